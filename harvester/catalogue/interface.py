@@ -1,0 +1,65 @@
+"""The interface family: how an account's own server answers the messages WeChat pushes to it."""
+
+from __future__ import annotations
+
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+from harvester.days import FIRST_DAY
+
+_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
+
+_METRICS = (
+    Column("callback_count", Kind.COUNT, "replies WeChat asked the account's server for", "calls"),
+    Column("fail_count", Kind.COUNT, "how many of those failed", "calls"),
+    Column(
+        "total_time_cost",
+        Kind.COUNT,
+        "time all of them took together; divide by callback_count for the average",
+        "milliseconds (by magnitude; WeChat names no unit)",
+    ),
+    Column(
+        "max_time_cost",
+        Kind.COUNT,
+        "the longest single one",
+        "milliseconds (by magnitude; WeChat names no unit)",
+    ),
+)
+
+INTERFACE_SUMMARY = Dataset(
+    name="interface_summary",
+    path="/datacube/getinterfacesummary",
+    span=30,
+    first_day=FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=3,
+    key=("ref_date",),
+    columns=(_REF_DATE, *_METRICS),
+    family="interface",
+    permission=3,
+    about="replies of the account's server, a row a day",
+    source="https://developers.weixin.qq.com/doc/service/api/wedata/api/api_getinterfacesummary.html",
+    checked="2026-11-24",
+)
+
+INTERFACE_SUMMARY_HOUR = Dataset(
+    name="interface_summary_hour",
+    path="/datacube/getinterfacesummaryhour",
+    span=1,
+    first_day=FIRST_DAY,
+    grain=Grain.HOUR,
+    ready_minutes=600,
+    settle=0,
+    key=("ref_date", "ref_hour"),
+    columns=(
+        _REF_DATE,
+        Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
+        *_METRICS,
+    ),
+    family="interface",
+    permission=3,
+    about="replies of the account's server, a row an hour",
+    source="https://developers.weixin.qq.com/doc/service/api/wedata/api/api_getinterfacesummaryhour.html",
+    checked="2026-11-24",
+)
+
+DATASETS = (INTERFACE_SUMMARY, INTERFACE_SUMMARY_HOUR)

@@ -1,0 +1,182 @@
+"""Beijing days, months and sets of days.
+
+A *day* is the number of days since 1970-01-01, which is also how Arrow stores a ``date32``. WeChat
+counts in Beijing days: a fixed +08:00, since China has had no daylight saving time since 1991 and the
+statistics begin on 2014-12-01.
+
+A *month* is ``year * 12 + month - 1``, so that months compare and count like numbers.
+
+A *day set* is an integer: bit ``n`` stands for the day ``FIRST_DAY + n``. Union, difference and
+intersection are ``|``, ``& ~`` and ``&``, and ten years of one account cost 560 bytes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Iterator
+from typing import TypeAlias
+
+Day: TypeAlias = int
+Month: TypeAlias = int
+DaySet: TypeAlias = int
+
+BEIJING = dt.timezone(dt.timedelta(hours=8), "Beijing")
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+
+
+def day_of(date: dt.date) -> Day:
+    """The day number of a calendar date."""
+    return date.toordinal() - _EPOCH
+
+
+FIRST_DAY: Day = day_of(dt.date(2014, 12, 1))
+"""The first day WeChat has statistics for."""
+
+NO_DAYS: DaySet = 0
+
+
+def date_of(day: Day) -> dt.date:
+    """The calendar date of a day number."""
+    return dt.date.fromordinal(day + _EPOCH)
+
+
+@functools.lru_cache(maxsize=16_384)
+def day_text(day: Day) -> str:
+    """The day as WeChat spells it, ``2024-01-31``."""
+    return date_of(day).isoformat()
+
+
+@functools.lru_cache(maxsize=16_384)
+def parse_day(text: str) -> Day:
+    """Read ``2024-01-31``, zero-padded as WeChat writes it.
+
+    Raises ValueError for any other spelling and for days that are in no calendar.
+    """
+    if len(text) != 10 or text[4] != "-" or text[7] != "-":
+        raise ValueError(f"not a day like 2024-01-31: {text[:40]!r}")
+    return day_of(dt.date.fromisoformat(text))
+
+
+def today(now: float) -> Day:
+    """The Beijing day of an instant, given in seconds since the Unix epoch."""
+    return int((now + 8 * 3600) // 86_400)
+
+
+def instant(day: Day, minutes: int = 0) -> float:
+    """The instant, in seconds since the Unix epoch, so many minutes after a Beijing day began."""
+    return day * 86_400 - 8 * 3600 + minutes * 60.0
+
+
+@functools.lru_cache(maxsize=16_384)
+def month_of(day: Day) -> Month:
+    """The month a day lies in."""
+    date = date_of(day)
+    return date.year * 12 + date.month - 1
+
+
+def month_text(month: Month) -> str:
+    """The month as it stands in a path, ``2024-01``."""
+    return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def parse_month(text: str) -> Month:
+    """Read ``2024-01``. Raises ValueError for anything else."""
+    if len(text) != 7 or text[4] != "-":
+        raise ValueError(f"not a month like 2024-01: {text[:40]!r}")
+    return month_of(parse_day(f"{text}-01"))
+
+
+@functools.lru_cache(maxsize=1_024)
+def month_begin(month: Month) -> Day:
+    """The first day of a month."""
+    return day_of(dt.date(month // 12, month % 12 + 1, 1))
+
+
+def month_end(month: Month) -> Day:
+    """The last day of a month."""
+    return month_begin(month + 1) - 1
+
+
+def month_length(month: Month) -> int:
+    """How many days a month has."""
+    return month_begin(month + 1) - month_begin(month)
+
+
+def day_range(begin: Day, end: Day) -> DaySet:
+    """The days from ``begin`` to ``end``, both included; empty if ``begin`` is after ``end``.
+
+    Days before FIRST_DAY are left out: WeChat has none.
+    """
+    begin = max(begin, FIRST_DAY)
+    return ((1 << (end - begin + 1)) - 1) << (begin - FIRST_DAY) if begin <= end else NO_DAYS
+
+
+def one_day(day: Day) -> DaySet:
+    """The set of a single day."""
+    return 1 << (day - FIRST_DAY)
+
+
+def has_day(days: DaySet, day: Day) -> bool:
+    """Whether a day is in the set."""
+    return day >= FIRST_DAY and bool(days >> (day - FIRST_DAY) & 1)
+
+
+def newest(days: DaySet) -> Day:
+    """The last day of a set that is not empty."""
+    return FIRST_DAY + days.bit_length() - 1
+
+
+def oldest(days: DaySet) -> Day:
+    """The first day of a set that is not empty."""
+    return FIRST_DAY + (days & -days).bit_length() - 1
+
+
+def count_days(days: DaySet) -> int:
+    """How many days are in the set."""
+    return days.bit_count()
+
+
+def each_day(days: DaySet) -> Iterator[Day]:
+    """The days of a set, oldest first."""
+    while days:
+        low = days & -days
+        yield FIRST_DAY + low.bit_length() - 1
+        days ^= low
+
+
+@functools.lru_cache(maxsize=1_024)
+def month_days(month: Month) -> DaySet:
+    """All days of a month."""
+    return day_range(month_begin(month), month_end(month))
+
+
+def each_month(days: DaySet) -> Iterator[Month]:
+    """The months that hold a day of the set, newest first."""
+    while days:
+        month = month_of(newest(days))
+        yield month
+        days &= ~day_range(month_begin(month), month_end(month))
+
+
+def month_mask(days: DaySet, month: Month) -> int:
+    """The month's part of a day set as a mask: bit 0 is the first of the month."""
+    offset = month_begin(month) - FIRST_DAY
+    window = (1 << month_length(month)) - 1
+    return days >> offset & window if offset >= 0 else NO_DAYS
+
+
+def from_month_mask(mask: int, month: Month) -> DaySet:
+    """The day set of a month's mask."""
+    return mask << (month_begin(month) - FIRST_DAY)
+
+
+def day_ranges(days: DaySet) -> Iterator[tuple[Day, Day]]:
+    """The unbroken stretches of a set as (first, last), oldest first."""
+    while days:
+        begin = oldest(days)
+        shifted = days >> (begin - FIRST_DAY)
+        length = (~shifted & (shifted + 1)).bit_length() - 1
+        yield begin, begin + length - 1
+        days &= ~day_range(begin, begin + length - 1)

@@ -1,0 +1,127 @@
+"""Every error a caller may see, and the exit codes a scheduler acts on.
+
+::
+
+    HarvesterError                 one sentence of what is wrong, one of what to do
+    ├── UsageError                 2   the command line asks for what cannot be
+    ├── ManifestError              2   every mistake of a manifest, each with its place
+    ├── Busy                      75   another run holds the buckets
+    └── StoreError                 1   the output cannot be read or written
+
+    CallError                      one attempt at one call of the API came to nothing; never leaves a run
+    ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
+    ├── CallTimedOut               no whole answer in time
+    ├── BadTls                     the certificate was not accepted; repeating does not help
+    └── BadAnswer                  an answer that is none: HTML, half a JSON, a redirect, too long
+
+None of them ever holds a URL, a token or a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+
+class Exit(IntEnum):
+    """Exit codes of every verb. The most severe wins; the order is that of ``SEVERITY``."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    UNAUTHORISED = 4
+    AGAIN = 75
+    SIGHUP = 129
+    SIGINT = 130
+    SIGTERM = 143
+
+
+SEVERITY = (
+    Exit.BUG,
+    Exit.USAGE,
+    Exit.SIGINT,
+    Exit.SIGTERM,
+    Exit.SIGHUP,
+    Exit.UNAUTHORISED,
+    Exit.INCOMPLETE,
+    Exit.AGAIN,
+    Exit.DONE,
+)
+
+
+class HarvesterError(Exception):
+    """Something a user can act on: what is wrong, and what to do about it."""
+
+    exit_code = Exit.BUG
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.advice = advice
+
+
+class UsageError(HarvesterError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    exit_code = Exit.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a manifest or a file it names. Lines and columns count from one."""
+
+    file: Path
+    line: int
+    column: int
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.what}{hint}"
+
+
+class ManifestError(HarvesterError):
+    """All mistakes of a manifest at once, in the order they stand in the file."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (str(p.file), p.line, p.column)))
+        count = len(self.problems)
+        noun = "mistake" if count == 1 else "mistakes"
+        super().__init__(
+            "\n".join(map(str, self.problems)), f"{count} {noun}; nothing was requested"
+        )
+
+
+class Busy(HarvesterError):
+    """Another run holds buckets that this one needs."""
+
+    exit_code = Exit.AGAIN
+
+
+class StoreError(HarvesterError):
+    """The output tree cannot be read or written: a full disk, a lost permission, a damaged file."""
+
+
+class CallError(Exception):
+    """One attempt at one call came to nothing. The text names the failure, never the URL."""
+
+
+class ConnectionFailed(CallError):
+    """No answer came: refused, reset, unresolvable, or closed while we were sending."""
+
+
+class CallTimedOut(CallError):
+    """No whole answer within the time a request may take."""
+
+
+class BadTls(CallError):
+    """The server's certificate was not accepted. Repeating cannot help; ``api.ca_file`` may."""
+
+
+class BadAnswer(CallError):
+    """What came back is not an answer of the API: HTML, half a JSON, a redirect, too many bytes."""

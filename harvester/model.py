@@ -1,0 +1,163 @@
+"""The nouns that travel down the line: account, window, answer.
+
+All of them are plain immutable values. A `Window` is a NamedTuple because millions are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from harvester.catalogue.dataset import Dataset
+from harvester.days import Day, day_text
+
+
+@dataclass(frozen=True, slots=True)
+class SecretCredential:
+    """An AppSecret, traded for a token at ``/cgi-bin/stable_token``.
+
+    ``secret`` is the reference as the manifest has it, such as ``${ACME_SECRET}``, never the value.
+    """
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCredential:
+    """A token somebody else keeps fresh. ``token`` is a reference, never the value."""
+
+    token: str
+
+
+Credential: TypeAlias = SecretCredential | TokenCredential
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One Official Account. ``begin`` and ``end`` bound its own days, both included."""
+
+    appid: str
+    credential: Credential | None
+    name: str = ""
+    tags: frozenset[str] = frozenset()
+    begin: Day | None = None
+    end: Day | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Which datasets of which accounts for which days.
+
+    ``end`` is None for ``yesterday``: the newest day that is ready, which each dataset decides.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    appids: tuple[str, ...]
+    begin: Day
+    end: Day | None
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where WeChat is. ``timeout`` is the total seconds a request may take."""
+
+    base_url: str = "https://api.weixin.qq.com"
+    timeout: float = 30.0
+    proxy: str | None = None
+    ca_file: Path | None = None
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the built-in emulator stands in for WeChat."""
+        return self.base_url == "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast one token may be used: ``count`` requests in any ``period`` seconds.
+
+    ``burst`` requests may start at once, ``concurrency`` may be in flight.
+    """
+
+    count: int = 10
+    period: float = 1.0
+    burst: int = 1
+    concurrency: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may ask. ``connections`` counts requests in flight over all accounts."""
+
+    per_token: Pace = Pace()
+    connections: int = 100
+    max_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often one window is tried, and between which delays in seconds."""
+
+    max_attempts: int = 6
+    initial_delay: float = 0.5
+    max_delay: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the files go, and into how many files a month is split."""
+
+    path: Path
+    buckets: int = 1
+    must_exist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides."""
+
+    file: Path
+    accounts: tuple[Account, ...]
+    jobs: tuple[Job, ...]
+    output: Output
+    datasets: dict[str, Dataset]
+    api: Api = field(default_factory=Api)
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+
+
+class Window(NamedTuple):
+    """What one request asks: an account's days from ``begin`` to ``end``, both included."""
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+
+    def __str__(self) -> str:
+        days = day_text(self.begin)
+        if self.end != self.begin:
+            days = f"{days}..{day_text(self.end)}"
+        return f"{self.appid} {self.dataset} {days}"
+
+
+class Answer(NamedTuple):
+    """What came back for a window, as it came.
+
+    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` says that a user asked to have
+    days replaced that were final already.
+    """
+
+    window: Window
+    asked_at: int
+    refetch: bool
+    body: bytes
+
+
+def bucket_of(appid: str, buckets: int) -> int:
+    """The bucket an account's rows live in: the first 8 bytes of sha256(appid), big-endian, mod buckets."""
+    digest = hashlib.sha256(appid.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % buckets
