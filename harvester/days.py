@@ -1,8 +1,8 @@
 """Beijing days, months and sets of days.
 
 A *day* is the number of days since 1970-01-01, which is also how Arrow stores a ``date32``. WeChat
-counts in Beijing days: a fixed +08:00, since China has had no daylight saving time since 1991 and the
-statistics begin on 2014-12-01.
+counts in Beijing days: a fixed +08:00, since China has had no daylight saving time since 1991 and
+the statistics begin on 2014-12-01.
 
 A *month* is ``year * 12 + month - 1``, so that months compare and count like numbers.
 

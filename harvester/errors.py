@@ -8,7 +8,7 @@
     ├── Busy                      75   another run holds the buckets
     └── StoreError                 1   the output cannot be read or written
 
-    CallError                      one attempt at one call of the API came to nothing; never leaves a run
+    CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
     ├── CallTimedOut               no whole answer in time
     ├── BadTls                     the certificate was not accepted; repeating does not help

@@ -147,8 +147,8 @@ class Window(NamedTuple):
 class Answer(NamedTuple):
     """What came back for a window, as it came.
 
-    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` says that a user asked to have
-    days replaced that were final already.
+    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` says that a user asked to
+    have days replaced that were final already.
     """
 
     window: Window
@@ -158,6 +158,9 @@ class Answer(NamedTuple):
 
 
 def bucket_of(appid: str, buckets: int) -> int:
-    """The bucket an account's rows live in: the first 8 bytes of sha256(appid), big-endian, mod buckets."""
+    """The bucket an account's rows live in.
+
+    The first 8 bytes of sha256(appid), big-endian, modulo ``buckets``.
+    """
     digest = hashlib.sha256(appid.encode()).digest()
     return int.from_bytes(digest[:8], "big") % buckets
