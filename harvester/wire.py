@@ -1,0 +1,219 @@
+"""What goes over the wire: bodies out, answers in.
+
+WeChat's answers are judged by their bytes alone. It sends JSON as ``text/plain``, errors with HTTP
+200, and now and then control characters or broken UTF-8 inside a text. One whole JSON document is
+the test of an answer, because an HTTP client reports a body that was cut off as a success.
+
+Nothing here repeats what an answer said, but for the message of a refusal, made safe first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from typing import Any, NamedTuple
+
+import orjson
+
+from harvester.days import day_text
+from harvester.errors import BadAnswer
+from harvester.model import Window
+from harvester.secret import Secret
+
+LONGEST_LIFE = 7200
+"""No token lives longer than this many seconds."""
+
+PERMANENT_STATUS = frozenset({404, 412})
+"""The HTTP errors that WeChat gives to a wrong path and to a body without Content-Length.
+
+Repeating cannot help, so they are refusals like an errcode. All others are passing trouble.
+"""
+
+_LONGEST_MESSAGE = 300
+_LONGEST_LOOKED_AT = 4096
+
+_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~"
+_NAMED_VALUE = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
+_BARE_VALUE = re.compile(r"[0-9a-fA-F]{32,}|[A-Za-z0-9_\-+/=%.~]{60,}")
+_REQUEST_ID = re.compile(
+    r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
+)
+
+
+class Refusal(NamedTuple):
+    """WeChat's no. ``errmsg`` is safe to print, ``rid`` is what WeChat's support asks for."""
+
+    errcode: int
+    errmsg: str
+    rid: str
+
+    def __str__(self) -> str:
+        rid = f" (rid {self.rid})" if self.rid else ""
+        return f"{self.errcode} {self.errmsg}{rid}"
+
+
+class Parsed(NamedTuple):
+    """A JSON document, and the ``flaw`` for which strict JSON refused it; empty if it did not."""
+
+    value: Any
+    flaw: str
+
+
+class Grant(NamedTuple):
+    """A token and the seconds it has left, 0 if WeChat did not say."""
+
+    token: Secret
+    expires_in: int
+
+
+def window_body(window: Window) -> bytes:
+    """The body that asks a datacube endpoint for a window."""
+    return (
+        f'{{"begin_date":"{day_text(window.begin)}","end_date":"{day_text(window.end)}"}}'.encode()
+    )
+
+
+def token_body(appid: str, secret: Secret) -> bytes:
+    """The body that asks ``/cgi-bin/stable_token`` for the current token, leaving it valid.
+
+    It holds the AppSecret: it is for the transport alone.
+    """
+    fields = {
+        "grant_type": "client_credential",
+        "appid": appid,
+        "secret": secret.reveal(),
+        "force_refresh": False,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def parse(body: bytes) -> Parsed:
+    """Read a body as JSON, forgiving what WeChat is known to send.
+
+    Control characters in texts are kept, broken UTF-8 and lone surrogates are replaced, NaN and
+    numbers beyond a double become floats, and each of them is a flaw. Raises BadAnswer if the body
+    is not one whole JSON document.
+    """
+    try:
+        return Parsed(orjson.loads(body), "")
+    except orjson.JSONDecodeError as error:
+        # Only its words are kept: the exception itself holds the whole body.
+        why = error.msg
+    return _parse_leniently(body, why)
+
+
+def refusal_of(status: int, body: bytes) -> Refusal | None:
+    """What WeChat refused a data call with; None if the answer is a list of rows.
+
+    Raises BadAnswer for anything that is neither, such as another HTTP status, HTML, ``{}``, a
+    ``list`` that is null, or an ``errmsg`` without ``errcode``.
+    """
+    if status == 200:
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            answer = None
+        if type(answer) is dict and "errcode" not in answer and type(answer.get("list")) is list:
+            return None
+    answer = _answer(status, body)
+    if isinstance(answer, Refusal):
+        return answer
+    if isinstance(answer.get("list"), list):
+        return None
+    raise BadAnswer("the answer has neither a list nor an errcode")
+
+
+def grant_of(status: int, body: bytes) -> Grant | Refusal:
+    """What the token endpoint gave. Raises BadAnswer for anything but a token or an errcode.
+
+    A life that is missing, negative or no number counts as 0, one beyond 7200 s as 7200.
+    """
+    answer = _answer(status, body)
+    if isinstance(answer, Refusal):
+        return answer
+    token = answer.get("access_token")
+    if not isinstance(token, str) or not token:
+        raise BadAnswer("the answer has neither a token nor an errcode")
+    life = _whole_number(answer.get("expires_in")) or 0
+    return Grant(Secret(token), max(0, min(life, LONGEST_LIFE)))
+
+
+def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """A foreign text fit for a terminal, a log or a table.
+
+    Whatever looks like a secret becomes ``***``, control and direction characters are escaped, and
+    at most ``longest`` characters are left.
+    """
+    if len(text) > _LONGEST_LOOKED_AT:
+        # A value that is cut in two is not recognised any more: drop the piece of it.
+        text = text[:_LONGEST_LOOKED_AT].rstrip(_TOKEN_CHARACTERS)
+    text = _BARE_VALUE.sub("***", _NAMED_VALUE.sub(r"\1***", text))
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _parse_leniently(body: bytes, why: str) -> Parsed:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text, why = body.decode("utf-8-sig", "replace"), "broken UTF-8"
+    try:
+        encoded = json.dumps(json.loads(text, strict=False), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        encoded = ""
+    if not encoded:
+        raise BadAnswer(_no_json(body))
+    # There and back once more, since a lone surrogate is a text that nobody can write to a file.
+    return Parsed(json.loads(encoded.encode("utf-8", "replace")), why)
+
+
+def _no_json(body: bytes) -> str:
+    if not body.strip():
+        return "an empty body instead of JSON"
+    if body.lstrip()[:1] == b"<":
+        return f"HTML instead of JSON, {len(body)} bytes"
+    return f"not one whole JSON document, {len(body)} bytes"
+
+
+def _answer(status: int, body: bytes) -> dict[str, Any] | Refusal:
+    """The members of an answer that may be a success, else the refusal."""
+    if status in PERMANENT_STATUS:
+        return Refusal(status, f"HTTP {status}", "")
+    if status != 200:
+        raise BadAnswer(f"HTTP {status}")
+    answer = parse(body).value
+    if not isinstance(answer, dict):
+        raise BadAnswer("JSON, but no object")
+    code = answer.get("errcode")
+    if code is None:
+        return answer
+    errcode = _whole_number(code)
+    if errcode is None:
+        raise BadAnswer("an errcode that is no number")
+    return _refusal(errcode, answer.get("errmsg")) if errcode else answer
+
+
+def _refusal(errcode: int, errmsg: object) -> Refusal:
+    message = errmsg if isinstance(errmsg, str) else ""
+    tail = _REQUEST_ID.search(message[-120:])
+    if tail is None:
+        return Refusal(errcode, safe_text(message), "")
+    rid = tail[1] or tail[2]
+    return Refusal(errcode, safe_text(message[: len(message) - len(tail[0])]), rid)
+
+
+def _whole_number(value: object) -> int | None:
+    """An integer, also as a text or a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isinstance(value, str) or number == value else None
