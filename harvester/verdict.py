@@ -1,0 +1,265 @@
+"""What each of WeChat's error codes means here, what it condemns, and what to do about it.
+
+One table, from WeChat's list of return codes, the error lists of the datacube pages and what
+clients met in the field, checked on 2026-11-24. ``harvester explain CODE`` shows a row of it.
+
+HTTP 404 and 412 stand among the codes: WeChat gives them to a wrong path and to a body without
+Content-Length, and repeating cannot help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+class Action(Enum):
+    """What becomes of the request that was refused."""
+
+    RETRY = "retry"
+    """Repeat it after a while, a bounded number of times."""
+    REFRESH = "refresh"
+    """Drop the token if it is still the current one, fetch another, repeat once."""
+    SLOW_DOWN = "slow down"
+    """Leave the account alone until the next minute; no attempt is counted."""
+    NOT_READY = "not ready"
+    """The newest day has no data yet: ask the days before it now, that day in a later run."""
+    PARK = "park"
+    """The quota is spent until the next Beijing day."""
+    STOP = "stop"
+    """Ask no more."""
+
+
+class Scope(Enum):
+    """How much a refusal condemns; everything outside of it goes on."""
+
+    WINDOW = "window"
+    ACCOUNT_DATASET = "dataset of the account"
+    ACCOUNT = "account"
+    DATASET = "dataset of all accounts"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one code means. ``advice`` tells the operator in one sentence what to do."""
+
+    action: Action
+    scope: Scope
+    meaning: str
+    advice: str
+
+
+_PATIENCE = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
+_BUG = "This is a fault of harvester: report it with the rid of the answer."
+_CONSOLE = "Look for the reason in the account's console at mp.weixin.qq.com."
+_SECRET = "Compare the AppSecret with the account's console; a reset makes the old one invalid."
+_ALLOW_LIST = (
+    "Add the address of this machine, which 40164 names, to the account's IP allow-list in the "
+    "console, or send the calls through a proxy with a fixed address (api.proxy)."
+)
+_SHARED_TOKEN = (
+    "If it comes often, another service fetches tokens with /cgi-bin/token: let it use "
+    "/cgi-bin/stable_token as well."
+)
+_CONFIRM = "Ask an administrator of the account to confirm the request in WeChat, then run again."
+_REAUTHORISE = "Let an administrator of the account authorise the third-party platform again."
+_PERMISSIONS = (
+    "Let the account grant the platform the permission set of this dataset: user analysis 2, "
+    "article 7, message 1, interface 3."
+)
+_TICKET = "Start the push with api_start_push_ticket, wait ten minutes for a ticket, run again."
+_TOMORROW = "Run again after midnight in Beijing"
+_RID = "Ask within seven days for the rid of a call of this account."
+_QUOTA = "Nothing to do: the quota of this API stays unknown, and the manifest's limits apply."
+
+_Table: TypeAlias = dict[tuple[Action, Scope], dict[tuple[int, ...], tuple[str, str]]]
+
+_DATA: _Table = {
+    (Action.RETRY, Scope.WINDOW): {
+        (-1, -1000): ("WeChat is busy", _PATIENCE),
+        (61450, 268487001, 268487002): ("a fault inside WeChat", _PATIENCE),
+    },
+    (Action.SLOW_DOWN, Scope.ACCOUNT): {
+        (45011,): (
+            "the account made more calls in this minute than it may",
+            "Nothing to do; if it comes often, lower limits.per_token.rate.",
+        ),
+    },
+    (Action.NOT_READY, Scope.WINDOW): {
+        (61503,): (
+            "the data of the newest day is not ready",
+            "Run again later in the day: most days are ready at 10:00 in Beijing.",
+        ),
+    },
+    (Action.REFRESH, Scope.ACCOUNT): {
+        (40001, 40014, 42001): (
+            "the token is invalid, expired or replaced by a newer one",
+            _SHARED_TOKEN,
+        ),
+    },
+    (Action.PARK, Scope.ACCOUNT_DATASET): {
+        (45009,): (
+            "the daily quota of this API is spent",
+            f"{_TOMORROW}; the account's console shows the quota.",
+        ),
+        (48006,): (
+            "the quota was reset as often as it may be in a month",
+            f"{_TOMORROW}, and do not count on clear_quota.",
+        ),
+    },
+    (Action.STOP, Scope.ACCOUNT_DATASET): {
+        (48001,): (
+            "the account may not use this API",
+            "Only verified accounts have statistics: verify it, or take the dataset off its jobs.",
+        ),
+        (61007,): ("the platform lacks the permission set of this API", _PERMISSIONS),
+        (61016, 61017): ("the permission set of this API is not confirmed", _PERMISSIONS),
+        (61502,): (
+            "an account of this kind has no such statistics",
+            "Take the dataset off the account's jobs.",
+        ),
+    },
+    (Action.STOP, Scope.ACCOUNT): {
+        (40013,): (
+            "there is no account with this appid",
+            "Compare the appid with the account's console, letter by letter.",
+        ),
+        (40125,): ("the AppSecret is wrong", _SECRET),
+        (40164,): ("this machine's address is not on the account's IP allow-list", _ALLOW_LIST),
+        (45035, 61004): (
+            "this machine's address is not on the IP allow-list of the account or its platform",
+            _ALLOW_LIST,
+        ),
+        (40200,): (
+            "an account of this kind has no such API",
+            "Take it out of the manifest: only service and subscription accounts have statistics.",
+        ),
+        (40243,): (
+            "the AppSecret is frozen",
+            "Unfreeze or reset the AppSecret in the account's console.",
+        ),
+        (48004,): ("WeChat has banned the account from this API", _CONSOLE),
+        (50001,): (
+            "the account has not authorised this API",
+            "Grant the permission in the account's console, or authorise the platform again.",
+        ),
+        (50002, 50007): ("the account is restricted, frozen or closed", _CONSOLE),
+        (50004,): ("the account may not fetch tokens", _CONSOLE),
+        (89501,): ("an earlier request still waits for an administrator to confirm it", _CONFIRM),
+        (89503,): ("an administrator must confirm calls from this address", _CONFIRM),
+        (89506,): (
+            "an administrator refused calls from this address for 24 hours",
+            "Wait 24 hours, have the calls confirmed, and run again.",
+        ),
+        (89507,): (
+            "an administrator refused calls from this address for an hour",
+            "Wait an hour, have the calls confirmed, and run again.",
+        ),
+        (42007,): ("a changed password ended the account's authorisations", _REAUTHORISE),
+        (61003,): ("the account has not authorised the platform", _REAUTHORISE),
+        (61005, 61006): ("the platform's ticket is expired or invalid", _TICKET),
+        (61009, 61010): ("the authorisation code is expired or invalid", _REAUTHORISE),
+        (61011,): (
+            "there is no such third-party platform",
+            "Compare the component_appid with the console of the open platform.",
+        ),
+        (61014, 61015, 61024): ("a token of the wrong kind was sent", _BUG),
+        (61023,): ("the platform's refresh token is invalid", _REAUTHORISE),
+    },
+    (Action.STOP, Scope.WINDOW): {
+        (40097, 61451): ("a parameter was not accepted", _BUG),
+        (41001,): ("the token was missing", _BUG),
+        (43002,): ("the call must be a POST", _BUG),
+        (44002,): ("the body did not arrive", _BUG),
+        (47001,): ("the body was not understood", _BUG),
+        (61500,): ("a date was not spelled as WeChat wants it", _BUG),
+        (61501,): (
+            "the days are too many, too early or not over yet",
+            "If WeChat has shortened the span of this API, set datasets.NAME.span in the manifest.",
+        ),
+        (76001, 76002, 76003, 76004): ("nothing is known of this rid", _RID),
+        (76021,): ("the quota was asked of a path that is no API", _QUOTA),
+        (76022,): ("the account has no quota for this API", _QUOTA),
+    },
+    (Action.STOP, Scope.DATASET): {
+        (404,): (
+            "WeChat has no such path (HTTP 404)",
+            "Check api.base_url; if it is right, WeChat has moved this API.",
+        ),
+        (412,): (
+            "the body arrived without a length (HTTP 412)",
+            "Look for a proxy that cuts bodies into chunks (api.proxy).",
+        ),
+        (47009,): (
+            "WeChat has taken this API offline",
+            "Take the dataset out of the jobs; `harvester datasets` knows what replaces it.",
+        ),
+    },
+}
+
+_TOKEN: _Table = {
+    (Action.STOP, Scope.ACCOUNT): {
+        (40001,): ("the AppSecret is wrong", _SECRET),
+        (40002,): ("the kind of grant was not accepted", _BUG),
+        (40014, 42001): (
+            "the token that was handed over is not accepted any more",
+            "Hand over a fresh token, or give the account its AppSecret instead.",
+        ),
+        (41002,): ("the appid was missing", _BUG),
+        (41004,): (
+            "the AppSecret was missing",
+            "Check that the variable or file the credential names is not empty.",
+        ),
+    },
+    (Action.PARK, Scope.ACCOUNT): {
+        (45009,): (
+            "the daily quota of token calls is spent",
+            f"{_TOMORROW}, and find out who else fetches this account's tokens so often.",
+        ),
+    },
+}
+
+_UNKNOWN = Rule(
+    Action.STOP,
+    Scope.WINDOW,
+    "a code that is not in harvester's table",
+    "Look it up in WeChat's list of return codes, and report it with the rid of the answer.",
+)
+
+
+def _by_code(table: _Table) -> dict[int, Rule]:
+    return {
+        code: Rule(action, scope, meaning, advice)
+        for (action, scope), rows in table.items()
+        for codes, (meaning, advice) in rows.items()
+        for code in codes
+    }
+
+
+DATA_RULES: Mapping[int, Rule] = _by_code(_DATA)
+"""What a code means as the answer to a data call."""
+
+TOKEN_RULES: Mapping[int, Rule] = _by_code(_TOKEN)
+"""What a code means as the answer of the token endpoint, where that is something else."""
+
+
+def rule_for(errcode: int) -> Rule:
+    """What a data call's refusal means; a code that nobody knows stops its window alone."""
+    return DATA_RULES.get(errcode, _UNKNOWN)
+
+
+def token_rule_for(errcode: int) -> Rule:
+    """What the token endpoint's refusal means: without a token, all of the account stands still."""
+    rule = TOKEN_RULES.get(errcode) or rule_for(errcode)
+    if rule.action is Action.NOT_READY:
+        rule = _UNKNOWN
+    return dataclasses.replace(rule, scope=Scope.ACCOUNT)
+
+
+def is_known(errcode: int) -> bool:
+    """Whether the table has the code."""
+    return errcode in DATA_RULES or errcode in TOKEN_RULES
