@@ -1,0 +1,116 @@
+"""What every test may ask for, and what every test gets unasked."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import hypothesis
+import pytest
+from blockbuster import blockbuster_ctx
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Read before any test starts: the fixture below empties the environment of our own variables.
+SPARK_REQUIRED = os.environ.get("HARVESTER_REQUIRE_SPARK", "") not in {"", "0"}
+
+JAVA_FLOOR = 17
+"""The oldest Java that Spark 4 runs on."""
+
+# No deadline: a busy machine is not a wrong answer. CI tries the same examples every time.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HARVESTER_… variable of the person at the keyboard changes what a test sees."""
+    for name in [name for name in os.environ if name.startswith("HARVESTER_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def never_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In an async test, a call of ours that blocks the event loop raises.
+
+    Only calls that pass through harvester count: a test may read a file while its loop waits.
+    Arrow's own reads and writes go unseen, so those have a test of the thread they run in.
+    """
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    with blockbuster_ctx("harvester"):
+        yield
+
+
+@pytest.fixture
+def duck() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory, in UTC, that may not look for extensions on the network."""
+    offline: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "threads": 2,
+        "TimeZone": "UTC",
+    }
+    with duckdb.connect(config=offline) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local Spark in UTC, one for the whole run of the tests, since it takes seconds to start.
+
+    Skipped without Java 17, but failed if HARVESTER_REQUIRE_SPARK is set: CI may not skip it.
+    """
+    missing = _why_no_spark()
+    if missing and SPARK_REQUIRED:
+        pytest.fail(f"HARVESTER_REQUIRE_SPARK is set, but {missing}")
+    if missing:
+        pytest.skip(missing)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+        monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        session = _start_spark(tmp_path_factory.mktemp("spark"))
+        yield session
+        session.stop()
+
+
+def _why_no_spark() -> str:
+    if not importlib.util.find_spec("pyspark"):
+        return "pyspark is not installed"
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=str(Path(home, "bin")) if home else None)
+    if not java:
+        return f"there is no Java {JAVA_FLOOR} or newer"
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', printed)
+    if not version or int(version[1]) < JAVA_FLOOR:
+        return f"Spark needs Java {JAVA_FLOOR} or newer, found: {printed.splitlines()[0]}"
+    return ""
+
+
+def _start_spark(scratch: Path) -> SparkSession:
+    settings: dict[str, bool | float | int | str | None] = {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.local.dir": str(scratch / "local"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    # Imported here, since it takes a third of a second that only the tests with Spark should pay.
+    sql = importlib.import_module("pyspark.sql")
+    builder: SparkSession.Builder = sql.SparkSession.builder.master("local[2]")
+    return builder.appName("harvester-tests").config(map=settings).getOrCreate()
