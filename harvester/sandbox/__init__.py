@@ -1,0 +1,35 @@
+"""A WeChat to try things on: the datacube API with its tokens, limits and troubles, in one process.
+
+`World` holds the rules, `harvester.sandbox.server` puts one on a socket (and alone needs aiohttp)::
+
+    world = World(Rules(minute_limit=100), time.time)
+    async with serve(world) as address:
+        ...  # any client at all, talking to f"{address}/datacube/getinterfacesummary"
+    assert world.counters.errcodes[45011] == 0
+"""
+
+from __future__ import annotations
+
+from harvester.sandbox.calls import Reply, Request
+from harvester.sandbox.counters import Asked, Counters
+from harvester.sandbox.data import Row, truth
+from harvester.sandbox.faults import ANYONE, TOKEN, Fault, Wire
+from harvester.sandbox.limits import Worst
+from harvester.sandbox.rules import Rules
+from harvester.sandbox.world import World
+
+__all__ = [
+    "ANYONE",
+    "TOKEN",
+    "Asked",
+    "Counters",
+    "Fault",
+    "Reply",
+    "Request",
+    "Row",
+    "Rules",
+    "Wire",
+    "World",
+    "Worst",
+    "truth",
+]

@@ -1,0 +1,241 @@
+"""The sandbox's WeChat: every rule of the API, without a socket and without a clock of its own.
+
+One call goes through `World.answer` from top to bottom::
+
+    path ─► token ─► body ─► fault ─► limits ─► dates ─► rows ─► Reply
+
+Where one of them objects it raises `Refused` with the errcode WeChat would answer. The catalogue's
+facts (paths, spans, first days) are shared with the harvester, and nothing else: the two must be
+able to disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import orjson
+
+from harvester.catalogue import CATALOGUE, Dataset
+from harvester.days import Day, today
+from harvester.sandbox.archive import Archive, Source, list_body
+from harvester.sandbox.calls import (
+    Reply,
+    Request,
+    read_credential,
+    read_object,
+    read_window,
+    require,
+    spoilt,
+)
+from harvester.sandbox.counters import Asked, Counters
+from harvester.sandbox.data import truth
+from harvester.sandbox.faults import TOKEN, Fault, FaultBook, Refused, error_body
+from harvester.sandbox.limits import Limits, Worst
+from harvester.sandbox.rules import Rules
+from harvester.sandbox.tokens import Token, TokenOffice
+
+STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
+PLAIN_TOKEN_PATH = "/cgi-bin/token"
+COUNTERS_PATH = "/sandbox/counters"
+RESET_PATH = "/sandbox/reset"
+
+
+class World:
+    """One WeChat with its accounts, tokens, limits and troubles.
+
+    ``clock`` gives the seconds since the Unix epoch; it decides about Beijing days, minutes and the
+    age of tokens, and may be any clock. ``source`` is the past that is served.
+    """
+
+    def __init__(self, rules: Rules, clock: Callable[[], float], *, source: Source = truth) -> None:
+        self.rules = rules
+        self.counters = Counters()
+        self.tokens = TokenOffice(rules)
+        self._clock = clock
+        self._serial = 0
+        self._faults = FaultBook()
+        self._limits = Limits(rules)
+        self._archive = Archive(source, rules.cache_bytes)
+        self._endpoints: dict[str, Callable[[Request, float], Reply]] = {
+            STABLE_TOKEN_PATH: self._stable_token,
+            PLAIN_TOKEN_PATH: self._plain_token,
+            **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
+        }
+
+    # What tests and other services of an account do to the world
+
+    def fail(
+        self,
+        appid: str,
+        fault: int | Fault,
+        *,
+        dataset: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Let calls go wrong: the next ``times``, or all of them, until `heal`.
+
+        ``appid`` may be ANYONE. ``fault`` is an errcode or a `Fault`. ``dataset`` is a name of the
+        catalogue, TOKEN for the token endpoints, or None for every data call. Faults of the same
+        calls are used up in the order they were given.
+        """
+        self._faults.add(
+            appid, dataset, Fault(errcode=fault) if isinstance(fault, int) else fault, times
+        )
+
+    def heal(self, appid: str, *, dataset: str | None = None) -> None:
+        """Take back what `fail` was told with the same appid and dataset."""
+        self._faults.remove(appid, dataset)
+
+    def revoke(self, appid: str) -> None:
+        """End the account's stable token now, as another service does that forces a refresh."""
+        self.tokens.revoke(appid, self._clock())
+
+    def token_of(self, appid: str, secret: str = "sandbox") -> str:
+        """The stable token that any service of the account would get now."""
+        self.tokens.open(appid, secret)
+        return self.tokens.stable(appid, self._clock()).text
+
+    def worst(self) -> dict[str, Worst]:
+        """Each account's most calls within the seconds of ``window_limit``, refused ones too."""
+        return self._limits.worst()
+
+    def reset(self) -> None:
+        """Count everything from zero again, limits included. Tokens, secrets and faults stay."""
+        self.counters = Counters()
+        self._limits = Limits(self.rules)
+
+    # What clients do
+
+    def answer(self, request: Request) -> Reply:
+        """The answer to one request, which is counted and judged at this moment."""
+        if request.path == COUNTERS_PATH:
+            return Reply(orjson.dumps(self._report()))
+        if request.path == RESET_PATH:
+            return self._reset(request)
+        now = self._clock()
+        self.counters.requests += 1
+        self._serial += 1
+        try:
+            reply = self._call(request, now)
+        except Refused as refused:
+            reply = self._error(refused.errcode, now)
+        latency = self._latency()
+        return reply._replace(delay=reply.delay + latency) if latency else reply
+
+    def _call(self, request: Request, now: float) -> Reply:
+        call = self._endpoints.get(request.path)
+        self.counters.paths[request.path if call else "?"] += 1
+        if call is None:
+            return Reply(b"", 404, "text/plain")
+        if request.unsized:
+            return Reply(b"", 412, "text/plain")
+        return call(request, now)
+
+    # Tokens
+
+    def _stable_token(self, request: Request, now: float) -> Reply:
+        require(request, "POST")
+        asked = read_object(request.body)
+        forced = asked.get("force_refresh") is True
+        issue = self.tokens.force if forced else self.tokens.stable
+        return self._token(*read_credential(asked), issue=issue, now=now)
+
+    def _plain_token(self, request: Request, now: float) -> Reply:
+        require(request, "GET")
+        return self._token(*read_credential(request.query), issue=self.tokens.plain, now=now)
+
+    def _token(
+        self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
+    ) -> Reply:
+        self.counters.token_calls[appid] += 1
+        fault = self._faults.take(appid, TOKEN)
+        if fault is not None and fault.replaces:
+            return self._replacement(fault, now)
+        self.tokens.open(appid, secret)
+        token = issue(appid, now)
+        body = orjson.dumps({"access_token": token.text, "expires_in": token.left(now)})
+        return spoilt(Reply(body), fault) if fault else Reply(body)
+
+    # Data
+
+    def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
+        require(request, "POST")
+        appid = self._caller(request, now)
+        begin, end = read_window(request.body)
+        if self.rules.history:
+            self.counters.windows[Asked(appid, dataset.name, begin, end)] += 1
+        fault = self._faults.take(appid, dataset.name)
+        if fault is not None and fault.replaces:
+            return self._replacement(fault, now)
+        self._admit(appid, dataset, now)
+        end = self._newest(dataset, begin, end, now)
+        if fault is None:
+            return Reply(self._archive.body(dataset.name, appid, begin, end))
+        rows = self._archive.rows(dataset.name, appid, begin, end)
+        return spoilt(Reply(list_body(fault.alter(rows) if fault.alter else rows)), fault)
+
+    def _caller(self, request: Request, now: float) -> str:
+        """Whose token it is; from here on the call counts. Raises Refused 41001, 40001 or 42001."""
+        token = request.query.get("access_token")
+        if not token:
+            raise Refused(41001)
+        appid = self.tokens.holder(token, now)
+        self.counters.calls[appid] += 1
+        self._limits.arrive(appid, now)
+        return appid
+
+    def _admit(self, appid: str, dataset: Dataset, now: float) -> None:
+        """Spend a call of the account, or raise Refused: over a limit, or out of luck."""
+        self._limits.admit(appid, dataset.name, now)
+        if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
+            raise Refused(-1)
+
+    def _newest(self, dataset: Dataset, begin: Day, end: Day, now: float) -> Day:
+        """The last day of a window that has rows yet. Raises Refused 61501 or 61503."""
+        in_span = 0 <= end - begin < dataset.span
+        if not in_span or begin < dataset.first_day or end >= today(now):
+            raise Refused(61501)
+        newest_ready = today(now - 60.0 * self.rules.ready_minutes) - 1
+        if end > newest_ready and self.rules.unready:
+            raise Refused(61503)
+        return min(end, newest_ready)
+
+    # Troubles
+
+    def _error(self, errcode: int, now: float, errmsg: str = "") -> Reply:
+        self.counters.errcodes[errcode] += 1
+        digest = hashlib.shake_128(f"rid {self._serial}".encode()).hexdigest(8)
+        rid = f"{int(now) & 0xFFFFFFFF:08x}-{digest[:8]}-{digest[8:]}"
+        return Reply(error_body(errcode, rid, errmsg))
+
+    def _replacement(self, fault: Fault, now: float) -> Reply:
+        """What is sent instead of the true answer."""
+        if fault.errcode is not None:
+            return spoilt(self._error(fault.errcode, now, fault.errmsg), fault)
+        return spoilt(Reply(fault.body or b""), fault)
+
+    def _latency(self) -> float:
+        latency = self.rules.latency
+        if self.rules.latency_jitter:
+            latency += self.rules.latency_jitter * self._chance("latency")
+        return latency
+
+    def _chance(self, purpose: str) -> float:
+        """A number from 0 to below 1, always the same for a seed and the n-th request."""
+        text = f"{purpose} {self.rules.seed} {self._serial}"
+        return int.from_bytes(hashlib.shake_128(text.encode()).digest(6), "big") / (1 << 48)
+
+    # The sandbox's own paths
+
+    def _report(self) -> dict[str, Any]:
+        worst = {appid: worst._asdict() for appid, worst in self.worst().items()}
+        return {**self.counters.as_json(), "worst": worst}
+
+    def _reset(self, request: Request) -> Reply:
+        if request.method != "POST":
+            return Reply(b"", 405, "text/plain")
+        self.reset()
+        return Reply(b"{}")
