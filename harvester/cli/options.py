@@ -1,0 +1,165 @@
+"""Options that several verbs share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from harvester.errors import SEVERITY, Exit, UsageError
+from harvester.manifest import Selection
+
+_SELECTING = Group("Selecting", sort_key=1)
+_LOGGING = Group("Logging", sort_key=3)
+
+ManifestPath: TypeAlias = Annotated[
+    Path, Parameter(help="The manifest.", env_var="HARVESTER_MANIFEST")
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        help="Write to and read from this directory, whatever the manifest says.",
+        env_var="HARVESTER_OUTPUT",
+    ),
+]
+Format: TypeAlias = Annotated[
+    Literal["text", "json"],
+    Parameter(help="How the answer is printed on stdout.", env_var="HARVESTER_FORMAT"),
+]
+Refetch: TypeAlias = Annotated[
+    Literal["all", "empty", "quarantined", "refused"] | None,
+    Parameter(
+        help="Treat the selected days, or only those of this state, as missing. "
+        "Old rows stay until new ones arrive.",
+        env_var="HARVESTER_REFETCH",
+    ),
+]
+Shard: TypeAlias = Annotated[
+    str | None,
+    Parameter(help="Do only this part of the accounts: 1/8 to 8/8.", env_var="HARVESTER_SHARD"),
+]
+OkExit: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help="Exit codes to turn into 0, separated by commas: 3,75.", env_var="HARVESTER_OK_EXIT"
+    ),
+]
+
+
+def _names(what: str, variable: str) -> Parameter:
+    return Parameter(
+        help=f"{what} Separate several by commas.",
+        env_var=variable,
+        negative="",
+        group=_SELECTING,
+        show_default=False,
+    )
+
+
+def _day(what: str, variable: str) -> Parameter:
+    return Parameter(help=what, env_var=variable, allow_leading_hyphen=True, group=_SELECTING)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """What of the manifest is meant. Everything narrows, nothing widens."""
+
+    begin_date: Annotated[
+        str | None,
+        _day("Nothing before this day: 2024-01-31, -30d or earliest.", "HARVESTER_BEGIN_DATE"),
+    ] = None
+    end_date: Annotated[
+        str | None,
+        _day("Nothing after this day: 2024-01-31 or yesterday.", "HARVESTER_END_DATE"),
+    ] = None
+    accounts: Annotated[
+        tuple[str, ...],
+        _names("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
+    ] = ()
+    datasets: Annotated[
+        tuple[str, ...], _names("Only these datasets: names or globs.", "HARVESTER_DATASETS")
+    ] = ()
+    jobs: Annotated[tuple[str, ...], _names("Only these jobs.", "HARVESTER_JOBS")] = ()
+
+    def selection(self) -> Selection:
+        """The options as the manifest understands them."""
+        return Selection(
+            begin_date=self.begin_date,
+            end_date=self.end_date,
+            accounts=_split(self.accounts),
+            datasets=_split(self.datasets),
+            jobs=_split(self.jobs),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """How much is said on stderr, and in which form."""
+
+    log_format: Annotated[
+        Literal["text", "json"],
+        Parameter(
+            help="Lines for people, or one JSON object a line.",
+            env_var="HARVESTER_LOG_FORMAT",
+            group=_LOGGING,
+        ),
+    ] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Parameter(
+            help="The least important lines shown.", env_var="HARVESTER_LOG_LEVEL", group=_LOGGING
+        ),
+    ] = "info"
+
+
+def _split(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part for value in values for part in value.split(",") if part)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Read ``2/8``. Without a shard, the only one there is."""
+    if text is None:
+        return 1, 1
+    number, slash, total = text.partition("/")
+    if slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
+        return int(number), int(total)
+    raise UsageError(f"--shard {text!r} is not a shard", "Write 1/8 for the first of eight.")
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Read ``50m`` as seconds; units are s, m and h."""
+    if text is None:
+        return None
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number = text[:-1]
+    if text[-1:] in units and number.isdecimal() and int(number) > 0:
+        return int(number) * units[text[-1]]
+    raise UsageError(f"{text!r} is not a duration", "Write 90s, 50m or 2h.")
+
+
+def parse_ok_exit(text: str) -> frozenset[int]:
+    """Read ``3,75`` as exit codes."""
+    codes = [part.strip() for part in text.split(",") if part.strip()]
+    known = {str(int(code)) for code in Exit}
+    for code in codes:
+        if code not in known:
+            raise UsageError(
+                f"--ok-exit {code!r} is no exit code of harvester",
+                f"It has {', '.join(sorted(known, key=int))}.",
+            )
+    return frozenset(map(int, codes))
+
+
+def most_severe(codes: Iterable[Exit]) -> Exit:
+    """The exit code that wins."""
+    return min(codes, key=SEVERITY.index, default=Exit.DONE)
+
+
+def settle_exit(code: int, ok_exit: str) -> int:
+    """The code to leave with: 0 for one that the user named as fine."""
+    return 0 if code in parse_ok_exit(ok_exit) else code

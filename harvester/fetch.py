@@ -1,0 +1,69 @@
+"""One attempt at one window: a token, a call, a verdict.
+
+Whether there is another attempt is not decided here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from harvester.catalogue import Dataset
+from harvester.errors import BadTls, CallError
+from harvester.model import Window
+from harvester.tokens import TokenRefused, Tokens
+from harvester.transport import Transport
+from harvester.verdict import Action, Rule, Scope, rule_for, token_rule_for
+from harvester.wire import Refusal, refusal_of, window_body
+
+Why: TypeAlias = Refusal | str
+"""WeChat's refusal, or what the network did. Its ``str`` is safe to print."""
+
+_NO_ANSWER = Rule(
+    Action.RETRY,
+    Scope.WINDOW,
+    "no usable answer came",
+    "See whether WeChat is reachable from here, then run again.",
+)
+_BAD_TLS = Rule(
+    Action.STOP,
+    Scope.RUN,
+    "the server's certificate was not accepted",
+    "Set api.ca_file if a proxy of your own signs the traffic; it cannot be switched off.",
+)
+
+
+class Refused(NamedTuple):
+    """The attempt came to nothing: the rule that applies, and why."""
+
+    rule: Rule
+    why: Why
+
+
+async def attempt(
+    window: Window, dataset: Dataset, tokens: Tokens, transport: Transport
+) -> bytes | Refused:
+    """Ask for a window once. Returns the answer's bytes as they came, or why there is none.
+
+    A rejected token is dropped if it is still the current one, so that the next attempt fetches.
+    """
+    try:
+        token = await tokens.current(window.appid)
+    except TokenRefused as error:
+        return Refused(token_rule_for(error.refusal.errcode), error.refusal)
+    except CallError as error:
+        return Refused(_rule_of(error), f"token: {error}")
+    try:
+        status, body = await transport.post(dataset.path, window_body(window), token)
+        refusal = refusal_of(status, body)
+    except CallError as error:
+        return Refused(_rule_of(error), str(error))
+    if refusal is None:
+        return body
+    rule = rule_for(refusal.errcode)
+    if rule.action is Action.REFRESH:
+        tokens.reject(window.appid, token)
+    return Refused(rule, refusal)
+
+
+def _rule_of(error: CallError) -> Rule:
+    return _BAD_TLS if isinstance(error, BadTls) else _NO_ANSWER

@@ -1,0 +1,186 @@
+"""A lane: what one account still owes, and where its requests stand."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harvester import days
+from harvester.catalogue import Dataset
+from harvester.days import Day, DaySet, Month
+from harvester.model import Window
+from harvester.plan import count_windows, windows
+from harvester.verdict import Rule
+from harvester.wire import Refusal
+
+
+class MonthOfBucket(NamedTuple):
+    """What is published in one go: a month of a dataset in one bucket."""
+
+    dataset: str
+    month: Month
+    bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Days that this run gives up: which, under which rule, and what WeChat or the network said.
+
+    ``begin`` and ``end`` bound the days; ``count`` is how many of them are given up.
+    """
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+    count: int
+    rule: Rule
+    why: Refusal | str
+
+
+@dataclass(slots=True)
+class Work:
+    """What one account owes of one dataset, as three sets that a day passes through.
+
+    ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
+    was answered and is not durable yet. A day in none of them is done or given up. ``refetch``
+    holds the days of which a user wants the answer to replace even final rows.
+    """
+
+    dataset: Dataset
+    missing: DaySet
+    asked: DaySet = days.NO_DAYS
+    held: DaySet = days.NO_DAYS
+    refetch: DaySet = days.NO_DAYS
+    left: int = 0
+    stopped: Rule | None = None
+
+    @property
+    def open(self) -> DaySet:
+        """All days that are neither durable nor given up."""
+        return self.missing | self.asked | self.held
+
+    def hand_out(self) -> tuple[Day, Day]:
+        """The newest window, now asked."""
+        begin, end = next(windows(self.missing, self.dataset.span))
+        taken = self.missing & days.day_range(begin, end)
+        self.missing &= ~taken
+        self.asked |= taken
+        self.left -= 1
+        return begin, end
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One window on its way: handed out by the schedule, handed back with a verdict."""
+
+    lane: Lane
+    work: Work
+    window: Window
+    refetch: bool
+    tries: int = 0
+    renewed: bool = False
+
+    def __lt__(self, other: Attempt) -> bool:
+        """Newest days first, among retries that come up at the same moment."""
+        return self.window.end > other.window.end
+
+    @property
+    def days(self) -> DaySet:
+        """The days between the window's ends."""
+        return days.day_range(self.window.begin, self.window.end)
+
+
+@dataclass(slots=True)
+class Lane:
+    """One account under way.
+
+    ``width`` is how many requests may be in flight, ``not_before`` the end of a pause, ``waiting``
+    a heap of (time, attempt), ``slots`` the times at which used slots of the counting window fall
+    free.
+    """
+
+    appid: str
+    bucket: int
+    work: list[Work]
+    width: int = 1
+    in_flight: int = 0
+    not_before: float = 0.0
+    waiting: list[tuple[float, Attempt]] = field(default_factory=list)
+    slots: deque[float] = field(default_factory=deque)
+    minute_limits: int = 0
+    placed: bool = False
+
+    def left(self) -> int:
+        """How many windows were never handed out."""
+        return sum(work.left for work in self.work)
+
+    def has_missing(self) -> bool:
+        """Whether there is a window that was never handed out."""
+        return any(work.missing for work in self.work)
+
+    def has_work(self) -> bool:
+        """Whether there is anything to hand out, now or later."""
+        return bool(self.waiting) or self.has_missing()
+
+    def hand_out(self, now: float) -> Attempt:
+        """The retry whose time has come, or else the newest window."""
+        work = self._newest_work()
+        if work is None or (self.waiting and self.waiting[0][0] <= now):
+            return heapq.heappop(self.waiting)[1]
+        begin, end = work.hand_out()
+        window = Window(self.appid, work.dataset.name, begin, end)
+        return Attempt(self, work, window, bool(work.refetch & days.day_range(begin, end)))
+
+    def _newest_work(self) -> Work | None:
+        """The dataset whose next window ends in the newest month; the first of them in a tie."""
+        best: Work | None = None
+        best_month = -1
+        for work in self.work:
+            if work.missing:
+                month = days.month_of(days.newest(work.missing))
+                if month > best_month:
+                    best, best_month = work, month
+        return best
+
+
+def make_lane(appid: str, bucket: int, work: list[Work]) -> Lane:
+    """A lane with its windows counted."""
+    for item in work:
+        item.left = count_windows(item.missing, item.dataset.span)
+    return Lane(appid, bucket, work)
+
+
+class Owing:
+    """How many lanes still owe something of each month, so that a month is published once.
+
+    Whoever publishes asks `take_complete` which months nobody owes any more.
+    """
+
+    def __init__(self, lanes: Iterable[Lane]) -> None:
+        self._lanes: Counter[MonthOfBucket] = Counter()
+        self._complete: list[MonthOfBucket] = []
+        alike = Counter(
+            (work.dataset.name, lane.bucket, work.missing) for lane in lanes for work in lane.work
+        )
+        for (dataset, bucket, missing), count in alike.items():
+            for month in days.each_month(missing):
+                self._lanes[MonthOfBucket(dataset, month, bucket)] += count
+
+    def closed(self, lane: Lane, work: Work, gone: DaySet) -> None:
+        """Some days of a lane are durable or given up: see which months that completes."""
+        still_open = work.open
+        for month in days.each_month(gone):
+            if not still_open & days.month_days(month):
+                key = MonthOfBucket(work.dataset.name, month, lane.bucket)
+                self._lanes[key] -= 1
+                if not self._lanes[key]:
+                    self._complete.append(key)
+
+    def take_complete(self) -> list[MonthOfBucket]:
+        """The months completed since the last call."""
+        complete, self._complete = self._complete, []
+        return complete

@@ -1,0 +1,42 @@
+"""How fast each token is used: an even spacing of request starts, polled and never awaited.
+
+The schedule asks `Spacing.has_room` before it hands out a window; the worker that got it takes the
+room at once. Nothing waits here. Strictness over the server's counting window is the schedule's own
+matter (its slots); spacing is what keeps a token from using its whole allowance in one gulp.
+"""
+
+from __future__ import annotations
+
+from aiolimiter import AsyncLimiter
+
+from harvester.model import Pace
+
+_HASTE = 0.97
+"""Spacing runs a little ahead of the rate, since an empty bucket saves nothing and each late
+wake-up would be lost for good; the schedule's slots hold the rate itself."""
+
+
+class Spacing:
+    """One leaky bucket per account, holding ``burst`` requests. Made inside the running loop."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._buckets: dict[str, AsyncLimiter] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which a full bucket has room for one request again."""
+        return self._pace.period / self._pace.count * _HASTE
+
+    def has_room(self, appid: str) -> bool:
+        """Whether a request of this account may start now."""
+        bucket = self._buckets.get(appid)
+        return bucket is None or bucket.has_capacity()
+
+    async def take(self, appid: str) -> None:
+        """Start a request: call it only when `has_room` said yes, then it does not wait."""
+        bucket = self._buckets.get(appid)
+        if bucket is None:
+            burst = self._pace.burst
+            bucket = self._buckets[appid] = AsyncLimiter(burst, burst * self.interval)
+        await bucket.acquire()

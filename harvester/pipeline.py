@@ -1,0 +1,177 @@
+"""The run itself: a fixed pool of workers, one recorder, one publisher, in one task group.
+
+::
+
+    schedule ─► worker ─► fetch ─► schedule        what to ask next, what the verdict changes
+                  └────► recorder ─► raw group ─► schedule ─► publisher ─► partition
+
+A worker takes a window that may be asked right now, makes one attempt and hands back the verdict.
+When nothing may be asked it waits with the others; one of them, the *sentry*, also watches the
+clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from harvester import fetch
+from harvester.fetch import Refused
+from harvester.lanes import Attempt
+from harvester.model import Answer
+from harvester.pace import Spacing
+from harvester.publish import Published
+from harvester.publisher import Publisher
+from harvester.recorder import Held, Recorder
+from harvester.schedule import Schedule
+from harvester.store.layout import Tree
+from harvester.store.rawlog import Group
+from harvester.tokens import Tokens
+from harvester.transport import Transport
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened so far; progress and summary read it."""
+
+    requests: int = 0
+    answered: int = 0
+    refused: int = 0
+    bytes: int = 0
+    durable: int = 0
+    published: list[Published] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The effects a run works with.
+
+    ``now`` is in seconds since the Unix epoch and never steps back.
+    """
+
+    transport: Transport
+    tokens: Tokens
+    spacing: Spacing
+    tree: Tree
+    now: Callable[[], float]
+
+
+class Pipeline:
+    """One run. `run` returns when everything that could be had is published, or after `stop`."""
+
+    def __init__(self, schedule: Schedule, tools: Tools, *, run_id: str, connections: int) -> None:
+        self._schedule = schedule
+        self._tools = tools
+        self._connections = connections
+        self._idle: deque[anyio.Event] = deque()
+        self._sentry_until = _NEVER
+        self._stopping = False
+        self._workers = anyio.CancelScope()
+        self.counters = Counters()
+        datasets = {work.dataset.name: work.dataset for work in schedule.all_work()}
+        self._recorder = Recorder(tools.tree, run_id, self._on_durable)
+        self._publisher = Publisher(tools.tree, datasets, self.counters.published.append)
+
+    async def run(self) -> None:
+        """Ask, record and publish until nothing is left to do. Raises StoreError."""
+        async with anyio.create_task_group() as effects:
+            effects.start_soon(self._record)
+            effects.start_soon(self._publisher.run)
+            with self._workers:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self._connections):
+                        workers.start_soon(self._work)
+            self._recorder.close()
+
+    def stop(self) -> None:
+        """Start nothing new; what is in flight comes home, and all of it is published."""
+        self._stopping = True
+        self._schedule.stop()
+        self._wake_all()
+
+    def hurry(self, *, flight: float, publishing: float) -> None:
+        """After `stop`: so many seconds for what is in flight, and for beginning to publish."""
+        now = anyio.current_time()
+        self._workers.deadline = now + flight
+        self._publisher.hurry(now + publishing)
+
+    async def _record(self) -> None:
+        await self._recorder.run()
+        self._publisher.close()
+
+    async def _work(self) -> None:
+        while (attempt := await self._next()) is not None:
+            asked_at = int(self._tools.now())
+            outcome = await fetch.attempt(
+                attempt.window, attempt.work.dataset, self._tools.tokens, self._tools.transport
+            )
+            if isinstance(outcome, Refused):
+                self.counters.refused += 1
+                self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
+                self._publisher.request(self._schedule.owing.take_complete())
+            else:
+                await self._keep(attempt, asked_at, outcome)
+
+    async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
+        self.counters.answered += 1
+        self.counters.bytes += len(body)
+        self._schedule.answered(attempt, self._tools.now())
+        answer = Answer(attempt.window, asked_at, attempt.refetch, body)
+        await self._recorder.keep(Held(attempt, answer))
+
+    def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
+        self._publisher.add(group)
+        for attempt in attempts:
+            self._schedule.durable(attempt)
+        self.counters.durable += len(attempts)
+        self._publisher.request(self._schedule.owing.take_complete())
+
+    async def _next(self) -> Attempt | None:
+        """The next attempt of this worker; None when there will be no more."""
+        while not self._stopping:
+            now = self._tools.now()
+            attempt = self._schedule.next(now)
+            if attempt is not None:
+                self._pass_on(now)
+                await self._tools.spacing.take(attempt.lane.appid)
+                self.counters.requests += 1
+                return attempt
+            if self._schedule.finished:
+                self._wake_all()
+                return None
+            await self._wait()
+        return None
+
+    async def _wait(self) -> None:
+        """Wait to be woken; the sentry wakes itself when the next lane comes up."""
+        event = anyio.Event()
+        self._idle.append(event)
+        at = self._schedule.wake_at()
+        if at is None or at >= self._sentry_until:
+            await event.wait()
+            return
+        self._sentry_until = at
+        with anyio.move_on_after(max(0.0, at - self._tools.now())):
+            await event.wait()
+        if self._sentry_until == at:
+            self._sentry_until = _NEVER
+        if not event.is_set():
+            self._idle.remove(event)
+
+    def _pass_on(self, now: float) -> None:
+        """Wake one more worker if there is more to do now, or nobody is watching the clock."""
+        if self._idle and (
+            self._schedule.has_ready(now)
+            or (self._sentry_until == _NEVER and self._schedule.wake_at() is not None)
+        ):
+            self._idle.popleft().set()
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self._idle.popleft().set()
+
+
+_NEVER = float("inf")

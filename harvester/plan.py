@@ -1,0 +1,170 @@
+"""What is wanted, what of it is missing, and the fewest windows that cover that.
+
+Everything here is arithmetic on day sets. A plan is never a list of windows: `windows` peels them
+off one by one, newest first, so ten thousand accounts over ten years cost a few integers each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from harvester import days
+from harvester.catalogue import Dataset
+from harvester.days import Day, DaySet
+from harvester.model import Account, Job, Manifest, Pace
+
+CPU_SECONDS_PER_REQUEST = 0.00015
+"""What one request costs a core; measured, see docs/performance.md."""
+
+Wanted = dict[str, dict[str, DaySet]]
+"""For each dataset's name and each appid, the days the manifest asks for and WeChat can answer."""
+
+
+def newest_ready(dataset: Dataset, now: float) -> Day:
+    """The newest day that may be asked at ``now`` (seconds since the Unix epoch)."""
+    return days.today(now - dataset.ready_minutes * 60) - 1
+
+
+@functools.lru_cache(maxsize=4_096)
+def _range(begin: Day, end: Day) -> DaySet:
+    return days.day_range(begin, end)
+
+
+def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
+    """One account's days of one dataset in one job, clipped to what exists and is ready."""
+    newest = newest_ready(dataset, now)
+    begin = max(job.begin, dataset.first_day, account.begin or job.begin)
+    end = min(
+        newest if job.end is None else min(job.end, newest),
+        newest if account.end is None else account.end,
+    )
+    return _range(begin, end)
+
+
+def wanted(manifest: Manifest, now: float) -> Wanted:
+    """The days all jobs together want. Accounts for which nothing is left are not listed."""
+    accounts = {account.appid: account for account in manifest.accounts}
+    result: Wanted = {}
+    for job in manifest.jobs:
+        for name in job.datasets:
+            dataset = manifest.datasets[name]
+            of_dataset = result.setdefault(name, {})
+            for appid in job.appids:
+                found = wanted_days(accounts[appid], job, dataset, now)
+                if found:
+                    of_dataset[appid] = of_dataset.get(appid, days.NO_DAYS) | found
+    return result
+
+
+def windows(missing: DaySet, span: int) -> Iterator[tuple[Day, Day]]:
+    """The fewest windows of at most ``span`` days that cover a day set, newest first.
+
+    Greedy from the newest day is optimal, since a window that holds it can reach no further back
+    than ``span`` days. A window begins and ends on a missing day; days in between may be known
+    already, because calls are scarce and rows are not.
+    """
+    while missing:
+        end = missing.bit_length()
+        floor = max(0, end - span)
+        inside = missing >> floor
+        begin = floor + (inside & -inside).bit_length()
+        yield days.FIRST_DAY + begin - 1, days.FIRST_DAY + end - 1
+        missing &= (1 << (begin - 1)) - 1
+
+
+@functools.lru_cache(maxsize=4_096)
+def count_windows(missing: DaySet, span: int) -> int:
+    """How many windows `windows` yields. Remembered, since accounts often lack the same days."""
+    if span == 1:
+        return days.count_days(missing)
+    return sum(1 for _ in windows(missing, span))
+
+
+def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
+    """The least seconds a run can take for so many requests per account, and what binds it.
+
+    The slowest account needs ``(requests - burst) / rate``; one core needs its time per request.
+    Returns the greater and ``rate``, ``cpu`` or, when nothing is to be asked, ``nothing``.
+    """
+    counts = list(requests)
+    if not sum(counts):
+        return 0.0, "nothing"
+    paced = max(0.0, (max(counts) - pace.burst) * pace.period / pace.count)
+    cpu = sum(counts) * CPU_SECONDS_PER_REQUEST
+    return (paced, "rate") if paced >= cpu else (cpu, "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """What a run would ask of one dataset. ``begin`` and ``end`` bound the missing days."""
+
+    dataset: str
+    accounts: int
+    requests: int
+    days: int
+    wanted: int
+    begin: Day | None
+    end: Day | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would ask now, what binds it, and what the user should know before."""
+
+    datasets: tuple[DatasetPlan, ...]
+    requests: int
+    days: int
+    bound_seconds: float
+    bound_by: str
+    warnings: tuple[str, ...] = ()
+
+
+def summarise(manifest: Manifest, want: Wanted, missing: Wanted) -> Plan:
+    """Add up a plan from the wanted and the missing days."""
+    per_account: Counter[str] = Counter()
+    for name, of_dataset in missing.items():
+        span = manifest.datasets[name].span
+        for appid, lacking in of_dataset.items():
+            per_account[appid] += count_windows(lacking, span)
+    rows = tuple(
+        _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {})) for name in want
+    )
+    seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
+    return Plan(
+        datasets=rows,
+        requests=sum(row.requests for row in rows),
+        days=sum(row.days for row in rows),
+        bound_seconds=round(seconds, 3),
+        bound_by=binds,
+        warnings=tuple(_clip_warnings(manifest, want)),
+    )
+
+
+def _dataset_plan(
+    dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet]
+) -> DatasetPlan:
+    everything = functools.reduce(int.__or__, missing.values(), days.NO_DAYS)
+    return DatasetPlan(
+        dataset=dataset.name,
+        accounts=sum(1 for lacking in missing.values() if lacking),
+        requests=sum(count_windows(lacking, dataset.span) for lacking in missing.values()),
+        days=sum(map(days.count_days, missing.values())),
+        wanted=sum(map(days.count_days, want.values())),
+        begin=days.oldest(everything) if everything else None,
+        end=days.newest(everything) if everything else None,
+    )
+
+
+def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
+    """Say which jobs were clipped: silence would look like days that were fetched."""
+    for job in manifest.jobs:
+        for name in job.datasets:
+            dataset = manifest.datasets[name]
+            if job.begin < dataset.first_day:
+                yield f"{job.name}: {name} begins on {days.day_text(dataset.first_day)}"
+            nothing = sum(1 for appid in job.appids if appid not in want[name])
+            if nothing:
+                yield f"{job.name}: {nothing} accounts have no days of {name} in this range"

@@ -1,0 +1,70 @@
+"""Progress while a run is under way: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG_SECONDS = 10.0
+"""Between two lines where there is no terminal: often enough for a CI log to look alive."""
+
+_BAR_SECONDS = 0.2
+
+_log = logging.getLogger("harvester.progress")
+
+
+class Position(NamedTuple):
+    """Where a run stands.
+
+    Windows, requests, retries and files are counts; ``seconds`` is elapsed time.
+    """
+
+    done: int
+    windows: int
+    requests: int
+    retries: int
+    files: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests per second so far."""
+        return self.requests / self.seconds if self.seconds > 0 else 0.0
+
+
+async def show_bar(position: Callable[[], Position], console: Console) -> None:
+    """Draw a bar until cancelled."""
+    columns = (
+        TextColumn("harvesting"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TextColumn("windows  {task.fields[rate]:,.0f}/s  {task.fields[files]} files"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        at = position()
+        task = bar.add_task("windows", total=at.windows, rate=0.0, files=0)
+        while True:
+            at = position()
+            bar.update(task, completed=at.done, total=at.windows, rate=at.rate, files=at.files)
+            await anyio.sleep(_BAR_SECONDS)
+
+
+async def log_lines(position: Callable[[], Position]) -> None:
+    """Log a line every ten seconds until cancelled."""
+    while True:
+        await anyio.sleep(LOG_SECONDS)
+        at = position()
+        _log.info(
+            "%d of %d windows, %.0f requests/s, %d retries, %d files",
+            at.done,
+            at.windows,
+            at.rate,
+            at.retries,
+            at.files,
+        )

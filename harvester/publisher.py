@@ -1,0 +1,102 @@
+"""Which months are published when, and when a raw group has done its duty.
+
+A month of a dataset in a bucket is published once nobody owes a window of it, or earlier when the
+raw log grows past its cap. A group is deleted only after every month it touches was published.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from harvester import publish
+from harvester.catalogue import Dataset
+from harvester.lanes import MonthOfBucket
+from harvester.publish import Published
+from harvester.store.layout import Partition, Tree
+from harvester.store.rawlog import Group
+
+RAW_BYTES = 256 << 20
+RAW_GROUPS = 400
+"""Past so many bytes or groups in the raw log, everything in it is published."""
+
+
+class Publisher:
+    """Publishes months one after the other, each in a thread, none of them twice without need."""
+
+    def __init__(
+        self, tree: Tree, datasets: dict[str, Dataset], on_published: Callable[[Published], None]
+    ) -> None:
+        self._tree = tree
+        self._datasets = datasets
+        self._on_published = on_published
+        self._unpublished: dict[Group, set[MonthOfBucket]] = {}
+        self._queue: deque[MonthOfBucket] = deque()
+        self._closing = False
+        self._until = float("inf")
+        self._wake = anyio.Event()
+        self._thread = CapacityLimiter(1)
+
+    def add(self, group: Group) -> None:
+        """A group became durable."""
+        self._unpublished[group] = {
+            MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.touches
+        }
+        size = sum(group.size for group in self._unpublished)
+        if size > RAW_BYTES or len(self._unpublished) > RAW_GROUPS:
+            self.request(self._owed())
+
+    def request(self, months: Iterable[MonthOfBucket]) -> None:
+        """Publish these months, soon."""
+        new = [month for month in months if month not in self._queue]
+        if new:
+            self._queue.extend(new)
+            self._wake.set()
+
+    def close(self) -> None:
+        """Everything is in the raw log: `run` publishes it all and returns."""
+        self.request(self._owed())
+        self._closing = True
+        self._wake.set()
+
+    def hurry(self, until: float) -> None:
+        """Begin no month after ``until`` (the loop's clock); the next run finds the raw groups."""
+        self._until = until
+
+    async def run(self) -> None:
+        """Publish what is asked for until closed. Raises StoreError when the disk refuses."""
+        while True:
+            while self._queue and anyio.current_time() < self._until:
+                await self._publish(self._queue.popleft())
+            if self._closing:
+                return
+            await self._wake.wait()
+            self._wake = anyio.Event()
+
+    def _owed(self) -> list[MonthOfBucket]:
+        """Every month that waits in the raw log, newest first."""
+        owed = {month for months in self._unpublished.values() for month in months}
+        return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
+
+    async def _publish(self, key: MonthOfBucket) -> None:
+        groups = [group for group, months in self._unpublished.items() if key in months]
+        if not groups:
+            return
+        work = partial(
+            publish.publish,
+            self._tree,
+            self._datasets[key.dataset],
+            Partition(*key),
+            groups,
+        )
+        self._on_published(await to_thread.run_sync(work, limiter=self._thread))
+        for group in groups:
+            months = self._unpublished[group]
+            months.discard(key)
+            if not months:
+                del self._unpublished[group]
+                await to_thread.run_sync(group.delete, limiter=self._thread)
