@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
-import orjson
-
 from harvester.days import Day
+from harvester.sandbox.calls import list_of
 from harvester.sandbox.data import Row
 
 Source: TypeAlias = Callable[[str, str, Day], list[Row]]
@@ -35,7 +34,7 @@ class Archive:
         if body is not None:
             self._bodies.move_to_end(key)
             return body
-        body = list_body(self.rows(dataset, appid, begin, end))
+        body = list_of(self.rows(dataset, appid, begin, end))
         self._keep(key, body)
         return body
 
@@ -44,8 +43,3 @@ class Archive:
         self._size += len(body)
         while self._size > self._limit:
             self._size -= len(self._bodies.popitem(last=False)[1])
-
-
-def list_body(rows: list[Row]) -> bytes:
-    """Rows as WeChat answers them."""
-    return orjson.dumps({"list": rows})

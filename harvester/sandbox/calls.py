@@ -1,4 +1,4 @@
-"""One call over the wire: what arrives, what is sent back, and how a request is read.
+"""One call over the wire: what arrives, what is sent back, and how the bytes of both are made out.
 
 Reading raises `Refused` with the errcode WeChat has for the mistake.
 """
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from harvester.days import Day, parse_day
-from harvester.sandbox.faults import Fault, Refused, Wire
+from harvester.sandbox.data import Row
+from harvester.sandbox.faults import MESSAGES, Fault, Refused, Wire
 
 JSON = "application/json; encoding=utf-8"
 """What WeChat calls its JSON; no standard knows the parameter."""
@@ -40,6 +41,22 @@ class Reply(NamedTuple):
 def spoilt(reply: Reply, fault: Fault) -> Reply:
     """The reply with everything a fault does to it but replace its body."""
     return Reply(reply.body, fault.status, fault.content_type, fault.delay, fault.wire)
+
+
+def json_of(value: object) -> bytes:
+    """A value as the bytes of its JSON."""
+    return orjson.dumps(value)
+
+
+def list_of(rows: list[Row]) -> bytes:
+    """Rows as WeChat answers them."""
+    return json_of({"list": rows})
+
+
+def error_of(errcode: int, rid: str, errmsg: str = "") -> bytes:
+    """An error as WeChat words it: errcode, and errmsg with the request's id behind it."""
+    words = errmsg or MESSAGES.get(errcode, "system error")
+    return json_of({"errcode": errcode, "errmsg": f"{words} rid: {rid}"})
 
 
 def require(request: Request, method: str) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-import orjson
-
 from harvester.sandbox.data import Row
 
 TOKEN = "token"
@@ -109,12 +107,6 @@ class Refused(Exception):
     def __init__(self, errcode: int) -> None:
         super().__init__(MESSAGES.get(errcode, ""))
         self.errcode = errcode
-
-
-def error_body(errcode: int, rid: str, errmsg: str = "") -> bytes:
-    """An error as WeChat words it: errcode, and errmsg with the request's id behind it."""
-    words = errmsg or MESSAGES.get(errcode, "system error")
-    return orjson.dumps({"errcode": errcode, "errmsg": f"{words} rid: {rid}"})
 
 
 class FaultBook:

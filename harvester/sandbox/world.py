@@ -16,14 +16,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import orjson
-
 from harvester.catalogue import CATALOGUE, Dataset
 from harvester.days import Day, today
-from harvester.sandbox.archive import Archive, Source, list_body
+from harvester.sandbox.archive import Archive, Source
 from harvester.sandbox.calls import (
     Reply,
     Request,
+    error_of,
+    json_of,
+    list_of,
     read_credential,
     read_object,
     read_window,
@@ -32,7 +33,7 @@ from harvester.sandbox.calls import (
 )
 from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import truth
-from harvester.sandbox.faults import TOKEN, Fault, FaultBook, Refused, error_body
+from harvester.sandbox.faults import TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenOffice
@@ -112,7 +113,7 @@ class World:
     def answer(self, request: Request) -> Reply:
         """The answer to one request, which is counted and judged at this moment."""
         if request.path == COUNTERS_PATH:
-            return Reply(orjson.dumps(self._report()))
+            return Reply(json_of(self._report()))
         if request.path == RESET_PATH:
             return self._reset(request)
         now = self._clock()
@@ -156,7 +157,7 @@ class World:
             return self._replacement(fault, now)
         self.tokens.open(appid, secret)
         token = issue(appid, now)
-        body = orjson.dumps({"access_token": token.text, "expires_in": token.left(now)})
+        body = json_of({"access_token": token.text, "expires_in": token.left(now)})
         return spoilt(Reply(body), fault) if fault else Reply(body)
 
     # Data
@@ -175,7 +176,7 @@ class World:
         if fault is None:
             return Reply(self._archive.body(dataset.name, appid, begin, end))
         rows = self._archive.rows(dataset.name, appid, begin, end)
-        return spoilt(Reply(list_body(fault.alter(rows) if fault.alter else rows)), fault)
+        return spoilt(Reply(list_of(fault.alter(rows) if fault.alter else rows)), fault)
 
     def _caller(self, request: Request, now: float) -> str:
         """Whose token it is; from here on the call counts. Raises Refused 41001, 40001 or 42001."""
@@ -209,7 +210,7 @@ class World:
         self.counters.errcodes[errcode] += 1
         digest = hashlib.shake_128(f"rid {self._serial}".encode()).hexdigest(8)
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{digest[:8]}-{digest[8:]}"
-        return Reply(error_body(errcode, rid, errmsg))
+        return Reply(error_of(errcode, rid, errmsg))
 
     def _replacement(self, fault: Fault, now: float) -> Reply:
         """What is sent instead of the true answer."""
