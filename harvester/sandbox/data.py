@@ -68,12 +68,12 @@ class Hour(NamedTuple):
 def profile_of(appid: str) -> Profile:
     """The kind of account an appid is, the same for ever.
 
-    Sizes are spread evenly over 17 octaves, from one callback a day to a hundred thousand.
+    Sizes are spread evenly over 18 octaves, from one callback in two days to 130,000 a day.
     """
     octave, fraction, growth, week, reply, flaw = _PROFILE.unpack(_digest(f"account {appid}", 12))
     return Profile(
-        daily=(1024 + fraction % 1024) << octave % 17,
-        growth=growth % 400,
+        daily=(512 + fraction % 512) << octave % 18,
+        growth=growth % 200,
         week=OFFICE_WEEK if week % 3 else LEISURE_WEEK,
         reply=80 + reply % 520,
         flaw=flaw % 1300,

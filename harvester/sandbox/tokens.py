@@ -45,7 +45,7 @@ class Token:
 
 @dataclass(slots=True)
 class _Account:
-    secret: str
+    secret: str | None = None
     stable: Token | None = None
     plain: Token | None = None
     forced_at: float = -inf
@@ -63,15 +63,18 @@ class TokenOffice:
         self._tokens: dict[str, Token] = {}
         self._serial = itertools.count(1)
 
-    def open(self, appid: str, secret: str) -> None:
+    def open(self, appid: str, secret: str | None = None) -> None:
         """Check an account's secret. The first one shown becomes the secret: no list is needed.
 
-        Raises Refused 40013 for what cannot be an appid, 40125 for another secret than the first.
+        Without one the account is opened unchecked. Raises Refused 40013 for what cannot be an
+        appid, 40125 for another secret than the first.
         """
         if not _APPID.fullmatch(appid):
             raise Refused(40013)
-        account = self._accounts.setdefault(appid, _Account(secret))
-        if account.secret != secret:
+        account = self._accounts.setdefault(appid, _Account())
+        if account.secret is None:
+            account.secret = secret
+        elif secret is not None and secret != account.secret:
             raise Refused(40125)
 
     def stable(self, appid: str, now: float) -> Token:

@@ -94,9 +94,12 @@ class World:
         """End the account's stable token now, as another service does that forces a refresh."""
         self.tokens.revoke(appid, self._clock())
 
-    def token_of(self, appid: str, secret: str = "sandbox") -> str:
-        """The stable token that any service of the account would get now."""
-        self.tokens.open(appid, secret)
+    def token_of(self, appid: str) -> str:
+        """The stable token that any service of the account would get now, without its secret.
+
+        Raises Refused 40013 for what cannot be an appid.
+        """
+        self.tokens.open(appid)
         return self.tokens.stable(appid, self._clock()).text
 
     def worst(self) -> dict[str, Worst]:
