@@ -37,6 +37,10 @@ class Position(NamedTuple):
         return self.requests / self.seconds if self.seconds > 0 else 0.0
 
 
+async def show_nothing(position: Callable[[], Position]) -> None:
+    """Say nothing at all."""
+
+
 async def show_bar(position: Callable[[], Position], console: Console) -> None:
     """Draw a bar until cancelled."""
     columns = (

@@ -117,6 +117,10 @@ class Logging:
     ] = "info"
 
 
+EVERYTHING = Selecting()
+PLAINLY = Logging()
+
+
 def _split(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part for value in values for part in value.split(",") if part)
 

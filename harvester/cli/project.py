@@ -1,0 +1,43 @@
+"""What every verb over a manifest begins with: the manifest, narrowed, and its output tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from os import environ
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.cli.options import Selecting
+from harvester.manifest import load, narrow
+from harvester.model import Manifest
+from harvester.store.layout import Tree
+
+
+class Project(NamedTuple):
+    """A manifest and the output tree that belongs to it."""
+
+    manifest: Manifest
+    tree: Tree
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since the Unix epoch, right at the start and never stepping back."""
+    anchor = time.time() - time.monotonic()
+    return lambda: anchor + time.monotonic()
+
+
+def open_project(path: Path, selecting: Selecting, output: Path | None, now: float) -> Project:
+    """Load and narrow a manifest and look at its output; nothing is created.
+
+    Raises ManifestError for mistakes and UsageError for options that match nothing or an output
+    that does not fit.
+    """
+    manifest = load(path, environ=environ, now=now)
+    if output is not None:
+        manifest = replace(manifest, output=replace(manifest.output, path=output))
+    manifest = narrow(manifest, selecting.selection(), now)
+    tree = Tree(manifest.output.path, manifest.output.buckets)
+    tree.check(manifest.datasets, must_exist=manifest.output.must_exist)
+    return Project(manifest, tree)

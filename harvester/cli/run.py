@@ -1,0 +1,147 @@
+"""``harvester run``: make coverage whole."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from os import environ
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from harvester import progress
+from harvester.cli import logs, show
+from harvester.cli.options import (
+    EVERYTHING,
+    PLAINLY,
+    Logging,
+    ManifestPath,
+    OkExit,
+    Output,
+    Refetch,
+    Selecting,
+    Shard,
+    parse_duration,
+    parse_ok_exit,
+    parse_shard,
+    settle_exit,
+)
+from harvester.cli.project import open_project, steady_clock
+from harvester.manifest import credential_of
+from harvester.model import Account, Api, Manifest
+from harvester.run import Orders, Watch, World, run_once
+from harvester.sandbox import Rules
+from harvester.sandbox import World as SandboxWorld
+from harvester.sandbox.server import serve
+from harvester.secret import Secret
+from harvester.store import records
+from harvester.summary import as_record
+
+ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
+
+_SANDBOX_LATENCY = 0.015
+"""Seconds the built-in WeChat takes at least: enough to look like a network."""
+
+
+def run(
+    manifest: ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    selecting: Selecting = EVERYTHING,
+    output: Output = None,
+    refetch: Refetch = None,
+    max_duration: Annotated[
+        str | None,
+        Parameter(
+            help="Start nothing new after this long (50m), publish, and exit with 75.",
+            env_var="HARVESTER_MAX_DURATION",
+        ),
+    ] = None,
+    shard: Shard = None,
+    progress: Annotated[
+        ProgressStyle,
+        Parameter(
+            help="A bar on a terminal and lines elsewhere, or always one of them.",
+            env_var="HARVESTER_PROGRESS",
+        ),
+    ] = "auto",
+    summary: Annotated[
+        Path | None,
+        Parameter(help="Also write the run record to this file.", env_var="HARVESTER_SUMMARY"),
+    ] = None,
+    ok_exit: OkExit = "",
+    logging: Logging = PLAINLY,
+) -> int:
+    """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
+
+    Asks WeChat only for days that the files do not cover. Exit codes: 0 everything wanted is
+    covered, 2 a mistake in the manifest or the options, 3 some windows failed or accounts were
+    refused, 4 no account could be authorised, 75 not finished, run again.
+    """
+    parse_ok_exit(ok_exit)
+    orders = Orders(refetch, parse_shard(shard), parse_duration(max_duration))
+    now = steady_clock()
+    logs.set_up(logging)
+    project = open_project(manifest, selecting, output, now())
+    _calm_the_collector()
+    console = Console(stderr=True, highlight=False)
+    done = run_once(
+        project.manifest,
+        project.tree,
+        orders=orders,
+        world=World(
+            now=now,
+            reach=partial(_reach, project.manifest, now),
+            credentials=_credentials(project.manifest),
+            watch=_watch(progress, console),
+        ),
+    )
+    record = as_record(done)
+    records.write(project.tree, done.run_id, record)
+    if summary is not None:
+        records.write_file(summary, record)
+    show.summary(console, done, project.manifest)
+    return settle_exit(done.exit_code, ok_exit)
+
+
+def _calm_the_collector() -> None:
+    """What was imported lives for ever, and requests make no cycles worth looking for often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(0.001)
+
+
+@asynccontextmanager
+async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+    """WeChat itself, or the sandbox for as long as the run lasts."""
+    if not manifest.api.is_sandbox:
+        yield manifest.api
+        return
+    sandbox = SandboxWorld(Rules(latency=_SANDBOX_LATENCY, latency_jitter=_SANDBOX_LATENCY), now)
+    async with serve(sandbox) as address:
+        yield replace(manifest.api, base_url=address)
+
+
+def _credentials(manifest: Manifest) -> Callable[[str], Secret]:
+    """Read an account's secret at the moment it is needed, once."""
+    accounts: dict[str, Account] = {account.appid: account for account in manifest.accounts}
+    if manifest.api.is_sandbox:
+        return lambda _appid: Secret("sandbox")
+    return lambda appid: credential_of(
+        accounts[appid], environ=environ, folder=manifest.file.parent
+    )
+
+
+def _watch(style: ProgressStyle, console: Console) -> Watch:
+    if style == "none":
+        return progress.show_nothing
+    if style == "bar" or (style == "auto" and console.is_terminal):
+        return partial(progress.show_bar, console=console)
+    return progress.log_lines

@@ -1,0 +1,176 @@
+"""Tables for people: the summary of a run, a plan, the coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harvester import days
+from harvester.errors import Exit
+from harvester.model import Manifest
+from harvester.plan import Plan
+from harvester.status import Status, Stretch
+from harvester.summary import DatasetSummary, Summary, grouped
+from harvester.wire import safe_text
+
+_MOST_EXCEPTIONS = 12
+
+_VERDICTS = {
+    Exit.DONE: "everything wanted is covered",
+    Exit.INCOMPLETE: "finished, but not everything could be had",
+    Exit.UNAUTHORISED: "no account could be authorised",
+    Exit.AGAIN: "not finished: run again",
+}
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as people say it: 9.4 s, 12 min, 3.5 h, 9.2 days."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def summary(console: Console, done: Summary, manifest: Manifest) -> None:
+    """What a run did, and what to do next."""
+    console.print()
+    console.print(_coverage_table(done.datasets))
+    console.print()
+    _print_figures(console, done)
+    _print_exceptions(console, done)
+    verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
+    console.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
+    for line in _next_steps(done, manifest):
+        console.print(Text(f"  {line}"))
+
+
+def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
+    """Account-days by state; states that no day is in get no column."""
+    table = Table("dataset", "accounts", "account-days", "covered", "empty", box=None)
+    extra = [
+        name
+        for name in ("provisional", "suspicious", "quarantined", "missing")
+        if any(getattr(row, name) for row in rows)
+    ]
+    for name in extra:
+        table.add_column(name)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        numbers = [row.accounts, row.wanted, row.done, row.empty]
+        numbers += [getattr(row, name) for name in extra]
+        table.add_row(row.dataset, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _print_figures(console: Console, done: Summary) -> None:
+    against = ""
+    if done.bound_seconds:
+        against = f" (the limits allow {seconds_text(done.bound_seconds)})"
+    figures = {
+        "requests": f"{done.requests:,} for {done.windows:,} windows",
+        "retries": f"{done.retries:,}",
+        "refused": f"{sum(gone.count for gone in done.gone):,} account-days",
+        "rows": f"{done.rows:,} new",
+        "files": f"{len({item.path for item in done.published}):,} written",
+        "time": f"{seconds_text(done.seconds)}{against}",
+    }
+    for name, value in figures.items():
+        console.print(Text(f"  {name:<10}{value}"))
+
+
+def _print_exceptions(console: Console, done: Summary) -> None:
+    """What was refused or failed, alike ones together, each with its advice."""
+    lines = list(grouped(done.gone))
+    for gone, count, accounts in lines[:_MOST_EXCEPTIONS]:
+        what = f"{gone.appid} {gone.dataset}"
+        if accounts > 1:
+            what = f"{accounts} accounts, such as {what}"
+        console.print(Text(f"\n  {what}: {count:,} days: {gone.why}"))
+        console.print(Text(f"    {gone.rule.meaning}. {gone.rule.advice}"))
+    if len(lines) > _MOST_EXCEPTIONS:
+        console.print(f"\n  and {len(lines) - _MOST_EXCEPTIONS} more kinds in the run record")
+    for item in done.quarantined[:_MOST_EXCEPTIONS]:
+        where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
+        console.print(Text(f"\n  quarantined: {where}: {safe_text(item.reason)}"))
+
+
+def _next_steps(done: Summary, manifest: Manifest) -> list[str]:
+    """Commands worth typing now."""
+    output = manifest.output.path
+    if done.exit_code is not Exit.DONE:
+        return [f"harvester status {manifest.file}", f"harvester run {manifest.file}"]
+    dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
+    glob = f"{output}/{dataset}/ref_month=*/*.parquet"
+    return [
+        f"harvester status {manifest.file}",
+        f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
+    ]
+
+
+def plan(console: Console, found: Plan) -> None:
+    """What a run would ask."""
+    table = Table("dataset", "accounts", "account-days", "requests", "from", "to", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in found.datasets:
+        table.add_row(
+            row.dataset,
+            f"{row.accounts:,}",
+            f"{row.days:,} of {row.wanted:,}",
+            f"{row.requests:,}",
+            "" if row.begin is None else days.day_text(row.begin),
+            "" if row.end is None else days.day_text(row.end),
+        )
+    console.print(table)
+    if found.requests:
+        binds = {"rate": "limits.per_token.rate binds it", "cpu": "the processor binds it"}
+        console.print(
+            f"\n{found.requests:,} requests, {seconds_text(found.bound_seconds)} at least: "
+            f"{binds[found.bound_by]}"
+        )
+    else:
+        console.print("\nnothing to ask: every wanted day is covered")
+    for warning in found.warnings:
+        console.print(Text(f"note: {warning}"))
+
+
+def status(console: Console, found: Status) -> None:
+    """Coverage, what is missing or odd, and the last runs."""
+    console.print(_coverage_table(found.datasets))
+    _print_stretches(console, "missing", found.gaps)
+    _print_stretches(console, "suspicious: empty between days with rows", found.suspicious)
+    for item in found.quarantined[:_MOST_EXCEPTIONS]:
+        where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
+        console.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
+    if found.runs:
+        console.print("\nlast runs")
+    for record in found.runs:
+        reasons = f" ({', '.join(record.reasons)})" if record.reasons else ""
+        console.print(
+            Text(
+                f"  {record.started_at}  exit {record.exit_code}{reasons}  "
+                f"{record.requests:,} requests, {record.rows:,} rows"
+            )
+        )
+    verdict = "whole" if found.whole else "not whole: `harvester run` fetches what is missing"
+    console.print(f"\n{verdict}")
+
+
+def _print_stretches(console: Console, title: str, stretches: Sequence[Stretch]) -> None:
+    if not stretches:
+        return
+    console.print(f"\n{title}")
+    for item in stretches[:_MOST_EXCEPTIONS]:
+        days_of = days.day_text(item.begin)
+        if item.end != item.begin:
+            days_of = f"{days_of}..{days.day_text(item.end)}"
+        console.print(Text(f"  {item.appid} {item.dataset} {days_of}"))
+    if len(stretches) > _MOST_EXCEPTIONS:
+        console.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")

@@ -1,0 +1,78 @@
+"""``harvester status``: coverage, gaps, quarantine, the last runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from harvester import days
+from harvester import status as surveying
+from harvester.cli import show
+from harvester.cli.options import (
+    EVERYTHING,
+    Format,
+    ManifestPath,
+    OkExit,
+    Output,
+    Selecting,
+    parse_ok_exit,
+    settle_exit,
+)
+from harvester.cli.project import open_project, steady_clock
+from harvester.errors import Exit
+
+
+def status(
+    manifest: ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    selecting: Selecting = EVERYTHING,
+    output: Output = None,
+    require: Annotated[
+        Literal["yesterday"] | None,
+        Parameter(
+            help="Exit with 75 unless every day up to the newest ready one is covered.",
+            env_var="HARVESTER_REQUIRE",
+        ),
+    ] = None,
+    format: Format = "text",
+    ok_exit: OkExit = "",
+) -> int:
+    """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
+    parse_ok_exit(ok_exit)
+    now = steady_clock()()
+    project = open_project(manifest, selecting, output, now)
+    found = surveying.read(project.manifest, project.tree, now)
+    if format == "json":
+        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+    else:
+        show.status(Console(highlight=False), found)
+    code = Exit.AGAIN if require is not None and not found.whole else Exit.DONE
+    return settle_exit(code, ok_exit)
+
+
+def _as_json(found: surveying.Status) -> dict[str, object]:
+    return {
+        "whole": found.whole,
+        "datasets": [asdict(row) for row in found.datasets],
+        "gaps": list(map(_stretch, found.gaps)),
+        "suspicious": list(map(_stretch, found.suspicious)),
+        "quarantined": [
+            {**asdict(item), "day": days.day_text(item.day)} for item in found.quarantined
+        ],
+        "runs": [asdict(record) for record in found.runs],
+    }
+
+
+def _stretch(item: surveying.Stretch) -> dict[str, str]:
+    return {
+        "appid": item.appid,
+        "dataset": item.dataset,
+        "begin_date": days.day_text(item.begin),
+        "end_date": days.day_text(item.end),
+    }

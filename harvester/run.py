@@ -1,0 +1,251 @@
+"""A run from lock to record: recover, survey, plan, fetch, publish, and say how it went."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from harvester import days, plan, publish, survey
+from harvester.errors import Exit, UsageError
+from harvester.lanes import Lane, Work, make_lane
+from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
+from harvester.pace import Spacing
+from harvester.pipeline import Pipeline, Tools
+from harvester.plan import Wanted
+from harvester.progress import Position
+from harvester.schedule import Schedule
+from harvester.secret import Secret
+from harvester.status import quarantined_days
+from harvester.store import locks
+from harvester.store.layout import Tree
+from harvester.summary import Summary, summarise_states, utc_text
+from harvester.survey import Refetch
+from harvester.tokens import Tokens
+from harvester.transport import Transport
+
+FLIGHT_SECONDS = 3.0
+"""After a signal, requests in flight get this long to come home."""
+
+PUBLISH_SECONDS = 4.5
+"""After a signal, a month may be begun to be published for so long."""
+
+EXIT_SECONDS = 6.5
+"""After a signal the process is gone by then, whatever hangs: CI runners kill it at ten."""
+
+Watch = Callable[[Callable[[], Position]], Awaitable[None]]
+"""Shows progress until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the command line wants of a run, beyond the manifest."""
+
+    refetch: Refetch | None = None
+    shard: tuple[int, int] = (1, 1)
+    max_duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run may touch outside of the output: the clock, WeChat, secrets and the user's eyes.
+
+    ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
+    API for as long as the run needs it; ``credentials`` reads an account's secret or token.
+    """
+
+    now: Callable[[], float]
+    reach: Callable[[], AbstractAsyncContextManager[Api]]
+    credentials: Callable[[str], Secret]
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Everything that one run is about."""
+
+    manifest: Manifest
+    tree: Tree
+    orders: Orders
+    world: World
+    summary: Summary
+
+
+def new_run_id(now: float) -> str:
+    """A name that sorts by time: 20260131T235959Z-1a2b3c."""
+    compact = utc_text(now).replace("-", "").replace(":", "")
+    return f"{compact}-{secrets.token_hex(3)}"
+
+
+def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
+    """The buckets that a shard owns. Raises UsageError if there are fewer buckets than shards."""
+    number, total = shard
+    if buckets < total:
+        raise UsageError(
+            f"{total} shards need at least {total} buckets, and output.buckets is {buckets}",
+            "A bucket is written by one shard alone; a new tree can have more of them.",
+        )
+    return [bucket for bucket in range(buckets) if bucket % total == number - 1]
+
+
+def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
+    """Make coverage whole, as far as it can be had now.
+
+    Raises Busy if another run holds the buckets, UsageError if the plan is larger than
+    ``limits.max_requests`` and StoreError if the output cannot be read or written.
+    """
+    started = world.now()
+    run_id = new_run_id(started)
+    own = own_buckets(manifest.output.buckets, orders.shard)
+    with locks.hold(tree, own, run_id=run_id, since=utc_text(started)):
+        recovered = publish.recover(tree, manifest.datasets, own)
+        want = wanted_of_shard(manifest, own, started)
+        today = days.today(started)
+        missing, refetch = survey.to_ask(tree, want, today, orders.refetch)
+        priced = plan.summarise(manifest, want, missing)
+        _refuse_surprise(manifest, priced.requests)
+        summary = Summary(
+            run_id=run_id,
+            manifest=str(manifest.file),
+            started_at=started,
+            ended_at=started,
+            today=today,
+            bound_seconds=priced.bound_seconds,
+            bound_by=priced.bound_by,
+            windows=priced.requests,
+            published=list(recovered),
+        )
+        if priced.requests:
+            lanes = make_lanes(manifest, missing, refetch)
+            anyio.run(_harvest, _Stage(manifest, tree, orders, world, summary), lanes)
+        states = survey.read_states(tree, want, today)
+        summary.datasets = summarise_states(want, states)
+        summary.quarantined = list(quarantined_days(tree, want))
+        summary.ended_at = world.now()
+    return summary
+
+
+def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted) -> list[Lane]:
+    """A lane for each account that lacks something, datasets in the catalogue's order."""
+    work: defaultdict[str, list[Work]] = defaultdict(list)
+    for name, dataset in manifest.datasets.items():
+        again = refetch.get(name, {})
+        for appid, lacking in missing.get(name, {}).items():
+            work[appid].append(Work(dataset, lacking, refetch=again.get(appid, days.NO_DAYS)))
+    buckets = manifest.output.buckets
+    return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
+
+
+def wanted_of_shard(manifest: Manifest, own: list[int], now: float) -> Wanted:
+    """The wanted days of the accounts whose buckets are ours."""
+    want = plan.wanted(manifest, now)
+    buckets = manifest.output.buckets
+    if len(own) == buckets:
+        return want
+    mine = {
+        account.appid for account in manifest.accounts if bucket_of(account.appid, buckets) in own
+    }
+    return {
+        dataset: {appid: wanted for appid, wanted in of_dataset.items() if appid in mine}
+        for dataset, of_dataset in want.items()
+    }
+
+
+def _refuse_surprise(manifest: Manifest, requests: int) -> None:
+    most = manifest.limits.max_requests
+    if most is not None and requests > most:
+        raise UsageError(
+            f"this run would make {requests:,} requests, and limits.max_requests is {most:,}",
+            "Look at `harvester plan`; then narrow the range or raise the limit.",
+        )
+
+
+async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
+    """The part of a run that talks to WeChat; fills in the summary."""
+    manifest, world, summary = stage.manifest, stage.world, stage.summary
+    pace = manifest.limits.per_token
+    spacing = Spacing(pace)
+    schedule = Schedule(lanes, pace, policy=manifest.retry, spacing=spacing, dice=random.Random())
+    connections = _connections(manifest, lanes)
+    async with world.reach() as api, Transport(api, connections=connections) as transport:
+        tokens = Tokens(transport, world.credentials, _kinds(manifest), world.now)
+        tools = Tools(transport, tokens, spacing, stage.tree, world.now)
+        pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
+        position = partial(_position, pipeline, schedule, summary, world.now)
+        async with anyio.create_task_group() as watchers:
+            watchers.start_soon(world.watch, position)
+            watchers.start_soon(_obey_signals, pipeline, summary)
+            if stage.orders.max_duration is not None:
+                watchers.start_soon(_keep_time, pipeline, summary, stage.orders.max_duration)
+            await pipeline.run()
+            watchers.cancel_scope.cancel()
+    counters = pipeline.counters
+    summary.requests, summary.answered = counters.requests, counters.answered
+    summary.bytes, summary.retries = counters.bytes, schedule.retries
+    summary.token_calls = tokens.calls
+    summary.gone = schedule.gone
+    summary.published += counters.published
+
+
+def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
+    """As many workers as can ever be busy."""
+    return min(manifest.limits.connections, len(lanes) * manifest.limits.per_token.concurrency)
+
+
+def _kinds(manifest: Manifest) -> dict[str, Credential]:
+    """Each account's credential; the sandbox takes any secret, so there they are all alike."""
+    if manifest.api.is_sandbox:
+        return {account.appid: SecretCredential("") for account in manifest.accounts}
+    return {
+        account.appid: account.credential
+        for account in manifest.accounts
+        if account.credential is not None
+    }
+
+
+def _position(
+    pipeline: Pipeline, schedule: Schedule, summary: Summary, now: Callable[[], float]
+) -> Position:
+    counters = pipeline.counters
+    return Position(
+        done=counters.answered,
+        windows=summary.windows,
+        requests=counters.requests,
+        retries=schedule.retries,
+        files=len(counters.published),
+        seconds=now() - summary.started_at,
+    )
+
+
+async def _keep_time(pipeline: Pipeline, summary: Summary, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    summary.out_of_time = True
+    pipeline.stop()
+
+
+async def _obey_signals(pipeline: Pipeline, summary: Summary) -> None:
+    """The first signal ends the run in order, a second one at once.
+
+    The state is safe either way.
+    """
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for number in signals:
+            code = Exit(128 + number)
+            if summary.stopped_by is not None:
+                os._exit(code)
+            summary.stopped_by = code
+            pipeline.stop()
+            pipeline.hurry(flight=FLIGHT_SECONDS, publishing=PUBLISH_SECONDS)
+            # A thread that hangs in the kernel cannot be cancelled, but it can be left behind.
+            last_resort = threading.Timer(EXIT_SECONDS, os._exit, [code])
+            last_resort.daemon = True
+            last_resort.start()

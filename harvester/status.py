@@ -1,0 +1,82 @@
+"""Coverage as people and schedulers ask for it: what is there, what is missing, what is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harvester import days, plan, survey
+from harvester.days import Day, DaySet
+from harvester.model import Manifest
+from harvester.plan import Wanted
+from harvester.store import quarantine, records
+from harvester.store.layout import Tree
+from harvester.summary import DatasetSummary, QuarantinedDay, summarise_states
+from harvester.survey import States
+
+LAST_RUNS = 5
+"""So many run records are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Days of one account that are alike, ``begin`` to ``end``, both included."""
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of everything a manifest wants, read from the files alone."""
+
+    datasets: tuple[DatasetSummary, ...]
+    gaps: tuple[Stretch, ...]
+    suspicious: tuple[Stretch, ...]
+    quarantined: tuple[QuarantinedDay, ...]
+    runs: tuple[records.RunRecord, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every day that is wanted and ready is covered."""
+        return not self.gaps
+
+
+def read(manifest: Manifest, tree: Tree, now: float) -> Status:
+    """Survey the files. ``now`` is in seconds since the Unix epoch. Raises StoreError."""
+    want = plan.wanted(manifest, now)
+    states = survey.read_states(tree, want, days.today(now))
+    return Status(
+        datasets=tuple(summarise_states(want, states)),
+        gaps=tuple(_gaps(want, states)),
+        suspicious=tuple(_suspicious(states)),
+        quarantined=tuple(quarantined_days(tree, want)),
+        runs=tuple(records.last(tree, LAST_RUNS)),
+    )
+
+
+def quarantined_days(tree: Tree, want: Wanted) -> Iterator[QuarantinedDay]:
+    """The quarantined days among those that are wanted, with their reasons."""
+    for item in quarantine.kept(tree):
+        wanted = want.get(item.dataset, {}).get(item.appid, days.NO_DAYS)
+        if days.has_day(wanted, item.day):
+            yield QuarantinedDay(item.appid, item.dataset, item.day, item.reason)
+
+
+def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+    for dataset, of_dataset in want.items():
+        for appid, wanted in of_dataset.items():
+            yield from _stretches(appid, dataset, wanted & ~states[dataset][appid].known)
+
+
+def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+    for dataset, of_dataset in states.items():
+        for appid, of_account in of_dataset.items():
+            yield from _stretches(appid, dataset, of_account.suspicious)
+
+
+def _stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
+    for begin, end in days.day_ranges(found):
+        yield Stretch(appid, dataset, begin, end)

@@ -1,0 +1,238 @@
+"""What a run did, told truly: the exit code, its reasons, and the run record."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harvester import __version__, days
+from harvester.days import Day, DaySet
+from harvester.errors import SEVERITY, Exit
+from harvester.lanes import Gone
+from harvester.plan import Wanted
+from harvester.publish import Published
+from harvester.survey import States
+from harvester.verdict import Action, Scope
+from harvester.wire import Refusal
+
+RECORD_VERSION = 1
+"""Of the run record's members. A newer number may add some and never changes their meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """The state of one dataset after a run, in account-days, as the files have it."""
+
+    dataset: str
+    accounts: int
+    wanted: int
+    done: int
+    missing: int
+    empty: int
+    suspicious: int
+    provisional: int
+    quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedDay:
+    """A day whose answer does not fit, and why."""
+
+    appid: str
+    dataset: str
+    day: Day
+    reason: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """One run from beginning to end. Times are in seconds since the Unix epoch."""
+
+    run_id: str
+    manifest: str
+    started_at: float
+    ended_at: float
+    today: Day
+    bound_seconds: float = 0.0
+    bound_by: str = "nothing"
+    windows: int = 0
+    requests: int = 0
+    answered: int = 0
+    retries: int = 0
+    token_calls: int = 0
+    bytes: int = 0
+    stopped_by: Exit | None = None
+    out_of_time: bool = False
+    datasets: list[DatasetSummary] = field(default_factory=list)
+    gone: list[Gone] = field(default_factory=list)
+    quarantined: list[QuarantinedDay] = field(default_factory=list)
+    published: list[Published] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took."""
+        return self.ended_at - self.started_at
+
+    @property
+    def rows(self) -> int:
+        """Rows that the published files hold more than before."""
+        return sum(item.rows_after - item.rows_before for item in self.published)
+
+    @property
+    def missing(self) -> int:
+        """Account-days that are wanted, could have been had, and are not covered."""
+        return sum(row.missing for row in self.datasets)
+
+    def reasons(self) -> dict[str, Exit]:
+        """Everything that kept the run from being whole, with the exit code each calls for."""
+        found: dict[str, Exit] = {}
+        if self.stopped_by is not None:
+            found["stopped"] = self.stopped_by
+        if self._unauthorised():
+            found["unauthorised"] = Exit.UNAUTHORISED
+        for gone in self.gone:
+            found.update([_reason_of(gone)])
+        if self.quarantined:
+            found["quarantined"] = Exit.INCOMPLETE
+        if self.out_of_time:
+            found["time_budget"] = Exit.AGAIN
+        if self.missing and not found:
+            found["incomplete"] = Exit.AGAIN
+        return found
+
+    @property
+    def exit_code(self) -> Exit:
+        """The most severe of the reasons."""
+        return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
+
+    def _unauthorised(self) -> bool:
+        """Not one account got as far as an answer, and each was stopped as a whole."""
+        return (
+            bool(self.gone)
+            and not self.answered
+            and all(gone.rule.scope is Scope.ACCOUNT for gone in self.gone)
+        )
+
+
+def _reason_of(gone: Gone) -> tuple[str, Exit]:
+    if gone.rule.action is Action.PARK:
+        return "quota", Exit.AGAIN
+    if gone.rule.action is Action.SLOW_DOWN:
+        return "minute_limit", Exit.AGAIN
+    if gone.rule.action is Action.NOT_READY:
+        return "not_ready", Exit.AGAIN
+    if gone.rule.action is Action.RETRY or gone.rule.scope is Scope.WINDOW:
+        return "failed", Exit.INCOMPLETE
+    return "refused", Exit.INCOMPLETE
+
+
+def summarise_states(
+    want: Wanted, states: Mapping[str, Mapping[str, States]]
+) -> list[DatasetSummary]:
+    """Count the account-days of each dataset by state."""
+    return [
+        _summarise_dataset(dataset, of_dataset, states[dataset])
+        for dataset, of_dataset in want.items()
+    ]
+
+
+def _summarise_dataset(
+    dataset: str, wanted: Mapping[str, DaySet], states: Mapping[str, States]
+) -> DatasetSummary:
+    count = days.count_days
+    everything = sum(map(count, wanted.values()))
+    done = sum(count(states[appid].known & of_account) for appid, of_account in wanted.items())
+    return DatasetSummary(
+        dataset=dataset,
+        accounts=len(wanted),
+        wanted=everything,
+        done=done,
+        missing=everything - done,
+        empty=sum(count(state.empty) for state in states.values()),
+        suspicious=sum(count(state.suspicious) for state in states.values()),
+        provisional=sum(count(state.provisional) for state in states.values()),
+        quarantined=sum(count(state.quarantined) for state in states.values()),
+    )
+
+
+def utc_text(seconds: float) -> str:
+    """An instant as RFC 3339 in UTC, to the second."""
+    at = dt.datetime.fromtimestamp(seconds, dt.UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def as_record(summary: Summary) -> dict[str, Any]:
+    """The run record: plain values for JSON. ``published`` is the change feed."""
+    return {
+        "record_version": RECORD_VERSION,
+        "harvester": __version__,
+        "run_id": summary.run_id,
+        "manifest": summary.manifest,
+        "started_at": utc_text(summary.started_at),
+        "ended_at": utc_text(summary.ended_at),
+        "seconds": round(summary.seconds, 3),
+        "bound_seconds": summary.bound_seconds,
+        "bound_by": summary.bound_by,
+        "today": days.day_text(summary.today),
+        "exit_code": int(summary.exit_code),
+        "reasons": list(summary.reasons()),
+        "windows": summary.windows,
+        "requests": summary.requests,
+        "answered": summary.answered,
+        "retries": summary.retries,
+        "token_calls": summary.token_calls,
+        "bytes": summary.bytes,
+        "rows": summary.rows,
+        "datasets": [_plain(row) for row in summary.datasets],
+        "exceptions": [_exception(gone) for gone in summary.gone],
+        "quarantined": [
+            {**_plain(item), "day": days.day_text(item.day)} for item in summary.quarantined
+        ],
+        "published": list(map(_publication, summary.published)),
+    }
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _exception(gone: Gone) -> dict[str, Any]:
+    refusal = gone.why if isinstance(gone.why, Refusal) else None
+    return {
+        "appid": gone.appid,
+        "dataset": gone.dataset,
+        "begin_date": days.day_text(gone.begin),
+        "end_date": days.day_text(gone.end),
+        "days": gone.count,
+        "action": gone.rule.action.value,
+        "scope": gone.rule.scope.value,
+        "meaning": gone.rule.meaning,
+        "advice": gone.rule.advice,
+        "errcode": refusal.errcode if refusal else None,
+        "errmsg": refusal.errmsg if refusal else str(gone.why),
+        "rid": refusal.rid if refusal else "",
+    }
+
+
+def _publication(item: Published) -> dict[str, Any]:
+    return {
+        "dataset": item.dataset,
+        "ref_month": item.ref_month,
+        "path": item.path,
+        "days": [days.day_text(day) for day in item.days],
+        "appids": list(item.appids),
+        "rows_before": item.rows_before,
+        "rows_after": item.rows_after,
+    }
+
+
+def grouped(gone: list[Gone]) -> Iterator[tuple[Gone, int, int]]:
+    """The exceptions of a run by what they say: an example, how many windows, how many accounts."""
+    alike: dict[tuple[object, ...], list[Gone]] = {}
+    for item in gone:
+        code = item.why.errcode if isinstance(item.why, Refusal) else item.why
+        alike.setdefault((code, item.rule.action, item.dataset), []).append(item)
+    for items in sorted(alike.values(), key=len, reverse=True):
+        yield items[0], sum(item.count for item in items), len({item.appid for item in items})

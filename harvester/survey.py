@@ -1,0 +1,134 @@
+"""What the files know: each account's days by state, read from the footers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from harvester import days
+from harvester.coverage import Coverage
+from harvester.days import Day, DaySet, Month
+from harvester.plan import Wanted
+from harvester.store import partitions
+from harvester.store.layout import Tree
+
+Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
+
+
+@dataclass(slots=True)
+class States:
+    """One account's days of one dataset, as sets.
+
+    ``known`` needs no asking today, ``rows`` have rows, ``provisional`` will be asked again on a
+    later day, and ``quarantined`` had an answer that does not fit.
+    """
+
+    known: DaySet = days.NO_DAYS
+    rows: DaySet = days.NO_DAYS
+    provisional: DaySet = days.NO_DAYS
+    quarantined: DaySet = days.NO_DAYS
+
+    @property
+    def empty(self) -> DaySet:
+        """Days that were answered without rows."""
+        return self.known & ~self.rows & ~self.quarantined
+
+    @property
+    def suspicious(self) -> DaySet:
+        """Empty days that have days with rows both before and after them."""
+        if not self.rows:
+            return days.NO_DAYS
+        return self.empty & days.day_range(days.oldest(self.rows), days.newest(self.rows))
+
+
+def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
+    """The wanted days that the files do not know. Raises StoreError for a damaged footer."""
+    missing: Wanted = {}
+    for dataset, of_dataset in want.items():
+        known = dict.fromkeys(of_dataset, days.NO_DAYS)
+        for month, coverage in _coverages(tree, dataset, of_dataset):
+            shift = days.month_begin(month) - days.FIRST_DAY
+            for appid, mask in coverage.known(today):
+                if appid in known:
+                    known[appid] |= mask << shift
+        missing[dataset] = {
+            appid: lacking
+            for appid, wanted in of_dataset.items()
+            if (lacking := wanted & ~known[appid])
+        }
+    return missing
+
+
+def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, States]]:
+    """Every wanted account's days by state, within the days that are wanted."""
+    found: dict[str, dict[str, States]] = {}
+    for dataset, of_dataset in want.items():
+        states = found[dataset] = {appid: States() for appid in of_dataset}
+        for month, coverage in _coverages(tree, dataset, of_dataset):
+            _add_month(states, of_dataset, month, coverage, today)
+    return found
+
+
+def to_ask(tree: Tree, want: Wanted, today: Day, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
+    """The days a run asks for, and those of them whose answers may replace final rows."""
+    missing = read_missing(tree, want, today)
+    if refetch is None:
+        return missing, {}
+    again = refetched(read_states(tree, want, today), want, refetch)
+    for dataset, of_dataset in again.items():
+        for appid, chosen in of_dataset.items():
+            missing[dataset][appid] = missing[dataset].get(appid, days.NO_DAYS) | chosen
+    return missing, again
+
+
+def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
+    """The days that ``--refetch`` treats as missing.
+
+    ``refused`` adds nothing to what is missing anyway: a refused day was never covered.
+    """
+    if state == "all":
+        return want
+    if state == "refused":
+        return {dataset: {} for dataset in want}
+    return {
+        dataset: {
+            appid: chosen
+            for appid, of_account in of_dataset.items()
+            if (chosen := of_account.empty if state == "empty" else of_account.quarantined)
+        }
+        for dataset, of_dataset in states.items()
+    }
+
+
+def _coverages(
+    tree: Tree, dataset: str, wanted: dict[str, DaySet]
+) -> Iterator[tuple[Month, Coverage]]:
+    """The coverage of each file that may hold wanted days, newest month first."""
+    everything = days.NO_DAYS
+    for of_account in set(wanted.values()):
+        everything |= of_account
+    months = set(days.each_month(everything))
+    for partition in tree.partitions(dataset):
+        if partition.month in months:
+            coverage = partitions.coverage_of(tree.path_of(partition))
+            if coverage is not None:
+                yield partition.month, coverage
+
+
+def _add_month(
+    states: dict[str, States],
+    wanted: dict[str, DaySet],
+    month: Month,
+    coverage: Coverage,
+    today: Day,
+) -> None:
+    known = dict(coverage.known(today))
+    for appid, masks in coverage.masks():
+        if appid in states:
+            of_account = states[appid]
+            inside = days.month_mask(wanted[appid], month)
+            of_account.known |= days.from_month_mask(known.get(appid, 0) & inside, month)
+            of_account.rows |= days.from_month_mask(masks.with_rows & inside, month)
+            of_account.provisional |= days.from_month_mask(masks.provisional & inside, month)
+            of_account.quarantined |= days.from_month_mask(masks.quarantined & inside, month)
