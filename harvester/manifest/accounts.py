@@ -1,0 +1,257 @@
+"""The accounts of a manifest: those listed in it and those of its accounts file, made one."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.manifest import shape
+from harvester.manifest.check import check
+from harvester.manifest.mistakes import Mistakes, Place, Reading, Step, Where, nearest, shown
+from harvester.manifest.references import resolve_all
+from harvester.manifest.source import Unreadable, read_text
+from harvester.model import Account, Credential, SecretCredential, TokenCredential
+
+COLUMNS = ("appid", "name", "tags", "begin_date", "end_date", "secret", "token")
+_IN_CREDENTIAL = ("secret", "token")
+
+
+class Entry(NamedTuple):
+    """An account as written, and where its parts stand."""
+
+    account: shape.Account
+    where: Where
+
+
+class Row(NamedTuple):
+    """One line of a CSV file: its cells, and the offset of each in the text."""
+
+    cells: list[str]
+    offsets: list[int]
+
+
+class BrokenCsv(Exception):
+    """A quote that is wrong, at ``offset`` of the text."""
+
+    def __init__(self, what: str, offset: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.offset = offset
+
+
+_CELL = re.compile(r'[ \t]*(?:"([^"]*(?:""[^"]*)*)"[ \t]*|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+
+
+def csv_rows(text: str) -> Iterator[Row]:
+    """The rows of a CSV text as RFC 4180 has it, empty lines left out.
+
+    The standard library's reader does not tell where a cell stood. Blanks around a cell do not
+    count. Raises BrokenCsv.
+    """
+    row = Row([], [])
+    at, end = 0, ","
+    while at < len(text) or end == ",":
+        match = _CELL.match(text, at)
+        if match is None:
+            quoted = text[at:].lstrip(" \t").startswith('"')
+            raise BrokenCsv(
+                "a quoted cell does not end as it should" if quoted else "a quote inside a cell", at
+            )
+        quoted_cell, bare, end = match.groups()
+        row.cells.append(
+            bare.strip(" \t") if quoted_cell is None else quoted_cell.replace('""', '"')
+        )
+        row.offsets.append(at)
+        at = match.end()
+        if end != ",":
+            if row.cells != [""]:
+                yield row
+            row = Row([], [])
+
+
+class _Table(NamedTuple):
+    """A CSV file whose header is known: turns rows into accounts and offsets into places."""
+
+    file: Path
+    header: list[str]
+    lines: list[int]
+
+    def place(self, offset: int) -> Place:
+        """The place of an offset."""
+        line = bisect.bisect_right(self.lines, offset)
+        return Place(self.file, line, offset - self.lines[line - 1] + 1)
+
+    def where(self, row: Row) -> Where:
+        """The places in a row: of the cell whose column is asked for, else of the row."""
+
+        def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
+            column = next((step for step in reversed(loc) if step in self.header), None)
+            if column is None and "credential" in loc:
+                column = next((name for name in _IN_CREDENTIAL if name in self.header), None)
+            index = self.header.index(str(column)) if column is not None else 0
+            return self.place(row.offsets[index])
+
+        return find
+
+    def value(self, row: Row) -> dict[str, object]:
+        """The row as the mapping a manifest would have. Empty cells are keys left out."""
+        given = {name: cell for name, cell in zip(self.header, row.cells, strict=True) if cell}
+        value: dict[str, object] = {
+            name: cell for name, cell in given.items() if name not in _IN_CREDENTIAL
+        }
+        if "tags" in given:
+            value["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
+        credential = {name: given[name] for name in _IN_CREDENTIAL if name in given}
+        return {**value, "credential": credential} if credential else value
+
+
+def read_csv(file: Path, named: Place, reading: Reading) -> Iterator[Entry]:
+    """The accounts of a CSV file. ``named`` is where the manifest names it."""
+    try:
+        text = read_text(file)
+    except Unreadable as flaw:
+        place = Place(file, flaw.line, flaw.column) if flaw.line else named
+        subject = "this file" if flaw.line else "`accounts_file` names a file that"
+        reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
+        reading.blind = True
+        return
+    lines = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", text))]
+    rows = csv_rows(text)
+    table = _Table(file, [], lines)
+    try:
+        header = next(rows, Row([], []))
+        table = _Table(file, header.cells, lines)
+        if _check_header(table, header, reading):
+            yield from _entries(table, rows, reading)
+    except BrokenCsv as flaw:
+        hint = 'write the cell as "…", and a quote in it as ""'
+        reading.mistakes.at(table.place(flaw.offset), flaw.what, hint)
+        reading.blind = True
+
+
+def _entries(table: _Table, rows: Iterable[Row], reading: Reading) -> Iterator[Entry]:
+    for row in rows:
+        where = table.where(row)
+        if len(row.cells) != len(table.header):
+            what = f"{len(row.cells)} cells in a file of {len(table.header)} columns"
+            reading.mistakes.at(table.place(row.offsets[0]), what)
+            reading.blind = True
+            continue
+        value = table.value(row)
+        resolve_all(value, where, reading)
+        account = check(shape.Account, value, where, reading)
+        if account is None:
+            reading.loose.update(names_in(value))
+        else:
+            yield Entry(account, where)
+
+
+def names_in(value: object) -> Iterator[str]:
+    """The appid and tags of an account as written, as far as there are any."""
+    given = value if isinstance(value, dict) else {}
+    tags = given.get("tags")
+    for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
+        if isinstance(name, str):
+            yield str(name)
+
+
+def _check_header(table: _Table, header: Row, reading: Reading) -> bool:
+    mistakes = reading.mistakes
+    before = len(mistakes.found)
+    seen: set[str] = set()
+    for name, offset in zip(header.cells, header.offsets, strict=True):
+        place = table.place(offset)
+        if name in shape.LATER:
+            mistakes.at(place, f"the column `{name}` is not supported yet", shape.LATER[name])
+        elif name not in COLUMNS:
+            hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
+            mistakes.at(place, f"unknown column{shown(name)}", hint)
+        elif name in seen:
+            mistakes.at(place, f"the column `{name}` comes twice")
+        seen.add(name)
+    if "appid" not in seen:
+        hint = f"the first line names the columns: {', '.join(COLUMNS)}"
+        mistakes.at(Place(table.file, 1, 1), "there is no column `appid`", hint)
+    reading.blind = reading.blind or len(mistakes.found) > before
+    return len(mistakes.found) == before
+
+
+def merge(
+    entries: Iterable[Entry],
+    defaults: shape.Defaults,
+    mistakes: Mistakes,
+    *,
+    needs_credential: bool,
+) -> tuple[Account, ...]:
+    """All accounts, in their order, with what the defaults add. An appid may come once."""
+    accounts: dict[str, Account] = {}
+    first: dict[str, Where] = {}
+    credential = _credential(defaults.credential)
+    for entry in entries:
+        appid = entry.account.appid
+        if appid in accounts:
+            other = first[appid](("appid",))
+            hint = f"also in {other.file}:{other.line}:{other.column}"
+            mistakes.at(entry.where(("appid",)), f"the account `{appid}` comes twice", hint)
+            continue
+        account = _account(entry.account, defaults, credential)
+        accounts[appid], first[appid] = account, entry.where
+        _check_account(account, entry.where, mistakes, needs_credential=needs_credential)
+    return tuple(accounts.values())
+
+
+def _account(
+    written: shape.Account, defaults: shape.Defaults, credential: Credential | None
+) -> Account:
+    tags = defaults.tags if written.tags is None else written.tags
+    return Account(
+        appid=str(written.appid),
+        credential=_credential(written.credential) or credential,
+        name=str(written.name or ""),
+        tags=frozenset(map(str, tags or ())),
+        begin=defaults.begin_date if written.begin_date is None else written.begin_date,
+        end=defaults.end_date if written.end_date is None else written.end_date,
+    )
+
+
+def _credential(written: shape.Credential | None) -> Credential | None:
+    if written is None:
+        return None
+    if written.secret is not None:
+        return SecretCredential(written.secret)
+    return TokenCredential(str(written.token))
+
+
+def _check_account(
+    account: Account, where: Where, mistakes: Mistakes, *, needs_credential: bool
+) -> None:
+    if account.begin is not None and account.end is not None and account.begin > account.end:
+        mistakes.at(where(("end_date",)), "the account ends before it begins", "swap the days")
+    if not needs_credential:
+        return
+    if account.credential is None:
+        hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
+        mistakes.at(where(), "the account has no credential", hint)
+    elif "{name}" in _reference(account.credential) and not account.name:
+        mistakes.at(where(), "the account has no name, which its credential needs", "name it")
+
+
+def _reference(credential: Credential) -> str:
+    if isinstance(credential, SecretCredential):
+        return credential.secret
+    return credential.token
+
+
+def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
+    """The appids of each tag, in the order of the accounts."""
+    tagged: dict[str, list[str]] = {}
+    for account in accounts:
+        for tag in account.tags:
+            tagged.setdefault(tag, []).append(account.appid)
+    return tagged
+
+
+__all__ = ["COLUMNS", "Entry", "csv_rows", "merge", "read_csv", "tags_of"]

@@ -1,0 +1,168 @@
+"""The small languages inside a manifest: days, durations, rates, addresses, paths.
+
+Each function takes text and returns a value, or raises `Unfit` with what is wrong and what would
+have been right. None of them repeats the text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from harvester.days import FIRST_DAY, Day, day_text, parse_day
+from harvester.manifest.mistakes import Unfit
+
+APPID = r"wx[0-9a-f]{16}"
+DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+AGO = r"-[1-9][0-9]{0,4}d"
+DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
+RATE = r"([1-9][0-9]{0,5})/(s|min)"
+CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
+SETTLE = r"([0-9]{1,4})d"
+
+_APPID = re.compile(APPID)
+_DAY = re.compile(DAY)
+_AGO = re.compile(AGO)
+_DURATION = re.compile(DURATION)
+_RATE = re.compile(RATE)
+_CLOCK = re.compile(CLOCK)
+_SETTLE = re.compile(SETTLE)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 86_400.0
+
+
+def appid(text: str) -> str:
+    """``wx`` and 16 hex digits in small letters."""
+    if not _APPID.fullmatch(text):
+        raise Unfit("is not an appid", "wx and 16 of 0-9 a-f, as the account's console shows it")
+    return text
+
+
+def day(text: str) -> Day:
+    """A day of the calendar, ``2024-01-31``."""
+    if not _DAY.fullmatch(text):
+        raise Unfit("is not a day", "write 2024-01-31")
+    try:
+        return parse_day(text)
+    except ValueError:
+        raise Unfit("is a day that no calendar has") from None
+
+
+def begin_day(text: str, today: Day) -> Day:
+    """A job's first day: a day, ``-30d`` counted from today, or ``earliest``."""
+    if text == "earliest":
+        return FIRST_DAY
+    return _job_day(text, today, "write 2024-01-31, -30d or earliest")
+
+
+def end_day(text: str, today: Day) -> Day | None:
+    """A job's last day: a day or ``-30d``; None for ``yesterday``, which each dataset decides."""
+    if text == "yesterday":
+        return None
+    return _job_day(text, today, "write 2024-01-31, -30d or yesterday")
+
+
+def _job_day(text: str, today: Day, like: str) -> Day:
+    if _AGO.fullmatch(text):
+        return max(FIRST_DAY, today - int(text[1:-1]))
+    if not _DAY.fullmatch(text):
+        raise Unfit("is not a day", like)
+    explicit = day(text)
+    if explicit < FIRST_DAY:
+        raise Unfit(f"is before {day_text(FIRST_DAY)}, when WeChat's statistics begin", "earliest")
+    if explicit >= today:
+        raise Unfit(f"is after yesterday, which is {day_text(today - 1)} in Beijing")
+    return explicit
+
+
+def duration(text: str) -> float:
+    """Seconds of ``30s``, ``500ms``, ``5m`` or ``1h``; more than none, at most a day."""
+    if not (match := _DURATION.fullmatch(text)):
+        raise Unfit("is not a duration", "write 30s, 500ms, 5m or 1h")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if not 0 < seconds <= _LONGEST:
+        raise Unfit("must be longer than nothing and at most 24h")
+    return seconds
+
+
+def rate(text: str) -> tuple[int, float]:
+    """``10/s`` as (10, 1.0), ``600/min`` as (600, 60.0)."""
+    if not (match := _RATE.fullmatch(text)):
+        raise Unfit("is not a rate", "write 10/s or 600/min")
+    return int(match[1]), 1.0 if match[2] == "s" else 60.0
+
+
+def clock(text: str) -> int:
+    """Minutes after midnight of ``11:00``."""
+    if not (match := _CLOCK.fullmatch(text)):
+        raise Unfit("is not a time of day", "write 11:00")
+    return int(match[1]) * 60 + int(match[2])
+
+
+def settle(text: str) -> int:
+    """Days of ``5d``."""
+    if not (match := _SETTLE.fullmatch(text)):
+        raise Unfit("is not a number of days", "write 5d")
+    return int(match[1])
+
+
+_URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+
+
+def base_url(text: str) -> str:
+    """``sandbox``, or WeChat's address: https, http only to this machine; no slash at the end."""
+    if text == "sandbox":
+        return text
+    if not _URL.fullmatch(text):
+        raise Unfit(
+            "is not an address", "write sandbox or https://host, without user, query or fragment"
+        )
+    host = _host(text)
+    if text.startswith("http:") and not _is_loopback(host):
+        raise Unfit("must be https", "http is for localhost only")
+    return text.rstrip("/")
+
+
+_PROXY = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9.\-\[\]:]+/?")
+
+
+def proxy(text: str) -> str:
+    """An HTTP proxy's address. A password in it has to come from a ``${…}``."""
+    if not _PROXY.fullmatch(text):
+        raise Unfit("is not a proxy's address", "write http://host:port")
+    _host(text)
+    return text
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise Unfit("is not an address", "the host or port is wrong") from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def path(text: str) -> str:
+    """A path on this machine."""
+    if not text.strip() or "\0" in text:
+        raise Unfit("is not a path")
+    if text.startswith(("s3://", "gs://", "az://")):
+        raise Unfit("names an object store, which is not supported yet", "name a directory")
+    if _SCHEME.match(text):
+        raise Unfit("is not a path", "write it without a scheme")
+    if text.startswith("~"):
+        raise Unfit("begins with `~`, which is not filled in", "write ${HOME}/…")
+    return text

@@ -1,0 +1,114 @@
+"""The list every reader of a manifest writes its findings to, and what may be shown in it.
+
+A manifest is judged whole: readers add what they find and go on with the rest. What a message
+repeats of the user's text passes `shown`, because a secret pasted into the wrong place must not be
+printed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from harvester.days import Day
+from harvester.errors import Problem
+
+
+class Place(NamedTuple):
+    """Where something stands. Lines and columns count from one, columns in characters."""
+
+    file: Path
+    line: int
+    column: int
+
+
+Step = str | int
+"""A key of a mapping or an index of a list."""
+
+
+class Where(Protocol):
+    """Tells where a part of a value stands: the part itself, or the key that names it."""
+
+    def __call__(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
+        """The place of what lies that way; of the last that is there, if something is missing."""
+        ...
+
+
+class Mistakes:
+    """What is wrong so far. ``found`` is in the order of finding; `ManifestError` sorts."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def at(self, place: Place, what: str, hint: str = "") -> None:
+        """Add one mistake."""
+        self.found.append(Problem(*place, what, hint))
+
+
+@dataclass(slots=True)
+class Reading:
+    """One loading of a manifest: what it may look at, and what it found out so far.
+
+    ``loose`` holds the appids and tags of accounts that have mistakes: a job that names one is not
+    mistaken itself. ``blind`` says that accounts could not be read at all.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+    today: Day
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    loose: set[str] = field(default_factory=set)
+    blind: bool = False
+
+
+class Unfit(ValueError):
+    """A text does not say what its key wants.
+
+    ``what`` goes on from the key's name: "is not a day". Neither it nor the hint holds the text.
+    """
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+class Resolved(str):
+    """Text that came out of a ``${…}``. Never shown: nobody knows what a variable holds."""
+
+    __slots__ = ()
+
+
+# An AppSecret is 32 hex digits, an appid has 16 behind its wx; a token is one long word.
+_SECRETIVE = re.compile(r"[0-9A-Fa-f]{24}|\S{41}")
+_SHOWN = 60
+
+
+def shown(text: str) -> str:
+    """The text in backticks with a space before it, or nothing where it could be a secret."""
+    if isinstance(text, Resolved) or len(text) > _SHOWN or _SECRETIVE.search(text):
+        return ""
+    safe = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return f" `{safe}`"
+
+
+_MANY = 200
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word most like this one, or nothing if none is."""
+    pool = list(known)
+    if len(word) > _SHOWN:
+        return ""
+    if len(pool) > _MANY:
+        half = max(len(word) // 2, 1)
+        head, tail = word[:half], word[-half:]
+        pool = [one for one in pool if one.startswith(head) or one.endswith(tail)][:_MANY]
+    close = difflib.get_close_matches(word, pool, n=1)
+    return f"did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,155 @@
+"""The types of a manifest's scalars: pydantic's side of `grammar`, with what an editor should know.
+
+Every type accepts a value that came out of a ``${…}``, so a number may come from a variable too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
+
+from harvester.days import Day
+from harvester.manifest import grammar
+from harvester.manifest.mistakes import Resolved, Unfit
+from harvester.manifest.references import SECRET_FORMS, check_credential
+from harvester.manifest.yaml_tree import Unquoted
+
+REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
+
+
+def _said(schema: dict[str, Any]) -> WithJsonSchema:
+    """A JSON Schema for the written form, or a reference to it."""
+    return WithJsonSchema({"anyOf": [schema, REFERENCE]})
+
+
+def _pattern(pattern: str) -> WithJsonSchema:
+    return _said({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+def _text(value: object) -> str:
+    """Text of any kind. Whoever wants it has a grammar of its own, so quotes do not matter."""
+    if isinstance(value, str):
+        return value
+    raise Unfit(_must_be("text", value))
+
+
+def _must_be(wanted: str, value: object) -> str:
+    form = "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else ""
+    return f"must be {wanted}, not a {form}" if form else f"must be {wanted}"
+
+
+def plain(value: object) -> str:
+    """Text that every reader of YAML takes for text. Raises Unfit for what should be quoted."""
+    if isinstance(value, Unquoted | int):
+        raise Unfit("must be text", "quote it")
+    text = _text(value)
+    if not text.strip():
+        raise Unfit("is empty", "give it a value or leave it out")
+    return text
+
+
+def _word(value: object) -> str:
+    """A name that is looked up: whether it is one will show."""
+    if isinstance(value, int):
+        raise Unfit("must be text", "quote it")
+    return _text(value)
+
+
+def read_by(read: Callable[[str], Any]) -> PlainValidator:
+    """Validate by a function of `grammar`."""
+
+    def validate(value: object) -> Any:
+        if isinstance(value, int):  # 30 instead of 30s: let the grammar say what it wants
+            return read(str(value))
+        return read(_text(value))
+
+    return PlainValidator(validate)
+
+
+def _read_today(read: Callable[[str, Day], Any]) -> PlainValidator:
+    def validate(value: object, info: ValidationInfo) -> Any:
+        text = str(value) if isinstance(value, int) else _text(value)
+        return read(text, info.context["today"] if info.context else 0)
+
+    return PlainValidator(validate)
+
+
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,14}")
+
+
+def whole(low: int, high: int) -> tuple[PlainValidator, WithJsonSchema]:
+    """A whole number from ``low`` to ``high``, both allowed."""
+
+    def validate(value: object) -> int:
+        if isinstance(value, Resolved) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
+            raise Unfit(_must_be("a whole number", value), "leave the quotes out" if quoted else "")
+        if not low <= value <= high:
+            raise Unfit(f"must be from {low:,} to {high:,}")
+        return value
+
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return PlainValidator(validate), _said(schema)
+
+
+def _truth(value: object) -> bool:
+    if isinstance(value, Resolved) and value in {"true", "false"}:
+        return value == "true"
+    if not isinstance(value, bool):
+        raise Unfit(_must_be("true or false", value))
+    return value
+
+
+def _proxy(value: object) -> str:
+    text = plain(value)
+    if "@" in text and not isinstance(text, Resolved):
+        raise Unfit("must not hold a password", 'write "${PROXY}" and set it there')
+    return grammar.proxy(text)
+
+
+def _credential(value: object) -> str:
+    """One reference. Whatever else stands there may be a secret, so only its type is told."""
+    if isinstance(value, list | dict):
+        raise Unfit(_must_be("text", value), SECRET_FORMS)
+    return check_credential(str(value))
+
+
+def _version(value: object) -> int:
+    if type(value) is not int or value != 1:
+        raise Unfit("must be 1", "the only version there is")
+    return value
+
+
+Text = Annotated[str, PlainValidator(plain), WithJsonSchema({"type": "string"})]
+Word = Annotated[str, PlainValidator(_word), WithJsonSchema({"type": "string"})]
+Appid = Annotated[str, read_by(grammar.appid), _pattern(grammar.APPID)]
+AccountDay = Annotated[Day | None, read_by(grammar.day), _pattern(grammar.DAY)]
+BeginDay = Annotated[
+    Day | None,
+    _read_today(grammar.begin_day),
+    _pattern(f"{grammar.DAY}|{grammar.AGO}|earliest"),
+]
+EndDay = Annotated[
+    Day | None,
+    _read_today(grammar.end_day),
+    _pattern(f"{grammar.DAY}|{grammar.AGO}|yesterday"),
+]
+Duration = Annotated[float | None, read_by(grammar.duration), _pattern(grammar.DURATION)]
+Rate = Annotated[tuple[int, float] | None, read_by(grammar.rate), _pattern(grammar.RATE)]
+Clock = Annotated[int | None, read_by(grammar.clock), _pattern(grammar.CLOCK)]
+Settle = Annotated[int | None, read_by(grammar.settle), _pattern(grammar.SETTLE)]
+BaseUrl = Annotated[str | None, read_by(grammar.base_url), _pattern("sandbox|https?://.+")]
+Proxy = Annotated[str | None, PlainValidator(_proxy), _pattern("https?://.+")]
+PathText = Annotated[
+    str | None,
+    PlainValidator(lambda value: grammar.path(plain(value))),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Reference = Annotated[str | None, PlainValidator(_credential), WithJsonSchema(REFERENCE)]
+Truth = Annotated[bool | None, PlainValidator(_truth), _said({"type": "boolean"})]
+Version = Annotated[int, PlainValidator(_version), WithJsonSchema({"const": 1})]

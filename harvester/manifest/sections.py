@@ -1,0 +1,81 @@
+"""The smaller sections of a manifest, from what is written to what the line works with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from harvester.catalogue import CATALOGUE, Dataset
+from harvester.manifest import shape
+from harvester.manifest.mistakes import Reading, Where, nearest, shown
+from harvester.model import Api, Limits, Output, Pace, Retry
+
+
+def _given(written: shape.Shape | None) -> dict[str, Any]:
+    """The keys that are there. The others keep the defaults of `harvester.model`."""
+    if written is None:
+        return {}
+    return {
+        name: str(value) if isinstance(value, str) else value
+        for name, value in written
+        if value is not None
+    }
+
+
+def api(written: shape.Api | None, where: Where, reading: Reading) -> Api:
+    """Where WeChat is. The file of certificates has to be there."""
+    given = _given(written)
+    if "ca_file" in given:
+        given["ca_file"] = reading.folder / given["ca_file"]
+        if not given["ca_file"].is_file():
+            place = where(("api", "ca_file"))
+            reading.mistakes.at(place, "`ca_file` names no file", "a PEM file of certificates")
+    return Api(**given)
+
+
+def limits(written: shape.Limits | None, where: Where, reading: Reading) -> Limits:
+    """What a run may ask."""
+    given = _given(written)
+    pace = _given(given.pop("per_token", None))
+    if "rate" in pace:
+        pace["count"], pace["period"] = pace.pop("rate")
+    per_token = Pace(**pace)
+    if per_token.burst > per_token.count:
+        what = f"`burst` is more than the {per_token.count:,} of the rate"
+        reading.mistakes.at(where(("limits", "per_token", "burst")), what)
+    return Limits(per_token=per_token, **given)
+
+
+def retry(written: shape.Retry | None, where: Where, reading: Reading) -> Retry:
+    """How often a window is tried."""
+    given = _given(written)
+    made = Retry(**given)
+    if made.initial_delay > made.max_delay:
+        key = "initial_delay" if "initial_delay" in given else "max_delay"
+        reading.mistakes.at(where(("retry", key)), "`initial_delay` is longer than `max_delay`")
+    return made
+
+
+def output(written: str | shape.Output | None, folder: Path) -> Output:
+    """Where the files go; a relative path counts from the manifest's directory."""
+    given = {"path": str(written)} if isinstance(written, str) else _given(written)
+    return Output(**{**given, "path": folder / given.get("path", "output")})
+
+
+def datasets(
+    written: dict[str, shape.Override] | None, where: Where, reading: Reading
+) -> dict[str, Dataset]:
+    """The catalogue with what the manifest knows better."""
+    known = dict(CATALOGUE)
+    for name, override in (written or {}).items():
+        if name not in known:
+            hint = nearest(name, known) or "`harvester datasets` lists them"
+            place = where(("datasets", name), key=True)
+            reading.mistakes.at(place, f"unknown dataset{shown(name)}", hint)
+            continue
+        given = _given(override)
+        if "ready_at" in given:
+            given["ready_minutes"] = given.pop("ready_at")
+        known[name] = dataclasses.replace(known[name], **given)
+    return known

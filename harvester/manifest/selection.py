@@ -1,0 +1,236 @@
+"""Which accounts and datasets a job means, and how the command line narrows that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harvester import days
+from harvester.catalogue import CATALOGUE, matching
+from harvester.errors import UsageError
+from harvester.manifest import grammar, shape
+from harvester.manifest.accounts import tags_of
+from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
+from harvester.model import Account, Job, Manifest
+
+_HINTED = 20
+"""How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
+
+
+class Known(NamedTuple):
+    """What jobs may name: appids, and tags with the appids that have them."""
+
+    appids: dict[str, None]
+    tags: dict[str, list[str]]
+
+
+def known_from(accounts: Sequence[Account]) -> Known:
+    """What the jobs of these accounts may name."""
+    return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
+
+
+def job_of(written: shape.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
+    """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
+    mistakes = reading.mistakes
+    begin = days.FIRST_DAY if written.begin_date is None else written.begin_date
+    if written.end_date is not None and written.end_date < begin:
+        mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
+    return Job(
+        name=str(written.name or f"job-{index + 1}"),
+        datasets=_datasets(written.datasets or ("all",), where, mistakes),
+        appids=_appids(written.accounts, _Finder(where, known, reading)),
+        begin=begin,
+        end=written.end_date,
+    )
+
+
+def _datasets(patterns: Sequence[str], where: Where, mistakes: Mistakes) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for index, pattern in enumerate(patterns):
+        found = matching(pattern)
+        names.update(dict.fromkeys(dataset.name for dataset in found))
+        if not found:
+            what, hint = _unknown_dataset(pattern)
+            mistakes.at(where(("datasets", index)), what, hint)
+    return tuple(names)
+
+
+def _unknown_dataset(pattern: str) -> tuple[str, str]:
+    names = [*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values())]
+    hint = nearest(pattern, names) or "`harvester datasets` lists them"
+    return f"unknown dataset{shown(pattern)}", hint
+
+
+def _appids(written: str | list[str] | shape.Chosen | None, find: _Finder) -> tuple[str, ...]:
+    everybody = tuple(find.known.appids)
+    if written is None or written == "all":
+        return everybody
+    if isinstance(written, str):
+        return find.appids((written,), ("accounts",))
+    if isinstance(written, list):
+        return find.appids(written, ("accounts",))
+    mistakes = find.reading.mistakes
+    before = len(mistakes.found)
+    chosen = everybody
+    if written.tags is not None:
+        tagged = find.tags(written.tags, ("accounts", "tags"))
+        chosen = tuple(appid for appid in everybody if appid in tagged)
+    without = set(find.appids(written.without or (), ("accounts", "except")))
+    left = tuple(appid for appid in chosen if appid not in without)
+    if chosen and not left and len(mistakes.found) == before and not find.reading.loose:
+        what, hint = "`accounts` leaves none", "widen it or drop the job"
+        mistakes.at(find.where(("accounts",)), what, hint)
+    return left
+
+
+class _Finder(NamedTuple):
+    """Looks names up and reports those nobody knows, each at its place."""
+
+    where: Where
+    known: Known
+    reading: Reading
+
+    def appids(self, names: Sequence[str], loc: tuple[Step, ...]) -> tuple[str, ...]:
+        """The names that are appids, each once."""
+        unknown = [
+            (index, name)
+            for index, name in enumerate(names)
+            if name not in self.known.appids and not self.is_excused(name)
+        ]
+        for count, (index, name) in enumerate(unknown):
+            hint = nearest(name, self.known.appids) if count < _HINTED else ""
+            place = self.where((*loc, index))
+            self.reading.mistakes.at(place, f"unknown account{shown(name)}", hint)
+        return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
+
+    def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
+        """The appids that have any of the tags."""
+        for index, name in enumerate(names):
+            if name not in self.known.tags and not self.is_excused(name):
+                hint = nearest(name, self.known.tags) or "no account has it"
+                place = self.where((*loc, index))
+                self.reading.mistakes.at(place, f"unknown tag{shown(name)}", hint)
+        return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
+
+    def is_excused(self, name: str) -> bool:
+        """Whether the name may belong to an account that has a mistake of its own."""
+        return self.reading.blind or name in self.reading.loose
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the command line asks for of a manifest. What is empty narrows nothing.
+
+    Dates are written as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
+    """
+
+    begin_date: str | None = None
+    end_date: str | None = None
+    accounts: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    """The part of a manifest that a selection means; it never gets wider.
+
+    Jobs of which nothing is left are dropped. ``now`` is in seconds since the Unix epoch. Raises
+    UsageError for what the manifest does not know, and if nothing at all is left.
+    """
+    today = days.today(now)
+    begin = _option("--begin-date", selection.begin_date, grammar.begin_day, today)
+    end = _option("--end-date", selection.end_date, grammar.end_day, today)
+    if begin is not None and end is not None and begin > end:
+        raise UsageError("--begin-date is after --end-date", "swap them")
+    accounts = _chosen_accounts(manifest.accounts, selection.accounts)
+    names = _chosen_datasets(selection.datasets)
+    appids = {account.appid for account in accounts}
+    jobs = [
+        dataclasses.replace(
+            job,
+            datasets=tuple(name for name in job.datasets if name in names),
+            appids=tuple(appid for appid in job.appids if appid in appids),
+            begin=job.begin if begin is None else max(job.begin, begin),
+            end=_earlier(job.end, end),
+        )
+        for job in _chosen_jobs(manifest.jobs, selection.jobs)
+    ]
+    left = tuple(job for job in jobs if _is_something(job, today))
+    if not left:
+        raise UsageError(
+            "the options leave nothing of the manifest's jobs",
+            "they narrow what a job has and never widen it",
+        )
+    return dataclasses.replace(manifest, accounts=accounts, jobs=left)
+
+
+def _option(
+    option: str, text: str | None, read: Callable[[str, days.Day], days.Day | None], today: days.Day
+) -> days.Day | None:
+    if text is None:
+        return None
+    try:
+        return read(text, today)
+    except Unfit as flaw:
+        problem, advice = f"{option} {flaw.what}", flaw.hint
+    raise UsageError(problem, advice)
+
+
+def _earlier(end: days.Day | None, other: days.Day | None) -> days.Day | None:
+    """The earlier end; None is the newest day that is ready and so later than any day named."""
+    if end is None or other is None:
+        return other if end is None else end
+    return min(end, other)
+
+
+def _is_something(job: Job, today: days.Day) -> bool:
+    end = today - 1 if job.end is None else job.end
+    return bool(job.datasets and job.appids) and job.begin <= end
+
+
+def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
+    if not words:
+        return accounts
+    called: dict[str, list[str]] = {
+        f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()
+    }
+    for account in accounts:
+        called.setdefault(account.appid, []).append(account.appid)
+        if account.name and account.name != account.appid:
+            called.setdefault(account.name, []).append(account.appid)
+    chosen: set[str] = set()
+    for word in words:
+        if word not in called:
+            raise _unknown("--accounts", "account", word, called)
+        chosen.update(called[word])
+    return tuple(account for account in accounts if account.appid in chosen)
+
+
+def _chosen_datasets(patterns: Sequence[str]) -> frozenset[str]:
+    if not patterns:
+        return frozenset(CATALOGUE)
+    names: set[str] = set()
+    for pattern in patterns:
+        found = matching(pattern)
+        if not found:
+            what, hint = _unknown_dataset(pattern)
+            raise UsageError(f"--datasets: {what}", hint)
+        names.update(dataset.name for dataset in found)
+    return frozenset(names)
+
+
+def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
+    if not names:
+        return jobs
+    called = [job.name for job in jobs]
+    for name in names:
+        if name not in called:
+            raise _unknown("--jobs", "job", name, called)
+    return tuple(job for job in jobs if job.name in names)
+
+
+def _unknown(option: str, noun: str, word: str, known: Iterable[str]) -> UsageError:
+    hint = nearest(word, known) or f"the manifest has no such {noun}"
+    return UsageError(f"{option}: unknown {noun}{shown(word)}", hint)

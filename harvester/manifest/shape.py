@@ -1,0 +1,278 @@
+"""What a manifest may say: its keys, the type of each, and the sentence an editor shows for it.
+
+These models hold what is written, the short forms included. Defaults are those of
+`harvester.model`: a key that is left out stays None here. Only cross-references (is there such an
+account?) are judged elsewhere, in `accounts` and `selection`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from harvester.manifest.mistakes import Unfit
+from harvester.manifest.scalars import (
+    AccountDay,
+    Appid,
+    BaseUrl,
+    BeginDay,
+    Clock,
+    Duration,
+    EndDay,
+    PathText,
+    Proxy,
+    Rate,
+    Reference,
+    Settle,
+    Text,
+    Truth,
+    Version,
+    Word,
+    whole,
+)
+
+LATER = {
+    "platform": "give each account its secret or token",
+    "accounts_from": "list the accounts, or name an accounts_file",
+    "legacy_token": "tokens come from stable_token",
+    "owns_tokens": "leave it out",
+    "token_command": "use secret or token",
+    "token_url": "use secret or token",
+    "refresh_token": "use secret or token",
+    "include_retired": "leave it out",
+    "daily_quota": "max_requests bounds a run",
+    "daily_reserve": "max_requests bounds a run",
+    "endpoint": "name a directory as path",
+    "single_writer": "name a directory as path",
+}
+"""Keys that the contract knows and this version does not, with what to do meanwhile."""
+
+
+def key(about: str, *, default: object = None, **more: Any) -> Any:
+    """A key that may be left out. ``default`` is told to editors and proved by a test."""
+    told = {} if default is None else {"default": default}
+    return Field(default=None, description=about, json_schema_extra=_told(told), **more)
+
+
+def _told(default: dict[str, Any]) -> Any:
+    def tell(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+        schema.update(default)
+
+    return tell
+
+
+def form(value: object) -> str:
+    """Which of a key's forms a value has; the tags of the unions below."""
+    if isinstance(value, list):
+        return "[list]"
+    return "[text]" if isinstance(value, str | int) else "[mapping]"
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _forms(what: str) -> Discriminator:
+    return Discriminator(form, custom_error_type="form", custom_error_message=what)
+
+
+Texts = Annotated[
+    Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
+    _forms("must be text or a list"),
+    AfterValidator(_several),
+]
+Words = Annotated[
+    Annotated[Word, Tag("[text]")] | Annotated[list[Word], Tag("[list]"), Field(min_length=1)],
+    _forms("must be a name or a list of names"),
+    AfterValidator(_several),
+]
+
+
+class Shape(BaseModel):
+    """The ground of all models: unknown keys are refused, and no error repeats its input."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Credential(Shape):
+    """How an account's token is got: exactly one of the keys."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["secret"]}, {"required": ["token"]}]}
+    )
+
+    secret: Reference = key(
+        'Where the AppSecret is, never the AppSecret itself: "${NAME}" reads the environment, '
+        '"${file:path}" a file; {appid} and {name} are filled in.'
+    )
+    token: Reference = key(
+        "Where an access token is that somebody else keeps fresh, in the forms of secret."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Credential:
+        if (self.secret is None) == (self.token is None):
+            raise Unfit("needs one of secret and token", 'as in {secret: "${NAME}"}')
+        return self
+
+
+class Defaults(Shape):
+    """For every account that does not say otherwise."""
+
+    credential: Credential | None = key("How tokens are got. Optional under base_url: sandbox.")
+    tags: Texts | None = key("Labels to select accounts by.")
+    begin_date: AccountDay = key("No account is asked for days before this one.")
+    end_date: AccountDay = key("No account is asked for days after this one.")
+
+
+class Account(Shape):
+    """One Official Account."""
+
+    appid: Appid = Field(description="The account's appid: wx and 16 hex digits.")
+    name: Text | None = key("A label for people, in any script.")
+    tags: Texts | None = key("Labels to select accounts by.")
+    credential: Credential | None = key(
+        "How this account's token is got. Optional under base_url: sandbox."
+    )
+    begin_date: AccountDay = key("Never ask for days of this account before this one.")
+    end_date: AccountDay = key("Never ask for days of this account after this one.")
+
+
+class Api(Shape):
+    """Where WeChat is, and how long to wait for it."""
+
+    base_url: BaseUrl = key(
+        "WeChat's address, or sandbox for the built-in emulator. https only, http for localhost.",
+        default="https://api.weixin.qq.com",
+    )
+    timeout: Duration = key("The longest a request may take in all.", default="30s")
+    proxy: Proxy = key("An HTTP proxy, http://host:port; a password in it needs a ${…}.")
+    ca_file: PathText = key("Certificates to trust instead of the system's: a PEM file.")
+
+
+class Chosen(Shape):
+    """Accounts by tag: those with any of the tags, or all, without the excepted ones."""
+
+    tags: Words | None = key("Accounts that have any of these tags.")
+    without: Words | None = key("Appids to leave out.", alias="except")
+
+
+class Job(Shape):
+    """Which datasets of which accounts for which days."""
+
+    name: Text | None = key("What reports call the job; job-1, job-2, … by place if left out.")
+    datasets: Words | None = key(
+        "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", default="all"
+    )
+    accounts: (
+        Annotated[
+            Annotated[Word, Tag("[text]")]
+            | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
+            | Annotated[Chosen, Tag("[mapping]")],
+            _forms("must be all, a list of appids or a mapping of tags and except"),
+        ]
+        | None
+    ) = key("A list of appids, {tags: […], except: […]}, or all.", default="all")
+    begin_date: BeginDay = key(
+        "The first day: 2024-01-31, -30d (days before today) or earliest.", default="earliest"
+    )
+    end_date: EndDay = key(
+        "The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready.",
+        default="yesterday",
+    )
+
+
+class PerToken(Shape):
+    """How fast one account's token may be used."""
+
+    rate: Rate = key("Requests in any second or minute: 10/s or 600/min.", default="10/s")
+    burst: Annotated[int | None, *whole(1, 1_000_000)] = key(
+        "Requests that may start at once, at most the rate's number.", default=1
+    )
+    concurrency: Annotated[int | None, *whole(1, 1_000)] = key(
+        "Requests that may be in flight.", default=4
+    )
+
+
+class Limits(Shape):
+    """What a run may ask."""
+
+    per_token: PerToken | None = key("How fast one account's token may be used.")
+    connections: Annotated[int | None, *whole(1, 10_000)] = key(
+        "Requests in flight over all accounts.", default=100
+    )
+    max_requests: Annotated[int | None, *whole(1, 10**12)] = key(
+        "A run that would ask more is refused before its first request. No bound if left out."
+    )
+
+
+class Retry(Shape):
+    """How often a window is tried, and how long to wait in between."""
+
+    max_attempts: Annotated[int | None, *whole(1, 100)] = key(
+        "Attempts at one window, the first included.", default=6
+    )
+    initial_delay: Duration = key(
+        "The longest wait before the second attempt; it doubles from there.", default="500ms"
+    )
+    max_delay: Duration = key("The longest wait before any attempt.", default="30s")
+
+
+class Output(Shape):
+    """Where the files go."""
+
+    path: PathText = key("A directory.", default="output")
+    buckets: Annotated[int | None, *whole(1, 9_999)] = key(
+        "Files per month; fixed when a dataset's first file is written.", default=1
+    )
+    must_exist: Truth = key(
+        "Refuse to start a new tree, in case of a mistyped path.", default=False
+    )
+
+
+class Override(Shape):
+    """What WeChat changed about a dataset before the catalogue knew."""
+
+    span: Annotated[int | None, *whole(1, 366)] = key("The most days one request may ask.")
+    ready_at: Clock = key("When on the next day a day may be asked, Beijing time: 11:00.")
+    settle: Settle = key("How many days old a day must be before its rows are final: 5d.")
+
+
+class Root(Shape):
+    """What to fetch of which accounts, how fast, and where to put it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["accounts"]}, {"required": ["accounts_file"]}]}
+    )
+
+    version: Version = Field(default=1, description="The version of this format.")
+    api: Api | None = key("Where WeChat is. Leave it out to talk to https://api.weixin.qq.com.")
+    defaults: Defaults | None = key("For every account that does not say otherwise.")
+    accounts: list[Account] | None = key("The Official Accounts.")
+    accounts_file: PathText = key(
+        "More accounts: a CSV file in UTF-8 with the columns appid, name, tags (split by ;), "
+        "begin_date, end_date, secret, token."
+    )
+    jobs: Annotated[list[Job], Field(min_length=1)] = Field(description="What to fetch.")
+    limits: Limits | None = key("What a run may ask.")
+    retry: Retry | None = key("How often a window is tried, and how long to wait in between.")
+    output: (
+        Annotated[
+            Annotated[PathText, Tag("[text]")] | Annotated[Output, Tag("[mapping]")],
+            _forms("must be a path or a mapping"),
+        ]
+        | None
+    ) = key("Where the files go: a directory, or a mapping with more.", default="output")
+    datasets: dict[str, Override] | None = key(
+        "By dataset: what WeChat changed before the catalogue knew."
+    )
