@@ -1,0 +1,294 @@
+"""The way to WeChat's servers: one session, one attempt a call, errors of our own.
+
+The only module that knows aiohttp, and the only one in which a token and a URL meet. aiohttp puts
+the whole URL into the text of some of its errors, so none of them leaves this file: each is
+replaced by a `CallError` that has neither the text nor the cause of the original.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from asyncio import CancelledError, Task
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import abc
+from yarl import URL
+
+from harvester import __version__
+from harvester.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    CallTimedOut,
+    ConnectionFailed,
+    UsageError,
+)
+from harvester.model import Api
+from harvester.secret import Secret
+from harvester.wire import safe_text
+
+MAX_BODY = 16 * 1024 * 1024
+"""The most bytes of an answer, unpacked; WeChat's longest are some hundred KiB."""
+
+_CONNECT_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 10.0
+_CACHED_URLS = 2048
+_PASSED = -1.0
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    # Answers are small: unpacking them would cost more than it saves.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"harvester/{__version__}",
+}
+
+_FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], ...] = (
+    ((TimeoutError,), CallTimedOut, "no connection in time"),
+    (
+        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        BadTls,
+        "the server's certificate was not accepted (api.ca_file may name its authority)",
+    ),
+    (
+        (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError),
+        BadTls,
+        "no encrypted connection came about",
+    ),
+    ((aiohttp.ClientConnectorDNSError,), ConnectionFailed, "the server's name was not found"),
+    ((aiohttp.ClientProxyConnectionError,), ConnectionFailed, "the proxy was not reached"),
+    ((aiohttp.ClientHttpProxyError,), BadAnswer, "the proxy did not let the call through"),
+    ((aiohttp.ClientConnectorError,), ConnectionFailed, "the server was not reached"),
+    ((aiohttp.ClientResponseError,), BadAnswer, "an answer that is not HTTP"),
+    (
+        (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.RedirectClientError),
+        BadAnswer,
+        "api.base_url is no address of a server",
+    ),
+    ((aiohttp.ClientPayloadError,), ConnectionFailed, "the answer was cut off"),
+    ((aiohttp.ServerDisconnectedError,), ConnectionFailed, "the server closed the connection"),
+    ((aiohttp.ClientError, OSError), ConnectionFailed, "the connection broke"),
+    ((ValueError,), BadAnswer, "an answer that HTTP does not allow"),
+)
+
+
+class Transport:
+    """Posts bodies to the API, as many at once as ``connections``.
+
+    An async context manager; it is left in the task that entered it.
+    """
+
+    def __init__(self, api: Api, *, connections: int) -> None:
+        base = URL(api.base_url)
+        self._base = f"{base.origin()}{base.raw_path.rstrip('/')}"
+        self._proxy = api.proxy
+        self._tls = _tls_context(api)
+        self._seconds = api.timeout
+        self._connections = connections
+        self._urls: dict[tuple[str, Secret | None], URL] = {}
+        self._deadlines: dict[Task[Any], float] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections,
+                limit_per_host=self._connections,
+                keepalive_timeout=_KEEP_ALIVE_SECONDS,
+                resolver=_Resolver(),
+                ssl=self._tls,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            proxy=self._proxy,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=min(_CONNECT_SECONDS, self._seconds)
+            ),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        await self._session.close()
+
+    async def post(self, path: str, body: bytes, token: Secret | None = None) -> tuple[int, bytes]:
+        """Send one body and return the HTTP status and the whole answer.
+
+        Raises CallTimedOut when that takes longer than ``api.timeout`` seconds in all, and
+        ConnectionFailed, BadTls or BadAnswer for whatever else comes between.
+        """
+        task = cast("Task[Any]", asyncio.current_task())
+        cancelling = task.cancelling()
+        self._start_clock(task)
+        try:
+            # URL and response stay nameless: a reporter that prints variables finds none here.
+            answer = await _read(
+                await self._session.post(self._url(path, token), data=body, allow_redirects=False)
+            )
+            if not isinstance(answer, CallError):
+                return answer
+            failure: CallError = answer
+        except CancelledError:
+            if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
+                raise
+            failure = CallTimedOut(f"no whole answer within {self._seconds:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failure = translate(error)
+        finally:
+            if self._deadlines.pop(task) == _PASSED:
+                task.uncancel()
+        # Raised out here, where no foreign error is at hand to become its context.
+        raise failure
+
+    def _url(self, path: str, token: Secret | None) -> URL:
+        url = self._urls.get((path, token))
+        if url is None:
+            if len(self._urls) >= _CACHED_URLS:
+                self._urls.clear()
+            query = f"?access_token={_quoted(token)}" if token else ""
+            url = self._urls[path, token] = URL(f"{self._base}{path}{query}", encoded=True)
+        return url
+
+    def _start_clock(self, task: Task[Any]) -> None:
+        """Give a call its deadline.
+
+        aiohttp would set two timers a call; as all calls have the same time, one timer for all of
+        them is as good, and 10% cheaper.
+        """
+        deadline = self._deadlines[task] = self._loop.time() + self._seconds
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        now = self._loop.time()
+        late = [task for task, deadline in self._deadlines.items() if _PASSED < deadline <= now]
+        for task in late:
+            self._deadlines[task] = _PASSED
+            task.cancel()
+        waiting = [deadline for deadline in self._deadlines.values() if deadline != _PASSED]
+        self._alarm = self._loop.call_at(min(waiting), self._ring) if waiting else None
+
+
+def translate(error: BaseException) -> CallError:
+    """Our error for a foreign one, saying what happened and nothing that the other one said."""
+    for kinds, failure, words in _FAILURES:
+        if isinstance(error, kinds):
+            return failure(f"{words}{_detail(error)}")
+    return ConnectionFailed("the connection broke")
+
+
+def _detail(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f": HTTP {getattr(error, 'status', 0)}"
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
+        return f": {os.strerror(number)}"
+    return ""
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[int, bytes] | BadAnswer:
+    content = response.content
+    try:
+        answer = await content.readany()
+        if not content.at_eof():
+            answer = await _read_on(content, answer)
+    except BaseException:
+        response.close()
+        raise
+    if len(answer) > MAX_BODY:
+        response.close()
+        return BadAnswer(f"an answer of more than {MAX_BODY >> 20} MiB")
+    if 300 <= response.status < 400:
+        return BadAnswer(_redirected(response))
+    return response.status, answer
+
+
+async def _read_on(content: aiohttp.StreamReader, first: bytes) -> bytes:
+    """The whole body, or as much of one that is too long as shows it."""
+    parts, size = [first], len(first)
+    while size <= MAX_BODY and (part := await content.readany()):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def _redirected(response: aiohttp.ClientResponse) -> str:
+    try:
+        host = URL(response.headers.get("Location", "")).host
+    except ValueError:
+        host = None
+    target = f" to {safe_text(host, 100)}" if host else ""
+    return f"HTTP {response.status}, a redirect{target}, which is not followed"
+
+
+def _quoted(token: Secret) -> str:
+    return quote(token.reveal(), safe="", errors="replace")
+
+
+def _tls_context(api: Api) -> ssl.SSLContext | bool:
+    """The system's certificates, and those of ``ca_file`` besides."""
+    if api.ca_file is None:
+        return True
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(api.ca_file)
+    except OSError:
+        raise UsageError(
+            f"api.ca_file: {api.ca_file} cannot be read or holds no certificate",
+            "Name a file of certificates in PEM format.",
+        ) from None
+    return context
+
+
+class _Resolver(abc.AbstractResolver):
+    """Looks names up in threads of its own.
+
+    A look-up cannot be stopped and may take a minute. Threads of the event loop would be waited for
+    at the end of the run, and publishing would queue behind them.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(4, "resolve")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[abc.ResolveResult]:
+        """The addresses of a host, in the system's order."""
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _addresses, host, port, family
+        )
+        return [
+            abc.ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Give the threads up without waiting for a look-up in progress."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[Any]:
+    return socket.getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
