@@ -29,7 +29,9 @@ MAX_DECISION_LINES = 40
 IMPORTED_AS = {"pyyaml": "yaml"}
 
 # Imported although not declared: they come with what is, and are part of its interface.
-COME_ALONG = {"yarl": "aiohttp", "pydantic-core": "pydantic"}
+COME_ALONG = {"packaging": "pytest", "pydantic-core": "pydantic", "yarl": "aiohttp"}
+
+OPTIONAL = {"uvloop"}
 
 
 def _project() -> dict[str, Any]:
@@ -54,6 +56,24 @@ def _pins() -> dict[str, Version]:
         canonicalize_name(name): Version(version)
         for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE)
     }
+
+
+def _imported(folder: str) -> set[str]:
+    """The packages of others that a folder's files import, by their canonical names."""
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    ours = {"harvester", "tests", "benchmarks"}
+    return {canonicalize_name(name) for name in names - sys.stdlib_module_names - ours}
+
+
+def _as_imported(requirements: list[Requirement]) -> set[str]:
+    names = {canonicalize_name(requirement.name) for requirement in requirements}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 def _first_code_block() -> list[str]:
@@ -89,19 +109,15 @@ def test_pins_have_hashes_and_no_addresses() -> None:
 
 def test_imports_are_declared() -> None:
     """The package imports what pyproject.toml declares, no more and no less."""
-    imported = set()
-    for path in (ROOT / "harvester").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.partition(".")[0])
-    imported -= sys.stdlib_module_names | {"harvester"}
+    imported = _imported("harvester") - COME_ALONG.keys() - OPTIONAL
     declared = [Requirement(text) for text in _project()["project"]["dependencies"]]
-    names = {canonicalize_name(requirement.name) for requirement in declared}
-    assert {canonicalize_name(name) for name in imported} - COME_ALONG.keys() - {"uvloop"} == {
-        IMPORTED_AS.get(name, name) for name in names
-    }
+    assert imported == _as_imported(declared)
+
+
+def test_imports_of_the_tests_are_declared() -> None:
+    """Tests and benchmarks import nothing that only happens to be there."""
+    imported = _imported("tests") | _imported("benchmarks")
+    assert imported - COME_ALONG.keys() - _as_imported(_requirements()) == set()
 
 
 def test_the_readme_has_one_command_each() -> None:
