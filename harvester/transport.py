@@ -151,7 +151,9 @@ class Transport:
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
-        # Raised out here, where no foreign error is at hand to become its context.
+        # Raised out here, where no foreign error is at hand to become its context, and without the
+        # body, which holds the AppSecret when a token is asked for.
+        del body
         raise failure
 
     def _url(self, path: str, token: Secret | None) -> URL:
