@@ -1,0 +1,261 @@
+"""From the raw log to the data files: one partition at a time, from every group that touches it.
+
+The old file and the answers are walked side by side, account by account, and neither is ever held
+whole. All of it is synchronous and is called in a thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester import coverage, days, merge, rows
+from harvester.assembly import Stamp
+from harvester.catalogue.dataset import Dataset
+from harvester.columns import arrow_schema
+from harvester.coverage import AccountDays, Coverage
+from harvester.days import Day, Month
+from harvester.errors import StoreError
+from harvester.merge import Change, Reply
+from harvester.model import Answer
+from harvester.rows import Decoded
+from harvester.store import partitions, quarantine, rawlog
+from harvester.store.layout import Partition, Tree
+from harvester.store.partitions import Draft, Footer, Stored
+from harvester.store.rawlog import DamagedGroup, Group
+
+
+class QuarantinedDay(NamedTuple):
+    """A day whose answer could not be used."""
+
+    appid: str
+    dataset: str
+    day: Day
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What publishing a partition did.
+
+    ``path`` is relative to the root. ``days`` and ``appids`` are those for which an answer counted:
+    whoever follows the files reads them again. ``dropped`` counts rows outside their window,
+    ``unknown`` and ``missing`` are members nobody declared and declared ones without a value, and
+    ``damaged`` are groups that could not be read, as moved to the quarantine.
+    """
+
+    dataset: str
+    month: Month
+    path: str
+    days: tuple[Day, ...]
+    appids: tuple[str, ...]
+    rows_before: int
+    rows_after: int
+    quarantined: tuple[QuarantinedDay, ...] = ()
+    dropped: int = 0
+    unknown: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def ref_month(self) -> str:
+        """The month as it stands in the path."""
+        return days.month_text(self.month)
+
+
+class Recovered(NamedTuple):
+    """What was left over from earlier runs; ``damaged`` groups as moved to the quarantine."""
+
+    published: list[Published]
+    damaged: list[str]
+
+
+def publish(
+    tree: Tree, dataset: Dataset, partition: Partition, groups: Iterable[Group]
+) -> Published:
+    """Put what the groups hold of a partition into its file; only for who holds its bucket's lock.
+
+    A group that is in already changes nothing. Raises StoreError; then the old file still stands.
+    """
+    path = tree.path(partition)
+    stored = partitions.open_stored(path)
+    touching = [group for group in groups if (dataset.name, partition.month) in group.touches]
+    old = stored.footer.groups if stored else {}
+    fresh = [group for group in touching if group.id not in old]
+    work = _Work(tree, dataset, partition.month)
+    before = after = stored.rows if stored else 0
+    if fresh:
+        after = _rewrite(work, partition, stored, fresh)
+        _forget_healed(work)
+    for group in touching:
+        if group.id in old:
+            work.note_known(group)
+    return work.published(path, before, after)
+
+
+def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int]) -> Recovered:
+    """Publish what killed runs left in the raw log of these buckets, then delete it.
+
+    Only for who holds the buckets' locks, before anything is planned. Raises StoreError, and
+    UsageError if it was written for another number of buckets.
+    """
+    groups, moved = rawlog.leftovers(tree, buckets)
+    owed = {
+        Partition(name, month, group.bucket) for group in groups for name, month in group.touches
+    }
+    strange = sorted({partition.dataset for partition in owed} - datasets.keys())
+    if strange:
+        raise StoreError(
+            f"{tree.raw}: answers of datasets nobody here knows: {', '.join(strange)}",
+            "run the harvester that asked for them",
+        )
+    published = [
+        publish(
+            tree,
+            datasets[partition.dataset],
+            partition,
+            [group for group in groups if group.bucket == partition.bucket],
+        )
+        for partition in sorted(owed, key=lambda each: (-each.month, each))
+    ]
+    for group in groups:
+        group.delete()
+    return Recovered(published, [tree.relative(path) for path in moved])
+
+
+@dataclass(slots=True)
+class _Work:
+    """One publish under way: what it is about, and what came of it so far."""
+
+    tree: Tree
+    dataset: Dataset
+    month: Month
+    known: dict[str, AccountDays] = field(default_factory=dict)
+    appids: set[str] = field(default_factory=set)
+    taken: int = 0
+    quarantined: list[QuarantinedDay] = field(default_factory=list)
+    dropped: int = 0
+    unknown: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    damaged: list[str] = field(default_factory=list)
+
+    def note(self, change: Change) -> None:
+        """Remember what an account's answers came to."""
+        self.known[change.appid] = change.known
+        if change.taken:
+            self.appids.add(change.appid)
+            self.taken |= change.taken
+        for day, refused in change.refused.items():
+            entry = quarantine.Entry(day, refused.reason, refused.answer, refused.run_id)
+            quarantine.keep(self.tree, entry)
+            self.quarantined.append(
+                QuarantinedDay(change.appid, self.dataset.name, day, refused.reason)
+            )
+
+    def note_decoded(self, answer: Answer, decoded: Decoded) -> None:
+        """Count what was odd about an answer, in the month its window begins."""
+        if decoded.dropped and days.month_of(answer.window.begin) == self.month:
+            self.dropped += decoded.dropped
+        if decoded.unknown or decoded.missing:
+            self.unknown |= decoded.unknown
+            self.missing |= decoded.missing
+
+    def note_known(self, group: Group) -> None:
+        """Name again what an earlier run put in: it may have died before it could say so."""
+        for answer, _ in _answers(self, group):
+            self.taken |= merge.window_mask(answer.window, self.month)
+            self.appids.add(answer.window.appid)
+
+    def published(self, path: Path, before: int, after: int) -> Published:
+        """The sum of it."""
+        return Published(
+            dataset=self.dataset.name,
+            month=self.month,
+            path=self.tree.relative(path),
+            days=tuple(days.each_day(days.from_month_mask(self.taken, self.month))),
+            appids=tuple(sorted(self.appids)),
+            rows_before=before,
+            rows_after=after,
+            quarantined=tuple(self.quarantined),
+            dropped=self.dropped,
+            unknown=frozenset(self.unknown),
+            missing=frozenset(self.missing),
+            damaged=tuple(self.damaged),
+        )
+
+
+def _rewrite(work: _Work, partition: Partition, stored: Stored | None, fresh: list[Group]) -> int:
+    """Write the partition anew with these groups in it; returns its rows."""
+    schema = arrow_schema(work.dataset)
+    known = stored.footer.coverage if stored else coverage.empty(work.month)
+    merged_in = dict(stored.footer.groups) if stored else {}
+
+    def footer() -> Footer:
+        # A group that is gone can never come back, so its name need not be remembered.
+        groups = {key: at for key, at in merged_in.items() if (work.tree.root / at).exists()}
+        groups |= {group.id: work.tree.relative(group.path) for group in fresh}
+        return Footer(known.updated(work.known), groups)
+
+    name = f"{partition.dataset}.{days.month_text(partition.month)}"
+    draft = Draft(work.tree.temp(partition.bucket, name), work.tree.path(partition), work.dataset)
+    old = stored.batches(schema) if stored else ()
+    return partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
+
+
+def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Change]:
+    """What changes, account by account."""
+    read = rows.reader(work.dataset)
+    streams = [_answers(work, group) for group in groups]
+    in_order = heapq.merge(*streams, key=_appid) if len(streams) > 1 else streams[0]
+    for appid, answers in groupby(in_order, key=_appid):
+        change = Change(appid, work.month, known.account(appid))
+        for answer, stamp in sorted(answers, key=_age):
+            # Windows span days that are final: what cannot count need not be read.
+            accepted = change.accepts(answer)
+            if accepted:
+                decoded = read(answer.window, answer.body)
+                settled = merge.settled_masks(work.dataset, work.month, answer.asked_at)
+                work.note_decoded(answer, decoded)
+                change.absorb(accepted, Reply(answer, decoded, stamp, settled))
+        work.note(change)
+        yield change
+
+
+def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
+    """A group's answers by appid. A damaged one ends early, and what it held is asked again."""
+    stamp = Stamp(group.fetched_at, group.run_id)
+    try:
+        for answer in group.answers(work.dataset.name, work.month):
+            yield answer, stamp
+    except DamagedGroup:
+        if group.path.exists():
+            moved = quarantine.set_aside(work.tree, group.path)
+            work.damaged.append(work.tree.relative(moved))
+
+
+def _appid(item: tuple[Answer, Stamp]) -> str:
+    return item[0].window.appid
+
+
+def _age(item: tuple[Answer, Stamp]) -> tuple[int, int]:
+    return item[0].asked_at, item[1].fetched_at
+
+
+def _forget_healed(work: _Work) -> None:
+    """Remove what the quarantine keeps of days that have good answers now."""
+    first = days.month_begin(work.month)
+    length = days.month_length(work.month)
+    for appid, kept in quarantine.kept_days(work.tree, work.dataset.name).items():
+        account = work.known.get(appid)
+        if account is None:
+            continue
+        healed = [
+            day
+            for day in kept
+            if 0 <= day - first < length and not account.quarantined >> (day - first) & 1
+        ]
+        quarantine.forget(work.tree, work.dataset.name, appid, healed)

@@ -1,0 +1,1 @@
+"""The output tree on disk: data files, raw groups, locks, quarantine."""

@@ -1,0 +1,256 @@
+"""Data files: rows, and in the footer what is known of their month.
+
+Rows and coverage become visible in one rename, so neither is ever newer than the other. A file is
+read back before it gets its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester import coverage
+from harvester.catalogue.dataset import Dataset
+from harvester.columns import SCHEMA_VERSION, arrow_schema
+from harvester.coverage import Coverage
+from harvester.errors import StoreError
+from harvester.store import files
+
+COVERAGE = b"harvester.coverage"
+DATASET = b"harvester.dataset"
+SCHEMA = b"harvester.schema_version"
+DIGEST = b"harvester.rows_digest"
+"""``sha256:<hex>:<length>``: of the first so many bytes, which are all the data pages."""
+GROUPS = b"harvester.groups"
+"""JSON: the raw groups whose answers are in, and which may still exist; id to path."""
+
+_HASH_BYTES = 1 << 20
+
+
+class Footer(NamedTuple):
+    """What a file says of itself: its coverage, and the raw groups that are in, id to path."""
+
+    coverage: Coverage
+    groups: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A data file as it stands."""
+
+    path: Path
+    rows: int
+    footer: Footer
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows, a row group at a time. Raises StoreError."""
+        with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
+            if not file.schema_arrow.equals(schema):
+                raise StoreError(
+                    f"{self.path}: its columns are not those of schema {SCHEMA_VERSION}",
+                    "use the harvester that wrote it, or move it away",
+                )
+            for place in range(file.num_row_groups):
+                yield from file.read_row_group(place, use_threads=False).to_batches()
+
+
+def open_stored(path: Path) -> Stored | None:
+    """Read the footer of a data file; None if there is no file. Raises StoreError."""
+    with _reading(path):
+        if not path.exists():
+            return None
+        metadata = pq.read_metadata(path)
+    return Stored(path, metadata.num_rows, _footer_of(path, metadata.metadata or {}))
+
+
+def coverage_of(path: Path) -> Coverage | None:
+    """What a data file knows of its month; None if there is no file.
+
+    Raises StoreError if that cannot be read: it is never taken for nothing.
+    """
+    stored = open_stored(path)
+    return stored.footer.coverage if stored else None
+
+
+class Draft(NamedTuple):
+    """A data file to be written: where to, where until it is whole, and of which dataset."""
+
+    temp: Path
+    final: Path
+    dataset: Dataset
+
+
+def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
+    """Write a data file in the place of the old one, durably and whole; returns its rows.
+
+    Each table becomes a row group. ``footer`` is called when all of them were taken. Raises
+    StoreError; then the old file still stands as it was.
+    """
+    try:
+        written = _write_temp(draft, tables, footer)
+        with _reading(draft.temp):
+            _validate(draft, written)
+        files.settle(draft.temp, draft.final)
+    except BaseException:
+        files.discard(draft.temp)
+        raise
+    return written.rows
+
+
+class _Written(NamedTuple):
+    """What a file must turn out to hold. ``bounds`` has a row group's first and last appid."""
+
+    rows: int
+    bounds: list[tuple[str, str]]
+    footer: Footer
+    keys: dict[bytes, bytes]
+
+
+def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> _Written:
+    with files.guarded(draft.temp):
+        draft.temp.parent.mkdir(parents=True, exist_ok=True)
+        sink = pa.OSFile(str(draft.temp), "wb")
+    with sink, _open_writer(sink, draft) as writer:
+        bounds = []
+        rows = 0
+        for table in tables:
+            with files.guarded(draft.temp):
+                writer.write_table(table, row_group_size=len(table))
+            appids = table.column("appid")
+            bounds.append((appids[0].as_py(), appids[-1].as_py()))
+            rows += len(table)
+        final = footer()
+        with files.guarded(draft.temp):
+            sink.flush()
+            keys = _keys(draft, final, sink.tell())
+            writer.add_key_value_metadata(keys)
+            writer.close()
+    return _Written(rows, bounds, final, keys)
+
+
+@contextmanager
+def _open_writer(sink: pa.NativeFile, draft: Draft) -> Iterator[pq.ParquetWriter]:
+    with files.guarded(draft.temp):
+        writer = _writer(sink, draft.dataset)
+    try:
+        yield writer
+    except BaseException:
+        # It closes itself sooner or later, and then tells stderr that its file is gone. What it
+        # writes now is a whole file with half the rows; it never gets another name.
+        with suppress(OSError, pa.ArrowException):
+            writer.close()
+        raise
+
+
+def _writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
+    schema = arrow_schema(dataset)
+    counters = [column.name for column in dataset.columns if column.name not in dataset.key]
+    order = [("appid", "ascending"), *((name, "ascending") for name in dataset.key)]
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[name for name in schema.names if name not in counters],
+        column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED"),
+        write_page_index=True,
+        write_page_checksum=True,
+        sorting_columns=pq.SortingColumn.from_ordering(schema, order),
+    )
+
+
+def _keys(draft: Draft, footer: Footer, length: int) -> dict[bytes, bytes]:
+    return {
+        DATASET: draft.dataset.name.encode(),
+        SCHEMA: str(SCHEMA_VERSION).encode(),
+        COVERAGE: coverage.encode(footer.coverage).encode(),
+        GROUPS: json.dumps(dict(footer.groups)).encode(),
+        DIGEST: digest(draft.temp, length).encode(),
+    }
+
+
+def digest(path: Path, length: int) -> str:
+    """``sha256:<hex>:<length>`` of the first bytes of a file."""
+    found = hashlib.sha256()
+    left = length
+    with path.open("rb") as file:
+        while left and (piece := file.read(min(left, _HASH_BYTES))):
+            found.update(piece)
+            left -= len(piece)
+    return f"sha256:{found.hexdigest()}:{length}"
+
+
+def _validate(draft: Draft, written: _Written) -> None:
+    """Read the file back. Raises StoreError if it is not what was to be written."""
+    with pq.ParquetFile(draft.temp) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    keys = metadata.metadata
+    sound = (
+        metadata.num_rows == written.rows
+        and schema.equals(arrow_schema(draft.dataset))
+        and [_bounds(metadata, place) for place in range(metadata.num_row_groups)] == written.bounds
+        and all(keys.get(name) == value for name, value in written.keys.items())
+        and _footer_of(draft.temp, keys) == written.footer
+        and _ascending(written.bounds)
+    )
+    if not sound:
+        raise StoreError(
+            f"{draft.final}: what was written reads back as something else",
+            "the old file still stands; see that disk and memory are well, and run again",
+        )
+
+
+def _bounds(metadata: Any, place: int) -> tuple[str, str]:
+    statistics = metadata.row_group(place).column(0).statistics
+    return statistics.min, statistics.max
+
+
+def _ascending(bounds: list[tuple[str, str]]) -> bool:
+    edges = [edge for pair in bounds for edge in pair]
+    return edges == sorted(edges)
+
+
+def _footer_of(path: Path, keys: dict[bytes, bytes]) -> Footer:
+    if COVERAGE not in keys:
+        raise StoreError(
+            f"{path}: not written by harvester, or stripped of what is known of its month",
+            "move it away: the month is then asked again",
+        )
+    if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode():
+        raise StoreError(
+            f"{path}: of another schema version than {SCHEMA_VERSION}",
+            "use the harvester that wrote it, or a newer one",
+        )
+    try:
+        return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
+    except StoreError as error:
+        raise StoreError(f"{path}: {error.problem}", error.advice) from None
+    except ValueError:
+        raise _damaged(path) from None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what Arrow and the system say of a file into a StoreError that names it."""
+    try:
+        yield
+    except OSError as error:
+        # Without a number it is Arrow, telling of a footer that makes no sense.
+        raise (_damaged(path) if error.errno is None else files.refusal(path, error)) from error
+    except pa.ArrowException as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> StoreError:
+    return StoreError(
+        f"{path}: damaged, it is no whole Parquet file",
+        "restore it, or move it away to have its days asked again",
+    )

@@ -1,0 +1,113 @@
+"""What could not be used, kept as it came: answers by account and day, and damaged raw groups.
+
+The coverage in the data files says which days are in quarantine; what lies here is the evidence.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harvester.days import Day, day_text, parse_day
+from harvester.model import Answer, Window, bucket_of
+from harvester.store import files
+from harvester.store.layout import Tree
+
+GROUPS = "groups"
+"""The folder of damaged raw groups, beside those of the datasets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One day of an account in quarantine: why, and the answer that brought it there."""
+
+    day: Day
+    reason: str
+    answer: Answer
+    run_id: str
+
+
+def keep(tree: Tree, entry: Entry) -> Path:
+    """Keep an answer under its day, durably, in the place of an older one. Raises StoreError."""
+    window = entry.answer.window
+    path = _path(tree, window.dataset, window.appid, entry.day)
+    temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
+    files.write(temp, path, json.dumps(_fields(entry), indent=1).encode())
+    return path
+
+
+def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
+    """Remove what is kept of these days, now that better answers came. Raises StoreError."""
+    for day in days:
+        files.remove(_path(tree, dataset, appid, day))
+    with suppress(OSError):
+        (tree.quarantine / dataset / appid).rmdir()
+
+
+def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
+    """The days of which something is kept, by appid. Raises StoreError."""
+    found: dict[str, list[Day]] = {}
+    folder = tree.quarantine / dataset
+    with files.guarded(folder):
+        for path in sorted(folder.glob("*/*.json")):
+            with suppress(ValueError):
+                found.setdefault(path.parent.name, []).append(parse_day(path.stem))
+    return found
+
+
+def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
+    """Everything kept of a dataset, by account and day. What cannot be read is passed over."""
+    for appid, days in kept_days(tree, dataset).items():
+        for day in days:
+            path = _path(tree, dataset, appid, day)
+            with suppress(ValueError, KeyError, TypeError, AttributeError), files.guarded(path):
+                yield _entry(json.loads(path.read_bytes()))
+
+
+def set_aside(tree: Tree, group: Path) -> Path:
+    """Move a raw group that cannot be read out of the way; returns where to. Raises StoreError."""
+    target = tree.quarantine / GROUPS / f"{group.parent.name}.{group.name}"
+    files.settle(group, target)
+    return target
+
+
+def _path(tree: Tree, dataset: str, appid: str, day: Day) -> Path:
+    return tree.quarantine / dataset / appid / f"{day_text(day)}.json"
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    answer = entry.answer
+    fields: dict[str, Any] = {
+        "appid": answer.window.appid,
+        "dataset": answer.window.dataset,
+        "day": day_text(entry.day),
+        "reason": entry.reason,
+        "begin_date": day_text(answer.window.begin),
+        "end_date": day_text(answer.window.end),
+        "asked_at": answer.asked_at,
+        "refetch": answer.refetch,
+        "run_id": entry.run_id,
+    }
+    try:
+        fields["body"] = answer.body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = base64.b64encode(answer.body).decode()
+    return fields
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    body = fields.get("body")
+    window = Window(
+        fields["appid"],
+        fields["dataset"],
+        parse_day(fields["begin_date"]),
+        parse_day(fields["end_date"]),
+    )
+    raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
+    answer = Answer(window, fields["asked_at"], fields["refetch"], raw)
+    return Entry(parse_day(fields["day"]), fields["reason"], answer, fields["run_id"])

@@ -1,0 +1,266 @@
+"""Answers as they came, until their months are published: nothing WeChat sent is lost to a parser.
+
+One file is a *group* of answers of one bucket, an Arrow IPC file (lz4) under
+``_harvester/raw/<run>/``, sorted by dataset, account and window. Its record batches are small, of
+one dataset each, and the file says of each which months it touches, so a reader passes over what it
+does not want and holds one decompressed batch at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from harvester.days import Month, month_begin, month_end, month_of
+from harvester.errors import StoreError, UsageError
+from harvester.model import Answer, Window
+from harvester.store import files, quarantine
+from harvester.store.layout import Tree
+
+VERSION = 1
+"""Of the form of a group."""
+
+BATCH_BYTES = 256 << 10
+"""A record batch is closed when its bodies are this long together."""
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("appid", pa.string(), nullable=False),
+        pa.field("begin", pa.int32(), nullable=False),
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("asked_at", pa.int64(), nullable=False),
+        pa.field("refetch", pa.bool_(), nullable=False),
+        pa.field("body", pa.binary(), nullable=False),
+    ]
+)
+_KEY = b"harvester.group"
+
+
+class DamagedGroup(Exception):
+    """A group that is gone or cannot be read. What it held is not covered: it is asked again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: a damaged raw group")
+        self.path = path
+
+
+class Batch(NamedTuple):
+    """What one record batch holds: answers of one dataset, touching these months."""
+
+    dataset: str
+    months: tuple[Month, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One durable file of answers. Two are the same if their paths are.
+
+    ``id`` is unlike that of any other group ever written. ``fetched_at`` is in microseconds since
+    the Unix epoch, ``size`` in bytes on disk.
+    """
+
+    path: Path
+    id: str = field(compare=False)
+    run_id: str = field(compare=False)
+    bucket: int = field(compare=False)
+    buckets: int = field(compare=False)
+    fetched_at: int = field(compare=False)
+    size: int = field(compare=False)
+    batches: tuple[Batch, ...] = field(compare=False, repr=False)
+
+    @property
+    def touches(self) -> frozenset[tuple[str, Month]]:
+        """The datasets and months that answers of this group have days of."""
+        return frozenset((batch.dataset, month) for batch in self.batches for month in batch.months)
+
+    def answers(self, dataset: str, month: Month) -> Iterator[Answer]:
+        """The answers with days of a month, by appid and window. Raises DamagedGroup, StoreError.
+
+        The file is open only while a batch is read: a publish walks hundreds of groups at once.
+        """
+        first, last = month_begin(month), month_end(month)
+        for place, batch in enumerate(self.batches):
+            if batch.dataset != dataset or month not in batch.months:
+                continue
+            *columns, bodies = _read(self.path, place).columns
+            rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            for row, (appid, begin, end, asked_at, refetch) in enumerate(rows):
+                if begin <= last and end >= first:
+                    window = Window(appid, dataset, begin, end)
+                    yield Answer(window, asked_at, refetch, bodies[row].as_py())
+
+    def delete(self) -> None:
+        """Remove the group, once everything it touches is published. Raises StoreError."""
+        files.remove(self.path)
+        with suppress(OSError):
+            self.path.parent.rmdir()
+        with files.guarded(self.path), suppress(FileNotFoundError):
+            files.sync(self.path.parent)
+
+
+class Leftovers(NamedTuple):
+    """Groups that wait to be published, oldest first, and where damaged ones were moved to."""
+
+    groups: list[Group]
+    damaged: list[Path]
+
+
+def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer]) -> Group:
+    """Write answers of one bucket; durable when it returns. Raises StoreError.
+
+    The group's rows will be stamped with the newest ``asked_at`` of its answers.
+    """
+    ordered = sorted(answers, key=_order)
+    parts = list(_parts(ordered))
+    index = {
+        "version": VERSION,
+        "id": secrets.token_hex(8),
+        "run_id": run_id,
+        "bucket": bucket,
+        "buckets": tree.buckets,
+        "fetched_at": max(answer.asked_at for answer in answers) * 1_000_000,
+        "batches": [_batch(part) for part in parts],
+    }
+    data = _bytes_of(parts, index)
+    folder = tree.raw / run_id
+    path = folder / f"{bucket:04d}-{_next_number(folder, bucket):06d}.group"
+    files.write(tree.temp(bucket, f"{run_id}.group"), path, data)
+    return _group(path, len(data), index)
+
+
+def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
+    """The groups of all runs in these buckets; only for who holds their locks.
+
+    A group that cannot be read is moved to the quarantine. Raises StoreError, and UsageError if
+    groups were written for another number of buckets.
+    """
+    wanted = set(buckets)
+    groups: list[Group] = []
+    damaged: list[Path] = []
+    with files.guarded(tree.raw):
+        paths = sorted(tree.raw.glob("*/*.group"))
+    for path in paths:
+        if _bucket_named(path) not in wanted:
+            continue
+        try:
+            group = open_group(path)
+        except DamagedGroup:
+            damaged.append(quarantine.set_aside(tree, path))
+            continue
+        if group.buckets != tree.buckets:
+            raise UsageError(
+                f"{path}: written with buckets: {group.buckets}, not {tree.buckets}",
+                f"run once with buckets: {group.buckets} to have it published",
+            )
+        groups.append(group)
+    return Leftovers(sorted(groups, key=lambda group: group.fetched_at), damaged)
+
+
+def open_group(path: Path) -> Group:
+    """Read what a group says of itself. Raises DamagedGroup, and StoreError for a newer form."""
+    with _reading(path), pa.OSFile(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        index = json.loads(reader.schema.metadata[_KEY])
+        if index["version"] == VERSION:
+            group = _group(path, source.size(), index)
+            if reader.num_record_batches != len(group.batches):
+                raise DamagedGroup(path)
+            return group
+    raise StoreError(
+        f"{path}: a raw group of version {index['version']}, and this harvester knows {VERSION}",
+        "run the harvester that wrote it, or a newer one",
+    )
+
+
+def _order(answer: Answer) -> tuple[str, str, int, int]:
+    window = answer.window
+    return (window.dataset, window.appid, window.begin, answer.asked_at)
+
+
+def _parts(ordered: list[Answer]) -> Iterator[list[Answer]]:
+    """Cut sorted answers into record batches, each of one dataset."""
+    for _, group in groupby(ordered, key=lambda answer: answer.window.dataset):
+        part: list[Answer] = []
+        size = 0
+        for answer in group:
+            part.append(answer)
+            size += len(answer.body)
+            if size >= BATCH_BYTES:
+                yield part
+                part, size = [], 0
+        if part:
+            yield part
+
+
+def _batch(part: list[Answer]) -> Batch:
+    spans = {(answer.window.begin, answer.window.end) for answer in part}
+    months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
+    return Batch(part[0].window.dataset, tuple(sorted(months)))
+
+
+def _bytes_of(parts: list[list[Answer]], index: dict[str, Any]) -> memoryview:
+    schema = _SCHEMA.with_metadata({_KEY: json.dumps(index)})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(sink, schema, options=options) as writer:
+        for part in parts:
+            windows, asked_at, refetch, bodies = zip(*part, strict=True)
+            appids, _, begins, ends = zip(*windows, strict=True)
+            columns = (appids, begins, ends, asked_at, refetch, bodies)
+            arrays = map(pa.array, columns, _SCHEMA.types)
+            writer.write_batch(pa.RecordBatch.from_arrays(list(arrays), schema=schema))
+    return memoryview(sink.getvalue())
+
+
+def _next_number(folder: Path, bucket: int) -> int:
+    with files.guarded(folder):
+        names = [path.stem for path in folder.glob(f"{bucket:04d}-*.group")]
+    return 1 + max((int(name.partition("-")[2]) for name in names), default=0)
+
+
+def _bucket_named(path: Path) -> int | None:
+    number = path.name.partition("-")[0]
+    return int(number) if number.isdecimal() else None
+
+
+def _group(path: Path, size: int, index: dict[str, Any]) -> Group:
+    return Group(
+        path=path,
+        id=index["id"],
+        run_id=index["run_id"],
+        bucket=index["bucket"],
+        buckets=index["buckets"],
+        fetched_at=index["fetched_at"],
+        size=size,
+        batches=tuple(Batch(dataset, tuple(months)) for dataset, months in index["batches"]),
+    )
+
+
+def _read(path: Path, place: int) -> pa.RecordBatch:
+    with _reading(path), pa.OSFile(str(path)) as source:
+        batch = pa.ipc.open_file(source).get_batch(place)
+        # A wrong offset must not reach the C++ that trusts it.
+        batch.validate(full=True)
+        return batch
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tell a file that is damaged from one that the system will not give us."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {None, errno.ENOENT}:
+            raise DamagedGroup(path) from error
+        raise files.refusal(path, error) from error
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedGroup(path) from error
