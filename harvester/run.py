@@ -8,10 +8,11 @@ import secrets
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias
 
 import anyio
 
@@ -26,7 +27,7 @@ from harvester.progress import Position
 from harvester.schedule import Schedule
 from harvester.secret import Secret
 from harvester.status import quarantined_days
-from harvester.store import locks
+from harvester.store import layout, locks
 from harvester.store.layout import Tree
 from harvester.summary import Summary, summarise_states, utc_text
 from harvester.survey import Refetch
@@ -42,7 +43,7 @@ PUBLISH_SECONDS = 4.5
 EXIT_SECONDS = 6.5
 """After a signal the process is gone by then, whatever hangs: CI runners kill it at ten."""
 
-Watch = Callable[[Callable[[], Position]], Awaitable[None]]
+Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 """Shows progress until it is cancelled."""
 
 
@@ -107,6 +108,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
     run_id = new_run_id(started)
     own = own_buckets(manifest.output.buckets, orders.shard)
     with locks.hold(tree, own, run_id=run_id, since=utc_text(started)):
+        layout.sweep(tree, own)
         recovered = publish.recover(tree, manifest.datasets, own)
         want = wanted_of_shard(manifest, own, started)
         today = days.today(started)
@@ -122,7 +124,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
             bound_seconds=priced.bound_seconds,
             bound_by=priced.bound_by,
             windows=priced.requests,
-            published=list(recovered),
+            published=list(recovered.published),
         )
         if priced.requests:
             lanes = make_lanes(manifest, missing, refetch)

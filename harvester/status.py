@@ -59,10 +59,11 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
 
 def quarantined_days(tree: Tree, want: Wanted) -> Iterator[QuarantinedDay]:
     """The quarantined days among those that are wanted, with their reasons."""
-    for item in quarantine.kept(tree):
-        wanted = want.get(item.dataset, {}).get(item.appid, days.NO_DAYS)
-        if days.has_day(wanted, item.day):
-            yield QuarantinedDay(item.appid, item.dataset, item.day, item.reason)
+    for dataset, of_dataset in want.items():
+        for entry in quarantine.entries(tree, dataset):
+            appid = entry.answer.window.appid
+            if days.has_day(of_dataset.get(appid, days.NO_DAYS), entry.day):
+                yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 
 def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[Stretch]:

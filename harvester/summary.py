@@ -94,7 +94,7 @@ class Summary:
             found["unauthorised"] = Exit.UNAUTHORISED
         for gone in self.gone:
             found.update([_reason_of(gone)])
-        if self.quarantined:
+        if any(row.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN

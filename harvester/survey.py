@@ -10,7 +10,7 @@ from harvester import days
 from harvester.coverage import Coverage
 from harvester.days import Day, DaySet, Month
 from harvester.plan import Wanted
-from harvester.store import partitions
+from harvester.store import layout, partitions
 from harvester.store.layout import Tree
 
 Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
@@ -109,9 +109,9 @@ def _coverages(
     for of_account in set(wanted.values()):
         everything |= of_account
     months = set(days.each_month(everything))
-    for partition in tree.partitions(dataset):
+    for partition in layout.partitions(tree, dataset):
         if partition.month in months:
-            coverage = partitions.coverage_of(tree.path_of(partition))
+            coverage = partitions.coverage_of(tree.path(partition))
             if coverage is not None:
                 yield partition.month, coverage
 
@@ -123,12 +123,18 @@ def _add_month(
     coverage: Coverage,
     today: Day,
 ) -> None:
-    known = dict(coverage.known(today))
-    for appid, masks in coverage.masks():
+    found = zip(
+        coverage.known(today),
+        coverage.with_rows,
+        coverage.provisional,
+        coverage.quarantined,
+        strict=True,
+    )
+    shift = days.month_begin(month) - days.FIRST_DAY
+    for (appid, known), rows, provisional, quarantined in found:
         if appid in states:
-            of_account = states[appid]
-            inside = days.month_mask(wanted[appid], month)
-            of_account.known |= days.from_month_mask(known.get(appid, 0) & inside, month)
-            of_account.rows |= days.from_month_mask(masks.with_rows & inside, month)
-            of_account.provisional |= days.from_month_mask(masks.provisional & inside, month)
-            of_account.quarantined |= days.from_month_mask(masks.quarantined & inside, month)
+            of_account, inside = states[appid], wanted[appid]
+            of_account.known |= known << shift & inside
+            of_account.rows |= rows << shift & inside
+            of_account.provisional |= provisional << shift & inside
+            of_account.quarantined |= quarantined << shift & inside

@@ -16,8 +16,6 @@ _LONGEST_LINE = 2_000
 class _TextLines(logging.Formatter):
     """``12:30:59 info     message``, one line a record."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ")
 
@@ -27,8 +25,6 @@ class _TextLines(logging.Formatter):
 
 class _JsonLines(logging.Formatter):
     """One object a record: at, level, logger, message."""
-
-    converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -46,6 +42,7 @@ def set_up(options: Logging) -> None:
     The scrubbing stands in the formatter, since a filter would see neither arguments nor
     tracebacks.
     """
+    logging.Formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if options.log_format == "json" else _TextLines())
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler], force=True)

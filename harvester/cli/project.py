@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harvester.cli.options import Selecting
 from harvester.manifest import load, narrow
 from harvester.model import Manifest
-from harvester.store.layout import Tree
+from harvester.store.layout import Tree, open_tree
 
 
 class Project(NamedTuple):
@@ -38,6 +38,4 @@ def open_project(path: Path, selecting: Selecting, output: Path | None, now: flo
     if output is not None:
         manifest = replace(manifest, output=replace(manifest.output, path=output))
     manifest = narrow(manifest, selecting.selection(), now)
-    tree = Tree(manifest.output.path, manifest.output.buckets)
-    tree.check(manifest.datasets, must_exist=manifest.output.must_exist)
-    return Project(manifest, tree)
+    return Project(manifest, open_tree(manifest.output))

@@ -33,8 +33,9 @@ from harvester.cli.options import (
     settle_exit,
 )
 from harvester.cli.project import open_project, steady_clock
+from harvester.errors import UsageError
 from harvester.manifest import credential_of
-from harvester.model import Account, Api, Manifest
+from harvester.model import Api, Manifest
 from harvester.run import Orders, Watch, World, run_once
 from harvester.sandbox import Rules
 from harvester.sandbox import World as SandboxWorld
@@ -130,13 +131,26 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
 
 
 def _credentials(manifest: Manifest) -> Callable[[str], Secret]:
-    """Read an account's secret at the moment it is needed, once."""
-    accounts: dict[str, Account] = {account.appid: account for account in manifest.accounts}
+    """Every selected account's secret or token, read before the first request.
+
+    Raises UsageError that names each variable and file that is missing.
+    """
     if manifest.api.is_sandbox:
         return lambda _appid: Secret("sandbox")
-    return lambda appid: credential_of(
-        accounts[appid], environ=environ, folder=manifest.file.parent
-    )
+    selected = {appid for job in manifest.jobs for appid in job.appids}
+    found: dict[str, Secret] = {}
+    problems: list[UsageError] = []
+    for account in manifest.accounts:
+        if account.appid in selected:
+            try:
+                found[account.appid] = credential_of(
+                    account, folder=manifest.file.parent, environ=environ
+                )
+            except UsageError as error:
+                problems.append(error)
+    if problems:
+        raise UsageError("\n".join(error.problem for error in problems), problems[0].advice)
+    return found.__getitem__
 
 
 def _watch(style: ProgressStyle, console: Console) -> Watch:

@@ -1,0 +1,65 @@
+"""Run records: what each run did, one JSON file a run, replaced whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from harvester.store import files
+from harvester.store.layout import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The head of a run record. Times are RFC 3339 in UTC."""
+
+    run_id: str
+    started_at: str
+    ended_at: str
+    exit_code: int
+    reasons: tuple[str, ...]
+    requests: int
+    rows: int
+
+
+def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
+    """Keep a run's record in the tree. Raises StoreError."""
+    write_file(tree.runs / f"{run_id}.json", record)
+
+
+def write_file(path: Path, record: dict[str, Any]) -> None:
+    """Write a record where the user wants it, whole or not at all. Raises StoreError."""
+    temp = path.with_name(f".{path.name}.tmp")
+    files.write(temp, path, orjson.dumps(record, option=orjson.OPT_INDENT_2))
+
+
+def last(tree: Tree, count: int) -> list[RunRecord]:
+    """The newest records, newest first. One that cannot be read is passed over: it is only news."""
+    found: list[RunRecord] = []
+    if tree.runs.is_dir():
+        for path in sorted(tree.runs.glob("*.json"), reverse=True):
+            record = _read(path)
+            if record is not None:
+                found.append(record)
+            if len(found) == count:
+                break
+    return found
+
+
+def _read(path: Path) -> RunRecord | None:
+    try:
+        record = orjson.loads(path.read_bytes())
+        return RunRecord(
+            run_id=record["run_id"],
+            started_at=record["started_at"],
+            ended_at=record["ended_at"],
+            exit_code=record["exit_code"],
+            reasons=tuple(record["reasons"]),
+            requests=record["requests"],
+            rows=record["rows"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,184 @@
+"""The main job over real HTTP: exact rows, the fewest requests, and nothing asked twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from harvester.days import day_range, parse_day
+from harvester.errors import Exit, UsageError
+from harvester.model import Limits, Pace
+from harvester.plan import count_windows
+from tests.lab import BOTH, DAILY, FAST, HOURLY, Lab, appid, columns, expected, harvested, wanted
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def test_twelve_accounts_and_sixty_days_are_exact_in_duckdb(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Every row of both datasets equals the truth, and the requests are the least there can be."""
+    lab = Lab(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert done.requests == lab.calls() == 12 * (2 + 60)
+    for dataset in BOTH:
+        truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-01"))
+        assert truth
+        assert harvested(duck, tmp_path, dataset) == truth
+
+
+def test_twelve_accounts_and_sixty_days_are_exact_in_spark(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    """Spark reads the dataset's folder as one table, with the month as a column of text."""
+    lab = Lab(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
+    lab.run()
+    for dataset in BOTH:
+        table = spark.read.parquet(str(tmp_path / dataset))
+        assert dict(table.dtypes)["ref_month"] == "string"
+        rows = sorted(map(tuple, table.select(*columns(dataset)).collect()))
+        assert rows == expected(dataset, lab.appids, wanted(lab.begin, "2026-04-01"))
+
+
+def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
+    """The files say what is known; no data call and no token call is made for it."""
+    lab = Lab(tmp_path)
+    lab.run()
+    lab.sandbox.reset()
+    again = lab.run()
+    assert (again.requests, again.exit_code, again.published) == (0, Exit.DONE, [])
+    assert lab.sandbox.counters.requests == 0
+
+
+def test_widening_the_range_asks_only_for_what_is_new(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """More days on both sides of what is there, and also on both sides of a hole."""
+    lab = Lab(tmp_path, begin="2026-03-10", end="2026-03-12", datasets=(HOURLY,))
+    lab.run()
+    lab.begin, lab.end = "2026-03-20", "2026-03-21"
+    lab.run()
+    lab.begin, lab.end = "2026-03-08", "2026-03-24"
+    lab.sandbox.reset()
+    done = lab.run()
+    assert done.requests == lab.calls() == 3 * (17 - 3 - 2)
+    assert harvested(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, wanted(lab.begin, lab.end)
+    )
+
+
+def test_a_window_spans_a_known_hole_when_that_saves_a_request(tmp_path: Path) -> None:
+    """Calls are scarce and rows are not: one request covers the days on both sides."""
+    lab = Lab(tmp_path, accounts=1, begin="2026-03-10", end="2026-03-12", datasets=(DAILY,))
+    lab.run()
+    lab.begin, lab.end = "2026-03-05", "2026-03-20"
+    assert lab.run().requests == 1
+
+
+def test_a_new_account_asks_only_for_itself(tmp_path: Path) -> None:
+    """The others are covered already."""
+    lab = Lab(tmp_path, datasets=(HOURLY,), end="2026-03-05")
+    lab.run()
+    lab.accounts = 4
+    lab.sandbox.reset()
+    lab.run()
+    assert set(lab.sandbox.counters.calls) == {appid(4)}
+
+
+def test_the_newest_days_are_provisional_and_asked_again_the_next_day(tmp_path: Path) -> None:
+    """A day within its settling time is asked once a day until it is older, one window for all."""
+    lab = Lab(tmp_path, accounts=1, begin="2026-05-01", end=None, datasets=(DAILY,))
+    assert lab.run().requests == 1
+    assert lab.run().requests == 0
+    lab.today = "2026-05-21"
+    lab.sandbox.reset()
+    assert lab.run().requests == 1
+    asked = list(lab.sandbox.counters.windows)
+    assert [(item.begin, item.end) for item in asked] == [
+        (parse_day("2026-05-17"), parse_day("2026-05-20"))
+    ]
+
+
+def test_months_without_a_single_row_have_a_file_too(tmp_path: Path) -> None:
+    """That nothing happened is known as well: the month is covered and never asked again."""
+    lab = Lab(
+        tmp_path,
+        accounts=1,
+        begin="2014-12-01",
+        end="2014-12-31",
+        datasets=(HOURLY,),
+        source=lambda _dataset, _appid, _day: [],
+    )
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert [item.rows_after for item in done.published] == [0]
+    assert lab.run().requests == 0
+
+
+def test_refetch_replaces_final_days(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
+    """`--refetch all` asks for everything once more, and the rows are there once."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05")
+    first = lab.run()
+    again = lab.run(refetch="all")
+    assert again.requests == first.requests
+    assert harvested(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, wanted(lab.begin, "2026-03-05")
+    )
+
+
+def test_each_shard_harvests_its_own_buckets(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Two shards share nothing, and together they have every row once."""
+    lab = Lab(tmp_path, accounts=6, end="2026-03-05", buckets=4, datasets=(HOURLY,))
+    first = lab.run(shard=(1, 2))
+    second = lab.run(shard=(2, 2))
+    assert first.requests + second.requests == lab.calls() == 6 * 5
+    assert harvested(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, wanted(lab.begin, "2026-03-05")
+    )
+
+
+def test_more_shards_than_buckets_is_a_mistake(tmp_path: Path) -> None:
+    """Two shards may not write one file."""
+    with pytest.raises(UsageError, match="2 shards need at least 2 buckets"):
+        Lab(tmp_path).run(shard=(1, 2))
+
+
+def test_a_plan_that_is_too_large_is_refused_before_the_first_request(tmp_path: Path) -> None:
+    """`max_requests` protects a quota from a slip of the pen."""
+    lab = Lab(tmp_path, limits=Limits(FAST.per_token, max_requests=10))
+    with pytest.raises(UsageError, match="max_requests is 10"):
+        lab.run()
+    assert lab.sandbox.counters.requests == 0
+
+
+def test_the_change_feed_names_what_was_replaced(tmp_path: Path) -> None:
+    """`published` has each file with its days, its accounts and its rows before and after."""
+    lab = Lab(tmp_path, accounts=2, begin="2026-03-30", end="2026-04-02", datasets=(HOURLY,))
+    done = lab.run()
+    assert sorted(item.ref_month for item in done.published) == ["2026-03", "2026-04"]
+    for item in done.published:
+        assert (tmp_path / item.path).is_file()
+        assert list(item.appids) == sorted(lab.appids)
+        assert item.rows_before == 0
+    assert sum(item.rows_after for item in done.published) == done.rows
+
+
+def test_a_month_is_written_once_in_a_backfill(tmp_path: Path) -> None:
+    """Accounts go through the months together, so no file is rewritten on the way."""
+    lab = Lab(tmp_path, accounts=6, begin="2025-12-01", end="2026-03-31", datasets=(HOURLY,))
+    lab.limits = Limits(Pace(200, 1.0, 20, concurrency=4), connections=16)
+    done = lab.run()
+    assert len(done.published) == len({item.path for item in done.published}) == 4
+
+
+def test_the_count_of_windows_is_what_a_run_asks() -> None:
+    """The plan's price of sixty days at a span of thirty is two requests."""
+    sixty = day_range(parse_day("2026-02-01"), parse_day("2026-04-01"))
+    assert count_windows(sixty, 30) == 2
