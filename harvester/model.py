@@ -62,11 +62,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Where WeChat is. ``timeout`` is the total seconds a request may take."""
+    """Where WeChat is. ``timeout`` is the total seconds a request may take.
+
+    ``proxy`` may hold a password, so its value is in no repr.
+    """
 
     base_url: str = "https://api.weixin.qq.com"
     timeout: float = 30.0
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
 
     @property

@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from harvester.manifest import shape
 from harvester.manifest.check import check
-from harvester.manifest.mistakes import Mistakes, Place, Reading, Step, Where, nearest, shown
+from harvester.manifest.mistakes import (
+    Mistakes,
+    Place,
+    Reading,
+    Step,
+    Where,
+    nearest,
+    shown,
+    shown_name,
+)
 from harvester.manifest.references import resolve_all
 from harvester.manifest.source import Unreadable, read_text
 from harvester.model import Account, Credential, SecretCredential, TokenCredential
@@ -108,13 +117,14 @@ class _Table(NamedTuple):
         return {**value, "credential": credential} if credential else value
 
 
-def read_csv(file: Path, named: Place, reading: Reading) -> Iterator[Entry]:
+def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
     """The accounts of a CSV file. ``named`` is where the manifest names it."""
+    file = reading.folder / path
     try:
         text = read_text(file)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
-        subject = "this file" if flaw.line else "`accounts_file` names a file that"
+        subject = "this file" if flaw.line else f"`accounts_file` names{shown_name(path)}, which"
         reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return
@@ -136,7 +146,7 @@ def _entries(table: _Table, rows: Iterable[Row], reading: Reading) -> Iterator[E
     for row in rows:
         where = table.where(row)
         if len(row.cells) != len(table.header):
-            what = f"{len(row.cells)} cells in a file of {len(table.header)} columns"
+            what = f"cells in this row: {len(row.cells)}, columns: {len(table.header)}"
             reading.mistakes.at(table.place(row.offsets[0]), what)
             reading.blind = True
             continue
@@ -165,7 +175,7 @@ def _check_header(table: _Table, header: Row, reading: Reading) -> bool:
     for name, offset in zip(header.cells, header.offsets, strict=True):
         place = table.place(offset)
         if name in shape.LATER:
-            mistakes.at(place, f"the column `{name}` is not supported yet", shape.LATER[name])
+            mistakes.at(place, f"the column `{name}` is not yet supported", shape.LATER[name])
         elif name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
             mistakes.at(place, f"unknown column{shown(name)}", hint)

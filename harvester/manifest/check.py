@@ -22,6 +22,7 @@ _TYPES = {
     "too_short": "is empty",
 }
 _EXAMPLES = {
+    "": "begin with `accounts:` and `jobs:`",
     "credential": 'as in {secret: "${NAME}"}',
     "accounts": "one `- appid: wx…` each",
     "jobs": "one `- datasets: …` each",
@@ -47,6 +48,22 @@ def good(model: type[Model], value: object, reading: Reading) -> Model | None:
         return None
 
 
+def salvage(
+    model: type[Model], value: dict[str, object], reading: Reading, **least: object
+) -> tuple[Model, set[str]]:
+    """What is good of a mapping that is not as a whole, and the keys of what is.
+
+    ``least`` are the keys the model cannot do without. The mistakes have been told already.
+    """
+    sound = {
+        name: inner
+        for name, inner in value.items()
+        if name not in least and good(model, {**least, name: inner}, reading)
+    }
+    rest = model.model_validate({**least, **sound}, context={"today": reading.today})
+    return rest, set(sound)
+
+
 def _tell(model: type[BaseModel], flaw: ErrorDetails, where: Where, mistakes: Mistakes) -> None:
     # The forms of a key have a step in pydantic's path and none in the file.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
@@ -60,25 +77,26 @@ def _tell(model: type[BaseModel], flaw: ErrorDetails, where: Where, mistakes: Mi
         return
     if flaw["input"] is BROKEN:
         return
-    what, hint = _words(flaw, loc)
-    names = [step for step in loc if isinstance(step, str)]
-    mistakes.at(where(loc), f"`{names[-1]}` {what}" if names else f"the manifest {what}", hint)
+    name = next((step for step in reversed(loc) if isinstance(step, str)), "")
+    what, hint = _words(flaw, name)
+    item = "an item of " if loc and loc[-1] != name else ""
+    mistakes.at(where(loc), f"{item}`{name}` {what}" if name else f"the manifest {what}", hint)
 
 
-def _words(flaw: ErrorDetails, loc: Sequence[Step]) -> tuple[str, str]:
+def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:
     """What is wrong and what to do. pydantic's own text is never used: it may hold the input."""
     context = flaw.get("ctx", {})
     reason = context.get("error")
     if isinstance(reason, Unfit):
         return reason.what, reason.hint
     text = flaw["msg"] if flaw["type"] == "form" else _TYPES.get(flaw["type"], "is not right")
-    return text, _EXAMPLES.get(str(loc[-1]), "") if loc else ""
+    return text, _EXAMPLES.get(name, "")
 
 
 def _unknown(owner: type[BaseModel] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
     known = _keys(owner) if owner else []
     if name in LATER:
-        return f"`{name}` is not supported yet", LATER[name]
+        return f"`{name}` is not yet supported", LATER[name]
     if owner is Account and name in Credential.model_fields:
         return f"unknown key `{name}`", f'write credential: {{{name}: "${{NAME}}"}}'
     hint = nearest(name, known) or f"known are {', '.join(known)}"

@@ -70,7 +70,8 @@ def _job_day(text: str, today: Day, like: str) -> Day:
         raise Unfit("is not a day", like)
     explicit = day(text)
     if explicit < FIRST_DAY:
-        raise Unfit(f"is before {day_text(FIRST_DAY)}, when WeChat's statistics begin", "earliest")
+        first = day_text(FIRST_DAY)
+        raise Unfit(f"is before {first}, when WeChat's statistics begin", "write earliest")
     if explicit >= today:
         raise Unfit(f"is after yesterday, which is {day_text(today - 1)} in Beijing")
     return explicit
@@ -160,7 +161,7 @@ def path(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise Unfit("is not a path")
     if text.startswith(("s3://", "gs://", "az://")):
-        raise Unfit("names an object store, which is not supported yet", "name a directory")
+        raise Unfit("names an object store, which is not yet supported", "name a directory")
     if _SCHEME.match(text):
         raise Unfit("is not a path", "write it without a scheme")
     if text.startswith("~"):

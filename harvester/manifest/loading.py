@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,13 +11,16 @@ from harvester import days
 from harvester.errors import ManifestError
 from harvester.manifest import sections, shape
 from harvester.manifest.accounts import Entry, merge, names_in, read_csv
-from harvester.manifest.check import check, good
+from harvester.manifest.check import check, good, salvage
 from harvester.manifest.mistakes import Place, Reading, Step, Where, shown
 from harvester.manifest.references import resolve_all
 from harvester.manifest.selection import job_of, known_from
 from harvester.manifest.source import Unreadable, read_text
 from harvester.manifest.yaml_tree import Document, parse
 from harvester.model import Account, Job, Manifest
+
+_LEAST: dict[str, object] = {"jobs": [{}], "accounts": None}
+"""For salvaging a manifest without its accounts and jobs: their good items are found one by one."""
 
 
 def load(path: Path, *, environ: Mapping[str, str], now: float) -> Manifest:
@@ -26,11 +31,27 @@ def load(path: Path, *, environ: Mapping[str, str], now: float) -> Manifest:
     mistake, none of which repeats what could be a secret.
     """
     reading = Reading(path.parent, environ, days.today(now))
-    document = _document(path, reading)
-    manifest = _manifest(document, reading) if document is not None else None
+    with _no_collector():
+        document = _document(path, reading)
+        manifest = _manifest(document, reading) if document is not None else None
     if reading.mistakes.found or manifest is None:
         raise ManifestError(reading.mistakes.found)
     return manifest
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Reading makes no cycles, and the collector would walk the growing tree again and again.
+
+    It takes more than half the time of ten thousand accounts.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _document(path: Path, reading: Reading) -> Document | None:
@@ -46,16 +67,18 @@ def _document(path: Path, reading: Reading) -> Document | None:
 def _manifest(document: Document, reading: Reading) -> Manifest | None:
     """The manifest of a document. With mistakes on the list it is only good for finding more."""
     value, where = document.value, document.where
+    reading.torn = bool(reading.mistakes.found)
     resolve_all(value, where, reading)
     root = check(shape.Root, value, where, reading)
     if not isinstance(value, dict):
         return None
-    sound, bad = (root, frozenset[str]()) if root else _sound(value, reading)
+    sound, good_keys = (root, set(value)) if root else salvage(shape.Root, value, reading, **_LEAST)
+    bad = value.keys() - good_keys
     accounts = _accounts(document, sound, bad, reading)
     return Manifest(
         file=document.file,
         accounts=accounts,
-        jobs=_jobs(document, sound if root else None, accounts, reading),
+        jobs=_jobs(document, root, accounts, reading),
         output=sections.output(sound.output, reading.folder),
         datasets=sections.datasets(sound.datasets, where, reading),
         api=sections.api(sound.api, where, reading),
@@ -64,43 +87,33 @@ def _manifest(document: Document, reading: Reading) -> Manifest | None:
     )
 
 
-def _sound(value: dict[str, object], reading: Reading) -> tuple[shape.Root, frozenset[str]]:
-    """The sections of a bad manifest that are good, and the names of those that are not.
-
-    Accounts and jobs are left out: their good items are found one by one.
-    """
-    least: dict[str, object] = {"jobs": [{}]}
-    names = [name for name in value if name in shape.Root.model_fields]
-    sound = {
-        name: value[name]
-        for name in names
-        if name not in {"accounts", "jobs"}
-        and good(shape.Root, {**least, name: value[name]}, reading)
-    }
-    root = shape.Root.model_validate({**least, **sound}, context={"today": reading.today})
-    return root, frozenset(names) - sound.keys()
-
-
 def _accounts(
-    document: Document, sound: shape.Root, bad: frozenset[str], reading: Reading
+    document: Document, sound: shape.Root, bad: set[str], reading: Reading
 ) -> tuple[Account, ...]:
     value, where, mistakes = document.value, document.where, reading.mistakes
     before = len(mistakes.found)
     entries = [*_listed(document, sound, reading)]
     if sound.accounts_file is not None:
-        named = where(("accounts_file",))
-        entries.extend(read_csv(reading.folder / sound.accounts_file, named, reading))
-    sandbox = sound.api is not None and sound.api.base_url == "sandbox"
-    needs_credential = not sandbox and not bad & {"api", "defaults"}
+        entries.extend(read_csv(sound.accounts_file, where(("accounts_file",)), reading))
     defaults = sound.defaults or shape.Defaults()
-    accounts = merge(entries, defaults, mistakes, needs_credential=needs_credential)
+    required = _needs_credentials(sound, bad, reading)
+    accounts = merge(entries, defaults, mistakes, needs_credential=required)
     if "accounts" not in value and "accounts_file" not in value:
         reading.blind = True
         mistakes.at(where(), "`accounts` is missing", "list them, or name an accounts_file")
-    elif not accounts and not bad and len(mistakes.found) == before:
-        name = "accounts" if "accounts" in value else "accounts_file"
-        mistakes.at(where((name,)), f"`{name}` holds no account")
+    elif not (accounts or value.get("accounts") or reading.blind or "accounts_file" in bad):
+        name = "accounts_file" if "accounts_file" in value else "accounts"
+        if len(mistakes.found) == before:
+            mistakes.at(where((name,)), f"`{name}` holds no account")
     return accounts
+
+
+def _needs_credentials(sound: shape.Root, bad: set[str], reading: Reading) -> bool:
+    """Whether every account needs one. Unknown if what says so could not be read."""
+    beside = shape.Root.model_fields.keys() - {"api", "defaults"}
+    if reading.torn or bad - beside:
+        return False
+    return sound.api is None or sound.api.base_url != "sandbox"
 
 
 def _listed(document: Document, sound: shape.Root, reading: Reading) -> Iterator[Entry]:
@@ -123,24 +136,25 @@ def _listed(document: Document, sound: shape.Root, reading: Reading) -> Iterator
 def _jobs(
     document: Document, root: shape.Root | None, accounts: Sequence[Account], reading: Reading
 ) -> tuple[Job, ...]:
-    values = document.value.get("jobs")
-    written: list[shape.Job | None] = []
-    if root is not None:
-        written.extend(root.jobs)
-    elif isinstance(values, list):
-        written.extend(good(shape.Job, value, reading) for value in values)
     known = known_from(accounts)
     jobs: dict[str, Job] = {}
-    for index, job in enumerate(written):
-        if job is None:
-            continue
+    for index, written in enumerate(_written_jobs(document.value.get("jobs"), root, reading)):
         where = _within(document.where, "jobs", index)
-        made = job_of(job, index, where, known=known, reading=reading)
-        if made.name in jobs:
-            what = f"the job name{shown(job.name or made.name)} comes twice"
-            reading.mistakes.at(where(("name",)), what, "jobs without a name are job-1, job-2, …")
-        jobs[made.name] = made
+        job = job_of(written, index, where, known=known, reading=reading)
+        if job.name in jobs:
+            what = f"the job name{shown(written.name or job.name)} comes twice"
+            reading.mistakes.at(where(("name",)), what, "a job without a name is job-1, job-2, …")
+        jobs[job.name] = job
     return tuple(jobs.values())
+
+
+def _written_jobs(values: object, root: shape.Root | None, reading: Reading) -> Iterator[shape.Job]:
+    """The jobs of a good manifest, or what is good of those of a bad one."""
+    if root is not None:
+        yield from root.jobs
+    elif isinstance(values, list):
+        for value in values:
+            yield salvage(shape.Job, value if isinstance(value, dict) else {}, reading)[0]
 
 
 def _within(where: Where, *prefix: Step) -> Where:

@@ -56,7 +56,8 @@ class Reading:
     """One loading of a manifest: what it may look at, and what it found out so far.
 
     ``loose`` holds the appids and tags of accounts that have mistakes: a job that names one is not
-    mistaken itself. ``blind`` says that accounts could not be read at all.
+    mistaken itself. ``blind`` says that accounts could not be read at all, ``torn`` that keys of
+    the manifest were refused before anybody knew what they meant.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Reading:
     mistakes: Mistakes = field(default_factory=Mistakes)
     loose: set[str] = field(default_factory=set)
     blind: bool = False
+    torn: bool = False
 
 
 class Unfit(ValueError):
@@ -86,13 +88,22 @@ class Resolved(str):
 
 
 # An AppSecret is 32 hex digits, an appid has 16 behind its wx; a token is one long word.
-_SECRETIVE = re.compile(r"[0-9A-Fa-f]{24}|\S{41}")
+_HEX = re.compile(r"[0-9A-Fa-f]{24}")
+_LONG_WORD = re.compile(r"\S{41}")
 _SHOWN = 60
+_NAME_SHOWN = 200
 
 
 def shown(text: str) -> str:
     """The text in backticks with a space before it, or nothing where it could be a secret."""
-    if isinstance(text, Resolved) or len(text) > _SHOWN or _SECRETIVE.search(text):
+    if isinstance(text, Resolved) or len(text) > _SHOWN or _LONG_WORD.search(text):
+        return ""
+    return shown_name(text)
+
+
+def shown_name(text: str) -> str:
+    """As `shown`, for what names a variable or a file: such names are long, secrets are not."""
+    if isinstance(text, Resolved) or len(text) > _NAME_SHOWN or _HEX.search(text):
         return ""
     safe = text if text.isprintable() else text.encode("unicode_escape").decode()
     return f" `{safe}`"

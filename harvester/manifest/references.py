@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.errors import UsageError
-from harvester.manifest.mistakes import Reading, Resolved, Unfit, Where, shown
+from harvester.manifest.mistakes import Reading, Resolved, Unfit, Where, shown, shown_name
 from harvester.manifest.source import Unreadable, read_text
 from harvester.manifest.yaml_tree import BROKEN
 from harvester.model import Account, SecretCredential
@@ -24,7 +24,7 @@ SECRET_FORMS = 'write "${NAME}" or "${file:path}"'
 _LARGEST_FILE = 64 * 1024
 _REFERENCE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FILLED_NAME = re.compile(r"(?:[A-Za-z0-9_]|\{appid\}|\{name\})+")
+_FILLED_NAME = re.compile(r"(?:[A-Za-z_]|\{appid\}|\{name\})(?:[A-Za-z0-9_]|\{appid\}|\{name\})*")
 _FILL = re.compile(r"\{([^{}]*)\}")
 _FILLS = ("appid", "name")
 
@@ -93,7 +93,7 @@ def _read(reference: Variable | File, environ: Mapping[str, str], folder: Path) 
         return reference.default
     state = "empty" if reference.name in environ else "not set"
     raise Unfit(
-        f"refers to the variable{shown(reference.name)}, which is {state}",
+        f"refers to the variable{shown_name(reference.name)}, which is {state}",
         "set it, or write ${NAME:-default}",
     )
 
@@ -104,9 +104,9 @@ def _read_file(path: str, folder: Path) -> str:
     try:
         text = read_text(folder / path, largest=_LARGEST_FILE).rstrip("\r\n")
     except Unreadable as flaw:
-        raise Unfit(f"refers to the file{shown(path)}, which {flaw.what}") from None
+        raise Unfit(f"refers to the file{shown_name(path)}, which {flaw.what}") from None
     if not text:
-        raise Unfit(f"refers to the file{shown(path)}, which is empty")
+        raise Unfit(f"refers to the file{shown_name(path)}, which is empty")
     return text
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 
+from harvester.catalogue import CATALOGUE
 from harvester.days import Day
 from harvester.manifest import grammar
 from harvester.manifest.mistakes import Resolved, Unfit
@@ -127,6 +128,12 @@ def _version(value: object) -> int:
 
 Text = Annotated[str, PlainValidator(plain), WithJsonSchema({"type": "string"})]
 Word = Annotated[str, PlainValidator(_word), WithJsonSchema({"type": "string"})]
+DatasetName = Annotated[
+    str,
+    PlainValidator(_word),
+    # An editor offers the names; globs and WeChat's own names are text like any other.
+    WithJsonSchema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
+]
 Appid = Annotated[str, read_by(grammar.appid), _pattern(grammar.APPID)]
 AccountDay = Annotated[Day | None, read_by(grammar.day), _pattern(grammar.DAY)]
 BeginDay = Annotated[

@@ -13,7 +13,7 @@ def json_schema() -> dict[str, Any]:
     Every key has a description, and its default where it has one. Anything may also be a
     ``${…}``; what that yields is only known when the manifest is loaded.
     """
-    schema: dict[str, Any] = _untitled(Root.model_json_schema())
+    schema: dict[str, Any] = _tidied(Root.model_json_schema())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "harvester manifest",
@@ -21,12 +21,19 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _untitled(node: Any) -> Any:
-    """Without pydantic's titles, which repeat the key or name a class."""
-    if isinstance(node, dict):
-        return {
-            name: _untitled(inner)
-            for name, inner in node.items()
-            if not (name == "title" and isinstance(inner, str))
-        }
-    return [_untitled(inner) for inner in node] if isinstance(node, list) else node
+def _tidied(node: Any) -> Any:
+    """Without titles, which repeat the key, and without null, which no key accepts."""
+    if isinstance(node, list):
+        return [_tidied(inner) for inner in node if inner != {"type": "null"}]
+    if not isinstance(node, dict):
+        return node
+    tidy = {
+        name: _tidied(inner)
+        for name, inner in node.items()
+        if not (name == "title" and isinstance(inner, str))
+    }
+    choice = tidy.get("anyOf", ())
+    if len(choice) == 1:
+        del tidy["anyOf"]
+        return {**choice[0], **tidy}
+    return tidy

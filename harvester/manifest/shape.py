@@ -7,6 +7,7 @@ account?) are judged elsewhere, in `accounts` and `selection`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from harvester.catalogue import CATALOGUE
 from harvester.manifest.mistakes import Unfit
 from harvester.manifest.scalars import (
     AccountDay,
@@ -26,6 +28,7 @@ from harvester.manifest.scalars import (
     BaseUrl,
     BeginDay,
     Clock,
+    DatasetName,
     Duration,
     EndDay,
     PathText,
@@ -57,18 +60,21 @@ LATER = {
 """Keys that the contract knows and this version does not, with what to do meanwhile."""
 
 
-def key(about: str, *, default: object = None, **more: Any) -> Any:
+def key(
+    about: str,
+    *,
+    default: object = None,
+    schema: Mapping[str, Any] | None = None,
+    alias: str | None = None,
+) -> Any:
     """A key that may be left out. ``default`` is told to editors and proved by a test."""
-    told = {} if default is None else {"default": default}
-    return Field(default=None, description=about, json_schema_extra=_told(told), **more)
+    told = {**(schema or {}), **({} if default is None else {"default": default})}
 
+    def tell(plain: dict[str, Any]) -> None:
+        plain.pop("default", None)
+        plain.update(told)
 
-def _told(default: dict[str, Any]) -> Any:
-    def tell(schema: dict[str, Any]) -> None:
-        schema.pop("default", None)
-        schema.update(default)
-
-    return tell
+    return Field(default=None, description=about, json_schema_extra=tell, alias=alias)
 
 
 def form(value: object) -> str:
@@ -93,6 +99,12 @@ Texts = Annotated[
 ]
 Words = Annotated[
     Annotated[Word, Tag("[text]")] | Annotated[list[Word], Tag("[list]"), Field(min_length=1)],
+    _forms("must be a name or a list of names"),
+    AfterValidator(_several),
+]
+DatasetNames = Annotated[
+    Annotated[DatasetName, Tag("[text]")]
+    | Annotated[list[DatasetName], Tag("[list]"), Field(min_length=1)],
     _forms("must be a name or a list of names"),
     AfterValidator(_several),
 ]
@@ -121,8 +133,10 @@ class Credential(Shape):
 
     @model_validator(mode="after")
     def _one(self) -> Credential:
-        if (self.secret is None) == (self.token is None):
-            raise Unfit("needs one of secret and token", 'as in {secret: "${NAME}"}')
+        if self.secret is None and self.token is None:
+            raise Unfit("needs secret or token", 'as in {secret: "${NAME}"}')
+        if self.secret is not None and self.token is not None:
+            raise Unfit("has both secret and token", "an account has one way to its token")
         return self
 
 
@@ -171,7 +185,7 @@ class Job(Shape):
     """Which datasets of which accounts for which days."""
 
     name: Text | None = key("What reports call the job; job-1, job-2, … by place if left out.")
-    datasets: Words | None = key(
+    datasets: DatasetNames | None = key(
         "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", default="all"
     )
     accounts: (
@@ -274,5 +288,6 @@ class Root(Shape):
         | None
     ) = key("Where the files go: a directory, or a mapping with more.", default="output")
     datasets: dict[str, Override] | None = key(
-        "By dataset: what WeChat changed before the catalogue knew."
+        "By dataset: what WeChat changed before the catalogue knew.",
+        schema={"propertyNames": {"enum": [*CATALOGUE]}},
     )

@@ -48,7 +48,7 @@ def _read_bytes(file: Path, largest: int) -> bytes:
     except FileNotFoundError:
         raise Unreadable("does not exist") from None
     except IsADirectoryError:
-        raise Unreadable("is a directory, not a file") from None
+        raise Unreadable("is a directory") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise Unreadable(f"cannot be read: {reason or 'not a path'}") from None

@@ -131,8 +131,9 @@ class _Reader:
             self.refuse(event, "anchors (`&`) are not supported", "leave it out")
         if event.tag is not None:
             self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
-            if isinstance(event, yaml.ScalarEvent):
-                return BROKEN, event.start_mark
+            event.tag = event.anchor = None
+            self.value(event, depth)
+            return BROKEN, event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None or event.style == ""
             return typed(event.value) if plain else event.value, event.start_mark
@@ -179,7 +180,9 @@ class _Reader:
         """The text of a key, or None if it is none."""
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event, "a key must be a word", "quote a value that begins with { or [")
+            told = len(self.mistakes.found)
             self.value(event, depth + 1)
+            del self.mistakes.found[told:]
             return None
         if event.anchor is not None or event.tag is not None:
             self.refuse(event, "a key must be a word", "leave the anchor or tag out")
@@ -225,7 +228,7 @@ _SYNTAX = (
     ("entries are not allowed", "a list item cannot begin here", "begin a new line"),
     ("',' or '}'", "a `,` or `}` is missing here", "quote values that hold { } [ ] or ,"),
     ("',' or ']'", "a `,` or `]` is missing here", "quote values that hold { } [ ] or ,"),
-    ("escape", "an unknown escape in double quotes", "use single quotes"),
+    ("escape", "an unknown escape in these double quotes", "use single quotes"),
     ("<document start>", "nothing may follow the end of the document", ""),
     ("key", "this does not fit the lines above it", "check indentation and quotes"),
     ("<block end>", "this does not fit the lines above it", "check indentation and quotes"),
@@ -243,6 +246,8 @@ def _explain(text: str, start: Place, flaw: Any, mistakes: Mistakes) -> None:
             break
     if "end of stream" in problem and context is not None:
         mark, what, hint = context, "a quote that is never closed", ""
+    elif "escape" in problem and context is not None:  # the parsers differ about the column
+        mark = context
     elif "expected ':'" in problem and context is not None:
         mark, what, hint = context, "a key without its `:`", ""
     lines = text.splitlines()
