@@ -421,6 +421,7 @@ async def test_a_slow_look_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(CallTimedOut):
             await transport.post(PATH, BODY)
     assert time.monotonic() - begin < 2
+    assert transport._resolver._threads._shutdown
     done.set()
 
 
