@@ -1,4 +1,4 @@
-"""Broken manifests, each with exactly what is said about it. The corpus is tests/manifests/*.txt."""
+"""Broken manifests, each with exactly what is said about it: tests/manifests/*.txt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harvester.errors import Exit, ManifestError
 
 CORPUS = Path(__file__).parent / "manifests"
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
+SECRETS = ("hunter2", "0123456789abcdef0", "12345678901234567", "77_abc", "c0ffee", ":pass")
 ENVIRON = {"EMPTY": "", "WORD": "many"}
 
 
@@ -58,7 +59,14 @@ def test_a_broken_manifest_is_refused(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_no_secret_is_repeated(case: Case) -> None:
     """What looks like a secret in a broken manifest is in no message about it."""
-    for secret in ("hunter2", "0123456789abcdef0", "12345678901234567", "77_abc", "c0ffee", ":pass"):
+    for secret in (
+        "hunter2",
+        "0123456789abcdef0",
+        "12345678901234567",
+        "77_abc",
+        "c0ffee",
+        ":pass",
+    ):
         assert secret not in case.says
 
 

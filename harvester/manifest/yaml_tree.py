@@ -231,6 +231,7 @@ _SYNTAX = (
     ("escape", "an unknown escape in these double quotes", "use single quotes"),
     ("<document start>", "nothing may follow the end of the document", ""),
     ("key", "this does not fit the lines above it", "check indentation and quotes"),
+    ("'-' indicator", "this does not fit the lines above it", "check indentation and quotes"),
     ("<block end>", "this does not fit the lines above it", "check indentation and quotes"),
     ("tab character", "a tab where YAML wants spaces", "indent with spaces"),
 )

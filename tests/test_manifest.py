@@ -1,0 +1,450 @@
+"""Manifests as people write them: what they come to, and what is done with bad files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import yaml
+
+from harvester import days, manifest
+from harvester.catalogue import CATALOGUE
+from harvester.errors import ManifestError
+from harvester.manifest import yaml_tree
+from harvester.manifest.shape import LATER
+from harvester.model import (
+    Api,
+    Job,
+    Limits,
+    Manifest,
+    Output,
+    Pace,
+    Retry,
+    SecretCredential,
+    TokenCredential,
+)
+from tests.test_manifest_corpus import CASES, Case, said
+
+NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
+ONE = "wx0000000000000001"
+TWO = "wx0000000000000002"
+LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
+
+SYNTAX = [case for case in CASES if case.name.startswith("syntax")]
+
+Load = Callable[..., Manifest]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Write a manifest into an empty directory and load it."""
+
+    def write_and_load(text: str | bytes, **environ: str) -> Manifest:
+        file = tmp_path / "jobs.yaml"
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        return manifest.load(file, environ=environ, now=NOW)
+
+    return write_and_load
+
+
+@contextlib.contextmanager
+def refused(what: str) -> Iterator[None]:
+    """The block raises a ManifestError of one mistake, and this is what it says."""
+    with pytest.raises(ManifestError) as caught:
+        yield
+    (problem,) = caught.value.problems
+    hint = f" ({problem.hint})" if problem.hint else ""
+    assert f"{problem.line}:{problem.column}: {problem.what}{hint}" == what
+
+
+def test_everything_at_once(load: Load, tmp_path: Path) -> None:
+    """Every key of the contract arrives where the line expects it."""
+    (tmp_path / "corp.pem").touch()
+    made = load(
+        f"""
+version: 1
+api:
+  base_url: "https://proxy.example/wechat/"
+  timeout: 45s
+  proxy: "http://localhost:3128"
+  ca_file: corp.pem
+defaults:
+  credential: {{secret: "${{file:secrets/{{appid}}}}"}}
+  tags: [default]
+  begin_date: 2019-01-01
+accounts:
+  - {{appid: {ONE}, name: Acme Service, tags: [retail, 上海], begin_date: 2020-03-01}}
+  - {{appid: {TWO}, credential: {{token: "${{TOKEN}}"}}, end_date: 2030-01-01}}
+jobs:
+  - name: interface
+    datasets: [interface_summary_hour, getinterfacesummary]
+    accounts: {{tags: [retail, default], except: [{TWO}]}}
+    begin_date: 2024-01-01
+    end_date: 2024-12-31
+  - {{datasets: interface_*, accounts: [{TWO}], begin_date: -30d}}
+limits:
+  per_token: {{rate: 600/min, burst: 2, concurrency: 8}}
+  connections: 50
+  max_requests: 1000
+retry: {{max_attempts: 3, initial_delay: 250ms, max_delay: 2m}}
+output: {{path: out, buckets: 4, must_exist: true}}
+datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
+"""
+    )
+    first, second = made.accounts
+    assert (first.appid, first.name, set(first.tags)) == (ONE, "Acme Service", {"retail", "上海"})
+    assert first.credential == SecretCredential("${file:secrets/{appid}}")
+    assert (first.begin, first.end) == (days.parse_day("2020-03-01"), None)
+    assert (second.name, set(second.tags)) == ("", {"default"})
+    assert second.credential == TokenCredential("${TOKEN}")
+    assert second.begin == days.parse_day("2019-01-01")
+    assert second.end == days.parse_day("2030-01-01")
+    both = ("interface_summary_hour", "interface_summary")
+    assert made.jobs == (
+        Job("interface", both, (ONE,), days.parse_day("2024-01-01"), days.parse_day("2024-12-31")),
+        Job("job-2", both[::-1], (TWO,), days.parse_day("2026-05-16"), None),
+    )
+    assert made.api == Api(
+        "https://proxy.example/wechat", 45.0, "http://localhost:3128", tmp_path / "corp.pem"
+    )
+    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, 1000)
+    assert made.retry == Retry(3, 0.25, 120.0)
+    assert made.output == Output(tmp_path / "out", 4, must_exist=True)
+    changed = made.datasets["interface_summary"]
+    assert (changed.span, changed.ready_minutes, changed.settle) == (60, 690, 5)
+    assert made.datasets["interface_summary_hour"] == CATALOGUE["interface_summary_hour"]
+
+
+def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
+    """Accounts and jobs are all that has to be there: everything else has a default."""
+    made = load(LEAST)
+    assert made == Manifest(
+        file=tmp_path / "jobs.yaml",
+        accounts=made.accounts,
+        jobs=(Job("job-1", tuple(CATALOGUE), (ONE,), days.FIRST_DAY, None),),
+        output=Output(tmp_path / "output"),
+        datasets=CATALOGUE,
+        api=Api("sandbox"),
+    )
+
+
+def test_short_forms(load: Load) -> None:
+    """A single name stands for a list of one, a path for an output, ``all`` for everybody."""
+    long = load(
+        LEAST.replace("{}]", "{datasets: [all], accounts: {tags: [a]}}]").replace(
+            f"{ONE}", f"{ONE}, tags: [a]"
+        )
+        + "output: {path: x}\n"
+    )
+    short = load(
+        LEAST.replace("{}]", "{datasets: all, accounts: all}]").replace(f"{ONE}", f"{ONE}, tags: a")
+        + "output: x\n"
+    )
+    assert short == long
+
+
+def test_relative_paths_count_from_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where harvester is started does not matter for what a manifest names."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "jobs.yaml").write_text(LEAST + "accounts_file: more.csv\noutput: ../out\n")
+    (tmp_path / "a" / "more.csv").write_text(f"appid\n{TWO}\n")
+    monkeypatch.chdir(tmp_path)
+    made = manifest.load(Path("a/jobs.yaml"), environ={}, now=NOW)
+    assert [account.appid for account in made.accounts] == [ONE, TWO]
+    assert made.output.path == Path("a/../out")
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"# \xe4\xbd\xa0\xe5\xa5\xbd\n---\n" + text + b"...\n",
+    ],
+    ids=["a byte order mark", "Windows line ends", "document markers"],
+)
+def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> None:
+    """What editors on other systems add to a file changes nothing."""
+    assert load(mangle(LEAST.encode())) == load(LEAST)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            LEAST.encode("utf-16"),
+            "1:1: the manifest is not UTF-8 text but UTF-16 (save it as UTF-8)",
+        ),
+        ("a: 1\nb: 你".encode("gbk"), "2:4: the manifest is not UTF-8 text (save it as UTF-8)"),
+        (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text"),
+        (b"PK\x03\x04", "1:3: the manifest holds U+0003, which is no character of a text"),
+        (b" " * (16 * 1024**2 + 1), "1:1: the manifest is larger than 16 MiB"),
+    ],
+    ids=["UTF-16", "GBK", "NUL", "a zip file", "too large"],
+)
+def test_files_that_are_no_text(load: Load, data: bytes, says: str) -> None:
+    """A file that is no UTF-8 text is refused with the place where it stops being one."""
+    with refused(says):
+        load(data)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A missing manifest and a directory are told apart."""
+    with refused("1:1: the manifest does not exist"):
+        manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
+    with refused("1:1: the manifest is a directory"):
+        manifest.load(tmp_path, environ={}, now=NOW)
+
+
+def test_references_are_filled_in(load: Load, tmp_path: Path) -> None:
+    """Any text may come from a variable or a file, and a number from text that is one."""
+    (tmp_path / "name.txt").write_text("Acme\r\n")
+    made = load(
+        """
+api: {base_url: sandbox, timeout: "${T}", proxy: "${PROXY}"}
+accounts: [{appid: "wx${SIXTEEN}", name: "${file:name.txt} ${N:-Inc.}", tags: ["${NO}"]}]
+jobs: [{name: "${EMPTY:-fallback}"}]
+limits: {connections: "${C}"}
+output: {path: "${DIR}/x", must_exist: "${YES}"}
+""",
+        T="5s",
+        PROXY="http://me:pass@localhost:3128\n",
+        SIXTEEN=ONE[2:],
+        NO="no",
+        EMPTY="",
+        C="7",
+        DIR="/data",
+        YES="true",
+    )
+    (account,) = made.accounts
+    assert (account.appid, account.name, set(account.tags)) == (ONE, "Acme Inc.", {"no"})
+    assert (made.api.timeout, made.api.proxy) == (5.0, "http://me:pass@localhost:3128")
+    assert (made.jobs[0].name, made.limits.connections) == ("fallback", 7)
+    assert made.output == Output(Path("/data/x"), must_exist=True)
+    assert "pass" not in repr(made)
+    texts = (account.appid, account.name, *account.tags, made.jobs[0].name, made.api.proxy)
+    assert {type(text) for text in texts} == {str}
+
+
+def test_values_from_references_are_not_shown(load: Load) -> None:
+    """What a variable held is in no message: nobody knows what it was set to."""
+    text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'
+    with pytest.raises(ManifestError) as caught:
+        load(text, X="s3://surprise")
+    assert len(caught.value.problems) == 3
+    assert "surprise" not in str(caught.value)
+
+
+def test_credentials_stay_references(load: Load) -> None:
+    """Loading reads no secret: the variable need not even be set."""
+    made = load(f"""
+accounts: [{{appid: {ONE}, credential: {{secret: "${{NOT_SET}}"}}}}]
+jobs: [{{}}]
+""")
+    assert made.accounts[0].credential == SecretCredential("${NOT_SET}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sandbox",
+        "https://api.weixin.qq.com",
+        "https://sh.api.weixin.qq.com:8443/prefix",
+        "http://localhost:8080",
+        "http://127.0.0.2",
+        "http://[::1]:8080",
+    ],
+)
+def test_addresses(load: Load, url: str) -> None:
+    """Tokens go out over https, and over http only within this machine."""
+    text = LEAST.replace(ONE, ONE + ', credential: {token: "${T}"}')
+    made = load(text.replace("sandbox", f'"{url}"'))
+    assert made.api.base_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://2130706433",
+        "http://127.0.0.1.nip.io",
+        "http://localhost@evil.example",
+        "https://api.weixin.qq.com#",
+        "https://api.weixin.qq.com\\\\@evil.example",
+        "https://\u0430pi.weixin.qq.com",
+        "https://api.weixin.qq.com\\n.evil.example",
+        "https://",
+        "https://[::1",
+        "ftp://localhost",
+        "Sandbox",
+    ],
+)
+def test_addresses_that_are_refused(load: Load, url: str) -> None:
+    """An address that would carry a token elsewhere than it seems to is refused."""
+    with pytest.raises(ManifestError, match=r"jobs\.yaml:1:17: `base_url` "):
+        load(LEAST.replace("sandbox", f'"{url}"'))
+
+
+def test_today_is_beijings(load: Load, tmp_path: Path) -> None:
+    """Yesterday ends at midnight in Beijing, wherever the machine stands."""
+    text = LEAST.replace("{}]", "{begin_date: 2026-06-14}]")
+    file = tmp_path / "jobs.yaml"
+    midnight = days.instant(days.parse_day("2026-06-15"))
+    load(text)
+    manifest.load(file, environ={}, now=midnight)
+    with refused("3:21: `begin_date` is after yesterday, which is 2026-06-13 in Beijing"):
+        manifest.load(file, environ={}, now=midnight - 1)
+
+
+def test_days_clip_silently(load: Load) -> None:
+    """``-30d`` may reach back before the first day, and an account's days may lie anywhere."""
+    text = LEAST.replace(ONE, f"{ONE}, begin_date: 2001-01-01, end_date: 2099-12-31")
+    made = load(text.replace("{}]", "{begin_date: -9999d, end_date: -1d}]"))
+    assert (made.jobs[0].begin, made.jobs[0].end) == (days.FIRST_DAY, days.parse_day("2026-06-14"))
+    assert made.accounts[0].begin == days.parse_day("2001-01-01")
+
+
+def ten_thousand(row: Callable[[str, int], str]) -> str:
+    """Ten thousand rows, one for each account."""
+    return "".join(row(f"wx{number:016x}", number) for number in range(10_000))
+
+
+def test_ten_thousand_accounts_in_yaml(load: Load) -> None:
+    """Ten thousand accounts with a credential each are read and judged in under two seconds."""
+    text = "jobs: [{}]\naccounts:\n" + ten_thousand(
+        lambda appid, number: (
+            f"""\
+  - appid: {appid}
+    name: Shop {number}
+    tags: [retail, north]
+    credential: {{secret: "${{file:secrets/{{appid}}}}"}}
+    begin_date: 2020-03-01
+"""
+        )
+    )
+    made, seconds = timed(lambda: load(text))
+    assert len(made.jobs[0].appids) == 10_000
+    assert seconds < 2
+
+
+def test_ten_thousand_accounts_in_csv(load: Load, tmp_path: Path) -> None:
+    """Ten thousand lines of an accounts file are read and judged in under two seconds."""
+    rows = ten_thousand(
+        lambda appid, number: f"{appid},Shop {number},retail;north,2020-03-01,,${{S_{{appid}}}},\n"
+    )
+    head = "appid,name,tags,begin_date,end_date,secret,token\n"
+    (tmp_path / "accounts.csv").write_text(head + rows)
+    text = "jobs: [{}]\naccounts_file: accounts.csv\n"
+    made, seconds = timed(lambda: load(text))
+    assert len(made.accounts) == 10_000
+    assert seconds < 2
+
+
+def test_ten_thousand_mistakes(load: Load) -> None:
+    """Ten thousand unknown names are all found in seconds, for only the first get a hint."""
+    accounts = ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
+    others = ten_thousand(lambda appid, _: f"  - wy{appid[2:]}\n")
+    text = f"api: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n- accounts:\n{others}"
+
+    def fail() -> ManifestError:
+        with pytest.raises(ManifestError) as caught:
+            load(text)
+        return caught.value
+
+    error, seconds = timed(fail)
+    assert len(error.problems) == 10_000
+    assert seconds < 4
+
+
+T = TypeVar("T")
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What something comes to, and the seconds of CPU it took: other processes do not count."""
+    begin = time.process_time()
+    result = work()
+    return result, time.process_time() - begin
+
+
+def test_the_collector_is_left_as_it_was(load: Load) -> None:
+    """Loading pauses the garbage collector and never leaves it off."""
+    for was_on in (False, True):
+        (gc.enable if was_on else gc.disable)()
+        load(LEAST)
+        with pytest.raises(ManifestError):
+            load("")
+        assert gc.isenabled() is was_on
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name.startswith("syntax")], ids=str
+)
+def test_without_libyaml(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PyYAML without its C parser finds the same mistakes at the same places."""
+    monkeypatch.setattr(yaml_tree, "_LOADER", yaml.SafeLoader)
+    (tmp_path / "jobs.yaml").write_text(case.files["jobs.yaml"], "utf-8")
+    with pytest.raises(ManifestError) as caught:
+        manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
+    assert said(tmp_path, caught.value) == case.says
+
+
+def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every key a manifest may have: the model it belongs to, its name, its schema."""
+    for name, model in {"": schema, **schema["$defs"]}.items():
+        for key, value in model["properties"].items():
+            yield name, key, value
+
+
+def test_the_schema_tells_of_every_key() -> None:
+    """Every key has a sentence for editors, and no key passes that is unknown or of later."""
+    schema = manifest.json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == "harvester manifest"
+    for model in (schema, *schema["$defs"].values()):
+        assert model["additionalProperties"] is False
+    for _, key, value in properties(schema):
+        assert value["description"].endswith(".")
+        assert key not in LATER
+        assert "title" not in value
+        assert {"type": "null"} not in value.get("anyOf", ())
+
+
+def test_the_schema_tells_the_defaults(load: Load) -> None:
+    """Writing down a key's default changes nothing."""
+    sections = {"": "", "Api": "api", "Limits": "limits", "Retry": "retry", "Output": "output"}
+    told = [
+        (model, key, value["default"])
+        for model, key, value in properties(manifest.json_schema())
+        if "default" in value
+    ]
+    assert {model for model, _, _ in told} == {*sections, "PerToken", "Job"}
+    base = yaml.safe_load(LEAST.replace("api: {base_url: sandbox}", ""))
+    base["defaults"] = {"credential": {"secret": "${S}"}}
+    for model, key, default in told:
+        written = {**base}
+        if model == "Job":
+            written["jobs"] = [{key: default}]
+        elif model == "PerToken":
+            written["limits"] = {"per_token": {key: default}}
+        elif model:
+            written[sections[model]] = {key: default}
+        else:
+            written[key] = default
+        assert load(yaml.safe_dump(written)) == load(yaml.safe_dump(base))
+
+
+def test_no_field_is_forgotten() -> None:
+    """Whatever the line can be told of a run can be written in a manifest."""
+    defs = manifest.json_schema()["$defs"]
+    for model, name in ((Api, "Api"), (Retry, "Retry"), (Output, "Output"), (Limits, "Limits")):
+        fields = {field.name for field in dataclasses.fields(model)}
+        assert fields == set(defs[name]["properties"])
