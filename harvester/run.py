@@ -125,6 +125,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
             bound_by=priced.bound_by,
             windows=priced.requests,
             published=list(recovered.published),
+            damaged=recovered.damaged,
         )
         if priced.requests:
             lanes = make_lanes(manifest, missing, refetch)
@@ -196,6 +197,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     summary.token_calls = tokens.calls
     summary.gone = schedule.gone
     summary.published += counters.published
+    summary.damaged += [path for item in counters.published for path in item.damaged]
 
 
 def _connections(manifest: Manifest, lanes: list[Lane]) -> int:

@@ -9,9 +9,10 @@ from harvester import days, plan, survey
 from harvester.days import Day, DaySet
 from harvester.model import Manifest
 from harvester.plan import Wanted
+from harvester.publish import QuarantinedDay
 from harvester.store import quarantine, records
 from harvester.store.layout import Tree
-from harvester.summary import DatasetSummary, QuarantinedDay, summarise_states
+from harvester.summary import DatasetSummary, summarise_states
 from harvester.survey import States
 
 LAST_RUNS = 5

@@ -12,10 +12,10 @@ from harvester.days import Day, DaySet
 from harvester.errors import SEVERITY, Exit
 from harvester.lanes import Gone
 from harvester.plan import Wanted
-from harvester.publish import Published
+from harvester.publish import Published, QuarantinedDay
 from harvester.survey import States
 from harvester.verdict import Action, Scope
-from harvester.wire import Refusal
+from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""
@@ -34,16 +34,6 @@ class DatasetSummary:
     suspicious: int
     provisional: int
     quarantined: int
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantinedDay:
-    """A day whose answer does not fit, and why."""
-
-    appid: str
-    dataset: str
-    day: Day
-    reason: str
 
 
 @dataclass(slots=True)
@@ -69,6 +59,7 @@ class Summary:
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -106,6 +97,23 @@ class Summary:
     def exit_code(self) -> Exit:
         """The most severe of the reasons."""
         return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
+
+    def notes(self) -> list[str]:
+        """What was odd in the answers and is no error."""
+        found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
+        for dataset in sorted({item.dataset for item in self.published}):
+            mine = [item for item in self.published if item.dataset == dataset]
+            dropped = sum(item.dropped for item in mine)
+            if dropped:
+                found.append(f"{dataset}: {dropped:,} rows outside of what was asked were dropped")
+            unknown = sorted(frozenset().union(*(item.unknown for item in mine)))
+            if unknown:
+                names = ", ".join(map(safe_text, unknown))
+                found.append(f"{dataset}: undeclared members went to _extra: {names}")
+            missing = sorted(frozenset().union(*(item.missing for item in mine)))
+            if missing:
+                found.append(f"{dataset}: members without a value: {', '.join(missing)}")
+        return found
 
     def _unauthorised(self) -> bool:
         """Not one account got as far as an answer, and each was stopped as a whole."""
@@ -188,8 +196,9 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "datasets": [_plain(row) for row in summary.datasets],
         "exceptions": [_exception(gone) for gone in summary.gone],
         "quarantined": [
-            {**_plain(item), "day": days.day_text(item.day)} for item in summary.quarantined
+            {**item._asdict(), "day": days.day_text(item.day)} for item in summary.quarantined
         ],
+        "notes": summary.notes(),
         "published": list(map(_publication, summary.published)),
     }
 

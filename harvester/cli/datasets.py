@@ -6,10 +6,10 @@ import json
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
 from harvester.catalogue import CATALOGUE, Dataset, matching
+from harvester.cli import show
 from harvester.cli.options import Format
 from harvester.days import day_text
 from harvester.errors import UsageError
@@ -77,20 +77,20 @@ def _print_list(chosen: tuple[Dataset, ...]) -> None:
             day_text(dataset.first_day),
             dataset.about,
         )
-    Console().print(table)
+    show.console().print(table)
 
 
 def _print_one(dataset: Dataset) -> None:
-    console = Console(highlight=False)
-    console.print(f"{dataset.name}: {dataset.about}\n", style="bold")
-    console.print(f"  WeChat's name   {dataset.api} (permission set {dataset.permission})")
-    console.print(f"  a request asks  {dataset.span} days at most")
-    console.print(f"  first day       {day_text(dataset.first_day)}")
-    console.print(f"  ready           {_clock(dataset)} of the next Beijing day")
-    console.print(f"  settles         {dataset.settle} days later")
-    console.print(f"  unique over     appid, {', '.join(dataset.key)}")
-    console.print(f"  source          {dataset.source} (checked {dataset.checked})\n")
+    out = show.console()
+    out.print(f"{dataset.name}: {dataset.about}\n", style="bold")
+    out.print(f"  WeChat's name   {dataset.api} (permission set {dataset.permission})")
+    out.print(f"  a request asks  {dataset.span} days at most")
+    out.print(f"  first day       {day_text(dataset.first_day)}")
+    out.print(f"  ready           {_clock(dataset)} of the next Beijing day")
+    out.print(f"  settles         {dataset.settle} days later")
+    out.print(f"  unique over     appid, {', '.join(dataset.key)}")
+    out.print(f"  source          {dataset.source} (checked {dataset.checked})\n")
     table = Table("column", "type", "meaning", "unit", box=None)
     for column in dataset.columns:
         table.add_row(column.name, column.kind.value, column.meaning, column.unit)
-    console.print(table)
+    out.print(table)

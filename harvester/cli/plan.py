@@ -6,8 +6,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from harvester import days, survey
 from harvester import plan as planning
 from harvester.cli import show
@@ -45,7 +43,7 @@ def plan(
     if format == "json":
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:
-        show.plan(Console(highlight=False), found)
+        show.plan(show.console(), found)
     return 0
 
 

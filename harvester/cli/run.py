@@ -91,7 +91,7 @@ def run(
     logs.set_up(logging)
     project = open_project(manifest, selecting, output, now())
     _calm_the_collector()
-    console = Console(stderr=True, highlight=False)
+    console = show.console(stderr=True)
     done = run_once(
         project.manifest,
         project.tree,

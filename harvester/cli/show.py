@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +27,16 @@ _VERDICTS = {
 }
 
 
+_WIDE = 140
+"""Columns where there is no terminal: a log that is cut off helps nobody."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables go: stdout for answers, stderr for all else."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDE)
+
+
 def seconds_text(seconds: float) -> str:
     """A duration as people say it: 9.4 s, 12 min, 3.5 h, 9.2 days."""
     if seconds < 120:
@@ -37,29 +48,33 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def summary(console: Console, done: Summary, manifest: Manifest) -> None:
+def summary(out: Console, done: Summary, manifest: Manifest) -> None:
     """What a run did, and what to do next."""
-    console.print()
-    console.print(_coverage_table(done.datasets))
-    console.print()
-    _print_figures(console, done)
-    _print_exceptions(console, done)
+    out.print()
+    out.print(_coverage_table(done.datasets))
+    out.print()
+    _print_figures(out, done)
+    _print_exceptions(out, done)
+    for note in done.notes():
+        out.print(Text(f"\n  note: {note}"))
     verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
-    console.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
+    out.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
     for line in _next_steps(done, manifest):
-        console.print(Text(f"  {line}"))
+        out.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
     """Account-days by state; states that no day is in get no column."""
-    table = Table("dataset", "accounts", "account-days", "covered", "empty", box=None)
+    table = Table(box=None)
+    for heading in ("dataset", "accounts", "account-days", "covered", "empty"):
+        table.add_column(heading, no_wrap=True)
     extra = [
         name
         for name in ("provisional", "suspicious", "quarantined", "missing")
         if any(getattr(row, name) for row in rows)
     ]
     for name in extra:
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
@@ -69,7 +84,7 @@ def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
     return table
 
 
-def _print_figures(console: Console, done: Summary) -> None:
+def _print_figures(out: Console, done: Summary) -> None:
     against = ""
     if done.bound_seconds:
         against = f" (the limits allow {seconds_text(done.bound_seconds)})"
@@ -82,23 +97,23 @@ def _print_figures(console: Console, done: Summary) -> None:
         "time": f"{seconds_text(done.seconds)}{against}",
     }
     for name, value in figures.items():
-        console.print(Text(f"  {name:<10}{value}"))
+        out.print(Text(f"  {name:<10}{value}"))
 
 
-def _print_exceptions(console: Console, done: Summary) -> None:
+def _print_exceptions(out: Console, done: Summary) -> None:
     """What was refused or failed, alike ones together, each with its advice."""
     lines = list(grouped(done.gone))
     for gone, count, accounts in lines[:_MOST_EXCEPTIONS]:
         what = f"{gone.appid} {gone.dataset}"
         if accounts > 1:
             what = f"{accounts} accounts, such as {what}"
-        console.print(Text(f"\n  {what}: {count:,} days: {gone.why}"))
-        console.print(Text(f"    {gone.rule.meaning}. {gone.rule.advice}"))
+        out.print(Text(f"\n  {what}: {count:,} days: {gone.why}"))
+        out.print(Text(f"    {gone.rule.meaning}. {gone.rule.advice}"))
     if len(lines) > _MOST_EXCEPTIONS:
-        console.print(f"\n  and {len(lines) - _MOST_EXCEPTIONS} more kinds in the run record")
+        out.print(f"\n  and {len(lines) - _MOST_EXCEPTIONS} more kinds in the run record")
     for item in done.quarantined[:_MOST_EXCEPTIONS]:
         where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
-        console.print(Text(f"\n  quarantined: {where}: {safe_text(item.reason)}"))
+        out.print(Text(f"\n  quarantined: {where}: {safe_text(item.reason)}"))
 
 
 def _next_steps(done: Summary, manifest: Manifest) -> list[str]:
@@ -114,11 +129,12 @@ def _next_steps(done: Summary, manifest: Manifest) -> list[str]:
     ]
 
 
-def plan(console: Console, found: Plan) -> None:
+def plan(out: Console, found: Plan) -> None:
     """What a run would ask."""
-    table = Table("dataset", "accounts", "account-days", "requests", "from", "to", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(box=None)
+    for heading in ("dataset", "accounts", "account-days", "requests", "from", "to"):
+        justify: Literal["left", "right"] = "left" if heading == "dataset" else "right"
+        table.add_column(heading, no_wrap=True, justify=justify)
     for row in found.datasets:
         table.add_row(
             row.dataset,
@@ -128,49 +144,49 @@ def plan(console: Console, found: Plan) -> None:
             "" if row.begin is None else days.day_text(row.begin),
             "" if row.end is None else days.day_text(row.end),
         )
-    console.print(table)
+    out.print(table)
     if found.requests:
         binds = {"rate": "limits.per_token.rate binds it", "cpu": "the processor binds it"}
-        console.print(
+        out.print(
             f"\n{found.requests:,} requests, {seconds_text(found.bound_seconds)} at least: "
             f"{binds[found.bound_by]}"
         )
     else:
-        console.print("\nnothing to ask: every wanted day is covered")
+        out.print("\nnothing to ask: every wanted day is covered")
     for warning in found.warnings:
-        console.print(Text(f"note: {warning}"))
+        out.print(Text(f"note: {warning}"))
 
 
-def status(console: Console, found: Status) -> None:
+def status(out: Console, found: Status) -> None:
     """Coverage, what is missing or odd, and the last runs."""
-    console.print(_coverage_table(found.datasets))
-    _print_stretches(console, "missing", found.gaps)
-    _print_stretches(console, "suspicious: empty between days with rows", found.suspicious)
+    out.print(_coverage_table(found.datasets))
+    _print_stretches(out, "missing", found.gaps)
+    _print_stretches(out, "suspicious: empty between days with rows", found.suspicious)
     for item in found.quarantined[:_MOST_EXCEPTIONS]:
         where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
-        console.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
+        out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
     if found.runs:
-        console.print("\nlast runs")
+        out.print("\nlast runs")
     for record in found.runs:
         reasons = f" ({', '.join(record.reasons)})" if record.reasons else ""
-        console.print(
+        out.print(
             Text(
                 f"  {record.started_at}  exit {record.exit_code}{reasons}  "
                 f"{record.requests:,} requests, {record.rows:,} rows"
             )
         )
     verdict = "whole" if found.whole else "not whole: `harvester run` fetches what is missing"
-    console.print(f"\n{verdict}")
+    out.print(f"\n{verdict}")
 
 
-def _print_stretches(console: Console, title: str, stretches: Sequence[Stretch]) -> None:
+def _print_stretches(out: Console, title: str, stretches: Sequence[Stretch]) -> None:
     if not stretches:
         return
-    console.print(f"\n{title}")
+    out.print(f"\n{title}")
     for item in stretches[:_MOST_EXCEPTIONS]:
         days_of = days.day_text(item.begin)
         if item.end != item.begin:
             days_of = f"{days_of}..{days.day_text(item.end)}"
-        console.print(Text(f"  {item.appid} {item.dataset} {days_of}"))
+        out.print(Text(f"  {item.appid} {item.dataset} {days_of}"))
     if len(stretches) > _MOST_EXCEPTIONS:
-        console.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")
+        out.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from harvester import days
 from harvester import status as surveying
@@ -51,7 +50,7 @@ def status(
     if format == "json":
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:
-        show.status(Console(highlight=False), found)
+        show.status(show.console(), found)
     code = Exit.AGAIN if require is not None and not found.whole else Exit.DONE
     return settle_exit(code, ok_exit)
 
@@ -63,7 +62,7 @@ def _as_json(found: surveying.Status) -> dict[str, object]:
         "gaps": list(map(_stretch, found.gaps)),
         "suspicious": list(map(_stretch, found.suspicious)),
         "quarantined": [
-            {**asdict(item), "day": days.day_text(item.day)} for item in found.quarantined
+            {**item._asdict(), "day": days.day_text(item.day)} for item in found.quarantined
         ],
         "runs": [asdict(record) for record in found.runs],
     }

@@ -1,0 +1,282 @@
+"""The command line as people and schedulers use it: streams, formats, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harvester.cli import app, invoke
+from harvester.cli.options import most_severe, parse_duration, parse_shard
+from harvester.errors import Exit, UsageError
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+accounts: [{appid: wx0000000000000001, tags: [a]}, {appid: wx0000000000000002}]
+jobs:
+  - {name: daily, datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-31}
+  - {name: hourly, datasets: [interface_summary_hour], begin_date: 2026-03-01, end_date: 2026-03-02}
+limits: {per_token: {rate: 1000/s, burst: 100, concurrency: 8}}
+output: out
+"""
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A small manifest on the sandbox."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+@pytest.fixture
+def run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a verb on the manifest; what it printed is for `capsys`."""
+
+    def command(verb: str, *options: str) -> int:
+        capsys.readouterr()
+        return invoke([verb, str(manifest), *options])
+
+    return command
+
+
+def test_a_run_ends_with_a_summary_on_stderr_and_nothing_on_stdout(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stdout is for answers; a run has none."""
+    assert run("run") == Exit.DONE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "everything wanted is covered" in printed.err
+    assert "for 8 windows" in printed.err
+
+
+def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its JSON has the members that scripts rely on, before and after the run."""
+    assert run("plan", "--format", "json") == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == [
+        "datasets",
+        "requests",
+        "days",
+        "bound_seconds",
+        "bound_by",
+        "warnings",
+    ]
+    assert (found["requests"], found["days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert not (manifest.parent / "out").exists()
+    run("run")
+    run("plan", "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["requests"], found["days"], found["bound_by"]) == (0, 0, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [
+        (("--accounts", "wx0000000000000001"), 4),
+        (("--accounts", "tag:a"), 4),
+        (("--datasets", "interface_summary"), 4),
+        (("--datasets", "*_hour"), 4),
+        (("--jobs", "hourly"), 4),
+        (("--begin-date", "2026-03-31"), 2),
+        (("--end-date", "2026-03-01"), 4),
+        (("--accounts", "wx0000000000000001,wx0000000000000002"), 8),
+    ],
+)
+def test_a_selection_narrows_the_manifest(
+    run: Command, options: tuple[str, ...], requests: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Accounts, datasets, jobs and days, by option."""
+    assert run("plan", "--format", "json", *options) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["requests"] == requests
+
+
+def test_every_option_has_an_environment_variable(
+    run: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schedule sets them without a command line."""
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "wx0000000000000001")
+    monkeypatch.setenv("HARVESTER_FORMAT", "json")
+    run("plan")
+    assert json.loads(capsys.readouterr().out)["requests"] == 4
+
+
+def test_status_is_a_gate_for_what_comes_after(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """75 until everything wanted is there, then 0; `--ok-exit` makes it no failure."""
+    assert run("status", "--require", "yesterday") == Exit.AGAIN
+    assert run("status", "--require", "yesterday", "--ok-exit", "75") == Exit.DONE
+    assert run("status") == Exit.DONE
+    run("run")
+    assert run("status", "--require", "yesterday", "--format", "json") == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["whole"] is True
+    assert found["gaps"] == []
+    assert found["runs"][0]["exit_code"] == 0
+
+
+def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
+    run: Command, manifest: Path
+) -> None:
+    """Both say the same, and `published` names files that exist."""
+    wanted = manifest.parent / "reports/summary.json"
+    run("run", "--summary", str(wanted))
+    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    record = json.loads(wanted.read_bytes())
+    assert json.loads(kept.read_bytes()) == record
+    assert (record["exit_code"], record["reasons"], record["requests"]) == (0, [], 8)
+    assert {item["dataset"] for item in record["published"]} == {
+        "interface_summary",
+        "interface_summary_hour",
+    }
+    for item in record["published"]:
+        assert set(item) == {
+            "dataset",
+            "ref_month",
+            "path",
+            "days",
+            "appids",
+            "rows_before",
+            "rows_after",
+        }
+        assert (manifest.parent / "out" / item["path"]).is_file()
+
+
+def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What came within the budget is published and not asked again."""
+    manifest.write_text(MANIFEST.replace("1000/s, burst: 100", "1/s, burst: 1"))
+    assert run("run", "--max-duration", "1s") == Exit.AGAIN
+    assert "not finished: run again" in capsys.readouterr().err
+    manifest.write_text(MANIFEST)
+    assert run("run") == Exit.DONE
+    records = sorted((manifest.parent / "out/_harvester/runs").glob("*.json"))
+    first, second = (json.loads(path.read_bytes()) for path in records)
+    assert first["reasons"] == ["time_budget"]
+    assert first["answered"] + second["requests"] == 8
+
+
+def test_a_mistake_in_the_manifest_is_exit_2_with_its_place(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, line and column, and nothing was requested."""
+    manifest.write_text(MANIFEST.replace("datasets: [interface_summary]", "datasets: [interface]"))
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert f"{manifest}:6:30: " in error
+    assert "interface" in error
+    assert "nothing was requested" in error
+    assert not (manifest.parent / "out").exists()
+
+
+def test_a_missing_variable_is_named_before_the_first_request(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every account's secret is looked up before anything is asked."""
+    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH_{appid}}"}}\njobs:')
+    manifest.write_text(live)
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "NO_SUCH_wx0000000000000001" in error
+    assert "NO_SUCH_wx0000000000000002" in error
+    assert run("plan") == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shard", "3/2"), "is not a shard"),
+        (("--shard", "1/2"), "2 shards need at least 2 buckets"),
+        (("--max-duration", "soon"), "is not a duration"),
+        (("--ok-exit", "7"), "is no exit code"),
+        (("--accounts", "wx0000000000000009"), "wx0000000000000009"),
+        (("--datasets", "interface_sumary"), "interface_summary"),
+        (("--begin-date", "yesteryear"), "--begin-date is not a day"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_exit_2(
+    run: Command, options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says what is wrong with which option."""
+    assert run("run", *options) == Exit.USAGE
+    assert words in capsys.readouterr().err
+
+
+def test_a_missing_manifest_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback for a user's mistake."""
+    assert invoke(["run", "no-such.yaml"]) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "no-such.yaml" in error
+    assert "Traceback" not in error
+
+
+def test_another_number_of_buckets_is_refused(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was fixed when the dataset was made."""
+    run("run")
+    manifest.write_text(MANIFEST.replace("output: out", "output: {path: out, buckets: 4}"))
+    assert run("run") == Exit.USAGE
+    assert "buckets" in capsys.readouterr().err
+
+
+def test_datasets_and_schema_print_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are for programs as well."""
+    assert invoke(["datasets", "getinterfacesummary", "--format", "json"]) == Exit.DONE
+    [dataset] = json.loads(capsys.readouterr().out)
+    assert dataset["span_days"] == 30
+    assert invoke(["schema"]) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
+    assert invoke(["datasets"]) == Exit.DONE
+    assert "interface_summary_hour" in capsys.readouterr().out
+
+
+def test_every_verb_has_help_and_stands_in_the_manual() -> None:
+    """A command nobody can find is no command."""
+    manual = Path("docs/cli.md").read_text()
+    verbs = [name for name in app if not name.startswith("-")]
+    assert verbs
+    for verb in verbs:
+        assert app[verb].help
+        assert f"harvester {verb}" in manual
+
+
+def test_a_closed_pipe_is_quiet(manifest: Path) -> None:
+    """`harvester datasets | head` is nobody's error."""
+    shell = f"{sys.executable} -m harvester schema | head -1"
+    ended = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", shell], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_installed_command_works() -> None:
+    """`harvester` and `python -m harvester` are the same."""
+    command = shutil.which("harvester", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("harvester is not installed in this environment")
+    printed = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
+    assert "plan" in printed.stdout
+
+
+def test_durations_shards_and_severity() -> None:
+    """The small texts of the command line."""
+    assert (parse_duration("90s"), parse_duration("2h"), parse_duration(None)) == (90, 7200, None)
+    assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
+    assert most_severe([Exit.AGAIN, Exit.INCOMPLETE, Exit.DONE]) is Exit.INCOMPLETE
+    with pytest.raises(UsageError):
+        parse_duration("1d")
