@@ -124,7 +124,7 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
         text = read_text(file)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
-        subject = "this file" if flaw.line else f"`accounts_file` names{shown_name(path)}, which"
+        subject = "this file" if flaw.line else f"`accounts_file` names{shown_name(path) or ' a file'}, which"
         reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return

@@ -101,6 +101,8 @@ class _Finder(NamedTuple):
         ]
         for count, (index, name) in enumerate(unknown):
             hint = nearest(name, self.known.appids) if count < _HINTED else ""
+            if name in self.known.tags:
+                hint = f"a tag is written {{tags: [{name}]}}"
             place = self.where((*loc, index))
             self.reading.mistakes.at(place, f"unknown account{shown(name)}", hint)
         return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
