@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from harvester.days import Day
@@ -12,28 +13,56 @@ class Kind(Enum):
     """The type of a column, by what WeChat sends for it."""
 
     COUNT = "int64"
-    """A JSON integer, never negative."""
+    """A JSON integer, never negative. Codes of open enums are stored as they come."""
+    RATE = "float64"
+    """A JSON number."""
+    TEXT = "string"
+    """A JSON string, stored as it comes."""
     HOUR = "int32"
     """``ref_hour``: 0 to 23 in the files, ``hour * 100`` or plain hours on the wire."""
     DATE = "date32"
     """A Beijing day, ``2024-01-31`` on the wire."""
+    LIST = "list<struct>"
+    """A JSON array of objects, whose members are the column's ``fields``."""
 
 
 class Grain(Enum):
-    """What one row of a dataset sums up."""
+    """What one row of a dataset sums up. A week begins on Monday, a month on its first day."""
 
     DAY = "day"
     HOUR = "hour"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Nesting(Enum):
+    """Where the metrics of a row are in an element of the answer's ``list``."""
+
+    FLAT = "flat"
+    """The element is the row."""
+    OBJECT = "object"
+    """The element's member ``inside`` is an object that holds them: one row per element."""
+    ARRAY = "array"
+    """Its member ``inside`` is an array: one row per entry, the element's own members repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One member of a row: WeChat's own name, what it means, and its unit."""
+    """One member of a row: WeChat's own name, what it means, and its unit.
+
+    ``inner`` says that it stands inside of the nested member. ``promised`` is False for members that
+    come undocumented or only now and then: without them nothing is amiss. ``labels`` are the known
+    values of an open enum, ``fields`` the members of a LIST.
+    """
 
     name: str
     kind: Kind
     meaning: str
     unit: str = ""
+    inner: bool = False
+    promised: bool = True
+    labels: Mapping[int | str, str] = field(default_factory=dict)
+    fields: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +70,11 @@ class Dataset:
     """One endpoint as a table, with where its facts come from.
 
     ``span`` is the most days one request may ask, both ends included. ``ready_minutes`` is how long
-    after midnight of the next Beijing day a day may be asked. ``settle`` is how many days old a day
-    must be before an answer with rows is final. ``key`` names the columns that, with ``appid``, are
-    unique; ``columns`` are what WeChat sends, in the order of the file.
+    after midnight of the Beijing day that follows a period it may be asked. ``settle`` is how many
+    days old a period must be before an answer with rows is final. ``key`` names the columns that,
+    with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
+    ``delays`` says that an answer may be marked ``is_delay``. A ``retired`` endpoint answers 47009
+    and has ``successors``, which may be none. ``example`` is a query for DuckDB over its files.
     """
 
     name: str
@@ -60,6 +91,12 @@ class Dataset:
     about: str
     source: str
     checked: str
+    nesting: Nesting = Nesting.FLAT
+    inside: str = ""
+    delays: bool = False
+    retired: bool = False
+    successors: tuple[str, ...] = ()
+    example: str = ""
 
     @property
     def api(self) -> str:
