@@ -22,14 +22,11 @@ from harvester.model import (
     SecretCredential,
     TokenCredential,
 )
-from tests.test_manifest_corpus import CASES
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
 TWO = "wx0000000000000002"
 LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
-
-SYNTAX = [case for case in CASES if case.name.startswith("syntax")]
 
 Load = Callable[..., Manifest]
 
