@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def manifest(tmp_path: Path) -> Path:
     path = tmp_path / "jobs.yaml"
     path.write_text(MANIFEST)
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A run sets up logging for its process, which here is everybody's."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    yield
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
@@ -280,3 +290,14 @@ def test_durations_shards_and_severity() -> None:
     assert most_severe([Exit.AGAIN, Exit.INCOMPLETE, Exit.DONE]) is Exit.INCOMPLETE
     with pytest.raises(UsageError):
         parse_duration("1d")
+
+
+def test_log_lines_are_objects_without_secrets(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--log-format json` gives one object a line, scrubbed in the formatter of the handler."""
+    run("run", "--log-format", "json", "--log-level", "debug")
+    capsys.readouterr()
+    logging.getLogger("harvester.test").warning("access_token=%s", "a" * 70)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"]) == ("warning", "access_token=***")

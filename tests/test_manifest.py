@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import gc
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
-import yaml
 
 from harvester import days, manifest
 from harvester.catalogue import CATALOGUE
 from harvester.errors import ManifestError
-from harvester.manifest import yaml_tree
-from harvester.manifest.shape import LATER
 from harvester.model import (
     Api,
     Job,
@@ -29,14 +22,11 @@ from harvester.model import (
     SecretCredential,
     TokenCredential,
 )
-from tests.test_manifest_corpus import CASES, Case, said
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
 TWO = "wx0000000000000002"
 LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
-
-SYNTAX = [case for case in CASES if case.name.startswith("syntax")]
 
 Load = Callable[..., Manifest]
 
@@ -311,140 +301,3 @@ def test_days_clip_silently(load: Load) -> None:
     made = load(text.replace("{}]", "{begin_date: -9999d, end_date: -1d}]"))
     assert (made.jobs[0].begin, made.jobs[0].end) == (days.FIRST_DAY, days.parse_day("2026-06-14"))
     assert made.accounts[0].begin == days.parse_day("2001-01-01")
-
-
-def ten_thousand(row: Callable[[str, int], str]) -> str:
-    """Ten thousand rows, one for each account."""
-    return "".join(row(f"wx{number:016x}", number) for number in range(10_000))
-
-
-def test_ten_thousand_accounts_in_yaml(load: Load) -> None:
-    """Ten thousand accounts with a credential each are read and judged in under two seconds."""
-    text = "jobs: [{}]\naccounts:\n" + ten_thousand(
-        lambda appid, number: (
-            f"""\
-  - appid: {appid}
-    name: Shop {number}
-    tags: [retail, north]
-    credential: {{secret: "${{file:secrets/{{appid}}}}"}}
-    begin_date: 2020-03-01
-"""
-        )
-    )
-    made, seconds = timed(lambda: load(text))
-    assert len(made.jobs[0].appids) == 10_000
-    assert seconds < 2
-
-
-def test_ten_thousand_accounts_in_csv(load: Load, tmp_path: Path) -> None:
-    """Ten thousand lines of an accounts file are read and judged in under two seconds."""
-    rows = ten_thousand(
-        lambda appid, number: f"{appid},Shop {number},retail;north,2020-03-01,,${{S_{{appid}}}},\n"
-    )
-    head = "appid,name,tags,begin_date,end_date,secret,token\n"
-    (tmp_path / "accounts.csv").write_text(head + rows)
-    text = "jobs: [{}]\naccounts_file: accounts.csv\n"
-    made, seconds = timed(lambda: load(text))
-    assert len(made.accounts) == 10_000
-    assert seconds < 2
-
-
-def test_ten_thousand_mistakes(load: Load) -> None:
-    """Ten thousand unknown names are all found in seconds, for only the first get a hint."""
-    accounts = ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
-    others = ten_thousand(lambda appid, _: f"  - wy{appid[2:]}\n")
-    text = f"api: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n- accounts:\n{others}"
-
-    def fail() -> ManifestError:
-        with pytest.raises(ManifestError) as caught:
-            load(text)
-        return caught.value
-
-    error, seconds = timed(fail)
-    assert len(error.problems) == 10_000
-    assert seconds < 4
-
-
-T = TypeVar("T")
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What something comes to, and the seconds of CPU it took: other processes do not count."""
-    begin = time.process_time()
-    result = work()
-    return result, time.process_time() - begin
-
-
-def test_the_collector_is_left_as_it_was(load: Load) -> None:
-    """Loading pauses the garbage collector and never leaves it off."""
-    for was_on in (False, True):
-        (gc.enable if was_on else gc.disable)()
-        load(LEAST)
-        with pytest.raises(ManifestError):
-            load("")
-        assert gc.isenabled() is was_on
-
-
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name.startswith("syntax")], ids=str
-)
-def test_without_libyaml(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PyYAML without its C parser finds the same mistakes at the same places."""
-    monkeypatch.setattr(yaml_tree, "_LOADER", yaml.SafeLoader)
-    (tmp_path / "jobs.yaml").write_text(case.files["jobs.yaml"], "utf-8")
-    with pytest.raises(ManifestError) as caught:
-        manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
-    assert said(tmp_path, caught.value) == case.says
-
-
-def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every key a manifest may have: the model it belongs to, its name, its schema."""
-    for name, model in {"": schema, **schema["$defs"]}.items():
-        for key, value in model["properties"].items():
-            yield name, key, value
-
-
-def test_the_schema_tells_of_every_key() -> None:
-    """Every key has a sentence for editors, and no key passes that is unknown or of later."""
-    schema = manifest.json_schema()
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["title"] == "harvester manifest"
-    for model in (schema, *schema["$defs"].values()):
-        assert model["additionalProperties"] is False
-    for _, key, value in properties(schema):
-        assert value["description"].endswith(".")
-        assert key not in LATER
-        assert "title" not in value
-        assert {"type": "null"} not in value.get("anyOf", ())
-
-
-def test_the_schema_tells_the_defaults(load: Load) -> None:
-    """Writing down a key's default changes nothing."""
-    sections = {"": "", "Api": "api", "Limits": "limits", "Retry": "retry", "Output": "output"}
-    told = [
-        (model, key, value["default"])
-        for model, key, value in properties(manifest.json_schema())
-        if "default" in value
-    ]
-    assert {model for model, _, _ in told} == {*sections, "PerToken", "Job"}
-    base = yaml.safe_load(LEAST.replace("api: {base_url: sandbox}", ""))
-    base["defaults"] = {"credential": {"secret": "${S}"}}
-    for model, key, default in told:
-        written = {**base}
-        if model == "Job":
-            written["jobs"] = [{key: default}]
-        elif model == "PerToken":
-            written["limits"] = {"per_token": {key: default}}
-        elif model:
-            written[sections[model]] = {key: default}
-        else:
-            written[key] = default
-        assert load(yaml.safe_dump(written)) == load(yaml.safe_dump(base))
-
-
-def test_no_field_is_forgotten() -> None:
-    """Whatever the line can be told of a run can be written in a manifest."""
-    defs = manifest.json_schema()["$defs"]
-    for model, name in ((Api, "Api"), (Retry, "Retry"), (Output, "Output"), (Limits, "Limits")):
-        fields = {field.name for field in dataclasses.fields(model)}
-        assert fields == set(defs[name]["properties"])

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from harvester import days, manifest
 from harvester.errors import Exit, ManifestError
+from harvester.manifest import yaml_tree
 
 CORPUS = Path(__file__).parent / "manifests"
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
@@ -73,3 +75,14 @@ def test_no_secret_is_repeated(case: Case) -> None:
 def test_the_corpus_is_large() -> None:
     """At least sixty different ways to get a manifest wrong are tried."""
     assert len({case.name for case in CASES}) >= 60
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_without_libyaml(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PyYAML without its C parser finds the same mistakes at the same places."""
+    monkeypatch.setattr(yaml_tree, "_LOADER", yaml.SafeLoader)
+    for name, text in case.files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(ManifestError) as caught:
+        manifest.load(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW)
+    assert said(tmp_path, caught.value) == case.says

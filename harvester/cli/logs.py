@@ -45,5 +45,6 @@ def set_up(options: Logging) -> None:
     logging.Formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if options.log_format == "json" else _TextLines())
-    logging.basicConfig(level=options.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # The libraries below us are heard only when something is wrong.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("harvester").setLevel(options.log_level.upper())

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
 from pathlib import Path
@@ -46,6 +46,40 @@ from harvester.summary import as_record
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a run is done, beyond what the manifest says."""
+
+    refetch: Refetch = None
+    max_duration: Annotated[
+        str | None,
+        Parameter(
+            help="Start nothing new after this long (50m), publish, and exit with 75.",
+            env_var="HARVESTER_MAX_DURATION",
+        ),
+    ] = None
+    shard: Shard = None
+    progress: Annotated[
+        ProgressStyle,
+        Parameter(
+            help="A bar on a terminal and lines elsewhere, or always one of them.",
+            env_var="HARVESTER_PROGRESS",
+        ),
+    ] = "auto"
+    summary: Annotated[
+        Path | None,
+        Parameter(help="Also write the run record to this file.", env_var="HARVESTER_SUMMARY"),
+    ] = None
+
+    def orders(self) -> Orders:
+        """The options as a run understands them. Raises UsageError."""
+        return Orders(self.refetch, parse_shard(self.shard), parse_duration(self.max_duration))
+
+
+_ORDINARY = Running()
+
 _SANDBOX_LATENCY = 0.015
 """Seconds the built-in WeChat takes at least: enough to look like a network."""
 
@@ -56,26 +90,7 @@ def run(
     *,
     selecting: Selecting = EVERYTHING,
     output: Output = None,
-    refetch: Refetch = None,
-    max_duration: Annotated[
-        str | None,
-        Parameter(
-            help="Start nothing new after this long (50m), publish, and exit with 75.",
-            env_var="HARVESTER_MAX_DURATION",
-        ),
-    ] = None,
-    shard: Shard = None,
-    progress: Annotated[
-        ProgressStyle,
-        Parameter(
-            help="A bar on a terminal and lines elsewhere, or always one of them.",
-            env_var="HARVESTER_PROGRESS",
-        ),
-    ] = "auto",
-    summary: Annotated[
-        Path | None,
-        Parameter(help="Also write the run record to this file.", env_var="HARVESTER_SUMMARY"),
-    ] = None,
+    running: Running = _ORDINARY,
     ok_exit: OkExit = "",
     logging: Logging = PLAINLY,
 ) -> int:
@@ -86,7 +101,7 @@ def run(
     refused, 4 no account could be authorised, 75 not finished, run again.
     """
     parse_ok_exit(ok_exit)
-    orders = Orders(refetch, parse_shard(shard), parse_duration(max_duration))
+    orders = running.orders()
     now = steady_clock()
     logs.set_up(logging)
     project = open_project(manifest, selecting, output, now())
@@ -100,13 +115,13 @@ def run(
             now=now,
             reach=partial(_reach, project.manifest, now),
             credentials=_credentials(project.manifest),
-            watch=_watch(progress, console),
+            watch=_watch(running.progress, console),
         ),
     )
     record = as_record(done)
     records.write(project.tree, done.run_id, record)
-    if summary is not None:
-        records.write_file(summary, record)
+    if running.summary is not None:
+        records.write_file(running.summary, record)
     show.summary(console, done, project.manifest)
     return settle_exit(done.exit_code, ok_exit)
 

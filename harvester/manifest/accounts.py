@@ -124,7 +124,8 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
         text = read_text(file)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
-        subject = "this file" if flaw.line else f"`accounts_file` names{shown_name(path) or ' a file'}, which"
+        named_file = shown_name(path) or " a file"
+        subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
         reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return
