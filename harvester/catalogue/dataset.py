@@ -50,9 +50,9 @@ class Nesting(Enum):
 class Column:
     """One member of a row: WeChat's own name, what it means, and its unit.
 
-    ``inner`` says that it stands inside of the nested member. ``promised`` is False for members that
-    come undocumented or only now and then: without them nothing is amiss. ``labels`` are the known
-    values of an open enum, ``fields`` the members of a LIST.
+    ``inner`` says that it stands inside of the nested member. ``promised`` is False for members
+    that come undocumented or only now and then: without them nothing is amiss. ``labels`` are the
+    known values of an open enum, ``fields`` the members of a LIST.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Column:
     unit: str = ""
     inner: bool = False
     promised: bool = True
-    labels: Mapping[int | str, str] = field(default_factory=dict)
+    labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: tuple[Column, ...] = ()
 
 
@@ -74,7 +74,8 @@ class Dataset:
     days old a period must be before an answer with rows is final. ``key`` names the columns that,
     with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
     ``delays`` says that an answer may be marked ``is_delay``. A ``retired`` endpoint answers 47009
-    and has ``successors``, which may be none. ``example`` is a query for DuckDB over its files.
+    and has ``successors``, which may be none. ``notes`` say what misleads people who add its
+    numbers up, ``example`` is a query for DuckDB over its files.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Dataset:
     delays: bool = False
     retired: bool = False
     successors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     example: str = ""
 
     @property

@@ -5,6 +5,9 @@ from __future__ import annotations
 from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
 from harvester.days import FIRST_DAY
 
+_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/api/api_{}.html"
+_CHECKED = "2026-11-24"
+
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
 _METRICS = (
@@ -37,8 +40,19 @@ INTERFACE_SUMMARY = Dataset(
     family="interface",
     permission=3,
     about="replies of the account's server, a row a day",
-    source="https://developers.weixin.qq.com/doc/service/api/wedata/api/api_getinterfacesummary.html",
-    checked="2026-11-24",
+    source=_SOURCE.format("getinterfacesummary"),
+    checked=_CHECKED,
+    notes=("callback_count may be 0: guard the division.",),
+    example="""\
+-- How long did the account's server take to answer, and how often did it fail?
+SELECT appid, ref_month,
+       sum(callback_count) AS calls,
+       sum(total_time_cost) / nullif(sum(callback_count), 0) AS average_ms,
+       max(max_time_cost) AS slowest_ms,
+       100.0 * sum(fail_count) / nullif(sum(callback_count), 0) AS failed_percent
+FROM read_parquet('output/interface_summary/ref_month=*/*.parquet', hive_partitioning = true)
+GROUP BY appid, ref_month
+ORDER BY appid, ref_month;""",
 )
 
 INTERFACE_SUMMARY_HOUR = Dataset(
@@ -58,8 +72,18 @@ INTERFACE_SUMMARY_HOUR = Dataset(
     family="interface",
     permission=3,
     about="replies of the account's server, a row an hour",
-    source="https://developers.weixin.qq.com/doc/service/api/wedata/api/api_getinterfacesummaryhour.html",
-    checked="2026-11-24",
+    source=_SOURCE.format("getinterfacesummaryhour"),
+    checked=_CHECKED,
+    notes=("An hour without a call may have no row, and callback_count may be 0.",),
+    example="""\
+-- At which hours is the account's server slowest?
+SELECT appid, ref_hour,
+       sum(total_time_cost) / nullif(sum(callback_count), 0) AS average_ms,
+       max(max_time_cost) AS slowest_ms
+FROM read_parquet('output/interface_summary_hour/ref_month=*/*.parquet', hive_partitioning = true)
+GROUP BY appid, ref_hour
+ORDER BY average_ms DESC NULLS LAST
+LIMIT 20;""",
 )
 
 DATASETS = (INTERFACE_SUMMARY, INTERFACE_SUMMARY_HOUR)

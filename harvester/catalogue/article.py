@@ -1,0 +1,258 @@
+"""The article family: who reads and shares what an account publishes.
+
+WeChat measures articles anew since 2025-11-01. The six older endpoints are in `article_retired`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind, Nesting
+from harvester.days import day_of
+
+_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/news/api_{}.html"
+_CHECKED = "2026-11-24"
+_FIRST_DAY = day_of(dt.date(2025, 11, 1))
+
+_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
+_PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
+_MSGID = Column(
+    "msgid", Kind.TEXT, "the article: id of the message, _, place in the message from 1"
+)
+
+_SCENES = {
+    "全部": "all scenes together",
+    "公众号消息": "message of the account",
+    "聊天会话": "chat",
+    "朋友圈": "Moments",
+    "公众号主页": "the account's home page",
+    "其他": "other",
+    "推荐": "recommended",
+    "搜一搜": "search",
+}
+
+_READ_USER = Column("read_user", Kind.COUNT, "people who read", "people", inner=True)
+_READ_USER_SOURCE = Column(
+    "read_user_source",
+    Kind.LIST,
+    "those who read, by where they came from",
+    inner=True,
+    fields=(
+        Column("user_count", Kind.COUNT, "people who read", "people"),
+        Column("scene_desc", Kind.TEXT, "where they came from, in Chinese", labels=_SCENES),
+    ),
+)
+_SHARE_USER = Column("share_user", Kind.COUNT, "people who shared", "people", inner=True)
+_REACTIONS = (
+    _SHARE_USER,
+    Column("zaikan_user", Kind.COUNT, "people who tapped the heart", "people", inner=True),
+    Column("like_user", Kind.COUNT, "people who tapped the thumb", "people", inner=True),
+    Column("comment_count", Kind.COUNT, "comments", "comments", inner=True),
+    Column("collection_user", Kind.COUNT, "people who added to favourites", "people", inner=True),
+)
+_READ_JUMP_POSITION = Column(
+    "read_jump_position",
+    Kind.LIST,
+    "where readers left the article",
+    inner=True,
+    fields=(
+        Column(
+            "position",
+            Kind.COUNT,
+            "the part of the article",
+            "code",
+            labels={1: "0 to 20%", 2: "20 to 40%", 3: "40 to 60%", 4: "60 to 80%", 5: "80 to 100%"},
+        ),
+        Column("rate", Kind.RATE, "those who left there", "share of readers, 0 to 1"),
+    ),
+)
+
+_ALL_IS_THE_SUM = (
+    "The scene 全部 is all readers (read_user): leave it out before adding scenes up. "
+    "Somebody who comes twice on different ways stands in both scenes."
+)
+_CUMULATIVE = (
+    "WeChat defines stat_date so that a row counts everything since publication, though its page "
+    "can be read as daily values too: take the newest row, never a sum over stat_date."
+)
+_EMPTY = "A day on which no article's numbers changed has no rows."
+
+ARTICLE_READ = Dataset(
+    name="article_read",
+    path="/datacube/getarticleread",
+    span=1,
+    first_day=_FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=0,
+    key=("ref_date", "msgid"),
+    columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
+    family="article",
+    permission=7,
+    about="readers of each article and where they came from, a row a day and article",
+    source=_SOURCE.format("getarticleread"),
+    checked=_CHECKED,
+    nesting=Nesting.OBJECT,
+    inside="detail",
+    delays=True,
+    notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
+    example="""\
+-- Where do the readers of articles come from?
+SELECT appid, source.scene_desc AS scene, sum(source.user_count) AS readers
+FROM (
+    SELECT appid, unnest(read_user_source) AS source
+    FROM read_parquet('output/article_read/ref_month=*/*.parquet', hive_partitioning = true)
+)
+WHERE source.scene_desc <> '全部'
+GROUP BY appid, scene
+ORDER BY appid, readers DESC;""",
+)
+
+ARTICLE_SHARE = Dataset(
+    name="article_share",
+    path="/datacube/getarticleshare",
+    span=1,
+    first_day=_FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=0,
+    key=("ref_date", "msgid"),
+    columns=(_REF_DATE, _MSGID, _SHARE_USER),
+    family="article",
+    permission=7,
+    about="people who shared each article, a row a day and article",
+    source=_SOURCE.format("getarticleshare"),
+    checked=_CHECKED,
+    nesting=Nesting.OBJECT,
+    inside="detail",
+    delays=True,
+    notes=(_EMPTY,),
+    example="""\
+-- On which day was each article shared most?
+SELECT appid, msgid,
+       arg_max(ref_date, share_user) AS best_day,
+       max(share_user) AS people
+FROM read_parquet('output/article_share/ref_month=*/*.parquet', hive_partitioning = true)
+GROUP BY appid, msgid
+ORDER BY people DESC
+LIMIT 20;""",
+)
+
+BIZ_SUMMARY = Dataset(
+    name="biz_summary",
+    path="/datacube/getbizsummary",
+    span=30,
+    first_day=_FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=7,
+    key=("ref_date",),
+    columns=(
+        _REF_DATE,
+        _READ_USER,
+        _READ_USER_SOURCE,
+        *_REACTIONS,
+        Column(
+            "redirect_ori_page_user",
+            Kind.COUNT,
+            'people who followed "read the original"',
+            "people",
+            inner=True,
+        ),
+        Column("send_page_count", Kind.COUNT, "articles published", "articles", inner=True),
+    ),
+    family="article",
+    permission=7,
+    about="all articles of an account together, a row a day",
+    source=_SOURCE.format("getbizsummary"),
+    checked=_CHECKED,
+    nesting=Nesting.OBJECT,
+    inside="detail",
+    delays=True,
+    notes=(_ALL_IS_THE_SUM, "WeChat has been seen to revise the last seven days."),
+    example="""\
+-- Which scenes bring an account its readers, month by month?
+SELECT appid, ref_month, source.scene_desc AS scene, sum(source.user_count) AS readers
+FROM (
+    SELECT appid, ref_month, unnest(read_user_source) AS source
+    FROM read_parquet('output/biz_summary/ref_month=*/*.parquet', hive_partitioning = true)
+)
+WHERE source.scene_desc <> '全部'
+GROUP BY appid, ref_month, scene
+ORDER BY appid, ref_month, readers DESC;""",
+)
+
+ARTICLE_TOTAL_DETAIL = Dataset(
+    name="article_total_detail",
+    path="/datacube/getarticletotaldetail",
+    span=1,
+    first_day=_FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=30,
+    key=("ref_date", "msgid", "stat_date"),
+    columns=(
+        _PUBLISHED,
+        _MSGID,
+        Column("stat_date", Kind.DATE, "the Beijing day up to which the row counts", inner=True),
+        Column(
+            "publish_type",
+            Kind.COUNT,
+            "how the article was published",
+            "code",
+            labels={0: "with a notification", 1: "without a notification"},
+        ),
+        Column("title", Kind.TEXT, "the article's title; since 2026-03-03", promised=False),
+        Column("content_url", Kind.TEXT, "the article's address; since 2026-03-03", promised=False),
+        _READ_USER,
+        _READ_USER_SOURCE,
+        *_REACTIONS,
+        Column("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)", inner=True),
+        Column(
+            "read_subscribe_user",
+            Kind.COUNT,
+            "people who followed the account after reading",
+            "people",
+            inner=True,
+        ),
+        Column(
+            "read_delivery_rate",
+            Kind.RATE,
+            "read delivery rate (阅读送达率); WeChat does not say of what",
+            "share, 0 to 1",
+            inner=True,
+        ),
+        Column(
+            "read_finish_rate",
+            Kind.RATE,
+            "readers who read to the end",
+            "share of readers, 0 to 1",
+            inner=True,
+        ),
+        Column("read_avg_activetime", Kind.RATE, "average reading time", "minutes", inner=True),
+        _READ_JUMP_POSITION,
+    ),
+    family="article",
+    permission=7,
+    about="each article over its first 30 days, a row an article and day since it was published",
+    source=_SOURCE.format("getarticletotaldetail"),
+    checked=_CHECKED,
+    nesting=Nesting.ARRAY,
+    inside="detail_list",
+    delays=True,
+    notes=(
+        "Asked by the day of publication: an article's rows are in the month it was published in.",
+        _CUMULATIVE,
+        _ALL_IS_THE_SUM,
+    ),
+    example="""\
+-- How did each article do in the end, and how many read it to its end?
+SELECT appid, msgid, ref_date AS published, title, read_user, share_user, like_user,
+       round(100 * read_finish_rate, 1) AS finished_percent
+FROM read_parquet('output/article_total_detail/ref_month=*/*.parquet', hive_partitioning = true)
+QUALIFY row_number() OVER (PARTITION BY appid, msgid, ref_date ORDER BY stat_date DESC) = 1
+ORDER BY read_user DESC
+LIMIT 20;""",
+)
+
+DATASETS = (ARTICLE_READ, ARTICLE_SHARE, BIZ_SUMMARY, ARTICLE_TOTAL_DETAIL)

@@ -1,0 +1,96 @@
+"""The user family: who follows an account, who leaves it, and how they found it."""
+
+from __future__ import annotations
+
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+from harvester.days import FIRST_DAY
+
+_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/user/api_{}.html"
+_CHECKED = "2026-11-24"
+
+_REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
+
+_CHANNELS = {
+    0: "other, since 2023-06 also followed after a payment",
+    1: "search for an Official Account",
+    3: "QR code (older answers)",
+    17: "shared contact card",
+    30: "QR code",
+    35: "search by the account's number (older answers)",
+    39: "looking up an Official Account (older answers)",
+    43: "menu at the top right of an article (older answers)",
+    51: "followed after a payment (older answers)",
+    57: "account name inside an article",
+    100: "WeChat ads",
+    149: "Mini Program",
+    161: "article that others reposted",
+    200: "Channels (视频号)",
+    201: "live stream",
+}
+
+USER_SUMMARY = Dataset(
+    name="user_summary",
+    path="/datacube/getusersummary",
+    span=7,
+    first_day=FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=3,
+    key=("ref_date", "user_source"),
+    columns=(
+        _REF_DATE,
+        Column("user_source", Kind.COUNT, "how the followers came", "code", labels=_CHANNELS),
+        Column("new_user", Kind.COUNT, "followers gained", "people"),
+        Column("cancel_user", Kind.COUNT, "followers lost", "people"),
+    ),
+    family="user",
+    permission=2,
+    about="followers gained and lost, a row a day and channel",
+    source=_SOURCE.format("getusersummary"),
+    checked=_CHECKED,
+    notes=(
+        "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
+        "WeChat sends new channels before it documents them.",
+    ),
+    example="""\
+-- How many followers did each account win, net, in each month?
+SELECT appid, ref_month,
+       sum(new_user) AS gained,
+       sum(cancel_user) AS lost,
+       sum(new_user) - sum(cancel_user) AS net
+FROM read_parquet('output/user_summary/ref_month=*/*.parquet', hive_partitioning = true)
+GROUP BY appid, ref_month
+ORDER BY appid, ref_month;""",
+)
+
+USER_CUMULATE = Dataset(
+    name="user_cumulate",
+    path="/datacube/getusercumulate",
+    span=7,
+    first_day=FIRST_DAY,
+    grain=Grain.DAY,
+    ready_minutes=600,
+    settle=3,
+    key=("ref_date",),
+    columns=(
+        _REF_DATE,
+        Column("user_source", Kind.COUNT, "always 0; undocumented", "code", promised=False),
+        Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
+    ),
+    family="user",
+    permission=2,
+    about="followers in all, a row a day",
+    source=_SOURCE.format("getusercumulate"),
+    checked=_CHECKED,
+    notes=("A stock, not a flow: take a day's value, never a sum over days.",),
+    example="""\
+-- How many followers had each account at the end of each month, and how many more than before?
+SELECT appid, ref_month,
+       arg_max(cumulate_user, ref_date) AS followers,
+       followers - lag(followers) OVER (PARTITION BY appid ORDER BY ref_month) AS growth
+FROM read_parquet('output/user_cumulate/ref_month=*/*.parquet', hive_partitioning = true)
+GROUP BY appid, ref_month
+ORDER BY appid, ref_month;""",
+)
+
+DATASETS = (USER_SUMMARY, USER_CUMULATE)
