@@ -52,6 +52,8 @@ class Work:
 
     dataset: Dataset
     missing: DaySet
+    boundary: Day = days.FIRST_DAY
+    span: int = 0
     asked: DaySet = days.NO_DAYS
     held: DaySet = days.NO_DAYS
     refetch: DaySet = days.NO_DAYS
@@ -63,9 +65,14 @@ class Work:
         """All days that are neither durable nor given up."""
         return self.missing | self.asked | self.held
 
+    def narrow(self, span: int) -> None:
+        """From now on ask so many days at once."""
+        self.span = span
+        self.left = count_windows(self.missing, span, self.boundary)
+
     def hand_out(self) -> tuple[Day, Day]:
         """The newest window, now asked."""
-        begin, end = next(windows(self.missing, self.dataset.span))
+        begin, end = next(windows(self.missing, self.span, self.boundary))
         taken = self.missing & days.day_range(begin, end)
         self.missing &= ~taken
         self.asked |= taken
@@ -83,6 +90,7 @@ class Attempt:
     refetch: bool
     tries: int = 0
     renewed: bool = False
+    halved: bool = False
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
@@ -150,7 +158,7 @@ class Lane:
 def make_lane(appid: str, bucket: int, work: list[Work]) -> Lane:
     """A lane with its windows counted."""
     for item in work:
-        item.left = count_windows(item.missing, item.dataset.span)
+        item.narrow(item.dataset.span)
     return Lane(appid, bucket, work)
 
 

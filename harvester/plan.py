@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from harvester import days
+from harvester import clock, days
 from harvester.catalogue import Dataset
 from harvester.days import Day, DaySet
 from harvester.model import Account, Job, Manifest, Pace
@@ -23,25 +23,18 @@ Wanted = dict[str, dict[str, DaySet]]
 """For each dataset's name and each appid, the days the manifest asks for and WeChat can answer."""
 
 
-def newest_ready(dataset: Dataset, now: float) -> Day:
-    """The newest day that may be asked at ``now`` (seconds since the Unix epoch)."""
-    return days.today(now - dataset.ready_minutes * 60) - 1
-
-
-@functools.lru_cache(maxsize=4_096)
-def _range(begin: Day, end: Day) -> DaySet:
-    return days.day_range(begin, end)
-
-
 def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
-    """One account's days of one dataset in one job, clipped to what exists and is ready."""
-    newest = newest_ready(dataset, now)
+    """One account's days of one dataset in one job, clipped to what exists and is ready.
+
+    Of weeks and months only the first days, for periods whose first day lies in the range.
+    """
+    newest = clock.newest_ready(dataset, now)
     begin = max(job.begin, dataset.first_day, account.begin or job.begin)
     end = min(
         newest if job.end is None else min(job.end, newest),
         newest if account.end is None else account.end,
     )
-    return _range(begin, end)
+    return clock.periods(dataset.grain, begin, end)
 
 
 def wanted(manifest: Manifest, now: float) -> Wanted:
@@ -59,16 +52,20 @@ def wanted(manifest: Manifest, now: float) -> Wanted:
     return result
 
 
-def windows(missing: DaySet, span: int) -> Iterator[tuple[Day, Day]]:
+def windows(
+    missing: DaySet, span: int, boundary: Day = days.FIRST_DAY
+) -> Iterator[tuple[Day, Day]]:
     """The fewest windows of at most ``span`` days that cover a day set, newest first.
 
     Greedy from the newest day is optimal, since a window that holds it can reach no further back
     than ``span`` days. A window begins and ends on a missing day; days in between may be known
-    already, because calls are scarce and rows are not.
+    already, because calls are scarce and rows are not. No window holds days on both sides of
+    ``boundary``, which is the first day of its newer side.
     """
+    cut = boundary - days.FIRST_DAY
     while missing:
         end = missing.bit_length()
-        floor = max(0, end - span)
+        floor = max(0, end - span, cut if end > cut else 0)
         inside = missing >> floor
         begin = floor + (inside & -inside).bit_length()
         yield days.FIRST_DAY + begin - 1, days.FIRST_DAY + end - 1
@@ -76,11 +73,11 @@ def windows(missing: DaySet, span: int) -> Iterator[tuple[Day, Day]]:
 
 
 @functools.lru_cache(maxsize=4_096)
-def count_windows(missing: DaySet, span: int) -> int:
+def count_windows(missing: DaySet, span: int, boundary: Day = days.FIRST_DAY) -> int:
     """How many windows `windows` yields. Remembered, since accounts often lack the same days."""
     if span == 1:
         return days.count_days(missing)
-    return sum(1 for _ in windows(missing, span))
+    return sum(1 for _ in windows(missing, span, boundary))
 
 
 def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
@@ -122,15 +119,17 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
 
-def summarise(manifest: Manifest, want: Wanted, missing: Wanted) -> Plan:
-    """Add up a plan from the wanted and the missing days."""
+def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
+    """Add up a plan from the wanted and the missing days of a run on this Beijing day."""
     per_account: Counter[str] = Counter()
     for name, of_dataset in missing.items():
-        span = manifest.datasets[name].span
+        dataset = manifest.datasets[name]
+        boundary = clock.boundary(dataset, today)
         for appid, lacking in of_dataset.items():
-            per_account[appid] += count_windows(lacking, span)
+            per_account[appid] += count_windows(lacking, dataset.span, boundary)
     rows = tuple(
-        _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {})) for name in want
+        _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {}), today)
+        for name in want
     )
     seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
     return Plan(
@@ -144,13 +143,16 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted) -> Plan:
 
 
 def _dataset_plan(
-    dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet]
+    dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet], today: Day
 ) -> DatasetPlan:
+    boundary = clock.boundary(dataset, today)
     everything = functools.reduce(int.__or__, missing.values(), days.NO_DAYS)
     return DatasetPlan(
         dataset=dataset.name,
         accounts=sum(1 for lacking in missing.values() if lacking),
-        requests=sum(count_windows(lacking, dataset.span) for lacking in missing.values()),
+        requests=sum(
+            count_windows(lacking, dataset.span, boundary) for lacking in missing.values()
+        ),
         days=sum(map(days.count_days, missing.values())),
         wanted=sum(map(days.count_days, want.values())),
         begin=days.oldest(everything) if everything else None,

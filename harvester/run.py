@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from harvester import days, plan, publish, survey
+from harvester import clock, days, plan, publish, survey
+from harvester.days import Day
 from harvester.errors import Exit, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
@@ -113,7 +114,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
         want = wanted_of_shard(manifest, own, started)
         today = days.today(started)
         missing, refetch = survey.to_ask(tree, want, today, orders.refetch)
-        priced = plan.summarise(manifest, want, missing)
+        priced = plan.summarise(manifest, want, missing, today)
         _refuse_surprise(manifest, priced.requests)
         summary = Summary(
             run_id=run_id,
@@ -128,7 +129,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
             damaged=recovered.damaged,
         )
         if priced.requests:
-            lanes = make_lanes(manifest, missing, refetch)
+            lanes = make_lanes(manifest, missing, refetch, today)
             anyio.run(_harvest, _Stage(manifest, tree, orders, world, summary), lanes)
         states = survey.read_states(tree, want, today)
         summary.datasets = summarise_states(want, states)
@@ -137,13 +138,15 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
     return summary
 
 
-def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted) -> list[Lane]:
+def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day) -> list[Lane]:
     """A lane for each account that lacks something, datasets in the catalogue's order."""
     work: defaultdict[str, list[Work]] = defaultdict(list)
     for name, dataset in manifest.datasets.items():
         again = refetch.get(name, {})
+        boundary = clock.boundary(dataset, today)
         for appid, lacking in missing.get(name, {}).items():
-            work[appid].append(Work(dataset, lacking, refetch=again.get(appid, days.NO_DAYS)))
+            chosen = again.get(appid, days.NO_DAYS)
+            work[appid].append(Work(dataset, lacking, boundary, refetch=chosen))
     buckets = manifest.output.buckets
     return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
 
@@ -196,6 +199,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     summary.bytes, summary.retries = counters.bytes, schedule.retries
     summary.token_calls = tokens.calls
     summary.gone = schedule.gone
+    summary.narrowed = schedule.narrowed
     summary.published += counters.published
     summary.damaged += [path for item in counters.published for path in item.damaged]
 

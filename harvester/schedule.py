@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from harvester import days, retry
@@ -63,6 +64,7 @@ class Schedule:
         self._lanes = list(lanes)
         self.owing = Owing(self._lanes)
         self.gone: list[Gone] = []
+        self.narrowed: dict[str, int] = {}
         self.in_flight = 0
         self.retries = 0
         for lane in self._lanes:
@@ -166,6 +168,8 @@ class Schedule:
         work.held |= held
         lane.width = self._pace.concurrency
         lane.minute_limits = 0
+        if attempt.halved:
+            self._learn_span(attempt)
         self._land(lane, now)
 
     def durable(self, attempt: Attempt) -> None:
@@ -190,6 +194,8 @@ class Schedule:
             self._slow_down(attempt, rule, now, why)
         elif rule.action is Action.NOT_READY:
             self._drop_newest(attempt, rule, now, why)
+        elif rule.action is Action.NARROW and attempt.window.end > attempt.window.begin:
+            self._halve(attempt, now)
         else:
             self._stop(attempt, rule, why)
         self._land(attempt.lane, now)
@@ -249,6 +255,26 @@ class Schedule:
         if rest:
             attempt.window = window._replace(end=days.newest(rest))
             self._wait(attempt, now)
+
+    def _halve(self, attempt: Attempt, now: float) -> None:
+        """WeChat takes fewer days at once than it used to: ask the window in two."""
+        begin, end = attempt.window.begin, attempt.window.end
+        middle = (begin + end + 1) // 2
+        for half in (days.day_range(middle, end), days.day_range(begin, middle - 1)):
+            rest = attempt.work.asked & half
+            if rest:
+                window = attempt.window._replace(begin=days.oldest(rest), end=days.newest(rest))
+                self._wait(replace(attempt, window=window, halved=True), now)
+
+    def _learn_span(self, attempt: Attempt) -> None:
+        """A half was answered: ask as many days as it had, for the rest of the run."""
+        dataset = attempt.work.dataset
+        span = attempt.window.end - attempt.window.begin + 1
+        if span > self.narrowed.get(dataset.name, 0):
+            self.narrowed[dataset.name] = span
+            for work in self.all_work():
+                if work.dataset is dataset:
+                    work.narrow(span)
 
     def _stop(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Stop exactly what the rule condemns."""

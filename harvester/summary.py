@@ -60,6 +60,7 @@ class Summary:
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    narrowed: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -101,6 +102,11 @@ class Summary:
     def notes(self) -> list[str]:
         """What was odd in the answers and is no error."""
         found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
+        for dataset, span in self.narrowed.items():
+            found.append(
+                f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
+                f"set datasets.{dataset}.span to it"
+            )
         for dataset in sorted({item.dataset for item in self.published}):
             mine = [item for item in self.published if item.dataset == dataset]
             dropped = sum(item.dropped for item in mine)

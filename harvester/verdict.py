@@ -25,6 +25,8 @@ class Action(Enum):
     """Drop the token if it is still the current one, fetch another, repeat once."""
     SLOW_DOWN = "slow down"
     """Leave the account alone until the next minute; no attempt is counted."""
+    NARROW = "narrow"
+    """Ask the days of the window in two halves, and fewer at once from then on."""
     NOT_READY = "not ready"
     """The newest day has no data yet: ask the days before it now, that day in a later run."""
     PARK = "park"
@@ -93,6 +95,12 @@ _DATA: _Table = {
         (61503,): (
             "the data of the newest day is not ready",
             "Run again later in the day: most days are ready at 10:00 in Beijing.",
+        ),
+    },
+    (Action.NARROW, Scope.WINDOW): {
+        (61501,): (
+            "the days are too many, too early or not over yet",
+            "If WeChat has shortened the span of this API, set datasets.NAME.span in the manifest.",
         ),
     },
     (Action.REFRESH, Scope.ACCOUNT): {
@@ -177,10 +185,6 @@ _DATA: _Table = {
         (44002,): ("the body did not arrive", _BUG),
         (47001,): ("the body was not understood", _BUG),
         (61500,): ("a date was not spelled as WeChat wants it", _BUG),
-        (61501,): (
-            "the days are too many, too early or not over yet",
-            "If WeChat has shortened the span of this API, set datasets.NAME.span in the manifest.",
-        ),
         (76001, 76002, 76003, 76004): ("nothing is known of this rid", _RID),
         (76021,): ("the quota was asked of a path that is no API", _QUOTA),
         (76022,): ("the account has no quota for this API", _QUOTA),
@@ -255,7 +259,7 @@ def rule_for(errcode: int) -> Rule:
 def token_rule_for(errcode: int) -> Rule:
     """What the token endpoint's refusal means: without a token, all of the account stands still."""
     rule = TOKEN_RULES.get(errcode) or rule_for(errcode)
-    if rule.action is Action.NOT_READY:
+    if rule.action in (Action.NOT_READY, Action.NARROW):
         rule = _UNKNOWN
     return dataclasses.replace(rule, scope=Scope.ACCOUNT)
 

@@ -75,12 +75,14 @@ def test_ten_years_of_a_span_of_thirty_need_146_windows() -> None:
     assert plan.count_windows(everything, 30) == 146
 
 
-def test_a_day_is_ready_at_its_hour_and_not_a_minute_before() -> None:
-    """Yesterday may be asked from 10:00 in Beijing."""
-    today = parse_day("2026-05-20")
-    before = days.instant(today, minutes=10 * 60) - 1
-    assert plan.newest_ready(DAILY, before) == today - 2
-    assert plan.newest_ready(DAILY, before + 1) == today - 1
+@given(day_sets, st.integers(1, 12), st.integers(-5, 75))
+def test_no_window_holds_both_sides_of_a_boundary(missing: DaySet, span: int, offset: int) -> None:
+    """Cut at the boundary, each side still has the fewest windows."""
+    boundary = max(days.FIRST_DAY, days.FIRST_DAY + offset)
+    older = missing & day_range(days.FIRST_DAY, boundary - 1)
+    found = list(plan.windows(missing, span, boundary))
+    assert all(begin >= boundary or end < boundary for begin, end in found)
+    assert len(found) == fewest(older, span) + fewest(missing & ~older, span)
 
 
 def _job(begin: str, end: str | None = None) -> Job:

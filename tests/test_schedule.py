@@ -216,6 +216,37 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     assert [(gone.begin, gone.count) for gone in schedule.gone] == [(BEGIN + 9, 1)]
 
 
+def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
+    """61501 on ten days where four are allowed: what worked is used from then on, by everybody."""
+    lanes = [
+        make_lane(f"wx{number:016x}", 0, [Work(DAILY, day_range(BEGIN, BEGIN + 39))])
+        for number in (1, 2)
+    ]
+    schedule = schedule_of(lanes, Pace(1000, 1.0, 100, concurrency=4))
+    now, answered = START, days.NO_DAYS
+    while not schedule.finished:
+        now += 0.01
+        attempt = schedule.next(now)
+        if attempt is None:
+            continue
+        if attempt.window.end - attempt.window.begin + 1 > 4:
+            schedule.refused(attempt, rule(Action.NARROW), now)
+        else:
+            answered |= attempt.days if attempt.lane is lanes[0] else days.NO_DAYS
+            schedule.answered(attempt, now)
+            schedule.durable(attempt)
+    assert answered == day_range(BEGIN, BEGIN + 39)
+    assert schedule.narrowed == {DAILY.name: 4}
+    assert not schedule.gone
+
+
+def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
+    """There is nothing left to halve."""
+    schedule = schedule_of([lane(1, 1)], Pace())
+    schedule.refused(_one(schedule), rule(Action.NARROW), START)
+    assert [gone.count for gone in schedule.gone] == [1]
+
+
 @pytest.mark.parametrize(
     ("scope", "condemned"),
     [

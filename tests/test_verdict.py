@@ -17,6 +17,7 @@ DATA_CASES = [
     (Action.RETRY, Scope.WINDOW, [-1, -1000, 61450, 268487001, 268487002]),
     (Action.SLOW_DOWN, Scope.ACCOUNT, [45011]),
     (Action.NOT_READY, Scope.WINDOW, [61503]),
+    (Action.NARROW, Scope.WINDOW, [61501]),
     (Action.REFRESH, Scope.ACCOUNT, [40001, 40014, 42001]),
     (Action.PARK, Scope.ACCOUNT_DATASET, [45009, 48006]),
     (Action.STOP, Scope.ACCOUNT_DATASET, [48001, 61007, 61016, 61017]),
@@ -33,7 +34,7 @@ DATA_CASES = [
     (
         Action.STOP,
         Scope.WINDOW,
-        [61500, 61501, 47001, 44002, 43002, 41001, 40097, 61451],
+        [61500, 47001, 44002, 43002, 41001, 40097, 61451],
     ),
     (Action.STOP, Scope.DATASET, [47009, 404, 412]),
 ]

@@ -39,7 +39,7 @@ def plan(
     own = own_buckets(project.manifest.output.buckets, parse_shard(shard))
     want = wanted_of_shard(project.manifest, own, now)
     missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
-    found = planning.summarise(project.manifest, want, missing)
+    found = planning.summarise(project.manifest, want, missing, days.today(now))
     if format == "json":
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:
