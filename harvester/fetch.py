@@ -5,10 +5,11 @@ Whether there is another attempt is not decided here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import Dataset
-from harvester.errors import BadTls, CallError
+from harvester.errors import BadTls, CallError, ConnectionFailed
 from harvester.model import Window
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
@@ -24,6 +25,7 @@ _NO_ANSWER = Rule(
     "no usable answer came",
     "See whether WeChat is reachable from here, then run again.",
 )
+_CUT_OFF = replace(_NO_ANSWER, action=Action.REPEAT, meaning="the connection failed")
 _BAD_TLS = Rule(
     Action.STOP,
     Scope.RUN,
@@ -66,4 +68,6 @@ async def attempt(
 
 
 def _rule_of(error: CallError) -> Rule:
-    return _BAD_TLS if isinstance(error, BadTls) else _NO_ANSWER
+    if isinstance(error, BadTls):
+        return _BAD_TLS
+    return _CUT_OFF if isinstance(error, ConnectionFailed) else _NO_ANSWER

@@ -186,7 +186,10 @@ class Schedule:
         stopped = attempt.work.stopped
         if stopped is not None:
             self._give_up(attempt, stopped, why)
-        elif rule.action is Action.RETRY:
+        elif rule.action is Action.REPEAT and not attempt.tries:
+            attempt.tries = 1
+            self._wait(attempt, now)
+        elif rule.action in (Action.RETRY, Action.REPEAT):
             self._retry(attempt, rule, now, why)
         elif rule.action is Action.REFRESH:
             self._renew(attempt, rule, now, why)

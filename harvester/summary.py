@@ -137,7 +137,7 @@ def _reason_of(gone: Gone) -> tuple[str, Exit]:
         return "minute_limit", Exit.AGAIN
     if gone.rule.action is Action.NOT_READY:
         return "not_ready", Exit.AGAIN
-    if gone.rule.action is Action.RETRY or gone.rule.scope is Scope.WINDOW:
+    if gone.rule.scope is Scope.WINDOW:
         return "failed", Exit.INCOMPLETE
     return "refused", Exit.INCOMPLETE
 

@@ -21,6 +21,8 @@ class Action(Enum):
 
     RETRY = "retry"
     """Repeat it after a while, a bounded number of times."""
+    REPEAT = "repeat"
+    """Repeat it at once: a connection kept open may be closed just as we send. Then as RETRY."""
     REFRESH = "refresh"
     """Drop the token if it is still the current one, fetch another, repeat once."""
     SLOW_DOWN = "slow down"

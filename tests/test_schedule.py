@@ -173,6 +173,16 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
     assert [(gone.count, gone.why) for gone in schedule.gone] == [(1, "no answer")]
 
 
+def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
+    """A kept connection may be closed just as we send; the second time it is a failure."""
+    schedule = schedule_of([lane(1, 1)], Pace(100, 1.0, 10))
+    schedule.refused(_one(schedule), rule(Action.REPEAT), START)
+    again = _one(schedule, START)
+    schedule.refused(again, rule(Action.REPEAT), START)
+    assert schedule.next(START) is None
+    assert schedule.wake_at() is not None
+
+
 def test_a_renewed_token_is_tried_once() -> None:
     """The second rejection stops the account: somebody else is killing its tokens."""
     schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
