@@ -26,6 +26,8 @@ from harvester.model import (
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
 TWO = "wx0000000000000002"
+LIVE = tuple(name for name, dataset in CATALOGUE.items() if not dataset.retired)
+RETIRED = tuple(name for name, dataset in CATALOGUE.items() if dataset.retired)
 LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
 
 Load = Callable[..., Manifest]
@@ -117,11 +119,38 @@ def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
     assert made == Manifest(
         file=tmp_path / "jobs.yaml",
         accounts=made.accounts,
-        jobs=(Job("job-1", tuple(CATALOGUE), (ONE,), days.FIRST_DAY, None),),
+        jobs=(Job("job-1", LIVE, (ONE,), days.FIRST_DAY, None),),
         output=Output(tmp_path / "output"),
         datasets=CATALOGUE,
         api=Api("sandbox"),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("{datasets: all}", LIVE),
+        ("{datasets: all, include_retired: true}", (*LIVE, *RETIRED)),
+        ("{include_retired: true}", (*LIVE, *RETIRED)),
+        ('{datasets: "user_*"}', ("user_summary", "user_cumulate")),
+        (
+            '{datasets: "user_*", include_retired: true}',
+            (
+                "user_summary",
+                "user_cumulate",
+                "user_read",
+                "user_read_hour",
+                "user_share",
+                "user_share_hour",
+            ),
+        ),
+        ("{datasets: getuserread, include_retired: true}", ("user_read",)),
+    ],
+)
+def test_retired_datasets(load: Load, written: str, means: tuple[str, ...]) -> None:
+    """A job asks for what WeChat has retired only if it says so, names and globs alike."""
+    (job,) = load(LEAST.replace("{}", written)).jobs
+    assert job.datasets == means
 
 
 def test_short_forms(load: Load) -> None:

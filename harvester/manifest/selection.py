@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester import days
-from harvester.catalogue import CATALOGUE, matching
+from harvester.catalogue import CATALOGUE, matching, successors
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
@@ -39,25 +39,30 @@ def job_of(written: shape.Job, index: int, where: Where, *, known: Known, readin
         mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
-        datasets=_datasets(written.datasets or ("all",), where, mistakes),
+        datasets=_datasets(written, where, mistakes),
         appids=_appids(written.accounts, _Finder(where, known, reading)),
         begin=begin,
         end=written.end_date,
     )
 
 
-def _datasets(patterns: Sequence[str], where: Where, mistakes: Mistakes) -> tuple[str, ...]:
+def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for index, pattern in enumerate(patterns):
-        found = matching(pattern)
+    for index, pattern in enumerate(written.datasets or ("all",)):
+        found = matching(pattern, include_retired=bool(written.include_retired))
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
-            what, hint = _unknown_dataset(pattern)
-            mistakes.at(where(("datasets", index)), what, hint)
+            mistakes.at(where(("datasets", index)), *_not_meant(pattern))
     return tuple(names)
 
 
-def _unknown_dataset(pattern: str) -> tuple[str, str]:
+def _not_meant(pattern: str) -> tuple[str, str]:
+    """What is wrong with a pattern that means no dataset, and a hint."""
+    retired = matching(pattern, include_retired=True)
+    if retired:
+        instead = " and ".join(f"`{name}`" for name in successors(retired))
+        hint = f"use {instead}, or `include_retired: true` in a job"
+        return f"WeChat has retired{shown(pattern)}", hint
     names = [*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values())]
     hint = nearest(pattern, names) or "`harvester datasets` lists them"
     return f"unknown dataset{shown(pattern)}", hint
@@ -147,7 +152,8 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
-    names = _chosen_datasets(selection.datasets)
+    wanted = frozenset(name for job in manifest.jobs for name in job.datasets)
+    names = _chosen_datasets(selection.datasets, wanted)
     appids = {account.appid for account in accounts}
     jobs = [
         dataclasses.replace(
@@ -210,16 +216,21 @@ def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tup
     return tuple(account for account in accounts if account.appid in chosen)
 
 
-def _chosen_datasets(patterns: Sequence[str]) -> frozenset[str]:
+def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
+    """The datasets an option means. Retired ones are known if a job wants them."""
     if not patterns:
-        return frozenset(CATALOGUE)
+        return wanted
     names: set[str] = set()
     for pattern in patterns:
-        found = matching(pattern)
-        if not found:
-            what, hint = _unknown_dataset(pattern)
+        meant = {
+            dataset.name
+            for dataset in matching(pattern, include_retired=True)
+            if dataset.name in wanted or not dataset.retired
+        }
+        if not meant:
+            what, hint = _not_meant(pattern)
             raise UsageError(f"--datasets: {what}", hint)
-        names.update(dataset.name for dataset in found)
+        names |= meant
     return frozenset(names)
 
 

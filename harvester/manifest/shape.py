@@ -51,7 +51,6 @@ LATER = {
     "token_command": "use secret or token",
     "token_url": "use secret or token",
     "refresh_token": "use secret or token",
-    "include_retired": "leave it out",
     "daily_quota": "max_requests bounds a run",
     "daily_reserve": "max_requests bounds a run",
     "endpoint": "name a directory as path",
@@ -187,6 +186,10 @@ class Job(Shape):
     name: Text | None = key("What reports call the job; job-1, job-2, … by place if left out.")
     datasets: DatasetNames | None = key(
         "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", default="all"
+    )
+    include_retired: Truth = key(
+        "Ask for datasets that WeChat has retired too, where datasets names or matches them.",
+        default=False,
     )
     accounts: (
         Annotated[
