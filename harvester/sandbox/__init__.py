@@ -16,6 +16,7 @@ from harvester.sandbox.data import Row, truth
 from harvester.sandbox.faults import ANYONE, TOKEN, Fault, Wire
 from harvester.sandbox.limits import Worst
 from harvester.sandbox.rules import Rules
+from harvester.sandbox.troubles import Delayed, Late, Outage, Revised, Strays, Trouble
 from harvester.sandbox.world import World
 
 __all__ = [
@@ -23,11 +24,17 @@ __all__ = [
     "TOKEN",
     "Asked",
     "Counters",
+    "Delayed",
     "Fault",
+    "Late",
+    "Outage",
     "Reply",
     "Request",
+    "Revised",
     "Row",
     "Rules",
+    "Strays",
+    "Trouble",
     "Wire",
     "World",
     "Worst",

@@ -48,9 +48,9 @@ def json_of(value: object) -> bytes:
     return orjson.dumps(value)
 
 
-def list_of(rows: list[Row]) -> bytes:
-    """Rows as WeChat answers them."""
-    return json_of({"list": rows})
+def list_of(rows: list[Row], *, is_delay: bool | str | None = None) -> bytes:
+    """Rows as WeChat answers them, with ``is_delay`` beside them if it is given."""
+    return json_of({"list": rows} if is_delay is None else {"list": rows, "is_delay": is_delay})
 
 
 def error_of(errcode: int, rid: str, errmsg: str = "") -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harvester.sandbox.troubles import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,16 @@ class Rules:
         latency: Seconds every answer takes.
         latency_jitter: Up to so many seconds more, evenly spread.
         fault_rate: The share of data calls that answer -1.
-        seed: Decides which calls fail and how the jitter falls, in the order the calls come.
+        seed: Decides which calls fail and how the jitter falls, in the order the calls come, and
+            which days are in trouble.
         ready_minutes: Minutes after midnight at which the rows of the day before appear.
         unready: Whether a window with a day that is not ready answers 61503. Otherwise the day is
             left out.
+        retired_alive: Whether the endpoints that WeChat took offline still answer.
+        spans: The most days of a window by dataset, where they are not the catalogue's; more answer
+            61501.
+        delay_text: Whether ``is_delay`` is a string, as some have seen it, and not a boolean.
+        troubles: What is wrong from the beginning; `World.afflict` adds to it.
         cache_bytes: How much memory answers may take that are kept to be sent again.
         history: Whether the counters remember every window that was asked, which costs memory.
     """
@@ -38,5 +47,9 @@ class Rules:
     seed: int = 0
     ready_minutes: int = 8 * 60
     unready: bool = False
+    retired_alive: bool = False
+    spans: Mapping[str, int] = field(default_factory=dict, hash=False)
+    delay_text: bool = False
+    troubles: tuple[Trouble, ...] = ()
     cache_bytes: int = 16 * 1024 * 1024
     history: bool = False

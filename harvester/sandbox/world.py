@@ -2,7 +2,7 @@
 
 One call goes through `World.answer` from top to bottom::
 
-    path ─► token ─► body ─► fault ─► limits ─► dates ─► rows ─► Reply
+    path ─► token ─► body ─► fault ─► permission ─► limits ─► dates ─► rows ─► Reply
 
 Where one of them objects it raises `Refused` with the errcode WeChat would answer. The catalogue's
 facts (paths, spans, first days) are shared with the harvester, and nothing else: the two must be
@@ -12,19 +12,18 @@ able to disagree.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from harvester.catalogue import CATALOGUE, Dataset
-from harvester.days import Day, today
-from harvester.sandbox.archive import Archive, Source
+from harvester.days import Day, instant, today
+from harvester.sandbox.archive import Archive, Source, Window
 from harvester.sandbox.calls import (
     Reply,
     Request,
     error_of,
     json_of,
-    list_of,
     read_credential,
     read_object,
     read_window,
@@ -32,11 +31,12 @@ from harvester.sandbox.calls import (
     spoilt,
 )
 from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import truth
+from harvester.sandbox.data import TABLES, Row, truth
 from harvester.sandbox.faults import TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenOffice
+from harvester.sandbox.troubles import Outage, Trouble
 
 STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
 PLAIN_TOKEN_PATH = "/cgi-bin/token"
@@ -59,7 +59,8 @@ class World:
         self._serial = 0
         self._faults = FaultBook()
         self._limits = Limits(rules)
-        self._archive = Archive(source, rules.cache_bytes)
+        self._permits: dict[str, frozenset[str]] = {}
+        self._archive = Archive(source, rules)
         self._endpoints: dict[str, Callable[[Request, float], Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
@@ -89,6 +90,43 @@ class World:
     def heal(self, appid: str, *, dataset: str | None = None) -> None:
         """Take back what `fail` was told with the same appid and dataset."""
         self._faults.remove(appid, dataset)
+
+    def afflict(self, trouble: Trouble) -> None:
+        """Let days be in trouble, until `relieve`."""
+        self._archive.troubles.add(trouble)
+
+    def relieve(self, trouble: Trouble) -> None:
+        """Take back one trouble, one of the rules too. Raises ValueError if there is none such."""
+        self._archive.troubles.remove(trouble)
+
+    def outage(self, begin: Day, end: Day, datasets: Iterable[str] = ()) -> Outage:
+        """Answer these days of everybody as if nothing had happened on them, until `relieve`.
+
+        Both days are included; no datasets mean all of them.
+        """
+        outage = Outage(begin=begin, end=end, datasets=tuple(datasets))
+        self.afflict(outage)
+        return outage
+
+    def permit(self, appid: str, families: Iterable[str]) -> None:
+        """From now on an account may use the datasets of these families only; others answer 48001.
+
+        Families are the catalogue's: user, article, message, interface. At first all are permitted.
+        """
+        self._permits[appid] = frozenset(families)
+
+    def rows(self, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
+        """What the last call of a Beijing day gets for a day, in the troubles there are now.
+
+        A call that would be refused gets no rows. Long after the day it is the truth.
+        """
+        last_minute = instant(asked_on, 24 * 60 - 1)
+        if day >= asked_on:
+            return []
+        try:
+            return self._archive.rows(Window(CATALOGUE[dataset], appid, day, day, last_minute))
+        except Refused:
+            return []
 
     def revoke(self, appid: str) -> None:
         """End the account's stable token now, as another service does that forces a refresh."""
@@ -174,12 +212,15 @@ class World:
         fault = self._faults.take(appid, dataset.name)
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
+        self._permit(appid, dataset)
         self._admit(appid, dataset, now)
-        end = self._newest(dataset, begin, end, now)
+        self._check(dataset, begin, end, now)
+        window = Window(dataset, appid, begin, end, now)
         if fault is None:
-            return Reply(self._archive.body(dataset.name, appid, begin, end))
-        rows = self._archive.rows(dataset.name, appid, begin, end)
-        return spoilt(Reply(list_of(fault.alter(rows) if fault.alter else rows)), fault)
+            return Reply(self._archive.body(window))
+        rows = self._archive.rows(window)
+        told = self._archive.told(window, fault.alter(rows) if fault.alter else rows)
+        return spoilt(Reply(told), fault)
 
     def _caller(self, request: Request, now: float) -> str:
         """Whose token it is; from here on the call counts. Raises Refused 41001, 40001 or 42001."""
@@ -197,17 +238,20 @@ class World:
         if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
             raise Refused(-1)
 
-    def _newest(self, dataset: Dataset, begin: Day, end: Day, now: float) -> Day:
-        """The last day of a window that has rows yet. Raises Refused 61501 or 61503."""
-        in_span = 0 <= end - begin < dataset.span
-        if not in_span or begin < dataset.first_day or end >= today(now):
-            raise Refused(61501)
-        newest_ready = today(now - 60.0 * self.rules.ready_minutes) - 1
-        if end > newest_ready and self.rules.unready:
-            raise Refused(61503)
-        return min(end, newest_ready)
+    def _permit(self, appid: str, dataset: Dataset) -> None:
+        """Raise Refused 47009 for what is offline, 48001 for what the account may not use."""
+        if TABLES[dataset.name].retired and not self.rules.retired_alive:
+            raise Refused(47009)
+        if self._permits and dataset.family not in self._permits.get(appid, (dataset.family,)):
+            raise Refused(48001)
 
-    # Troubles
+    def _check(self, dataset: Dataset, begin: Day, end: Day, now: float) -> None:
+        """Raise Refused 61501 for a window that is too long, too early or not over."""
+        span = self.rules.spans.get(dataset.name, dataset.span)
+        if not 0 <= end - begin < span or begin < dataset.first_day or end >= today(now):
+            raise Refused(61501)
+
+    # Errors and delays
 
     def _error(self, errcode: int, now: float, errmsg: str = "") -> Reply:
         self.counters.errcodes[errcode] += 1

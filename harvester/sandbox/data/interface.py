@@ -1,57 +1,23 @@
-"""What happened on the sandbox's accounts: a pure function of (appid, day, hour).
+"""The account's server: how many of WeChat's callbacks it answered, and how fast.
 
 The figures have the shape of real ones. Accounts differ in size by five orders of magnitude, each
 has its working week or its busy weekends, sleeps at night, grows over the years, fails now and then
 and breaks down for an hour. A quiet account has hours, and the quietest have days, in which nothing
 happened: WeChat has no row for those.
-
-Only integers and SHAKE-128 are used, neither ``hash`` nor ``random`` nor floats, so that every
-process, machine and version of Python sees the same past.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import struct
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from harvester.days import FIRST_DAY, Day, day_text
-
-Row: TypeAlias = dict[str, Any]
-"""One row as WeChat sends it, before it becomes JSON."""
-
-DAY_SHARES = (
-    *(16, 9, 6, 4, 4, 6, 15, 32, 49, 58, 61, 60),
-    *(64, 54, 50, 50, 51, 51, 53, 62, 73, 76, 60, 36),
-)
-"""How a day's callbacks spread over its 24 hours, in thousandths: most come after supper."""
-
-OFFICE_WEEK = (1160, 1180, 1170, 1160, 1120, 640, 570)
-LEISURE_WEEK = (880, 870, 880, 900, 1010, 1240, 1220)
-"""How much of a mean day the days from Monday to Sunday bring, in thousandths."""
+from harvester.sandbox.data.account import DAY_SHARES, Profile, Row, digest, profile_of
 
 PUSH_TIMEOUT = 5000
 """Milliseconds after which WeChat gives up on an account's server; it measures a little more."""
 
 _HOURS = struct.Struct("<24Q")
-_PROFILE = struct.Struct("<6H")
-
-
-class Profile(NamedTuple):
-    """What kind of account it is.
-
-    ``daily`` is how many callbacks a mean day of December 2014 brought, in 1024ths. ``growth`` is
-    in thousandths of that a year, ``week`` in thousandths of a mean day from Monday on, ``reply``
-    the milliseconds of a typical reply, ``flaw`` how many of 65536 callbacks fail.
-    """
-
-    daily: int
-    growth: int
-    week: tuple[int, ...]
-    reply: int
-    flaw: int
 
 
 class Hour(NamedTuple):
@@ -64,27 +30,11 @@ class Hour(NamedTuple):
     longest: int
 
 
-@functools.lru_cache(maxsize=16_384)
-def profile_of(appid: str) -> Profile:
-    """The kind of account an appid is, the same for ever.
-
-    Sizes are spread evenly over 18 octaves, from one callback in two days to 130,000 a day.
-    """
-    octave, fraction, growth, week, reply, flaw = _PROFILE.unpack(_digest(f"account {appid}", 12))
-    return Profile(
-        daily=(512 + fraction % 512) << octave % 18,
-        growth=growth % 200,
-        week=OFFICE_WEEK if week % 3 else LEISURE_WEEK,
-        reply=80 + reply % 520,
-        flaw=flaw % 1300,
-    )
-
-
 def hours_of(appid: str, day: Day) -> list[Hour]:
     """The hours of an account's day in which at least one callback came, in order."""
     profile = profile_of(appid)
     level = _level(profile, day)
-    words = _HOURS.unpack(_digest(f"day {day} {appid}", _HOURS.size))
+    words = _HOURS.unpack(digest(f"day {day} {appid}", _HOURS.size))
     hours = (_hour(profile, hour, level, word) for hour, word in enumerate(words))
     return [hour for hour in hours if hour is not None]
 
@@ -120,24 +70,6 @@ def daily_rows(appid: str, day: Day) -> list[Row]:
             "max_time_cost": max(longest),
         }
     ]
-
-
-_ROWS: dict[str, Callable[[str, Day], list[Row]]] = {
-    "interface_summary": daily_rows,
-    "interface_summary_hour": hourly_rows,
-}
-
-
-def truth(dataset: str, appid: str, day: Day) -> list[Row]:
-    """Every row WeChat has of one account's day, as it sends them and in its order.
-
-    ``dataset`` is a name of the catalogue. Raises KeyError for one the sandbox has no data for.
-    """
-    return _ROWS[dataset](appid, day)
-
-
-def _digest(text: str, size: int) -> bytes:
-    return hashlib.shake_128(text.encode()).digest(size)
 
 
 def _level(profile: Profile, day: Day) -> int:
