@@ -17,7 +17,7 @@ _FIRST_DAY = day_of(dt.date(2025, 11, 1))
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
 _MSGID = Column(
-    "msgid", Kind.TEXT, "the article: id of the message, _, place in the message from 1"
+    "msgid", Kind.TEXT, "the article: the message's id and its place in it from 1, 2247490098_1"
 )
 
 _SCENES = {

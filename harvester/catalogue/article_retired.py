@@ -15,7 +15,7 @@ _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
 _REF_HOUR = Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time")
 _MSGID = Column(
-    "msgid", Kind.TEXT, "the article: id of the message, _, place in the message from 1"
+    "msgid", Kind.TEXT, "the article: the message's id and its place in it from 1, 2247490098_1"
 )
 _TITLE = Column("title", Kind.TEXT, "the article's title")
 _NO_SOURCE = Column("user_source", Kind.COUNT, "always 0; undocumented", "code", promised=False)

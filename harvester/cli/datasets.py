@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from harvester.catalogue import CATALOGUE, Dataset, matching
+from harvester.catalogue import CATALOGUE, Column, Dataset, matching
+from harvester.catalogue.page import clock_text, facts, members
 from harvester.cli import show
 from harvester.cli.options import Format
 from harvester.days import day_text
@@ -16,22 +20,24 @@ from harvester.errors import UsageError
 
 
 def datasets(
-    name: Annotated[str | None, Parameter(help="A dataset's name, or WeChat's own.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="A dataset's name, WeChat's own, or a glob.")
+    ] = None,
     /,
     *,
     format: Format = "text",
 ) -> int:
-    """List the catalogue, or describe one dataset."""
-    chosen = tuple(CATALOGUE.values()) if name is None else matching(name)
+    """List the catalogue, or describe one dataset: columns, codes, clock, an example query."""
+    chosen = matching("all" if name is None else name, include_retired=True)
     if not chosen:
         raise UsageError(f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}.")
     if format == "json":
         print(json.dumps([_as_json(dataset) for dataset in chosen], indent=2, ensure_ascii=False))
     elif name is None:
-        _print_list(chosen)
+        _print_list(show.console(), chosen)
     else:
         for dataset in chosen:
-            _print_one(dataset)
+            _print_one(show.console(), dataset)
     return 0
 
 
@@ -41,56 +47,79 @@ def _as_json(dataset: Dataset) -> dict[str, object]:
         "api": dataset.api,
         "path": dataset.path,
         "about": dataset.about,
+        "family": dataset.family,
+        "permission_set": dataset.permission,
+        "retired": dataset.retired,
+        "successors": list(dataset.successors),
         "grain": dataset.grain.value,
         "span_days": dataset.span,
         "first_day": day_text(dataset.first_day),
-        "ready_at": _clock(dataset),
+        "ready_at": clock_text(dataset),
         "settle_days": dataset.settle,
+        "may_be_delayed": dataset.delays,
+        "nesting": dataset.nesting.value,
+        "inside": dataset.inside,
         "key": ["appid", *dataset.key],
-        "columns": [
-            {
-                "name": column.name,
-                "type": column.kind.value,
-                "meaning": column.meaning,
-                "unit": column.unit,
-            }
-            for column in dataset.columns
-        ],
-        "family": dataset.family,
-        "permission_set": dataset.permission,
+        "columns": [_column_as_json(column) for column in dataset.columns],
+        "notes": list(dataset.notes),
+        "example": dataset.example,
         "source": dataset.source,
         "checked": dataset.checked,
     }
 
 
-def _clock(dataset: Dataset) -> str:
-    return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
+def _column_as_json(column: Column) -> dict[str, object]:
+    return {
+        "name": column.name,
+        "type": column.kind.value,
+        "meaning": column.meaning,
+        "unit": column.unit,
+        "nested": column.inner,
+        "promised": column.promised,
+        "labels": {str(code): label for code, label in column.labels.items()},
+        "fields": [_column_as_json(field) for field in column.fields],
+    }
 
 
-def _print_list(chosen: tuple[Dataset, ...]) -> None:
-    table = Table("dataset", "days per request", "ready at", "first day", "about", box=None)
+def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
+    """What can be had, then what WeChat took away."""
+    table = Table("dataset", "days per request", "first day", "about", box=None)
+    table.columns[1].justify = "right"
     for dataset in chosen:
-        table.add_row(
-            dataset.name,
-            str(dataset.span),
-            _clock(dataset),
-            day_text(dataset.first_day),
-            dataset.about,
-        )
-    show.console().print(table)
-
-
-def _print_one(dataset: Dataset) -> None:
-    out = show.console()
-    out.print(f"{dataset.name}: {dataset.about}\n", style="bold")
-    out.print(f"  WeChat's name   {dataset.api} (permission set {dataset.permission})")
-    out.print(f"  a request asks  {dataset.span} days at most")
-    out.print(f"  first day       {day_text(dataset.first_day)}")
-    out.print(f"  ready           {_clock(dataset)} of the next Beijing day")
-    out.print(f"  settles         {dataset.settle} days later")
-    out.print(f"  unique over     appid, {', '.join(dataset.key)}")
-    out.print(f"  source          {dataset.source} (checked {dataset.checked})\n")
-    table = Table("column", "type", "meaning", "unit", box=None)
-    for column in dataset.columns:
-        table.add_row(column.name, column.kind.value, column.meaning, column.unit)
+        if not dataset.retired:
+            table.add_row(
+                dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.about
+            )
     out.print(table)
+    gone = Table("retired by WeChat", "instead", "about", box=None)
+    for dataset in chosen:
+        if dataset.retired:
+            gone.add_row(dataset.name, ", ".join(dataset.successors), dataset.about)
+    out.print()
+    out.print(gone)
+
+
+def _print_one(out: Console, dataset: Dataset) -> None:
+    out.print(f"{dataset.name}: {dataset.about}\n", style="bold")
+    for label, text in facts(dataset).items():
+        out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)
+    out.print()
+    out.print(_columns(dataset))
+    for name, column in members(dataset.columns):
+        if column.labels:
+            codes = Table(name, "", box=None)
+            for code, label in column.labels.items():
+                codes.add_row(str(code), label)
+            out.print()
+            out.print(codes)
+    out.print()
+    for note in dataset.notes:
+        out.print(Text(f"note: {note}"))
+    out.print(Text(f"\n{dataset.example}\n"), soft_wrap=True)
+
+
+def _columns(dataset: Dataset) -> Table:
+    table = Table("column", "type", "meaning", "unit", box=None)
+    for name, column in members(dataset.columns):
+        table.add_row(Text(name), Text(column.kind.value), Text(column.meaning), Text(column.unit))
+    return table

@@ -1,0 +1,293 @@
+"""The data dictionary: on the terminal, as JSON, as a page, and its queries in DuckDB."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harvester import clock
+from harvester.catalogue import CATALOGUE, Column, Dataset, Kind
+from harvester.catalogue.page import COMMAND, EMPTY_DAYS, final_text, members, page
+from harvester.cli import invoke
+from harvester.columns import arrow_schema
+from harvester.errors import Exit
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "datasets.md"
+
+each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
+
+
+def test_the_page_is_the_catalogue() -> None:
+    """docs/datasets.md is what the command in its first lines prints."""
+    text = PAGE.read_text("utf-8")
+    assert COMMAND in text.partition("-->")[0]
+    assert text == page()
+    command = [sys.executable, *COMMAND.partition(" > ")[0].split()[1:]]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    assert printed.decode() == text
+
+
+def test_the_page_and_the_clock_agree() -> None:
+    """How long an empty answer is doubted is said as it is done."""
+    assert EMPTY_DAYS == clock.FINAL_IF_EMPTY
+    assert final_text(CATALOGUE["user_summary"]) == "when more than 3 days old"
+    assert final_text(CATALOGUE["interface_summary_hour"]) == (
+        "with rows at once, without any when more than 3 days old"
+    )
+    assert final_text(CATALOGUE["biz_summary"]) == (
+        "when more than 7 days old; never while WeChat marks it is_delay"
+    )
+
+
+@each_dataset
+def test_the_page_tells_all(dataset: Dataset) -> None:
+    """A dataset's section has its columns, codes, notes, source and query."""
+    section = page().partition(f"### {dataset.name}\n")[2].partition("\n### ")[0]
+    for name, column in members(dataset.columns):
+        assert f"| `{name}` | `{column.kind.value}` | {column.meaning} |" in section
+        assert all(f"| {code} | {label} |" in section for code, label in column.labels.items())
+    assert all(f"- {note}\n" in section for note in dataset.notes)
+    assert dataset.source in section
+    assert f"```sql\n{dataset.example}\n```" in section
+
+
+def test_the_list_has_live_datasets_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """What WeChat retired stands below, with what to ask instead."""
+    assert invoke(["datasets"]) == Exit.DONE
+    live, heading, retired = capsys.readouterr().out.partition("retired by WeChat")
+    assert heading
+    above, below = (
+        [line.split()[0] for line in part.splitlines()[1:] if line.strip()]
+        for part in (live, retired)
+    )
+    assert below == [d.name for d in CATALOGUE.values() if d.retired]
+    assert set(above) >= {d.name for d in CATALOGUE.values() if not d.retired}
+    assert all(", ".join(CATALOGUE[name].successors) in retired for name in below)
+
+
+@each_dataset
+def test_one_dataset_in_words(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verb prints columns, key, clock, codes, the page and a query to copy."""
+    assert invoke(["datasets", dataset.name]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert dataset.example in printed
+    assert dataset.source in printed
+    assert ", ".join(("appid", *dataset.key)) in printed
+    assert final_text(dataset) in printed
+    for name, column in members(dataset.columns):
+        assert f" {name} " in printed
+        assert all(str(code) in printed for code in column.labels)
+    assert ("retired" in printed) == dataset.retired
+
+
+def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs get every fact of the catalogue."""
+    assert invoke(["datasets", "--format", "json"]) == Exit.DONE
+    told = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert list(told) == list(CATALOGUE)
+    for name, dataset in CATALOGUE.items():
+        one = told[name]
+        assert [column["name"] for column in one["columns"]] == [
+            column.name for column in dataset.columns
+        ]
+        assert one["retired"] == dataset.retired
+        assert one["successors"] == [*dataset.successors]
+        assert one["example"] == dataset.example
+        assert one["notes"] == [*dataset.notes]
+        assert (one["span_days"], one["settle_days"]) == (dataset.span, dataset.settle)
+    (scenes,) = (c for c in told["article_read"]["columns"] if c["type"] == "list<struct>")
+    assert scenes["fields"][1]["labels"]["朋友圈"] == "Moments"
+
+
+def test_wechats_names_and_globs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dataset is found by WeChat's name and several by a glob, retired ones too."""
+    assert invoke(["datasets", "getuserread", "--format", "json"]) == Exit.DONE
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["user_read"]
+    assert invoke(["datasets", "user_*", "--format", "json"]) == Exit.DONE
+    assert len(json.loads(capsys.readouterr().out)) == 6
+
+
+def test_an_unknown_dataset_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name nobody knows is a mistake, and the answer lists those there are."""
+    assert invoke(["datasets", "user_sumary"]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "user_summary" in printed.err
+
+
+def value_of(column: Column, place: int) -> Any:
+    """Something a column may hold."""
+    labels = list(column.labels)
+    if column.kind is Kind.LIST:
+        codes = max(len(field.labels) for field in column.fields)
+        return [
+            {field.name: value_of(field, number) for field in column.fields}
+            for number in range(codes)
+        ]
+    if labels:
+        return labels[place % len(labels)]
+    simple: dict[Kind, Any] = {
+        Kind.COUNT: 10 + place,
+        Kind.HOUR: place % 24,
+        Kind.RATE: 0.5,
+        Kind.TEXT: f"10000050_{place}",
+        Kind.DATE: dt.date(2026, 5, 1 + place % 28),
+    }
+    return simple[column.kind]
+
+
+def write(folder: Path, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
+    """A month of a dataset where its example looks for it; what a row leaves out is made up."""
+    schema = arrow_schema(dataset)
+    whole = [
+        {
+            "appid": "wx0000000000000001",
+            **{column.name: value_of(column, place) for column in dataset.columns},
+            **row,
+        }
+        for place, row in enumerate(rows)
+    ]
+    file = folder / "output" / dataset.name / "ref_month=2026-05" / "part-0000-of-0001.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(whole, schema=schema), file)
+
+
+def ask(
+    folder: Path, dataset: str, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    """What the example of a dataset finds."""
+    monkeypatch.chdir(folder)
+    found: list[dict[str, Any]] = duck.sql(CATALOGUE[dataset].example).to_arrow_table().to_pylist()
+    return found
+
+
+@each_dataset
+def test_the_example_runs(
+    dataset: Dataset,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each query asks one question of its own dataset's files, and gets rows."""
+    assert dataset.example.startswith("-- ")
+    assert dataset.example.partition("\n")[0].endswith("?")
+    files = f"read_parquet('output/{dataset.name}/ref_month=*/*.parquet', hive_partitioning = true)"
+    assert dataset.example.count("read_parquet") == dataset.example.count(files) == 1
+    write(tmp_path, dataset, [{} for _ in range(24)])
+    assert ask(tmp_path, dataset.name, duck, monkeypatch)
+
+
+@each_dataset
+def test_the_example_divides_by_nothing(
+    dataset: Dataset,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows full of zeros make null, no error, no infinity and no NaN."""
+    zeros = {
+        column.name: 0
+        for column in dataset.columns
+        if column.kind is Kind.COUNT and column.name not in dataset.key
+    }
+    write(tmp_path, dataset, [dict(zeros) for _ in range(24)])
+    for row in ask(tmp_path, dataset.name, duck, monkeypatch):
+        assert all(value == value for value in row.values())  # noqa: PLR0124
+        assert all(abs(value) != float("inf") for value in row.values() if type(value) is float)
+
+
+def test_the_average_time_of_an_answer(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The average is over calls and not over days."""
+    write(
+        tmp_path,
+        CATALOGUE["interface_summary"],
+        [
+            {"callback_count": 1, "fail_count": 1, "total_time_cost": 4000, "max_time_cost": 4000},
+            {"callback_count": 0, "fail_count": 0, "total_time_cost": 0, "max_time_cost": 0},
+            {"callback_count": 3, "fail_count": 0, "total_time_cost": 400, "max_time_cost": 200},
+        ],
+    )
+    (found,) = ask(tmp_path, "interface_summary", duck, monkeypatch)
+    assert found == {
+        "appid": "wx0000000000000001",
+        "ref_month": "2026-05",
+        "calls": 4,
+        "average_ms": 1100.0,
+        "slowest_ms": 4000,
+        "failed_percent": 25.0,
+    }
+
+
+def test_followers_net(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Followers net are those won less those lost, over all channels, 0 included."""
+    day = dt.date(2026, 5, 1)
+    write(
+        tmp_path,
+        CATALOGUE["user_summary"],
+        [
+            {"ref_date": day, "user_source": 0, "new_user": 10, "cancel_user": 4},
+            {"ref_date": day, "user_source": 30, "new_user": 5, "cancel_user": 20},
+        ],
+    )
+    (found,) = ask(tmp_path, "user_summary", duck, monkeypatch)
+    assert (found["gained"], found["lost"], found["net"]) == (15, 24, -9)
+
+
+@pytest.mark.parametrize("dataset", ["article_read", "biz_summary"])
+def test_readers_by_scene(
+    dataset: str, tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenes are added up without the one that stands for all of them."""
+
+    def scenes(**counts: int) -> list[dict[str, Any]]:
+        return [{"user_count": count, "scene_desc": scene} for scene, count in counts.items()]
+
+    write(
+        tmp_path,
+        CATALOGUE[dataset],
+        [
+            {"read_user_source": scenes(全部=30, 朋友圈=20, 推荐=10)},
+            {"read_user_source": scenes(全部=5, 朋友圈=5)},
+            {"read_user_source": []},
+        ],
+    )
+    found = ask(tmp_path, dataset, duck, monkeypatch)
+    assert [(row["scene"], row["readers"]) for row in found] == [("朋友圈", 25), ("推荐", 10)]
+
+
+@pytest.mark.parametrize("dataset", ["article_total_detail", "article_total"])
+def test_the_newest_row_of_an_article_counts(
+    dataset: str, tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that count since publication are not added up."""
+    readers = "read_user" if dataset == "article_total_detail" else "int_page_read_user"
+    write(
+        tmp_path,
+        CATALOGUE[dataset],
+        [
+            {
+                "ref_date": dt.date(2026, 5, 1),
+                "msgid": "12003_3",
+                "stat_date": dt.date(2026, 5, day),
+                readers: day * 10,
+                **({"target_user": 100} if dataset == "article_total" else {}),
+            }
+            for day in (1, 3, 2)
+        ],
+    )
+    (found,) = ask(tmp_path, dataset, duck, monkeypatch)
+    assert found.get("read_user", found.get("opened_percent")) == 30
