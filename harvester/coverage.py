@@ -27,15 +27,11 @@ from enum import Enum
 import pyarrow as pa
 
 from harvester import days
-from harvester.catalogue.dataset import Dataset
 from harvester.days import Day, Month
 from harvester.errors import StoreError
 
 VERSION = 1
 """Of the text form. A newer one is refused, never guessed at."""
-
-FINAL_IF_EMPTY = 3
-"""An empty answer is final once the day is more days old than this, or than its settling time."""
 
 _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<III")
@@ -64,21 +60,6 @@ class AccountDays:
     quarantined: int = 0
     with_rows: int = 0
     asked: dict[int, int] = field(default_factory=dict)
-
-
-def is_final(dataset: Dataset, day: Day, asked_at: float, *, empty: bool) -> bool:
-    """Whether an answer settles a day for good; ``asked_at`` in seconds since the Unix epoch.
-
-    The day must be older, in Beijing days, than the dataset's settling time, and an answer without
-    rows must be older than 3 days too.
-    """
-    return day < settled_before(dataset, asked_at, empty=empty)
-
-
-def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
-    """The first day that an answer asked for at ``asked_at`` leaves provisional."""
-    age = max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle
-    return days.today(asked_at) - age
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.assembly import ROW_GROUP_ROWS, Kept, New, Stamp, regrouped
+from harvester.assembly import Kept, New, Stamp, regrouped, row_group_rows
 from harvester.catalogue.dataset import Dataset
+from harvester.clock import settled_before
 from harvester.columns import DATE_COLUMN
-from harvester.coverage import AccountDays, settled_before
+from harvester.coverage import AccountDays
 from harvester.days import Day, Month, month_begin, month_length
 from harvester.errors import StoreError
 from harvester.model import Answer, Window
@@ -80,13 +81,14 @@ class Change:
     def absorb(self, accepted: int, reply: Reply) -> None:
         """Let an answer count for days that accept it.
 
-        Rows replace a day's rows wholly; an empty answer removes none.
+        Rows replace a day's rows wholly; an empty answer removes none. A delayed one settles no
+        day, whatever its age.
         """
         decoded, known = reply.decoded, self.known
         bad = accepted & _mask(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
         filled = good & _mask(decoded.days, self.month)
-        settled, settled_empty = reply.settled
+        settled, settled_empty = (0, 0) if decoded.delayed else reply.settled
         # Rows that were final are not less so because an answer is empty now.
         final = filled & settled | good & ~filled & (settled_empty | known.final)
         known.final = known.final & ~good | final
@@ -137,14 +139,14 @@ def merged(
     schema: pa.Schema,
     old: Iterable[pa.RecordBatch],
     changes: Iterable[Change],
-    rows: int = ROW_GROUP_ROWS,
+    rows: int | None = None,
 ) -> Iterator[pa.Table]:
-    """The old rows with the changes put in, as tables of ``rows`` rows; the last may be shorter.
+    """The old rows with the changes put in, a row group at a time; the last may be shorter.
 
     ``old`` must be sorted by appid and the dataset's key, ``changes`` by appid, each account once.
     Raises StoreError if the old rows turn out not to be sorted.
     """
-    return regrouped(schema, _spliced(_OldRows(old), changes), rows)
+    return regrouped(schema, _spliced(_OldRows(old), changes), rows or row_group_rows(schema))
 
 
 def _spliced(old: _OldRows, changes: Iterable[Change]) -> Iterator[Kept | New]:

@@ -21,7 +21,7 @@ from harvester.coverage import AccountDays, Coverage
 from harvester.days import Day, Month
 from harvester.errors import StoreError
 from harvester.merge import Change, Reply
-from harvester.model import Answer
+from harvester.model import Answer, Window
 from harvester.rows import Decoded
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import Partition, Tree
@@ -44,7 +44,8 @@ class Published:
 
     ``path`` is relative to the root. ``days`` and ``appids`` are those for which an answer counted:
     whoever follows the files reads them again. ``dropped`` counts rows outside their window,
-    ``unknown`` and ``missing`` are members nobody declared and declared ones without a value, and
+    ``unknown`` and ``missing`` are members nobody declared and promised ones without a value,
+    ``delayed`` are the windows whose last answer said that WeChat is still computing, and
     ``damaged`` are groups that could not be read, as moved to the quarantine.
     """
 
@@ -59,6 +60,7 @@ class Published:
     dropped: int = 0
     unknown: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
+    delayed: tuple[Window, ...] = ()
     damaged: tuple[str, ...] = ()
 
     @property
@@ -141,6 +143,7 @@ class _Work:
     dropped: int = 0
     unknown: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
+    delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
 
     def note(self, change: Change) -> None:
@@ -163,6 +166,10 @@ class _Work:
         if decoded.unknown or decoded.missing:
             self.unknown |= decoded.unknown
             self.missing |= decoded.missing
+        if decoded.delayed:
+            self.delayed.add(answer.window)
+        else:
+            self.delayed.discard(answer.window)
 
     def note_known(self, group: Group) -> None:
         """Name again what an earlier run put in: it may have died before it could say so."""
@@ -184,6 +191,7 @@ class _Work:
             dropped=self.dropped,
             unknown=frozenset(self.unknown),
             missing=frozenset(self.missing),
+            delayed=tuple(sorted(self.delayed)),
             damaged=tuple(self.damaged),
         )
 

@@ -36,6 +36,8 @@ _READ_SOURCE = Column(
         7: "search (搜一搜)",
         99999999: "all sources together",
     },
+    # In the key, and yet the rows on WeChat's own pages come without it.
+    promised=False,
 )
 _SHARE_SCENE = Column(
     "share_scene",

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester import coverage
-from harvester.catalogue.dataset import Dataset
+from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import SCHEMA_VERSION, arrow_schema
 from harvester.coverage import Coverage
 from harvester.errors import StoreError
@@ -152,19 +152,31 @@ def _open_writer(sink: pa.NativeFile, draft: Draft) -> Iterator[pq.ParquetWriter
 
 def _writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
     schema = arrow_schema(dataset)
-    counters = [column.name for column in dataset.columns if column.name not in dataset.key]
+    leaves = dict(_leaves(dataset.columns))
+    counters = [
+        path for path, kind in leaves.items() if kind is Kind.COUNT and path not in dataset.key
+    ]
     order = [("appid", "ascending"), *((name, "ascending") for name in dataset.key)]
     return pq.ParquetWriter(
         sink,
         schema,
         compression="zstd",
         compression_level=3,
-        use_dictionary=[name for name in schema.names if name not in counters],
+        use_dictionary=[path for path in (*schema.names, *leaves) if path not in counters],
         column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED"),
         write_page_index=True,
         write_page_checksum=True,
         sorting_columns=pq.SortingColumn.from_ordering(schema, order),
     )
+
+
+def _leaves(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple[str, Kind]]:
+    """What Parquet calls columns, those in lists included, and what they hold."""
+    for column in columns:
+        if column.kind is Kind.LIST:
+            yield from _leaves(column.fields, f"{prefix}{column.name}.list.element.")
+        else:
+            yield prefix + column.name, column.kind
 
 
 def _keys(draft: Draft, footer: Footer, length: int) -> dict[bytes, bytes]:
