@@ -24,6 +24,9 @@ TODAY = parse_day("2024-06-12")
 NOON = instant(TODAY, 12 * 60)
 """Noon in Beijing on TODAY."""
 
+MONDAY_THE_FIRST = parse_day("2026-06-01")
+"""A day with which a week and a month begin, and new enough for all datasets."""
+
 DAILY = "/datacube/getinterfacesummary"
 HOURLY = "/datacube/getinterfacesummaryhour"
 STABLE = "/cgi-bin/stable_token"

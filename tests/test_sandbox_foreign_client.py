@@ -15,6 +15,7 @@ import requests
 import wechatpy
 from requests.adapters import HTTPAdapter
 
+from harvester.catalogue import CATALOGUE
 from harvester.days import day_text
 from harvester.sandbox import World, truth
 from harvester.sandbox.server import serve
@@ -72,6 +73,24 @@ async def test_a_foreign_client_gets_the_truth(appid: str) -> None:
     assert daily == [row for day in DAYS for row in truth("interface_summary", appid, day)]
     assert hourly == [row for day in DAYS for row in truth("interface_summary_hour", appid, day)]
     assert world.counters.paths == {PLAIN: 1, DAILY: 1, HOURLY: len(DAYS)}
+
+
+async def test_a_foreign_client_knows_most_datasets() -> None:
+    """All but the four newest datasets are in the client, and it gets the rows of each."""
+
+    def harvest_all(address: str) -> dict[str, Any]:
+        api = client_of(address, BUSY).datacube
+        return {
+            name: getattr(api, f"get_{name}")(day_text(DAYS[0]), day_text(DAYS[0]))
+            for name in CATALOGUE
+            if hasattr(api, f"get_{name}")
+        }
+
+    world, _ = world_at(retired_alive=True)
+    async with serve(world) as address:
+        got = await anyio.to_thread.run_sync(harvest_all, address)
+    assert got == {name: truth(name, BUSY, DAYS[0]) for name in got}
+    assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.delays}
 
 
 async def test_a_foreign_client_renews_its_token() -> None:

@@ -118,7 +118,8 @@ class World:
     def rows(self, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
         """What the last call of a Beijing day gets for a day, in the troubles there are now.
 
-        A call that would be refused gets no rows. Long after the day it is the truth.
+        A call that would be refused gets no rows; permissions, limits and faults do not count.
+        Long after the day it is the truth, but for outages and strays.
         """
         last_minute = instant(asked_on, 24 * 60 - 1)
         if day >= asked_on:

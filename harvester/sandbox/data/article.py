@@ -123,7 +123,7 @@ def _detail(article: Article, day: Day) -> dict[str, Any]:
         "like_user": life.thumbs,
         "comment_count": life.comments,
         "collection_user": life.keepers,
-        "praise_money": life.tips,
+        "praise_money": 100 * life.tips,  # fen
         "read_subscribe_user": life.subscribers,
         **_rates(article, life, day - article.published),
     }

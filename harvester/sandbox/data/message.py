@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 from harvester.days import Day, day_text, month_begin, month_end, month_of
-from harvester.sandbox.data.account import Row, digest, overlap, share_of, split, words
+from harvester.sandbox.data.account import Row, overlap, share_of, split, words
 from harvester.sandbox.data.interface import hours_of
 
 KINDS = (1, 2, 3, 4, 6)
@@ -38,12 +39,13 @@ class _Habit(NamedTuple):
     """How the account's followers write.
 
     ``wordy`` of 65536 callbacks are messages, ``again`` of 1024 messages are not their writer's
-    first of the hour, ``shares`` are the weights of the kinds.
+    first of the hour. ``kinds`` has each kind with how many of 65536 messages are of it or of one
+    before it.
     """
 
     wordy: int
     again: int
-    shares: tuple[int, ...]
+    kinds: tuple[tuple[int, int], ...]
 
 
 def is_monday(day: Day) -> bool:
@@ -131,6 +133,7 @@ def _period(appid: str, days: Iterable[Day]) -> list[Wrote]:
     return _together((_day(appid, day) for day in days), _NEW_FACES_A_DAY)
 
 
+@functools.lru_cache(maxsize=16_384)
 def _day(appid: str, day: Day) -> list[Wrote]:
     return _together((wrote for _, wrote in _hours(appid, day)), _NEW_FACES_AN_HOUR)
 
@@ -153,28 +156,31 @@ def _together(parts: Iterable[list[Wrote]], new_faces: int) -> list[Wrote]:
 def _hours(appid: str, day: Day) -> list[tuple[int, list[Wrote]]]:
     """The hours in which anything was written, in order."""
     habit = _habit_of(appid)
-    chance = digest(f"messages {day} {appid}", 96)
+    chance = words(f"messages {day} {appid}", 48)
     found = []
     for hour, callbacks, *_ in hours_of(appid, day):
-        wordy, lot = chance[4 * hour : 4 * hour + 2], chance[4 * hour + 2 : 4 * hour + 4]
-        messages = share_of(callbacks, habit.wordy, int.from_bytes(wordy, "little"))
+        messages = share_of(callbacks, habit.wordy, chance[hour])
         if messages:
-            found.append((hour, _wrote(habit, messages, int.from_bytes(lot, "little"))))
+            found.append((hour, _wrote(habit, messages, chance[24 + hour])))
     return found
 
 
-def _wrote(habit: _Habit, messages: int, lot: int) -> list[Wrote]:
-    return [
-        Wrote(kind, count - (count * habit.again >> 10), count)
-        for kind, count in zip(KINDS, split(messages, habit.shares, lot), strict=True)
-        if count
-    ]
+def _wrote(habit: _Habit, messages: int, chance: int) -> list[Wrote]:
+    """So many messages by kind; chance says of which kind the odd ones are."""
+    wrote, before = [], 0
+    for kind, share in habit.kinds:
+        after = share_of(messages, share, chance)
+        count = after - before
+        if count:
+            wrote.append(Wrote(kind, count - (count * habit.again >> 10), count))
+        before = after
+    return wrote
 
 
 @functools.lru_cache(maxsize=16_384)
 def _habit_of(appid: str) -> _Habit:
     wordy, again, *taste = words(f"messages {appid}", 2 + len(KINDS))
-    shares = [
-        share * (512 + liked % 1024) for share, liked in zip(_KIND_SHARES, taste, strict=True)
-    ]
-    return _Habit(26_000 + wordy % 26_000, again % 420, tuple(shares))
+    liked = zip(_KIND_SHARES, taste, strict=True)
+    shares = split(65_536, [share * (512 + likes % 1024) for share, likes in liked], 0)
+    kinds = tuple(zip(KINDS, accumulate(shares), strict=True))
+    return _Habit(26_000 + wordy % 26_000, again % 420, kinds)

@@ -29,7 +29,7 @@ _ENDINGS = ("来了", "，一文读懂", "：99 元起", " | 留言有礼", "�
 class Life(NamedTuple):
     """What an article comes to, or what it came to until some day.
 
-    ``readers`` has the people by scene, in the order of SCENES; ``tips`` is in fen.
+    ``readers`` has the people by scene, in the order of SCENES; ``tips`` is in yuan.
     """
 
     readers: tuple[int, ...]
@@ -81,20 +81,26 @@ def progress(article: Article, day: Day) -> int:
 
 def reached(article: Article, day: Day) -> Life:
     """What the article came to from its publication to the end of a day."""
-    share = progress(article, day)
-    readers = tuple(people * share >> 16 for people in article.whole.readers)
-    *others, tips = (figure * share >> 16 for figure in article.whole[1:])
-    return Life._make((readers, *others, tips - tips % 100))  # people tip whole yuan
+    return _between(article.whole, 0, progress(article, day))
 
 
 def added(article: Article, day: Day) -> Life:
     """What one day added to it."""
-    now, before = reached(article, day), reached(article, day - 1)
-    readers = tuple(a - b for a, b in zip(now.readers, before.readers, strict=True))
-    others = (a - b for a, b in zip(now[1:], before[1:], strict=True))
-    return Life._make((readers, *others))
+    return _between(article.whole, progress(article, day - 1), progress(article, day))
 
 
+def _between(life: Life, before: int, after: int) -> Life:
+    """The part of a life between two points of it, in 65536ths."""
+    readers, *others = life
+    return Life._make(
+        (
+            tuple([(people * after >> 16) - (people * before >> 16) for people in readers]),
+            *[(figure * after >> 16) - (figure * before >> 16) for figure in others],
+        )
+    )
+
+
+@functools.lru_cache(maxsize=4_096)
 def published(appid: str, day: Day) -> tuple[Article, ...]:
     """The articles an account published on a day, in the order of their msgids.
 
@@ -120,10 +126,9 @@ def _rhythm(appid: str) -> tuple[int, int]:
     """On how many of 65536 days the account publishes, and how many articles at most at once."""
     often, usual = words(f"rhythm {appid}", 2)
     octave = profile_of(appid).daily.bit_length() - 10  # 0 to 17
-    return 800 + often % 1600 + 220 * octave * octave, 1 + usual % min(8, 1 + octave // 2)
+    return 1600 + often % 2400 + 220 * octave * octave, 1 + usual % min(8, 1 + octave // 2)
 
 
-@functools.lru_cache(maxsize=2_048)
 def _message(appid: str, day: Day, count: int, *, silent: bool) -> tuple[Article, ...]:
     """One message of so many articles; a silent one is published without notifying anybody."""
     mid = _FIRST_MESSAGE + 2 * (day - FIRST_DAY) + silent
@@ -167,5 +172,5 @@ def _whole(reach: int, taste: bytes) -> Life:
         keepers=share_of(everybody, 120 + 2 * taste[13], taste[14] << 8),
         on_to_original=share_of(everybody, 40 * taste[15], taste[16] << 8) if taste[17] & 1 else 0,
         subscribers=share_of(everybody, 60 + taste[18], taste[19] << 8),
-        tips=100 * share_of(everybody, 2 * taste[20], taste[21] << 8) if taste[22] < 40 else 0,
+        tips=share_of(everybody, 2 * taste[20], taste[21] << 8) if taste[22] < 40 else 0,
     )
