@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.catalogue.dataset import Column, Dataset, Kind
@@ -172,13 +172,9 @@ def _by_day(
     """Cut columns that are sorted by day into days."""
     if len(days) == 1:
         return {days[0]: DayRows(columns, extra, 0, len(extra))}
-    found = {}
-    start = 0
-    for day, group in groupby(days):
-        stop = start + sum(1 for _ in group)
-        found[day] = DayRows(columns, extra, start, stop)
-        start = stop
-    return found
+    edges = [i for i, (one, other) in enumerate(pairwise(days), 1) if one != other]
+    bounds = pairwise((0, *edges, len(days)))
+    return {days[start]: DayRows(columns, extra, start, stop) for start, stop in bounds}
 
 
 def _read_carefully(shape: _Shape, window: Window, rows: list[Any], body: bytes) -> Decoded:
