@@ -22,7 +22,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 import pyarrow as pa
 
@@ -39,16 +38,6 @@ _CRC = struct.Struct("<I")
 _LONGEST_PAYLOAD = 256 << 20
 _APPID = re.compile(r"wx[0-9a-f]{16}")
 _DAYS_PER_ACCOUNT = 32
-
-
-class State(Enum):
-    """What may be known of a day; several may hold at once."""
-
-    FINAL = "final"
-    PROVISIONAL = "provisional"
-    QUARANTINED = "quarantined"
-    EMPTY = "empty"
-    """Answered, and no rows are known."""
 
 
 @dataclass(slots=True)
@@ -109,10 +98,6 @@ class Coverage:
                 masks[place] |= 1 << day
         return zip(self.appids, masks, strict=True)
 
-    def state_masks(self, state: State) -> Iterator[tuple[str, int]]:
-        """For each account the days of which this holds."""
-        return zip(self.appids, self._masks_of(state), strict=True)
-
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
         """The same with these accounts put in, or in the place of what was known of them."""
         appids = sorted({*self.appids, *changes})
@@ -132,18 +117,6 @@ class Coverage:
             with_rows=array("I", [month.with_rows for month in months]),
             asked=array("Q", asked),
         )
-
-    def _masks_of(self, state: State) -> array[int]:
-        match state:
-            case State.FINAL:
-                return self.final
-            case State.PROVISIONAL:
-                return self.provisional
-            case State.QUARANTINED:
-                return self.quarantined
-            case State.EMPTY:
-                answered = _union(self.final, self.provisional)
-                return array("I", map(_without, answered, self.with_rows))
 
     def _asked_of(self, place: int) -> Iterator[tuple[int, int]]:
         if not self.provisional[place]:
@@ -245,10 +218,6 @@ def _union(one: array[int], other: array[int]) -> array[int]:
     masks: array[int] = array("I")
     masks.frombytes(both.to_bytes(4 * len(one), "little"))
     return masks
-
-
-def _without(mask: int, other: int) -> int:
-    return mask & ~other
 
 
 def _pack(appids: list[str]) -> bytes:

@@ -31,8 +31,6 @@ IMPORTED_AS = {"pyyaml": "yaml"}
 # Imported although not declared: they come with what is, and are part of its interface.
 COME_ALONG = {"packaging": "pytest", "pydantic-core": "pydantic", "yarl": "aiohttp"}
 
-OPTIONAL = {"uvloop"}
-
 # What the benchmarks compare with, in an environment of its own.
 CONTESTANTS = {"pandas"}
 
@@ -112,7 +110,7 @@ def test_pins_have_hashes_and_no_addresses() -> None:
 
 def test_imports_are_declared() -> None:
     """The package imports what pyproject.toml declares, no more and no less."""
-    imported = _imported("harvester") - COME_ALONG.keys() - OPTIONAL
+    imported = _imported("harvester") - COME_ALONG.keys()
     declared = [Requirement(text) for text in _project()["project"]["dependencies"]]
     assert imported == _as_imported(declared)
 

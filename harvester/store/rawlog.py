@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,10 +55,14 @@ class DamagedGroup(Exception):
 
 
 class Batch(NamedTuple):
-    """What one record batch holds: answers of one dataset, touching these months."""
+    """What one record batch holds: answers of one dataset, touching these months.
+
+    ``checksum`` is the CRC-32 of its columns, since neither Arrow nor lz4 keeps any.
+    """
 
     dataset: str
     months: tuple[Month, ...]
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class Group:
         for place, batch in enumerate(self.batches):
             if batch.dataset != dataset or month not in batch.months:
                 continue
-            *columns, bodies = _read(self.path, place).columns
+            *columns, bodies = _read(self.path, place, batch.checksum)
             rows = zip(*(column.to_pylist() for column in columns), strict=True)
             for row, (appid, begin, end, asked_at, refetch) in enumerate(rows):
                 if begin <= last and end >= first:
@@ -121,6 +126,7 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
     """
     ordered = sorted(answers, key=_order)
     parts = list(_parts(ordered))
+    arrays = [_arrays(part) for part in parts]
     index = {
         "version": VERSION,
         "id": secrets.token_hex(8),
@@ -128,11 +134,12 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
         "bucket": bucket,
         "buckets": tree.buckets,
         "fetched_at": max(answer.asked_at for answer in answers) * 1_000_000,
-        "batches": [_batch(part) for part in parts],
+        "batches": list(map(_batch, parts, arrays)),
     }
-    data = _bytes_of(parts, index)
+    data = _bytes_of(arrays, index)
     folder = tree.raw / run_id
-    path = folder / f"{bucket:04d}-{_next_number(folder, bucket):06d}.group"
+    # The id keeps a name from ever standing for two groups: numbers begin anew in an empty folder.
+    path = folder / f"{bucket:04d}-{_next_number(folder, bucket):06d}-{index['id']}.group"
     files.write(tree.temp(bucket, f"{run_id}.group"), path, data)
     return _group(path, len(data), index)
 
@@ -201,30 +208,43 @@ def _parts(ordered: list[Answer]) -> Iterator[list[Answer]]:
             yield part
 
 
-def _batch(part: list[Answer]) -> Batch:
+def _arrays(part: list[Answer]) -> list[pa.Array]:
+    """The columns of a record batch."""
+    windows, asked_at, refetch, bodies = zip(*part, strict=True)
+    appids, _, begins, ends = zip(*windows, strict=True)
+    columns = (appids, begins, ends, asked_at, refetch, bodies)
+    return list(map(pa.array, columns, _SCHEMA.types))
+
+
+def _batch(part: list[Answer], arrays: list[pa.Array]) -> Batch:
     spans = {(answer.window.begin, answer.window.end) for answer in part}
     months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
-    return Batch(part[0].window.dataset, tuple(sorted(months)))
+    return Batch(part[0].window.dataset, tuple(sorted(months)), _checksum(arrays))
 
 
-def _bytes_of(parts: list[list[Answer]], index: dict[str, Any]) -> memoryview:
+def _checksum(arrays: list[pa.Array]) -> int:
+    found = 0
+    for array in arrays:
+        for buffer in array.buffers():
+            if buffer is not None:
+                found = zlib.crc32(buffer, found)
+    return found
+
+
+def _bytes_of(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryview:
     schema = _SCHEMA.with_metadata({_KEY: json.dumps(index)})
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_file(sink, schema, options=options) as writer:
-        for part in parts:
-            windows, asked_at, refetch, bodies = zip(*part, strict=True)
-            appids, _, begins, ends = zip(*windows, strict=True)
-            columns = (appids, begins, ends, asked_at, refetch, bodies)
-            arrays = map(pa.array, columns, _SCHEMA.types)
-            writer.write_batch(pa.RecordBatch.from_arrays(list(arrays), schema=schema))
+        for arrays in batches:
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
     return memoryview(sink.getvalue())
 
 
 def _next_number(folder: Path, bucket: int) -> int:
     with files.guarded(folder):
         names = [path.stem for path in folder.glob(f"{bucket:04d}-*.group")]
-    return 1 + max((int(name.partition("-")[2]) for name in names), default=0)
+    return 1 + max((int(name.split("-")[1]) for name in names), default=0)
 
 
 def _bucket_named(path: Path) -> int | None:
@@ -241,16 +261,22 @@ def _group(path: Path, size: int, index: dict[str, Any]) -> Group:
         buckets=index["buckets"],
         fetched_at=index["fetched_at"],
         size=size,
-        batches=tuple(Batch(dataset, tuple(months)) for dataset, months in index["batches"]),
+        batches=tuple(
+            Batch(dataset, tuple(months), checksum)
+            for dataset, months, checksum in index["batches"]
+        ),
     )
 
 
-def _read(path: Path, place: int) -> pa.RecordBatch:
+def _read(path: Path, place: int, checksum: int) -> list[pa.Array]:
     with _reading(path), pa.OSFile(str(path)) as source:
         batch = pa.ipc.open_file(source).get_batch(place)
-        # A wrong offset must not reach the C++ that trusts it.
+        # Before anything trusts an offset in it.
         batch.validate(full=True)
-        return batch
+        arrays: list[pa.Array] = batch.columns
+        if _checksum(arrays) != checksum:
+            raise DamagedGroup(path)
+        return arrays
 
 
 @contextmanager

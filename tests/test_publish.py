@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from harvester import publish
+from harvester.catalogue import CATALOGUE, Dataset
+from harvester.clock import is_final
+from harvester.coverage import AccountDays
+from harvester.days import day_of, instant, month_of
+from harvester.errors import StoreError
+from harvester.model import Answer, Window, bucket_of
+from harvester.publish import Published, recover
+from harvester.store import partitions, quarantine, rawlog
+from harvester.store.layout import Partition, Tree
+from harvester.store.rawlog import Group, write_group
+from tests.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
+
+MONTH = month_of(MARCH)
+
+
+def put(
+    tree: Tree, groups: Iterable[Group], dataset: Dataset = DAILY, month: int = MONTH
+) -> Published:
+    """Publish a month of bucket 0."""
+    return publish.publish(tree, dataset, Partition(dataset.name, month, 0), list(groups))
+
+
+def path_of(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> Path:
+    """The file of a month of bucket 0."""
+    return tree.path(Partition(dataset.name, month, 0))
+
+
+def read(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> list[dict[str, Any]]:
+    """The rows of a month as they stand in the file."""
+    found: list[dict[str, Any]] = pq.ParquetFile(path_of(tree, dataset, month)).read().to_pylist()
+    return found
+
+
+def known(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> dict[str, AccountDays]:
+    """What the file knows of each account."""
+    found = partitions.coverage_of(path_of(tree, dataset, month))
+    assert found is not None
+    return {name: found.account(name) for name in found.appids}
+
+
+def days_of(first: int, last: int, account: int = 1) -> Window:
+    """Days of the month, counted from 0."""
+    return Window(appid(account), DAILY.name, MARCH + first, MARCH + last)
+
+
+def test_a_month_of_hours(tmp_path: Path) -> None:
+    """Answers of many accounts and days become one sorted file with full coverage."""
+    tree = Tree(tmp_path)
+    answers = [
+        of_day(MARCH + day, day + 1, account) for day in range(30, -1, -1) for account in (2, 1)
+    ]
+    groups = [write_group(tree, 0, f"run-{i}", answers[i::3]) for i in range(3)]
+    done = put(tree, groups, HOURLY)
+    rows = read(tree, HOURLY)
+    keys = [(each["appid"], each["ref_date"], each["ref_hour"]) for each in rows]
+    assert keys == sorted(set(keys))
+    assert len(rows) == 2 * 31 * 24
+    assert {each["callback_count"] for each in rows} == set(range(1, 32))
+    assert {each["_run_id"] for each in rows} == {"run-0", "run-1", "run-2"}
+    assert {int(each["_fetched_at"].timestamp()) for each in rows} == {LONG_AFTER}
+    full = AccountDays(final=2**31 - 1, with_rows=2**31 - 1)
+    assert known(tree, HOURLY) == {appid(1): full, appid(2): full}
+    assert done == Published(
+        dataset=HOURLY.name,
+        month=MONTH,
+        path="interface_summary_hour/ref_month=2024-03/part-0000-of-0001.parquet",
+        days=tuple(range(MARCH, MARCH + 31)),
+        appids=(appid(1), appid(2)),
+        rows_before=0,
+        rows_after=2 * 31 * 24,
+    )
+    assert done.ref_month == "2024-03"
+
+
+def test_a_window_over_two_months(tmp_path: Path) -> None:
+    """Each month takes its own days of a window, and rows dropped are counted once."""
+    tree = Tree(tmp_path)
+    window = days_of(20, 49)
+    rows = [row(MARCH + day, number=day) for day in range(19, 50)]
+    group = write_group(tree, 0, "run", [answer(window, rows)])
+    march, april = put(tree, [group]), put(tree, [group], month=MONTH + 1)
+    assert [each["callback_count"] for each in read(tree)] == list(range(20, 31))
+    assert [each["callback_count"] for each in read(tree, month=MONTH + 1)] == list(range(31, 50))
+    assert (march.dropped, april.dropped) == (1, 0)
+    assert (len(march.days), len(april.days)) == (11, 19)
+
+
+def test_publishing_twice_changes_nothing(tmp_path: Path) -> None:
+    """A group that is in already leaves the file as it is, byte by byte, and is named again."""
+    tree = Tree(tmp_path)
+    group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH)])])
+    first = put(tree, [group])
+    before = path_of(tree).read_bytes()
+    again = put(tree, [group])
+    assert path_of(tree).read_bytes() == before
+    assert (again.rows_before, again.rows_after) == (1, 1)
+    assert (again.days, again.appids) == (first.days, first.appids)
+
+
+def test_an_old_group_does_not_undo_a_refetch(tmp_path: Path) -> None:
+    """A refetched day stays as the newest refetch left it when an older group comes again."""
+    tree = Tree(tmp_path)
+    older, newer = (
+        write_group(
+            tree, 0, "run", [answer(days_of(0, 0), [row(MARCH, number=n)], at, refetch=True)]
+        )
+        for n, at in ((1, LONG_AFTER), (2, LONG_AFTER + 60))
+    )
+    put(tree, [older])
+    put(tree, [newer])
+    put(tree, [older, newer])
+    put(tree, [older])
+    assert [each["callback_count"] for each in read(tree)] == [2]
+
+
+def test_only_groups_that_exist_are_remembered(tmp_path: Path) -> None:
+    """The footer names merged groups only while somebody could publish them again."""
+    tree = Tree(tmp_path)
+    groups = []
+    for account in range(4):
+        groups.append(write_group(tree, 0, "run", [answer(days_of(0, 0, account), [row(MARCH)])]))
+        put(tree, groups[-1:])
+        if account != 1:
+            groups[-1].delete()
+    stored = partitions.open_stored(path_of(tree))
+    assert stored is not None
+    assert list(stored.footer.groups) == [groups[1].id, groups[3].id]
+    assert stored.rows == 4
+
+
+def test_nobody_had_a_row(tmp_path: Path) -> None:
+    """A month of empty answers is a file without rows and with full coverage."""
+    tree = Tree(tmp_path)
+    put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
+    assert read(tree) == []
+    assert known(tree) == {appid(1): AccountDays(final=2**30 - 1)}
+
+
+def test_quarantine_and_healing(tmp_path: Path) -> None:
+    """A bad day keeps its raw answer and its old rows until a good answer comes."""
+    tree = Tree(tmp_path)
+    at = int(instant(MARCH + 2))
+    put(tree, [write_group(tree, 0, "a", [answer(days_of(0, 0), [row(MARCH, number=5)], at)])])
+    bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
+    done = put(tree, [write_group(tree, 0, "b", [bad])])
+    reason = "callback_count: a negative count"
+    assert done.quarantined == ((appid(1), DAILY.name, MARCH, reason),)
+    assert list(quarantine.entries(tree, DAILY.name)) == [
+        quarantine.Entry(MARCH, reason, bad, "b"),
+    ]
+    assert [each["callback_count"] for each in read(tree)] == [5, 1]
+    assert known(tree)[appid(1)].quarantined == 1
+    good = answer(days_of(0, 0), [row(MARCH, number=7)], LONG_AFTER + 60, refetch=True)
+    put(tree, [write_group(tree, 0, "c", [good])])
+    assert [each["callback_count"] for each in read(tree)] == [7, 1]
+    assert known(tree)[appid(1)] == AccountDays(final=0b11, with_rows=0b11)
+    assert quarantine.kept_days(tree, DAILY.name) == {}
+
+
+def test_what_is_odd_is_reported(tmp_path: Path) -> None:
+    """Unknown and missing members are named, and unknown ones are kept in the file."""
+    tree = Tree(tmp_path)
+    rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]
+    done = put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 1), rows)])])
+    assert done.unknown == {"new"}
+    assert done.missing == {"fail_count"}
+    assert [each["_extra"] for each in read(tree)] == ['{"new":1}', None]
+
+
+def test_a_damaged_group_costs_calls_not_data(tmp_path: Path) -> None:
+    """A group damaged in the middle is set aside; what it held is simply not covered."""
+    tree = Tree(tmp_path)
+    long = [of_day(MARCH + day, 1, account) for account in range(1, 9) for day in range(30)]
+    bad = write_group(tree, 0, "bad", [*long, answer(days_of(0, 0), [row(MARCH)])])
+    good = write_group(tree, 0, "good", [of_day(MARCH, 2, account) for account in (20, 21)])
+    raw = bytearray(bad.path.read_bytes())
+    for place in range(len(raw) * 2 // 3, len(raw) * 2 // 3 + 8):
+        raw[place] ^= 0xFF
+    bad.path.write_bytes(raw)
+    done = put(tree, [bad, good], HOURLY)
+    assert done.damaged == (f"_harvester/quarantine/groups/bad.{bad.path.name}",)
+    covered = {name: each.final.bit_count() * 24 for name, each in known(tree, HOURLY).items()}
+    rows = read(tree, HOURLY)
+    assert covered == {
+        name: sum(each["appid"] == name for each in rows) for name in {r["appid"] for r in rows}
+    }
+    assert {appid(20), appid(21)} < covered.keys()
+    assert put(tree, [bad], DAILY).damaged == ()
+    bad.delete()
+
+
+def test_recovering(tmp_path: Path) -> None:
+    """Groups of dead runs are published into every month they touch, then deleted."""
+    tree = Tree(tmp_path)
+    for run in ("a", "b"):
+        answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
+        write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
+    put(tree, rawlog.leftovers(tree, [0]).groups, HOURLY)
+    found = recover(tree, CATALOGUE, [0])
+    assert [(done.dataset, done.ref_month, done.rows_after) for done in found.published] == [
+        (HOURLY.name, "2024-04", 48),
+        (DAILY.name, "2024-03", 2),
+        (HOURLY.name, "2024-03", 48),
+    ]
+    assert found.damaged == []
+    assert list(tree.raw.iterdir()) == []
+    assert recover(tree, CATALOGUE, [0]) == ([], [])
+
+
+def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
+    """Answers of a dataset this version does not know are kept, and the error says so."""
+    tree = Tree(tmp_path)
+    window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
+    group = write_group(tree, 0, "run", [answer(window, [])])
+    with pytest.raises(StoreError, match="of_tomorrow"):
+        recover(tree, CATALOGUE, [0])
+    assert group.path.exists()
+
+
+def test_recovering_damage(tmp_path: Path) -> None:
+    """A group that cannot be opened at all is named by recovery."""
+    tree = Tree(tmp_path)
+    path = write_group(tree, 0, "run", [of_day(MARCH)]).path
+    path.write_bytes(b"nonsense")
+    found = recover(tree, CATALOGUE, [0])
+    assert found.damaged == [f"_harvester/quarantine/groups/run.{path.name}"]
+
+
+def test_buckets(tmp_path: Path) -> None:
+    """Each bucket has its own groups and files; recovery leaves other buckets alone."""
+    tree = Tree(tmp_path, 2)
+    accounts = range(1, 9)
+    for bucket in (0, 1):
+        mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
+        write_group(tree, bucket, "run", mine)
+    found = recover(tree, CATALOGUE, [1])
+    assert [done.path[-25:] for done in found.published] == ["part-0001-of-0002.parquet"]
+    assert len(rawlog.leftovers(tree, [0, 1]).groups) == 1
+
+
+def test_a_failure_before_the_rename_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publish that failed is whole after the next recovery."""
+    tree = Tree(tmp_path)
+    group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH), row(MARCH + 1)])])
+
+    def refuse(path: Path, length: int) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(partitions, "digest", refuse)
+        with pytest.raises(StoreError, match="No space left"):
+            put(tree, [group])
+    assert not path_of(tree).exists()
+    assert list(tree.temporary.iterdir()) == []
+    recover(tree, CATALOGUE, [0])
+    assert len(read(tree)) == 2
+
+
+# A brute-force model: what a month must look like after any history of publishes.
+
+
+@dataclass
+class Cell:
+    """One account's day: the number in its row, and its state."""
+
+    number: int | None = None
+    final: bool = False
+    asked: int | None = None
+    bad: bool = False
+
+
+Model = dict[tuple[str, int], Cell]
+
+
+def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
+    """Let an answer count, day by day; a number of None is one that cannot be read."""
+    for day in range(max(each.window.begin, MARCH), min(each.window.end, MARCH + 30) + 1):
+        cell = model.get((each.window.appid, day), Cell())
+        if cell.final and not each.refetch:
+            continue
+        if cell.asked is not None and cell.asked > each.asked_at:
+            continue
+        model[each.window.appid, day] = cell
+        cell.bad = day in numbers and numbers[day] is None
+        if cell.bad:
+            continue
+        empty = day not in numbers
+        if not empty:
+            cell.number = numbers[day]
+        final = is_final(DAILY, day, each.asked_at, empty=empty) or (empty and cell.final)
+        cell.final, cell.asked = final, None if final else each.asked_at
+
+
+@st.composite
+def told(draw: st.DrawFn) -> tuple[Answer, dict[int, int | None]]:
+    """An answer, and what it says by day."""
+    begin = MARCH + draw(st.integers(-4, 30))
+    end = begin + draw(st.integers(0, 29))
+    window = Window(appid(draw(st.integers(1, 4))), DAILY.name, begin, end)
+    days = st.integers(max(begin, MARCH - 4), min(end, MARCH + 33))
+    values = st.one_of(st.integers(0, 10**6), st.none())
+    numbers = draw(st.dictionaries(days, values, max_size=6)) if end >= MARCH - 4 else {}
+    rows = [row(day, number=-1 if number is None else number) for day, number in numbers.items()]
+    at = int(instant(MARCH + draw(st.integers(1, 40)))) + draw(st.integers(0, 1000))
+    return answer(window, rows, at, refetch=draw(st.booleans())), numbers
+
+
+HISTORIES = st.lists(st.lists(st.lists(told(), min_size=1, max_size=5), max_size=3), max_size=4)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(HISTORIES)
+def test_any_history_equals_the_model(
+    tmp_path: Path, history: list[list[list[tuple[Answer, dict[int, int | None]]]]]
+) -> None:
+    """After any publishes, repeats and recoveries, rows and coverage are those of the model."""
+    tree = Tree(tmp_path / "output")
+    shutil.rmtree(tree.root, ignore_errors=True)
+    model: Model = {}
+    groups: list[Group] = []
+    for number, batch in enumerate(history):
+        new = [write_group(tree, 0, f"run-{number}", [each for each, _ in part]) for part in batch]
+        stamped = [
+            (each.asked_at, group.fetched_at, place, each, numbers)
+            for place, (group, part) in enumerate(zip(new, batch, strict=True))
+            for each, numbers in sorted(part, key=lambda item: rawlog._order(item[0]))
+        ]
+        for _, _, _, each, numbers in sorted(stamped, key=lambda item: item[:3]):
+            learn(model, each, numbers)
+        groups += new
+        put(tree, groups)
+    recover(tree, CATALOGUE, [0])
+    if not model:
+        return
+    expected = [
+        (*key, cell.number) for key, cell in sorted(model.items()) if cell.number is not None
+    ]
+    got = [(each["appid"], day_of(each["ref_date"]), each["callback_count"]) for each in read(tree)]
+    assert got == expected
+    assert known(tree) == in_masks(model)
+    bad = {(name, day) for (name, day), cell in model.items() if cell.bad}
+    kept = quarantine.kept_days(tree, DAILY.name)
+    assert bad <= {(name, day) for name, days in kept.items() for day in days}
+    assert {
+        (name, day) for name, days in kept.items() for day in days if MARCH <= day < MARCH + 31
+    } == bad
+
+
+def in_masks(model: Model) -> dict[str, AccountDays]:
+    """The model as coverage."""
+    found: dict[str, AccountDays] = {}
+    for (name, day), cell in model.items():
+        account = found.setdefault(name, AccountDays())
+        bit = 1 << (day - MARCH)
+        account.final |= bit if cell.final else 0
+        account.with_rows |= bit if cell.number is not None else 0
+        account.quarantined |= bit if cell.bad else 0
+        if cell.asked is not None:
+            account.provisional |= bit
+            account.asked[day - MARCH] = cell.asked
+    return found
