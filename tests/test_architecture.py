@@ -28,6 +28,7 @@ TOP_LEVEL = {
     "benchmarks",
     "constraints.txt",
     "docs",
+    "examples",
     "harvester",
     "jobs.yaml",
     "output",
