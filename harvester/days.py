@@ -157,7 +157,7 @@ def each_month(days: DaySet) -> Iterator[Month]:
     while days:
         month = month_of(newest(days))
         yield month
-        days &= ~day_range(month_begin(month), month_end(month))
+        days &= (1 << max(0, month_begin(month) - FIRST_DAY)) - 1
 
 
 def month_mask(days: DaySet, month: Month) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from harvester import days
 from harvester.catalogue import Dataset
 from harvester.days import Day, DaySet, Month
 from harvester.model import Window
-from harvester.plan import count_windows, windows
+from harvester.plan import count_windows, newest_window
 from harvester.verdict import Rule
 from harvester.wire import Refusal
 
@@ -72,21 +72,25 @@ class Work:
 
     def hand_out(self) -> tuple[Day, Day]:
         """The newest window, now asked."""
-        begin, end = next(windows(self.missing, self.span, self.boundary))
-        taken = self.missing & days.day_range(begin, end)
-        self.missing &= ~taken
-        self.asked |= taken
+        begin, end = newest_window(self.missing, self.span, self.boundary)
+        rest = self.missing & ((1 << (begin - days.FIRST_DAY)) - 1)
+        self.asked |= self.missing ^ rest
+        self.missing = rest
         self.left -= 1
         return begin, end
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One window on its way: handed out by the schedule, handed back with a verdict."""
+    """One window on its way: handed out by the schedule, handed back with a verdict.
+
+    ``days`` is the set of the days between the window's ends.
+    """
 
     lane: Lane
     work: Work
     window: Window
+    days: DaySet
     refetch: bool
     tries: int = 0
     renewed: bool = False
@@ -96,10 +100,10 @@ class Attempt:
         """Newest days first, among retries that come up at the same moment."""
         return self.window.end > other.window.end
 
-    @property
-    def days(self) -> DaySet:
-        """The days between the window's ends."""
-        return days.day_range(self.window.begin, self.window.end)
+    def part(self, begin: Day, end: Day) -> Attempt:
+        """The same for a part of the window."""
+        window = self.window._replace(begin=begin, end=end)
+        return replace(self, window=window, days=days.day_range(begin, end))
 
 
 @dataclass(slots=True)
@@ -128,7 +132,10 @@ class Lane:
 
     def has_missing(self) -> bool:
         """Whether there is a window that was never handed out."""
-        return any(work.missing for work in self.work)
+        for work in self.work:  # noqa: SIM110 - a generator costs more than all the rest
+            if work.missing:
+                return True
+        return False
 
     def has_work(self) -> bool:
         """Whether there is anything to hand out, now or later."""
@@ -141,7 +148,8 @@ class Lane:
             return heapq.heappop(self.waiting)[1]
         begin, end = work.hand_out()
         window = Window(self.appid, work.dataset.name, begin, end)
-        return Attempt(self, work, window, bool(work.refetch & days.day_range(begin, end)))
+        inside = days.day_range(begin, end)
+        return Attempt(self, work, window, inside, refetch=bool(work.refetch & inside))
 
     def _newest_work(self) -> Work | None:
         """The dataset whose next window ends in the newest month; the first of them in a tie."""

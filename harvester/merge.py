@@ -21,7 +21,7 @@ from harvester.catalogue.dataset import Dataset
 from harvester.clock import settled_before
 from harvester.columns import DATE_COLUMN
 from harvester.coverage import AccountDays
-from harvester.days import Day, Month, month_begin, month_length
+from harvester.days import Day, Month, instant, month_begin, month_length
 from harvester.errors import StoreError
 from harvester.model import Answer, Window
 from harvester.rows import Decoded
@@ -121,10 +121,10 @@ class Change:
             self.refused.pop(first + day, None)
 
 
-def settled_masks(dataset: Dataset, month: Month, asked_at: int) -> tuple[int, int]:
-    """The days that an answer asked for then makes final: with rows, and without any."""
-    with_rows = settled_before(dataset, asked_at, empty=False)
-    without = settled_before(dataset, asked_at, empty=True)
+def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:
+    """The days that an answer of that Beijing day makes final: with rows, and without any."""
+    with_rows = settled_before(dataset, instant(asked_on), empty=False)
+    without = settled_before(dataset, instant(asked_on), empty=True)
     first, length = month_begin(month), month_length(month)
     return _first_bits(with_rows - first, length), _first_bits(without - first, length)
 
@@ -132,7 +132,8 @@ def settled_masks(dataset: Dataset, month: Month, asked_at: int) -> tuple[int, i
 def window_mask(window: Window, month: Month) -> int:
     """The days of a month that lie in a window."""
     first, length = month_begin(month), month_length(month)
-    return _first_bits(window.end + 1 - first, length) & ~_first_bits(window.begin - first, length)
+    begin, end = max(0, window.begin - first), min(length, window.end + 1 - first)
+    return (1 << end) - (1 << begin) if begin < end else 0
 
 
 def merged(

@@ -62,14 +62,22 @@ def windows(
     already, because calls are scarce and rows are not. No window holds days on both sides of
     ``boundary``, which is the first day of its newer side.
     """
-    cut = boundary - days.FIRST_DAY
     while missing:
-        end = missing.bit_length()
-        floor = max(0, end - span, cut if end > cut else 0)
-        inside = missing >> floor
-        begin = floor + (inside & -inside).bit_length()
-        yield days.FIRST_DAY + begin - 1, days.FIRST_DAY + end - 1
-        missing &= (1 << (begin - 1)) - 1
+        begin, end = newest_window(missing, span, boundary)
+        yield begin, end
+        missing &= (1 << (begin - days.FIRST_DAY)) - 1
+
+
+def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
+    """The first of `windows`, of a day set that is not empty."""
+    end = missing.bit_length()
+    if span == 1:
+        return days.FIRST_DAY + end - 1, days.FIRST_DAY + end - 1
+    cut = boundary - days.FIRST_DAY
+    floor = max(0, end - span, cut if end > cut else 0)
+    inside = missing >> floor
+    begin = floor + (inside & -inside).bit_length()
+    return days.FIRST_DAY + begin - 1, days.FIRST_DAY + end - 1
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -6,14 +6,16 @@ whole. All of it is synchronous and is called in a thread.
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester import coverage, days, merge, rows
+from harvester import bulk, coverage, days, merge
 from harvester.assembly import Stamp
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import arrow_schema
@@ -216,21 +218,28 @@ def _rewrite(work: _Work, partition: Partition, stored: Stored | None, fresh: li
 
 def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Change]:
     """What changes, account by account."""
-    read = rows.reader(work.dataset)
-    streams = [_answers(work, group) for group in groups]
-    in_order = heapq.merge(*streams, key=_appid) if len(streams) > 1 else streams[0]
-    for appid, answers in groupby(in_order, key=_appid):
+    settled_masks = functools.lru_cache(partial(merge.settled_masks, work.dataset, work.month))
+    for appid, replies in groupby(_read(work, groups), key=_appid):
         change = Change(appid, work.month, known.account(appid))
-        for answer, stamp in sorted(answers, key=_age):
-            # Windows span days that are final: what cannot count need not be read.
+        for answer, stamp, decoded in sorted(replies, key=_age):
             accepted = change.accepts(answer)
             if accepted:
-                decoded = read(answer.window, answer.body)
-                settled = merge.settled_masks(work.dataset, work.month, answer.asked_at)
                 work.note_decoded(answer, decoded)
+                settled = settled_masks(days.today(answer.asked_at))
                 change.absorb(accepted, Reply(answer, decoded, stamp, settled))
         work.note(change)
         yield change
+
+
+def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, Decoded]]:
+    """The answers of all groups by appid, read a batch at a time."""
+    read = bulk.bulk_reader(work.dataset)
+    streams = [_answers(work, group) for group in groups]
+    in_order = heapq.merge(*streams, key=_appid) if len(streams) > 1 else streams[0]
+    while batch := list(islice(in_order, bulk.BATCH)):
+        found = read([answer for answer, _ in batch])
+        for (answer, stamp), decoded in zip(batch, found, strict=True):
+            yield answer, stamp, decoded
 
 
 def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
@@ -245,11 +254,11 @@ def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
             work.damaged.append(work.tree.relative(moved))
 
 
-def _appid(item: tuple[Answer, Stamp]) -> str:
+def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:
     return item[0].window.appid
 
 
-def _age(item: tuple[Answer, Stamp]) -> tuple[int, int]:
+def _age(item: tuple[Answer, Stamp, Decoded]) -> tuple[int, int]:
     return item[0].asked_at, item[1].fetched_at
 
 

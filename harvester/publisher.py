@@ -20,7 +20,7 @@ from harvester.publish import Published
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import Group
 
-RAW_BYTES = 256 << 20
+RAW_BYTES = 64 << 20
 RAW_GROUPS = 400
 """Past so many bytes or groups in the raw log, everything in it is published."""
 

@@ -106,8 +106,8 @@ def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:
 def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | None:
     """All columns at once; None if anything at all is out of the ordinary."""
     try:
-        columns, texts = _columns(shape, elements)
-        _check(shape, columns)
+        columns, texts = columns_of(shape, elements)
+        check(shape, columns)
         one_day = window.begin == window.end or shape.by_day
         if one_day:
             days = [parse_day(texts[0])]
@@ -130,7 +130,7 @@ def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | N
     return Decoded({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
 
 
-def _columns(shape: Shape, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
+def columns_of(shape: Shape, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
     """The columns and what each row has for ``ref_date``, all as they came.
 
     Raises Unfit, AttributeError, KeyError or TypeError for what is out of the ordinary.
@@ -164,7 +164,7 @@ def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
     return columns
 
 
-def _check(shape: Shape, columns: list[list[Any]]) -> None:
+def check(shape: Shape, columns: list[list[Any]]) -> None:
     """Check the columns and put them into the form of the file. Raises Unfit."""
     counts: list[Any] = []
     for place in shape.counts:
@@ -175,8 +175,8 @@ def _check(shape: Shape, columns: list[list[Any]]) -> None:
         counts += [value for value in columns[place] if value is not None]
     if counts:
         check_counts(counts)
-    for place, check in shape.others:
-        columns[place] = check(columns[place])
+    for place, fitting in shape.others:
+        columns[place] = fitting(columns[place])
 
 
 def _order(count: int, keys: list[list[Any]]) -> list[int] | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from harvester import days, retry
@@ -256,8 +255,7 @@ class Schedule:
         rest = attempt.work.asked & attempt.days & ~newest
         self._lose(attempt.lane, attempt.work, attempt.work.asked & newest, rule, why)
         if rest:
-            attempt.window = window._replace(end=days.newest(rest))
-            self._wait(attempt, now)
+            self._wait(attempt.part(window.begin, days.newest(rest)), now)
 
     def _halve(self, attempt: Attempt, now: float) -> None:
         """WeChat takes fewer days at once than it used to: ask the window in two."""
@@ -266,8 +264,9 @@ class Schedule:
         for half in (days.day_range(middle, end), days.day_range(begin, middle - 1)):
             rest = attempt.work.asked & half
             if rest:
-                window = attempt.window._replace(begin=days.oldest(rest), end=days.newest(rest))
-                self._wait(replace(attempt, window=window, halved=True), now)
+                part = attempt.part(days.oldest(rest), days.newest(rest))
+                part.halved = True
+                self._wait(part, now)
 
     def _learn_span(self, attempt: Attempt) -> None:
         """A half was answered: ask as many days as it had, for the rest of the run."""

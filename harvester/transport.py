@@ -32,7 +32,7 @@ from harvester.errors import (
 )
 from harvester.model import Api
 from harvester.secret import Secret
-from harvester.wire import safe_text
+from harvester.wire import is_document, safe_text
 
 MAX_BODY = 16 * 1024 * 1024
 """The most bytes of an answer, unpacked; WeChat's longest are some hundred KiB."""
@@ -220,7 +220,18 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[int, bytes] | BadAnsw
         return BadAnswer(f"an answer of more than {MAX_BODY >> 20} MiB")
     if 300 <= response.status < 400:
         return BadAnswer(_redirected(response))
+    if not _is_counted(response) and not is_document(answer):
+        return BadAnswer("an answer that was cut off, or is no JSON")
     return response.status, answer
+
+
+def _is_counted(response: aiohttp.ClientResponse) -> bool:
+    """Whether the server said how long the body is, so that a cut would have been noticed.
+
+    A body that ends with the connection, or is packed, may lack its end without a word.
+    """
+    headers = response.headers
+    return "Content-Length" in headers and "Content-Encoding" not in headers
 
 
 async def _read_on(content: aiohttp.StreamReader, first: bytes) -> bytes:

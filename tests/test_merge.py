@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from harvester import merge
+from harvester import days, merge
 from harvester.assembly import New, Stamp
 from harvester.columns import arrow_schema
 from harvester.coverage import AccountDays
@@ -38,7 +38,7 @@ def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
     change = Change(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepts(each)
-        settled = merge.settled_masks(DAILY, MONTH, each.asked_at)
+        settled = merge.settled_masks(DAILY, MONTH, days.today(each.asked_at))
         reply = Reply(each, decode(DAILY, each.window, each.body), NEW, settled)
         change.absorb(accepted, reply)
     return change

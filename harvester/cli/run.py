@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,11 +36,8 @@ from harvester.errors import UsageError
 from harvester.manifest import credential_of
 from harvester.model import Api, Manifest
 from harvester.run import Orders, Watch, World, run_once
-from harvester.sandbox import Rules
-from harvester.sandbox import World as SandboxWorld
-from harvester.sandbox.server import serve
 from harvester.secret import Secret
-from harvester.store import records
+from harvester.store import partitions, records
 from harvester.summary import as_record
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -80,9 +76,6 @@ class Running:
 
 _ORDINARY = Running()
 
-_SANDBOX_LATENCY = 0.015
-"""Seconds the built-in WeChat takes at least: enough to look like a network."""
-
 
 def run(
     manifest: ManifestPath = Path("jobs.yaml"),
@@ -105,7 +98,7 @@ def run(
     now = steady_clock()
     logs.set_up(logging)
     project = open_project(manifest, selecting, output, now())
-    _calm_the_collector()
+    _fit_to_a_small_machine()
     console = show.console(stderr=True)
     done = run_once(
         project.manifest,
@@ -126,12 +119,12 @@ def run(
     return settle_exit(done.exit_code, ok_exit)
 
 
-def _calm_the_collector() -> None:
+def _fit_to_a_small_machine() -> None:
     """What was imported lives for ever, and requests make no cycles worth looking for often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(0.001)
+    partitions.keep_small()
 
 
 @asynccontextmanager
@@ -140,8 +133,10 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
     if not manifest.api.is_sandbox:
         yield manifest.api
         return
-    sandbox = SandboxWorld(Rules(latency=_SANDBOX_LATENCY, latency_jitter=_SANDBOX_LATENCY), now)
-    async with serve(sandbox) as address:
+    # Loaded only here: no run against WeChat should pay for an emulator and a web server.
+    from harvester.cli import emulator  # noqa: PLC0415 - as the line above says
+
+    async with emulator.serve(now) as address:
         yield replace(manifest.api, base_url=address)
 
 

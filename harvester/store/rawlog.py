@@ -234,7 +234,7 @@ def _checksum(arrays: list[pa.Array]) -> int:
 def _bytes_of(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryview:
     schema = _SCHEMA.with_metadata({_KEY: json.dumps(index)})
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_file(sink, schema, options=options) as writer:
         for arrays in batches:
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))

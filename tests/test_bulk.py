@@ -1,0 +1,97 @@
+"""Many answers read at once say exactly what they say one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester import rows
+from harvester.bulk import bulk_reader
+from harvester.catalogue import CATALOGUE, Nesting
+from harvester.days import day_text, parse_day
+from harvester.model import Answer, Window
+from harvester.sandbox import truth
+from tests.lab import appid
+
+BEGIN = parse_day("2026-03-02")
+FLAT = [name for name, dataset in CATALOGUE.items() if dataset.nesting is Nesting.FLAT]
+
+odd_values: st.SearchStrategy[Any] = st.sampled_from(
+    [-1, 1.5, "7", True, None, 2**63, 2300, 5, 0, "2026-03-02", []]
+)
+
+
+def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answer:
+    """An answer with these elements, to a window as long as the dataset's span allows."""
+    end = day + CATALOGUE[dataset].span - 1
+    body = json.dumps({"list": elements}).encode()
+    return Answer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=False, body=body)
+
+
+def true_answer(dataset: str, number: int, day: int) -> Answer:
+    """What the sandbox finally says."""
+    days = range(day, day + CATALOGUE[dataset].span)
+    elements = [row for one in days for row in truth(dataset, appid(number), one)]
+    return answer_of(dataset, number, day, elements)
+
+
+def tuples(found: rows.Decoded) -> object:
+    """What an answer says, whatever lists its days share."""
+    days = {day: slice_.tuples() for day, slice_ in found.days.items()}
+    return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
+
+
+def same(dataset: str, answers: list[Answer]) -> bool:
+    """Whether both ways agree on all of them."""
+    read = CATALOGUE[dataset]
+    alone = [tuples(rows.decode(read, answer.window, answer.body)) for answer in answers]
+    return list(map(tuples, bulk_reader(read)(answers))) == alone
+
+
+@pytest.mark.parametrize("dataset", CATALOGUE)
+def test_flawless_answers_are_read_the_same(dataset: str) -> None:
+    """Three accounts over some weeks, days without rows among them."""
+    answers = [
+        true_answer(dataset, number, BEGIN + day) for number in (1, 2, 3) for day in range(9)
+    ]
+    assert same(dataset, answers)
+
+
+@given(st.sampled_from(FLAT), st.data())
+def test_one_odd_value_changes_nothing_for_the_others(dataset: str, data: st.DataObject) -> None:
+    """A batch with a flaw anywhere is read as if its answers had come alone."""
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
+    elements = json.loads(answers[2].body)["list"]
+    if elements:
+        element = data.draw(st.sampled_from(elements))
+        element[data.draw(st.sampled_from([*element, "strange"]))] = data.draw(odd_values)
+    answers[2] = answer_of(dataset, 1, BEGIN + 2, elements)
+    assert same(dataset, answers)
+
+
+@given(dataset=st.sampled_from(FLAT), shift=st.integers(-3, 3), twice=st.booleans())
+def test_rows_of_other_days_are_never_taken_for_a_neighbours(
+    *, dataset: str, shift: int, twice: bool
+) -> None:
+    """A row outside of its own window is dropped, though another answer asked for its day."""
+    answers = [true_answer(dataset, 1, BEGIN + day * 7) for day in range(3)]
+    elements = json.loads(answers[1].body)["list"]
+    for element in elements:
+        element["ref_date"] = day_text(parse_day(element["ref_date"]) + shift * 7)
+    answers[1] = answer_of(dataset, 1, BEGIN + 7, elements * 2 if twice else elements)
+    assert same(dataset, answers)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"list":[]},{"list":[]}', b'{"list":[', b"", b"[]", b'{"list":null}', b'{"a":1}']
+)
+def test_a_body_that_is_no_document_does_not_shift_the_others(body: bytes) -> None:
+    """Joined with its neighbours it must not be taken for two answers, or for none."""
+    dataset = "interface_summary_hour"
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
+    answers[1] = answers[1]._replace(body=body)
+    assert same(dataset, answers)
