@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -27,73 +27,32 @@ from harvester.sandbox import Row, truth
 from harvester.store import records
 from harvester.summary import _reason_of, as_record
 from harvester.verdict import DATA_RULES
+from tests.guides import (
+    CLI,
+    FENCED,
+    GUIDES,
+    MANIFEST,
+    OPERATIONS,
+    PAGES,
+    READING,
+    README,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    every,
+    section,
+    table_rows,
+)
 from tests.lab import Lab
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-CLI = ROOT / "docs/cli.md"
-MANIFEST = ROOT / "docs/manifest.md"
-READING = ROOT / "docs/reading.md"
-OPERATIONS = ROOT / "docs/operations.md"
-GUIDES = (README, CLI, MANIFEST, READING, OPERATIONS)
-PAGES = (README, *sorted(ROOT.glob("docs/**/*.md")))
 SHIPPED = ROOT / "jobs.yaml"
 
 VERBS = [name for name in app if not name.startswith("-")]
 ACCOUNTS = tuple(re.findall(r"wx[0-9a-f]{16}", SHIPPED.read_text().partition("accounts:")[2]))
-
-
-class Block(NamedTuple):
-    """A fenced block: where it begins, what stands behind the fence, and its text."""
-
-    page: Path
-    line: int
-    info: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        """How a failing test calls it."""
-        return f"{self.page.name}:{self.line}"
-
-
-_FENCED = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(page: Path, *infos: str) -> list[Block]:
-    """The fenced blocks of a page, those of some languages or all."""
-    text = page.read_text()
-    found = [
-        Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2])
-        for match in _FENCED.finditer(text)
-    ]
-    return [block for block in found if not infos or block.info in infos]
-
-
-def every(found: list[Block]) -> pytest.MarkDecorator:
-    """A test for each block, called by its place."""
-    assert found
-    return pytest.mark.parametrize("block", found, ids=[block.name for block in found])
-
-
-def section(page: Path, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
-    level = heading.count("#")
-    _, found, rest = page.read_text().partition(f"\n{heading}\n")
-    assert found, f"{page.name} has no {heading}"
-    return re.split(rf"^#{{1,{level}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def table_rows(text: str) -> dict[str, str]:
-    """The rows of the tables in a text, by the words in backticks in their first cell."""
-    found: dict[str, str] = {}
-    for row in re.findall(r"^\| .*$", text, flags=re.MULTILINE):
-        for name in re.findall(r"`([^`]+)`", row.split(" | ")[0]):
-            found.setdefault(name.split()[0], row)
-    return found
 
 
 class ShippedLab(Lab):
@@ -398,17 +357,10 @@ def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
     assert job["timeout-minutes"] * 60 > budget + 300
 
 
-def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub links to them."""
-    text = _FENCED.sub("", page.read_text())
-    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     """To a file that exists, and to a heading that it has."""
-    text = _FENCED.sub("", page.read_text())
+    text = FENCED.sub("", page.read_text())
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:
             continue
