@@ -18,7 +18,7 @@ import anyio
 
 from harvester import clock, days, plan, publish, survey
 from harvester.days import Day
-from harvester.errors import Exit, UsageError
+from harvester.errors import Exit, HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
 from harvester.pace import Spacing
@@ -130,7 +130,7 @@ def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) ->
         )
         if priced.requests:
             lanes = make_lanes(manifest, missing, refetch, today)
-            anyio.run(_harvest, _Stage(manifest, tree, orders, world, summary), lanes)
+            _plainly(partial(_harvest, _Stage(manifest, tree, orders, world, summary), lanes))
         states = survey.read_states(tree, want, today)
         summary.datasets = summarise_states(want, states)
         summary.quarantined = list(quarantined_days(tree, want))
@@ -173,6 +173,25 @@ def _refuse_surprise(manifest: Manifest, requests: int) -> None:
             f"this run would make {requests:,} requests, and limits.max_requests is {most:,}",
             "Look at `harvester plan`; then narrow the range or raise the limit.",
         )
+
+
+def _plainly(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run tasks; what ends them for a reason of ours is raised by itself, not in a group."""
+    try:
+        anyio.run(work)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(HarvesterError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from None
+
+
+def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
+    """The first error that is no group. Those that follow it have the same cause."""
+    error: HarvesterError | BaseExceptionGroup[HarvesterError] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
