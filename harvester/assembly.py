@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harvester.columns import Slice
 from harvester.days import Day
 from harvester.rows import DayRows
 
@@ -40,14 +41,6 @@ class Stamp(NamedTuple):
     run_id: str
 
 
-class Kept(NamedTuple):
-    """Rows of an old batch that stay."""
-
-    batch: pa.RecordBatch
-    offset: int
-    length: int
-
-
 class New(NamedTuple):
     """The new rows of one account's day."""
 
@@ -66,11 +59,11 @@ def _length(schema: pa.Schema) -> int:
     return _LENGTH_OF_NESTED if any(map(pa.types.is_list, schema.types)) else 1
 
 
-def regrouped(schema: pa.Schema, pieces: Iterable[Kept | New], rows: int) -> Iterator[pa.Table]:
+def regrouped(schema: pa.Schema, pieces: Iterable[Slice | New], rows: int) -> Iterator[pa.Table]:
     """All pieces in order, as tables of ``rows`` rows; the last may be shorter."""
     group = _RowGroup(schema)
     for piece in pieces:
-        if isinstance(piece, Kept):
+        if isinstance(piece, Slice):
             group.keep(piece)
         else:
             group.add(piece)
@@ -87,17 +80,17 @@ class _RowGroup:
         self.length = 0
         self._schema = schema
         self._most_listed = _MOST_LISTED // _length(schema)
-        self._pieces: list[Kept] = []
+        self._pieces: list[Slice] = []
         self._listed: list[New] = []
         self._listed_rows = 0
 
-    def keep(self, piece: Kept) -> None:
-        """Append rows of an old batch."""
+    def keep(self, piece: Slice) -> None:
+        """Append rows that are in Arrow already."""
         self.length += piece.length
         if self._pieces:
             batch, offset, length = self._pieces[-1]
             if batch is piece.batch and offset + length == piece.offset:
-                self._pieces[-1] = Kept(batch, offset, length + piece.length)
+                self._pieces[-1] = Slice(batch, offset, length + piece.length)
                 return
         self._pieces.append(piece)
 
@@ -105,7 +98,7 @@ class _RowGroup:
         """Append new rows."""
         length = new.rows.stop - new.rows.start
         self._listed.append(new)
-        self.keep(Kept(None, self._listed_rows, length))
+        self.keep(Slice(None, self._listed_rows, length))
         self._listed_rows += length
         if self._listed_rows >= self._most_listed:
             self._seal()
@@ -119,7 +112,7 @@ class _RowGroup:
             taken.append(batch.slice(offset, min(length, left)))
             left -= len(taken[-1])
             if not left:
-                rest = Kept(batch, offset + len(taken[-1]), length - len(taken[-1]))
+                rest = Slice(batch, offset + len(taken[-1]), length - len(taken[-1]))
                 self._pieces[: place + 1] = [rest] if rest.length else []
                 break
         self.length -= rows
@@ -133,7 +126,7 @@ class _RowGroup:
         batch = _in_arrow(self._schema, self._listed)
         self._listed, self._listed_rows = [], 0
         self._pieces = [
-            Kept(batch, piece.offset, piece.length) if piece.batch is None else piece
+            Slice(batch, piece.offset, piece.length) if piece.batch is None else piece
             for piece in self._pieces
         ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -29,6 +29,14 @@ _LARGEST = 2**63 - 1
 _LARGEST_EXACT = 2**53
 _HUNDREDS = {hour * 100: hour for hour in range(24)}
 _PLAIN_HOURS = frozenset(range(24))
+
+
+class Slice(NamedTuple):
+    """Rows that lie beside each other in a batch of the dataset's schema."""
+
+    batch: pa.RecordBatch
+    offset: int
+    length: int
 
 
 class Unfit(Exception):

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester.assembly import Kept, New, Stamp, regrouped, row_group_rows
+from harvester.assembly import New, Stamp, regrouped, row_group_rows
 from harvester.catalogue.dataset import Dataset
 from harvester.clock import settled_before
-from harvester.columns import DATE_COLUMN
+from harvester.columns import DATE_COLUMN, Slice
 from harvester.coverage import AccountDays
 from harvester.days import Day, Month, instant, month_begin, month_length
 from harvester.errors import StoreError
@@ -59,7 +59,7 @@ class Change:
     appid: str
     month: Month
     known: AccountDays
-    rows: dict[Day, New] = field(default_factory=dict)
+    rows: dict[Day, New | Slice] = field(default_factory=dict)
     refused: dict[Day, Refused] = field(default_factory=dict)
     taken: int = 0
 
@@ -103,7 +103,9 @@ class Change:
         first = month_begin(self.month)
         for day, rows in decoded.days.items():
             if day >= first and filled >> (day - first) & 1:
-                self.rows[day] = New(self.appid, day, rows, reply.stamp)
+                self.rows[day] = (
+                    rows if isinstance(rows, Slice) else New(self.appid, day, rows, reply.stamp)
+                )
 
     def _note_moments(self, good: int, final: int, asked_at: int) -> None:
         for day in _bits(good):
@@ -150,14 +152,14 @@ def merged(
     return regrouped(schema, _spliced(_OldRows(old), changes), rows or row_group_rows(schema))
 
 
-def _spliced(old: _OldRows, changes: Iterable[Change]) -> Iterator[Kept | New]:
+def _spliced(old: _OldRows, changes: Iterable[Change]) -> Iterator[Slice | New]:
     for change in changes:
         yield from old.before(change.appid)
-        yield from _splice(old.of(change.appid), [change.rows[day] for day in sorted(change.rows)])
+        yield from _splice(old.of(change.appid), sorted(change.rows.items(), key=_day))
     yield from old.before(_AFTER_ALL)
 
 
-def _splice(mine: Iterable[Kept], news: list[New]) -> Iterator[Kept | New]:
+def _splice(mine: Iterable[Slice], news: list[tuple[Day, New | Slice]]) -> Iterator[Slice | New]:
     """One account's old rows, with the days that are new in the place of the old ones."""
     done = 0
     for piece in mine:
@@ -165,18 +167,22 @@ def _splice(mine: Iterable[Kept], news: list[New]) -> Iterator[Kept | New]:
         start, stop = piece.offset, piece.offset + piece.length
         if done:
             # A day may reach over the end of a batch.
-            start = bisect_right(dates, news[done - 1].day, start, stop)
-        while done < len(news) and start < stop and news[done].day <= dates[stop - 1]:
-            day = news[done].day
+            start = bisect_right(dates, news[done - 1][0], start, stop)
+        while done < len(news) and start < stop and news[done][0] <= dates[stop - 1]:
+            day, rows = news[done]
             middle = bisect_left(dates, day, start, stop)
             if middle > start:
-                yield Kept(piece.batch, start, middle - start)
-            yield news[done]
+                yield Slice(piece.batch, start, middle - start)
+            yield rows
             start = bisect_right(dates, day, middle, stop)
             done += 1
         if stop > start:
-            yield Kept(piece.batch, start, stop - start)
-    yield from news[done:]
+            yield Slice(piece.batch, start, stop - start)
+    yield from (rows for _, rows in news[done:])
+
+
+def _day(item: tuple[Day, object]) -> Day:
+    return item[0]
 
 
 class _OldRows:
@@ -189,7 +195,7 @@ class _OldRows:
         self._edges: list[int] = [0]
         self._run = 0
 
-    def before(self, appid: str) -> Iterator[Kept]:
+    def before(self, appid: str) -> Iterator[Slice]:
         """All that is left of accounts that sort before this one."""
         while self._has_rows():
             run = bisect_left(self._appids, appid, self._run)
@@ -197,16 +203,16 @@ class _OldRows:
             if run < len(self._appids):
                 return
 
-    def of(self, appid: str) -> Iterator[Kept]:
+    def of(self, appid: str) -> Iterator[Slice]:
         """The account's own rows; what sorts before must have been taken."""
         while self._has_rows() and self._appids[self._run] == appid:
             yield from self._take(self._run + 1)
 
-    def _take(self, run: int) -> Iterator[Kept]:
+    def _take(self, run: int) -> Iterator[Slice]:
         start, stop = self._edges[self._run], self._edges[run]
         self._run = run
         if stop > start:
-            yield Kept(self._batch, start, stop - start)
+            yield Slice(self._batch, start, stop - start)
 
     def _has_rows(self) -> bool:
         while self._run == len(self._appids):

@@ -213,7 +213,9 @@ def _rewrite(work: _Work, partition: Partition, stored: Stored | None, fresh: li
     name = f"{partition.dataset}.{days.month_text(partition.month)}"
     draft = Draft(work.tree.temp(partition.bucket, name), work.tree.path(partition), work.dataset)
     old = stored.batches(schema) if stored else ()
-    return partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
+    rows = partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
+    partitions.give_back()
+    return rows
 
 
 def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Change]:
@@ -237,7 +239,7 @@ def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, Dec
     streams = [_answers(work, group) for group in groups]
     in_order = heapq.merge(*streams, key=_appid) if len(streams) > 1 else streams[0]
     while batch := list(islice(in_order, bulk.BATCH)):
-        found = read([answer for answer, _ in batch])
+        found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             yield answer, stamp, decoded
 

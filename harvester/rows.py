@@ -7,7 +7,7 @@ looks at whole columns; what is unusual takes the careful way, day by day and ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from operator import lt
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from harvester import careful
 from harvester.careful import Oddities
 from harvester.catalogue.dataset import Dataset
-from harvester.columns import DATE_COLUMN, Unfit, check_counts
+from harvester.columns import DATE_COLUMN, Slice, Unfit, check_counts
 from harvester.days import Day, parse_day
 from harvester.errors import BadAnswer
 from harvester.model import Window
@@ -47,13 +47,14 @@ class DayRows(NamedTuple):
 class Decoded(NamedTuple):
     """An answer, read.
 
-    ``days`` has only days with rows. ``quarantined`` names the days whose rows cannot be trusted
-    and why. ``dropped`` counts rows outside the window. ``unknown`` and ``missing`` are members
-    that nobody declared, and promised ones that had no value, as paths: ``detail.read_user``.
-    ``delayed`` says that WeChat is still computing: no day of it is settled.
+    ``days`` has only days with rows, here as `DayRows`; answers read in bulk have them in Arrow.
+    ``quarantined`` names the days whose rows cannot be trusted and why. ``dropped`` counts rows
+    outside the window. ``unknown`` and ``missing`` are members that nobody declared, and promised
+    ones that had no value, as paths: ``detail.read_user``. ``delayed`` says that WeChat is still
+    computing: no day of it is settled.
     """
 
-    days: dict[Day, DayRows]
+    days: Mapping[Day, DayRows | Slice]
     quarantined: dict[Day, str]
     dropped: int = 0
     unknown: frozenset[str] = frozenset()

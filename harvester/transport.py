@@ -92,6 +92,7 @@ class Transport:
         self._tls = _tls_context(api)
         self._seconds = api.timeout
         self._connections = connections
+        self._payloads: dict[bytes, aiohttp.BytesPayload] = {}
         self._urls: dict[tuple[str, Secret | None], URL] = {}
         self._deadlines: dict[Task[Any], float] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -141,7 +142,11 @@ class Transport:
         try:
             # URL and response stay nameless: a reporter that prints variables finds none here.
             answer = await _read(
-                await self._session.post(self._url(path, token), data=body, allow_redirects=False)
+                await self._session.post(
+                    self._url(path, token),
+                    data=self._payload(body) if token else body,
+                    allow_redirects=False,
+                )
             )
             if not isinstance(answer, CallError):
                 return answer
@@ -159,6 +164,18 @@ class Transport:
         # body, which holds the AppSecret when a token is asked for.
         del body
         raise failure
+
+    def _payload(self, body: bytes) -> aiohttp.BytesPayload:
+        """The body as aiohttp wants it; many accounts are asked for the same days.
+
+        Only for data calls: a body that asks for a token holds a secret, and is not kept.
+        """
+        found = self._payloads.get(body)
+        if found is None:
+            if len(self._payloads) >= _CACHED_URLS:
+                self._payloads.clear()
+            found = self._payloads[body] = aiohttp.BytesPayload(body)
+        return found
 
     def _url(self, path: str, token: Secret | None) -> URL:
         url = self._urls.get((path, token))

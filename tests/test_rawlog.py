@@ -102,13 +102,13 @@ def test_groups_are_counted_by_bucket(tmp_path: Path) -> None:
 
 
 def test_a_reader_holds_one_small_batch(tmp_path: Path) -> None:
-    """Bodies are cut into batches of about 256 KiB, so a reader never holds a group."""
+    """Bodies are cut into batches of about 128 KiB, so a reader never holds a group."""
     answers = [of_day(MARCH)._replace(body=b"x" * 100_000) for _ in range(20)]
     group = write_group(Tree(tmp_path), 0, "run", answers)
     with pa.OSFile(str(group.path)) as source:
         reader = pa.ipc.open_file(source)
         sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-    assert max(sizes) == 3
+    assert max(sizes) == 2
     assert len(all_of(group)) == 20
 
 

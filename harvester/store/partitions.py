@@ -72,6 +72,11 @@ def keep_small() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
+def give_back() -> None:
+    """Return memory that nothing uses any more to the system."""
+    pa.default_memory_pool().release_unused()
+
+
 def open_stored(path: Path) -> Stored | None:
     """Read the footer of a data file; None if there is no file. Raises StoreError."""
     with _reading(path):

@@ -30,7 +30,7 @@ from harvester.store.layout import Tree
 VERSION = 1
 """Of the form of a group."""
 
-BATCH_BYTES = 256 << 10
+BATCH_BYTES = 128 << 10
 """A record batch is closed when its bodies are this long together."""
 
 _SCHEMA = pa.schema(
@@ -96,12 +96,11 @@ class Group:
         for place, batch in enumerate(self.batches):
             if batch.dataset != dataset or month not in batch.months:
                 continue
-            *columns, bodies = _read(self.path, place, batch.checksum)
+            columns = _read(self.path, place, batch.checksum)
             rows = zip(*(column.to_pylist() for column in columns), strict=True)
-            for row, (appid, begin, end, asked_at, refetch) in enumerate(rows):
+            for appid, begin, end, asked_at, refetch, body in rows:
                 if begin <= last and end >= first:
-                    window = Window(appid, dataset, begin, end)
-                    yield Answer(window, asked_at, refetch, bodies[row].as_py())
+                    yield Answer(Window(appid, dataset, begin, end), asked_at, refetch, body)
 
     def delete(self) -> None:
         """Remove the group, once everything it touches is published. Raises StoreError."""

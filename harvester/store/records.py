@@ -14,26 +14,34 @@ from harvester.store.layout import Tree
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The head of a run record. Times are RFC 3339 in UTC."""
+    """The head of a run record. Times are RFC 3339 in UTC.
+
+    A run that is ``running``, or was killed, has no exit code yet.
+    """
 
     run_id: str
     started_at: str
     ended_at: str
-    exit_code: int
+    state: str
+    exit_code: int | None
     reasons: tuple[str, ...]
     requests: int
     rows: int
 
 
-def write(tree: Tree, run_id: str, record: dict[str, Any]) -> None:
-    """Keep a run's record in the tree. Raises StoreError."""
-    write_file(tree.runs / f"{run_id}.json", record)
+def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -> None:
+    """Keep a run's record in the tree, in the place of an earlier one. Raises StoreError.
+
+    ``bucket`` is one that the run holds: what a killed run leaves half-made is swept with it.
+    """
+    temp = tree.temp(bucket, f"{run_id}.json")
+    files.write(temp, tree.runs / f"{run_id}.json", _text(record))
 
 
 def write_file(path: Path, record: dict[str, Any]) -> None:
     """Write a record where the user wants it, whole or not at all. Raises StoreError."""
     temp = path.with_name(f".{path.name}.tmp")
-    files.write(temp, path, orjson.dumps(record, option=orjson.OPT_INDENT_2))
+    files.write(temp, path, _text(record))
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
@@ -49,6 +57,10 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
     return found
 
 
+def _text(record: dict[str, Any]) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_INDENT_2)
+
+
 def _read(path: Path) -> RunRecord | None:
     try:
         record = orjson.loads(path.read_bytes())
@@ -56,6 +68,7 @@ def _read(path: Path) -> RunRecord | None:
             run_id=record["run_id"],
             started_at=record["started_at"],
             ended_at=record["ended_at"],
+            state=record["state"],
             exit_code=record["exit_code"],
             reasons=tuple(record["reasons"]),
             requests=record["requests"],
