@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import io
 import json
+import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
 from harvester import rows
-from harvester.assembly import Stamp
 from harvester.catalogue import CATALOGUE, Column, Dataset, Grain, Kind, Nesting
-from harvester.columns import DATE_COLUMN, arrow_schema
-from harvester.coverage import AccountDays
+from harvester.columns import DATE_COLUMN
 from harvester.days import Day, date_of, day_text, month_of, parse_day
-from harvester.merge import Change, Reply, merged
 from harvester.model import Answer, Window
+from harvester.publish import publish
 from harvester.rows import Decoded, decode
 from harvester.sandbox import truth
 from harvester.shapes import shape_of
+from harvester.store.layout import Partition, Tree
+from harvester.store.rawlog import write_group
 from tests.answers import LONG_AFTER, appid
 from tests.sandboxes import BUSY
 
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
 MARCH = parse_day("2026-03-01")
-STAMP = Stamp(LONG_AFTER * 1_000_000, "run")
 
 Members = dict[str, Any]
 
@@ -101,6 +100,8 @@ def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
     sent = draw(st.lists(elements(dataset), max_size=4))
     if sent and draw(st.booleans()):
         sent.append(draw(st.sampled_from(sent)))
+    if draw(st.booleans()):
+        sent.sort(key=lambda each: [str(each.get(name)).zfill(25) for name in dataset.key])
     sent = json.loads(json.dumps(sent))
     for _ in range(draw(st.integers(0, 2)) if sent else 0):
         target = draw(st.sampled_from(list(objects(sent))))
@@ -112,17 +113,32 @@ def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
     return json.dumps({"list": sent}).encode()
 
 
-def in_parquet(dataset: Dataset, window: Window, body: bytes, decoded: Decoded) -> list[Members]:
-    """The rows as they stand in a file."""
-    change = Change(window.appid, month_of(MARCH), AccountDays())
-    answer = Answer(window, LONG_AFTER, refetch=False, body=body)
-    change.absorb(change.accepts(answer), Reply(answer, decoded, STAMP, (0, 0)))
-    schema = arrow_schema(dataset)
-    sink = io.BytesIO()
-    table = pa.concat_tables([schema.empty_table(), *merged(schema, [], [change])])
+class Found(NamedTuple):
+    """What became of answers: rows by account and day, and the days in quarantine."""
+
+    rows: dict[tuple[str, Day], list[Members]]
+    quarantined: set[tuple[str, Day]]
+
+
+def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> Found:
+    """What the file of the month has, when it was all written and read back."""
+    sent = [
+        Answer(window, LONG_AFTER, refetch=False, body=body)
+        for window, body in zip(windows, bodies, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Tree(Path(folder))
+        partition = Partition(dataset.name, month_of(MARCH), 0)
+        done = publish(tree, dataset, partition, [write_group(tree, 0, "run", sent)])
+        table = pq.ParquetFile(tree.path(partition)).read()
     table.validate(full=True)
-    pq.write_table(table, sink)
-    found: list[Members] = pq.read_table(sink).to_pylist()
+    found = Found({}, {(entry.appid, entry.day) for entry in done.quarantined})
+    for row in table.to_pylist():
+        assert row.pop("_run_id") == "run"
+        assert row.pop("_fetched_at").timestamp() == LONG_AFTER
+        row["_extra"] = json.loads(row["_extra"]) if row["_extra"] else None
+        day = (row[DATE_COLUMN] - dt.date(1970, 1, 1)).days
+        found.rows.setdefault((row.pop("appid"), day), []).append(row)
     return found
 
 
@@ -203,32 +219,29 @@ def spelled(rows: list[Members]) -> list[str]:
 
 @each_dataset
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
     """The file has what the standard library reads, to the letter, or the day is quarantined."""
-    body = data.draw(answers(dataset))
-    window = Window(appid(1), dataset.name, MARCH, MARCH + data.draw(st.sampled_from([0, 2])))
-    found = decode(dataset, window, body)
-    assert not found.days.keys() & found.quarantined.keys()
-    assert all(window.begin <= day <= window.end for day in found.days.keys() | found.quarantined)
-    by_day: dict[Day, list[Members]] = {}
-    for row in in_parquet(dataset, window, body, found):
-        assert (row.pop("appid"), row.pop("_run_id")) == (window.appid, "run")
-        del row["_fetched_at"]
-        row["_extra"] = json.loads(row["_extra"]) if row["_extra"] else None
-        by_day.setdefault((row[DATE_COLUMN] - dt.date(1970, 1, 1)).days, []).append(row)
-    for day in range(window.begin, window.end + 1):
-        if day in found.quarantined:
-            assert found.quarantined[day]
-            assert day not in by_day
-        else:
-            mine = [each for each in json.loads(body)["list"] if each[DATE_COLUMN] == day_text(day)]
-            assert spelled(by_day.get(day, [])) == spelled(expected(dataset, mine))
+    bodies = data.draw(st.lists(answers(dataset), min_size=1, max_size=3))
+    last = MARCH + data.draw(st.sampled_from([0, 2]))
+    windows = [Window(appid(n), dataset.name, MARCH, last) for n in range(len(bodies))]
+    found = published(dataset, windows, bodies)
+    for window, body in zip(windows, bodies, strict=True):
+        for day in range(window.begin, window.end + 1):
+            rows_of_day = found.rows.pop((window.appid, day), [])
+            if (window.appid, day) in found.quarantined:
+                assert not rows_of_day
+                continue
+            elements_of_day = [
+                each for each in json.loads(body)["list"] if each[DATE_COLUMN] == day_text(day)
+            ]
+            assert spelled(rows_of_day) == spelled(expected(dataset, elements_of_day))
+    assert not found.rows
 
 
 @each_dataset
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObject) -> None:
     """Whatever is read at a glance is read the same with care, in the same order."""
     sent = data.draw(st.lists(elements(dataset), min_size=1, max_size=5))
