@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
@@ -42,14 +42,14 @@ class Counters:
     refused: int = 0
     bytes: int = 0
     durable: int = 0
-    published: list[Published] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The effects a run works with.
 
-    ``now`` is in seconds since the Unix epoch and never steps back.
+    ``now`` is in seconds since the Unix epoch and never steps back. ``on_published`` is told of
+    each partition that was replaced, in a thread, while its raw groups still stand.
     """
 
     transport: Transport
@@ -57,6 +57,7 @@ class Tools:
     spacing: Spacing
     tree: Tree
     now: Callable[[], float]
+    on_published: Callable[[Published], None]
 
 
 class Pipeline:
@@ -73,7 +74,7 @@ class Pipeline:
         self.counters = Counters()
         datasets = {work.dataset.name: work.dataset for work in schedule.all_work()}
         self._recorder = Recorder(tools.tree, run_id, self._on_durable)
-        self._publisher = Publisher(tools.tree, datasets, self.counters.published.append)
+        self._publisher = Publisher(tools.tree, datasets, tools.on_published)
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""

@@ -1,14 +1,14 @@
 """Which months are published when, and when a raw group has done its duty.
 
 A month of a dataset in a bucket is published once nobody owes a window of it, or earlier when the
-raw log grows past its cap. A group is deleted only after every month it touches was published.
+raw log grows past its cap. A group is deleted only after every month it touches was published and
+told of: a run that is killed in between is told by the next one, which finds the group.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -82,18 +82,15 @@ class Publisher:
         owed = {month for months in self._unpublished.values() for month in months}
         return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
 
+    def _publish_and_tell(self, key: MonthOfBucket, groups: list[Group]) -> None:
+        dataset = self._datasets[key.dataset]
+        self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))
+
     async def _publish(self, key: MonthOfBucket) -> None:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        work = partial(
-            publish.publish,
-            self._tree,
-            self._datasets[key.dataset],
-            Partition(*key),
-            groups,
-        )
-        self._on_published(await to_thread.run_sync(work, limiter=self._thread))
+        await to_thread.run_sync(self._publish_and_tell, key, groups, limiter=self._thread)
         for group in groups:
             months = self._unpublished[group]
             months.discard(key)

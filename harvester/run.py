@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,19 +17,20 @@ import anyio
 
 from harvester import clock, days, plan, publish, survey
 from harvester.days import Day
-from harvester.errors import Exit, HarvesterError, UsageError
+from harvester.errors import Exit, HarvesterError, StoreError, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
+from harvester.publish import Published
 from harvester.schedule import Schedule
 from harvester.secret import Secret
 from harvester.status import quarantined_days
-from harvester.store import layout, locks
+from harvester.store import layout, locks, records
 from harvester.store.layout import Tree
-from harvester.summary import Summary, summarise_states, utc_text
+from harvester.summary import Summary, as_record, begin, summarise_states, utc_text
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
@@ -80,12 +80,19 @@ class _Stage:
     orders: Orders
     world: World
     summary: Summary
+    own: list[int]
 
+    def record(self) -> None:
+        """Write the run record as things stand: whoever follows the files must miss none."""
+        self.summary.ended_at = self.world.now()
+        record = as_record(self.summary)
+        records.write(self.tree, self.summary.run_id, record, bucket=self.own[0])
 
-def new_run_id(now: float) -> str:
-    """A name that sorts by time: 20260131T235959Z-1a2b3c."""
-    compact = utc_text(now).replace("-", "").replace(":", "")
-    return f"{compact}-{secrets.token_hex(3)}"
+    def note(self, item: Published) -> None:
+        """Remember a replaced partition, on the disk too."""
+        self.summary.published.append(item)
+        self.summary.damaged += item.damaged
+        self.record()
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
@@ -100,42 +107,53 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
 
 
 def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
-    """Make coverage whole, as far as it can be had now.
+    """Make coverage whole, as far as it can be had now. Raises as `carry_out`."""
+    summary = begin(manifest.file, world.now())
+    carry_out(summary, manifest, tree, orders=orders, world=world)
+    return summary
+
+
+def carry_out(
+    summary: Summary, manifest: Manifest, tree: Tree, *, orders: Orders, world: World
+) -> None:
+    """Do what a run does, told in ``summary`` as far as it came, and recorded in the tree.
 
     Raises Busy if another run holds the buckets, UsageError if the plan is larger than
     ``limits.max_requests`` and StoreError if the output cannot be read or written.
     """
-    started = world.now()
-    run_id = new_run_id(started)
     own = own_buckets(manifest.output.buckets, orders.shard)
-    with locks.hold(tree, own, run_id=run_id, since=utc_text(started)):
-        layout.sweep(tree, own)
-        recovered = publish.recover(tree, manifest.datasets, own)
-        want = wanted_of_shard(manifest, own, started)
-        today = days.today(started)
-        missing, refetch = survey.to_ask(tree, want, today, orders.refetch)
-        priced = plan.summarise(manifest, want, missing, today)
-        _refuse_surprise(manifest, priced.requests)
-        summary = Summary(
-            run_id=run_id,
-            manifest=str(manifest.file),
-            started_at=started,
-            ended_at=started,
-            today=today,
-            bound_seconds=priced.bound_seconds,
-            bound_by=priced.bound_by,
-            windows=priced.requests,
-            published=list(recovered.published),
-            damaged=recovered.damaged,
-        )
-        if priced.requests:
-            lanes = make_lanes(manifest, missing, refetch, today)
-            _plainly(partial(_harvest, _Stage(manifest, tree, orders, world, summary), lanes))
-        states = survey.read_states(tree, want, today)
-        summary.datasets = summarise_states(want, states)
-        summary.quarantined = list(quarantined_days(tree, want))
-        summary.ended_at = world.now()
-    return summary
+    with locks.hold(tree, own, run_id=summary.run_id, since=utc_text(summary.started_at)):
+        stage = _Stage(manifest, tree, orders, world, summary, own)
+        try:
+            _make_whole(stage)
+        except HarvesterError as error:
+            summary.failed, summary.finished = error, True
+            # The disk that failed may fail once more; the first reason is the one to tell.
+            with suppress(StoreError):
+                stage.record()
+            raise
+        summary.finished = True
+        stage.record()
+
+
+def _make_whole(stage: _Stage) -> None:
+    """Recover, survey, plan, harvest, and survey again."""
+    manifest, tree, summary, own = stage.manifest, stage.tree, stage.summary, stage.own
+    layout.sweep(tree, own)
+    recovered = publish.recover(tree, manifest.datasets, own)
+    summary.published, summary.damaged = list(recovered.published), recovered.damaged
+    want = wanted_of_shard(manifest, own, summary.started_at)
+    missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
+    priced = plan.summarise(manifest, want, missing, summary.today)
+    _refuse_surprise(manifest, priced.requests)
+    summary.bound_seconds, summary.bound_by = priced.bound_seconds, priced.bound_by
+    summary.windows = priced.requests
+    if priced.requests:
+        lanes = make_lanes(manifest, missing, refetch, summary.today)
+        _plainly(partial(_harvest, stage, lanes))
+    states = survey.read_states(tree, want, summary.today)
+    summary.datasets = summarise_states(want, states)
+    summary.quarantined = list(quarantined_days(tree, want))
 
 
 def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day) -> list[Lane]:
@@ -203,24 +221,33 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     connections = _connections(manifest, lanes)
     async with world.reach() as api, Transport(api, connections=connections) as transport:
         tokens = Tokens(transport, world.credentials, _kinds(manifest), world.now)
-        tools = Tools(transport, tokens, spacing, stage.tree, world.now)
+
+        def note(item: Published) -> None:
+            count()
+            stage.note(item)
+
+        tools = Tools(transport, tokens, spacing, stage.tree, world.now, note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
-        position = partial(_position, pipeline, schedule, summary, world.now)
-        async with anyio.create_task_group() as watchers:
-            watchers.start_soon(world.watch, position)
-            watchers.start_soon(_obey_signals, pipeline, summary)
-            if stage.orders.max_duration is not None:
-                watchers.start_soon(_keep_time, pipeline, summary, stage.orders.max_duration)
-            await pipeline.run()
-            watchers.cancel_scope.cancel()
+        count = partial(_count, summary, pipeline, schedule, tokens)
+        try:
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(world.watch, partial(_position, count, summary, world.now))
+                watchers.start_soon(_obey_signals, pipeline, summary)
+                if stage.orders.max_duration is not None:
+                    watchers.start_soon(_keep_time, pipeline, summary, stage.orders.max_duration)
+                await pipeline.run()
+                watchers.cancel_scope.cancel()
+        finally:
+            count()
+            summary.gone, summary.narrowed = schedule.gone, schedule.narrowed
+
+
+def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, tokens: Tokens) -> None:
+    """Bring the summary's figures up to date."""
     counters = pipeline.counters
     summary.requests, summary.answered = counters.requests, counters.answered
     summary.bytes, summary.retries = counters.bytes, schedule.retries
     summary.token_calls = tokens.calls
-    summary.gone = schedule.gone
-    summary.narrowed = schedule.narrowed
-    summary.published += counters.published
-    summary.damaged += [path for item in counters.published for path in item.damaged]
 
 
 def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
@@ -239,16 +266,14 @@ def _kinds(manifest: Manifest) -> dict[str, Credential]:
     }
 
 
-def _position(
-    pipeline: Pipeline, schedule: Schedule, summary: Summary, now: Callable[[], float]
-) -> Position:
-    counters = pipeline.counters
+def _position(count: Callable[[], None], summary: Summary, now: Callable[[], float]) -> Position:
+    count()
     return Position(
-        done=counters.answered,
+        done=summary.answered,
         windows=summary.windows,
-        requests=counters.requests,
-        retries=schedule.retries,
-        files=len(counters.published),
+        requests=summary.requests,
+        retries=summary.retries,
+        files=len(summary.published),
         seconds=now() - summary.started_at,
     )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harvester import __version__, days
 from harvester.days import Day, DaySet
-from harvester.errors import SEVERITY, Exit
+from harvester.errors import SEVERITY, Busy, Exit, HarvesterError, StoreError
 from harvester.lanes import Gone
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
@@ -38,7 +40,11 @@ class DatasetSummary:
 
 @dataclass(slots=True)
 class Summary:
-    """One run from beginning to end. Times are in seconds since the Unix epoch."""
+    """One run from beginning to end. Times are in seconds since the Unix epoch.
+
+    ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
+    is what ended it before its end.
+    """
 
     run_id: str
     manifest: str
@@ -55,6 +61,8 @@ class Summary:
     bytes: int = 0
     stopped_by: Exit | None = None
     out_of_time: bool = False
+    finished: bool = False
+    failed: HarvesterError | None = None
     datasets: list[DatasetSummary] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
@@ -80,6 +88,8 @@ class Summary:
     def reasons(self) -> dict[str, Exit]:
         """Everything that kept the run from being whole, with the exit code each calls for."""
         found: dict[str, Exit] = {}
+        if self.failed is not None:
+            return {_reason_to_fail(self.failed): self.failed.exit_code}
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
@@ -130,6 +140,12 @@ class Summary:
         )
 
 
+def _reason_to_fail(error: HarvesterError) -> str:
+    if isinstance(error, StoreError):
+        return "store"
+    return "locked" if isinstance(error, Busy) else "usage"
+
+
 def _reason_of(gone: Gone) -> tuple[str, Exit]:
     if gone.rule.action is Action.PARK:
         return "quota", Exit.AGAIN
@@ -140,6 +156,23 @@ def _reason_of(gone: Gone) -> tuple[str, Exit]:
     if gone.rule.scope is Scope.WINDOW:
         return "failed", Exit.INCOMPLETE
     return "refused", Exit.INCOMPLETE
+
+
+def begin(manifest: Path, now: float) -> Summary:
+    """The summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
+    return Summary(
+        run_id=new_run_id(now),
+        manifest=str(manifest),
+        started_at=now,
+        ended_at=now,
+        today=days.today(now),
+    )
+
+
+def new_run_id(now: float) -> str:
+    """A name that sorts by time: 20260131T235959Z-1a2b3c."""
+    compact = utc_text(now).replace("-", "").replace(":", "")
+    return f"{compact}-{secrets.token_hex(3)}"
 
 
 def summarise_states(
@@ -190,8 +223,9 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "bound_seconds": summary.bound_seconds,
         "bound_by": summary.bound_by,
         "today": days.day_text(summary.today),
-        "exit_code": int(summary.exit_code),
-        "reasons": list(summary.reasons()),
+        "state": "finished" if summary.finished else "running",
+        "exit_code": int(summary.exit_code) if summary.finished else None,
+        "reasons": list(summary.reasons()) if summary.finished else [],
         "windows": summary.windows,
         "requests": summary.requests,
         "answered": summary.answered,

@@ -15,6 +15,8 @@ import pytest
 from harvester.cli import app, invoke
 from harvester.cli.options import most_severe, parse_duration, parse_shard
 from harvester.errors import Exit, UsageError
+from harvester.store import locks
+from harvester.store.layout import Tree
 
 MANIFEST = """
 version: 1
@@ -147,6 +149,7 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
     record = json.loads(wanted.read_bytes())
     assert json.loads(kept.read_bytes()) == record
     assert (record["exit_code"], record["reasons"], record["requests"]) == (0, [], 8)
+    assert record["state"] == "finished"
     assert {item["dataset"] for item in record["published"]} == {
         "interface_summary",
         "interface_summary_hour",
@@ -162,6 +165,50 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
             "rows_after",
         }
         assert (manifest.parent / "out" / item["path"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        (("--accounts", "wx0000000000000009"), ""),
+        (("--shard", "1/2"), ""),
+        ((), "max_requests: 1, "),
+    ],
+)
+def test_an_old_summary_file_never_misleads(
+    run: Command, manifest: Path, options: tuple[str, ...], limits: str
+) -> None:
+    """A run that ends before its first request says so in the file that the user named."""
+    wanted = manifest.parent / "summary.json"
+    wanted.write_text('{"exit_code": 0}')
+    manifest.write_text(MANIFEST.replace("limits: {", f"limits: {{{limits}"))
+    assert run("run", "--summary", str(wanted), *options) == Exit.USAGE
+    record = json.loads(wanted.read_bytes())
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 2, ["usage"])
+    assert record["requests"] == 0
+
+
+def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
+    """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
+    wanted = manifest.parent / "summary.json"
+    tree = Tree(manifest.parent / "out")
+    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+        assert run("run", "--summary", str(wanted)) == Exit.AGAIN
+    record = json.loads(wanted.read_bytes())
+    assert (record["exit_code"], record["reasons"]) == (75, ["locked"])
+    assert not tree.runs.exists()
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_ended(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record has no exit code, and status does not make one up."""
+    run("run")
+    [path] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps(record | {"state": "running", "exit_code": None}))
+    run("status")
+    assert "under way, or killed" in capsys.readouterr().out
 
 
 def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
@@ -32,13 +32,13 @@ from harvester.cli.options import (
     settle_exit,
 )
 from harvester.cli.project import open_project, steady_clock
-from harvester.errors import UsageError
+from harvester.errors import HarvesterError, StoreError, UsageError
 from harvester.manifest import credential_of
 from harvester.model import Api, Manifest
-from harvester.run import Orders, Watch, World, run_once
+from harvester.run import Orders, Watch, World, carry_out
 from harvester.secret import Secret
 from harvester.store import partitions, records
-from harvester.summary import as_record
+from harvester.summary import Summary, as_record, begin
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -94,29 +94,38 @@ def run(
     refused, 4 no account could be authorised, 75 not finished, run again.
     """
     parse_ok_exit(ok_exit)
-    orders = running.orders()
     now = steady_clock()
     logs.set_up(logging)
-    project = open_project(manifest, selecting, output, now())
-    _fit_to_a_small_machine()
-    console = show.console(stderr=True)
-    done = run_once(
-        project.manifest,
-        project.tree,
-        orders=orders,
-        world=World(
+    done = begin(manifest, now())
+    with _told(done, running.summary):
+        orders = running.orders()
+        project = open_project(manifest, selecting, output, done.started_at)
+        _fit_to_a_small_machine()
+        console = show.console(stderr=True)
+        world = World(
             now=now,
             reach=partial(_reach, project.manifest, now),
             credentials=_credentials(project.manifest),
             watch=_watch(running.progress, console),
-        ),
-    )
-    record = as_record(done)
-    records.write(project.tree, done.run_id, record)
-    if running.summary is not None:
-        records.write_file(running.summary, record)
+        )
+        carry_out(done, project.manifest, project.tree, orders=orders, world=world)
     show.summary(console, done, project.manifest)
     return settle_exit(done.exit_code, ok_exit)
+
+
+@contextmanager
+def _told(done: Summary, path: Path | None) -> Iterator[None]:
+    """Write the record to the user's file however the run ends: an old one would mislead."""
+    try:
+        yield
+    except HarvesterError as error:
+        done.failed, done.finished = error, True
+        if path is not None:
+            with suppress(StoreError):
+                records.write_file(path, as_record(done))
+        raise
+    if path is not None:
+        records.write_file(path, as_record(done))
 
 
 def _fit_to_a_small_machine() -> None:

@@ -169,12 +169,9 @@ def status(out: Console, found: Status) -> None:
         out.print("\nlast runs")
     for record in found.runs:
         reasons = f" ({', '.join(record.reasons)})" if record.reasons else ""
-        out.print(
-            Text(
-                f"  {record.started_at}  exit {record.exit_code}{reasons}  "
-                f"{record.requests:,} requests, {record.rows:,} rows"
-            )
-        )
+        ended = "under way, or killed" if record.exit_code is None else f"exit {record.exit_code}"
+        figures = f"{record.requests:,} requests, {record.rows:,} rows"
+        out.print(Text(f"  {record.started_at}  {ended}{reasons}  {figures}"))
     verdict = "whole" if found.whole else "not whole: `harvester run` fetches what is missing"
     out.print(f"\n{verdict}")
 
