@@ -19,13 +19,13 @@ from harvester.store import rawlog
 from harvester.store.layout import Tree
 from harvester.store.rawlog import Group
 
-GROUP_BYTES = 4 << 20
+GROUP_BYTES = 2 << 20
 """A group is written when its bodies are this long together."""
 
 GROUP_SECONDS = 2.0
 """A group is written when its oldest answer has waited this long."""
 
-_MOST_HELD = GROUP_BYTES + (2 << 20)
+_MOST_HELD = 2 * GROUP_BYTES
 
 
 class Held(NamedTuple):

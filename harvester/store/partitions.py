@@ -139,9 +139,10 @@ def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], F
         for table in tables:
             with files.guarded(draft.temp):
                 writer.write_table(table, row_group_size=len(table))
-            appids = table.column("appid")
-            bounds.append((appids[0].as_py(), appids[-1].as_py()))
+            bounds.append(_ends_of(table))
             rows += len(table)
+            # Or two row groups would be held while the next one is gathered.
+            del table
         final = footer()
         with files.guarded(draft.temp):
             sink.flush()
@@ -149,6 +150,12 @@ def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], F
             writer.add_key_value_metadata(keys)
             writer.close()
     return _Written(rows, bounds, final, keys)
+
+
+def _ends_of(table: pa.Table) -> tuple[str, str]:
+    """The first and the last account."""
+    appids = table.column("appid")
+    return appids[0].as_py(), appids[-1].as_py()
 
 
 @contextmanager
