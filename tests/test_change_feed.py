@@ -77,19 +77,26 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
     assert at > 10
 
 
+def killed_with_a_record(root: Path, patcher: pytest.MonkeyPatch) -> tuple[Lab, dict[str, Any]]:
+    """A run that was killed as soon as it had written its record, and that record."""
+    at = 0
+    while True:
+        at += 1
+        lab = lab_of(root / str(at))
+        with patcher.context() as patch:
+            assert die(lab, patch, at)
+        if found := all_records(lab):
+            return lab, found[0]
+
+
 def test_a_killed_run_leaves_a_record_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its state stays ``running``, without an exit code; a finished run's record has both."""
-    for at in range(1, 100):
-        lab = lab_of(tmp_path / str(at))
-        with monkeypatch.context() as patch:
-            assert die(lab, patch, at)
-        if found := all_records(lab):
-            break
-    [killed] = found
+    lab, killed = killed_with_a_record(tmp_path, monkeypatch)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     assert killed["published"]
+    lab.advance(1.0)
     lab.run()
     newest = records.last(lab.tree, 1)[0]
     assert (newest.state, newest.exit_code) == ("finished", 0)
