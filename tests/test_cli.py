@@ -124,6 +124,22 @@ def test_every_option_has_an_environment_variable(
     assert json.loads(capsys.readouterr().out)["requests"] == 4
 
 
+def test_a_name_with_a_blank_can_stand_in_a_variable(
+    run: Command,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Commas separate names, and nothing else does."""
+    manifest.write_text(MANIFEST.replace("tags: [a]", "name: Acme Shoes"))
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "Acme Shoes")
+    run("plan", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 4
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "Acme Shoes, wx0000000000000002")
+    run("plan", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 8
+
+
 def test_status_is_a_gate_for_what_comes_after(
     run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,10 +49,17 @@ OkExit: TypeAlias = Annotated[
 ]
 
 
+def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
+    """A variable is split as an option is, at commas by `_split`: a name may hold a blank."""
+    del delimiter
+    return [text]
+
+
 def _names(what: str, variable: str) -> Parameter:
     return Parameter(
         help=f"{what} Separate several by commas.",
         env_var=variable,
+        env_var_split=_whole,
         negative="",
         group=_SELECTING,
         show_default=False,
@@ -74,7 +81,7 @@ class Selecting:
     ] = None
     end_date: Annotated[
         str | None,
-        _day("Nothing after this day: 2024-01-31 or yesterday.", "HARVESTER_END_DATE"),
+        _day("Nothing after this day: 2024-01-31, -30d or yesterday.", "HARVESTER_END_DATE"),
     ] = None
     accounts: Annotated[
         tuple[str, ...],
@@ -122,7 +129,7 @@ PLAINLY = Logging()
 
 
 def _split(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part for value in values for part in value.split(",") if part)
+    return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
