@@ -22,20 +22,17 @@ from harvester.catalogue.dataset import Dataset, Kind, Nesting
 from harvester.columns import DATE_COLUMN, Slice, arrow_schema
 from harvester.days import Day
 from harvester.model import Answer, Window
-from harvester.rows import DayRows, Decoded, Reader, reader
+from harvester.rows import DayRows, Reader, Reading, reader
 
 BATCH = 256
 """Answers read at once: the gain is had by then, and the memory is not yet felt."""
 
 Stamped: TypeAlias = tuple[Answer, Stamp]
-BulkReader: TypeAlias = Callable[[Sequence[Stamped]], list[Decoded]]
+InArrow: TypeAlias = Reading[DayRows | Slice]
+BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Sequence[InArrow]]
 
-_ON_THE_WIRE = {
-    Kind.COUNT: pa.int64(),
-    Kind.HOUR: pa.int64(),
-    Kind.DATE: pa.string(),
-    Kind.TEXT: pa.string(),
-}
+# No texts: Arrow does not look whether they are UTF-8.
+_ON_THE_WIRE = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
 _KEY_BITS = 32
 """A day and a number of so many bits make one sortable integer."""
 
@@ -69,7 +66,7 @@ def bulk_reader(dataset: Dataset) -> BulkReader:
 
 
 def _is_plain(dataset: Dataset) -> bool:
-    """Whether answers are flat lists of days, hours, counts and texts, keyed by numbers."""
+    """Whether answers are flat lists of days, hours and counts, keyed by numbers."""
     keyed = [column for column in dataset.columns if column.name in dataset.key]
     return (
         dataset.nesting is Nesting.FLAT
@@ -81,23 +78,23 @@ def _is_plain(dataset: Dataset) -> bool:
 _NUMBERS = (Kind.COUNT, Kind.HOUR)
 
 
-def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> list[Decoded]:
+def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> Sequence[InArrow]:
     return [one_by_one(answer.window, answer.body) for answer, _ in batch]
 
 
-def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> list[Decoded]:
+def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Sequence[InArrow]:
     try:
         return _read_flawless(plan, batch)
     except (_Unusual, pa.ArrowException, ValueError):
         return _each(one_by_one, batch)
 
 
-def _read_flawless(plan: _Plan, batch: Sequence[Stamped]) -> list[Decoded]:
+def _read_flawless(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
     """All answers as one table. Raises _Unusual, ArrowException or ValueError if one is odd."""
     lists = _parsed(plan, [answer.body for answer, _ in batch])
     rows = lists.flatten()
     if not len(rows):
-        return [Decoded({}, {}) for _ in batch]
+        return [Reading({}, {}) for _ in batch]
     parents = pc.list_parent_indices(lists)
     columns = {
         column.name: _checked(column.kind, rows.field(place), nulls=not column.promised)
@@ -197,7 +194,7 @@ def _differs(values: pa.Array) -> pa.Array:
     return pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
 
 
-def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) -> list[Decoded]:
+def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) -> Sequence[InArrow]:
     """Each answer's days as slices of the table."""
     changes = pc.indices_nonzero(pc.or_(_differs(parents), _differs(day)))
     starts = [0, *(place + 1 for place in changes.to_pylist())]
@@ -209,4 +206,4 @@ def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) ->
     )
     for owner, date, start, end in whose:
         found[owner][date] = Slice(table, start, end - start)
-    return [Decoded(days, {}) for days in found]
+    return [Reading(days, {}) for days in found]

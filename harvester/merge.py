@@ -24,7 +24,7 @@ from harvester.coverage import AccountDays
 from harvester.days import Day, Month, instant, month_begin, month_length
 from harvester.errors import StoreError
 from harvester.model import Answer, Window
-from harvester.rows import Decoded
+from harvester.rows import DayRows, Reading
 
 _AFTER_ALL = "\U0010ffff"
 """Sorts behind every appid."""
@@ -34,7 +34,7 @@ class Reply(NamedTuple):
     """An answer, what it says, and the days it settles: see `settled_masks`."""
 
     answer: Answer
-    decoded: Decoded
+    decoded: Reading[DayRows | Slice]
     stamp: Stamp
     settled: tuple[int, int]
 

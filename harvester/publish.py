@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from harvester import bulk, coverage, days, merge
 from harvester.assembly import Stamp
+from harvester.bulk import InArrow
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import arrow_schema
 from harvester.coverage import AccountDays, Coverage
@@ -24,7 +25,6 @@ from harvester.days import Day, Month
 from harvester.errors import StoreError
 from harvester.merge import Change, Reply
 from harvester.model import Answer, Window
-from harvester.rows import Decoded
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
@@ -161,7 +161,7 @@ class _Work:
                 QuarantinedDay(change.appid, self.dataset.name, day, refused.reason)
             )
 
-    def note_decoded(self, answer: Answer, decoded: Decoded) -> None:
+    def note_decoded(self, answer: Answer, decoded: InArrow) -> None:
         """Count what was odd about an answer, in the month its window begins."""
         if decoded.dropped and days.month_of(answer.window.begin) == self.month:
             self.dropped += decoded.dropped
@@ -233,7 +233,7 @@ def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Chan
         yield change
 
 
-def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, Decoded]]:
+def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, InArrow]]:
     """The answers of all groups by appid, read a batch at a time."""
     read = bulk.bulk_reader(work.dataset)
     streams = [_answers(work, group) for group in groups]
@@ -260,7 +260,7 @@ def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:
     return item[0].window.appid
 
 
-def _age(item: tuple[Answer, Stamp, Decoded]) -> tuple[int, int]:
+def _age(item: tuple[Answer, Stamp, InArrow]) -> tuple[int, int]:
     return item[0].asked_at, item[1].fetched_at
 
 

@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from operator import lt
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester import careful
 from harvester.careful import Oddities
 from harvester.catalogue.dataset import Dataset
-from harvester.columns import DATE_COLUMN, Slice, Unfit, check_counts
+from harvester.columns import DATE_COLUMN, Unfit, check_counts
 from harvester.days import Day, parse_day
 from harvester.errors import BadAnswer
 from harvester.model import Window
 from harvester.shapes import Level, Members, Shape, flattened, shape_of
 from harvester.wire import parse
+
+Rows_co = TypeVar("Rows_co", covariant=True)
 
 
 class DayRows(NamedTuple):
@@ -44,17 +46,17 @@ class DayRows(NamedTuple):
         return list(zip(*(values[cut] for values in (*self.columns, self.extra)), strict=True))
 
 
-class Decoded(NamedTuple):
+class Reading(NamedTuple, Generic[Rows_co]):
     """An answer, read.
 
-    ``days`` has only days with rows, here as `DayRows`; answers read in bulk have them in Arrow.
+    ``days`` has only days with rows: as `DayRows`, or in Arrow if they were read in bulk.
     ``quarantined`` names the days whose rows cannot be trusted and why. ``dropped`` counts rows
     outside the window. ``unknown`` and ``missing`` are members that nobody declared, and promised
     ones that had no value, as paths: ``detail.read_user``. ``delayed`` says that WeChat is still
     computing: no day of it is settled.
     """
 
-    days: Mapping[Day, DayRows | Slice]
+    days: Mapping[Day, Rows_co]
     quarantined: dict[Day, str]
     dropped: int = 0
     unknown: frozenset[str] = frozenset()
@@ -62,6 +64,7 @@ class Decoded(NamedTuple):
     delayed: bool = False
 
 
+Decoded: TypeAlias = Reading[DayRows]
 Reader: TypeAlias = Callable[[Window, bytes], Decoded]
 
 _DELAYED = {False: False, True: True, "false": False, "true": True}
@@ -95,8 +98,9 @@ def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:
     mark = value.get("is_delay", False)
     if mark is not False and (type(mark) not in {bool, str} or mark not in _DELAYED):
         return _refused(window, "is_delay: neither true nor false")
+    found: Decoded
     if not elements:
-        found = Decoded({}, {})
+        found = Reading({}, {})
     else:
         # What strict JSON refuses was replaced, so there only a second, exact reading counts.
         quick = None if flaw else _read_fast(shape, window, elements)
@@ -107,8 +111,8 @@ def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:
 def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | None:
     """All columns at once; None if anything at all is out of the ordinary."""
     try:
-        columns, texts = columns_of(shape, elements)
-        check(shape, columns)
+        columns, texts = _columns(shape, elements)
+        _check(shape, columns)
         one_day = window.begin == window.end or shape.by_day
         if one_day:
             days = [parse_day(texts[0])]
@@ -128,10 +132,10 @@ def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | N
     if days[0] < window.begin or days[-1] > window.end:
         return None
     found = DayRows(tuple(columns), [None] * len(texts), 0, len(texts))
-    return Decoded({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
+    return Reading({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
 
 
-def columns_of(shape: Shape, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
+def _columns(shape: Shape, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
     """The columns and what each row has for ``ref_date``, all as they came.
 
     Raises Unfit, AttributeError, KeyError or TypeError for what is out of the ordinary.
@@ -165,7 +169,7 @@ def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
     return columns
 
 
-def check(shape: Shape, columns: list[list[Any]]) -> None:
+def _check(shape: Shape, columns: list[list[Any]]) -> None:
     """Check the columns and put them into the form of the file. Raises Unfit."""
     counts: list[Any] = []
     for place in shape.counts:
@@ -239,7 +243,7 @@ def _read_days(shape: Shape, filed: dict[Day, list[Members]], dropped: int) -> D
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
-    return Decoded(days, quarantined, dropped, frozenset(odd.unknown), frozenset(odd.missing))
+    return Reading(days, quarantined, dropped, frozenset(odd.unknown), frozenset(odd.missing))
 
 
 def _day_of(row: Members) -> Day | None:
@@ -251,7 +255,7 @@ def _day_of(row: Members) -> Day | None:
 
 def _refused(window: Window, reason: str, dropped: int = 0) -> Decoded:
     """The whole window in quarantine."""
-    return Decoded({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
+    return Reading({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
 
 
 def _is_utf8(body: bytes) -> bool:

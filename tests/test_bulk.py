@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harvester import rows
 from harvester.assembly import Stamp
-from harvester.bulk import bulk_reader
+from harvester.bulk import InArrow, bulk_reader
 from harvester.catalogue import CATALOGUE, Nesting
 from harvester.columns import Slice
 from harvester.days import day_text, parse_day
@@ -41,7 +41,7 @@ def true_answer(dataset: str, number: int, day: int) -> Answer:
     return answer_of(dataset, number, day, elements)
 
 
-def tuples(found: rows.Decoded) -> object:
+def tuples(found: InArrow) -> object:
     """What an answer says, whether its days are lists or in Arrow."""
     days = {day: _plain(part) for day, part in found.days.items()}
     return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
