@@ -1,0 +1,106 @@
+"""Child processes: measured by the kernel, with clients and the server on cores of their own.
+
+The kernel counts a child's peak memory from the moment it is forked, so whoever starts it must be
+small: nothing in this process imports pyarrow, aiohttp or the harvester's command line.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import nan
+from pathlib import Path
+from typing import NamedTuple
+
+_BYTECODE = Path(tempfile.gettempdir()) / "harvester-benchmarks-bytecode"
+_DONT = "PYTHONDONTWRITEBYTECODE"
+
+_MEBI = 1024
+
+
+class Usage(NamedTuple):
+    """What a process took: CPU (user and system) and wall seconds, peak memory in MiB."""
+
+    cpu: float
+    wall: float
+    rss: float
+    output: str
+
+
+def cores() -> tuple[int, int] | None:
+    """The client's core and the server's, if this machine lets us choose."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    free = sorted(os.sched_getaffinity(0))
+    return (free[0], free[1]) if len(free) > 1 else None
+
+
+def program(name: str, *arguments: object) -> list[str]:
+    """The command of one of `benchmarks.programs`."""
+    return [sys.executable, "-m", f"benchmarks.programs.{name}", *map(str, arguments)]
+
+
+def harvester(*arguments: object) -> list[str]:
+    """A command line of the harvester."""
+    return [sys.executable, "-m", "harvester", *map(str, arguments)]
+
+
+def measure(command: Sequence[str]) -> Usage:
+    """Run a command to its end. Raises RuntimeError with what it said if it fails."""
+    with tempfile.TemporaryFile("w+") as complaints:
+        begun = time.perf_counter()
+        process = _start(command, complaints.fileno(), core=0)
+        assert process.stdout is not None
+        with process.stdout:
+            output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            complaints.seek(0)
+            raise RuntimeError(f"{' '.join(command)}: {process.returncode}\n{complaints.read()}")
+    return Usage(used.ru_utime + used.ru_stime, wall, _peak(used.ru_maxrss), output)
+
+
+@contextmanager
+def server(*options: object) -> Iterator[str]:
+    """A sandbox in a process of its own while the block runs; gives its address."""
+    process = _start(program("server", *options), None, core=1)
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _start(command: Sequence[str], stderr: int | None, *, core: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command, env=_environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
+    chosen = cores()
+    if chosen is not None:
+        os.sched_setaffinity(process.pid, {chosen[core]})
+    return process
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the secret that the manifests name.
+
+    Bytecode is kept, as with every installed package, or each start would compile everything anew.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != _DONT}
+    return kept | {"BENCHMARK_SECRET": "not-a-secret", "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+
+
+def _peak(kibibytes: int) -> float:
+    """A child's peak in MiB, NaN if it is no more than ours and so may not be its own."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes / _MEBI if kibibytes > own else nan

@@ -1,0 +1,60 @@
+"""Planning itself: from a manifest, given as a value, to the first window. Prints the seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.workload import Broad, read_broad
+from harvester import days, plan, survey
+from harvester.catalogue import CATALOGUE
+from harvester.model import Account, Job, Manifest, Output, SecretCredential
+from harvester.pace import Spacing
+from harvester.run import make_lanes, wanted_of_shard
+from harvester.schedule import Schedule
+from harvester.store.layout import Tree
+
+
+def main(broad: Broad, root: Path) -> None:
+    """Plan over the output at ``root``; without anything missing there is no first window."""
+    manifest = manifest_of(broad, root)
+    begun = time.perf_counter()
+    windows = first_window(manifest, time.time())
+    print(json.dumps({"seconds": time.perf_counter() - begun, "windows": windows}))
+
+
+def first_window(manifest: Manifest, now: float) -> int:
+    """What a run does before its first request; gives the number of windows it would ask."""
+    tree = Tree(manifest.output.path, manifest.output.buckets)
+    want = wanted_of_shard(manifest, list(range(tree.buckets)), now)
+    missing, refetch = survey.to_ask(tree, want, days.today(now), None)
+    windows = plan.summarise(manifest, want, missing).requests
+    if windows:
+        pace = manifest.limits.per_token
+        lanes = make_lanes(manifest, missing, refetch)
+        schedule = Schedule(
+            lanes, pace, policy=manifest.retry, spacing=Spacing(pace), dice=random.Random()
+        )
+        if schedule.next(now) is None:
+            raise RuntimeError("nothing may be asked at once")
+    return windows
+
+
+def manifest_of(broad: Broad, root: Path) -> Manifest:
+    """The manifest that a file would give."""
+    accounts = tuple(Account(appid, SecretCredential("${S}")) for appid in broad.appids)
+    job = Job("job-1", broad.datasets, broad.appids, broad.begin, broad.end)
+    return Manifest(
+        file=Path("jobs.yaml"),
+        accounts=accounts,
+        jobs=(job,),
+        output=Output(root),
+        datasets=CATALOGUE,
+    )
+
+
+if __name__ == "__main__":
+    main(read_broad(Path(sys.argv[1])), Path(sys.argv[2]))

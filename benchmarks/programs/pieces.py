@@ -1,0 +1,162 @@
+"""What a request costs besides its HTTP, piece by piece. Prints CPU microseconds a request.
+
+Each piece runs alone over the same answers, so caches are warmer than in a run and nothing else
+wants the interpreter: the sum is a floor of what `benchmarks.cpu` finds, and says where to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.workload import BEGIN, busy
+from harvester import days, plan, publish, rows, wire
+from harvester.catalogue import CATALOGUE
+from harvester.lanes import Attempt
+from harvester.model import Account, Answer, Job, Manifest, Output, Pace, Window
+from harvester.pace import Spacing
+from harvester.run import make_lanes
+from harvester.sandbox.archive import Archive
+from harvester.sandbox.data import truth
+from harvester.schedule import Schedule
+from harvester.store import rawlog
+from harvester.store.layout import Partition, Tree
+
+DATASET = CATALOGUE["interface_summary_hour"]
+ACCOUNTS, DAYS, GROUPS = 50, 28, 4
+"""A month in so many raw groups: as in a run, an account's days are spread over several."""
+
+REPEATS = 7
+FLIGHT = 100
+PACE = Pace(count=999_999, burst=1_000)
+
+
+class Work(NamedTuple):
+    """The answers of a month, and where to put them."""
+
+    answers: list[Answer]
+    root: Path
+
+
+def main(root: Path) -> None:
+    """Measure every piece."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    work = Work(list(_answers()), root)
+    count = len(work.answers)
+    pieces: dict[str, Callable[[Work], Iterator[float]]] = {
+        "schedule": _schedule,
+        "judge an answer": _judge,
+        "raw log": _raw_log,
+        "publish": _publish,
+        "publish: read an answer": _read,
+    }
+    found = {name: min(piece(work)) / count * 1e6 for name, piece in pieces.items()}
+    print(json.dumps(found))
+
+
+def _answers() -> Iterator[Answer]:
+    archive = Archive(truth, 0)
+    for appid in busy(ACCOUNTS):
+        for day in range(BEGIN, BEGIN + DAYS):
+            body = archive.body(DATASET.name, appid, day, day)
+            yield Answer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, False, body)
+
+
+def _timed(action: Callable[[], Any]) -> float:
+    begun = time.process_time()
+    action()
+    return time.process_time() - begun
+
+
+def _schedule(work: Work) -> Iterator[float]:
+    appids = tuple(dict.fromkeys(answer.window.appid for answer in work.answers))
+    job = Job("job-1", (DATASET.name,), appids, BEGIN, BEGIN + DAYS - 1)
+    manifest = Manifest(
+        Path("jobs.yaml"),
+        tuple(Account(appid, None) for appid in appids),
+        (job,),
+        Output(work.root),
+        CATALOGUE,
+    )
+    for _ in range(REPEATS):
+        lanes = make_lanes(manifest, plan.wanted(manifest, time.time()), {})
+        spacing = Spacing(PACE)
+        schedule = Schedule(
+            lanes, PACE, policy=manifest.retry, spacing=spacing, dice=random.Random()
+        )
+        begun = time.process_time()
+        asyncio.run(_play(schedule, spacing))
+        yield time.process_time() - begun
+
+
+async def _play(schedule: Schedule, spacing: Spacing) -> None:
+    """Hand everything out and back, as many at once as a run has connections."""
+    now = time.time()
+    flying: deque[Attempt] = deque()
+    landed: list[Attempt] = []
+    while not schedule.finished:
+        now += 1e-4
+        attempt = schedule.next(now)
+        if attempt is not None:
+            await spacing.take(attempt.lane.appid)
+            flying.append(attempt)
+        if attempt is None or len(flying) == FLIGHT:
+            landed.append(flying.popleft())
+            schedule.answered(landed[-1], now)
+    for each in landed:
+        schedule.durable(each)
+
+
+def _judge(work: Work) -> Iterator[float]:
+    def judge() -> None:
+        for answer in work.answers:
+            wire.window_body(answer.window)
+            if wire.refusal_of(200, answer.body) is not None:
+                raise RuntimeError("a good answer was refused")
+
+    return (_timed(judge) for _ in range(REPEATS))
+
+
+def _read(work: Work) -> Iterator[float]:
+    read = rows.reader(DATASET)
+
+    def everything() -> None:
+        for answer in work.answers:
+            read(answer.window, answer.body)
+
+    return (_timed(everything) for _ in range(REPEATS))
+
+
+def _raw_log(work: Work) -> Iterator[float]:
+    for number in range(REPEATS):
+        begun = time.process_time()
+        _write(Tree(work.root / f"raw-{number}"), work.answers)
+        yield time.process_time() - begun
+
+
+def _publish(work: Work) -> Iterator[float]:
+    for number in range(REPEATS):
+        tree = Tree(work.root / f"publish-{number}")
+        groups = _write(tree, work.answers)
+        partition = Partition(DATASET.name, days.month_of(BEGIN), 0)
+        begun = time.process_time()
+        publish.publish(tree, DATASET, partition, groups)
+        yield time.process_time() - begun
+
+
+def _write(tree: Tree, answers: list[Answer]) -> list[rawlog.Group]:
+    return [rawlog.write_group(tree, 0, "run", answers[number::GROUPS]) for number in range(GROUPS)]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,29 @@
+"""The server: a sandbox on a free port, with its address on the first line of stdout."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from harvester.sandbox import Rules, World
+from harvester.sandbox.server import run
+
+
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cache-mib", type=int, default=16)
+    parser.add_argument("--rate", type=int)
+    parser.add_argument("--latency", type=float, default=0.0)
+    options = parser.parse_args()
+    rules = Rules(
+        window_limit=None if options.rate is None else (options.rate, 1.0),
+        latency=options.latency,
+        latency_jitter=options.latency,
+        cache_bytes=options.cache_mib << 20,
+    )
+    run(World(rules, time.time), announce=lambda address: print(address, flush=True))
+
+
+if __name__ == "__main__":
+    main()
