@@ -43,7 +43,7 @@ THIRD_PARTY = {
     "anyio": ("pipeline", "progress", "publisher", "recorder", "run", "sandbox.server", "tokens"),
     "cyclopts": ("cli",),
     "orjson": ("wire", "store.records", "sandbox.calls"),
-    "pyarrow": ("assembly", "columns", "coverage", "merge", "publish", "store"),
+    "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
     "rich": ("cli", "progress"),
@@ -74,7 +74,9 @@ CLOCKS = {
 }
 
 # Imports inside functions, each with its reason: (module, imported name).
-LATE_IMPORTS: dict[tuple[str, str], str] = {}
+LATE_IMPORTS: dict[tuple[str, str], str] = {
+    ("cli.run", "harvester.cli.emulator"): "no run against WeChat pays for an emulator",
+}
 
 SANDBOX_MAY_USE = {"catalogue", "days", "sandbox"}
 
