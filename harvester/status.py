@@ -31,18 +31,25 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of everything a manifest wants, read from the files alone."""
+    """The state of everything a manifest wants, read from the files alone.
+
+    ``unusable`` counts the quarantined days that have no good answer either.
+    """
 
     datasets: tuple[DatasetSummary, ...]
     gaps: tuple[Stretch, ...]
     suspicious: tuple[Stretch, ...]
     quarantined: tuple[QuarantinedDay, ...]
+    unusable: int
     runs: tuple[records.RunRecord, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether every day that is wanted and ready is covered."""
-        return not self.gaps
+        """Whether every day that is wanted and ready has an answer that can be used.
+
+        It may be a provisional one of an earlier day: no day becomes a gap because midnight passed.
+        """
+        return not self.gaps and not self.unusable
 
 
 def read(manifest: Manifest, tree: Tree, now: float) -> Status:
@@ -54,6 +61,11 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
         gaps=tuple(_gaps(want, states)),
         suspicious=tuple(_suspicious(states)),
         quarantined=tuple(quarantined_days(tree, want)),
+        unusable=sum(
+            days.count_days(state.unusable)
+            for of_dataset in states.values()
+            for state in of_dataset.values()
+        ),
         runs=tuple(records.last(tree, LAST_RUNS)),
     )
 
@@ -70,7 +82,7 @@ def quarantined_days(tree: Tree, want: Wanted) -> Iterator[QuarantinedDay]:
 def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
-            yield from _stretches(appid, dataset, wanted & ~states[dataset][appid].known)
+            yield from _stretches(appid, dataset, wanted & ~states[dataset][appid].covered)
 
 
 def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:

@@ -190,7 +190,7 @@ def _summarise_dataset(
 ) -> DatasetSummary:
     count = days.count_days
     everything = sum(map(count, wanted.values()))
-    done = sum(count(states[appid].known & of_account) for appid, of_account in wanted.items())
+    done = sum(count(states[appid].covered & of_account) for appid, of_account in wanted.items())
     return DatasetSummary(
         dataset=dataset,
         accounts=len(wanted),

@@ -20,19 +20,31 @@ Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
 class States:
     """One account's days of one dataset, as sets.
 
-    ``known`` needs no asking today, ``rows`` have rows, ``provisional`` will be asked again on a
-    later day, and ``quarantined`` had an answer that does not fit.
+    ``known`` needs no asking today, ``good`` were answered by something that fits, ``rows`` have
+    rows, ``provisional`` will be asked again on a later day, and the last answer of ``quarantined``
+    ones does not fit.
     """
 
     known: DaySet = days.NO_DAYS
+    good: DaySet = days.NO_DAYS
     rows: DaySet = days.NO_DAYS
     provisional: DaySet = days.NO_DAYS
     quarantined: DaySet = days.NO_DAYS
 
     @property
+    def covered(self) -> DaySet:
+        """Days about which something is known, be it of an earlier day."""
+        return self.known | self.good
+
+    @property
+    def unusable(self) -> DaySet:
+        """Days of which nothing but answers that do not fit is known."""
+        return self.quarantined & ~self.good
+
+    @property
     def empty(self) -> DaySet:
         """Days that were answered without rows."""
-        return self.known & ~self.rows & ~self.quarantined
+        return self.covered & ~self.rows & ~self.quarantined
 
     @property
     def suspicious(self) -> DaySet:
@@ -125,16 +137,18 @@ def _add_month(
 ) -> None:
     found = zip(
         coverage.known(today),
+        coverage.final,
         coverage.with_rows,
         coverage.provisional,
         coverage.quarantined,
         strict=True,
     )
     shift = days.month_begin(month) - days.FIRST_DAY
-    for (appid, known), rows, provisional, quarantined in found:
+    for (appid, known), final, rows, provisional, quarantined in found:
         if appid in states:
             of_account, inside = states[appid], wanted[appid]
             of_account.known |= known << shift & inside
+            of_account.good |= (final | provisional) << shift & inside
             of_account.rows |= rows << shift & inside
             of_account.provisional |= provisional << shift & inside
             of_account.quarantined |= quarantined << shift & inside

@@ -14,9 +14,13 @@ import pytest
 
 from harvester.cli import app, invoke
 from harvester.cli.options import most_severe, parse_duration, parse_shard
+from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
+from harvester.sandbox import Row, truth
+from harvester.status import read
 from harvester.store import locks
 from harvester.store.layout import Tree
+from tests.lab import DAILY, Lab
 
 MANIFEST = """
 version: 1
@@ -155,6 +159,57 @@ def test_status_is_a_gate_for_what_comes_after(
     assert found["runs"][0]["exit_code"] == 0
 
 
+def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
+    """A provisional answer of yesterday counts until a newer day is ready and missing."""
+    lab = Lab(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
+    lab.run()
+    evening = lab.now()
+    assert read(lab.manifest(), lab.tree, evening).whole
+    past_midnight = evening + 13 * 3600
+    found = read(lab.manifest(), lab.tree, past_midnight)
+    assert (found.whole, found.gaps, found.datasets[0].missing) == (True, (), 0)
+    assert found.datasets[0].provisional > 0
+    ready_again = evening + 24 * 3600
+    found = read(lab.manifest(), lab.tree, ready_again)
+    assert [day_text(gap.begin) for gap in found.gaps] == ["2026-05-20"]
+    assert not found.whole
+
+
+def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
+    """Quarantined and nothing else known of it: not whole; with an older good answer, whole."""
+    broken = True
+
+    def source(dataset: str, appid: str, day: Day) -> list[Row]:
+        rows = truth(dataset, appid, day)
+        if broken and day == parse_day("2026-03-02"):
+            return [{**row, "callback_count": "many"} for row in rows]
+        return rows
+
+    lab = Lab(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
+    lab.run()
+    found = read(lab.manifest(), lab.tree, lab.now())
+    assert (found.whole, found.gaps, found.unusable) == (False, (), 1)
+    broken = False
+    lab.run(refetch="quarantined")
+    assert read(lab.manifest(), lab.tree, lab.now()).whole
+    broken = True
+    lab.run(refetch="all")
+    found = read(lab.manifest(), lab.tree, lab.now())
+    assert (found.whole, len(found.quarantined)) == (True, 1)
+
+
+def test_next_steps_name_the_output_that_was_given(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line can be typed as it stands."""
+    elsewhere = manifest.parent / "else where"
+    run("run", "--output", str(elsewhere))
+    said = capsys.readouterr().err
+    assert f"harvester status {manifest} --output '{elsewhere}'" in said
+    run("status", "--output", str(elsewhere), "--begin-date", "2026-03-01")
+    assert "whole" in capsys.readouterr().out
+
+
 def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
     run: Command, manifest: Path
 ) -> None:
@@ -266,6 +321,7 @@ def test_a_missing_variable_is_named_before_the_first_request(
     error = capsys.readouterr().err
     assert "NO_SUCH_wx0000000000000001" in error
     assert "NO_SUCH_wx0000000000000002" in error
+    assert "nothing was requested" in error
     assert run("plan") == Exit.DONE
 
 

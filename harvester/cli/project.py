@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,10 +17,11 @@ from harvester.store.layout import Tree, open_tree
 
 
 class Project(NamedTuple):
-    """A manifest and the output tree that belongs to it."""
+    """A manifest, the output tree that belongs to it, and how a command names the two."""
 
     manifest: Manifest
     tree: Tree
+    words: str
 
 
 def steady_clock() -> Callable[[], float]:
@@ -38,4 +40,5 @@ def open_project(path: Path, selecting: Selecting, output: Path | None, now: flo
     if output is not None:
         manifest = replace(manifest, output=replace(manifest.output, path=output))
     manifest = narrow(manifest, selecting.selection(), now)
-    return Project(manifest, open_tree(manifest.output))
+    words = [str(path)] if output is None else [str(path), "--output", str(output)]
+    return Project(manifest, open_tree(manifest.output), shlex.join(words))

@@ -109,7 +109,7 @@ def run(
             watch=_watch(running.progress, console),
         )
         carry_out(done, project.manifest, project.tree, orders=orders, world=world)
-    show.summary(console, done, project.manifest)
+    show.summary(console, done, project)
     return settle_exit(done.exit_code, ok_exit)
 
 
@@ -168,7 +168,8 @@ def _credentials(manifest: Manifest) -> Callable[[str], Secret]:
             except UsageError as error:
                 problems.append(error)
     if problems:
-        raise UsageError("\n".join(error.problem for error in problems), problems[0].advice)
+        advice = f"{problems[0].advice}; nothing was requested"
+        raise UsageError("\n".join(error.problem for error in problems), advice)
     return found.__getitem__
 
 

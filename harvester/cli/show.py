@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days
+from harvester.cli.project import Project
 from harvester.errors import Exit
-from harvester.model import Manifest
 from harvester.plan import Plan
 from harvester.status import Status, Stretch
 from harvester.summary import DatasetSummary, Summary, grouped
@@ -48,7 +48,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
-def summary(out: Console, done: Summary, manifest: Manifest) -> None:
+def summary(out: Console, done: Summary, project: Project) -> None:
     """What a run did, and what to do next."""
     out.print()
     out.print(_coverage_table(done.datasets))
@@ -59,7 +59,7 @@ def summary(out: Console, done: Summary, manifest: Manifest) -> None:
         out.print(Text(f"\n  note: {note}"))
     verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
     out.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
-    for line in _next_steps(done, manifest):
+    for line in _next_steps(done, project):
         out.print(Text(f"  {line}"), soft_wrap=True)
 
 
@@ -116,15 +116,20 @@ def _print_exceptions(out: Console, done: Summary) -> None:
         out.print(Text(f"\n  quarantined: {where}: {safe_text(item.reason)}"))
 
 
-def _next_steps(done: Summary, manifest: Manifest) -> list[str]:
+def _next_steps(done: Summary, project: Project) -> list[str]:
     """Commands worth typing now."""
-    output = manifest.output.path
+    output, words = project.tree.root, project.words
     if done.exit_code is not Exit.DONE:
-        return [f"harvester status {manifest.file}", f"harvester run {manifest.file}"]
+        steps = [f"harvester status {words}"]
+        if list(done.reasons()) != ["quarantined"]:
+            steps.append(f"harvester run {words}")
+        if done.quarantined:
+            steps.append(f"harvester run {words} --refetch quarantined")
+        return steps
     dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
     glob = f"{output}/{dataset}/ref_month=*/*.parquet"
     return [
-        f"harvester status {manifest.file}",
+        f"harvester status {words}",
         f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
     ]
 
@@ -157,14 +162,21 @@ def plan(out: Console, found: Plan) -> None:
         out.print(Text(f"note: {warning}"))
 
 
-def status(out: Console, found: Status) -> None:
-    """Coverage, what is missing or odd, and the last runs."""
+def status(out: Console, found: Status, words: str) -> None:
+    """Coverage, what is missing or odd, what to do about it, and the last runs.
+
+    ``words`` are the manifest and the output as a command has them.
+    """
     out.print(_coverage_table(found.datasets))
     _print_stretches(out, "missing", found.gaps)
     _print_stretches(out, "suspicious: empty between days with rows", found.suspicious)
+    if found.suspicious:
+        _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
     for item in found.quarantined[:_MOST_EXCEPTIONS]:
         where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
         out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
+    if found.quarantined:
+        _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
     if found.runs:
         out.print("\nlast runs")
     for record in found.runs:
@@ -172,8 +184,16 @@ def status(out: Console, found: Status) -> None:
         ended = "under way, or killed" if record.exit_code is None else f"exit {record.exit_code}"
         figures = f"{record.requests:,} requests, {record.rows:,} rows"
         out.print(Text(f"  {record.started_at}  {ended}{reasons}  {figures}"))
-    verdict = "whole" if found.whole else "not whole: `harvester run` fetches what is missing"
-    out.print(f"\n{verdict}")
+    if found.gaps:
+        out.print(Text(f"\nnot whole: harvester run {words}"), soft_wrap=True)
+    elif found.unusable:
+        out.print(f"\nnot whole: of {found.unusable:,} account-days no answer could be used")
+    else:
+        out.print("\nwhole")
+
+
+def _print_advice(out: Console, line: str) -> None:
+    out.print(Text(f"\n  {line}"), soft_wrap=True)
 
 
 def _print_stretches(out: Console, title: str, stretches: Sequence[Stretch]) -> None:

@@ -35,7 +35,7 @@ def status(
     require: Annotated[
         Literal["yesterday"] | None,
         Parameter(
-            help="Exit with 75 unless every day up to the newest ready one is covered.",
+            help="Exit with 75 unless every day up to the newest ready one has a good answer.",
             env_var="HARVESTER_REQUIRE",
         ),
     ] = None,
@@ -50,7 +50,7 @@ def status(
     if format == "json":
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:
-        show.status(show.console(), found)
+        show.status(show.console(), found, project.words)
     code = Exit.AGAIN if require is not None and not found.whole else Exit.DONE
     return settle_exit(code, ok_exit)
 
