@@ -170,11 +170,26 @@ def _dataset_plan(
 
 def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
     """Say which jobs were clipped: silence would look like days that were fetched."""
+    accounts = {account.appid: account for account in manifest.accounts}
     for job in manifest.jobs:
+        clipped = sum(1 for appid in job.appids if _is_clipped(accounts[appid], job))
+        if clipped:
+            yield f"{job.name}: {_accounts(clipped)} limited by account dates"
         for name in job.datasets:
             dataset = manifest.datasets[name]
             if job.begin < dataset.first_day:
                 yield f"{job.name}: {name} begins on {days.day_text(dataset.first_day)}"
             nothing = sum(1 for appid in job.appids if appid not in want[name])
             if nothing:
-                yield f"{job.name}: {nothing} accounts have no days of {name} in this range"
+                yield f"{job.name}: {_accounts(nothing)} without days of {name} in this range"
+
+
+def _is_clipped(account: Account, job: Job) -> bool:
+    """Whether an account's own dates leave less of a job."""
+    begins_late = account.begin is not None and account.begin > job.begin
+    ends_early = account.end is not None and (job.end is None or account.end < job.end)
+    return begins_late or ends_early
+
+
+def _accounts(count: int) -> str:
+    return "1 account is" if count == 1 else f"{count:,} accounts are"

@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -122,6 +122,7 @@ def carry_out(
     ``limits.max_requests`` and StoreError if the output cannot be read or written.
     """
     own = own_buckets(manifest.output.buckets, orders.shard)
+    manifest = of_shard(manifest, own)
     with locks.hold(tree, own, run_id=summary.run_id, since=utc_text(summary.started_at)):
         stage = _Stage(manifest, tree, orders, world, summary, own)
         try:
@@ -142,7 +143,7 @@ def _make_whole(stage: _Stage) -> None:
     layout.sweep(tree, own)
     recovered = publish.recover(tree, manifest.datasets, own)
     summary.published, summary.damaged = list(recovered.published), recovered.damaged
-    want = wanted_of_shard(manifest, own, summary.started_at)
+    want = plan.wanted(manifest, summary.started_at)
     missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
     priced = plan.summarise(manifest, want, missing, summary.today)
     _refuse_surprise(manifest, priced.requests)
@@ -169,19 +170,20 @@ def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day)
     return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
 
 
-def wanted_of_shard(manifest: Manifest, own: list[int], now: float) -> Wanted:
-    """The wanted days of the accounts whose buckets are ours."""
-    want = plan.wanted(manifest, now)
+def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
+    """The part of a manifest whose accounts lie in these buckets; jobs may be left without any."""
     buckets = manifest.output.buckets
     if len(own) == buckets:
-        return want
+        return manifest
     mine = {
         account.appid for account in manifest.accounts if bucket_of(account.appid, buckets) in own
     }
-    return {
-        dataset: {appid: wanted for appid, wanted in of_dataset.items() if appid in mine}
-        for dataset, of_dataset in want.items()
-    }
+    jobs = (
+        replace(job, appids=tuple(appid for appid in job.appids if appid in mine))
+        for job in manifest.jobs
+    )
+    accounts = tuple(account for account in manifest.accounts if account.appid in mine)
+    return replace(manifest, accounts=accounts, jobs=tuple(jobs))
 
 
 def _refuse_surprise(manifest: Manifest, requests: int) -> None:

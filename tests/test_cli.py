@@ -159,6 +159,34 @@ def test_status_is_a_gate_for_what_comes_after(
     assert found["runs"][0]["exit_code"] == 0
 
 
+def test_a_plan_of_a_shard_speaks_of_its_own_accounts(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What other shards leave out is none of its business; the shards' notes add up."""
+    dated = MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30")
+    manifest.write_text(dated.replace("output: out", "output: {path: out, buckets: 2}"))
+    notes = []
+    for shard in ("1/2", "2/2"):
+        assert run("plan", "--shard", shard, "--format", "json") == Exit.DONE
+        notes += json.loads(capsys.readouterr().out)["warnings"]
+    assert sorted(notes) == [
+        "daily: 1 account is limited by account dates",
+        "hourly: 1 account is limited by account dates",
+        "hourly: 1 account is without days of interface_summary_hour in this range",
+    ]
+
+
+def test_a_plan_without_a_wanted_day_says_so(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That nothing is wanted is something else than that all of it is covered."""
+    manifest.write_text(MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30"))
+    run("plan", "--accounts", "wx0000000000000001", "--jobs", "hourly")
+    said = capsys.readouterr().out
+    assert "no day is wanted" in said
+    assert "covered" not in said
+
+
 def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     """A provisional answer of yesterday counts until a newer day is ready and missing."""
     lab = Lab(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))

@@ -20,7 +20,7 @@ from harvester.cli.options import (
     parse_shard,
 )
 from harvester.cli.project import open_project, steady_clock
-from harvester.run import own_buckets, wanted_of_shard
+from harvester.run import of_shard, own_buckets
 
 
 def plan(
@@ -37,9 +37,10 @@ def plan(
     now = steady_clock()()
     project = open_project(manifest, selecting, output, now)
     own = own_buckets(project.manifest.output.buckets, parse_shard(shard))
-    want = wanted_of_shard(project.manifest, own, now)
+    ours = of_shard(project.manifest, own)
+    want = planning.wanted(ours, now)
     missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
-    found = planning.summarise(project.manifest, want, missing, days.today(now))
+    found = planning.summarise(ours, want, missing, days.today(now))
     if format == "json":
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:

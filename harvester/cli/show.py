@@ -156,8 +156,10 @@ def plan(out: Console, found: Plan) -> None:
             f"\n{found.requests:,} requests, {seconds_text(found.bound_seconds)} at least: "
             f"{binds[found.bound_by]}"
         )
-    else:
+    elif any(row.wanted for row in found.datasets):
         out.print("\nnothing to ask: every wanted day is covered")
+    else:
+        out.print("\nnothing to ask: no day is wanted")
     for warning in found.warnings:
         out.print(Text(f"note: {warning}"))
 
