@@ -6,6 +6,7 @@ import datetime as dt
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from harvester import __version__, days
 from harvester.days import Day, DaySet
 from harvester.errors import SEVERITY, Busy, Exit, HarvesterError, StoreError
 from harvester.lanes import Gone
+from harvester.model import Window
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
 from harvester.survey import States
@@ -98,6 +100,8 @@ class Summary:
             found.update([_reason_of(gone)])
         if any(row.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
+        if self.delayed():
+            found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
         if self.missing and not found:
@@ -109,9 +113,18 @@ class Summary:
         """The most severe of the reasons."""
         return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
 
+    def delayed(self) -> list[Window]:
+        """The windows of which WeChat said that it is still computing them, and nothing later."""
+        found: set[Window] = set()
+        for item in self.published:
+            heard = {window for window in found if _is_about(item, window)}
+            found = (found - heard) | set(item.delayed)
+        return sorted(found)
+
     def notes(self) -> list[str]:
         """What was odd in the answers and is no error."""
         found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
+        found += _delay_notes(self.delayed())
         for dataset, span in self.narrowed.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
@@ -138,6 +151,29 @@ class Summary:
             and not self.answered
             and all(gone.rule.scope is Scope.ACCOUNT for gone in self.gone)
         )
+
+
+def _is_about(item: Published, window: Window) -> bool:
+    return (
+        item.dataset == window.dataset
+        and window.appid in item.appids
+        and any(window.begin <= day <= window.end for day in item.days)
+    )
+
+
+def _delay_notes(delayed: list[Window]) -> Iterator[str]:
+    """A line a dataset: which windows are preliminary because WeChat said so."""
+    for dataset, windows in groupby(sorted(delayed, key=_dataset_of), key=_dataset_of):
+        first, *others = map(str, windows)
+        more = f" and {len(others):,} more windows" if others else ""
+        yield (
+            f"{dataset}: WeChat is still computing {first}{more}; "
+            "what it has so far is published and asked again on a later day"
+        )
+
+
+def _dataset_of(window: Window) -> str:
+    return window.dataset
 
 
 def _reason_to_fail(error: HarvesterError) -> str:

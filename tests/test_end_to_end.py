@@ -12,6 +12,7 @@ from harvester.days import day_range, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.model import Limits, Pace
 from harvester.plan import count_windows
+from harvester.sandbox import Delayed, Rules
 from tests.lab import BOTH, DAILY, FAST, HOURLY, Lab, appid, columns, expected, harvested, wanted
 
 if TYPE_CHECKING:
@@ -176,6 +177,29 @@ def test_a_month_is_written_once_in_a_backfill(tmp_path: Path) -> None:
     lab.limits = Limits(Pace(200, 1.0, 20, concurrency=4), connections=16)
     done = lab.run()
     assert len(done.published) == len({item.path for item in done.published}) == 4
+
+
+def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) -> None:
+    """It is published, the run ends with 75 and says so, and a later day asks again."""
+    trouble = Delayed(days=2)
+    lab = Lab(
+        tmp_path,
+        accounts=1,
+        begin="2026-05-10",
+        end=None,
+        datasets=("article_read",),
+        rules=Rules(history=True, troubles=(trouble,)),
+    )
+    done = lab.run()
+    assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])
+    [note] = [note for note in done.notes() if "still computing" in note]
+    assert f"{appid(1)} article_read" in note
+    assert done.datasets[0].provisional > 0
+    assert done.datasets[0].missing == 0
+    lab.today, lab.end = "2026-05-25", "2026-05-19"
+    again = lab.run()
+    assert again.requests > 0
+    assert again.exit_code is Exit.DONE
 
 
 def test_the_count_of_windows_is_what_a_run_asks() -> None:
