@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harvester import days
+from harvester.catalogue import CATALOGUE
 from harvester.coverage import Coverage
 from harvester.days import Day, DaySet, Month
 from harvester.plan import Wanted
@@ -22,7 +23,7 @@ class States:
 
     ``known`` needs no asking today, ``good`` were answered by something that fits, ``rows`` have
     rows, ``provisional`` will be asked again on a later day, and the last answer of ``quarantined``
-    ones does not fit.
+    ones does not fit. Of a ``sparse`` dataset empty days are ordinary.
     """
 
     known: DaySet = days.NO_DAYS
@@ -30,6 +31,7 @@ class States:
     rows: DaySet = days.NO_DAYS
     provisional: DaySet = days.NO_DAYS
     quarantined: DaySet = days.NO_DAYS
+    sparse: bool = False
 
     @property
     def covered(self) -> DaySet:
@@ -49,7 +51,7 @@ class States:
     @property
     def suspicious(self) -> DaySet:
         """Empty days that have days with rows both before and after them."""
-        if not self.rows:
+        if self.sparse or not self.rows:
             return days.NO_DAYS
         return self.empty & days.day_range(days.oldest(self.rows), days.newest(self.rows))
 
@@ -76,7 +78,8 @@ def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, Sta
     """Every wanted account's days by state, within the days that are wanted."""
     found: dict[str, dict[str, States]] = {}
     for dataset, of_dataset in want.items():
-        states = found[dataset] = {appid: States() for appid in of_dataset}
+        sparse = CATALOGUE[dataset].sparse
+        states = found[dataset] = {appid: States(sparse=sparse) for appid in of_dataset}
         for month, coverage in _coverages(tree, dataset, of_dataset):
             _add_month(states, of_dataset, month, coverage, today)
     return found

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from harvester.days import day_range, parse_day
+from harvester.days import Day, day_range, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.model import Limits, Pace
 from harvester.plan import count_windows
-from harvester.sandbox import Delayed, Rules
+from harvester.sandbox import Delayed, Row, Rules, truth
 from tests.lab import BOTH, DAILY, FAST, HOURLY, Lab, appid, columns, expected, harvested, wanted
 
 if TYPE_CHECKING:
@@ -200,6 +200,23 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
     again = lab.run()
     assert again.requests > 0
     assert again.exit_code is Exit.DONE
+
+
+@pytest.mark.parametrize(("dataset", "suspicious"), [(DAILY, 2), ("article_share", 0)])
+def test_an_empty_day_is_suspicious_only_where_every_day_has_rows(
+    tmp_path: Path, dataset: str, suspicious: int
+) -> None:
+    """Articles are not read every day, but an account's server is asked every day."""
+    first, last = "2026-03-01", "2026-03-04"
+
+    def source(dataset: str, appid: str, day: Day) -> list[Row]:
+        known = truth(dataset, appid, day)
+        return known if day in {parse_day(first), parse_day(last)} else []
+
+    lab = Lab(tmp_path, begin=first, end=last, accounts=1, datasets=(dataset,), source=source)
+    done = lab.run()
+    assert done.datasets[0].empty >= 2
+    assert done.datasets[0].suspicious == suspicious
 
 
 def test_the_count_of_windows_is_what_a_run_asks() -> None:

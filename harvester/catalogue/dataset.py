@@ -73,9 +73,10 @@ class Dataset:
     after midnight of the Beijing day that follows a period it may be asked. ``settle`` is how many
     days old a period must be before an answer with rows is final. ``key`` names the columns that,
     with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
-    ``delays`` says that an answer may be marked ``is_delay``. A ``retired`` endpoint answers 47009
-    and has ``successors``, which may be none. ``notes`` say what misleads people who add its
-    numbers up, ``example`` is a query for DuckDB over its files.
+    ``delays`` says that an answer may be marked ``is_delay``. ``sparse`` says that days
+    without rows are ordinary, also between days with some: nothing was published, or nobody read
+    it. A ``retired`` endpoint answers 47009 and has ``successors``, which may be none. ``notes`` say
+    what misleads people who add its numbers up, ``example`` is a query for DuckDB over its files.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Dataset:
     nesting: Nesting = Nesting.FLAT
     inside: str = ""
     delays: bool = False
+    sparse: bool = False
     retired: bool = False
     successors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -90,6 +90,8 @@ def facts(dataset: Dataset) -> dict[str, str]:
         "final": final_text(dataset),
         "source": f"{dataset.source} (checked {dataset.checked})",
     }
+    if dataset.sparse:
+        told["a day without rows"] = "is ordinary, and never called suspicious"
     if dataset.retired:
         told["retired"] = f"use {' and '.join(dataset.successors)}"
     return told

@@ -57,6 +57,7 @@ def _as_json(dataset: Dataset) -> dict[str, object]:
         "ready_at": clock_text(dataset),
         "settle_days": dataset.settle,
         "may_be_delayed": dataset.delays,
+        "sparse": dataset.sparse,
         "nesting": dataset.nesting.value,
         "inside": dataset.inside,
         "key": ["appid", *dataset.key],
