@@ -143,6 +143,8 @@ def _make_whole(stage: _Stage) -> None:
     layout.sweep(tree, own)
     recovered = publish.recover(tree, manifest.datasets, own)
     summary.published, summary.damaged = list(recovered.published), recovered.damaged
+    if summary.published:
+        stage.record()
     want = plan.wanted(manifest, summary.started_at)
     missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
     priced = plan.summarise(manifest, want, missing, summary.today)
