@@ -13,7 +13,7 @@ from harvester import days, plan, survey
 from harvester.catalogue import CATALOGUE
 from harvester.model import Account, Job, Manifest, Output, SecretCredential
 from harvester.pace import Spacing
-from harvester.run import make_lanes, wanted_of_shard
+from harvester.run import make_lanes
 from harvester.schedule import Schedule
 from harvester.store.layout import Tree
 
@@ -29,12 +29,13 @@ def main(broad: Broad, root: Path) -> None:
 def first_window(manifest: Manifest, now: float) -> int:
     """What a run does before its first request; gives the number of windows it would ask."""
     tree = Tree(manifest.output.path, manifest.output.buckets)
-    want = wanted_of_shard(manifest, list(range(tree.buckets)), now)
-    missing, refetch = survey.to_ask(tree, want, days.today(now), None)
-    windows = plan.summarise(manifest, want, missing).requests
+    today = days.today(now)
+    want = plan.wanted(manifest, now)
+    missing, refetch = survey.to_ask(tree, want, today, None)
+    windows = plan.summarise(manifest, want, missing, today).requests
     if windows:
         pace = manifest.limits.per_token
-        lanes = make_lanes(manifest, missing, refetch)
+        lanes = make_lanes(manifest, missing, refetch, today)
         schedule = Schedule(
             lanes, pace, policy=manifest.retry, spacing=Spacing(pace), dice=random.Random()
         )
