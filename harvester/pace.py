@@ -11,7 +11,7 @@ from aiolimiter import AsyncLimiter
 
 from harvester.model import Pace
 
-_HASTE = 0.97
+_HASTE = 0.95
 """Spacing runs a little ahead of the rate, since an empty bucket saves nothing and each late
 wake-up would be lost for good; the schedule's slots hold the rate itself."""
 

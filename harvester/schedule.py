@@ -26,6 +26,9 @@ MINUTE_LIMITS_IN_A_ROW = 10
 """So many refusals by the minute limit without one answer between them, and the dataset is left
 alone."""
 
+_LOOKS = 16
+"""A lane whose bucket has no room yet is looked at again after this part of its interval."""
+
 _NEVER = float("inf")
 
 
@@ -55,6 +58,8 @@ class Schedule:
         self._pace = pace
         self._policy = policy
         self._spacing = spacing
+        # A bucket of one is empty now for sure; a larger one tells when it is asked.
+        self._pause = spacing.interval if pace.burst == 1 else 0.0
         self._dice = dice
         self._soon: list[tuple[float, int, Lane]] = []
         self._ready: list[tuple[int, int, Lane]] = []
@@ -79,10 +84,13 @@ class Schedule:
             if self._ready_at(lane, now) > now:
                 self._place(lane, now)
                 continue
+            if not self._spacing.has_room(lane.appid):
+                self._place(lane, now, pause=self._spacing.interval / _LOOKS)
+                continue
             attempt = lane.hand_out(now)
             lane.in_flight += 1
             self.in_flight += 1
-            self._place(lane, now, just_started=True)
+            self._place(lane, now, pause=self._pause)
             return attempt
         return None
 
@@ -118,15 +126,14 @@ class Schedule:
         self._soon.clear()
         self._ready.clear()
 
-    def _place(self, lane: Lane, now: float, *, just_started: bool = False) -> None:
-        """Put a lane where it belongs."""
+    def _place(self, lane: Lane, now: float, *, pause: float = 0.0) -> None:
+        """Put a lane where it belongs, there not to be looked at again for ``pause`` seconds."""
         if lane.placed or self._stopped:
             return
         at = self._ready_at(lane, now)
         if at == _NEVER:
             return
-        if just_started and self._pace.burst == 1:
-            at = max(at, now + self._spacing.interval)
+        at = max(at, now + pause)
         lane.placed = True
         if at <= now:
             self._push_ready(lane)
@@ -149,8 +156,6 @@ class Schedule:
             if not lane.slots:
                 return _NEVER
             at = max(at, lane.slots[0])
-        if not self._spacing.has_room(lane.appid):
-            at = max(at, now + self._spacing.interval)
         return at
 
     def _next_turn(self) -> int:

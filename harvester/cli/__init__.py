@@ -13,6 +13,10 @@ from cyclopts import App, CycloptsError
 from harvester import __version__
 from harvester.errors import Exit, HarvesterError
 
+# Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
+# threads make no use of. Whoever sets the variable knows better.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 app = App(
     name="harvester",
     help="Harvest WeChat Official Account statistics into partitioned Parquet.",

@@ -37,7 +37,7 @@ from harvester.manifest import credential_of
 from harvester.model import Api, Manifest
 from harvester.run import Orders, Watch, World, carry_out
 from harvester.secret import Secret
-from harvester.store import partitions, records
+from harvester.store import records
 from harvester.summary import Summary, as_record, begin
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -133,7 +133,6 @@ def _fit_to_a_small_machine() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    partitions.keep_small()
 
 
 @asynccontextmanager

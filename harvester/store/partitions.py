@@ -62,16 +62,6 @@ class Stored:
                 yield from file.read_row_group(place, use_threads=False).to_batches()
 
 
-def keep_small() -> None:
-    """For this process, let Arrow work in the calling thread and with the system's allocator.
-
-    Its own allocator and its threads keep tens of MiB that one event loop and two threads of ours
-    make no use of.
-    """
-    pa.set_cpu_count(1)
-    pa.set_memory_pool(pa.system_memory_pool())
-
-
 def give_back() -> None:
     """Return memory that nothing uses any more to the system."""
     pa.default_memory_pool().release_unused()
