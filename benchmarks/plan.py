@@ -44,7 +44,7 @@ def run(settings: Settings) -> Result:
             Limit("whole `harvester plan`", unknown.command.wall, "s", 3),
             Limit("peak", max(unknown.alone.rss, unknown.command.rss), "MiB", 250, 250),
             Limit("nothing to do, decided", known.seconds, "s", 2, 2),
-            Limit("nothing to do, whole `harvester run`", known.command.wall, "s", 4),
+            Limit("nothing to do, whole `harvester run`", known.command.wall, "s", 2),
             Limit("peak of that", known.command.rss, "MiB", 250),
         ),
         {"unknown": _figures(unknown), "known": _figures(known)},
