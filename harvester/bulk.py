@@ -29,7 +29,7 @@ BATCH = 256
 
 Stamped: TypeAlias = tuple[Answer, Stamp]
 InArrow: TypeAlias = Reading[DayRows | Slice]
-BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Sequence[InArrow]]
+BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Iterable[InArrow]]
 
 # No texts: Arrow does not look whether they are UTF-8.
 _ON_THE_WIRE = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
@@ -78,11 +78,12 @@ def _is_plain(dataset: Dataset) -> bool:
 _NUMBERS = (Kind.COUNT, Kind.HOUR)
 
 
-def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> Sequence[InArrow]:
-    return [one_by_one(answer.window, answer.body) for answer, _ in batch]
+def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
+    # One when it is asked for: nested answers take five times their room as Python objects.
+    return (one_by_one(answer.window, answer.body) for answer, _ in batch)
 
 
-def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Sequence[InArrow]:
+def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
     try:
         return _read_flawless(plan, batch)
     except (_Unusual, pa.ArrowException, ValueError):
