@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harvester.cli import app, invoke
-from harvester.cli.options import most_severe, parse_duration, parse_shard
+from harvester.cli.options import parse_duration, parse_shard
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.sandbox import Row, truth
@@ -430,11 +430,10 @@ def test_the_installed_command_works() -> None:
     assert "plan" in printed.stdout
 
 
-def test_durations_shards_and_severity() -> None:
+def test_durations_and_shards() -> None:
     """The small texts of the command line."""
     assert (parse_duration("90s"), parse_duration("2h"), parse_duration(None)) == (90, 7200, None)
     assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
-    assert most_severe([Exit.AGAIN, Exit.INCOMPLETE, Exit.DONE]) is Exit.INCOMPLETE
     with pytest.raises(UsageError):
         parse_duration("1d")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.errors import SEVERITY, Exit, UsageError
+from harvester.errors import Exit, UsageError
 from harvester.manifest import Selection
 
 _SELECTING = Group("Selecting", sort_key=1)
@@ -164,11 +163,6 @@ def parse_ok_exit(text: str) -> frozenset[int]:
                 f"It has {', '.join(sorted(known, key=int))}.",
             )
     return frozenset(map(int, codes))
-
-
-def most_severe(codes: Iterable[Exit]) -> Exit:
-    """The exit code that wins."""
-    return min(codes, key=SEVERITY.index, default=Exit.DONE)
 
 
 def settle_exit(code: int, ok_exit: str) -> int:
