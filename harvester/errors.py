@@ -7,6 +7,7 @@
     ├── ManifestError              2   every mistake of a manifest, each with its place
     ├── Busy                      75   another run holds the buckets
     └── StoreError                 1   the output cannot be read or written
+        └── LostRace                   another run replaced the file first: merge again
 
     CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
@@ -105,6 +106,10 @@ class Busy(HarvesterError):
 
 class StoreError(HarvesterError):
     """The output tree cannot be read or written: a full disk, a lost permission, a damaged file."""
+
+
+class LostRace(StoreError):
+    """Another run replaced a file between our reading and our writing it: read and merge again."""
 
 
 class CallError(Exception):

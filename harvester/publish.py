@@ -26,7 +26,7 @@ from harvester.errors import StoreError
 from harvester.merge import Change, Reply
 from harvester.model import Answer, Window
 from harvester.store import partitions, quarantine, rawlog
-from harvester.store.layout import Partition, Tree
+from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 from harvester.store.rawlog import DamagedGroup, Group
 
@@ -85,20 +85,19 @@ def publish(
 
     A group that is in already changes nothing. Raises StoreError; then the old file still stands.
     """
-    path = tree.path(partition)
-    stored = partitions.open_stored(path)
     touching = [group for group in groups if (dataset.name, partition.month) in group.touches]
-    old = stored.footer.groups if stored else {}
-    fresh = [group for group in touching if group.id not in old]
-    work = _Work(tree, dataset, partition.month)
-    before = after = stored.rows if stored else 0
-    if fresh:
-        after = _rewrite(work, partition, stored, fresh)
-        _forget_healed(work)
+    work = _Work(tree, dataset, partition)
+    with partitions.opened(tree.store, tree.name(partition), work.temp("old")) as stored:
+        old = stored.footer.groups if stored else {}
+        fresh = [group for group in touching if group.id not in old]
+        before = after = stored.rows if stored else 0
+        if fresh:
+            after = _rewrite(work, stored, fresh)
+            _forget_healed(work)
     for group in touching:
         if group.id in old:
             work.note_known(group)
-    return work.published(path, before, after)
+    return work.published(before, after)
 
 
 def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int]) -> Recovered:
@@ -114,7 +113,7 @@ def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int])
     strange = sorted({partition.dataset for partition in owed} - datasets.keys())
     if strange:
         raise StoreError(
-            f"{tree.raw}: answers of datasets nobody here knows: {', '.join(strange)}",
+            f"{tree.store.where(RAW)}: answers of datasets nobody here knows: {', '.join(strange)}",
             "run the harvester that asked for them",
         )
     published = [
@@ -127,8 +126,8 @@ def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int])
         for partition in sorted(owed, key=lambda each: (-each.month, each))
     ]
     for group in groups:
-        group.delete()
-    return Recovered(published, [tree.relative(path) for path in moved])
+        rawlog.delete(tree, group)
+    return Recovered(published, moved)
 
 
 @dataclass(slots=True)
@@ -137,7 +136,7 @@ class _Work:
 
     tree: Tree
     dataset: Dataset
-    month: Month
+    partition: Partition
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
     taken: int = 0
@@ -147,6 +146,17 @@ class _Work:
     missing: set[str] = field(default_factory=set)
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
+
+    @property
+    def month(self) -> Month:
+        """The month it is about."""
+        return self.partition.month
+
+    def temp(self, what: str) -> Path:
+        """Where a file of this work may lie for a while."""
+        partition = self.partition
+        name = f"{partition.dataset}.{days.month_text(partition.month)}.{what}"
+        return self.tree.temp(partition.bucket, name)
 
     def note(self, change: Change) -> None:
         """Remember what an account's answers came to."""
@@ -179,12 +189,12 @@ class _Work:
             self.taken |= merge.window_mask(answer.window, self.month)
             self.appids.add(answer.window.appid)
 
-    def published(self, path: Path, before: int, after: int) -> Published:
+    def published(self, before: int, after: int) -> Published:
         """The sum of it."""
         return Published(
             dataset=self.dataset.name,
             month=self.month,
-            path=self.tree.relative(path),
+            path=self.tree.name(self.partition),
             days=tuple(days.each_day(days.from_month_mask(self.taken, self.month))),
             appids=tuple(sorted(self.appids)),
             rows_before=before,
@@ -198,20 +208,21 @@ class _Work:
         )
 
 
-def _rewrite(work: _Work, partition: Partition, stored: Stored | None, fresh: list[Group]) -> int:
+def _rewrite(work: _Work, stored: Stored | None, fresh: list[Group]) -> int:
     """Write the partition anew with these groups in it; returns its rows."""
     schema = arrow_schema(work.dataset)
     known = stored.footer.coverage if stored else coverage.empty(work.month)
     merged_in = dict(stored.footer.groups) if stored else {}
+    store, name = work.tree.store, work.tree.name(work.partition)
 
     def footer() -> Footer:
         # A group that is gone can never come back, so its name need not be remembered.
-        groups = {key: at for key, at in merged_in.items() if (work.tree.root / at).exists()}
-        groups |= {group.id: work.tree.relative(group.path) for group in fresh}
+        there = {file.name for file in store.list(RAW)} if merged_in else set()
+        groups = {key: at for key, at in merged_in.items() if at in there}
+        groups |= {group.id: group.name for group in fresh}
         return Footer(known.updated(work.known), groups)
 
-    name = f"{partition.dataset}.{days.month_text(partition.month)}"
-    draft = Draft(work.tree.temp(partition.bucket, name), work.tree.path(partition), work.dataset)
+    draft = Draft(store, work.temp("new"), name, work.dataset, stored.version if stored else None)
     old = stored.batches(schema) if stored else ()
     rows = partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
     partitions.give_back()
@@ -251,9 +262,8 @@ def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
         for answer in group.answers(work.dataset.name, work.month):
             yield answer, stamp
     except DamagedGroup:
-        if group.path.exists():
-            moved = quarantine.set_aside(work.tree, group.path)
-            work.damaged.append(work.tree.relative(moved))
+        moved = quarantine.set_aside(work.tree, group.name)
+        work.damaged += [moved] if moved else []
 
 
 def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:

@@ -17,6 +17,7 @@ from harvester import publish
 from harvester.catalogue import Dataset
 from harvester.lanes import MonthOfBucket
 from harvester.publish import Published
+from harvester.store import rawlog
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import Group
 
@@ -96,4 +97,4 @@ class Publisher:
             months.discard(key)
             if not months:
                 del self._unpublished[group]
-                await to_thread.run_sync(group.delete, limiter=self._thread)
+                await to_thread.run_sync(rawlog.delete, self._tree, group, limiter=self._thread)

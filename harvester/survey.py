@@ -124,11 +124,12 @@ def _coverages(
     for of_account in set(wanted.values()):
         everything |= of_account
     months = set(days.each_month(everything))
-    for partition in layout.partitions(tree, dataset):
-        if partition.month in months:
-            coverage = partitions.coverage_of(tree.path(partition))
-            if coverage is not None:
-                yield partition.month, coverage
+    located = layout.partitions(tree, dataset)
+    wanted_files = {each: found for each, found in located.items() if each.month in months}
+    footers = partitions.footers(tree.store, wanted_files.values())
+    for partition, footer in zip(wanted_files, footers, strict=True):
+        if footer is not None:
+            yield partition.month, footer.coverage
 
 
 def _add_month(

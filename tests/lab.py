@@ -32,6 +32,7 @@ from harvester.sandbox.server import serve
 from harvester.secret import Secret
 from harvester.store.layout import Tree
 from harvester.summary import Summary
+from tests.trees import tree_at
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
@@ -86,7 +87,7 @@ class Lab:
     @property
     def tree(self) -> Tree:
         """The output."""
-        return Tree(self.root, self.buckets)
+        return tree_at(self.root, self.buckets)
 
     @property
     def appids(self) -> tuple[str, ...]:

@@ -45,7 +45,10 @@ def die(lab: Lab, patch: pytest.MonkeyPatch, at: int) -> bool:
 
 def all_records(lab: Lab) -> list[dict[str, Any]]:
     """Every run record of an output, oldest first."""
-    return [json.loads(path.read_bytes()) for path in sorted(lab.tree.runs.glob("*.json"))]
+    return [
+        json.loads(path.read_bytes())
+        for path in sorted((lab.root / "_harvester/runs").glob("*.json"))
+    ]
 
 
 def told(lab: Lab) -> set[tuple[str, str, str]]:

@@ -19,8 +19,8 @@ from harvester.errors import Exit, UsageError
 from harvester.sandbox import Row, truth
 from harvester.status import read
 from harvester.store import locks
-from harvester.store.layout import Tree
 from tests.lab import DAILY, Lab
+from tests.trees import tree_at
 
 MANIFEST = """
 version: 1
@@ -290,12 +290,12 @@ def test_an_old_summary_file_never_misleads(
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
     """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
     wanted = manifest.parent / "summary.json"
-    tree = Tree(manifest.parent / "out")
+    tree = tree_at(manifest.parent / "out")
     with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
         assert run("run", "--summary", str(wanted)) == Exit.AGAIN
     record = json.loads(wanted.read_bytes())
     assert (record["exit_code"], record["reasons"]) == (75, ["locked"])
-    assert not tree.runs.exists()
+    assert tree.store.list("_harvester/runs") == []
 
 
 def test_a_run_that_was_killed_is_told_from_one_that_ended(

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset
@@ -15,10 +14,11 @@ from harvester.coverage import AccountDays
 from harvester.days import day_text, instant, month_of, parse_day
 from harvester.model import Answer, Window
 from harvester.publish import Published, publish
-from harvester.store import partitions, quarantine
+from harvester.store import quarantine
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import write_group
 from tests.answers import appid
+from tests.trees import coverage_of, rows_of, tree_at
 
 SHARE = CATALOGUE["article_share"]
 BIZ = CATALOGUE["biz_summary"]
@@ -56,25 +56,29 @@ def shares(day: int, number: int = 1) -> dict[str, Any]:
 def put(tree: Tree, dataset: Dataset, *answers: Answer) -> Published:
     """Publish answers about May."""
     group = write_group(tree, 0, "run", answers)
-    return publish(tree, dataset, Partition(dataset.name, month_of(MAY), 0), [group])
+    return publish(tree, dataset, in_may(dataset), [group])
 
 
-def path_of(tree: Tree, dataset: Dataset) -> Path:
+def rows(tree: Tree, dataset: Dataset) -> list[dict[str, Any]]:
+    """What stands in the file of May."""
+    found: list[dict[str, Any]] = rows_of(tree, in_may(dataset)).to_pylist()
+    return found
+
+
+def in_may(dataset: Dataset) -> Partition:
     """The file of May."""
-    return tree.path(Partition(dataset.name, month_of(MAY), 0))
+    return Partition(dataset.name, month_of(MAY), 0)
 
 
 def known(tree: Tree, dataset: Dataset) -> AccountDays:
     """What the file of May knows of the account."""
-    found = partitions.coverage_of(path_of(tree, dataset))
-    assert found is not None
-    return found.account(appid(1))
+    return coverage_of(tree, in_may(dataset)).account(appid(1))
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     """An empty output."""
-    return Tree(tmp_path)
+    return tree_at(tmp_path)
 
 
 @pytest.mark.parametrize("mark", [True, "true"])
@@ -102,7 +106,7 @@ def test_the_last_word_counts(tree: Tree) -> None:
     whole = answer(SHARE, (0, 0), [shares(0, 2)], at(3), is_delay=False)
     assert put(tree, SHARE, whole, late).delayed == ()
     assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
-    assert pq.read_table(path_of(tree, SHARE))["share_user"].to_pylist() == [2]
+    assert [each["share_user"] for each in rows(tree, SHARE)] == [2]
     again = answer(SHARE, (0, 0), [shares(0, 3)], at(4), is_delay=True)
     assert put(tree, SHARE, again).delayed == ()
     assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
@@ -116,7 +120,7 @@ def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
     assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: at(5)})
     nothing = answer(SHARE, (0, 0), [], at(6), is_delay=True, refetch=True)
     put(tree, SHARE, nothing)
-    assert pq.read_table(path_of(tree, SHARE))["share_user"].to_pylist() == [9]
+    assert [each["share_user"] for each in rows(tree, SHARE)] == [9]
 
 
 def test_a_mark_that_cannot_be_read(tree: Tree) -> None:

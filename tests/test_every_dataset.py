@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -24,10 +23,11 @@ from harvester.publish import publish
 from harvester.rows import Decoded, decode
 from harvester.sandbox import truth
 from harvester.shapes import shape_of
-from harvester.store.layout import Partition, Tree
+from harvester.store.layout import Partition
 from harvester.store.rawlog import write_group
 from tests.answers import LONG_AFTER, appid
 from tests.sandboxes import BUSY
+from tests.trees import rows_of, tree_at
 
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
@@ -127,10 +127,10 @@ def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> F
         for window, body in zip(windows, bodies, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        tree = Tree(Path(folder))
+        tree = tree_at(Path(folder))
         partition = Partition(dataset.name, month_of(MARCH), 0)
         done = publish(tree, dataset, partition, [write_group(tree, 0, "run", sent)])
-        table = pq.ParquetFile(tree.path(partition)).read()
+        table = rows_of(tree, partition)
     table.validate(full=True)
     found = Found({}, {(entry.appid, entry.day) for entry in done.quarantined})
     for row in table.to_pylist():

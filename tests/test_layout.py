@@ -8,7 +8,8 @@ from harvester.days import parse_month
 from harvester.errors import StoreError, UsageError
 from harvester.model import Output
 from harvester.store import layout
-from harvester.store.layout import Partition, Tree, open_tree
+from harvester.store.layout import Partition, open_tree
+from tests.trees import path_of, tree_at
 
 MAY = parse_month("2026-05")
 
@@ -22,19 +23,19 @@ def touch(path: Path) -> Path:
 
 def test_paths(tmp_path: Path) -> None:
     """A data file lies where the contract says, and nothing of ours ends like one."""
-    tree = Tree(tmp_path, 16)
-    path = tree.path(Partition("interface_summary", MAY, 3))
-    assert tree.relative(path) == "interface_summary/ref_month=2026-05/part-0003-of-0016.parquet"
+    tree = tree_at(tmp_path, 16)
+    name = tree.name(Partition("interface_summary", MAY, 3))
+    assert name == "interface_summary/ref_month=2026-05/part-0003-of-0016.parquet"
     assert tree.temp(3, "x.parquet").name == "0003-of-0016.x.parquet.tmp"
-    assert tree.temp(3, "x").is_relative_to(tree.ours)
+    assert tree.temp(3, "x").is_relative_to(tmp_path / "_harvester")
 
 
 def test_listing(tmp_path: Path) -> None:
     """The files of a dataset are listed newest month first, foreign ones passed over."""
-    tree = Tree(tmp_path, 2)
+    tree = tree_at(tmp_path, 2)
     wanted = [Partition("d", MAY - month, bucket) for month in range(3) for bucket in range(2)]
     for partition in wanted:
-        touch(tree.path(partition))
+        touch(path_of(tree, partition))
     month = tmp_path / "d" / "ref_month=2026-05"
     for foreign in ("_SUCCESS", "part-0000.parquet", "part-00000-of-00002.parquet", "x.parquet"):
         touch(month / foreign)
@@ -48,39 +49,39 @@ def test_listing(tmp_path: Path) -> None:
 
 def test_another_number_of_buckets_is_refused(tmp_path: Path) -> None:
     """A dataset made with another number of buckets is refused, and the message names both."""
-    touch(Tree(tmp_path, 4).path(Partition("d", MAY, 2)))
+    touch(path_of(tree_at(tmp_path, 4), Partition("d", MAY, 2)))
     with pytest.raises(UsageError, match="buckets: 4, not 1") as caught:
-        list(layout.partitions(Tree(tmp_path, 1), "d"))
+        list(layout.partitions(tree_at(tmp_path, 1), "d"))
     assert "buckets: 4" in caught.value.advice
 
 
 def test_opening(tmp_path: Path) -> None:
     """A tree may be new unless it must exist, and is never a file; opening makes nothing."""
     root = tmp_path / "output"
-    assert open_tree(Output(root, 4)) == Tree(root, 4)
+    assert open_tree(Output(root, 4)) == tree_at(root, 4)
     assert not root.exists()
     with pytest.raises(UsageError, match="must be"):
         open_tree(Output(root, must_exist=True))
-    Tree(root).ours.mkdir(parents=True)
-    assert open_tree(Output(root, must_exist=True)) == Tree(root)
+    (root / "_harvester").mkdir(parents=True)
+    assert open_tree(Output(root, must_exist=True)) == tree_at(root)
     with pytest.raises(UsageError, match="not a folder"):
         open_tree(Output(touch(tmp_path / "file")))
 
 
 def test_sweeping(tmp_path: Path) -> None:
     """Only what was half-made in the buckets we hold is removed."""
-    tree = Tree(tmp_path, 20)
+    tree = tree_at(tmp_path, 20)
     ours = [touch(tree.temp(bucket, "x")) for bucket in (0, 1)]
     others = [touch(tree.temp(bucket, "x")) for bucket in (10, 11)]
-    foreign = touch(tree.temporary / "notes.txt")
+    foreign = touch(tmp_path / "_harvester/tmp/notes.txt")
     assert layout.sweep(tree, [0, 1]) == 2
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in (*others, foreign))
-    assert layout.sweep(Tree(tmp_path / "new"), [0]) == 0
+    assert layout.sweep(tree_at(tmp_path / "new"), [0]) == 0
 
 
 def test_an_unreadable_folder(tmp_path: Path) -> None:
     """A folder that cannot be listed is an error, not an empty one."""
     (tmp_path / "d").symlink_to(tmp_path / "d")
     with pytest.raises(StoreError):
-        list(layout.partitions(Tree(tmp_path), "d"))
+        list(layout.partitions(tree_at(tmp_path), "d"))

@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from harvester.errors import Busy, Exit, StoreError
-from harvester.store.layout import Tree
 from harvester.store.locks import hold
+from tests.trees import tree_at
 
+LOCKS = "_harvester/locks"
 SINCE = "2026-05-01T02:00:00Z"
 
 HOLDER = """
 import sys
 from pathlib import Path
-from harvester.store.layout import Tree
 from harvester.store.locks import hold
-with hold(Tree(Path(sys.argv[1]), 4), [1, 2], run_id="theirs", since="2026-01-01T00:00:00Z"):
+from tests.trees import tree_at
+with hold(tree_at(Path(sys.argv[1]), 4), [1, 2], run_id="theirs", since="2026-01-01T00:00:00Z"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -42,14 +43,14 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_who_holds_it_is_in_the_file(tmp_path: Path) -> None:
     """The lock's file names host, process, start and run, and outlives the lock."""
-    tree = Tree(tmp_path, 4)
+    tree, locks = tree_at(tmp_path, 4), tmp_path / LOCKS
     with hold(tree, [3, 0, 3], run_id="ours", since=SINCE):
         pass
-    assert sorted(path.name for path in tree.locks.iterdir()) == [
+    assert sorted(path.name for path in locks.iterdir()) == [
         "0000-of-0004.lock",
         "0003-of-0004.lock",
     ]
-    assert json.loads((tree.locks / "0003-of-0004.lock").read_text()) == {
+    assert json.loads((locks / "0003-of-0004.lock").read_text()) == {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "since": SINCE,
@@ -59,7 +60,7 @@ def test_who_holds_it_is_in_the_file(tmp_path: Path) -> None:
 
 def test_a_held_bucket_is_busy(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     """A bucket another process holds is busy, the error names it, and ours are let go again."""
-    tree = Tree(tmp_path, 4)
+    tree = tree_at(tmp_path, 4)
     with pytest.raises(Busy) as caught, hold(tree, [0, 1], run_id="ours", since=SINCE):
         pass
     assert f"pid {holder.pid}" in str(caught.value)
@@ -73,13 +74,13 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path, holder: subprocess.Popen[
     """The lock of a process that was killed is free at once."""
     holder.kill()
     holder.wait()
-    with hold(Tree(tmp_path, 4), [1, 2], run_id="ours", since=SINCE):
+    with hold(tree_at(tmp_path, 4), [1, 2], run_id="ours", since=SINCE):
         pass
 
 
 def test_one_process_cannot_hold_a_bucket_twice(tmp_path: Path) -> None:
     """Two runs in one process exclude each other too; released, a bucket can be held again."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     with (
         hold(tree, [0], run_id="first", since=SINCE),
         pytest.raises(Busy, match="run first"),
@@ -92,9 +93,9 @@ def test_one_process_cannot_hold_a_bucket_twice(tmp_path: Path) -> None:
 
 def test_a_lock_that_does_not_say_who(tmp_path: Path) -> None:
     """A holder that has not written its name yet is no reason to fail in another way."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     with hold(tree, [0], run_id="first", since=SINCE):
-        (tree.locks / "0000-of-0001.lock").write_text("[]")
+        (tmp_path / LOCKS / "0000-of-0001.lock").write_text("[]")
         with (
             pytest.raises(Busy, match="has not said yet"),
             hold(tree, [0], run_id="second", since=SINCE),
@@ -104,8 +105,8 @@ def test_a_lock_that_does_not_say_who(tmp_path: Path) -> None:
 
 def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
     """What cannot be opened is a StoreError with advice."""
-    tree = Tree(tmp_path)
-    (tree.locks / "0000-of-0001.lock").mkdir(parents=True)
+    tree = tree_at(tmp_path)
+    (tmp_path / LOCKS / "0000-of-0001.lock").mkdir(parents=True)
     with pytest.raises(StoreError) as caught, hold(tree, [0], run_id="ours", since=SINCE):
         pass
     assert "move it away" in caught.value.advice

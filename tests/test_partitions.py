@@ -20,11 +20,14 @@ from harvester.coverage import AccountDays
 from harvester.days import month_of
 from harvester.errors import StoreError
 from harvester.store import files, partitions
-from harvester.store.partitions import Draft, Footer, coverage_of, open_stored
+from harvester.store.layout import Partition, Tree
+from harvester.store.partitions import Draft, Footer
 from tests.answers import DAILY, MARCH, appid
+from tests.trees import coverage_of, footer_of, path_of, rows_of, tree_at
 
 SCHEMA = arrow_schema(DAILY)
 MONTH = month_of(MARCH)
+HERE = Partition(DAILY.name, MONTH, 0)
 
 
 def table(first: int, rows: int, run: str = "run") -> pa.Table:
@@ -50,9 +53,21 @@ def footer(*accounts: int) -> Footer:
 
 
 @pytest.fixture
-def draft(tmp_path: Path) -> Draft:
+def tree(tmp_path: Path) -> Tree:
+    """An empty output."""
+    return tree_at(tmp_path)
+
+
+@pytest.fixture
+def draft(tree: Tree) -> Draft:
     """Where the tests write to."""
-    return Draft(tmp_path / "tmp" / "x.tmp", tmp_path / "d" / "m" / "part.parquet", DAILY)
+    return Draft(tree.store, tree.temp(0, "x"), tree.name(HERE), DAILY)
+
+
+@pytest.fixture
+def final(tree: Tree, draft: Draft) -> Path:
+    """What they write."""
+    return path_of(tree, draft.name)
 
 
 def write(draft: Draft, *tables: pa.Table, known: Footer | None = None) -> int:
@@ -60,29 +75,29 @@ def write(draft: Draft, *tables: pa.Table, known: Footer | None = None) -> int:
     return partitions.write(draft, tables, lambda: known or footer(1, 2))
 
 
-def test_what_is_written_is_read(draft: Draft) -> None:
+def test_what_is_written_is_read(tree: Tree, draft: Draft) -> None:
     """Rows, row groups, coverage and merged groups come back as they were written."""
     assert write(draft, table(0, 100), table(100, 50)) == 150
-    stored = open_stored(draft.final)
-    assert stored is not None
-    assert (stored.rows, stored.footer) == (150, footer(1, 2))
-    assert [len(batch) for batch in stored.batches(SCHEMA)] == [100, 50]
-    assert pa.Table.from_batches(stored.batches(SCHEMA)) == pa.concat_tables(
-        [table(0, 100), table(100, 50)]
-    )
-    assert coverage_of(draft.final) == footer(1, 2).coverage
+    with partitions.opened(tree.store, draft.name, draft.temp) as stored:
+        assert stored is not None
+        assert (stored.rows, stored.footer) == (150, footer(1, 2))
+        assert [len(batch) for batch in stored.batches(SCHEMA)] == [100, 50]
+        assert pa.Table.from_batches(stored.batches(SCHEMA)) == pa.concat_tables(
+            [table(0, 100), table(100, 50)]
+        )
+    assert coverage_of(tree, HERE) == footer(1, 2).coverage
     assert list(draft.temp.parent.iterdir()) == []
 
 
-def test_no_file_is_no_coverage(tmp_path: Path) -> None:
+def test_no_file_is_no_coverage(tree: Tree) -> None:
     """Of a month without a file nothing is known."""
-    assert coverage_of(tmp_path / "no" / "part.parquet") is None
+    assert footer_of(tree, HERE) is None
 
 
-def test_the_form_of_the_file(draft: Draft) -> None:
+def test_the_form_of_the_file(final: Path, draft: Draft) -> None:
     """zstd, statistics, page index, order and keys are there, and coverage is stored once."""
     write(draft, table(0, 1000))
-    metadata = pq.read_metadata(draft.final)
+    metadata = pq.read_metadata(final)
     columns = [metadata.row_group(0).column(i) for i in range(metadata.num_columns)]
     assert {column.compression for column in columns} == {"ZSTD"}
     assert all(column.has_offset_index and column.has_column_index for column in columns)
@@ -91,48 +106,49 @@ def test_the_form_of_the_file(draft: Draft) -> None:
     assert metadata.metadata[partitions.DATASET] == b"interface_summary"
     assert metadata.metadata[partitions.SCHEMA] == b"1"
     text = coverage.encode(footer(1, 2).coverage).encode()
-    assert draft.final.read_bytes().count(text) == 1
+    assert final.read_bytes().count(text) == 1
 
 
-def test_the_digest_covers_every_data_page(draft: Draft) -> None:
+def test_the_digest_covers_every_data_page(final: Path, draft: Draft) -> None:
     """The digest can be checked with any sha256 tool, and ends behind the last data page."""
     write(draft, table(0, 5000))
-    metadata = pq.read_metadata(draft.final)
+    metadata = pq.read_metadata(final)
     kind, digest, length = metadata.metadata[partitions.DIGEST].decode().split(":")
-    raw = draft.final.read_bytes()
+    raw = final.read_bytes()
     assert (kind, hashlib.sha256(raw[: int(length)]).hexdigest()) == ("sha256", digest)
     last = metadata.row_group(0).column(metadata.num_columns - 1)
     start = min(filter(None, (last.dictionary_page_offset, last.data_page_offset)))
     assert start + last.total_compressed_size == int(length)
 
 
-def test_the_engines_read_it(draft: Draft, duck: duckdb.DuckDBPyConnection) -> None:
+def test_the_engines_read_it(final: Path, draft: Draft, duck: duckdb.DuckDBPyConnection) -> None:
     """DuckDB and Polars read every value and type, nulls and the largest integers included."""
     write(draft, table(0, 1000))
     want = table(0, 1000).to_pylist()
-    query = f"select * from read_parquet('{draft.final}') order by appid"
+    query = f"select * exclude (ref_month) from read_parquet('{final}') order by appid"
     assert duck.sql(query).to_arrow_table().cast(SCHEMA).to_pylist() == want
-    frame = pl.read_parquet(draft.final)
+    frame = pl.read_parquet(final, hive_partitioning=False)
     assert frame.to_arrow().cast(SCHEMA).to_pylist() == want
     assert frame.schema["ref_date"] == pl.Date
     assert frame.schema["_fetched_at"] == pl.Datetime("us", "UTC")
 
 
-def test_a_month_without_rows(draft: Draft, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_month_without_rows(
+    final: Path, tree: Tree, draft: Draft, duck: duckdb.DuckDBPyConnection
+) -> None:
     """A month in which nobody had a row is a file too, readable beside others."""
     assert write(draft) == 0
-    assert coverage_of(draft.final) == footer(1, 2).coverage
-    beside = draft._replace(final=draft.final.with_name("other.parquet"))
-    write(beside, table(0, 3))
-    pattern = draft.final.with_name("*.parquet")
+    assert coverage_of(tree, HERE) == footer(1, 2).coverage
+    write(draft._replace(name=draft.name.replace("03/", "04/")), table(0, 3))
+    pattern = final.parent.parent / "*" / "*.parquet"
     assert duck.sql(f"select count(*) from '{pattern}'").fetchall() == [(3,)]
     assert len(pl.read_parquet(pattern)) == 3
 
 
-def test_a_failed_write_changes_nothing(draft: Draft) -> None:
+def test_a_failed_write_changes_nothing(final: Path, draft: Draft) -> None:
     """When the rows end in an error, the old file stands and no half of a file has any name."""
     write(draft, table(0, 5))
-    before = draft.final.read_bytes()
+    before = final.read_bytes()
 
     def failing() -> Iterator[pa.Table]:
         yield table(0, 100)
@@ -140,13 +156,15 @@ def test_a_failed_write_changes_nothing(draft: Draft) -> None:
 
     with pytest.raises(StoreError, match="went away"):
         partitions.write(draft, failing(), lambda: footer(1))
-    assert draft.final.read_bytes() == before
+    assert final.read_bytes() == before
     assert list(draft.temp.parent.iterdir()) == []
-    assert list(draft.final.parent.iterdir()) == [draft.final]
+    assert list(final.parent.iterdir()) == [final]
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
-def test_a_failing_flush(draft: Draft, monkeypatch: pytest.MonkeyPatch, fails_at: int) -> None:
+def test_a_failing_flush(
+    tree: Tree, draft: Draft, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
     """Whichever flush the disk refuses, the file is the old or the new one, whole."""
     write(draft, table(0, 5))
     calls = []
@@ -161,13 +179,11 @@ def test_a_failing_flush(draft: Draft, monkeypatch: pytest.MonkeyPatch, fails_at
         write(draft, table(0, 6))
     except StoreError:
         assert fails_at < 3
-    stored = open_stored(draft.final)
-    assert stored is not None
-    assert stored.rows == (5 if fails_at == 1 else 6)
+    assert len(rows_of(tree, HERE)) == (5 if fails_at == 1 else 6)
 
 
 def test_what_reads_back_differently_is_refused(
-    draft: Draft, monkeypatch: pytest.MonkeyPatch
+    final: Path, draft: Draft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is not what was to be written never gets its name."""
     with pytest.raises(StoreError, match="reads back"):
@@ -176,37 +192,37 @@ def test_what_reads_back_differently_is_refused(
     monkeypatch.setattr(coverage, "encode", lambda _: other)
     with pytest.raises(StoreError, match="reads back"):
         write(draft, table(0, 5))
-    assert not draft.final.exists()
+    assert not final.exists()
 
 
-def test_null_in_a_key_is_refused(draft: Draft) -> None:
+def test_null_in_a_key_is_refused(final: Path, draft: Draft) -> None:
     """A row without an appid cannot get into a file."""
     broken = table(0, 2).set_column(0, SCHEMA.field(0), pa.array([None, appid(1)], pa.string()))
     with pytest.raises(pa.ArrowInvalid, match="null"):
         write(draft, broken)
-    assert not draft.final.exists()
+    assert not final.exists()
 
 
 @pytest.mark.parametrize("place", [0, 1, 10, 300, -9, -5, -1])
-def test_a_cut_file_is_refused(draft: Draft, place: int) -> None:
+def test_a_cut_file_is_refused(final: Path, tree: Tree, draft: Draft, place: int) -> None:
     """A file that lost its end is named and refused, never taken for an unknown month."""
     write(draft, table(0, 500))
-    draft.final.write_bytes(draft.final.read_bytes()[:place])
+    final.write_bytes(final.read_bytes()[:place])
     with pytest.raises(StoreError) as caught:
-        coverage_of(draft.final)
-    assert str(draft.final) in str(caught.value)
+        coverage_of(tree, HERE)
+    assert str(final) in str(caught.value)
     assert caught.value.advice
 
 
-def test_damaged_coverage_is_refused(draft: Draft) -> None:
+def test_damaged_coverage_is_refused(final: Path, tree: Tree, draft: Draft) -> None:
     """Damage in the coverage alone names the file too."""
     write(draft, table(0, 5))
     text = coverage.encode(footer(1, 2).coverage).encode()
-    raw = draft.final.read_bytes()
-    draft.final.write_bytes(raw.replace(text, text[:50] + b"AAAA" + text[54:]))
+    raw = final.read_bytes()
+    final.write_bytes(raw.replace(text, text[:50] + b"AAAA" + text[54:]))
     with pytest.raises(StoreError, match="damaged coverage") as caught:
-        coverage_of(draft.final)
-    assert str(draft.final) in str(caught.value)
+        coverage_of(tree, HERE)
+    assert str(final) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -218,37 +234,37 @@ def test_damaged_coverage_is_refused(draft: Draft) -> None:
     ],
 )
 def test_foreign_and_newer_files(
-    draft: Draft, change: dict[bytes, bytes | None], words: str
+    final: Path, tree: Tree, draft: Draft, change: dict[bytes, bytes | None], words: str
 ) -> None:
     """A file of another maker or from the future is refused with advice."""
     write(draft, table(0, 5))
-    keys = {**pq.read_metadata(draft.final).metadata, **change}
-    with pq.ParquetWriter(draft.final, SCHEMA) as writer:
+    keys = {**pq.read_metadata(final).metadata, **change}
+    with pq.ParquetWriter(final, SCHEMA) as writer:
         writer.add_key_value_metadata(
             {name: keys[name] for name in keys if keys[name] and name != b"ARROW:schema"}
         )
     with pytest.raises(StoreError, match=words) as caught:
-        coverage_of(draft.final)
+        coverage_of(tree, HERE)
     assert caught.value.advice
 
 
-def test_other_columns_are_refused(draft: Draft) -> None:
+def test_other_columns_are_refused(tree: Tree, draft: Draft) -> None:
     """A file with other columns is not merged into."""
     write(draft, table(0, 5))
-    stored = open_stored(draft.final)
-    assert stored is not None
-    with pytest.raises(StoreError, match="columns"):
-        list(stored.batches(SCHEMA.append(pa.field("new", pa.int64()))))
+    with partitions.opened(tree.store, draft.name, draft.temp) as stored:
+        assert stored is not None
+        with pytest.raises(StoreError, match="columns"):
+            list(stored.batches(SCHEMA.append(pa.field("new", pa.int64()))))
 
 
-def test_a_full_disk(draft: Draft) -> None:
+def test_a_full_disk(final: Path, draft: Draft) -> None:
     """A disk that fills up while rows are written ends in an error that names the path."""
-    draft.temp.parent.mkdir()
+    draft.temp.parent.mkdir(parents=True)
     draft.temp.symlink_to("/dev/full")
     with pytest.raises(StoreError, match="No space left") as caught:
         write(draft, table(0, 5))
     assert "bytes free" in caught.value.advice
-    assert not draft.final.exists()
+    assert not final.exists()
 
 
 LIMITED = """
@@ -257,8 +273,9 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 from harvester.errors import StoreError
+from harvester.store.disk import Disk
 from tests.test_partitions import DAILY, Draft, table, write
-draft = Draft(Path("x.tmp").absolute(), Path("x.parquet").absolute(), DAILY)
+draft = Draft(Disk(Path.cwd()), Path("x.tmp").absolute(), "x.parquet", DAILY)
 try:
     write(draft, *(table(n * 1000, 1000) for n in range(20)))
 except StoreError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -23,8 +22,10 @@ from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import Group, write_group
 from tests.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
+from tests.trees import coverage_of, footer_of, path_of, rows_of, tree_at
 
 MONTH = month_of(MARCH)
+HERE = Partition(DAILY.name, MONTH, 0)
 
 
 def put(
@@ -34,21 +35,16 @@ def put(
     return publish.publish(tree, dataset, Partition(dataset.name, month, 0), list(groups))
 
 
-def path_of(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> Path:
-    """The file of a month of bucket 0."""
-    return tree.path(Partition(dataset.name, month, 0))
-
-
 def read(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> list[dict[str, Any]]:
     """The rows of a month as they stand in the file."""
-    found: list[dict[str, Any]] = pq.ParquetFile(path_of(tree, dataset, month)).read().to_pylist()
+    partition = Partition(dataset.name, month, 0)
+    found: list[dict[str, Any]] = rows_of(tree, partition).to_pylist()
     return found
 
 
 def known(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> dict[str, AccountDays]:
     """What the file knows of each account."""
-    found = partitions.coverage_of(path_of(tree, dataset, month))
-    assert found is not None
+    found = coverage_of(tree, Partition(dataset.name, month, 0))
     return {name: found.account(name) for name in found.appids}
 
 
@@ -59,7 +55,7 @@ def days_of(first: int, last: int, account: int = 1) -> Window:
 
 def test_a_month_of_hours(tmp_path: Path) -> None:
     """Answers of many accounts and days become one sorted file with full coverage."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     answers = [
         of_day(MARCH + day, day + 1, account) for day in range(30, -1, -1) for account in (2, 1)
     ]
@@ -88,7 +84,7 @@ def test_a_month_of_hours(tmp_path: Path) -> None:
 
 def test_a_window_over_two_months(tmp_path: Path) -> None:
     """Each month takes its own days of a window, and rows dropped are counted once."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     window = days_of(20, 49)
     rows = [row(MARCH + day, number=day) for day in range(19, 50)]
     group = write_group(tree, 0, "run", [answer(window, rows)])
@@ -101,19 +97,19 @@ def test_a_window_over_two_months(tmp_path: Path) -> None:
 
 def test_publishing_twice_changes_nothing(tmp_path: Path) -> None:
     """A group that is in already leaves the file as it is, byte by byte, and is named again."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH)])])
     first = put(tree, [group])
-    before = path_of(tree).read_bytes()
+    before = path_of(tree, HERE).read_bytes()
     again = put(tree, [group])
-    assert path_of(tree).read_bytes() == before
+    assert path_of(tree, HERE).read_bytes() == before
     assert (again.rows_before, again.rows_after) == (1, 1)
     assert (again.days, again.appids) == (first.days, first.appids)
 
 
 def test_an_old_group_does_not_undo_a_refetch(tmp_path: Path) -> None:
     """A refetched day stays as the newest refetch left it when an older group comes again."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     older, newer = (
         write_group(
             tree, 0, "run", [answer(days_of(0, 0), [row(MARCH, number=n)], at, refetch=True)]
@@ -129,22 +125,22 @@ def test_an_old_group_does_not_undo_a_refetch(tmp_path: Path) -> None:
 
 def test_only_groups_that_exist_are_remembered(tmp_path: Path) -> None:
     """The footer names merged groups only while somebody could publish them again."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     groups = []
     for account in range(4):
         groups.append(write_group(tree, 0, "run", [answer(days_of(0, 0, account), [row(MARCH)])]))
         put(tree, groups[-1:])
         if account != 1:
-            groups[-1].delete()
-    stored = partitions.open_stored(path_of(tree))
-    assert stored is not None
-    assert list(stored.footer.groups) == [groups[1].id, groups[3].id]
-    assert stored.rows == 4
+            rawlog.delete(tree, groups[-1])
+    footer = footer_of(tree, HERE)
+    assert footer is not None
+    assert list(footer.groups) == [groups[1].id, groups[3].id]
+    assert len(read(tree)) == 4
 
 
 def test_nobody_had_a_row(tmp_path: Path) -> None:
     """A month of empty answers is a file without rows and with full coverage."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
     assert read(tree) == []
     assert known(tree) == {appid(1): AccountDays(final=2**30 - 1)}
@@ -152,7 +148,7 @@ def test_nobody_had_a_row(tmp_path: Path) -> None:
 
 def test_quarantine_and_healing(tmp_path: Path) -> None:
     """A bad day keeps its raw answer and its old rows until a good answer comes."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     at = int(instant(MARCH + 2))
     put(tree, [write_group(tree, 0, "a", [answer(days_of(0, 0), [row(MARCH, number=5)], at)])])
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
@@ -173,7 +169,7 @@ def test_quarantine_and_healing(tmp_path: Path) -> None:
 
 def test_what_is_odd_is_reported(tmp_path: Path) -> None:
     """Unknown and missing members are named, and unknown ones are kept in the file."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]
     done = put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 1), rows)])])
     assert done.unknown == {"new"}
@@ -183,7 +179,7 @@ def test_what_is_odd_is_reported(tmp_path: Path) -> None:
 
 def test_a_damaged_group_costs_calls_not_data(tmp_path: Path) -> None:
     """A group damaged in the middle is set aside; what it held is simply not covered."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     long = [of_day(MARCH + day, 1, account) for account in range(1, 9) for day in range(30)]
     bad = write_group(tree, 0, "bad", [*long, answer(days_of(0, 0), [row(MARCH)])])
     good = write_group(tree, 0, "good", [of_day(MARCH, 2, account) for account in (20, 21)])
@@ -200,12 +196,12 @@ def test_a_damaged_group_costs_calls_not_data(tmp_path: Path) -> None:
     }
     assert {appid(20), appid(21)} < covered.keys()
     assert put(tree, [bad], DAILY).damaged == ()
-    bad.delete()
+    rawlog.delete(tree, bad)
 
 
 def test_recovering(tmp_path: Path) -> None:
     """Groups of dead runs are published into every month they touch, then deleted."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     for run in ("a", "b"):
         answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
@@ -217,13 +213,13 @@ def test_recovering(tmp_path: Path) -> None:
         (HOURLY.name, "2024-03", 48),
     ]
     assert found.damaged == []
-    assert list(tree.raw.iterdir()) == []
+    assert list((tmp_path / "_harvester/raw").iterdir()) == []
     assert recover(tree, CATALOGUE, [0]) == ([], [])
 
 
 def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
     """Answers of a dataset this version does not know are kept, and the error says so."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
     group = write_group(tree, 0, "run", [answer(window, [])])
     with pytest.raises(StoreError, match="of_tomorrow"):
@@ -233,7 +229,7 @@ def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
 
 def test_recovering_damage(tmp_path: Path) -> None:
     """A group that cannot be opened at all is named by recovery."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     path = write_group(tree, 0, "run", [of_day(MARCH)]).path
     path.write_bytes(b"nonsense")
     found = recover(tree, CATALOGUE, [0])
@@ -242,7 +238,7 @@ def test_recovering_damage(tmp_path: Path) -> None:
 
 def test_buckets(tmp_path: Path) -> None:
     """Each bucket has its own groups and files; recovery leaves other buckets alone."""
-    tree = Tree(tmp_path, 2)
+    tree = tree_at(tmp_path, 2)
     accounts = range(1, 9)
     for bucket in (0, 1):
         mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
@@ -256,7 +252,7 @@ def test_a_failure_before_the_rename_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publish that failed is whole after the next recovery."""
-    tree = Tree(tmp_path)
+    tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH), row(MARCH + 1)])])
 
     def refuse(path: Path, length: int) -> str:
@@ -266,8 +262,8 @@ def test_a_failure_before_the_rename_is_repeated(
         patched.setattr(partitions, "digest", refuse)
         with pytest.raises(StoreError, match="No space left"):
             put(tree, [group])
-    assert not path_of(tree).exists()
-    assert list(tree.temporary.iterdir()) == []
+    assert not path_of(tree, HERE).exists()
+    assert list(tree.store.scratch.iterdir()) == []
     recover(tree, CATALOGUE, [0])
     assert len(read(tree)) == 2
 
@@ -330,8 +326,8 @@ def test_any_history_equals_the_model(
     tmp_path: Path, history: list[list[list[tuple[Answer, dict[int, int | None]]]]]
 ) -> None:
     """After any publishes, repeats and recoveries, rows and coverage are those of the model."""
-    tree = Tree(tmp_path / "output")
-    shutil.rmtree(tree.root, ignore_errors=True)
+    tree = tree_at(tmp_path / "output")
+    shutil.rmtree(tmp_path / "output", ignore_errors=True)
     model: Model = {}
     groups: list[Group] = []
     for number, batch in enumerate(history):

@@ -19,10 +19,11 @@ from harvester.days import month_of, parse_day
 from harvester.model import Answer, Window
 from harvester.publish import publish
 from harvester.sandbox import truth
-from harvester.store.layout import Partition, Tree
+from harvester.store.layout import Partition
 from harvester.store.rawlog import write_group
 from tests.answers import LONG_AFTER
 from tests.sandboxes import BUSY, QUIET
+from tests.trees import tree_at
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,14 +52,14 @@ def answers(dataset: Dataset, appid: str) -> list[Answer]:
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two months of all datasets, published, with a null and an undeclared member in some."""
-    tree = Tree(tmp_path_factory.mktemp("output"))
+    tree = tree_at(tmp_path_factory.mktemp("output"))
     for dataset in CATALOGUE.values():
         sent = [*answers(dataset, BUSY), *answers(dataset, QUIET)]
         group = write_group(tree, 0, "run", [odd(sent[0]), *sent[1:]])
         for month in (month_of(MARCH), month_of(MARCH) + 1):
             done = publish(tree, dataset, Partition(dataset.name, month, 0), [group])
             assert not done.quarantined
-    return tree.root
+    return Path(tree.store.where())
 
 
 def odd(answer: Answer) -> Answer:

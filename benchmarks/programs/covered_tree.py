@@ -11,18 +11,20 @@ from harvester.catalogue import CATALOGUE
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
 from harvester.store import partitions
+from harvester.store.disk import Disk
 from harvester.store.layout import Partition, Tree
 from harvester.store.partitions import Draft, Footer
 
 
 def main(broad: Broad, root: Path) -> None:
     """Write one file for each month of each dataset."""
-    tree = Tree(root)
+    tree = Tree(Disk(root))
     everything = days.day_range(broad.begin, broad.end)
     for name in broad.datasets:
         for month in days.each_month(everything):
             partition = Partition(name, month, 0)
-            draft = Draft(tree.temp(0, "benchmark"), tree.path(partition), CATALOGUE[name])
+            temp = tree.temp(0, "benchmark")
+            draft = Draft(tree.store, temp, tree.name(partition), CATALOGUE[name])
             footer = Footer(known_month(broad, month), {})
             partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 

@@ -15,7 +15,7 @@ from harvester.model import Account, Job, Manifest, Output, SecretCredential
 from harvester.pace import Spacing
 from harvester.run import make_lanes
 from harvester.schedule import Schedule
-from harvester.store.layout import Tree
+from harvester.store.layout import open_tree
 
 
 def main(broad: Broad, root: Path) -> None:
@@ -28,7 +28,7 @@ def main(broad: Broad, root: Path) -> None:
 
 def first_window(manifest: Manifest, now: float) -> int:
     """What a run does before its first request; gives the number of windows it would ask."""
-    tree = Tree(manifest.output.path, manifest.output.buckets)
+    tree = open_tree(manifest.output)
     today = days.today(now)
     want = plan.wanted(manifest, now)
     missing, refetch = survey.to_ask(tree, want, today, None)

@@ -27,6 +27,7 @@ from harvester.run import make_lanes
 from harvester.sandbox.data import truth
 from harvester.schedule import Schedule
 from harvester.store import rawlog
+from harvester.store.disk import Disk
 from harvester.store.layout import Partition, Tree
 
 DATASET = CATALOGUE["interface_summary_hour"]
@@ -142,13 +143,13 @@ def _read(work: Work) -> Iterator[float]:
 def _raw_log(work: Work) -> Iterator[float]:
     for number in range(REPEATS):
         begun = time.process_time()
-        _write(Tree(work.root / f"raw-{number}"), work.answers)
+        _write(Tree(Disk(work.root / f"raw-{number}")), work.answers)
         yield time.process_time() - begun
 
 
 def _publish(work: Work) -> Iterator[float]:
     for number in range(REPEATS):
-        tree = Tree(work.root / f"publish-{number}")
+        tree = Tree(Disk(work.root / f"publish-{number}"))
         groups = _write(tree, work.answers)
         partition = Partition(DATASET.name, days.month_of(BEGIN), 0)
         begun = time.process_time()

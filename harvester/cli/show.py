@@ -118,7 +118,7 @@ def _print_exceptions(out: Console, done: Summary) -> None:
 
 def _next_steps(done: Summary, project: Project) -> list[str]:
     """Commands worth typing now."""
-    output, words = project.tree.root, project.words
+    output, words = project.tree.store.where(), project.words
     if done.exit_code is not Exit.DONE:
         steps = [f"harvester status {words}"]
         if list(done.reasons()) != ["quarantined"]:

@@ -1,4 +1,4 @@
-"""Where everything is: the only module that makes paths inside the output.
+"""Where everything is: the only module that makes names inside the output.
 
 ::
 
@@ -21,12 +21,19 @@ from harvester.days import Month, month_text, parse_month
 from harvester.errors import UsageError
 from harvester.model import Output
 from harvester.store import files
+from harvester.store.disk import OURS, Disk
+from harvester.store.interface import Found, Store
 
-OURS = "_harvester"
-"""The folder beside the datasets that holds all that is no data."""
+RAW = f"{OURS}/raw"
+"""Answers not yet published, a folder for each run."""
 
-_PART = re.compile(r"part-(\d{4,})-of-(\d{4,})\.parquet")
-_PREFIX = "ref_month="
+QUARANTINE = f"{OURS}/quarantine"
+"""Answers and groups that could not be used."""
+
+RUNS = f"{OURS}/runs"
+"""The records of runs."""
+
+_FILE = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
 
 class Partition(NamedTuple):
@@ -39,57 +46,23 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """An output whose months are split into so many buckets. Holds nothing but names."""
+    """An output whose months are split into so many buckets."""
 
-    root: Path
+    store: Store
     buckets: int = 1
 
-    @property
-    def ours(self) -> Path:
-        """All that is no data."""
-        return self.root / OURS
-
-    @property
-    def raw(self) -> Path:
-        """Answers not yet published, a folder for each run."""
-        return self.ours / "raw"
-
-    @property
-    def quarantine(self) -> Path:
-        """Answers and groups that could not be used."""
-        return self.ours / "quarantine"
-
-    @property
-    def temporary(self) -> Path:
-        """Files that are not whole yet."""
-        return self.ours / "tmp"
-
-    @property
-    def locks(self) -> Path:
-        """Who works on which bucket."""
-        return self.ours / "locks"
-
-    @property
-    def runs(self) -> Path:
-        """The records of runs."""
-        return self.ours / "runs"
-
-    def path(self, partition: Partition) -> Path:
+    def name(self, partition: Partition) -> str:
         """The data file of a partition."""
-        month = f"{_PREFIX}{month_text(partition.month)}"
-        return self.root / partition.dataset / month / f"part-{self.of(partition.bucket)}.parquet"
+        month = f"ref_month={month_text(partition.month)}"
+        return f"{partition.dataset}/{month}/part-{self.of(partition.bucket)}.parquet"
 
     def of(self, bucket: int) -> str:
         """A bucket as it stands in names, ``0003-of-0016``."""
         return f"{bucket:04d}-of-{self.buckets:04d}"
 
-    def relative(self, path: Path) -> str:
-        """A path as records name it: from the root, with slashes."""
-        return path.relative_to(self.root).as_posix()
-
     def temp(self, bucket: int, name: str) -> Path:
-        """A name for a file in the making; one at a time, by the holder of the bucket."""
-        return self.temporary / f"{self.of(bucket)}.{name}.tmp"
+        """A path for a file in the making; one at a time, by the holder of the bucket."""
+        return self.store.scratch / f"{self.of(bucket)}.{name}.tmp"
 
 
 def open_tree(output: Output) -> Tree:
@@ -100,32 +73,34 @@ def open_tree(output: Output) -> Tree:
     root = output.path
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root}: a file, not a folder", "name another `output.path`")
-    if output.must_exist and not (root / OURS).is_dir():
+    store = Disk(root)
+    if output.must_exist and not store.holds(OURS):
         raise UsageError(
-            f"{root}: nothing was harvested here, and `output.must_exist` says it must be",
+            f"{store.where()}: nothing was harvested here, and `output.must_exist` says it must be",
             "correct `output.path`, or set must_exist: false for a new tree",
         )
-    return Tree(root, output.buckets)
+    return Tree(store, output.buckets)
 
 
 def partitions(
     tree: Tree, dataset: str, buckets: Iterable[int] | None = None
-) -> Iterator[Partition]:
+) -> dict[Partition, Found]:
     """The partitions of a dataset that have a file, newest month first; all buckets by default.
 
     Foreign files are passed over. Raises UsageError if the dataset was made with another number of
     buckets, StoreError if the folder cannot be read.
     """
     wanted = None if buckets is None else set(buckets)
-    for month, folder in _months(tree.root / dataset):
-        for bucket, count in _parts(folder):
-            if count != tree.buckets:
-                raise UsageError(
-                    f"{folder.parent}: made with buckets: {count}, not {tree.buckets}",
-                    f"set buckets: {count}: accounts are filed by this number",
-                )
-            if wanted is None or bucket in wanted:
-                yield Partition(dataset, month, bucket)
+    located: dict[Partition, Found] = {}
+    for partition, count, found in _data_files(tree.store, dataset):
+        if count != tree.buckets:
+            raise UsageError(
+                f"{tree.store.where(dataset)}: made with buckets: {count}, not {tree.buckets}",
+                f"set buckets: {count}: accounts are filed by this number",
+            )
+        if wanted is None or partition.bucket in wanted:
+            located[partition] = found
+    return dict(sorted(located.items(), key=lambda item: (-item[0].month, item[0].bucket)))
 
 
 def sweep(tree: Tree, buckets: Iterable[int]) -> int:
@@ -134,35 +109,30 @@ def sweep(tree: Tree, buckets: Iterable[int]) -> int:
     Returns how many files. Raises StoreError.
     """
     prefixes = tuple(f"{tree.of(bucket)}." for bucket in buckets)
-    dead = [path for path in _children(tree.temporary) if path.name.startswith(prefixes)]
+    dead = [path for path in _children(tree.store.scratch) if path.name.startswith(prefixes)]
     for path in dead:
         files.remove(path)
     return len(dead)
 
 
-def _months(folder: Path) -> Iterator[tuple[Month, Path]]:
-    for path in sorted(_children(folder), reverse=True):
-        if path.name.startswith(_PREFIX):
-            try:
-                month = parse_month(path.name.removeprefix(_PREFIX))
-            except ValueError:
-                continue
-            yield month, path
-
-
-def _parts(folder: Path) -> Iterator[tuple[int, int]]:
-    """Bucket and number of buckets of each data file."""
-    for path in sorted(_children(folder)):
-        match = _PART.fullmatch(path.name)
-        if match and path.name == f"part-{int(match[1]):04d}-of-{int(match[2]):04d}.parquet":
-            yield int(match[1]), int(match[2])
+def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, Found]]:
+    """The data files of a dataset, each with the number of buckets in its name."""
+    for found in store.list(dataset):
+        match = _FILE.fullmatch(found.name)
+        if not match:
+            continue
+        try:
+            partition = Partition(dataset, parse_month(match[1]), int(match[2]))
+        except ValueError:
+            continue
+        count = int(match[3])
+        if found.name.endswith(f"/part-{partition.bucket:04d}-of-{count:04d}.parquet"):
+            yield partition, count, found
 
 
 def _children(folder: Path) -> list[Path]:
     with files.guarded(folder):
         try:
             return list(folder.iterdir())
-        except FileNotFoundError:
-            return []
-        except NotADirectoryError:
+        except (FileNotFoundError, NotADirectoryError):
             return []

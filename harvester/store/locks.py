@@ -26,13 +26,15 @@ def hold(tree: Tree, buckets: Iterable[int], *, run_id: str, since: str) -> Iter
     """Hold these buckets, all of them or none, until the block ends.
 
     ``since`` is the start of the run in UTC as RFC 3339 has it. Raises Busy naming the holder if
-    one of them is held by somebody else, StoreError if the file system cannot lock.
+    one of them is held by somebody else, StoreError if the file system cannot lock. Where there
+    are no locks nobody is kept away: there a run that comes second merges what it has once more.
     """
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "run": run_id}
     note = json.dumps(holder).encode()
     with ExitStack() as stack:
-        for bucket in sorted(set(buckets)):
-            stack.enter_context(_one(tree.locks / f"{tree.of(bucket)}.lock", note))
+        if tree.store.locks is not None:
+            for bucket in sorted(set(buckets)):
+                stack.enter_context(_one(tree.store.locks / f"{tree.of(bucket)}.lock", note))
         yield
 
 

@@ -23,6 +23,7 @@ from harvester.columns import SCHEMA_VERSION, arrow_schema
 from harvester.coverage import Coverage
 from harvester.errors import StoreError
 from harvester.store import files
+from harvester.store.interface import Found, Store, Tail
 
 COVERAGE = b"harvester.coverage"
 DATASET = b"harvester.dataset"
@@ -33,6 +34,8 @@ GROUPS = b"harvester.groups"
 """JSON: the raw groups whose answers are in, and which may still exist; id to path."""
 
 _HASH_BYTES = 1 << 20
+_TAIL_BYTES = 256 << 10
+"""As much of a file's end as holds the footer of a month of 10,000 accounts."""
 
 
 class Footer(NamedTuple):
@@ -44,18 +47,20 @@ class Footer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A data file as it stands."""
+    """A data file as it stands: read at ``path``, ``where`` people know it."""
 
     path: Path
+    where: str
+    version: str
     rows: int
     footer: Footer
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows, a row group at a time. Raises StoreError."""
-        with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
+        with _reading(self.where), pq.ParquetFile(self.path, pre_buffer=False) as file:
             if not file.schema_arrow.equals(schema):
                 raise StoreError(
-                    f"{self.path}: its columns are not those of schema {SCHEMA_VERSION}",
+                    f"{self.where}: its columns are not those of schema {SCHEMA_VERSION}",
                     "use the harvester that wrote it, or move it away",
                 )
             for place in range(file.num_row_groups):
@@ -67,46 +72,70 @@ def give_back() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def open_stored(path: Path) -> Stored | None:
-    """Read the footer of a data file; None if there is no file. Raises StoreError."""
-    with _reading(path):
-        if not path.exists():
-            return None
-        metadata = pq.read_metadata(path)
-    return Stored(path, metadata.num_rows, _footer_of(path, metadata.metadata or {}))
+@contextmanager
+def opened(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
+    """A data file to read in the block, None if there is none; ``temp`` is where it may lie.
+
+    Raises StoreError.
+    """
+    with store.fetched(name, temp) as copy:
+        stored = None
+        if copy is not None:
+            where = store.where(name)
+            with _reading(where):
+                metadata = pq.read_metadata(copy.path)
+            footer = _footer_of(where, metadata.metadata or {})
+            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer)
+        yield stored
 
 
-def coverage_of(path: Path) -> Coverage | None:
-    """What a data file knows of its month; None if there is no file.
+def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
+    """What each data file says of itself, in the order given; None for one that is gone.
 
     Raises StoreError if that cannot be read: it is never taken for nothing.
     """
-    stored = open_stored(path)
-    return stored.footer.coverage if stored else None
+    for tail in store.tails(found, _TAIL_BYTES):
+        yield None if tail is None else _footer_in(store, tail)
+
+
+def _footer_in(store: Store, tail: Tail) -> Footer:
+    """Read a footer from the end of its file, and more of the file if it is longer than that."""
+    where = store.where(tail.found.name)
+    data = tail.data
+    length = int.from_bytes(data[-8:-4], "little") + 8
+    if len(data) < length <= tail.found.size:
+        (longer,) = store.tails([tail.found], length)
+        if longer is None or longer.found.version != tail.found.version:
+            raise StoreError(f"{where}: replaced while it was read", "run again")
+        data = longer.data
+    with _reading(where):
+        metadata = pq.read_metadata(pa.BufferReader(data))
+    return _footer_of(where, metadata.metadata or {})
 
 
 class Draft(NamedTuple):
-    """A data file to be written: where to, where until it is whole, and of which dataset."""
+    """A data file to be written: where it is made, its name, its dataset, and what it replaces."""
 
+    store: Store
     temp: Path
-    final: Path
+    name: str
     dataset: Dataset
+    over: str | None = None
 
 
 def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
     """Write a data file in the place of the old one, durably and whole; returns its rows.
 
     Each table becomes a row group. ``footer`` is called when all of them were taken. Raises
-    StoreError; then the old file still stands as it was.
+    StoreError, and LostRace if another run was faster; then what stood there stands as it was.
     """
     try:
         written = _write_temp(draft, tables, footer)
-        with _reading(draft.temp):
+        with _reading(str(draft.temp)):
             _validate(draft, written)
-        files.settle(draft.temp, draft.final)
-    except BaseException:
+        draft.store.commit(draft.temp, draft.name, draft.over)
+    finally:
         files.discard(draft.temp)
-        raise
     return written.rows
 
 
@@ -222,12 +251,12 @@ def _validate(draft: Draft, written: _Written) -> None:
         and schema.equals(arrow_schema(draft.dataset))
         and [_bounds(metadata, place) for place in range(metadata.num_row_groups)] == written.bounds
         and all(keys.get(name) == value for name, value in written.keys.items())
-        and _footer_of(draft.temp, keys) == written.footer
+        and _footer_of(str(draft.temp), keys) == written.footer
         and _ascending(written.bounds)
     )
     if not sound:
         raise StoreError(
-            f"{draft.final}: what was written reads back as something else",
+            f"{draft.store.where(draft.name)}: what was written reads back as something else",
             "the old file still stands; see that disk and memory are well, and run again",
         )
 
@@ -242,39 +271,41 @@ def _ascending(bounds: list[tuple[str, str]]) -> bool:
     return edges == sorted(edges)
 
 
-def _footer_of(path: Path, keys: dict[bytes, bytes]) -> Footer:
+def _footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
     if COVERAGE not in keys:
         raise StoreError(
-            f"{path}: not written by harvester, or stripped of what is known of its month",
+            f"{where}: not written by harvester, or stripped of what is known of its month",
             "move it away: the month is then asked again",
         )
     if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode():
         raise StoreError(
-            f"{path}: of another schema version than {SCHEMA_VERSION}",
+            f"{where}: of another schema version than {SCHEMA_VERSION}",
             "use the harvester that wrote it, or a newer one",
         )
     try:
         return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
     except StoreError as error:
-        raise StoreError(f"{path}: {error.problem}", error.advice) from None
+        raise StoreError(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
-        raise _damaged(path) from None
+        raise _damaged(where) from None
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(where: str) -> Iterator[None]:
     """Turn what Arrow and the system say of a file into a StoreError that names it."""
     try:
         yield
     except OSError as error:
         # Without a number it is Arrow, telling of a footer that makes no sense.
-        raise (_damaged(path) if error.errno is None else files.refusal(path, error)) from error
+        raise (
+            _damaged(where) if error.errno is None else files.refusal(Path(where), error)
+        ) from error
     except pa.ArrowException as error:
-        raise _damaged(path) from error
+        raise _damaged(where) from error
 
 
-def _damaged(path: Path) -> StoreError:
+def _damaged(where: str) -> StoreError:
     return StoreError(
-        f"{path}: damaged, it is no whole Parquet file",
+        f"{where}: damaged, it is no whole Parquet file",
         "restore it, or move it away to have its days asked again",
     )

@@ -10,13 +10,11 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harvester.days import Day, day_text, parse_day
 from harvester.model import Answer, Window, bucket_of
-from harvester.store import files
-from harvester.store.layout import Tree
+from harvester.store.layout import QUARANTINE, Tree
 
 GROUPS = "groups"
 """The folder of damaged raw groups, beside those of the datasets."""
@@ -32,31 +30,32 @@ class Entry:
     run_id: str
 
 
-def keep(tree: Tree, entry: Entry) -> Path:
-    """Keep an answer under its day, durably, in the place of an older one. Raises StoreError."""
+def keep(tree: Tree, entry: Entry) -> str:
+    """Keep an answer under its day, durably, in the place of an older one; returns its name.
+
+    Raises StoreError.
+    """
     window = entry.answer.window
-    path = _path(tree, window.dataset, window.appid, entry.day)
+    name = _name(window.dataset, window.appid, entry.day)
     temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
-    files.write(temp, path, json.dumps(_fields(entry), indent=1).encode())
-    return path
+    tree.store.write(name, json.dumps(_fields(entry), indent=1).encode(), temp)
+    return name
 
 
 def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
     """Remove what is kept of these days, now that better answers came. Raises StoreError."""
     for day in days:
-        files.remove(_path(tree, dataset, appid, day))
-    with suppress(OSError):
-        (tree.quarantine / dataset / appid).rmdir()
+        tree.store.delete(_name(dataset, appid, day))
 
 
 def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
     """The days of which something is kept, by appid. Raises StoreError."""
     found: dict[str, list[Day]] = {}
-    folder = tree.quarantine / dataset
-    with files.guarded(folder):
-        for path in sorted(folder.glob("*/*.json")):
+    for file in tree.store.list(f"{QUARANTINE}/{dataset}"):
+        appid, _, day = file.name.removeprefix(f"{QUARANTINE}/{dataset}/").partition("/")
+        if day.endswith(".json"):
             with suppress(ValueError):
-                found.setdefault(path.parent.name, []).append(parse_day(path.stem))
+                found.setdefault(appid, []).append(parse_day(day.removesuffix(".json")))
     return found
 
 
@@ -64,20 +63,22 @@ def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
     """Everything kept of a dataset, by account and day. What cannot be read is passed over."""
     for appid, days in kept_days(tree, dataset).items():
         for day in days:
-            path = _path(tree, dataset, appid, day)
-            with suppress(ValueError, KeyError, TypeError, AttributeError), files.guarded(path):
-                yield _entry(json.loads(path.read_bytes()))
+            raw = tree.store.read(_name(dataset, appid, day)) or b""
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                yield _entry(json.loads(raw))
 
 
-def set_aside(tree: Tree, group: Path) -> Path:
-    """Move a raw group that cannot be read out of the way; returns where to. Raises StoreError."""
-    target = tree.quarantine / GROUPS / f"{group.parent.name}.{group.name}"
-    files.settle(group, target)
-    return target
+def set_aside(tree: Tree, group: str) -> str | None:
+    """Move a raw group that cannot be read out of the way; returns where to.
+
+    None if it is gone, for somebody else had it. Raises StoreError.
+    """
+    target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
+    return target if tree.store.move(group, target) else None
 
 
-def _path(tree: Tree, dataset: str, appid: str, day: Day) -> Path:
-    return tree.quarantine / dataset / appid / f"{day_text(day)}.json"
+def _name(dataset: str, appid: str, day: Day) -> str:
+    return f"{QUARANTINE}/{dataset}/{appid}/{day_text(day)}.json"
 
 
 def _fields(entry: Entry) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +26,7 @@ from harvester.days import Month, month_begin, month_end, month_of
 from harvester.errors import StoreError, UsageError
 from harvester.model import Answer, Window
 from harvester.store import files, quarantine
-from harvester.store.layout import Tree
+from harvester.store.layout import RAW, Tree
 
 VERSION = 1
 """Of the form of a group."""
@@ -44,6 +45,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _KEY = b"harvester.group"
+_GROUP = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 
 
 class DamagedGroup(Exception):
@@ -67,13 +69,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One durable file of answers. Two are the same if their paths are.
+    """One durable file of answers. Two are the same if their names are.
 
-    ``id`` is unlike that of any other group ever written. ``fetched_at`` is in microseconds since
-    the Unix epoch, ``size`` in bytes on disk.
+    It is read at ``path``. ``id`` is unlike that of any other group ever written. ``fetched_at`` is
+    in microseconds since the Unix epoch, ``size`` in bytes.
     """
 
-    path: Path
+    name: str
+    path: Path = field(compare=False)
     id: str = field(compare=False)
     run_id: str = field(compare=False)
     bucket: int = field(compare=False)
@@ -102,20 +105,12 @@ class Group:
                 if begin <= last and end >= first:
                     yield Answer(Window(appid, dataset, begin, end), asked_at, refetch, body)
 
-    def delete(self) -> None:
-        """Remove the group, once everything it touches is published. Raises StoreError."""
-        files.remove(self.path)
-        with suppress(OSError):
-            self.path.parent.rmdir()
-        with files.guarded(self.path), suppress(FileNotFoundError):
-            files.sync(self.path.parent)
-
 
 class Leftovers(NamedTuple):
     """Groups that wait to be published, oldest first, and where damaged ones were moved to."""
 
     groups: list[Group]
-    damaged: list[Path]
+    damaged: list[str]
 
 
 def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer]) -> Group:
@@ -136,11 +131,17 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
         "batches": list(map(_batch, parts, arrays)),
     }
     data = _bytes_of(arrays, index)
-    folder = tree.raw / run_id
+    folder = f"{RAW}/{run_id}"
     # The id keeps a name from ever standing for two groups: numbers begin anew in an empty folder.
-    path = folder / f"{bucket:04d}-{_next_number(folder, bucket):06d}-{index['id']}.group"
-    files.write(tree.temp(bucket, f"{run_id}.group"), path, data)
-    return _group(path, len(data), index)
+    number = _next_number(tree, folder, bucket)
+    name = f"{folder}/{bucket:04d}-{number:06d}-{index['id']}.group"
+    path = tree.store.append(name, data, tree.temp(bucket, f"{run_id}.group"))
+    return _group(name, path, len(data), index)
+
+
+def delete(tree: Tree, group: Group) -> None:
+    """Remove a group, once everything it touches is published. Raises StoreError."""
+    tree.store.delete(group.name)
 
 
 def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
@@ -151,33 +152,39 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
     """
     wanted = set(buckets)
     groups: list[Group] = []
-    damaged: list[Path] = []
-    with files.guarded(tree.raw):
-        paths = sorted(tree.raw.glob("*/*.group"))
-    for path in paths:
-        if _bucket_named(path) not in wanted:
+    damaged: list[str] = []
+    for name in [file.name for file in tree.store.list(RAW)]:
+        if _bucket_named(name) not in wanted:
+            continue
+        path = tree.store.copy(name)
+        if path is None:
             continue
         try:
-            group = open_group(path)
+            group = open_group(name, path)
         except DamagedGroup:
-            damaged.append(quarantine.set_aside(tree, path))
+            moved = quarantine.set_aside(tree, name)
+            damaged += [moved] if moved else []
             continue
         if group.buckets != tree.buckets:
             raise UsageError(
-                f"{path}: written with buckets: {group.buckets}, not {tree.buckets}",
+                f"{tree.store.where(name)}: written with buckets: {group.buckets},"
+                f" not {tree.buckets}",
                 f"run once with buckets: {group.buckets} to have it published",
             )
         groups.append(group)
     return Leftovers(sorted(groups, key=lambda group: group.fetched_at), damaged)
 
 
-def open_group(path: Path) -> Group:
-    """Read what a group says of itself. Raises DamagedGroup, and StoreError for a newer form."""
+def open_group(name: str, path: Path) -> Group:
+    """Read what a group says of itself.
+
+    Raises DamagedGroup, and StoreError for a newer form.
+    """
     with _reading(path), pa.OSFile(str(path)) as source:
         reader = pa.ipc.open_file(source)
         index = json.loads(reader.schema.metadata[_KEY])
         if index["version"] == VERSION:
-            group = _group(path, source.size(), index)
+            group = _group(name, path, source.size(), index)
             if reader.num_record_batches != len(group.batches):
                 raise DamagedGroup(path)
             return group
@@ -240,19 +247,21 @@ def _bytes_of(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryvie
     return memoryview(sink.getvalue())
 
 
-def _next_number(folder: Path, bucket: int) -> int:
-    with files.guarded(folder):
-        names = [path.stem for path in folder.glob(f"{bucket:04d}-*.group")]
-    return 1 + max((int(name.split("-")[1]) for name in names), default=0)
+def _next_number(tree: Tree, folder: str, bucket: int) -> int:
+    names = [file.name for file in tree.store.list(folder)]
+    mine = [name for name in names if _bucket_named(name) == bucket]
+    return 1 + max((int(name.rpartition("/")[2].split("-")[1]) for name in mine), default=0)
 
 
-def _bucket_named(path: Path) -> int | None:
-    number = path.name.partition("-")[0]
-    return int(number) if number.isdecimal() else None
+def _bucket_named(name: str) -> int | None:
+    """The bucket of a group, by its name; None if it is not named like one."""
+    match = _GROUP.fullmatch(name)
+    return int(match[1]) if match else None
 
 
-def _group(path: Path, size: int, index: dict[str, Any]) -> Group:
+def _group(name: str, path: Path, size: int, index: dict[str, Any]) -> Group:
     return Group(
+        name=name,
         path=path,
         id=index["id"],
         run_id=index["run_id"],

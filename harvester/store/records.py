@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from harvester.errors import StoreError
 from harvester.store import files
-from harvester.store.layout import Tree
+from harvester.store.layout import RUNS, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -
     ``bucket`` is one that the run holds: what a killed run leaves half-made is swept with it.
     """
     temp = tree.temp(bucket, f"{run_id}.json")
-    files.write(temp, tree.runs / f"{run_id}.json", _text(record))
+    tree.store.write(f"{RUNS}/{run_id}.json", _text(record), temp)
 
 
 def write_file(path: Path, record: dict[str, Any]) -> None:
@@ -47,13 +48,12 @@ def write_file(path: Path, record: dict[str, Any]) -> None:
 def last(tree: Tree, count: int) -> list[RunRecord]:
     """The newest records, newest first. One that cannot be read is passed over: it is only news."""
     found: list[RunRecord] = []
-    if tree.runs.is_dir():
-        for path in sorted(tree.runs.glob("*.json"), reverse=True):
-            record = _read(path)
-            if record is not None:
-                found.append(record)
-            if len(found) == count:
-                break
+    for file in reversed(tree.store.list(RUNS)):
+        record = _read(tree, file.name) if file.name.endswith(".json") else None
+        if record is not None:
+            found.append(record)
+        if len(found) == count:
+            break
     return found
 
 
@@ -61,9 +61,9 @@ def _text(record: dict[str, Any]) -> bytes:
     return orjson.dumps(record, option=orjson.OPT_INDENT_2)
 
 
-def _read(path: Path) -> RunRecord | None:
+def _read(tree: Tree, name: str) -> RunRecord | None:
     try:
-        record = orjson.loads(path.read_bytes())
+        record = orjson.loads(tree.store.read(name) or b"")
         return RunRecord(
             run_id=record["run_id"],
             started_at=record["started_at"],
@@ -74,5 +74,5 @@ def _read(path: Path) -> RunRecord | None:
             requests=record["requests"],
             rows=record["rows"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (StoreError, ValueError, KeyError, TypeError):
         return None

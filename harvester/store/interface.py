@@ -1,0 +1,90 @@
+"""What an output is kept in: one interface, whatever stands behind it.
+
+Files have *names*: paths from the root of the output, with slashes. A name's contents are replaced
+whole or not at all, and a reader sees the old ones or the new ones. What cannot be read or written
+is a StoreError that says where and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Found(NamedTuple):
+    """A file in a listing. ``version`` is another one whenever the contents are, size in bytes."""
+
+    name: str
+    size: int
+    version: str
+
+
+class Copy(NamedTuple):
+    """A whole file that can be read on this machine, and the version it is of."""
+
+    path: Path
+    version: str
+
+
+class Tail(NamedTuple):
+    """The last bytes of a file, and the file they are of."""
+
+    found: Found
+    data: bytes
+
+
+class Store(Protocol):
+    """Files by name. Every method raises StoreError."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this machine for files that are not whole yet."""
+
+    @property
+    def locks(self) -> Path | None:
+        """A folder whose locks keep other runs away; None where `commit` itself is safe."""
+
+    def where(self, name: str = "") -> str:
+        """A file, or the output itself, as people know it."""
+
+    def holds(self, folder: str) -> bool:
+        """Whether there is anything in a folder, or such a folder."""
+
+    def list(self, folder: str) -> list[Found]:
+        """The files below a folder, by name; none if there is no such folder."""
+
+    def read(self, name: str) -> bytes | None:
+        """A small file as it stands, None if there is none."""
+
+    def tails(self, found: Iterable[Found], length: int) -> Iterator[Tail | None]:
+        """The last bytes of each file, at most so many, in the order given.
+
+        A file that was replaced since it was listed is read as it is now. None if it is gone.
+        """
+
+    def fetched(self, name: str, temp: Path) -> AbstractContextManager[Copy | None]:
+        """A file to read in the block, None if there is none; ``temp`` is where it may lie."""
+
+    def commit(self, temp: Path, name: str, over: str | None) -> None:
+        """Give a file that is whole its name, durably.
+
+        ``over`` is the version it replaces, None for none. Raises LostRace if that is not what
+        stands there; where runs lock each other out that is not looked at.
+        """
+
+    def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
+        """Write a small file durably, in the place of an older one; ``temp`` is made on the way."""
+
+    def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
+        """Write a file under a new name, durably; returns where it can be read."""
+
+    def copy(self, name: str) -> Path | None:
+        """Where a file that never changes can be read; None if there is none."""
+
+    def move(self, name: str, to: str) -> bool:
+        """Give a file another name, durably; False if there is none."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file if it is there, and the folder it leaves empty."""
