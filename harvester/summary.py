@@ -272,7 +272,12 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "datasets": [_plain(row) for row in summary.datasets],
         "exceptions": [_exception(gone) for gone in summary.gone],
         "quarantined": [
-            {**item._asdict(), "day": days.day_text(item.day)} for item in summary.quarantined
+            {
+                **item._asdict(),
+                "day": days.day_text(item.day),
+                "reason": safe_text(item.reason),
+            }
+            for item in summary.quarantined
         ],
         "notes": summary.notes(),
         "published": list(map(_publication, summary.published)),
@@ -296,7 +301,7 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "meaning": gone.rule.meaning,
         "advice": gone.rule.advice,
         "errcode": refusal.errcode if refusal else None,
-        "errmsg": refusal.errmsg if refusal else str(gone.why),
+        "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
     }
 

@@ -19,6 +19,7 @@ import orjson
 from harvester.days import day_text
 from harvester.errors import BadAnswer
 from harvester.model import Window
+from harvester.redaction import MASK, redacted
 from harvester.secret import Secret
 
 LONGEST_LIFE = 7200
@@ -33,8 +34,7 @@ Repeating cannot help, so they are refusals like an errcode. All others are pass
 _LONGEST_MESSAGE = 300
 _LONGEST_LOOKED_AT = 4096
 
-_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~"
-_NAMED_VALUE = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
+_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
 _BARE_VALUE = re.compile(r"[0-9a-fA-F]{32,}|[A-Za-z0-9_\-+/=%.~]{60,}")
 _REQUEST_ID = re.compile(
     r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
@@ -157,13 +157,13 @@ def grant_of(status: int, body: bytes) -> Grant | Refusal:
 def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     """A foreign text fit for a terminal, a log or a table.
 
-    Whatever looks like a secret becomes ``***``, control and direction characters are escaped, and
-    at most ``longest`` characters are left.
+    Whatever is a secret or looks like one becomes ``***``, control and direction characters are
+    escaped, and at most ``longest`` characters are left.
     """
     if len(text) > _LONGEST_LOOKED_AT:
         # A value that is cut in two is not recognised any more: drop the piece of it.
         text = text[:_LONGEST_LOOKED_AT].rstrip(_TOKEN_CHARACTERS)
-    text = _BARE_VALUE.sub("***", _NAMED_VALUE.sub(r"\1***", text))
+    text = _BARE_VALUE.sub(MASK, redacted(text))
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

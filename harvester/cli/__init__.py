@@ -11,7 +11,9 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from harvester import __version__
+from harvester.cli import hooks
 from harvester.errors import Exit, HarvesterError
+from harvester.redaction import masked
 
 # Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
 # threads make no use of. Whoever sets the variable knows better.
@@ -73,6 +75,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The ``harvester`` command."""
+    hooks.install()
     code = invoke(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -86,9 +89,9 @@ def main() -> NoReturn:
 
 def complain(error: HarvesterError) -> None:
     """Say what is wrong, then what to do."""
-    print(f"error: {error.problem}", file=sys.stderr)
+    print(f"error: {masked(error.problem)}", file=sys.stderr)
     if error.advice:
-        print(f"\n{error.advice}", file=sys.stderr)
+        print(f"\n{masked(error.advice)}", file=sys.stderr)
 
 
 def _confess(error: Exception) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shlex
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.cli.options import Selecting
-from harvester.manifest import load, narrow
+from harvester.manifest import load, narrow, touched
 from harvester.model import Manifest
 from harvester.store.layout import Tree, open_tree
+
+_LOG = logging.getLogger(__name__)
 
 
 class Project(NamedTuple):
@@ -42,3 +47,27 @@ def open_project(path: Path, selecting: Selecting, output: Path | None, now: flo
     manifest = narrow(manifest, selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", str(output)]
     return Project(manifest, open_tree(manifest.output), shlex.join(words))
+
+
+def warn_of_open_files(manifest: Manifest) -> None:
+    """Say in one line which secret files every user of this machine can read."""
+    if manifest.api.is_sandbox:
+        return
+    found = [file for file in touched(manifest).files if _is_open_to_all(file)]
+    if found:
+        first = os.path.relpath(found[0], manifest.file.parent)
+        more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""
+        verb = "are" if found[1:] else "is"
+        _LOG.warning("%s%s %s readable by every user of this machine: chmod o-r", first, more, verb)
+
+
+def _is_open_to_all(file: Path) -> bool:
+    """By its mode and by those of all folders above it; one that is not there is open to nobody."""
+    try:
+        real = file.resolve(strict=True)
+        modes = [folder.stat().st_mode for folder in real.parents]
+        return bool(real.stat().st_mode & stat.S_IROTH) and all(
+            mode & stat.S_IXOTH for mode in modes
+        )
+    except OSError:
+        return False

@@ -31,7 +31,7 @@ from harvester.cli.options import (
     parse_shard,
     settle_exit,
 )
-from harvester.cli.project import open_project, steady_clock
+from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import HarvesterError, StoreError, UsageError
 from harvester.manifest import credential_of
 from harvester.model import Api, Manifest
@@ -100,6 +100,7 @@ def run(
     with _told(done, running.summary):
         orders = running.orders()
         project = open_project(manifest, selecting, output, done.started_at)
+        warn_of_open_files(project.manifest)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
         world = World(

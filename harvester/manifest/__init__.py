@@ -1,14 +1,16 @@
 """The manifest: ``jobs.yaml`` to one valid value, or every mistake in it at once.
 
 `load` reads, `narrow` applies the command line's selection, `credential_of` follows an account's
-reference when a run is about to talk to WeChat, `json_schema` tells editors what may be written.
+reference when a run is about to talk to WeChat, `touched` names what that would reach for, and
+`json_schema` tells editors what may be written.
 """
 
 from __future__ import annotations
 
 from harvester.manifest.loading import load
+from harvester.manifest.reach import Touched, touched
 from harvester.manifest.references import credential_of
 from harvester.manifest.schema import json_schema
 from harvester.manifest.selection import Selection, narrow
 
-__all__ = ["Selection", "credential_of", "json_schema", "load", "narrow"]
+__all__ = ["Selection", "Touched", "credential_of", "json_schema", "load", "narrow", "touched"]

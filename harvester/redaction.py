@@ -1,0 +1,74 @@
+"""Texts without secrets.
+
+Everything that is printed, logged or recorded goes through here, however sure its author is of it.
+What this process knows to be a secret is found in every form in which a URL, JSON or Python writes
+it; what nobody told us of is found by the name in front of it, as in ``access_token=…``.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+
+SHORTEST = 8
+"""A shorter value is not looked for: it would mask ordinary words and still give itself away."""
+
+_NAMED_VALUE = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
+
+# The forms of every known value by their first characters, the longest first. Nothing is ever taken
+# out: a token that was replaced is still a secret, and a run knows a few thousand at most.
+_KNOWN: dict[str, tuple[str, ...]] = {}
+
+
+def conceal(value: str) -> None:
+    """Let no text that passes `masked` or `redacted` from now on show this value."""
+    for form in _forms(value):
+        head = form[:SHORTEST]
+        known = _KNOWN.get(head, ())
+        if form not in known:
+            _KNOWN[head] = tuple(sorted((*known, form), key=len, reverse=True))
+
+
+def masked(text: str) -> str:
+    """The text with ``***`` for every secret that is known; right for words of our own.
+
+    Values that overlap are masked as one, so that no tail of the second is left. Cut a text only
+    after this: half a secret is not recognised.
+    """
+    parts: list[str] = []
+    done = 0
+    for start in range(len(text) - SHORTEST + 1 if _KNOWN else 0):
+        for form in _KNOWN.get(text[start : start + SHORTEST], ()):
+            if text.startswith(form, start):
+                if start >= done:
+                    parts += (text[done:start], MASK)
+                done = max(done, start + len(form))
+                break
+    return "".join(parts) + text[done:]
+
+
+def redacted(text: str) -> str:
+    """As `masked`, and what is called a token, a secret or a ticket; right for foreign words."""
+    return _NAMED_VALUE.sub(rf"\1{MASK}", masked(text))
+
+
+def _forms(value: str) -> set[str]:
+    if len(value) < SHORTEST:
+        return set()
+    quoted = {quote(value, safe="", errors="replace"), quote(value, errors="replace")}
+    quoted |= {quote_plus(value, errors="replace")}
+    lower = {_PERCENT.sub(lambda match: match[0].lower(), text) for text in quoted}
+    return {
+        value,
+        repr(value)[1:-1],
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        html.escape(value),
+        *quoted,
+        *lower,
+    }
