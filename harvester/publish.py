@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
@@ -71,13 +71,6 @@ class Published:
         return days.month_text(self.month)
 
 
-class Recovered(NamedTuple):
-    """What was left over from earlier runs; ``damaged`` groups as moved to the quarantine."""
-
-    published: list[Published]
-    damaged: list[str]
-
-
 def publish(
     tree: Tree, dataset: Dataset, partition: Partition, groups: Iterable[Group]
 ) -> Published:
@@ -100,11 +93,18 @@ def publish(
     return work.published(before, after)
 
 
-def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int]) -> Recovered:
+def recover(
+    tree: Tree,
+    datasets: Mapping[str, Dataset],
+    buckets: Iterable[int],
+    tell: Callable[[Published], None],
+) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
 
-    Only for who holds the buckets' locks, before anything is planned. Raises StoreError, and
-    UsageError if it was written for another number of buckets.
+    ``tell`` hears of each file before anything is deleted, so that what is not told is found once
+    more. Returns the groups that could not be read, as moved to the quarantine. Only for who holds
+    the buckets' locks, before anything is planned. Raises StoreError, and UsageError if it was
+    written for another number of buckets.
     """
     groups, moved = rawlog.leftovers(tree, buckets)
     owed = {
@@ -116,18 +116,12 @@ def recover(tree: Tree, datasets: Mapping[str, Dataset], buckets: Iterable[int])
             f"{tree.store.where(RAW)}: answers of datasets nobody here knows: {', '.join(strange)}",
             "run the harvester that asked for them",
         )
-    published = [
-        publish(
-            tree,
-            datasets[partition.dataset],
-            partition,
-            [group for group in groups if group.bucket == partition.bucket],
-        )
-        for partition in sorted(owed, key=lambda each: (-each.month, each))
-    ]
+    for partition in sorted(owed, key=lambda each: (-each.month, each)):
+        mine = [group for group in groups if group.bucket == partition.bucket]
+        tell(publish(tree, datasets[partition.dataset], partition, mine))
     for group in groups:
         rawlog.delete(tree, group)
-    return Recovered(published, moved)
+    return moved
 
 
 @dataclass(slots=True)

@@ -8,32 +8,37 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
+from anyio import to_thread
 
 from harvester import clock, days, plan, publish, survey
 from harvester.days import Day
-from harvester.errors import Exit, HarvesterError, StoreError, UsageError
+from harvester.errors import Exit, HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
-from harvester.publish import Published
+from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.secret import Secret
 from harvester.status import quarantined_days
-from harvester.store import layout, locks, records
+from harvester.store import layout, locks
 from harvester.store.layout import Tree
-from harvester.summary import Summary, as_record, begin, summarise_states, utc_text
+from harvester.summary import Summary, begin, summarise_states, utc_text
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
+
+BOOKS_SECONDS = 30.0
+"""Between two records of a run under way."""
 
 FLIGHT_SECONDS = 3.0
 """After a signal, requests in flight get this long to come home."""
@@ -55,6 +60,7 @@ class Orders:
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
+    summary: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +87,7 @@ class _Stage:
     world: World
     summary: Summary
     own: list[int]
-
-    def record(self) -> None:
-        """Write the run record as things stand: whoever follows the files must miss none."""
-        self.summary.ended_at = self.world.now()
-        record = as_record(self.summary)
-        records.write(self.tree, self.summary.run_id, record, bucket=self.own[0])
-
-    def note(self, item: Published) -> None:
-        """Remember a replaced partition, on the disk too."""
-        self.summary.published.append(item)
-        self.summary.damaged += item.damaged
-        self.record()
+    books: Books
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
@@ -124,27 +119,26 @@ def carry_out(
     own = own_buckets(manifest.output.buckets, orders.shard)
     manifest = of_shard(manifest, own)
     with locks.hold(tree, own, run_id=summary.run_id, since=utc_text(summary.started_at)):
-        stage = _Stage(manifest, tree, orders, world, summary, own)
+        books = Books(tree, summary, own, world.now, orders.summary)
         try:
-            _make_whole(stage)
+            books.open()
+            _make_whole(_Stage(manifest, tree, orders, world, summary, own, books))
         except HarvesterError as error:
-            summary.failed, summary.finished = error, True
-            # The disk that failed may fail once more; the first reason is the one to tell.
-            with suppress(StoreError):
-                stage.record()
+            summary.failed = error
+            books.close()
             raise
-        summary.finished = True
-        stage.record()
+        except Exception:
+            summary.bugs += 1
+            books.close()
+            raise
+        books.close()
 
 
 def _make_whole(stage: _Stage) -> None:
     """Recover, survey, plan, harvest, and survey again."""
     manifest, tree, summary, own = stage.manifest, stage.tree, stage.summary, stage.own
     layout.sweep(tree, own)
-    recovered = publish.recover(tree, manifest.datasets, own)
-    summary.published, summary.damaged = list(recovered.published), recovered.damaged
-    if summary.published:
-        stage.record()
+    summary.damaged += publish.recover(tree, manifest.datasets, own, stage.books.note)
     want = plan.wanted(manifest, summary.started_at)
     missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
     priced = plan.summarise(manifest, want, missing, summary.today)
@@ -225,29 +219,25 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     connections = _connections(manifest, lanes)
     async with world.reach() as api, Transport(api, connections=connections) as transport:
         tokens = Tokens(transport, world.credentials, _kinds(manifest), world.now)
-
-        def note(item: Published) -> None:
-            count()
-            stage.note(item)
-
-        tools = Tools(transport, tokens, spacing, stage.tree, world.now, note)
+        tools = Tools(transport, tokens, spacing, stage.tree, world.now, stage.books.note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, tokens)
         try:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(world.watch, partial(_position, count, summary, world.now))
                 watchers.start_soon(_obey_signals, pipeline, summary)
+                watchers.start_soon(_keep_books, stage.books, count)
                 if stage.orders.max_duration is not None:
                     watchers.start_soon(_keep_time, pipeline, summary, stage.orders.max_duration)
                 await pipeline.run()
                 watchers.cancel_scope.cancel()
         finally:
             count()
-            summary.gone, summary.narrowed = schedule.gone, schedule.narrowed
 
 
 def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, tokens: Tokens) -> None:
-    """Bring the summary's figures up to date."""
+    """Bring the summary up to date."""
+    summary.gone, summary.narrowed = schedule.gone, dict(schedule.narrowed)
     counters = pipeline.counters
     summary.requests, summary.answered = counters.requests, counters.answered
     summary.bytes, summary.retries = counters.bytes, schedule.retries
@@ -280,6 +270,14 @@ def _position(count: Callable[[], None], summary: Summary, now: Callable[[], flo
         files=len(summary.published),
         seconds=now() - summary.started_at,
     )
+
+
+async def _keep_books(books: Books, count: Callable[[], None]) -> None:
+    """A run that is killed leaves a record that is not older than half a minute."""
+    while True:
+        await anyio.sleep(BOOKS_SECONDS)
+        count()
+        await to_thread.run_sync(books.write)
 
 
 async def _keep_time(pipeline: Pipeline, summary: Summary, seconds: float) -> None:

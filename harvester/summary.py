@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from harvester import __version__, days
+from harvester import days
 from harvester.days import Day, DaySet
 from harvester.errors import SEVERITY, Busy, Exit, HarvesterError, StoreError
 from harvester.lanes import Gone
@@ -19,10 +19,7 @@ from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
 from harvester.survey import States
 from harvester.verdict import Action, Scope
-from harvester.wire import Refusal, safe_text
-
-RECORD_VERSION = 1
-"""Of the run record's members. A newer number may add some and never changes their meaning."""
+from harvester.wire import safe_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +37,31 @@ class DatasetSummary:
     quarantined: int
 
 
+class Replaced(NamedTuple):
+    """A file that was replaced. The journal has the days and the accounts: they may be many."""
+
+    dataset: str
+    ref_month: str
+    path: str
+    rows_before: int
+    rows_after: int
+
+
+@dataclass(slots=True)
+class Oddities:
+    """What was odd in the answers of a dataset, as `Published` has it."""
+
+    dropped: int = 0
+    unknown: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+
+
 @dataclass(slots=True)
 class Summary:
     """One run from beginning to end. Times are in seconds since the Unix epoch.
 
     ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
-    is what ended it before its end.
+    is what ended it before its end, ``bugs`` counts faults of our own.
     """
 
     run_id: str
@@ -65,10 +81,13 @@ class Summary:
     out_of_time: bool = False
     finished: bool = False
     failed: HarvesterError | None = None
+    bugs: int = 0
     datasets: list[DatasetSummary] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
-    published: list[Published] = field(default_factory=list)
+    published: list[Replaced] = field(default_factory=list)
+    oddities: dict[str, Oddities] = field(default_factory=dict)
+    delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     narrowed: dict[str, int] = field(default_factory=dict)
 
@@ -92,6 +111,8 @@ class Summary:
         found: dict[str, Exit] = {}
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
+        if self.bugs:
+            found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
@@ -100,7 +121,7 @@ class Summary:
             found.update([_reason_of(gone)])
         if any(row.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
-        if self.delayed():
+        if self.delayed:
             found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
@@ -113,35 +134,39 @@ class Summary:
         """The most severe of the reasons."""
         return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
 
-    def delayed(self) -> list[Window]:
-        """The windows of which WeChat said that it is still computing them, and nothing later."""
-        found: set[Window] = set()
-        for item in self.published:
-            heard = {window for window in found if _is_about(item, window)}
-            found = (found - heard) | set(item.delayed)
-        return sorted(found)
+    def note(self, item: Published) -> None:
+        """Take in what a publish did."""
+        self.published.append(
+            Replaced(item.dataset, item.ref_month, item.path, item.rows_before, item.rows_after)
+        )
+        self.damaged += item.damaged
+        heard = {window for window in self.delayed if _is_about(item, window)}
+        self.delayed = (self.delayed - heard) | set(item.delayed)
+        odd = self.oddities.setdefault(item.dataset, Oddities())
+        odd.dropped += item.dropped
+        odd.unknown |= item.unknown
+        odd.missing |= item.missing
 
     def notes(self) -> list[str]:
         """What was odd in the answers and is no error."""
         found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
-        found += _delay_notes(self.delayed())
+        found += _delay_notes(sorted(self.delayed))
         for dataset, span in self.narrowed.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
                 f"set datasets.{dataset}.span to it"
             )
-        for dataset in sorted({item.dataset for item in self.published}):
-            mine = [item for item in self.published if item.dataset == dataset]
-            dropped = sum(item.dropped for item in mine)
-            if dropped:
-                found.append(f"{dataset}: {dropped:,} rows outside of what was asked were dropped")
-            unknown = sorted(frozenset().union(*(item.unknown for item in mine)))
-            if unknown:
-                names = ", ".join(map(safe_text, unknown))
+        for dataset, odd in sorted(self.oddities.items()):
+            if odd.dropped:
+                found.append(
+                    f"{dataset}: {odd.dropped:,} rows outside of what was asked were dropped"
+                )
+            if odd.unknown:
+                names = ", ".join(map(safe_text, sorted(odd.unknown)))
                 found.append(f"{dataset}: undeclared members went to _extra: {names}")
-            missing = sorted(frozenset().union(*(item.missing for item in mine)))
-            if missing:
-                found.append(f"{dataset}: members without a value: {', '.join(missing)}")
+            if odd.missing:
+                names = ", ".join(sorted(odd.missing))
+                found.append(f"{dataset}: members without a value: {names}")
         return found
 
     def _unauthorised(self) -> bool:
@@ -244,85 +269,3 @@ def utc_text(seconds: float) -> str:
     """An instant as RFC 3339 in UTC, to the second."""
     at = dt.datetime.fromtimestamp(seconds, dt.UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def as_record(summary: Summary) -> dict[str, Any]:
-    """The run record: plain values for JSON. ``published`` is the change feed."""
-    return {
-        "record_version": RECORD_VERSION,
-        "harvester": __version__,
-        "run_id": summary.run_id,
-        "manifest": summary.manifest,
-        "started_at": utc_text(summary.started_at),
-        "ended_at": utc_text(summary.ended_at),
-        "seconds": round(summary.seconds, 3),
-        "bound_seconds": summary.bound_seconds,
-        "bound_by": summary.bound_by,
-        "today": days.day_text(summary.today),
-        "state": "finished" if summary.finished else "running",
-        "exit_code": int(summary.exit_code) if summary.finished else None,
-        "reasons": list(summary.reasons()) if summary.finished else [],
-        "windows": summary.windows,
-        "requests": summary.requests,
-        "answered": summary.answered,
-        "retries": summary.retries,
-        "token_calls": summary.token_calls,
-        "bytes": summary.bytes,
-        "rows": summary.rows,
-        "datasets": [_plain(row) for row in summary.datasets],
-        "exceptions": [_exception(gone) for gone in summary.gone],
-        "quarantined": [
-            {
-                **item._asdict(),
-                "day": days.day_text(item.day),
-                "reason": safe_text(item.reason),
-            }
-            for item in summary.quarantined
-        ],
-        "notes": summary.notes(),
-        "published": list(map(_publication, summary.published)),
-    }
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
-
-
-def _exception(gone: Gone) -> dict[str, Any]:
-    refusal = gone.why if isinstance(gone.why, Refusal) else None
-    return {
-        "appid": gone.appid,
-        "dataset": gone.dataset,
-        "begin_date": days.day_text(gone.begin),
-        "end_date": days.day_text(gone.end),
-        "days": gone.count,
-        "action": gone.rule.action.value,
-        "scope": gone.rule.scope.value,
-        "meaning": gone.rule.meaning,
-        "advice": gone.rule.advice,
-        "errcode": refusal.errcode if refusal else None,
-        "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
-        "rid": refusal.rid if refusal else "",
-    }
-
-
-def _publication(item: Published) -> dict[str, Any]:
-    return {
-        "dataset": item.dataset,
-        "ref_month": item.ref_month,
-        "path": item.path,
-        "days": [days.day_text(day) for day in item.days],
-        "appids": list(item.appids),
-        "rows_before": item.rows_before,
-        "rows_after": item.rows_after,
-    }
-
-
-def grouped(gone: list[Gone]) -> Iterator[tuple[Gone, int, int]]:
-    """The exceptions of a run by what they say: an example, how many windows, how many accounts."""
-    alike: dict[tuple[object, ...], list[Gone]] = {}
-    for item in gone:
-        code = item.why.errcode if isinstance(item.why, Refusal) else item.why
-        alike.setdefault((code, item.rule.action, item.dataset), []).append(item)
-    for items in sorted(alike.values(), key=len, reverse=True):
-        yield items[0], sum(item.count for item in items), len({item.appid for item in items})

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.errors import Exit
@@ -96,6 +97,19 @@ def test_ten_kills_in_a_row_then_one_run_is_exact(
         assert harvested(duck, tmp_path / "output", dataset) == truth, f"seed {seed}"
     assert not list((tmp_path / "output/_harvester/tmp").iterdir())
     assert not list((tmp_path / "output/_harvester/raw").glob("*/*"))
+    told = rows_told(tmp_path / "output")
+    for path in files_of(tmp_path / "output"):
+        name = path.relative_to(tmp_path / "output").as_posix()
+        assert told.get(name) == pq.read_metadata(path).num_rows, f"seed {seed}"
+
+
+def rows_told(output: Path) -> dict[str, int]:
+    """The rows of each file as the change feed last named them."""
+    return {
+        item["path"]: item["rows_after"]
+        for path in sorted((output / "_harvester/runs").glob("*.json"))
+        for item in json.loads(path.read_bytes())["published"]
+    }
 
 
 def die(root: Path, count: int) -> bool:

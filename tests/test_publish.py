@@ -206,15 +206,16 @@ def test_recovering(tmp_path: Path) -> None:
         answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
     put(tree, rawlog.leftovers(tree, [0]).groups, HOURLY)
-    found = recover(tree, CATALOGUE, [0])
-    assert [(done.dataset, done.ref_month, done.rows_after) for done in found.published] == [
+    found: list[Published] = []
+    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert [(done.dataset, done.ref_month, done.rows_after) for done in found] == [
         (HOURLY.name, "2024-04", 48),
         (DAILY.name, "2024-03", 2),
         (HOURLY.name, "2024-03", 48),
     ]
-    assert found.damaged == []
     assert list((tmp_path / "_harvester/raw").iterdir()) == []
-    assert recover(tree, CATALOGUE, [0]) == ([], [])
+    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert len(found) == 3
 
 
 def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
     group = write_group(tree, 0, "run", [answer(window, [])])
     with pytest.raises(StoreError, match="of_tomorrow"):
-        recover(tree, CATALOGUE, [0])
+        recover(tree, CATALOGUE, [0], print)
     assert group.path.exists()
 
 
@@ -232,8 +233,7 @@ def test_recovering_damage(tmp_path: Path) -> None:
     tree = tree_at(tmp_path)
     path = write_group(tree, 0, "run", [of_day(MARCH)]).path
     path.write_bytes(b"nonsense")
-    found = recover(tree, CATALOGUE, [0])
-    assert found.damaged == [f"_harvester/quarantine/groups/run.{path.name}"]
+    assert recover(tree, CATALOGUE, [0], print) == [f"_harvester/quarantine/groups/run.{path.name}"]
 
 
 def test_buckets(tmp_path: Path) -> None:
@@ -243,8 +243,9 @@ def test_buckets(tmp_path: Path) -> None:
     for bucket in (0, 1):
         mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
         write_group(tree, bucket, "run", mine)
-    found = recover(tree, CATALOGUE, [1])
-    assert [done.path[-25:] for done in found.published] == ["part-0001-of-0002.parquet"]
+    found: list[Published] = []
+    recover(tree, CATALOGUE, [1], found.append)
+    assert [done.path[-25:] for done in found] == ["part-0001-of-0002.parquet"]
     assert len(rawlog.leftovers(tree, [0, 1]).groups) == 1
 
 
@@ -264,7 +265,7 @@ def test_a_failure_before_the_rename_is_repeated(
             put(tree, [group])
     assert not path_of(tree, HERE).exists()
     assert list(tree.store.scratch.iterdir()) == []
-    recover(tree, CATALOGUE, [0])
+    recover(tree, CATALOGUE, [0], print)
     assert len(read(tree)) == 2
 
 
@@ -341,7 +342,7 @@ def test_any_history_equals_the_model(
             learn(model, each, numbers)
         groups += new
         put(tree, groups)
-    recover(tree, CATALOGUE, [0])
+    recover(tree, CATALOGUE, [0], print)
     if not model:
         return
     expected = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
@@ -32,13 +32,13 @@ from harvester.cli.options import (
     settle_exit,
 )
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
-from harvester.errors import HarvesterError, StoreError, UsageError
+from harvester.errors import HarvesterError, UsageError
 from harvester.manifest import credential_of
 from harvester.model import Api, Manifest
+from harvester.report.books import hand_over
 from harvester.run import Orders, Watch, World, carry_out
 from harvester.secret import Secret
-from harvester.store import records
-from harvester.summary import Summary, as_record, begin
+from harvester.summary import Summary, begin
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -71,7 +71,8 @@ class Running:
 
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
-        return Orders(self.refetch, parse_shard(self.shard), parse_duration(self.max_duration))
+        duration = parse_duration(self.max_duration)
+        return Orders(self.refetch, parse_shard(self.shard), duration, self.summary)
 
 
 _ORDINARY = Running()
@@ -116,17 +117,21 @@ def run(
 
 @contextmanager
 def _told(done: Summary, path: Path | None) -> Iterator[None]:
-    """Write the record to the user's file however the run ends: an old one would mislead."""
+    """Write the record to the user's file however the run ends: an old one would mislead.
+
+    A run that held its buckets has done it by itself.
+    """
     try:
         yield
-    except HarvesterError as error:
-        done.failed, done.finished = error, True
-        if path is not None:
-            with suppress(StoreError):
-                records.write_file(path, as_record(done))
+    except Exception as error:
+        if not done.finished:
+            if isinstance(error, HarvesterError):
+                done.failed = error
+            else:
+                done.bugs += 1
+            done.finished = True
+            hand_over(path, done)
         raise
-    if path is not None:
-        records.write_file(path, as_record(done))
 
 
 def _fit_to_a_small_machine() -> None:

@@ -13,8 +13,9 @@ from harvester import days
 from harvester.cli.project import Project
 from harvester.errors import Exit
 from harvester.plan import Plan
+from harvester.report.causes import grouped
 from harvester.status import Status, Stretch
-from harvester.summary import DatasetSummary, Summary, grouped
+from harvester.summary import DatasetSummary, Summary
 from harvester.wire import safe_text
 
 _MOST_EXCEPTIONS = 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,45 @@ class RunRecord:
     rows: int
 
 
-def write(tree: Tree, run_id: str, record: dict[str, Any], *, bucket: int = 0) -> None:
+def write(
+    tree: Tree, run_id: str, record: dict[str, Any], feed: Iterable[bytes] = (), *, bucket: int = 0
+) -> None:
     """Keep a run's record in the tree, in the place of an earlier one. Raises StoreError.
 
-    ``bucket`` is one that the run holds: what a killed run leaves half-made is swept with it.
+    ``feed`` is what stands in its ``published``, as JSON, and is never held whole. ``bucket`` is
+    one that the run holds: what a killed run leaves half-made is swept with it.
     """
     temp = tree.temp(bucket, f"{run_id}.json")
-    tree.store.write(f"{RUNS}/{run_id}.json", _text(record), temp)
+    name = f"{RUNS}/{run_id}.json"
+    try:
+        _make(temp, _pieces(record, feed))
+        older = [found.version for found in tree.store.list(RUNS) if found.name == name]
+        tree.store.commit(temp, name, older[0] if older else None)
+    finally:
+        files.discard(temp)
 
 
-def write_file(path: Path, record: dict[str, Any]) -> None:
-    """Write a record where the user wants it, whole or not at all. Raises StoreError."""
+def write_file(path: Path, record: dict[str, Any], feed: Iterable[bytes] = ()) -> None:
+    """Write a record where the user wants it, whole or not at all. Raises StoreError.
+
+    What is no file, such as ``/dev/stdout``, gets the record once it is final.
+    """
+    if path.exists() and not path.is_file():
+        if record["state"] != "running":
+            with files.guarded(path), path.open("wb") as sink:
+                sink.writelines(_pieces(record, feed))
+        return
     temp = path.with_name(f".{path.name}.tmp")
-    files.write(temp, path, _text(record))
+    try:
+        _make(temp, _pieces(record, feed))
+        files.settle(temp, path)
+    finally:
+        files.discard(temp)
+
+
+def entry(plain: dict[str, Any]) -> bytes:
+    """An entry of ``published`` as a journal keeps it and `write` takes it."""
+    return orjson.dumps(plain)
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
@@ -57,8 +84,22 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
     return found
 
 
-def _text(record: dict[str, Any]) -> bytes:
-    return orjson.dumps(record, option=orjson.OPT_INDENT_2)
+def _make(temp: Path, pieces: Iterable[bytes]) -> None:
+    with files.guarded(temp):
+        temp.parent.mkdir(parents=True, exist_ok=True)
+        with temp.open("wb") as file:
+            file.writelines(pieces)
+
+
+def _pieces(record: dict[str, Any], feed: Iterable[bytes]) -> Iterator[bytes]:
+    """The record as JSON, ``published`` last: an entry a line."""
+    text = orjson.dumps({**record, "published": []}, option=orjson.OPT_INDENT_2)
+    yield text.removesuffix(b"]\n}")
+    separator = b"\n    "
+    for item in feed:
+        yield separator + item
+        separator = b",\n    "
+    yield b"]\n}\n" if separator.startswith(b"\n") else b"\n  ]\n}\n"
 
 
 def _read(tree: Tree, name: str) -> RunRecord | None:

@@ -1,0 +1,86 @@
+"""A run in plain values, for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harvester import __version__, days
+from harvester.lanes import Gone
+from harvester.publish import Published
+from harvester.summary import Summary, utc_text
+from harvester.wire import Refusal, safe_text
+
+RECORD_VERSION = 1
+"""Of the run record's members. A newer number may add some and never changes their meaning."""
+
+
+def as_record(summary: Summary) -> dict[str, Any]:
+    """The run record: plain values for JSON. ``published``, the change feed, is in the journal."""
+    return {
+        "record_version": RECORD_VERSION,
+        "harvester": __version__,
+        "run_id": summary.run_id,
+        "manifest": summary.manifest,
+        "started_at": utc_text(summary.started_at),
+        "ended_at": utc_text(summary.ended_at),
+        "seconds": round(summary.seconds, 3),
+        "bound_seconds": summary.bound_seconds,
+        "bound_by": summary.bound_by,
+        "today": days.day_text(summary.today),
+        "state": "finished" if summary.finished else "running",
+        "exit_code": int(summary.exit_code) if summary.finished else None,
+        "reasons": list(summary.reasons()) if summary.finished else [],
+        "windows": summary.windows,
+        "requests": summary.requests,
+        "answered": summary.answered,
+        "retries": summary.retries,
+        "token_calls": summary.token_calls,
+        "bytes": summary.bytes,
+        "rows": summary.rows,
+        "datasets": [_plain(row) for row in summary.datasets],
+        "exceptions": [_exception(gone) for gone in summary.gone],
+        "quarantined": [
+            {
+                **item._asdict(),
+                "day": days.day_text(item.day),
+                "reason": safe_text(item.reason),
+            }
+            for item in summary.quarantined
+        ],
+        "notes": summary.notes(),
+    }
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _exception(gone: Gone) -> dict[str, Any]:
+    refusal = gone.why if isinstance(gone.why, Refusal) else None
+    return {
+        "appid": gone.appid,
+        "dataset": gone.dataset,
+        "begin_date": days.day_text(gone.begin),
+        "end_date": days.day_text(gone.end),
+        "days": gone.count,
+        "action": gone.rule.action.value,
+        "scope": gone.rule.scope.value,
+        "meaning": gone.rule.meaning,
+        "advice": gone.rule.advice,
+        "errcode": refusal.errcode if refusal else None,
+        "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
+        "rid": refusal.rid if refusal else "",
+    }
+
+
+def publication(item: Published) -> dict[str, Any]:
+    """An entry of the change feed: a file that was replaced, and who and when is new in it."""
+    return {
+        "dataset": item.dataset,
+        "ref_month": item.ref_month,
+        "path": item.path,
+        "days": [days.day_text(day) for day in item.days],
+        "appids": list(item.appids),
+        "rows_before": item.rows_before,
+        "rows_after": item.rows_after,
+    }
