@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -121,12 +122,12 @@ def _read_flawless(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
 def _parsed(plan: _Plan, bodies: list[bytes]) -> pa.ListArray:
     """The ``list`` of each body, in their order.
 
-    A line is a body: none holds a line break, and with one "list" in each body and one in each
+    A line is a body: none holds a line break, and with one bracket in each body and one in each
     document no body can have been taken for two, or two for one.
     """
-    if any(b"\n" in body or body.count(b'"list"') != 1 for body in bodies):
-        raise _Unusual("a body of more than one line or document")
     data = b"\n".join(bodies)
+    if data.count(b"\n") >= len(bodies) or {*map(bytes.count, bodies, repeat(b"["))} != {1}:
+        raise _Unusual("a body of more than one line or document")
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=plan.options)
     [lists] = table.column("list").chunks
@@ -211,7 +212,15 @@ def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) ->
     for owner, date, start, end in whose:
         # As Slice(…) does it, in half the time.
         found[owner][date] = tuple.__new__(Slice, (table, start, end - start))
-    return [Reading(days, {}) for days in found]
+    return [_flawless(days) for days in found]
+
+
+def _flawless(days: dict[Day, DayRows | Slice]) -> InArrow:
+    """As Reading(days, {}), in a third of the time."""
+    return tuple.__new__(Reading, (days, {}, 0, _NOTHING, _NOTHING, False))
+
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 def _listed(values: pa.Array) -> list[int]:

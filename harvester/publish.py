@@ -239,10 +239,13 @@ def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Chan
 
 
 def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, InArrow]]:
-    """The answers of all groups by appid, read a batch at a time."""
+    """The answers of all groups by appid and window, read a batch at a time.
+
+    Days that follow each other in a batch stay one piece all the way to the file.
+    """
     read = bulk.bulk_reader(work.dataset)
     streams = [_answers(work, group) for group in groups]
-    in_order = heapq.merge(*streams, key=_appid) if len(streams) > 1 else streams[0]
+    in_order = heapq.merge(*streams, key=_place) if len(streams) > 1 else streams[0]
     while batch := list(islice(in_order, bulk.BATCH)):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
@@ -262,6 +265,10 @@ def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
 
 def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:
     return item[0].window.appid
+
+
+def _place(item: tuple[Answer, Stamp]) -> tuple[str, Day]:
+    return item[0].window.appid, item[0].window.begin
 
 
 def _age(item: tuple[Answer, Stamp, InArrow]) -> tuple[int, int]:

@@ -1,0 +1,86 @@
+"""What reading answers into columns costs, dataset by dataset. Prints JSON, times in CPU µs.
+
+The answers are those of busy accounts to windows of the dataset's whole span, read as publishing
+reads them, and beside that `orjson.loads` of the same bodies in the same process.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from benchmarks.workload import busy
+from harvester import bulk, clock, days
+from harvester.assembly import Stamp
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.dataset import Dataset
+from harvester.model import Answer, Window
+from harvester.plan import windows
+from harvester.sandbox import Rules
+from harvester.sandbox.archive import Archive
+from harvester.sandbox.archive import Window as Asked
+from harvester.sandbox.data import truth
+
+ACCOUNTS = 60
+WINDOWS = 8
+REPEATS = 9
+NOW = days.instant(days.parse_day("2026-10-01"))
+STAMP = Stamp(1_790_000_000_000_000, "run")
+
+
+def main() -> None:
+    """Measure every dataset."""
+    appids = busy(ACCOUNTS)
+    archive = Archive(truth, Rules())
+    gc.collect()
+    gc.freeze()
+    found = {name: _cost(_answers(archive, each, appids)) for name, each in CATALOGUE.items()}
+    print(json.dumps(found))
+
+
+def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[Answer]:
+    newest = clock.newest_ready(dataset, NOW) - 40
+    asked = clock.periods(dataset.grain, dataset.first_day, newest)
+    return [
+        Answer(Window(appid, dataset.name, begin, end), int(NOW), False, body)
+        for appid in appids
+        for begin, end in reversed(list(islice(windows(asked, dataset.span), WINDOWS)))
+        if len(body := archive.body(Asked(dataset, appid, begin, end, NOW))) > _EMPTY
+    ]
+
+
+_EMPTY = len('{"list":[],"is_delay":false}')
+
+
+def _cost(answers: list[Answer]) -> dict[str, float]:
+    """The bytes of an answer, and the CPU microseconds of loading and of reading one."""
+    read = bulk.bulk_reader(CATALOGUE[answers[0].window.dataset])
+    batches = [
+        [(answer, STAMP) for answer in answers[start : start + bulk.BATCH]]
+        for start in range(0, len(answers), bulk.BATCH)
+    ]
+    loading = _least(lambda: [orjson.loads(answer.body) for answer in answers])
+    reading = _least(lambda: [sum(1 for _ in read(batch)) for batch in batches])
+    count = len(answers)
+    size = sum(len(answer.body) for answer in answers)
+    return {"bytes": size / count, "loads": loading / count, "read": reading / count}
+
+
+def _least(action: Callable[[], Any]) -> float:
+    """The CPU microseconds of the quickest of some tries: whatever comes between only adds."""
+    taken = []
+    for _ in range(REPEATS):
+        begun = time.process_time()
+        action()
+        taken.append(time.process_time() - begun)
+    return min(taken) * 1e6
+
+
+if __name__ == "__main__":
+    main()
