@@ -17,12 +17,16 @@ from harvester.lanes import Gone
 from harvester.model import Window
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
-from harvester.survey import States
+from harvester.survey import States, Stretch
 from harvester.verdict import Action, Scope
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""
+
+
+MOST_SUSPICIOUS = 100
+"""Quiet accounts have empty days without number; `harvester status` lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Summary:
     """One run from beginning to end. Times are in seconds since the Unix epoch.
 
     ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
-    is what ended it before its end.
+    is what ended it before its end. ``suspicious`` has the first MOST_SUSPICIOUS stretches.
     """
 
     run_id: str
@@ -68,6 +72,7 @@ class Summary:
     datasets: list[DatasetSummary] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
+    suspicious: list[Stretch] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     narrowed: dict[str, int] = field(default_factory=dict)
@@ -279,6 +284,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
             }
             for item in summary.quarantined
         ],
+        "suspicious": list(map(_stretch, summary.suspicious)),
         "notes": summary.notes(),
         "published": list(map(_publication, summary.published)),
     }
@@ -303,6 +309,15 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
+    }
+
+
+def _stretch(item: Stretch) -> dict[str, str]:
+    return {
+        "appid": item.appid,
+        "dataset": item.dataset,
+        "begin_date": days.day_text(item.begin),
+        "end_date": days.day_text(item.end),
     }
 
 
