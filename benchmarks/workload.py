@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harvester.days import Day, day_text, parse_day
+from harvester.catalogue import Dataset, Grain
+from harvester.days import Day, date_of, day_text, parse_day
 from harvester.sandbox.data import profile_of
 
 BEGIN = parse_day("2022-01-01")
 """The first day of every load. Any day will do that has long been settled."""
 
 HOURLY = "/datacube/getinterfacesummaryhour"
+
+_MONDAY = 0
 
 _BUSY = 1024 << 13
 """An account of 8,192 callbacks a day (in 1024ths) has 24 hourly rows on each of them."""
@@ -143,4 +146,52 @@ jobs:
     end_date: {day_text(broad.end)}
 """,
         broad.appids,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Year:
+    """Every live dataset of these accounts, from ``begin`` to ``end``."""
+
+    address: str
+    appids: tuple[str, ...]
+    begin: Day
+    end: Day
+
+    def days(self, dataset: Dataset) -> list[Day]:
+        """The days that a dataset has rows of: all, or only Mondays or firsts of the month."""
+        days = range(max(self.begin, dataset.first_day), self.end + 1)
+        if dataset.grain is Grain.WEEK:
+            return [day for day in days if date_of(day).weekday() == _MONDAY]
+        if dataset.grain is Grain.MONTH:
+            return [day for day in days if date_of(day).day == 1]
+        return list(days)
+
+    def write(self, path: Path) -> Path:
+        """Keep it where a program finds it."""
+        path.write_text(json.dumps(asdict(self)))
+        return path
+
+
+def read_year(path: Path) -> Year:
+    """What `Year.write` kept."""
+    plain = json.loads(path.read_bytes())
+    return Year(plain["address"], tuple(plain["appids"]), plain["begin"], plain["end"])
+
+
+def write_year_manifest(folder: Path, year: Year) -> Path:
+    """The manifest that asks for it, under limits so wide that nothing but the CPU can bind."""
+    return write_text(
+        folder,
+        f"""\
+api: {{base_url: "{year.address}"}}
+limits:
+  per_token: {{rate: {UNBOUND.rate}/s, burst: {UNBOUND.burst}, concurrency: {UNBOUND.concurrency}}}
+  connections: 100
+jobs:
+  - datasets: all
+    begin_date: {day_text(year.begin)}
+    end_date: {day_text(year.end)}
+""",
+        year.appids,
     )

@@ -25,8 +25,8 @@ ROW_GROUP_ROWS = 131_072
 _MOST_LISTED = 16_384
 """New rows held as Python integers, which take ten times the room, before they become Arrow."""
 
-_LENGTH_OF_NESTED = 4
-"""A row with lists takes the room of so many without, or more: fewer of them are held at once."""
+_LENGTH_OF_LIST = 4
+"""A list takes the room of so many rows without any: of such rows fewer are held at once."""
 
 _MOST_CHUNKS = 32
 """Parquet takes a column in so many pieces as fast as in one; more are joined first."""
@@ -56,7 +56,8 @@ def row_group_rows(schema: pa.Schema) -> int:
 
 
 def _length(schema: pa.Schema) -> int:
-    return _LENGTH_OF_NESTED if any(map(pa.types.is_list, schema.types)) else 1
+    lists = [kind for kind in schema.types if pa.types.is_list(kind)]
+    return _LENGTH_OF_LIST * len(lists) or 1
 
 
 def regrouped(schema: pa.Schema, pieces: Iterable[Slice | New], rows: int) -> Iterator[pa.Table]:
@@ -123,7 +124,7 @@ class _RowGroup:
         """Turn listed rows into Arrow, and let the pieces that stand for them know."""
         if not self._listed:
             return
-        batch = _in_arrow(self._schema, self._listed)
+        batch = in_arrow(self._schema, self._listed)
         self._listed, self._listed_rows = [], 0
         self._pieces = [
             Slice(batch, piece.offset, piece.length) if piece.batch is None else piece
@@ -131,8 +132,11 @@ class _RowGroup:
         ]
 
 
-def _in_arrow(schema: pa.Schema, news: list[New]) -> pa.RecordBatch:
-    """New rows as one batch. What is the same for all rows of a day is written out by Arrow."""
+def in_arrow(schema: pa.Schema, news: list[New]) -> pa.RecordBatch:
+    """New rows, at least one day of them, as one batch.
+
+    What is the same for all rows of a day is written out by Arrow.
+    """
     ends = pa.array(accumulate(new.rows.stop - new.rows.start for new in news), pa.int32())
     appid, day, *kinds, fetched_at, run_id, extra = schema.types
 

@@ -14,6 +14,7 @@
     ├── CallTimedOut               no whole answer in time
     ├── BadTls                     the certificate was not accepted; repeating does not help
     └── BadAnswer                  an answer that is none: HTML, half a JSON, a redirect, too long
+        └── Malformed              whole JSON, but neither rows nor a refusal
 
 None of them ever holds a URL, a token or a secret.
 """
@@ -130,3 +131,7 @@ class BadTls(CallError):
 
 class BadAnswer(CallError):
     """What came back is not an answer of the API: HTML, half a JSON, a redirect, too many bytes."""
+
+
+class Malformed(BadAnswer):
+    """What came back is one whole JSON document, and neither a list of rows nor a refusal."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import Dataset
-from harvester.errors import BadTls, CallError, ConnectionFailed
+from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed
 from harvester.model import Window
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
@@ -35,10 +35,14 @@ _BAD_TLS = Rule(
 
 
 class Refused(NamedTuple):
-    """The attempt came to nothing: the rule that applies, and why."""
+    """The attempt came to nothing: the rule that applies, and why.
+
+    ``body`` is an answer that nobody can read. If no better one comes it is kept as evidence.
+    """
 
     rule: Rule
     why: Why
+    body: bytes | None = None
 
 
 async def attempt(
@@ -56,9 +60,14 @@ async def attempt(
         return Refused(_rule_of(error), f"token: {error}")
     try:
         status, body = await transport.post(dataset.path, window_body(window), token)
-        refusal = refusal_of(status, body)
     except CallError as error:
         return Refused(_rule_of(error), str(error))
+    try:
+        refusal = refusal_of(status, body)
+    except Malformed as error:
+        return Refused(_NO_ANSWER, str(error), body)
+    except CallError as error:
+        return Refused(_NO_ANSWER, str(error))
     if refusal is None:
         return body
     rule = rule_for(refusal.errcode)

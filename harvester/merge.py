@@ -81,16 +81,16 @@ class Change:
     def absorb(self, accepted: int, reply: Reply) -> None:
         """Let an answer count for days that accept it.
 
-        Rows replace a day's rows wholly; an empty answer removes none. A delayed one settles no
-        day, whatever its age.
+        Rows replace a day's rows wholly; an empty answer removes none, and settles none that were
+        not settled before. A delayed one settles no day, whatever its age.
         """
         decoded, known = reply.decoded, self.known
         bad = accepted & _mask(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
         filled = good & _mask(decoded.days, self.month)
         settled, settled_empty = (0, 0) if decoded.delayed else reply.settled
-        # Rows that were final are not less so because an answer is empty now.
-        final = filled & settled | good & ~filled & (settled_empty | known.final)
+        # Rows are neither less nor more final because an answer is empty now.
+        final = filled & settled | good & ~filled & (settled_empty & ~known.with_rows | known.final)
         known.final = known.final & ~good | final
         known.provisional = known.provisional & ~good | good & ~final
         known.quarantined = known.quarantined & ~good | bad

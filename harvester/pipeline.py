@@ -111,14 +111,18 @@ class Pipeline:
             )
             if isinstance(outcome, Refused):
                 self.counters.refused += 1
+                if outcome.body is not None and self._schedule.is_last_try(attempt):
+                    await self._keep(attempt, asked_at, outcome.body)
+                    continue
                 self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
                 self._publisher.request(self._schedule.owing.take_complete())
             else:
+                self.counters.answered += 1
+                self.counters.bytes += len(outcome)
                 await self._keep(attempt, asked_at, outcome)
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
-        self.counters.answered += 1
-        self.counters.bytes += len(body)
+        """File an answer: its days are published, or quarantined if nobody can read them."""
         self._schedule.answered(attempt, self._tools.now())
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
         await self._recorder.keep(Held(attempt, answer))

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -246,7 +246,7 @@ def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, InA
     read = bulk.bulk_reader(work.dataset)
     streams = [_answers(work, group) for group in groups]
     in_order = heapq.merge(*streams, key=_place) if len(streams) > 1 else streams[0]
-    while batch := list(islice(in_order, bulk.BATCH)):
+    for batch in bulk.batches(in_order):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             yield answer, stamp, decoded

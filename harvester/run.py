@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ from harvester.secret import Secret
 from harvester.status import quarantined_days
 from harvester.store import layout, locks
 from harvester.store.layout import Tree
-from harvester.summary import Summary, begin, summarise_states, utc_text
+from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
@@ -151,6 +152,7 @@ def _make_whole(stage: _Stage) -> None:
     states = survey.read_states(tree, want, summary.today)
     summary.datasets = summarise_states(want, states)
     summary.quarantined = list(quarantined_days(tree, want))
+    summary.suspicious = list(islice(survey.suspicious(states), MOST_SUSPICIOUS))
 
 
 def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day) -> list[Lane]:

@@ -176,6 +176,10 @@ class Schedule:
             self._learn_span(attempt)
         self._land(lane, now)
 
+    def is_last_try(self, attempt: Attempt) -> bool:
+        """Whether one more failure of this attempt gives its window up."""
+        return attempt.tries + 1 >= self._policy.max_attempts
+
     def durable(self, attempt: Attempt) -> None:
         """The answer of an attempt is safe on disk."""
         done = attempt.work.held & attempt.days

@@ -6,27 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harvester import days, plan, survey
-from harvester.days import Day, DaySet
 from harvester.model import Manifest
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay
 from harvester.store import quarantine, records
 from harvester.store.layout import Tree
 from harvester.summary import DatasetSummary, summarise_states
-from harvester.survey import States
+from harvester.survey import States, Stretch, stretches
 
 LAST_RUNS = 5
 """So many run records are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Days of one account that are alike, ``begin`` to ``end``, both included."""
-
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
     return Status(
         datasets=tuple(summarise_states(want, states)),
         gaps=tuple(_gaps(want, states)),
-        suspicious=tuple(_suspicious(states)),
+        suspicious=tuple(survey.suspicious(states)),
         quarantined=tuple(quarantined_days(tree, want)),
         unusable=sum(
             days.count_days(state.unusable)
@@ -82,15 +71,4 @@ def quarantined_days(tree: Tree, want: Wanted) -> Iterator[QuarantinedDay]:
 def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
-            yield from _stretches(appid, dataset, wanted & ~states[dataset][appid].covered)
-
-
-def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
-    for dataset, of_dataset in states.items():
-        for appid, of_account in of_dataset.items():
-            yield from _stretches(appid, dataset, of_account.suspicious)
-
-
-def _stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
-    for begin, end in days.day_ranges(found):
-        yield Stretch(appid, dataset, begin, end)
+            yield from stretches(appid, dataset, wanted & ~states[dataset][appid].covered)

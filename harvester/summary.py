@@ -17,9 +17,12 @@ from harvester.lanes import Gone
 from harvester.model import Window
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
-from harvester.survey import States
+from harvester.survey import States, Stretch
 from harvester.verdict import Action, Scope
 from harvester.wire import safe_text
+
+MOST_SUSPICIOUS = 100
+"""Quiet accounts have empty days without number; `harvester status` lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Summary:
     """One run from beginning to end. Times are in seconds since the Unix epoch.
 
     ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
-    is what ended it before its end, ``bugs`` counts faults of our own.
+    is what ended it before its end, ``bugs`` counts faults of our own, and ``suspicious`` has the
+    first MOST_SUSPICIOUS stretches.
     """
 
     run_id: str
@@ -85,6 +89,7 @@ class Summary:
     datasets: list[DatasetSummary] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
+    suspicious: list[Stretch] = field(default_factory=list)
     published: list[Replaced] = field(default_factory=list)
     oddities: dict[str, Oddities] = field(default_factory=dict)
     delayed: set[Window] = field(default_factory=set)

@@ -56,6 +56,29 @@ class States:
         return self.empty & days.day_range(days.oldest(self.rows), days.newest(self.rows))
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Days of one account that are alike, ``begin`` to ``end``, both included."""
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+
+
+def stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
+    """A day set as the stretches it is made of."""
+    for begin, end in days.day_ranges(found):
+        yield Stretch(appid, dataset, begin, end)
+
+
+def suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+    """The stretches of empty days between days with rows."""
+    for dataset, of_dataset in states.items():
+        for appid, of_account in of_dataset.items():
+            yield from stretches(appid, dataset, of_account.suspicious)
+
+
 def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
     """The wanted days that the files do not know. Raises StoreError for a damaged footer."""
     missing: Wanted = {}

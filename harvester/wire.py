@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from harvester.days import day_text
-from harvester.errors import BadAnswer
+from harvester.errors import BadAnswer, Malformed
 from harvester.model import Window
 from harvester.redaction import MASK, redacted
 from harvester.secret import Secret
@@ -118,7 +118,8 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     A body that looks as all good ones do is taken for one without being read: the transport has
     seen to it that it is whole, rows are read once when they are filed, and what cannot be read
     then is quarantined. Raises BadAnswer for anything that is neither, such as another HTTP
-    status, HTML, ``{}``, a ``list`` that is null, or an ``errmsg`` without ``errcode``.
+    status or HTML, and Malformed if it is JSON: ``{}``, a ``list`` that is null, or an ``errmsg``
+    without ``errcode``.
     """
     if status == 200 and _looks_good(body):
         return None
@@ -127,7 +128,7 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
         return answer
     if isinstance(answer.get("list"), list):
         return None
-    raise BadAnswer("the answer has neither a list nor an errcode")
+    raise Malformed("the answer has neither a list nor an errcode")
 
 
 def _looks_good(body: bytes) -> bool:
@@ -204,13 +205,13 @@ def _answer(status: int, body: bytes) -> dict[str, Any] | Refusal:
         raise BadAnswer(f"HTTP {status}")
     answer = parse(body).value
     if not isinstance(answer, dict):
-        raise BadAnswer("JSON, but no object")
+        raise Malformed("JSON, but no object")
     code = answer.get("errcode")
     if code is None:
         return answer
     errcode = _whole_number(code)
     if errcode is None:
-        raise BadAnswer("an errcode that is no number")
+        raise Malformed("an errcode that is no number")
     return _refusal(errcode, answer.get("errmsg")) if errcode else answer
 
 

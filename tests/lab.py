@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from harvester import progress
-from harvester.catalogue import CATALOGUE
+from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
 from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.model import (
     Account,
@@ -55,6 +55,7 @@ class Lab:
     accounts: int = 3
     begin: str = "2026-03-01"
     end: str | None = "2026-03-31"
+    minute: int = 12 * 60
     datasets: tuple[str, ...] = BOTH
     limits: Limits = FAST
     retry: Retry = QUICK_RETRY
@@ -69,8 +70,8 @@ class Lab:
         self.sandbox = Sandbox(self.rules, self.now, source=self.source)
 
     def now(self) -> float:
-        """Noon in Beijing on the lab's day, going on from there as real time does."""
-        return instant(parse_day(self.today), 12 * 60) + time.monotonic() - self._zero
+        """That minute of the lab's day in Beijing, going on from there as real time does."""
+        return instant(parse_day(self.today), self.minute) + time.monotonic() - self._zero
 
     def advance(self, seconds: float) -> None:
         """Turn the clock forward."""
@@ -135,21 +136,37 @@ def wanted(begin: str, end: str) -> list[Day]:
 def expected(dataset: str, appids: Sequence[str], days: Sequence[Day]) -> list[tuple[Any, ...]]:
     """The rows that files must hold, as the sandbox's own truth has them, sorted by key."""
     rows = [
-        _as_file(row, name) for name in appids for day in days for row in truth(dataset, name, day)
+        row
+        for name in appids
+        for day in days
+        for row in as_rows(CATALOGUE[dataset], name, truth(dataset, name, day))
     ]
     return sorted(rows)
 
 
-def _as_file(row: Row, name: str) -> tuple[Any, ...]:
-    values: list[Any] = [name]
-    for column, value in row.items():
-        if column == "ref_date":
-            values.append(date_of(parse_day(str(value))))
-        elif column == "ref_hour":
-            values.append(int(value) // 100)
-        else:
-            values.append(value)
-    return tuple(values)
+def as_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
+    """What an account's elements of an answer are in a file, nested ones made flat."""
+    for element in elements:
+        inside = element.get(dataset.inside, {})
+        for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
+            values = element | inner
+            yield name, *(_as_file(column, values.get(column.name)) for column in dataset.columns)
+
+
+def _as_file(column: Column, value: Any) -> Any:
+    if value is None:
+        return None
+    match column.kind:
+        case Kind.DATE:
+            return date_of(parse_day(value))
+        case Kind.HOUR:
+            return value // 100
+        case Kind.LIST:
+            return [
+                {each.name: _as_file(each, item.get(each.name)) for each in column.fields}
+                for item in value
+            ]
+    return value
 
 
 def columns(dataset: str) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import aiohttp
+from anyio.from_thread import start_blocking_portal
 
 from harvester.days import instant, parse_day
 from harvester.sandbox import Rules, World
@@ -104,3 +105,13 @@ def world_at(now: float = NOON, **rules: Any) -> tuple[World, Clock]:
     """A world under these rules, and the clock it goes by."""
     clock = Clock(now)
     return World(Rules(**rules), clock), clock
+
+
+@contextmanager
+def served(world: World) -> Iterator[str]:
+    """Serve the world from a thread, to clients with a loop of their own; gives its address."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(world)) as address,
+    ):
+        yield address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester import rows
+from harvester import bulk, rows
 from harvester.assembly import Stamp
-from harvester.bulk import InArrow, bulk_reader
+from harvester.bulk import InArrow, batches, bulk_reader
 from harvester.catalogue import CATALOGUE, Nesting
 from harvester.columns import Slice
-from harvester.days import day_text, parse_day
+from harvester.days import day_of, day_text, parse_day
 from harvester.model import Answer, Window
 from harvester.sandbox import truth
 from tests.lab import appid
@@ -52,7 +53,11 @@ def _plain(part: rows.DayRows | Slice) -> list[tuple[Any, ...]]:
         return part.tuples()
     batch = part.batch.slice(part.offset, part.length).to_pylist()
     own = [name for name in batch[0] if name not in _OURS]
-    return [tuple(row[name] for name in own) for row in batch]
+    return [tuple(_as_listed(row[name]) for name in own) for row in batch]
+
+
+def _as_listed(value: Any) -> Any:
+    return day_of(value) if isinstance(value, dt.date) else value
 
 
 _OURS = {"appid", "ref_date", "_fetched_at", "_run_id"}
@@ -73,6 +78,35 @@ def test_flawless_answers_are_read_the_same(dataset: str) -> None:
         true_answer(dataset, number, BEGIN + day) for number in (1, 2, 3) for day in range(9)
     ]
     assert same(dataset, answers)
+
+
+@pytest.mark.parametrize("dataset", ["article_read", "article_total_detail"])
+def test_nested_answers_are_in_arrow_before_they_are_many(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long answers are read in pieces, a flawed one among them, and no day stays a list."""
+    monkeypatch.setattr(bulk, "_PIECE_BYTES", 2_000)
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(30)]
+    bad = next(at for at, answer in enumerate(answers) if at > 2 and len(answer.body) > 2_000)
+    flawed = json.loads(answers[bad].body)["list"]
+    flawed[0] |= {"msgid": 7}
+    answers[bad] = answer_of(dataset, 1, BEGIN + bad, flawed)
+    assert same(dataset, answers)
+    batch = [(answer, Stamp(1, "run")) for answer in answers]
+    found = [day for each in bulk_reader(CATALOGUE[dataset])(batch) for day in each.days.values()]
+    assert found
+    assert all(isinstance(day, Slice) for day in found)
+    assert len({id(day.batch) for day in found if isinstance(day, Slice)}) > 1
+
+
+def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
+    """Every answer is in one batch, in its order, and no batch is longer than it may be."""
+    small = answer_of("interface_summary", 1, BEGIN, [])
+    large = small._replace(body=b" " * 400_000)
+    answers = [(answer, Stamp(at, "run")) for at, answer in enumerate([small] * 600 + [large] * 7)]
+    cut = list(batches(answers))
+    assert [each for batch in cut for each in batch] == answers
+    assert [len(batch) for batch in cut] == [256, 256, 88 + 3, 3, 1]
 
 
 @given(st.sampled_from(FLAT), st.data())

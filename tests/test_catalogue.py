@@ -31,7 +31,7 @@ CLOCKS = {
     "upstream_msg_dist_month": (15, 0),
     "interface_summary": (30, 3),
     "interface_summary_hour": (1, 0),
-    "article_summary": (1, 7),
+    "article_summary": (1, 0),
     "article_total": (1, 7),
     "user_read": (3, 3),
     "user_read_hour": (1, 0),

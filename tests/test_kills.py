@@ -76,7 +76,7 @@ def ends_within(run: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_ten_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -120,7 +120,7 @@ def die(root: Path, count: int) -> bool:
     return ended.returncode == dying.DIED
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

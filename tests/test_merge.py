@@ -92,7 +92,20 @@ def test_an_empty_answer_removes_nothing() -> None:
     change = given_answers(first, answer(window(0, 5), [], at(7), refetch=True))
     assert set(numbers(change)) == set(range(6))
     assert change.known.with_rows == 0b111111
-    assert (change.known.final, change.known.provisional) == (0b001111, 0b110000)
+    assert (change.known.final, change.known.provisional) == (0b000111, 0b111000)
+
+
+def test_an_empty_answer_settles_no_preliminary_rows() -> None:
+    """Rows that were still open stay open, whatever their age, until rows confirm them."""
+    first = answer(window(5, 5), [row(MARCH + 5, number=1)], at(6))
+    empty = answer(window(5, 5), [], at(9))
+    change = given_answers(first, empty)
+    assert change.known == AccountDays(provisional=1 << 5, with_rows=1 << 5, asked={5: at(9)})
+    assert numbers(change) == {5: 1}
+    last = answer(window(5, 5), [row(MARCH + 5, number=2)], at(10))
+    change = given_answers(first, empty, last)
+    assert change.known == AccountDays(final=1 << 5, with_rows=1 << 5)
+    assert numbers(change) == {5: 2}
 
 
 def test_a_bad_answer_keeps_what_is_known() -> None:

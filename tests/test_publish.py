@@ -300,7 +300,8 @@ def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
         empty = day not in numbers
         if not empty:
             cell.number = numbers[day]
-        final = is_final(DAILY, day, each.asked_at, empty=empty) or (empty and cell.final)
+        settled = is_final(DAILY, day, each.asked_at, empty=empty)
+        final = (settled and (not empty or cell.number is None)) or (empty and cell.final)
         cell.final, cell.asked = final, None if final else each.asked_at
 
 

@@ -14,11 +14,14 @@ from harvester.cli.project import Project
 from harvester.errors import Exit
 from harvester.plan import Plan
 from harvester.report.causes import grouped
-from harvester.status import Status, Stretch
+from harvester.status import Status
 from harvester.summary import DatasetSummary, Summary
+from harvester.survey import Stretch
 from harvester.wire import safe_text
 
 _MOST_EXCEPTIONS = 12
+
+_SUSPICIOUS = "suspicious: empty between days with rows"
 
 _VERDICTS = {
     Exit.DONE: "everything wanted is covered",
@@ -56,6 +59,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     out.print()
     _print_figures(out, done)
     _print_exceptions(out, done)
+    _print_stretches(out, _SUSPICIOUS, done.suspicious)
     for note in done.notes():
         out.print(Text(f"\n  note: {note}"))
     verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
@@ -120,18 +124,20 @@ def _print_exceptions(out: Console, done: Summary) -> None:
 def _next_steps(done: Summary, project: Project) -> list[str]:
     """Commands worth typing now."""
     output, words = project.tree.store.where(), project.words
+    again = [f"harvester run {words} --refetch empty"] if done.suspicious else []
     if done.exit_code is not Exit.DONE:
         steps = [f"harvester status {words}"]
         if list(done.reasons()) != ["quarantined"]:
             steps.append(f"harvester run {words}")
         if done.quarantined:
             steps.append(f"harvester run {words} --refetch quarantined")
-        return steps
+        return steps + again
     dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
     glob = f"{output}/{dataset}/ref_month=*/*.parquet"
     return [
         f"harvester status {words}",
         f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
+        *again,
     ]
 
 
@@ -172,7 +178,7 @@ def status(out: Console, found: Status, words: str) -> None:
     """
     out.print(_coverage_table(found.datasets))
     _print_stretches(out, "missing", found.gaps)
-    _print_stretches(out, "suspicious: empty between days with rows", found.suspicious)
+    _print_stretches(out, _SUSPICIOUS, found.suspicious)
     if found.suspicious:
         _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
     for item in found.quarantined[:_MOST_EXCEPTIONS]:

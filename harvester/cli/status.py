@@ -24,6 +24,7 @@ from harvester.cli.options import (
 )
 from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
+from harvester.survey import Stretch
 
 
 def status(
@@ -68,7 +69,7 @@ def _as_json(found: surveying.Status) -> dict[str, object]:
     }
 
 
-def _stretch(item: surveying.Stretch) -> dict[str, str]:
+def _stretch(item: Stretch) -> dict[str, str]:
     return {
         "appid": item.appid,
         "dataset": item.dataset,

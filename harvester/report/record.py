@@ -8,6 +8,7 @@ from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
 from harvester.summary import Summary, utc_text
+from harvester.survey import Stretch
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
@@ -47,6 +48,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
             }
             for item in summary.quarantined
         ],
+        "suspicious": list(map(_stretch, summary.suspicious)),
         "notes": summary.notes(),
     }
 
@@ -70,6 +72,15 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
+    }
+
+
+def _stretch(item: Stretch) -> dict[str, str]:
+    return {
+        "appid": item.appid,
+        "dataset": item.dataset,
+        "begin_date": days.day_text(item.begin),
+        "end_date": days.day_text(item.end),
     }
 
 

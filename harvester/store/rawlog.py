@@ -99,8 +99,9 @@ class Group:
         for place, batch in enumerate(self.batches):
             if batch.dataset != dataset or month not in batch.months:
                 continue
-            columns = _read(self.path, place, batch.checksum)
-            rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            # No name holds the columns: each body would be in memory twice, in hundreds of groups.
+            columns = (each.to_pylist() for each in _read(self.path, place, batch.checksum))
+            rows = zip(*columns, strict=True)
             for appid, begin, end, asked_at, refetch, body in rows:
                 if begin <= last and end >= first:
                     yield Answer(Window(appid, dataset, begin, end), asked_at, refetch, body)

@@ -1,0 +1,114 @@
+"""What WeChat takes away, shortens, or had taken away before: whole runs of the command line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.errors import Exit
+from harvester.sandbox import ANYONE, Rules, World
+from tests.commands import CONCURRENCY, Wanted, commands
+from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
+
+RETIRED = [name for name, dataset in CATALOGUE.items() if dataset.retired]
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the manifests name."""
+    monkeypatch.setenv("COMMANDS_SECRET", "s")
+
+
+def test_an_api_that_goes_offline_is_asked_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Of hundreds of windows no more are asked than were in flight; the others are untouched."""
+    world = World(Rules(), time.time)
+    world.fail(ANYONE, 47009, dataset=HOURLY)
+    asked = Wanted((DAILY, HOURLY), "2026-03-01", "2026-04-29", accounts=6)
+    with commands(tmp_path, asked, world, capsys) as run:
+        done = run("run")
+        path = CATALOGUE[HOURLY].path
+        assert done.code == Exit.INCOMPLETE
+        assert 1 <= world.counters.paths[path] <= 6 * CONCURRENCY
+        assert "6 accounts, such as" in done.err
+        assert "360 days: 47009 this api is offline" in done.err
+        assert "WeChat has taken this API offline" in done.err
+        assert run.record()["reasons"] == ["refused"]
+        every = [appid(number) for number in range(1, 7)]
+        rows = expected(DAILY, every, wanted("2026-03-01", "2026-04-29"))
+        assert harvested(duck, run.output, DAILY) == rows
+
+
+def test_a_span_that_became_shorter_is_found_and_kept_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
+    world = World(Rules(spans={DAILY: 10}, history=True), time.time)
+    begin, end = "2025-01-01", "2025-12-31"
+    with commands(tmp_path, Wanted((DAILY,), begin, end), world, capsys) as run:
+        done = run("run")
+        assert done.code == Exit.DONE
+        assert f"{DAILY}: WeChat refused longer windows, 8 days at once worked" in done.err
+        assert f"set datasets.{DAILY}.span to it" in "; ".join(run.record()["notes"])
+        rows = expected(DAILY, [appid(1), appid(2)], wanted(begin, end))
+        assert harvested(duck, run.output, DAILY) == rows
+        # Each account's first window, and its halves: more was not in flight when one was answered.
+        assert 3 <= world.counters.errcodes[61501] <= 2 * (1 + 2)
+        worked = run.calls() - world.counters.errcodes[61501]
+        assert worked <= 2 * (4 + -(-(365 - 30) // 8))
+
+        world.reset()
+        text = run.manifest.read_text()
+        run.manifest.write_text(f"{text}datasets: {{{DAILY}: {{span: 8}}}}\n")
+        assert run("run", "--refetch", "all").code == Exit.DONE
+        assert world.counters.errcodes[61501] == 0
+        assert run.calls() == 2 * -(-365 // 8)
+
+
+def test_retired_datasets_are_harvested_where_they_still_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """`include_retired: true` asks for them, by name and by `all`; without it nothing is asked."""
+    world = World(Rules(retired_alive=True, history=True), time.time)
+    asked = Wanted(("all",), "2025-03-01", "2025-03-04")
+    with commands(tmp_path, asked, world, capsys) as run:
+        assert run("run").code == Exit.DONE
+        assert not {item.dataset for item in world.counters.windows} & {*RETIRED}
+        text = run.manifest.read_text()
+        run.manifest.write_text(text.replace("datasets: [all]", "datasets: [article_total]"))
+        world.reset()
+        refused = run("run")
+        assert refused.code == Exit.USAGE
+        assert "article_total_detail" in refused.err
+        assert run.calls() == 0
+        run.manifest.write_text(text.replace("[all]", "[all]\n    include_retired: true"))
+        assert run("run").code == Exit.DONE
+        assert {item.dataset for item in world.counters.windows} == {*RETIRED}
+        days = wanted("2025-03-01", "2025-03-04")
+        for name in RETIRED:
+            rows = expected(name, [appid(1), appid(2)], days)
+            assert rows
+            assert harvested(duck, run.output, name) == rows
+
+
+def test_retired_datasets_that_answer_no_more_cost_a_call_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """47009 to who asks for them all the same; the live ones of the job are whole."""
+    world = World(Rules(), time.time)
+    more = "include_retired: true"
+    asked = Wanted(("user_*",), "2025-03-01", "2025-03-14", accounts=1, more=more)
+    with commands(tmp_path, asked, world, capsys) as run:
+        done = run("run")
+        assert done.code == Exit.INCOMPLETE
+        gone = {item["dataset"] for item in run.record()["exceptions"]}
+        assert gone == {name for name in RETIRED if name.startswith("user_")}
+        for name in gone:
+            assert world.counters.paths[CATALOGUE[name].path] <= CONCURRENCY
+        missing = {row["dataset"]: row["missing"] for row in run.record()["datasets"]}
+        assert missing["user_summary"] == missing["user_cumulate"] == 0
