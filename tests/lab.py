@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from harvester import progress
+from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE
 from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.model import (
@@ -112,7 +113,7 @@ class Lab:
         world = World(
             now=self.now,
             reach=self._reach,
-            credentials=lambda _: Secret("lab"),
+            credentials=lambda _: AppSecret(Secret("lab")),
             watch=progress.show_nothing,
         )
         return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=world)

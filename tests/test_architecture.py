@@ -40,7 +40,17 @@ TOP_LEVEL = {
 THIRD_PARTY = {
     "aiohttp": ("transport", "sandbox.server"),
     "aiolimiter": ("pace",),
-    "anyio": ("pipeline", "progress", "publisher", "recorder", "run", "sandbox.server", "tokens"),
+    "anyio": (
+        "authorised",
+        "pipeline",
+        "progress",
+        "publisher",
+        "recorder",
+        "run",
+        "sandbox.server",
+        "sources",
+        "tokens",
+    ),
     "cyclopts": ("cli",),
     "orjson": ("wire", "store.records", "sandbox.calls"),
     "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),

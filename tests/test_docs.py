@@ -211,13 +211,18 @@ SECTIONS = {
     "### api": "Api",
     "### accounts": "Account",
     "### credentials": "Credential",
+    "### platform": "Platform",
     "### jobs": "Job",
     "### limits": "Limits",
     "### retry": "Retry",
     "### output": "Output",
     "### datasets": "Override",
 }
-INSIDE = {("### jobs", "accounts."): "Chosen", ("### limits", "per_token."): "PerToken"}
+INSIDE = {
+    ("### jobs", "accounts."): "Chosen",
+    ("### limits", "per_token."): "PerToken",
+    ("### platform", "sink."): "Sink",
+}
 
 
 def check_keys(rows: dict[str, str], model: dict[str, Any], prefix: str = "") -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.model import Account, Manifest
+from harvester.model import Account, Manifest, RefreshCredential
 
 _Item = TypeVar("_Item")
 
@@ -31,7 +31,11 @@ def touched(manifest: Manifest) -> Touched:
     """What the credentials of the accounts that have a job refer to, and where calls go."""
     wanted = {appid for job in manifest.jobs for appid in job.appids}
     accounts = [account for account in manifest.accounts if account.appid in wanted]
-    texts = _each(text for account in accounts for text in _texts(account))
+    texts = _each(
+        text
+        for texts in (*map(_texts, accounts), _platform_texts(manifest, accounts))
+        for text in texts
+    )
     found = [match for text in texts for match in _REFERENCE.finditer(text)]
     folder = manifest.file.parent
     return Touched(
@@ -45,6 +49,14 @@ def _texts(account: Account) -> Iterator[str]:
     """Every text of an account's credential, its own names filled in."""
     for text in _strings(account.credential):
         yield text.replace("{appid}", account.appid).replace("{name}", account.name)
+
+
+def _platform_texts(manifest: Manifest, accounts: list[Account]) -> Iterator[str]:
+    """Every text of the platform, if an account is opened through it."""
+    through = any(isinstance(account.credential, RefreshCredential) for account in accounts)
+    if manifest.platform is not None and (through or manifest.from_platform):
+        for text in _strings(dataclasses.replace(manifest.platform, sink=None)):
+            yield text.replace("{appid}", manifest.platform.appid)
 
 
 def _strings(value: Any) -> Iterator[str]:
