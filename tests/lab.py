@@ -110,13 +110,16 @@ class Lab:
 
     def run(self, **orders: Any) -> Summary:
         """One whole run."""
-        world = World(
+        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=self.world())
+
+    def world(self) -> World:
+        """The sandbox and the lab's clock, as a run sees them."""
+        return World(
             now=self.now,
             reach=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),
             watch=progress.show_nothing,
         )
-        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=world)
 
     @asynccontextmanager
     async def _reach(self) -> AsyncIterator[Api]:

@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "aiolimiter": ("pace",),
     "anyio": (
         "authorised",
+        "check",
         "pipeline",
         "progress",
         "publisher",
@@ -52,7 +53,7 @@ THIRD_PARTY = {
         "tokens",
     ),
     "cyclopts": ("cli",),
-    "orjson": ("wire", "store.records", "sandbox.calls"),
+    "orjson": ("wire", "store.learned", "store.records", "sandbox.calls"),
     "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),

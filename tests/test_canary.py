@@ -26,7 +26,7 @@ from harvester.cli import invoke
 from harvester.errors import CallError, Exit
 from harvester.fetch import Refused
 from harvester.model import Api, Window
-from harvester.sandbox import TOKEN, Fault, Rules, Wire, World, faults
+from harvester.sandbox import QUOTA, TOKEN, Fault, Rules, Wire, World, faults
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
 from harvester.sources import Office
@@ -291,11 +291,13 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
         world.fail(appid(number), made[number - 1], dataset=kind)
     last = appid(len(kinds) + 1)
     world.fail(last, refusal(47009, world.token_of(last)), dataset=OTHER)
+    world.fail(last, refusal(-1, world.token_of(last)), dataset=QUOTA)
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json")
     assert code == Exit.INCOMPLETE
     assert "40125" in (place.folder / "summary.json").read_text()
     place.command("run", "--log-level", "debug", "--log-format", "json", "--progress", "bar")
     place.command("status", "--format", "json")
+    place.command("check", "--log-level", "debug")
     assert list(place.folder.glob("output/*/*/*.parquet"))
     assert list(place.folder.glob("output/_harvester/quarantine/*/*/*.json"))
     place.check()

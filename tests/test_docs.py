@@ -167,7 +167,7 @@ def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
     assert set(record) <= table_rows(section(CLI, "## The run record")).keys()
 
 
-@pytest.mark.parametrize("verb", ["plan", "status"])
+@pytest.mark.parametrize("verb", ["plan", "check", "status"])
 def test_every_member_of_an_answer_in_json_is_explained(
     verb: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,8 +70,6 @@ def open_project(
 
 def warn_of_open_files(manifest: Manifest) -> None:
     """Say in one line which secret files every user of this machine can read."""
-    if manifest.api.is_sandbox:
-        return
     found = [file for file in touched(manifest).files if _is_open_to_all(file)]
     if found:
         first = os.path.relpath(found[0], manifest.file.parent)

@@ -108,8 +108,8 @@ def run(
         console = show.console(stderr=True)
         world = World(
             now=now,
-            reach=partial(_reach, project.manifest, now),
-            credentials=_credentials(project.manifest),
+            reach=partial(reach, project.manifest, now),
+            credentials=credentials(project.manifest),
             watch=_watch(running.progress, console),
             platform=platform.needed_by(project.manifest),
         )
@@ -141,7 +141,7 @@ def _fit_to_a_small_machine() -> None:
 
 
 @asynccontextmanager
-async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
     """WeChat itself, or the sandbox for as long as the run lasts."""
     if not manifest.api.is_sandbox:
         yield manifest.api
@@ -153,7 +153,7 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
         yield replace(manifest.api, base_url=address)
 
 
-def _credentials(manifest: Manifest) -> Callable[[str], Access]:
+def credentials(manifest: Manifest) -> Callable[[str], Access]:
     """What opens every selected account, its secrets read before the first request.
 
     Raises UsageError that names each variable and file that is missing.

@@ -30,6 +30,9 @@ RAW = f"{OURS}/raw"
 QUARANTINE = f"{OURS}/quarantine"
 """Answers and groups that could not be used."""
 
+QUOTA = f"{OURS}/quota"
+"""Notes of the calls spent today, and what WeChat allows a day."""
+
 RUNS = f"{OURS}/runs"
 """The records of runs."""
 
