@@ -183,7 +183,8 @@ class Output:
 class Manifest:
     """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
-    ``from_platform`` says that whoever authorised the platform is an account too.
+    ``from_platform`` says that whoever authorised the platform is an account too. ``references``
+    are texts that named variables and files which were read to load it.
     """
 
     file: Path
@@ -196,6 +197,7 @@ class Manifest:
     from_platform: bool = False
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
+    references: tuple[str, ...] = ()
 
 
 class Window(NamedTuple):

@@ -316,20 +316,35 @@ def test_offline_names_what_a_run_would_reach_for(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is asked, nothing needs to be there, and nothing is written."""
-    manifest.write_text(MANIFEST.replace("base_url: sandbox", "base_url: https://api.test"))
+    manifest.write_text(
+        MANIFEST.replace("base_url: sandbox", "base_url: https://api.test").replace(
+            "output: out", 'output: "${OUT:-out}"\naccounts_file: "${file:name}"'
+        )
+    )
+    (manifest.parent / "name").write_text("more.csv\n")
+    (manifest.parent / "more.csv").write_text(
+        "appid,secret,token_command,token_url\n"
+        "wx0000000000000003,${THREE},,\n"
+        "wx0000000000000004,,vault read {appid},\n"
+        "wx0000000000000005,,,https://tokens.test/{appid}\n"
+    )
     before = sorted(manifest.parent.iterdir())
     assert invoke(["check", str(manifest), "--offline", "--format", "json"]) == Exit.DONE
     found = json.loads(capsys.readouterr().out)
     assert found == {
-        "accounts": 2,
+        "accounts": 5,
         "jobs": 1,
-        "variables": ["TWO"],
-        "files": [str(manifest.parent / "secrets/wx0000000000000001")],
-        "hosts": ["api.test"],
+        "variables": ["OUT", "TWO", "THREE"],
+        "files": [
+            str(manifest.parent / name)
+            for name in ("jobs.yaml", "name", "more.csv", "secrets/wx0000000000000001")
+        ],
+        "programs": ["vault"],
+        "hosts": ["api.test", "tokens.test"],
     }
     assert invoke(["check", str(manifest), "--offline"]) == Exit.DONE
     printed = capsys.readouterr().out
-    assert "2 accounts, 1 job: no mistakes" in printed
+    assert "5 accounts, 1 job: no mistakes" in printed
     assert "secrets/wx0000000000000001" in printed
     assert sorted(manifest.parent.iterdir()) == before
 

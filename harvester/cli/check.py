@@ -52,7 +52,7 @@ def check(
     offline: Annotated[
         bool,
         Parameter(
-            help="Judge the manifest alone, and list the variables, files and hosts it names.",
+            help="Judge the manifest alone, and list what a run would reach for, by name.",
             env_var="HARVESTER_OFFLINE",
             negative="",
         ),
@@ -213,6 +213,7 @@ def _print_offline(project: Project, reached: Touched, form: str) -> None:
     named = {
         "variables": list(reached.variables),
         "files": list(map(str, reached.files)),
+        "programs": list(reached.programs),
         "hosts": list(reached.hosts),
     }
     if form == "json":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
-from harvester.manifest import load, narrow, touched
+from harvester.manifest import load, narrow, secret_files
 from harvester.model import Manifest
 from harvester.store import roster
 from harvester.store.layout import Tree, open_tree
@@ -70,7 +70,7 @@ def open_project(
 
 def warn_of_open_files(manifest: Manifest) -> None:
     """Say in one line which secret files every user of this machine can read."""
-    found = [file for file in touched(manifest).files if _is_open_to_all(file)]
+    found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = os.path.relpath(found[0], manifest.file.parent)
         more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""

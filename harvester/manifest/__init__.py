@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from harvester.manifest.loading import load
 from harvester.manifest.opening import access_of, platform_of
-from harvester.manifest.reach import Touched, touched
+from harvester.manifest.reach import Touched, secret_files, touched
 from harvester.manifest.schema import json_schema
 from harvester.manifest.selection import Selection, narrow
 
@@ -21,5 +21,6 @@ __all__ = [
     "load",
     "narrow",
     "platform_of",
+    "secret_files",
     "touched",
 ]

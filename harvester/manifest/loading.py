@@ -90,6 +90,7 @@ def _manifest(document: Document, reading: Reading) -> Manifest | None:
         from_platform=sound.accounts_from is not None,
         limits=sections.limits(sound.limits, where, reading),
         retry=sections.retry(sound.retry, where, reading),
+        references=tuple(reading.followed),
     )
 
 
@@ -100,6 +101,7 @@ def _accounts(
     before = len(mistakes.found)
     entries = [*_listed(document, sound, reading)]
     if sound.accounts_file is not None:
+        reading.followed[f"${{file:{sound.accounts_file}}}"] = None
         entries.extend(read_csv(sound.accounts_file, where(("accounts_file",)), reading))
     defaults = sound.defaults or shape.Defaults()
     terms = _terms(sound, bad, reading)

@@ -55,10 +55,10 @@ class Mistakes:
 class Reading:
     """One loading of a manifest: what it may look at, and what it found out so far.
 
-    ``authorised`` are the appids that the platform knows. ``loose`` holds the appids and tags of
-    accounts that have mistakes: a job that names one is not mistaken itself. ``blind`` says that
-    accounts could not be read at all, ``torn`` that keys of the manifest were refused before
-    anybody knew what they meant.
+    ``authorised`` are the appids that the platform knows, ``followed`` the references that were
+    looked up. ``loose`` holds the appids and tags of accounts that have mistakes: a job that names
+    one is not mistaken itself. ``blind`` says that accounts could not be read at all, ``torn`` that
+    keys of the manifest were refused before anybody knew what they meant.
     """
 
     folder: Path
@@ -66,6 +66,7 @@ class Reading:
     today: Day
     authorised: tuple[str, ...] = ()
     mistakes: Mistakes = field(default_factory=Mistakes)
+    followed: dict[str, None] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
     blind: bool = False
     torn: bool = False

@@ -52,6 +52,7 @@ def resolve_all(value: Any, where: Where, reading: Reading) -> None:
             if isinstance(child, dict | list):
                 walk(child, (*loc, step))
             elif isinstance(child, str) and "${" in child:
+                reading.followed[child] = None
                 try:
                     node[step] = resolve(child, reading.environ, reading.folder)
                 except Unfit as flaw:
