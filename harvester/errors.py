@@ -6,6 +6,8 @@
     ├── UsageError                 2   the command line asks for what cannot be
     ├── ManifestError              2   every mistake of a manifest, each with its place
     ├── Busy                      75   another run holds the buckets
+    ├── Unauthorised               4   the platform gets no token
+    ├── Unanswered                75   what must be known first was not answered
     └── StoreError                 1   the output cannot be read or written
         └── LostRace                   another run replaced the file first: merge again
 
@@ -101,6 +103,18 @@ class ManifestError(HarvesterError):
 
 class Busy(HarvesterError):
     """Another run holds buckets that this one needs."""
+
+    exit_code = Exit.AGAIN
+
+
+class Unauthorised(HarvesterError):
+    """WeChat gives no token to the platform, so nobody's account can be asked."""
+
+    exit_code = Exit.UNAUTHORISED
+
+
+class Unanswered(HarvesterError):
+    """What a verb must know before it begins was not answered; perhaps it is the next time."""
 
     exit_code = Exit.AGAIN
 

@@ -13,7 +13,7 @@ from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed
 from harvester.model import Window
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
-from harvester.verdict import Action, Rule, Scope, rule_for, token_rule_for
+from harvester.verdict import Action, Rule, Scope, rule_for
 from harvester.wire import Refusal, refusal_of, window_body
 
 Why: TypeAlias = Refusal | str
@@ -55,7 +55,7 @@ async def attempt(
     try:
         token = await tokens.current(window.appid)
     except TokenRefused as error:
-        return Refused(token_rule_for(error.refusal.errcode), error.refusal)
+        return Refused(error.rule, error.why)
     except CallError as error:
         return Refused(_rule_of(error), f"token: {error}")
     try:
@@ -69,10 +69,11 @@ async def attempt(
     except CallError as error:
         return Refused(_NO_ANSWER, str(error))
     if refusal is None:
+        tokens.accept(window.appid, token)
         return body
     rule = rule_for(refusal.errcode)
     if rule.action is Action.REFRESH:
-        tokens.reject(window.appid, token)
+        tokens.reject(window.appid, token, refusal.errcode)
     return Refused(rule, refusal)
 
 

@@ -93,7 +93,7 @@ class Attempt:
     days: DaySet
     refetch: bool
     tries: int = 0
-    renewed: bool = False
+    renewals: int = 0
     halved: bool = False
 
     def __lt__(self, other: Attempt) -> bool:

@@ -16,22 +16,83 @@ from harvester.days import Day, day_text
 
 @dataclass(frozen=True, slots=True)
 class SecretCredential:
-    """An AppSecret, traded for a token at ``/cgi-bin/stable_token``.
+    """An AppSecret, for tokens of ``/cgi-bin/stable_token``; of ``/cgi-bin/token`` if legacy.
 
     ``secret`` is the reference as the manifest has it, such as ``${ACME_SECRET}``, never the value.
+    That goes for all credentials: what they hold may be shown.
     """
 
     secret: str
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCredential:
-    """A token somebody else keeps fresh. ``token`` is a reference, never the value."""
+    """A text somebody else keeps fresh: an account's token, a platform's ticket.
+
+    ``expires_at`` says when it ends, as written; empty if nobody said.
+    """
 
     token: str
+    expires_at: str = ""
 
 
-Credential: TypeAlias = SecretCredential | TokenCredential
+@dataclass(frozen=True, slots=True)
+class CommandCredential:
+    """A command that prints it. ``timeout`` is in seconds."""
+
+    command: tuple[str, ...]
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlCredential:
+    """A token server that answers with it. A header's value may hold references."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshCredential:
+    """A refresh token of the third-party platform; empty for the one in the platform's own list."""
+
+    refresh_token: str = ""
+
+
+Handed: TypeAlias = TokenCredential | CommandCredential | UrlCredential
+"""What somebody else hands over: by reference, command or address."""
+
+Credential: TypeAlias = SecretCredential | Handed | RefreshCredential
+
+
+@dataclass(frozen=True, slots=True)
+class FileSink:
+    """Where rotated refresh tokens are kept: a file for each account, ``{appid}`` in its path."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSink:
+    """A command that is given a rotated refresh token on its standard input."""
+
+    command: tuple[str, ...]
+    timeout: float | None = None
+
+
+Sink: TypeAlias = FileSink | CommandSink
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A third-party platform. It has either a ticket, with its secret, or a component token."""
+
+    appid: str
+    secret: str | None = None
+    verify_ticket: Handed | None = None
+    component_token: Handed | None = None
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +181,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides."""
+    """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
+
+    ``from_platform`` says that whoever authorised the platform is an account too. ``references``
+    are texts that named variables and files which were read to load it.
+    """
 
     file: Path
     accounts: tuple[Account, ...]
@@ -128,8 +193,11 @@ class Manifest:
     output: Output
     datasets: dict[str, Dataset]
     api: Api = field(default_factory=Api)
+    platform: Platform | None = None
+    from_platform: bool = False
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
+    references: tuple[str, ...] = ()
 
 
 class Window(NamedTuple):

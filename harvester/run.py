@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,19 +19,20 @@ import anyio
 from anyio import to_thread
 
 from harvester import clock, days, plan, publish, survey
+from harvester.access import Access, Platform
 from harvester.days import Day
 from harvester.errors import Exit, HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
-from harvester.model import Api, Credential, Manifest, SecretCredential, bucket_of
+from harvester.model import Api, Manifest, bucket_of
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
 from harvester.report.books import Books
 from harvester.schedule import Schedule
-from harvester.secret import Secret
+from harvester.sources import Office
 from harvester.status import quarantined_days
-from harvester.store import layout, locks
+from harvester.store import forced, layout, locks
 from harvester.store.layout import Tree
 from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
 from harvester.survey import Refetch
@@ -69,13 +70,15 @@ class World:
     """What a run may touch outside of the output: the clock, WeChat, secrets and the user's eyes.
 
     ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
-    API for as long as the run needs it; ``credentials`` reads an account's secret or token.
+    API for as long as the run needs it; ``credentials`` gives what opens an account, and
+    ``platform`` is the third-party platform that some are opened through.
     """
 
     now: Callable[[], float]
     reach: Callable[[], AbstractAsyncContextManager[Api]]
-    credentials: Callable[[str], Secret]
+    credentials: Callable[[str], Access]
     watch: Watch
+    platform: Platform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +222,20 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     spacing = Spacing(pace)
     schedule = Schedule(lanes, pace, policy=manifest.retry, spacing=spacing, dice=random.Random())
     connections = _connections(manifest, lanes)
-    async with world.reach() as api, Transport(api, connections=connections) as transport:
-        tokens = Tokens(transport, world.credentials, _kinds(manifest), world.now)
+    async with AsyncExitStack() as opened:
+        api = await opened.enter_async_context(world.reach())
+        transport = await opened.enter_async_context(Transport(api, connections=connections))
+        office = Office(
+            world.credentials,
+            transport,
+            clock=world.now,
+            budget=partial(_may_force, stage),
+            platform=world.platform,
+        )
+        tokens = await opened.enter_async_context(Tokens(office.source, world.now))
         tools = Tools(transport, tokens, spacing, stage.tree, world.now, stage.books.note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
-        count = partial(_count, summary, pipeline, schedule, tokens)
+        count = partial(_count, summary, pipeline, schedule, office)
         try:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(world.watch, partial(_position, count, summary, world.now))
@@ -237,13 +249,13 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
             count()
 
 
-def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, tokens: Tokens) -> None:
+def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, office: Office) -> None:
     """Bring the summary up to date."""
     summary.gone, summary.narrowed = schedule.gone, dict(schedule.narrowed)
     counters = pipeline.counters
     summary.requests, summary.answered = counters.requests, counters.answered
     summary.bytes, summary.retries = counters.bytes, schedule.retries
-    summary.token_calls = tokens.calls
+    summary.token_calls = office.calls
 
 
 def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
@@ -251,15 +263,10 @@ def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
     return min(manifest.limits.connections, len(lanes) * manifest.limits.per_token.concurrency)
 
 
-def _kinds(manifest: Manifest) -> dict[str, Credential]:
-    """Each account's credential; the sandbox takes any secret, so there they are all alike."""
-    if manifest.api.is_sandbox:
-        return {account.appid: SecretCredential("") for account in manifest.accounts}
-    return {
-        account.appid: account.credential
-        for account in manifest.accounts
-        if account.credential is not None
-    }
+async def _may_force(stage: _Stage, appid: str) -> bool:
+    """Whether the account's token may be replaced by force, of which there are 20 a day."""
+    spend = partial(forced.spend, stage.tree, appid, stage.world.now())
+    return await anyio.to_thread.run_sync(spend)
 
 
 def _position(count: Callable[[], None], summary: Summary, now: Callable[[], float]) -> Position:

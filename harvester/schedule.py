@@ -26,6 +26,9 @@ MINUTE_LIMITS_IN_A_ROW = 10
 """So many refusals by the minute limit without one answer between them, and the dataset is left
 alone."""
 
+RENEWALS = 2
+"""So many tokens are fetched for one window in the place of a rejected one: then it is a war."""
+
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
 
@@ -239,11 +242,14 @@ class Schedule:
             self._wait(attempt, now + retry.delay(attempt.tries, self._policy, self._dice))
 
     def _renew(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Once, with a token fetched since; a second time somebody else is killing our tokens."""
-        if attempt.renewed:
+        """Each refused request is asked once more, with a token fetched since.
+
+        If that is refused too, its source has one means left, or says that there is none.
+        """
+        if attempt.renewals == RENEWALS:
             self._stop(attempt, rule, why)
         else:
-            attempt.renewed = True
+            attempt.renewals += 1
             self._wait(attempt, now)
 
     def _slow_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:

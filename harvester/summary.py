@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from harvester import days
 from harvester.days import Day, DaySet
-from harvester.errors import SEVERITY, Busy, Exit, HarvesterError, StoreError
+from harvester.errors import (
+    SEVERITY,
+    Busy,
+    Exit,
+    HarvesterError,
+    StoreError,
+    Unanswered,
+    Unauthorised,
+)
 from harvester.lanes import Gone
 from harvester.model import Window
 from harvester.plan import Wanted
@@ -209,6 +217,10 @@ def _dataset_of(window: Window) -> str:
 def _reason_to_fail(error: HarvesterError) -> str:
     if isinstance(error, StoreError):
         return "store"
+    if isinstance(error, Unauthorised):
+        return "unauthorised"
+    if isinstance(error, Unanswered):
+        return "unanswered"
     return "locked" if isinstance(error, Busy) else "usage"
 
 

@@ -1,100 +1,110 @@
 """The tokens of all accounts: fetched when first needed, renewed in time, shared by every worker.
 
-Tokens come from ``/cgi-bin/stable_token`` in normal mode alone. It hands out the current token and
-leaves it valid, so that no other service of the account loses its own; ``/cgi-bin/token`` and
-``force_refresh`` would end it.
+Where a token comes from is the affair of `harvester.sources`; here are the manners. One question an
+account at a time, for all who wait, asked by a task of its own: nobody who gives up waiting takes
+the answer from the others. A token that WeChat rejects is dropped if it is still the current one,
+and its source is told how many were rejected in a row, so that it can decide to stop.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self, TypeAlias
 
 import anyio
 
 from harvester.errors import CallError
-from harvester.model import Credential, TokenCredential
 from harvester.secret import Secret
-from harvester.transport import Transport
-from harvester.verdict import Action, token_rule_for
-from harvester.wire import Refusal, grant_of, token_body
-
-TOKEN_PATH = "/cgi-bin/stable_token"
-
-RENEW_AHEAD = 300.0
-"""Seconds before its end at which a token is renewed: from then on WeChat has a new one ready."""
-
-_UNKNOWN_LIFE = 60.0
-
-_GIVEN_IS_OVER = Refusal(
-    42001, "WeChat rejected the token given in the manifest, and only its owner can renew it", ""
-)
+from harvester.sources.outcome import Denied, Doubt, Outcome, Source
+from harvester.verdict import Action, Rule
+from harvester.wire import Refusal
 
 
 class TokenRefused(Exception):
-    """There is no token to be had for the account. The text is WeChat's reason, safe to print."""
+    """There is no token to be had for the account. The text is the reason, safe to print."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
+    def __init__(self, rule: Rule, why: Refusal | str) -> None:
+        super().__init__(str(why))
+        self.rule = rule
+        self.why = why
 
 
-_Outcome: TypeAlias = Secret | Refusal | CallError
+_Flown: TypeAlias = Secret | Denied | CallError
 
 
 class _Held(NamedTuple):
+    """A token in use. ``rejected`` counts those before it that never worked."""
+
     token: Secret
     renew_at: float
+    rejected: int
 
 
 class _Flight:
-    """A call in progress. The outcome stays None if whoever made it was cancelled."""
+    """A question in progress. The outcome stays None if the run ended first."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.outcome: _Outcome | None = None
+        self.outcome: _Flown | None = None
 
 
 class Tokens:
-    """Knows the current token of each account. ``calls`` counts the calls to the token endpoint.
+    """Knows the current token of each account.
 
-    ``credentials`` gives an account's AppSecret, or the token itself where ``kinds`` has a
-    `TokenCredential`. ``clock`` counts seconds and never goes back.
+    ``source`` gives an account's way to a token; it is asked once an account. ``clock`` counts
+    seconds and never goes back. An async context manager: its end ends the questions in progress.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        credentials: Callable[[str], Secret],
-        kinds: Mapping[str, Credential],
-        clock: Callable[[], float],
-    ) -> None:
-        self.calls = 0
-        self._transport = transport
-        self._credentials = credentials
-        self._kinds = kinds
+    def __init__(self, source: Callable[[str], Source], clock: Callable[[], float]) -> None:
+        self._source = source
         self._clock = clock
+        self._sources: dict[str, Source] = {}
         self._held: dict[str, _Held] = {}
-        self._refused: dict[str, Refusal] = {}
+        self._doubts: dict[str, Doubt] = {}
+        self._denied: dict[str, Denied] = {}
         self._flights: dict[str, _Flight] = {}
 
-    async def current(self, appid: str) -> Secret:
-        """The account's token; many may wait for it, and one call is made for all of them.
+    async def __aenter__(self) -> Self:
+        self._questions = anyio.create_task_group()
+        await self._questions.__aenter__()
+        return self
 
-        Raises TokenRefused if WeChat gives none, and CallError if the call came to nothing. A
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        self._questions.cancel_scope.cancel()
+        if isinstance(error, Exception):
+            # Not the group's affair, which would wrap it.
+            kind = error = trace = None
+        return await self._questions.__aexit__(kind, error, trace)
+
+    async def current(self, appid: str) -> Secret:
+        """The account's token; many may wait for it, and one question is asked for all of them.
+
+        Raises TokenRefused if there is none, and CallError if the question came to nothing. A
         refusal that stands is remembered: such an account costs one call.
         """
         held = self._held.get(appid)
         if held is not None and self._clock() < held.renew_at:
             return held.token
-        while (flight := self._flights.get(appid)) is not None:
-            await flight.done.wait()
-            if flight.outcome is not None:
-                return _delivered(flight.outcome)
-        return await self._fetch(appid)
+        flight = self._flights.get(appid)
+        if flight is None:
+            flight = self._flights[appid] = _Flight()
+            self._questions.start_soon(self._fly, appid, flight)
+        await flight.done.wait()
+        return _delivered(flight.outcome)
 
-    def reject(self, appid: str, token: Secret) -> bool:
+    def accept(self, appid: str, token: Secret) -> None:
+        """WeChat took a token: those rejected before it are forgotten."""
+        held = self._held.get(appid)
+        if held is not None and held.rejected and held.token is token:
+            self._held[appid] = held._replace(rejected=0)
+
+    def reject(self, appid: str, token: Secret, errcode: int) -> bool:
         """Drop a token that WeChat no longer accepts, unless it was replaced in the meantime.
 
         The very token that ``current`` returned is meant: WeChat may hand out an equal one again,
@@ -104,53 +114,48 @@ class Tokens:
         if held is None or held.token is not token:
             return False
         del self._held[appid]
-        if self._is_given(appid):
-            self._refused[appid] = _GIVEN_IS_OVER
+        self._doubts[appid] = Doubt(token, held.rejected + 1, errcode)
         return True
 
-    async def _fetch(self, appid: str) -> Secret:
-        flight = self._flights[appid] = _Flight()
+    async def _fly(self, appid: str, flight: _Flight) -> None:
         try:
             flight.outcome = await self._obtain(appid)
         finally:
-            # Also when cancelled: the first of the waiters then makes the call itself.
             del self._flights[appid]
             flight.done.set()
-        return _delivered(flight.outcome)
 
-    async def _obtain(self, appid: str) -> _Outcome:
-        if appid in self._refused:
-            return self._refused[appid]
-        if self._is_given(appid):
-            return self._hold(appid, self._credentials(appid), renew_at=math.inf)
+    async def _obtain(self, appid: str) -> _Flown:
+        if appid in self._denied:
+            return self._denied[appid]
+        doubt = self._doubts.get(appid)
         asked = self._clock()
-        self.calls += 1
         try:
-            # Neither body is given a name: both hold secrets, and reporters print variables.
-            grant = grant_of(
-                *await self._transport.post(TOKEN_PATH, token_body(appid, self._credentials(appid)))
-            )
+            outcome = await self._ask(appid, doubt)
         except CallError as error:
             return error
-        if isinstance(grant, Refusal):
-            if token_rule_for(grant.errcode).action is Action.STOP:
-                self._refused[appid] = grant
-            return grant
-        life = grant.expires_in or _UNKNOWN_LIFE
-        return self._hold(appid, grant.token, renew_at=asked + max(life - RENEW_AHEAD, life / 2))
+        if isinstance(outcome, Denied):
+            if outcome.rule.action is Action.STOP:
+                self._denied[appid] = outcome
+            return outcome
+        # Its life counts from the question: the answer may have been long on its way.
+        rejected = doubt.times if doubt else 0
+        self._held[appid] = _Held(outcome.token, asked + outcome.seconds, rejected)
+        self._doubts.pop(appid, None)
+        return outcome.token
 
-    def _hold(self, appid: str, token: Secret, *, renew_at: float) -> Secret:
-        self._held[appid] = _Held(token, renew_at)
-        return token
+    async def _ask(self, appid: str, doubt: Doubt | None) -> Outcome:
+        source = self._sources.get(appid)
+        if source is None:
+            source = self._sources[appid] = self._source(appid)
+        return await (source.current() if doubt is None else source.instead(doubt))
 
-    def _is_given(self, appid: str) -> bool:
-        return isinstance(self._kinds.get(appid), TokenCredential)
 
-
-def _delivered(outcome: _Outcome) -> Secret:
+def _delivered(outcome: _Flown | None) -> Secret:
     """The token, or an error made anew: each waiter's traceback is its own, without bodies."""
     if isinstance(outcome, Secret):
         return outcome
-    if isinstance(outcome, Refusal):
-        raise TokenRefused(outcome)
+    if isinstance(outcome, Denied):
+        raise TokenRefused(outcome.rule, outcome.why)
+    if outcome is None:
+        raise CallError("the run ended before there was a token")
     raise type(outcome)(*outcome.args)

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 from asyncio import CancelledError, Task
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, cast
@@ -110,7 +111,6 @@ class Transport:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
-            proxy=self._proxy,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(_CONNECT_SECONDS, self._seconds)
             ),
@@ -134,36 +134,89 @@ class Transport:
         """Send one body and return the HTTP status and the whole answer.
 
         Raises CallTimedOut when that takes longer than ``api.timeout`` seconds in all, and
-        ConnectionFailed, BadTls or BadAnswer for whatever else comes between.
+        ConnectionFailed, BadTls or BadAnswer for whatever else comes between. So do the others.
+        """
+        answer = await self._answer(
+            self._session.post(
+                self._url(path, token),
+                data=self._payload(body) if token else body,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        )
+        if isinstance(answer, CallError):
+            # The body holds the AppSecret when a token is asked for.
+            del body
+            raise answer
+        return answer
+
+    async def post_as_platform(self, path: str, body: bytes, token: Secret) -> tuple[int, bytes]:
+        """Send one body with the platform's own token. Neither is kept: both are secret."""
+        answer = await self._answer(
+            self._session.post(
+                URL(f"{self._base}{path}?component_access_token={_quoted(token)}", encoded=True),
+                data=body,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        )
+        if isinstance(answer, CallError):
+            del body
+            raise answer
+        return answer
+
+    async def get(self, path: str, query: Mapping[str, str | Secret]) -> tuple[int, bytes]:
+        """Ask the API with a query that may hold secrets."""
+        answer = await self._answer(
+            self._session.get(
+                URL(
+                    f"{self._base}{path}?"
+                    + "&".join(f"{name}={_quoted(value)}" for name, value in query.items()),
+                    encoded=True,
+                ),
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        )
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> tuple[int, bytes]:
+        """Ask another server than WeChat, directly: the proxy is for the way to WeChat."""
+        answer = await self._answer(
+            self._session.get(
+                URL(url.reveal(), encoded=True),
+                headers={name: value.reveal() for name, value in headers.items()},
+                allow_redirects=False,
+            )
+        )
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def _answer(
+        self, response: Awaitable[aiohttp.ClientResponse]
+    ) -> tuple[int, bytes] | CallError:
+        """The answer to a request that is about to be sent, or what came between.
+
+        An error is returned, for the caller to raise: there no foreign error is at hand to become
+        its context. URL and response stay nameless: a reporter that prints variables finds none.
         """
         task = cast("Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._start_clock(task)
         try:
-            # URL and response stay nameless: a reporter that prints variables finds none here.
-            answer = await _read(
-                await self._session.post(
-                    self._url(path, token),
-                    data=self._payload(body) if token else body,
-                    allow_redirects=False,
-                )
-            )
-            if not isinstance(answer, CallError):
-                return answer
-            failure: CallError = answer
+            return await _read(await response)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
-            failure = CallTimedOut(f"no whole answer within {self._seconds:g} s")
+            return CallTimedOut(f"no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = translate(error)
+            return translate(error)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
-        # Raised out here, where no foreign error is at hand to become its context, and without the
-        # body, which holds the AppSecret when a token is asked for.
-        del body
-        raise failure
 
     def _payload(self, body: bytes) -> aiohttp.BytesPayload:
         """The body as aiohttp wants it; many accounts are asked for the same days.
@@ -269,8 +322,9 @@ def _redirected(response: aiohttp.ClientResponse) -> str:
     return f"HTTP {response.status}, a redirect{target}, which is not followed"
 
 
-def _quoted(token: Secret) -> str:
-    return quote(token.reveal(), safe="", errors="replace")
+def _quoted(value: Secret | str) -> str:
+    text = value.reveal() if isinstance(value, Secret) else value
+    return quote(text, safe="", errors="replace")
 
 
 def _tls_context(api: Api) -> ssl.SSLContext | bool:

@@ -10,6 +10,7 @@ Content-Length, and repeating cannot help.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -64,6 +65,13 @@ _SECRET = "Compare the AppSecret with the account's console; a reset makes the o
 _ALLOW_LIST = (
     "Add the address of this machine, which 40164 names, to the account's IP allow-list in the "
     "console, or send the calls through a proxy with a fixed address (api.proxy)."
+)
+_NOT_ALLOWED = 40164
+_ADDRESS = re.compile(r"invalid ip ([0-9a-fA-F.:]{3,45})")
+_ADD_ADDRESS = (
+    "Add {} to the account's IP allow-list (mp.weixin.qq.com: Settings and Development, Basic "
+    "Configuration, IP allow-list), or send the calls through a proxy with a fixed address "
+    "(api.proxy)."
 )
 _SHARED_TOKEN = (
     "If it comes often, another service fetches tokens with /cgi-bin/token: let it use "
@@ -229,6 +237,27 @@ _TOKEN: _Table = {
     },
 }
 
+_PLATFORM: _Table = {
+    (Action.STOP, Scope.ACCOUNT): {
+        (40001, 40014, 42001): (
+            "the platform's component token is not accepted",
+            "Hand over a fresh one, or give the platform its secret and verify_ticket.",
+        ),
+        (40013,): (
+            "there is no platform with this appid",
+            "Compare platform.appid with the console of the open platform, letter by letter.",
+        ),
+        (40125,): (
+            "the platform's secret is wrong",
+            "Compare it with the console of the open platform; a reset ends the old one.",
+        ),
+        (40164, 61004): (
+            "this machine's address is not on the platform's IP allow-list",
+            "Add it in the open platform's console, or use a proxy with a fixed address.",
+        ),
+    },
+}
+
 _UNKNOWN = Rule(
     Action.STOP,
     Scope.WINDOW,
@@ -253,17 +282,33 @@ TOKEN_RULES: Mapping[int, Rule] = _by_code(_TOKEN)
 """What a code means as the answer of the token endpoint, where that is something else."""
 
 
+PLATFORM_RULES: Mapping[int, Rule] = _by_code(_PLATFORM)
+"""What a code means as an answer to a third-party platform, where that is something else."""
+
+
 def rule_for(errcode: int) -> Rule:
     """What a data call's refusal means; a code that nobody knows stops its window alone."""
     return DATA_RULES.get(errcode, _UNKNOWN)
 
 
-def token_rule_for(errcode: int) -> Rule:
+def token_rule_for(errcode: int, errmsg: str = "") -> Rule:
     """What the token endpoint's refusal means: without a token, all of the account stands still."""
     rule = TOKEN_RULES.get(errcode) or rule_for(errcode)
     if rule.action in (Action.NOT_READY, Action.NARROW):
         rule = _UNKNOWN
-    return dataclasses.replace(rule, scope=Scope.ACCOUNT)
+    return _with_address(dataclasses.replace(rule, scope=Scope.ACCOUNT), errcode, errmsg)
+
+
+def platform_rule_for(errcode: int, errmsg: str = "") -> Rule:
+    """What a refusal of the platform means for the account that wanted a token through it."""
+    return PLATFORM_RULES.get(errcode) or token_rule_for(errcode, errmsg)
+
+
+def _with_address(rule: Rule, errcode: int, errmsg: str) -> Rule:
+    """The advice to allow an address, with the address that WeChat saw."""
+    address = _ADDRESS.search(errmsg) if errcode == _NOT_ALLOWED else None
+    advice = _ADD_ADDRESS.format(address[1]) if address else rule.advice
+    return dataclasses.replace(rule, advice=advice)
 
 
 def is_known(errcode: int) -> bool:

@@ -74,20 +74,6 @@ def window_body(window: Window) -> bytes:
     )
 
 
-def token_body(appid: str, secret: Secret) -> bytes:
-    """The body that asks ``/cgi-bin/stable_token`` for the current token, leaving it valid.
-
-    It holds the AppSecret: it is for the transport alone.
-    """
-    fields = {
-        "grant_type": "client_credential",
-        "appid": appid,
-        "secret": secret.reveal(),
-        "force_refresh": False,
-    }
-    return json.dumps(fields, separators=(",", ":")).encode()
-
-
 def parse(body: bytes) -> Parsed:
     """Read a body as JSON, forgiving what WeChat is known to send.
 
@@ -123,7 +109,7 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     """
     if status == 200 and _looks_good(body):
         return None
-    answer = _answer(status, body)
+    answer = members_of(status, body)
     if isinstance(answer, Refusal):
         return answer
     if isinstance(answer.get("list"), list):
@@ -140,19 +126,28 @@ def _looks_good(body: bytes) -> bool:
     )
 
 
-def grant_of(status: int, body: bytes) -> Grant | Refusal:
-    """What the token endpoint gave. Raises BadAnswer for anything but a token or an errcode.
-
-    A life that is missing, negative or no number counts as 0, one beyond 7200 s as 7200.
-    """
-    answer = _answer(status, body)
-    if isinstance(answer, Refusal):
+def members_of(status: int, body: bytes) -> dict[str, Any] | Refusal:
+    """The members of an answer that may be a success, else the refusal. Raises BadAnswer."""
+    if status in PERMANENT_STATUS:
+        return Refusal(status, f"HTTP {status}", "")
+    if status != 200:
+        raise BadAnswer(f"HTTP {status}")
+    answer = parse(body).value
+    if not isinstance(answer, dict):
+        raise Malformed("JSON, but no object")
+    code = answer.get("errcode")
+    if code is None:
         return answer
-    token = answer.get("access_token")
-    if not isinstance(token, str) or not token:
-        raise BadAnswer("the answer has neither a token nor an errcode")
+    errcode = _whole_number(code)
+    if errcode is None:
+        raise Malformed("an errcode that is no number")
+    return _refusal(errcode, answer.get("errmsg")) if errcode else answer
+
+
+def life_of(answer: dict[str, Any]) -> int:
+    """The seconds that an answer gives its token, from 0 to 7200; 0 if it does not say."""
     life = _whole_number(answer.get("expires_in")) or 0
-    return Grant(Secret(token), max(0, min(life, LONGEST_LIFE)))
+    return max(0, min(life, LONGEST_LIFE))
 
 
 def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
@@ -195,24 +190,6 @@ def _no_json(body: bytes) -> str:
     if body.lstrip()[:1] == b"<":
         return f"HTML instead of JSON, {len(body)} bytes"
     return f"not one whole JSON document, {len(body)} bytes"
-
-
-def _answer(status: int, body: bytes) -> dict[str, Any] | Refusal:
-    """The members of an answer that may be a success, else the refusal."""
-    if status in PERMANENT_STATUS:
-        return Refusal(status, f"HTTP {status}", "")
-    if status != 200:
-        raise BadAnswer(f"HTTP {status}")
-    answer = parse(body).value
-    if not isinstance(answer, dict):
-        raise Malformed("JSON, but no object")
-    code = answer.get("errcode")
-    if code is None:
-        return answer
-    errcode = _whole_number(code)
-    if errcode is None:
-        raise Malformed("an errcode that is no number")
-    return _refusal(errcode, answer.get("errmsg")) if errcode else answer
 
 
 def _refusal(errcode: int, errmsg: object) -> Refusal:

@@ -12,9 +12,10 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CLI = ROOT / "docs/cli.md"
 MANIFEST = ROOT / "docs/manifest.md"
+CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
 OPERATIONS = ROOT / "docs/operations.md"
-GUIDES = (README, CLI, MANIFEST, READING, OPERATIONS)
+GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
 PAGES = (README, *sorted(ROOT.glob("docs/**/*.md")))
 
 

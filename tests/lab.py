@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from harvester import progress
+from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
 from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.model import (
@@ -110,13 +111,16 @@ class Lab:
 
     def run(self, **orders: Any) -> Summary:
         """One whole run."""
-        world = World(
+        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=self.world())
+
+    def world(self) -> World:
+        """The sandbox and the lab's clock, as a run sees them."""
+        return World(
             now=self.now,
             reach=self._reach,
-            credentials=lambda _: Secret("lab"),
+            credentials=lambda _: AppSecret(Secret("lab")),
             watch=progress.show_nothing,
         )
-        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=world)
 
     @asynccontextmanager
     async def _reach(self) -> AsyncIterator[Api]:

@@ -20,14 +20,16 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester import days, fetch
+from harvester.access import Access, AppSecret, Platform, RefreshToken, Text, Url
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.errors import CallError, Exit
 from harvester.fetch import Refused
-from harvester.model import Api, SecretCredential, TokenCredential, Window
-from harvester.sandbox import TOKEN, Fault, Rules, Wire, World, faults
+from harvester.model import Api, Window
+from harvester.sandbox import QUOTA, TOKEN, Fault, Rules, Wire, World, faults
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
+from harvester.sources import Office
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import DATA_RULES, TOKEN_RULES, Action, Scope
@@ -63,6 +65,30 @@ def page(token: str) -> bytes:
 def now() -> float:
     """Noon of a day long after those that are asked."""
     return TODAY
+
+
+async def always(_: str) -> bool:
+    """Every token may be replaced by force."""
+    return True
+
+
+def handed() -> Secret:
+    """A token or ticket that stands in a file."""
+    return Secret(GIVEN)
+
+
+PLATFORM = Platform(appid(9), Secret(APPSECRET), Text(handed), None)
+
+
+def ways(url: str) -> list[Access]:
+    """Every way to a token that talks to a server, and a token that is given."""
+    return [
+        AppSecret(Secret(APPSECRET)),
+        AppSecret(Secret(APPSECRET), legacy=True),
+        Text(handed),
+        Url(Secret(f"{url}/?key={quote(APPSECRET, safe='')}"), {"X-Key": Secret(APPSECRET)}),
+        RefreshToken(handed),
+    ]
 
 
 ECHO, GRANT, HTML = echo(GIVEN), grant(GIVEN), page(GIVEN)
@@ -113,20 +139,22 @@ async def test_no_error_of_an_attempt_holds_a_secret(
         fault_server(answer) as server,
         Transport(Api(base_url=server.url, timeout=0.3), connections=2) as transport,
     ):
-        for kind in (SecretCredential("${A}"), TokenCredential("${B}")):
-            secret = Secret(APPSECRET if isinstance(kind, SecretCredential) else GIVEN)
-            tokens = Tokens(transport, {appid(1): secret}.__getitem__, {appid(1): kind}, now)
-            try:
-                await tokens.current(appid(1))
-            except (TokenRefused, CallError) as error:
-                told += words_of(error)
-            try:
-                await transport.post(CATALOGUE[DATASET].path, b"{}", Secret(GIVEN))
-            except CallError as error:
-                told += words_of(error)
-            outcome = await fetch.attempt(window, CATALOGUE[DATASET], tokens, transport)
+        for kind in ways(server.url):
+            office = Office(
+                {appid(1): kind}.__getitem__, transport, clock=now, budget=always, platform=PLATFORM
+            )
+            async with Tokens(office.source, now) as tokens:
+                try:
+                    await tokens.current(appid(1))
+                except (TokenRefused, CallError) as error:
+                    told += words_of(error)
+                outcome = await fetch.attempt(window, CATALOGUE[DATASET], tokens, transport)
             if isinstance(outcome, Refused):
                 told += (str(outcome.why), repr(outcome))
+        try:
+            await transport.post(CATALOGUE[DATASET].path, b"{}", Secret(GIVEN))
+        except CallError as error:
+            told += words_of(error)
     assert told
     assert not leaks("\n".join(told))
     assert not leaks(caplog.text)
@@ -263,11 +291,13 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
         world.fail(appid(number), made[number - 1], dataset=kind)
     last = appid(len(kinds) + 1)
     world.fail(last, refusal(47009, world.token_of(last)), dataset=OTHER)
+    world.fail(last, refusal(-1, world.token_of(last)), dataset=QUOTA)
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json")
     assert code == Exit.INCOMPLETE
     assert "40125" in (place.folder / "summary.json").read_text()
     place.command("run", "--log-level", "debug", "--log-format", "json", "--progress", "bar")
     place.command("status", "--format", "json")
+    place.command("check", "--log-level", "debug")
     assert list(place.folder.glob("output/*/*/*.parquet"))
     assert list(place.folder.glob("output/_harvester/quarantine/*/*/*.json"))
     place.check()

@@ -165,7 +165,7 @@ def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
     assert set(record) <= table_rows(section(CLI, "## The run record")).keys()
 
 
-@pytest.mark.parametrize("verb", ["plan", "status"])
+@pytest.mark.parametrize("verb", ["plan", "check", "status"])
 def test_every_member_of_an_answer_in_json_is_explained(
     verb: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,13 +209,18 @@ SECTIONS = {
     "### api": "Api",
     "### accounts": "Account",
     "### credentials": "Credential",
+    "### platform": "Platform",
     "### jobs": "Job",
     "### limits": "Limits",
     "### retry": "Retry",
     "### output": "Output",
     "### datasets": "Override",
 }
-INSIDE = {("### jobs", "accounts."): "Chosen", ("### limits", "per_token."): "PerToken"}
+INSIDE = {
+    ("### jobs", "accounts."): "Chosen",
+    ("### limits", "per_token."): "PerToken",
+    ("### platform", "sink."): "Sink",
+}
 
 
 def check_keys(rows: dict[str, str], model: dict[str, Any], prefix: str = "") -> None:

@@ -104,7 +104,7 @@ def test_no_error_of_aiohttp_is_put_into_words(module: Module) -> None:
 
 def test_the_modules_that_wait_for_the_transport_are_among_them() -> None:
     """The test above looks where it should."""
-    assert {"transport", "tokens", "fetch", "pipeline", "run", "cli.run"} <= {
+    assert {"transport", "sources.direct", "fetch", "pipeline", "run", "cli.run"} <= {
         module.name for module in _may_meet_them()
     }
 

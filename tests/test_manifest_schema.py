@@ -14,7 +14,7 @@ from harvester.manifest.shape import LATER
 from harvester.model import Api, Limits, Manifest, Output, Retry
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
-LEAST = {
+LEAST: dict[str, Any] = {
     "defaults": {"credential": {"secret": "${S}"}},
     "accounts": [{"appid": "wx0000000000000001"}],
     "jobs": [{}],
@@ -56,11 +56,15 @@ def test_the_schema_tells_the_defaults(tmp_path: Path) -> None:
         for model, key, value in properties(manifest.json_schema())
         if "default" in value
     ]
-    assert {model for model, _, _ in told} == {*sections, "PerToken", "Job"}
+    assert {model for model, _, _ in told} == {*sections, "PerToken", "Job", "Account", "Defaults"}
     for model, key, default in told:
         written: dict[str, Any] = {**LEAST}
         if model == "Job":
             written["jobs"] = [{key: default}]
+        elif model == "Account":
+            written["accounts"] = [{**account, key: default} for account in LEAST["accounts"]]
+        elif model == "Defaults":
+            written["defaults"] = {**LEAST["defaults"], key: default}
         elif model == "PerToken":
             written["limits"] = {"per_token": {key: default}}
         elif model:

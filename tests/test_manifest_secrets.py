@@ -12,7 +12,7 @@ import hypothesis.strategies as st
 import pytest
 import yaml
 
-from harvester import days, manifest
+from harvester import access, days, manifest
 from harvester.errors import ManifestError, UsageError
 from harvester.manifest.yaml_tree import Unquoted, typed
 from harvester.model import Account, Credential, SecretCredential, TokenCredential
@@ -29,8 +29,36 @@ FULL: dict[str, Any] = {
     "defaults": {"credential": {"secret": "${A}"}, "tags": ["a"], "begin_date": "2020-01-01"},
     "accounts": [
         {"appid": ONE, "name": "n", "tags": ["a", "b"], "credential": {"token": "${T}"}},
-        {"appid": "wx0000000000000002", "end_date": "2024-01-01"},
+        {"appid": "wx0000000000000002", "end_date": "2024-01-01", "owns_tokens": True},
+        {
+            "appid": "wx0000000000000003",
+            "credential": {"token_command": ["get", "{appid}"], "timeout": "5s"},
+        },
+        {
+            "appid": "wx0000000000000004",
+            "credential": {
+                "token_url": "https://tokens.internal/{appid}?key=${K}",
+                "headers": {"Authorization": "Bearer ${K}", "Accept": "text/plain"},
+            },
+        },
+        {
+            "appid": "wx0000000000000005",
+            "credential": {"token": "${T}", "expires_at": "2026-06-15T12:00:00Z"},
+            "legacy_token": False,
+        },
+        {
+            "appid": "wx0000000000000006",
+            "credential": {"refresh_token": "${R}"},
+            "owns_tokens": True,
+        },
     ],
+    "platform": {
+        "appid": "wx0000000000000009",
+        "secret": "${P}",
+        "verify_ticket": {"url": "https://tickets.internal/", "headers": {"X-Key": "${K}"}},
+        "sink": {"command": ["keep", "{appid}"], "timeout": "5s"},
+    },
+    "accounts_from": "platform",
     "jobs": [
         {"name": "j", "datasets": ["all"], "accounts": [ONE], "begin_date": "-30d"},
         {"accounts": {"tags": ["a"], "except": [ONE]}, "end_date": "yesterday"},
@@ -99,7 +127,7 @@ def test_a_secret_in_the_wrong_place(
         refused += bool(text)
         assert secret not in text
         assert secret[:20] not in text
-    assert refused > 30
+    assert refused > 60
 
 
 @hypothesis.given(data=st.data())
@@ -166,7 +194,11 @@ def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
     environ = {"A": APPSECRET, f"S_{ONE}": f"{APPSECRET}\n"}
 
     def read(credential: Credential) -> Secret:
-        return manifest.credential_of(account(credential, "acme"), folder=tmp_path, environ=environ)
+        found = manifest.access_of(account(credential, "acme"), folder=tmp_path, environ=environ)
+        if isinstance(found, access.AppSecret):
+            return found.secret
+        assert isinstance(found, access.Text)
+        return found.read()
 
     assert read(SecretCredential("${A}")).reveal() == APPSECRET
     assert read(SecretCredential("${S_{appid}}")).reveal() == APPSECRET
@@ -202,7 +234,7 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
     (tmp_path / "large").write_text("x" * 70_000)
     environ = {"EMPTY": "", "NEWLINE": "\n", "TWO": "hunter2 x", "LINES": "hunter2\nx"}
     with pytest.raises(UsageError) as caught:
-        manifest.credential_of(
+        manifest.access_of(
             account(SecretCredential(reference), name), folder=tmp_path, environ=environ
         )
     assert caught.value.problem == f"the credential of {ONE} {says}"
@@ -213,4 +245,4 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
 def test_no_credential(tmp_path: Path) -> None:
     """Asking for the secret of an account that has none is a usage error, not a crash."""
     with pytest.raises(UsageError, match=f"{ONE} has no credential"):
-        manifest.credential_of(account(None), folder=tmp_path, environ={})
+        manifest.access_of(account(None), folder=tmp_path, environ={})

@@ -46,7 +46,11 @@ def test_variables_files_and_hosts_are_named_unread(file: Path) -> None:
     found = manifest.touched(manifest.load(file, environ={}, now=NOW))
     assert found.variables == ("THREE", "FOUR_wx0000000000000004")
     secrets = file.parent / "secrets"
-    assert found.files == (secrets / "wx0000000000000001", secrets / "wx0000000000000002")
+    assert found.files == (
+        file,
+        secrets / "wx0000000000000001",
+        secrets / "wx0000000000000002",
+    )
     assert found.hosts == ("127.0.0.1",)
 
 
@@ -102,3 +106,22 @@ def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
     secrets.chmod(0o700)
     invoke(["run", str(file), "--progress", "none"])
     assert "readable by every user" not in capsys.readouterr().err
+
+
+def test_a_platform_is_named_if_an_account_is_opened_through_it(file: Path) -> None:
+    """Its secret, its ticket and the program that keeps its refresh tokens."""
+    platform = """
+platform:
+  appid: wx00000000000000ff
+  secret: "${PLATFORM}"
+  verify_ticket: {command: [tickets, read]}
+  sink: {command: [keep, "{appid}"]}
+"""
+    file.write_text(MANIFEST + platform)
+    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    assert "PLATFORM" not in found.variables
+    assert found.programs == ()
+    file.write_text(MANIFEST + platform + "accounts_from: platform\n")
+    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    assert "PLATFORM" in found.variables
+    assert found.programs == ("tickets", "keep")

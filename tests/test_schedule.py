@@ -183,18 +183,19 @@ def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
     assert schedule.wake_at() is not None
 
 
-def test_a_renewed_token_is_tried_once() -> None:
-    """The second rejection stops the account: somebody else is killing its tokens."""
+def test_a_window_is_worth_two_tokens() -> None:
+    """The third rejection stops the account: somebody else is killing its tokens."""
     schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
     attempt = _one(schedule)
     refresh = rule(Action.REFRESH, Scope.ACCOUNT)
     schedule.refused(attempt, refresh, START)
-    assert not schedule.gone
-    again = _one(schedule, START + 1)
-    while again.lane is not attempt.lane:
-        schedule.answered(again, START + 1)
-        again = _one(schedule, START + 1)
-    schedule.refused(again, refresh, START + 1)
+    for later in (START + 1, START + 2):
+        assert not schedule.gone
+        again = _one(schedule, later)
+        while again.lane is not attempt.lane:
+            schedule.answered(again, later)
+            again = _one(schedule, later)
+        schedule.refused(again, refresh, later)
     assert sum(gone.count for gone in schedule.gone) == 5
     assert {gone.appid for gone in schedule.gone} == {attempt.lane.appid}
 

@@ -2,74 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 
+from harvester.access import Access, Text
 from harvester.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
-from harvester.model import Api, Credential, SecretCredential, TokenCredential
 from harvester.secret import Secret
-from harvester.tokens import TokenRefused, Tokens
-from harvester.transport import Transport
-from tests.fault_server import Answer, FaultServer, fault_server, http, say, silence
+from harvester.tokens import TokenRefused
+from tests.fault_server import Answer, http, say, silence
+from tests.offices import APP_SECRET, FIRST, SECOND, A, B, Clock, grant, office, refusal
 
-A, B = "wx00000000000000aa", "wx00000000000000bb"
-APP_SECRET = "canary0123456789abcdef0123456789"
-GIVEN: Mapping[str, Credential] = {A: TokenCredential("${TOKEN}")}
-FETCHED: Mapping[str, Credential] = {A: SecretCredential("${A}"), B: SecretCredential("${B}")}
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass(slots=True)
-class Office:
-    """A token endpoint and those who ask it."""
-
-    tokens: Tokens
-    server: FaultServer
-    clock: Clock
-
-
-@asynccontextmanager
-async def office(
-    *answers: Answer,
-    kinds: Mapping[str, Credential] = FETCHED,
-    seconds: float = 5.0,
-    clock: Clock | None = None,
-) -> AsyncIterator[Office]:
-    """Tokens over real HTTP, from an endpoint that gives the answers in turn."""
-    clock = clock or Clock()
-    async with (
-        fault_server(*answers) as server,
-        Transport(Api(base_url=server.url, timeout=seconds), connections=4) as transport,
-    ):
-        tokens = Tokens(transport, lambda _: Secret(APP_SECRET), kinds, clock)
-        yield Office(tokens, server, clock)
-
-
-def grant(token: str, **life: object) -> Answer:
-    """An answer with a token."""
-    return say(http(orjson.dumps({"access_token": token, **life})))
-
-
-def refusal(errcode: int, errmsg: str = "no") -> Answer:
-    """An answer with an errcode."""
-    return say(http(orjson.dumps({"errcode": errcode, "errmsg": errmsg})))
-
-
-FIRST, SECOND = grant("first", expires_in=7200), grant("second", expires_in=7200)
+GIVEN: Mapping[str, Access] = {A: Text(lambda: Secret("given"))}
 
 
 async def test_the_token_is_asked_for_in_normal_mode() -> None:
@@ -98,7 +45,7 @@ async def test_fifty_workers_cost_one_call() -> None:
             for _ in range(50):
                 group.start_soon(worker)
         assert found == ["first"] * 50
-        assert at.tokens.calls == len(at.server.requests) == 1
+        assert at.calls == len(at.server.requests) == 1
 
 
 async def test_each_account_has_its_own_token() -> None:
@@ -155,30 +102,30 @@ async def test_a_rejected_token_is_replaced_once() -> None:
     """Of many workers whose calls failed with one token, the first has it replaced."""
     async with office(FIRST, SECOND) as at:
         token = await at.tokens.current(A)
-        assert at.tokens.reject(A, token)
-        assert not at.tokens.reject(A, token)
+        assert at.tokens.reject(A, token, 40001)
+        assert not at.tokens.reject(A, token, 40001)
         fresh = await at.tokens.current(A)
         assert fresh.reveal() == "second"
-        assert not at.tokens.reject(A, token)
+        assert not at.tokens.reject(A, token, 40001)
         assert await at.tokens.current(A) is fresh
-        assert at.tokens.calls == 2
+        assert at.calls == 2
 
 
 async def test_a_late_complaint_does_not_end_an_equal_token() -> None:
     """WeChat hands out the same token again: who failed with the first does not drop the second."""
     async with office(FIRST) as at:
         old = await at.tokens.current(A)
-        at.tokens.reject(A, old)
+        at.tokens.reject(A, old, 40001)
         fresh = await at.tokens.current(A)
         assert fresh == old
-        assert not at.tokens.reject(A, old)
-        assert at.tokens.reject(A, fresh)
+        assert not at.tokens.reject(A, old, 40001)
+        assert at.tokens.reject(A, fresh, 40001)
 
 
 async def test_a_token_nobody_fetched_cannot_be_rejected() -> None:
     """Rejecting for an account without a token changes nothing."""
     async with office(FIRST) as at:
-        assert not at.tokens.reject(A, Secret("first"))
+        assert not at.tokens.reject(A, Secret("first"), 40001)
 
 
 async def test_a_given_token_is_used_without_a_call() -> None:
@@ -193,11 +140,11 @@ async def test_a_given_token_is_used_without_a_call() -> None:
 async def test_a_given_token_that_is_rejected_is_over() -> None:
     """Harvester cannot renew what it was given, and says so."""
     async with office(FIRST, kinds=GIVEN) as at:
-        assert at.tokens.reject(A, await at.tokens.current(A))
+        assert at.tokens.reject(A, await at.tokens.current(A), 40001)
         for _ in range(2):
             with pytest.raises(TokenRefused, match="only its owner can renew it"):
                 await at.tokens.current(A)
-        assert at.tokens.calls == 0
+        assert at.calls == 0
 
 
 @pytest.mark.parametrize("errcode", [40001, 40013, 40125, 40164, 40243, 89501, 89507, 99999])
@@ -207,9 +154,9 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
         for _ in range(3):
             with pytest.raises(TokenRefused) as caught:
                 await at.tokens.current(A)
-            assert caught.value.refusal == (errcode, "no", "654df33c-64386a2f-29857782")
+            assert caught.value.why == (errcode, "no", "654df33c-64386a2f-29857782")
         assert (await at.tokens.current(B)).reveal() == "first"
-        assert at.tokens.calls == 2
+        assert at.calls == 2
 
 
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011])
@@ -260,18 +207,19 @@ async def test_all_who_waited_share_the_failure() -> None:
             for _ in range(5):
                 group.start_soon(worker)
         assert len({id(error) for error in errors}) == 5
-        assert at.tokens.calls == 1
+        assert at.calls == 1
 
 
-async def test_a_cancelled_call_is_taken_over() -> None:
-    """When the worker that makes the call is cancelled, the next one makes it for the others."""
-    arrived = anyio.Event()
+async def test_a_cancelled_call_goes_on() -> None:
+    """When the worker that asked first is cancelled, the others get what its call brings."""
+    arrived, release = anyio.Event(), anyio.Event()
 
-    async def swallow(writer: asyncio.StreamWriter) -> None:
+    async def hold_back(writer: asyncio.StreamWriter) -> None:
         arrived.set()
-        await silence(writer)
+        await release.wait()
+        await FIRST(writer)
 
-    async with office(swallow, FIRST) as at:
+    async with office(hold_back, SECOND) as at:
         found: list[str] = []
 
         async def lead(scope: anyio.CancelScope) -> None:
@@ -283,9 +231,21 @@ async def test_a_cancelled_call_is_taken_over() -> None:
             for scope in scopes:
                 group.start_soon(lead, scope)
             await arrived.wait()
-            scopes[0].cancel()
-        assert found == ["first"] * 3
-        assert at.tokens.calls == 2
+            for scope in scopes[:3]:
+                scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            release.set()
+        assert found == ["first"]
+        assert at.calls == len(at.server.requests) == 1
+
+
+async def test_the_end_of_a_run_ends_its_questions() -> None:
+    """A run that is over waits for no token."""
+    async with office(silence) as at, anyio.create_task_group() as group:
+        group.start_soon(at.tokens.current, A)
+        while not at.server.requests:
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
 
 
 async def test_a_cancelled_waiter_leaves_the_call_alone() -> None:
@@ -309,7 +269,7 @@ async def test_a_cancelled_waiter_leaves_the_call_alone() -> None:
         assert scope.cancelled_caught
         release.set()
         assert (await at.tokens.current(A)).reveal() == "first"
-        assert at.tokens.calls == 1
+        assert at.calls == 1
     assert found == ["first"]
 
 

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 
 from harvester.days import parse_day
 from harvester.errors import BadAnswer
+from harvester.grants import grant_of, stable_body
 from harvester.model import Window
 from harvester.secret import Secret
 from harvester.wire import (
     Grant,
     Refusal,
-    grant_of,
     parse,
     refusal_of,
     safe_text,
-    token_body,
     window_body,
 )
 
@@ -49,7 +48,7 @@ def test_a_window_is_asked_with_its_first_and_last_day() -> None:
 
 def test_a_token_is_asked_without_ending_the_present_one() -> None:
     """The token body asks in normal mode, and quotes whatever the secret contains."""
-    body = json.loads(token_body("wx1", Secret('with "quotes" and \udcff')))
+    body = json.loads(stable_body("wx1", Secret('with "quotes" and \udcff')))
     assert body == {
         "grant_type": "client_credential",
         "appid": "wx1",

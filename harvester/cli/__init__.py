@@ -37,6 +37,11 @@ app.command(
     help="Show what a run would ask and what binds it. Asks nothing, writes nothing.",
 )
 app.command(
+    "harvester.cli.check:check",
+    name="check",
+    help="Ask for one token and one cheap call per family of each account: who works, who not.",
+)
+app.command(
     "harvester.cli.status:status",
     name="status",
     help="Show coverage, gaps, quarantine and the last runs.",

@@ -7,15 +7,16 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import environ
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
-from harvester.manifest import load, narrow, touched
+from harvester.manifest import load, narrow, secret_files
 from harvester.model import Manifest
+from harvester.store import roster
 from harvester.store.layout import Tree, open_tree
 
 _LOG = logging.getLogger(__name__)
@@ -35,25 +36,41 @@ def steady_clock() -> Callable[[], float]:
     return lambda: anchor + time.monotonic()
 
 
-def open_project(path: Path, selecting: Selecting, output: Path | None, now: float) -> Project:
+Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str]]
+"""Who authorised the manifest's platform."""
+
+
+def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
+    """Who authorised the platform when it was last asked."""
+    return roster.known(tree)
+
+
+def open_project(
+    path: Path,
+    selecting: Selecting,
+    output: Path | None,
+    now: float,
+    authorised: Authorised = last_heard,
+) -> Project:
     """Load and narrow a manifest and look at its output; nothing is created.
 
     Raises ManifestError for mistakes and UsageError for options that match nothing or an output
     that does not fit.
     """
     manifest = load(path, environ=environ, now=now)
-    if output is not None:
-        manifest = replace(manifest, output=replace(manifest.output, path=output))
-    manifest = narrow(manifest, selecting.selection(), now)
+    target = manifest.output if output is None else replace(manifest.output, path=output)
+    tree = open_tree(target)
+    if manifest.from_platform:
+        appids = authorised(manifest, tree)
+        manifest = load(path, environ=environ, now=now, authorised=appids)
+    manifest = narrow(replace(manifest, output=target), selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", str(output)]
-    return Project(manifest, open_tree(manifest.output), shlex.join(words))
+    return Project(manifest, tree, shlex.join(words))
 
 
 def warn_of_open_files(manifest: Manifest) -> None:
     """Say in one line which secret files every user of this machine can read."""
-    if manifest.api.is_sandbox:
-        return
-    found = [file for file in touched(manifest).files if _is_open_to_all(file)]
+    found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = os.path.relpath(found[0], manifest.file.parent)
         more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""

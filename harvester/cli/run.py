@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import progress
+from harvester.access import Access, AppSecret
 from harvester.cli import logs, show
 from harvester.cli.options import (
     EVERYTHING,
@@ -31,9 +32,10 @@ from harvester.cli.options import (
     parse_shard,
     settle_exit,
 )
+from harvester.cli.platform import PlatformAtHand
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import HarvesterError, UsageError
-from harvester.manifest import credential_of
+from harvester.manifest import access_of
 from harvester.model import Api, Manifest
 from harvester.report.books import hand_over
 from harvester.run import Orders, Watch, World, carry_out
@@ -100,15 +102,17 @@ def run(
     done = begin(manifest, now())
     with _told(done, running.summary):
         orders = running.orders()
-        project = open_project(manifest, selecting, output, done.started_at)
+        platform = PlatformAtHand(now)
+        project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
         warn_of_open_files(project.manifest)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
         world = World(
             now=now,
-            reach=partial(_reach, project.manifest, now),
-            credentials=_credentials(project.manifest),
+            reach=partial(reach, project.manifest, now),
+            credentials=credentials(project.manifest),
             watch=_watch(running.progress, console),
+            platform=platform.needed_by(project.manifest),
         )
         carry_out(done, project.manifest, project.tree, orders=orders, world=world)
     show.summary(console, done, project)
@@ -142,7 +146,7 @@ def _fit_to_a_small_machine() -> None:
 
 
 @asynccontextmanager
-async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
     """WeChat itself, or the sandbox for as long as the run lasts."""
     if not manifest.api.is_sandbox:
         yield manifest.api
@@ -154,20 +158,20 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
         yield replace(manifest.api, base_url=address)
 
 
-def _credentials(manifest: Manifest) -> Callable[[str], Secret]:
-    """Every selected account's secret or token, read before the first request.
+def credentials(manifest: Manifest) -> Callable[[str], Access]:
+    """What opens every selected account, its secrets read before the first request.
 
     Raises UsageError that names each variable and file that is missing.
     """
     if manifest.api.is_sandbox:
-        return lambda _appid: Secret("sandbox")
+        return lambda _appid: AppSecret(Secret("sandbox"))
     selected = {appid for job in manifest.jobs for appid in job.appids}
-    found: dict[str, Secret] = {}
+    found: dict[str, Access] = {}
     problems: list[UsageError] = []
     for account in manifest.accounts:
         if account.appid in selected:
             try:
-                found[account.appid] = credential_of(
+                found[account.appid] = access_of(
                     account, folder=manifest.file.parent, environ=environ
                 )
             except UsageError as error:

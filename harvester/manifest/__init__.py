@@ -1,16 +1,26 @@
 """The manifest: ``jobs.yaml`` to one valid value, or every mistake in it at once.
 
-`load` reads, `narrow` applies the command line's selection, `credential_of` follows an account's
-reference when a run is about to talk to WeChat, `touched` names what that would reach for, and
+`load` reads, `narrow` applies the command line's selection, `access_of` and `platform_of` follow
+references when a verb is about to talk to WeChat, `touched` names what that would reach for, and
 `json_schema` tells editors what may be written.
 """
 
 from __future__ import annotations
 
 from harvester.manifest.loading import load
-from harvester.manifest.reach import Touched, touched
-from harvester.manifest.references import credential_of
+from harvester.manifest.opening import access_of, platform_of
+from harvester.manifest.reach import Touched, secret_files, touched
 from harvester.manifest.schema import json_schema
 from harvester.manifest.selection import Selection, narrow
 
-__all__ = ["Selection", "Touched", "credential_of", "json_schema", "load", "narrow", "touched"]
+__all__ = [
+    "Selection",
+    "Touched",
+    "access_of",
+    "json_schema",
+    "load",
+    "narrow",
+    "platform_of",
+    "secret_files",
+    "touched",
+]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bisect
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harvester.manifest import shape
+from harvester.manifest import credentials, shape
 from harvester.manifest.check import check
+from harvester.manifest.credentials import Claims, Terms
 from harvester.manifest.mistakes import (
     Mistakes,
     Place,
@@ -22,10 +24,18 @@ from harvester.manifest.mistakes import (
 )
 from harvester.manifest.references import resolve_all
 from harvester.manifest.source import Unreadable, read_text
-from harvester.model import Account, Credential, SecretCredential, TokenCredential
+from harvester.model import Account, Credential
 
-COLUMNS = ("appid", "name", "tags", "begin_date", "end_date", "secret", "token")
-_IN_CREDENTIAL = ("secret", "token")
+_IN_CREDENTIAL = (
+    "secret",
+    "token",
+    "expires_at",
+    "token_command",
+    "token_url",
+    "refresh_token",
+)
+_TRUTHS = ("legacy_token", "owns_tokens")
+COLUMNS = ("appid", "name", "tags", "begin_date", "end_date", *_IN_CREDENTIAL, *_TRUTHS)
 
 
 class Entry(NamedTuple):
@@ -113,8 +123,23 @@ class _Table(NamedTuple):
         }
         if "tags" in given:
             value["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
-        credential = {name: given[name] for name in _IN_CREDENTIAL if name in given}
+        for name in _TRUTHS:
+            if given.get(name) in ("true", "false"):
+                value[name] = given[name] == "true"
+        credential: dict[str, object] = {
+            name: given[name] for name in _IN_CREDENTIAL if name in given
+        }
+        if "token_command" in given:
+            credential["token_command"] = _words(given["token_command"])
         return {**value, "credential": credential} if credential else value
+
+
+def _words(cell: str) -> list[str] | str:
+    """A command's words, split as a shell would; the cell itself if it has a quote too many."""
+    try:
+        return shlex.split(cell)
+    except ValueError:
+        return cell
 
 
 def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
@@ -195,12 +220,16 @@ def merge(
     defaults: shape.Defaults,
     mistakes: Mistakes,
     *,
-    needs_credential: bool,
+    terms: Terms,
+    authorised: Iterable[str] = (),
 ) -> tuple[Account, ...]:
-    """All accounts, in their order, with what the defaults add. An appid may come once."""
+    """All accounts, in their order, with what the defaults add. An appid may come once.
+
+    ``authorised`` are the appids that the platform knows. Those nobody listed come last.
+    """
     accounts: dict[str, Account] = {}
     first: dict[str, Where] = {}
-    credential = _credential(defaults.credential)
+    adding = _Adding(defaults, credentials.credential(defaults.credential), terms)
     for entry in entries:
         appid = entry.account.appid
         if appid in accounts:
@@ -208,52 +237,45 @@ def merge(
             hint = f"also in {other.file}:{other.line}:{other.column}"
             mistakes.at(entry.where(("appid",)), f"the account `{appid}` comes twice", hint)
             continue
-        account = _account(entry.account, defaults, credential)
+        account = adding.account(entry.account)
         accounts[appid], first[appid] = account, entry.where
-        _check_account(account, entry.where, mistakes, needs_credential=needs_credential)
+        if account.begin is not None and account.end is not None and account.begin > account.end:
+            what = "the account ends before it begins"
+            mistakes.at(entry.where(("end_date",)), what, "swap the days")
+        claims = adding.claims(entry.account)
+        credentials.check(account, claims, terms, entry.where, mistakes)
+    for appid in authorised:
+        if appid not in accounts:
+            accounts[appid] = adding.account(shape.Account(appid=appid))
     return tuple(accounts.values())
 
 
-def _account(
-    written: shape.Account, defaults: shape.Defaults, credential: Credential | None
-) -> Account:
-    tags = defaults.tags if written.tags is None else written.tags
-    return Account(
-        appid=str(written.appid),
-        credential=_credential(written.credential) or credential,
-        name=str(written.name or ""),
-        tags=frozenset(map(str, tags or ())),
-        begin=defaults.begin_date if written.begin_date is None else written.begin_date,
-        end=defaults.end_date if written.end_date is None else written.end_date,
-    )
+class _Adding(NamedTuple):
+    """What the manifest adds to each account."""
 
+    defaults: shape.Defaults
+    credential: Credential | None
+    terms: Terms
 
-def _credential(written: shape.Credential | None) -> Credential | None:
-    if written is None:
-        return None
-    if written.secret is not None:
-        return SecretCredential(written.secret)
-    return TokenCredential(str(written.token))
+    def account(self, written: shape.Account) -> Account:
+        """The account, whole."""
+        defaults = self.defaults
+        tags = defaults.tags if written.tags is None else written.tags
+        own = credentials.credential(written.credential)
+        return Account(
+            appid=str(written.appid),
+            credential=credentials.settled(own, self.credential, self.claims(written), self.terms),
+            name=str(written.name or ""),
+            tags=frozenset(map(str, tags or ())),
+            begin=defaults.begin_date if written.begin_date is None else written.begin_date,
+            end=defaults.end_date if written.end_date is None else written.end_date,
+        )
 
-
-def _check_account(
-    account: Account, where: Where, mistakes: Mistakes, *, needs_credential: bool
-) -> None:
-    if account.begin is not None and account.end is not None and account.begin > account.end:
-        mistakes.at(where(("end_date",)), "the account ends before it begins", "swap the days")
-    if not needs_credential:
-        return
-    if account.credential is None:
-        hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
-        mistakes.at(where(), "the account has no credential", hint)
-    elif "{name}" in _reference(account.credential) and not account.name:
-        mistakes.at(where(), "the account has no name, which its credential needs", "name it")
-
-
-def _reference(credential: Credential) -> str:
-    if isinstance(credential, SecretCredential):
-        return credential.secret
-    return credential.token
+    def claims(self, written: shape.Account) -> Claims:
+        """What holds for the account's tokens."""
+        defaults = self.defaults
+        own = Claims(written.legacy_token, written.owns_tokens)
+        return own.over(Claims(defaults.legacy_token, defaults.owns_tokens))
 
 
 def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:

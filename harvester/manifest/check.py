@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
-from harvester.manifest.shape import LATER, Account, Credential
+from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, named, nearest, shown
+from harvester.manifest.shape import LATER, Account
+from harvester.manifest.ways import KINDS
 from harvester.manifest.yaml_tree import BROKEN
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -21,10 +22,13 @@ _TYPES = {
     "list_type": "must be a list",
     "too_short": "is empty",
 }
+_KIND_EXAMPLES = {"token_command": "[…]", "token_url": '"https://…"'}
 _EXAMPLES = {
     "": "begin with `accounts:` and `jobs:`",
     "credential": 'as in {secret: "${NAME}"}',
     "accounts": "one `- appid: wx…` each",
+    "token_command": "as in [vault, read, wechat/{appid}]",
+    "command": "as in [cat, /run/ticket]",
     "jobs": "one `- datasets: …` each",
 }
 
@@ -80,7 +84,8 @@ def _tell(model: type[BaseModel], flaw: ErrorDetails, where: Where, mistakes: Mi
     name = next((step for step in reversed(loc) if isinstance(step, str)), "")
     what, hint = _words(flaw, name)
     item = "an item of " if loc and loc[-1] != name else ""
-    mistakes.at(where(loc), f"{item}`{name}` {what}" if name else f"the manifest {what}", hint)
+    subject = f"{item}{named(name)}" if name else "the manifest"
+    mistakes.at(where(loc), f"{subject} {what}", hint)
 
 
 def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:
@@ -97,8 +102,9 @@ def _unknown(owner: type[BaseModel] | None, name: str, *, in_secret: bool) -> tu
     known = _keys(owner) if owner else []
     if name in LATER:
         return f"`{name}` is not yet supported", LATER[name]
-    if owner is Account and name in Credential.model_fields:
-        return f"unknown key `{name}`", f'write credential: {{{name}: "${{NAME}}"}}'
+    if owner is Account and name in KINDS:
+        example = _KIND_EXAMPLES.get(name, '"${NAME}"')
+        return f"unknown key `{name}`", f"write credential: {{{name}: {example}}}"
     hint = nearest(name, known) or f"known are {', '.join(known)}"
     # In a credential an unknown key may be the secret itself, as in {0123…}.
     return "unknown key" if in_secret else f"unknown key{shown(name)}", hint

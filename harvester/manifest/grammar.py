@@ -6,6 +6,7 @@ have been right. None of them repeats the text.
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import re
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ _DURATION = re.compile(DURATION)
 _RATE = re.compile(RATE)
 _CLOCK = re.compile(CLOCK)
 _SETTLE = re.compile(SETTLE)
+_SECONDS_SINCE = re.compile(r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 86_400.0
 
@@ -135,6 +137,32 @@ def proxy(text: str) -> str:
         raise Unfit("is not a proxy's address", "write http://host:port")
     _host(text)
     return text
+
+
+_TOKEN_URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#]*)?")
+
+
+def token_url(text: str) -> str:
+    """The address of a token server: https, http only to this machine; it may have a query."""
+    if not _TOKEN_URL.fullmatch(text) or not text.isascii():
+        raise Unfit("is not an address", "write https://host/path, without user or fragment")
+    if text.startswith("http:") and not _is_loopback(_host(text)):
+        raise Unfit("must be https", "http is for localhost only")
+    _host(text)
+    return text
+
+
+def moment(text: str) -> float:
+    """Seconds since the Unix epoch of ``2026-06-15T12:00:00Z``, or written as such already."""
+    if _SECONDS_SINCE.fullmatch(text):
+        return float(text)
+    try:
+        at = dt.datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Unfit("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
+    return at.timestamp()
 
 
 def _host(url: str) -> str:

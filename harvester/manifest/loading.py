@@ -9,9 +9,10 @@ from pathlib import Path
 
 from harvester import days
 from harvester.errors import ManifestError
-from harvester.manifest import sections, shape
+from harvester.manifest import credentials, sections, shape
 from harvester.manifest.accounts import Entry, merge, names_in, read_csv
 from harvester.manifest.check import check, good, salvage
+from harvester.manifest.credentials import Terms
 from harvester.manifest.mistakes import Place, Reading, Step, Where, shown
 from harvester.manifest.references import resolve_all
 from harvester.manifest.selection import job_of, known_from
@@ -23,14 +24,17 @@ _LEAST: dict[str, object] = {"jobs": [{}], "accounts": None}
 """For salvaging a manifest without its accounts and jobs: their good items are found one by one."""
 
 
-def load(path: Path, *, environ: Mapping[str, str], now: float) -> Manifest:
+def load(
+    path: Path, *, environ: Mapping[str, str], now: float, authorised: Sequence[str] = ()
+) -> Manifest:
     """Read and judge a manifest with the files it names.
 
+    ``authorised`` are the appids that the platform knows, if the manifest wants them as accounts.
     ``environ`` is what ``${NAME}`` reads; ``now``, in seconds since the Unix epoch, decides what
-    yesterday is. Secrets are not resolved, see `credential_of`. Raises ManifestError with every
+    yesterday is. Secrets are not resolved, see `access_of`. Raises ManifestError with every
     mistake, none of which repeats what could be a secret.
     """
-    reading = Reading(path.parent, environ, days.today(now))
+    reading = Reading(path.parent, environ, days.today(now), tuple(authorised))
     with _no_collector():
         document = _document(path, reading)
         manifest = _manifest(document, reading) if document is not None else None
@@ -82,8 +86,11 @@ def _manifest(document: Document, reading: Reading) -> Manifest | None:
         output=sections.output(sound.output, reading.folder),
         datasets=sections.datasets(sound.datasets, where, reading),
         api=sections.api(sound.api, where, reading),
+        platform=credentials.platform(sound.platform),
+        from_platform=sound.accounts_from is not None,
         limits=sections.limits(sound.limits, where, reading),
         retry=sections.retry(sound.retry, where, reading),
+        references=tuple(reading.followed),
     )
 
 
@@ -94,13 +101,20 @@ def _accounts(
     before = len(mistakes.found)
     entries = [*_listed(document, sound, reading)]
     if sound.accounts_file is not None:
+        reading.followed[f"${{file:{sound.accounts_file}}}"] = None
         entries.extend(read_csv(sound.accounts_file, where(("accounts_file",)), reading))
     defaults = sound.defaults or shape.Defaults()
-    required = _needs_credentials(sound, bad, reading)
-    accounts = merge(entries, defaults, mistakes, needs_credential=required)
-    if "accounts" not in value and "accounts_file" not in value:
+    terms = _terms(sound, bad, reading)
+    _check_platform(sound, bad, where, reading)
+    authorised = reading.authorised if terms.from_platform else ()
+    accounts = merge(entries, defaults, mistakes, terms=terms, authorised=authorised)
+    sources = [name for name in ("accounts", "accounts_file", "accounts_from") if name in value]
+    if not sources:
         reading.blind = True
         mistakes.at(where(), "`accounts` is missing", "list them, or name an accounts_file")
+    elif "accounts_from" in sources:
+        # Whoever authorised the platform may be named, and only WeChat knows who did.
+        reading.blind = True
     elif not (accounts or value.get("accounts") or reading.blind or "accounts_file" in bad):
         name = "accounts_file" if "accounts_file" in value else "accounts"
         if len(mistakes.found) == before:
@@ -108,9 +122,36 @@ def _accounts(
     return accounts
 
 
+def _check_platform(sound: shape.Root, bad: set[str], where: Where, reading: Reading) -> None:
+    """Whether the accounts of the platform can be had, and their tokens."""
+    place = where(("accounts_from",))
+    if sound.accounts_from is None or "platform" in bad or "defaults" in bad or "api" in bad:
+        return
+    if sound.platform is None:
+        what, hint = "`accounts_from` needs `platform`", "say which platform it is"
+        reading.mistakes.at(place, what, hint)
+    if sound.api is not None and sound.api.base_url == "sandbox":
+        what = "`accounts_from` needs WeChat: the built-in emulator has no platform"
+        reading.mistakes.at(place, what, "list the accounts")
+        return
+    defaults = sound.defaults or shape.Defaults()
+    if defaults.credential is None and not defaults.owns_tokens:
+        what, hint = credentials.NOT_OWNED
+        reading.mistakes.at(place, f"{what} under `defaults`", hint)
+
+
+def _terms(sound: shape.Root, bad: set[str], reading: Reading) -> Terms:
+    """What the manifest means for its accounts' credentials."""
+    return Terms(
+        needed=_needs_credentials(sound, bad, reading),
+        platform=sound.platform is not None or "platform" in bad,
+        from_platform=sound.accounts_from is not None,
+    )
+
+
 def _needs_credentials(sound: shape.Root, bad: set[str], reading: Reading) -> bool:
     """Whether every account needs one. Unknown if what says so could not be read."""
-    beside = shape.Root.model_fields.keys() - {"api", "defaults"}
+    beside = shape.Root.model_fields.keys() - {"api", "defaults", "accounts_from"}
     if reading.torn or bad - beside:
         return False
     return sound.api is None or sound.api.base_url != "sandbox"

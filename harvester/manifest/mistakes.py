@@ -55,15 +55,18 @@ class Mistakes:
 class Reading:
     """One loading of a manifest: what it may look at, and what it found out so far.
 
-    ``loose`` holds the appids and tags of accounts that have mistakes: a job that names one is not
-    mistaken itself. ``blind`` says that accounts could not be read at all, ``torn`` that keys of
-    the manifest were refused before anybody knew what they meant.
+    ``authorised`` are the appids that the platform knows, ``followed`` the references that were
+    looked up. ``loose`` holds the appids and tags of accounts that have mistakes: a job that names
+    one is not mistaken itself. ``blind`` says that accounts could not be read at all, ``torn`` that
+    keys of the manifest were refused before anybody knew what they meant.
     """
 
     folder: Path
     environ: Mapping[str, str]
     today: Day
+    authorised: tuple[str, ...] = ()
     mistakes: Mistakes = field(default_factory=Mistakes)
+    followed: dict[str, None] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
     blind: bool = False
     torn: bool = False
@@ -90,6 +93,7 @@ class Resolved(str):
 # An AppSecret is 32 hex digits, an appid has 16 behind its wx; a token is one long word.
 _HEX = re.compile(r"[0-9A-Fa-f]{24}")
 _LONG_WORD = re.compile(r"\S{41}")
+_LONG_RUN = re.compile(r"[A-Za-z0-9_\-+=]{41}")
 _SHOWN = 60
 _NAME_SHOWN = 200
 
@@ -107,6 +111,16 @@ def shown_name(text: str) -> str:
         return ""
     safe = text if text.isprintable() else text.encode("unicode_escape").decode()
     return f" `{safe}`"
+
+
+def named(key: str) -> str:
+    """A key of the manifest as messages call it. It may be the user's own word, even a secret."""
+    return shown(key).strip() or "a value"
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether a literal text looks as if a secret stood in it."""
+    return bool(_HEX.search(text) or _LONG_RUN.search(text))
 
 
 _MANY = 200

@@ -1,4 +1,4 @@
-"""What a run would reach for outside of its output: variables, files and hosts, by name.
+"""What a run would reach for outside of its output: variables, files, programs and hosts.
 
 Found from the references alone: nothing is read, so nothing has to be there yet.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.model import Account, Manifest
+from harvester.model import Account, CommandCredential, CommandSink, Manifest, RefreshCredential
 
 _Item = TypeVar("_Item")
 
@@ -24,27 +24,78 @@ class Touched(NamedTuple):
 
     variables: tuple[str, ...]
     files: tuple[Path, ...]
+    programs: tuple[str, ...]
     hosts: tuple[str, ...]
 
 
 def touched(manifest: Manifest) -> Touched:
-    """What the credentials of the accounts that have a job refer to, and where calls go."""
-    wanted = {appid for job in manifest.jobs for appid in job.appids}
-    accounts = [account for account in manifest.accounts if account.appid in wanted]
-    texts = _each(text for account in accounts for text in _texts(account))
+    """What loading the manifest has read, and what a run would read, start and call besides.
+
+    Of credentials those of the accounts that have a job; the sandbox takes any secret and asks for
+    none of them.
+    """
+    texts = (*manifest.references, *_secrets(manifest))
     found = [match for text in texts for match in _REFERENCE.finditer(text)]
     folder = manifest.file.parent
+    files = [manifest.file, *(folder / name[2] for name in found if name[1])]
+    if manifest.api.ca_file is not None:
+        files.append(manifest.api.ca_file)
     return Touched(
         variables=_each(name[2].partition(":-")[0] for name in found if not name[1]),
-        files=_each(folder / name[2] for name in found if name[1]),
+        files=_each(files),
+        programs=_each(_programs(manifest)),
         hosts=_each(_hosts(manifest, texts)),
     )
+
+
+def secret_files(manifest: Manifest) -> tuple[Path, ...]:
+    """The files that credentials and the platform refer to."""
+    found = (match for text in _secrets(manifest) for match in _REFERENCE.finditer(text))
+    return _each(manifest.file.parent / name[2] for name in found if name[1])
+
+
+def _secrets(manifest: Manifest) -> tuple[str, ...]:
+    """Every text of the credentials and the platform that a run would follow."""
+    accounts = _wanted(manifest)
+    platform = _platform_texts(manifest, accounts)
+    return _each(text for texts in (*map(_texts, accounts), platform) for text in texts)
+
+
+def _wanted(manifest: Manifest) -> list[Account]:
+    """The accounts whose credentials a run would use."""
+    if manifest.api.is_sandbox:
+        return []
+    wanted = {appid for job in manifest.jobs for appid in job.appids}
+    return [account for account in manifest.accounts if account.appid in wanted]
+
+
+def _programs(manifest: Manifest) -> Iterator[str]:
+    """What is started to print a token, or given one."""
+    accounts, platform = _wanted(manifest), manifest.platform
+    parts = [account.credential for account in accounts]
+    own = (platform.verify_ticket, platform.component_token, platform.sink) if platform else ()
+    for part in (*parts, *(own if _is_used(manifest, accounts) else ())):
+        if isinstance(part, CommandCredential | CommandSink):
+            yield part.command[0]
+
+
+def _is_used(manifest: Manifest, accounts: list[Account]) -> bool:
+    """Whether a run would open the platform."""
+    through = any(isinstance(account.credential, RefreshCredential) for account in accounts)
+    return not manifest.api.is_sandbox and (through or manifest.from_platform)
 
 
 def _texts(account: Account) -> Iterator[str]:
     """Every text of an account's credential, its own names filled in."""
     for text in _strings(account.credential):
         yield text.replace("{appid}", account.appid).replace("{name}", account.name)
+
+
+def _platform_texts(manifest: Manifest, accounts: list[Account]) -> Iterator[str]:
+    """Every text of the platform, if an account is opened through it."""
+    if manifest.platform is not None and _is_used(manifest, accounts):
+        for text in _strings(dataclasses.replace(manifest.platform, sink=None)):
+            yield text.replace("{appid}", manifest.platform.appid)
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -65,5 +116,5 @@ def _hosts(manifest: Manifest, texts: tuple[str, ...]) -> Iterator[str]:
             yield host
 
 
-def _each(items: Iterator[_Item]) -> tuple[_Item, ...]:
+def _each(items: Iterable[_Item]) -> tuple[_Item, ...]:
     return tuple(dict.fromkeys(items))

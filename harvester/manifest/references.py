@@ -1,21 +1,20 @@
 """``${NAME}``, ``${NAME:-default}`` and ``${file:path}``: what a manifest reads from outside.
 
-Everywhere but in a credential they are resolved when the manifest is loaded. A credential's
-reference is only read then; `credential_of` follows it when a run is about to talk to WeChat.
+Everywhere but in credentials and the platform they are resolved when the manifest is loaded. A
+credential's reference is only read then; `harvester.manifest.opening` follows it when a verb is
+about to talk to WeChat.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.errors import UsageError
-from harvester.manifest.mistakes import Reading, Resolved, Unfit, Where, shown, shown_name
+from harvester.manifest.mistakes import Reading, Resolved, Unfit, Where, named, shown, shown_name
 from harvester.manifest.source import Unreadable, read_text
 from harvester.manifest.yaml_tree import BROKEN
-from harvester.model import Account, SecretCredential
 from harvester.secret import Secret
 
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
@@ -27,6 +26,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FILLED_NAME = re.compile(r"(?:[A-Za-z_]|\{appid\}|\{name\})(?:[A-Za-z0-9_]|\{appid\}|\{name\})*")
 _FILL = re.compile(r"\{([^{}]*)\}")
 _FILLS = ("appid", "name")
+_LATER = frozenset({"secret", "verify_ticket", "component_token", "command"})
 
 
 class Variable(NamedTuple):
@@ -43,20 +43,23 @@ class File(NamedTuple):
 
 
 def resolve_all(value: Any, where: Where, reading: Reading) -> None:
-    """Put the text behind every reference in place, in the value itself, but for credentials."""
+    """Put the text behind every reference in place, in the value itself, but for secrets."""
 
     def walk(node: Any, loc: tuple[str | int, ...]) -> None:
         for step, child in node.items() if isinstance(node, dict) else enumerate(node):
-            if step == "credential":
+            if step == "credential" or (loc[:1] == ("platform",) and step in _LATER):
                 continue
             if isinstance(child, dict | list):
                 walk(child, (*loc, step))
             elif isinstance(child, str) and "${" in child:
+                reading.followed[child] = None
                 try:
                     node[step] = resolve(child, reading.environ, reading.folder)
                 except Unfit as flaw:
                     name = next(part for part in (step, *reversed(loc)) if isinstance(part, str))
-                    reading.mistakes.at(where((*loc, step)), f"`{name}` {flaw.what}", flaw.hint)
+                    reading.mistakes.at(
+                        where((*loc, step)), f"{named(name)} {flaw.what}", flaw.hint
+                    )
                     node[step] = BROKEN
 
     if isinstance(value, dict | list):
@@ -115,52 +118,92 @@ def check_credential(text: str) -> str:
     match = _REFERENCE.fullmatch(text)
     if match is None:
         raise Unfit("must be a reference, never the secret itself", SECRET_FORMS)
-    reference = _parse(match[1], _FILLED_NAME)
+    _check_reference(match[1])
+    return text
+
+
+def check_template(text: str) -> list[str]:
+    """The literal parts of a text whose references and ``{appid}`` are filled in. Raises Unfit."""
+    literals, bodies = _parts(text)
+    for literal in literals:
+        if "${" in literal:
+            raise Unfit("holds a `${` that is no reference", f"write {FORMS}")
+        _check_fills(literal)
+    for body in bodies:
+        _check_reference(body)
+    return literals
+
+
+def is_reference(text: str) -> bool:
+    """Whether something in the text is read from outside."""
+    return "${" in text
+
+
+def without_references(text: str) -> str:
+    """The text with a letter in the place of each reference and ``{appid}``."""
+    return _FILL.sub("x", _REFERENCE.sub("x", text))
+
+
+def _parts(text: str) -> tuple[list[str], list[str]]:
+    """What stands between the references, and what stands inside of each."""
+    parts = _REFERENCE.split(text)
+    return parts[::2], parts[1::2]
+
+
+def _check_reference(body: str) -> None:
+    reference = _parse(body, _FILLED_NAME)
     if isinstance(reference, Variable) and reference.default is not None:
         raise Unfit("must not have a default, which would be the secret itself", "write ${NAME}")
-    unknown = [fill for fill in _FILL.findall(match[1]) if fill not in _FILLS]
+    _check_fills(body)
+
+
+def _check_fills(text: str) -> None:
+    unknown = [fill for fill in _FILL.findall(text) if fill not in _FILLS]
     if unknown:
         raise Unfit(
             f"has{shown('{' + unknown[0] + '}')}, which nothing fills in", "{appid} and {name} are"
         )
-    return text
 
 
-def credential_of(account: Account, *, folder: Path, environ: Mapping[str, str]) -> Secret:
-    """The AppSecret or token an account's credential refers to, read now.
+class Filling(NamedTuple):
+    """What a reference is followed with: whose it is, where relative paths begin, the variables."""
 
-    ``folder`` is the manifest's directory. Raises UsageError, which names the account and the
-    variable or file, never what is in it.
-    """
-    credential = account.credential
-    if credential is None:
-        raise UsageError(f"{account.appid} has no credential", "give it one in the manifest")
-    is_secret = isinstance(credential, SecretCredential)
-    text = credential.secret if isinstance(credential, SecretCredential) else credential.token
-    try:
-        value = _read(_filled(text, account), environ, folder)
+    appid: str
+    name: str
+    folder: Path
+    environ: Mapping[str, str]
+
+    def secret(self, text: str) -> Secret:
+        """The one word that a credential's reference leads to. Raises Unfit."""
+        check_credential(text)
+        value = self._follow(text[2:-1])
         if not value.isprintable() or " " in value:
             raise Unfit("refers to more than one word")
-    except Unfit as flaw:
-        problem = f"the credential of {account.appid} {flaw.what}"
-    else:
         return Secret(value)
-    noun = "the account's AppSecret" if is_secret else "an access token"
-    raise UsageError(problem, f"it must give {noun} and nothing else")
 
+    def text(self, text: str, quote: Callable[[str], str] = str) -> str:
+        """A text with everything filled in; ``quote`` is for what fills the literal parts."""
+        check_template(text)
+        literals, bodies = _parts(text)
+        written = [self.words(literal, quote) for literal in literals]
+        values = [*map(self._follow, bodies), ""]
+        return "".join(part for pair in zip(written, values, strict=True) for part in pair)
 
-def _filled(text: str, account: Account) -> Variable | File:
-    """The reference of one account. A name may not lead out of the directory it stands in."""
-    check_credential(text)
-    body = text[2:-1]
-    if "{name}" in body:
-        if not account.name:
+    def words(self, text: str, quote: Callable[[str], str] = str) -> str:
+        """A text without references, ``{appid}`` and ``{name}`` filled in. Raises Unfit."""
+        if "{name}" in text and not self.name:
             raise Unfit("needs {name}, but the account has no name")
-        if body.startswith("file:") and not _is_path_part(account.name):
+        fills = {"appid": self.appid, "name": self.name}
+        return _FILL.sub(lambda match: quote(fills[match[1]]), text)
+
+    def _follow(self, body: str) -> str:
+        """What a reference's inside stands for. A name may not lead out of its directory."""
+        is_path = body.startswith("file:")
+        if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
             raise Unfit("needs {name}, but the account's name cannot be part of a path")
-    fills = {"appid": account.appid, "name": account.name}
-    filled = _FILL.sub(lambda match: fills[match[1]], body)
-    return File(filled[5:]) if filled.startswith("file:") else Variable(filled, None)
+        filled = self.words(body)
+        reference = File(filled[5:]) if is_path else Variable(filled, None)
+        return _read(reference, self.environ, self.folder)
 
 
 def _is_path_part(name: str) -> bool:

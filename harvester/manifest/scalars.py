@@ -9,13 +9,19 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from harvester.catalogue import CATALOGUE
 from harvester.days import Day
 from harvester.manifest import grammar
-from harvester.manifest.mistakes import Resolved, Unfit
-from harvester.manifest.references import SECRET_FORMS, check_credential
+from harvester.manifest.mistakes import Resolved, Unfit, may_hold_secret
+from harvester.manifest.references import (
+    SECRET_FORMS,
+    check_credential,
+    check_template,
+    is_reference,
+    without_references,
+)
 from harvester.manifest.yaml_tree import Unquoted
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
@@ -120,6 +126,80 @@ def _credential(value: object) -> str:
     return check_credential(str(value))
 
 
+_TELLING = re.compile(r"(?i)auth|token|secret|key|pass|cookie|sign")
+_TELLING_QUERY = re.compile(r"(?i)[?&][^=&]*(?:token|secret|key|pass|sign?)[^=&]*=[^&$]")
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-_]*")
+
+
+def _command_word(value: object) -> str:
+    """A word of a command. Everybody on the machine can read it, so no secret may stand in it."""
+    text = plain(value)
+    if is_reference(text):
+        hint = "the command has our environment, and its arguments are visible to everybody"
+        raise Unfit("must not hold a `${…}`", hint)
+    if may_hold_secret(text):
+        raise Unfit("must not hold a secret", "arguments are visible to everybody on the machine")
+    check_template(text)
+    if "\0" in text:
+        raise Unfit("is not a word of a command")
+    return text
+
+
+def _token_url(value: object) -> str:
+    text = plain(value)
+    literals = check_template(text)
+    if any(map(may_hold_secret, literals)) or _TELLING_QUERY.search(text):
+        raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
+    if not text.startswith("${"):
+        grammar.token_url(without_references(text))
+    return text
+
+
+def _header_value(value: object) -> str:
+    text = plain(value)
+    if any(map(may_hold_secret, check_template(text))):
+        raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
+    return text
+
+
+def check_headers(written: dict[str, str]) -> dict[str, str]:
+    """The headers of a call. Raises Unfit for names that are none, and for keys written out."""
+    for name, value in written.items():
+        if not _HEADER.fullmatch(name):
+            raise Unfit("has a name that is none of a header", "as in Authorization")
+        if _TELLING.search(name) and not is_reference(value):
+            raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
+    return written
+
+
+def _expiry(value: object) -> str:
+    text = str(value) if isinstance(value, int) else _text(value)
+    if is_reference(text):
+        return check_credential(text)
+    grammar.moment(text)
+    return text
+
+
+def _sink_path(value: object) -> str:
+    text = grammar.path(plain(value))
+    if without_appid(text) == text:
+        raise Unfit("must have {appid} in it", "each account's token is a file of its own")
+    if "{" in without_appid(text):
+        raise Unfit("has a `{…}` that nothing fills in", "{appid} is")
+    return text
+
+
+def without_appid(text: str) -> str:
+    """The text without what an account's appid fills in."""
+    return text.replace("{appid}", "")
+
+
+def _from_platform(value: object) -> str:
+    if value != "platform":
+        raise Unfit("must be platform", "the only place there is")
+    return str(value)
+
+
 def _version(value: object) -> int:
     if type(value) is not int or value != 1:
         raise Unfit("must be 1", "the only version there is")
@@ -158,5 +238,18 @@ PathText = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Reference = Annotated[str | None, PlainValidator(_credential), WithJsonSchema(REFERENCE)]
+CommandWord = Annotated[str, PlainValidator(_command_word), WithJsonSchema({"type": "string"})]
+TokenUrl = Annotated[str | None, PlainValidator(_token_url), _pattern("https?://.+")]
+HeaderValue = Annotated[str, PlainValidator(_header_value), WithJsonSchema({"type": "string"})]
+Headers = Annotated[dict[str, HeaderValue], AfterValidator(check_headers)]
+Expiry = Annotated[
+    str | None,
+    PlainValidator(_expiry),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+]
+SinkPath = Annotated[str | None, PlainValidator(_sink_path), WithJsonSchema({"type": "string"})]
+FromPlatform = Annotated[
+    str | None, PlainValidator(_from_platform), WithJsonSchema({"const": "platform"})
+]
 Truth = Annotated[bool | None, PlainValidator(_truth), _said({"type": "boolean"})]
 Version = Annotated[int, PlainValidator(_version), WithJsonSchema({"const": 1})]

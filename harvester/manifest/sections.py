@@ -8,11 +8,12 @@ from typing import Any
 
 from harvester.catalogue import CATALOGUE, Dataset
 from harvester.manifest import shape
+from harvester.manifest.ground import Shape
 from harvester.manifest.mistakes import Reading, Where, nearest, shown
 from harvester.model import Api, Limits, Output, Pace, Retry
 
 
-def _given(written: shape.Shape | None) -> dict[str, Any]:
+def _given(written: Shape | None) -> dict[str, Any]:
     """The keys that are there. The others keep the defaults of `harvester.model`."""
     if written is None:
         return {}

@@ -7,21 +7,12 @@ account?) are judged elsewhere, in `accounts` and `selection`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, Tag
 
 from harvester.catalogue import CATALOGUE
-from harvester.manifest.mistakes import Unfit
+from harvester.manifest.ground import Shape, forms, key
 from harvester.manifest.scalars import (
     AccountDay,
     Appid,
@@ -31,10 +22,10 @@ from harvester.manifest.scalars import (
     DatasetName,
     Duration,
     EndDay,
+    FromPlatform,
     PathText,
     Proxy,
     Rate,
-    Reference,
     Settle,
     Text,
     Truth,
@@ -42,15 +33,9 @@ from harvester.manifest.scalars import (
     Word,
     whole,
 )
+from harvester.manifest.ways import Credential, Platform
 
 LATER = {
-    "platform": "give each account its secret or token",
-    "accounts_from": "list the accounts, or name an accounts_file",
-    "legacy_token": "tokens come from stable_token",
-    "owns_tokens": "leave it out",
-    "token_command": "use secret or token",
-    "token_url": "use secret or token",
-    "refresh_token": "use secret or token",
     "daily_quota": "max_requests bounds a run",
     "daily_reserve": "max_requests bounds a run",
     "endpoint": "name a directory as path",
@@ -59,84 +44,26 @@ LATER = {
 """Keys that the contract knows and this version does not, with what to do meanwhile."""
 
 
-def key(
-    about: str,
-    *,
-    default: object = None,
-    schema: Mapping[str, Any] | None = None,
-    alias: str | None = None,
-) -> Any:
-    """A key that may be left out. ``default`` is told to editors and proved by a test."""
-    told = {**(schema or {}), **({} if default is None else {"default": default})}
-
-    def tell(plain: dict[str, Any]) -> None:
-        plain.pop("default", None)
-        plain.update(told)
-
-    return Field(default=None, description=about, json_schema_extra=tell, alias=alias)
-
-
-def form(value: object) -> str:
-    """Which of a key's forms a value has; the tags of the unions below."""
-    if isinstance(value, list):
-        return "[list]"
-    return "[text]" if isinstance(value, str | int) else "[mapping]"
-
-
 def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-def _forms(what: str) -> Discriminator:
-    return Discriminator(form, custom_error_type="form", custom_error_message=what)
-
-
 Texts = Annotated[
     Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
-    _forms("must be text or a list"),
+    forms("must be text or a list"),
     AfterValidator(_several),
 ]
 Words = Annotated[
     Annotated[Word, Tag("[text]")] | Annotated[list[Word], Tag("[list]"), Field(min_length=1)],
-    _forms("must be a name or a list of names"),
+    forms("must be a name or a list of names"),
     AfterValidator(_several),
 ]
 DatasetNames = Annotated[
     Annotated[DatasetName, Tag("[text]")]
     | Annotated[list[DatasetName], Tag("[list]"), Field(min_length=1)],
-    _forms("must be a name or a list of names"),
+    forms("must be a name or a list of names"),
     AfterValidator(_several),
 ]
-
-
-class Shape(BaseModel):
-    """The ground of all models: unknown keys are refused, and no error repeats its input."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class Credential(Shape):
-    """How an account's token is got: exactly one of the keys."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["secret"]}, {"required": ["token"]}]}
-    )
-
-    secret: Reference = key(
-        'Where the AppSecret is, never the AppSecret itself: "${NAME}" reads the environment, '
-        '"${file:path}" a file; {appid} and {name} are filled in.'
-    )
-    token: Reference = key(
-        "Where an access token is that somebody else keeps fresh, in the forms of secret."
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Credential:
-        if self.secret is None and self.token is None:
-            raise Unfit("needs secret or token", 'as in {secret: "${NAME}"}')
-        if self.secret is not None and self.token is not None:
-            raise Unfit("has both secret and token", "an account has one way to its token")
-        return self
 
 
 class Defaults(Shape):
@@ -146,6 +73,15 @@ class Defaults(Shape):
     tags: Texts | None = key("Labels to select accounts by.")
     begin_date: AccountDay = key("No account is asked for days before this one.")
     end_date: AccountDay = key("No account is asked for days after this one.")
+    legacy_token: Truth = key(
+        "Get tokens from /cgi-bin/token, which ends the token of every other service.",
+        default=False,
+    )
+    owns_tokens: Truth = key(
+        "No other service holds this account's authorisation: it may be refreshed through the "
+        "platform.",
+        default=False,
+    )
 
 
 class Account(Shape):
@@ -159,6 +95,15 @@ class Account(Shape):
     )
     begin_date: AccountDay = key("Never ask for days of this account before this one.")
     end_date: AccountDay = key("Never ask for days of this account after this one.")
+    legacy_token: Truth = key(
+        "Get tokens from /cgi-bin/token, which ends the token of every other service.",
+        default=False,
+    )
+    owns_tokens: Truth = key(
+        "No other service holds this account's authorisation: it may be refreshed through the "
+        "platform.",
+        default=False,
+    )
 
 
 class Api(Shape):
@@ -196,7 +141,7 @@ class Job(Shape):
             Annotated[Word, Tag("[text]")]
             | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
             | Annotated[Chosen, Tag("[mapping]")],
-            _forms("must be all, a list of appids or a mapping of tags and except"),
+            forms("must be all, a list of appids or a mapping of tags and except"),
         ]
         | None
     ) = key("A list of appids, {tags: […], except: […]}, or all.", default="all")
@@ -269,7 +214,11 @@ class Root(Shape):
     """What to fetch of which accounts, how fast, and where to put it."""
 
     model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": ["accounts"]}, {"required": ["accounts_file"]}]}
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name]} for name in ("accounts", "accounts_file", "accounts_from")
+            ]
+        }
     )
 
     version: Version = Field(default=1, description="The version of this format.")
@@ -278,15 +227,18 @@ class Root(Shape):
     accounts: list[Account] | None = key("The Official Accounts.")
     accounts_file: PathText = key(
         "More accounts: a CSV file in UTF-8 with the columns appid, name, tags (split by ;), "
-        "begin_date, end_date, secret, token."
+        "begin_date, end_date, secret, token, expires_at, token_command, token_url, "
+        "refresh_token, legacy_token, owns_tokens."
     )
+    accounts_from: FromPlatform = key("platform: whoever authorised it is an account too.")
+    platform: Platform | None = key("A third-party platform that accounts have authorised.")
     jobs: Annotated[list[Job], Field(min_length=1)] = Field(description="What to fetch.")
     limits: Limits | None = key("What a run may ask.")
     retry: Retry | None = key("How often a window is tried, and how long to wait in between.")
     output: (
         Annotated[
             Annotated[PathText, Tag("[text]")] | Annotated[Output, Tag("[mapping]")],
-            _forms("must be a path or a mapping"),
+            forms("must be a path or a mapping"),
         ]
         | None
     ) = key("Where the files go: a directory, or a mapping with more.", default="output")

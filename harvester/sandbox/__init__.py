@@ -13,7 +13,7 @@ from __future__ import annotations
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import Row, truth
-from harvester.sandbox.faults import ANYONE, TOKEN, Fault, Wire
+from harvester.sandbox.faults import ANYONE, QUOTA, TOKEN, Fault, Wire
 from harvester.sandbox.limits import Worst
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.troubles import Delayed, Late, Outage, Revised, Strays, Trouble
@@ -21,6 +21,7 @@ from harvester.sandbox.world import World
 
 __all__ = [
     "ANYONE",
+    "QUOTA",
     "TOKEN",
     "Asked",
     "Counters",

@@ -15,6 +15,9 @@ from harvester.sandbox.data import Row
 TOKEN = "token"
 """Stands for the two token endpoints where a dataset's name could stand."""
 
+QUOTA = "quota"
+"""Stands for the endpoint that tells of quotas where a dataset's name could stand."""
+
 ANYONE = "*"
 """Stands for every account where an appid could stand."""
 
@@ -48,6 +51,8 @@ MESSAGES = {
     61500: "date format error",
     61501: "date range error",
     61503: "data not ready, please try later",
+    76021: "cgi_path not found, please check",
+    76022: "could not use this cgi_path, no permission",
 }
 
 _BAD_GATEWAY = (
@@ -128,7 +133,7 @@ class FaultBook:
         if not self._faults:
             return None
         for whom in (appid, ANYONE):
-            for what in (dataset, None) if dataset != TOKEN else (TOKEN,):
+            for what in (dataset,) if dataset in (TOKEN, QUOTA) else (dataset, None):
                 if (whom, what) in self._faults:
                     return self._use((whom, what))
         return None

@@ -22,6 +22,22 @@ class Worst(NamedTuple):
     fixed: int = 0
 
 
+class Quota(NamedTuple):
+    """A day's calls of one API of an account. Without a limit there are always more."""
+
+    limit: int
+    used: int
+
+    @property
+    def left(self) -> int:
+        """How many more calls will be answered today."""
+        return max(0, self.limit - self.used)
+
+
+BOUNDLESS = 10_000_000
+"""What is told of a quota that does not exist: nobody asks so much in a day."""
+
+
 class PeriodCounter:
     """Counts calls by period: the minute of the clock, the Beijing day. Only the newest counts."""
 
@@ -35,8 +51,12 @@ class PeriodCounter:
 
     def spend(self, key: Hashable, period: int) -> None:
         """Count one call."""
-        if self._limit is not None:
-            self._spent[key] = (period, self._count(key, period) + 1)
+        self._spent[key] = (period, self._count(key, period) + 1)
+
+    def quota(self, key: Hashable, period: int) -> Quota:
+        """What there is, and how much of it is spent."""
+        limit = BOUNDLESS if self._limit is None else self._limit
+        return Quota(limit, self._count(key, period))
 
     def _count(self, key: Hashable, period: int) -> int:
         spent_in, count = self._spent.get(key, (period, 0))
@@ -108,6 +128,10 @@ class Limits:
         self._admit_to_window(appid, now)
         self._days.spend(key, day)
         self._minutes.spend(key, minute)
+
+    def quota(self, appid: str, dataset: str, now: float) -> Quota:
+        """What an account may ask of a dataset today, and how much of that it has."""
+        return self._days.quota((appid, dataset), today(now))
 
     def worst(self) -> dict[str, Worst]:
         """The worst moment of every account. Empty without a ``window_limit``."""

@@ -32,7 +32,7 @@ from harvester.sandbox.calls import (
 )
 from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import TABLES, Row, truth
-from harvester.sandbox.faults import TOKEN, Fault, FaultBook, Refused
+from harvester.sandbox.faults import QUOTA, TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenOffice
@@ -40,6 +40,7 @@ from harvester.sandbox.troubles import Outage, Trouble
 
 STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
 PLAIN_TOKEN_PATH = "/cgi-bin/token"
+QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 COUNTERS_PATH = "/sandbox/counters"
 RESET_PATH = "/sandbox/reset"
 
@@ -64,6 +65,7 @@ class World:
         self._endpoints: dict[str, Callable[[Request, float], Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
+            QUOTA_PATH: self._quota,
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
         }
 
@@ -80,8 +82,8 @@ class World:
         """Let calls go wrong: the next ``times``, or all of them, until `heal`.
 
         ``appid`` may be ANYONE. ``fault`` is an errcode or a `Fault`. ``dataset`` is a name of the
-        catalogue, TOKEN for the token endpoints, or None for every data call. Faults of the same
-        calls are used up in the order they were given.
+        catalogue, TOKEN or QUOTA for their endpoints, or None for every data call. Faults of the
+        same calls are used up in the order they were given.
         """
         self._faults.add(
             appid, dataset, Fault(errcode=fault) if isinstance(fault, int) else fault, times
@@ -202,6 +204,32 @@ class World:
         body = json_of({"access_token": token.text, "expires_in": token.left(now)})
         return spoilt(Reply(body), fault) if fault else Reply(body)
 
+    # Quotas
+
+    def _quota(self, request: Request, now: float) -> Reply:
+        """What an account may ask of one API today. It costs nothing of what it tells."""
+        require(request, "POST")
+        appid = self.tokens.holder(request.query.get("access_token", ""), now)
+        path = read_object(request.body).get("cgi_path")
+        dataset = next((one for one in CATALOGUE.values() if one.path == path), None)
+        fault = self._faults.take(appid, QUOTA)
+        if fault is not None and fault.replaces:
+            return self._replacement(fault, now)
+        if dataset is None:
+            raise Refused(76021)
+        if not self._is_permitted(appid, dataset):
+            raise Refused(76022)
+        quota = self._limits.quota(appid, dataset.name, now)
+        told: dict[str, Any] = {
+            "errcode": 0,
+            "errmsg": "ok",
+            "quota": {"daily_limit": quota.limit, "used": quota.used, "remain": quota.left},
+        }
+        if self.rules.minute_limit is not None:
+            told["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
+        reply = Reply(json_of(told))
+        return spoilt(reply, fault) if fault else reply
+
     # Data
 
     def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
@@ -243,8 +271,11 @@ class World:
         """Raise Refused 47009 for what is offline, 48001 for what the account may not use."""
         if TABLES[dataset.name].retired and not self.rules.retired_alive:
             raise Refused(47009)
-        if self._permits and dataset.family not in self._permits.get(appid, (dataset.family,)):
+        if not self._is_permitted(appid, dataset):
             raise Refused(48001)
+
+    def _is_permitted(self, appid: str, dataset: Dataset) -> bool:
+        return dataset.family in self._permits.get(appid, (dataset.family,))
 
     def _check(self, dataset: Dataset, begin: Day, end: Day, now: float) -> None:
         """Raise Refused 61501 for a window that is too long, too early or not over."""

@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|runs/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs/
 
 Nothing but data files lies in a dataset's folder, and no name under ``_harvester`` ends in
 ``.parquet``: some engines read every such file they find below the folder they are given.
@@ -30,8 +30,17 @@ RAW = f"{OURS}/raw"
 QUARANTINE = f"{OURS}/quarantine"
 """Answers and groups that could not be used."""
 
+QUOTA = f"{OURS}/quota"
+"""Notes of the calls spent today, and what WeChat allows a day."""
+
 RUNS = f"{OURS}/runs"
 """The records of runs."""
+
+FORCED = f"{OURS}/quota/forced"
+"""Notes of the tokens that were replaced by force."""
+
+ROSTER = f"{OURS}/platform.json"
+"""Who authorised the platform, as last heard."""
 
 _FILE = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 

@@ -1,0 +1,230 @@
+"""One look at every account: does it get a token, what may it ask, and how much of it a day.
+
+An account costs a call for its token, one for each family of datasets that is wanted of it, and one
+for each dataset's quota. What one account comes to changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+import anyio
+
+from harvester import fetch, retry
+from harvester.errors import SEVERITY, CallError, Exit
+from harvester.fetch import Refused
+from harvester.inquiry import QUOTA_PATH, Allowance, Probe, allowance_of, probes, quota_body
+from harvester.model import Manifest
+from harvester.run import World
+from harvester.sources import Office
+from harvester.tokens import TokenRefused, Tokens
+from harvester.transport import Transport
+from harvester.verdict import Action, Scope
+
+MOST_ATTEMPTS = 3
+"""A call that comes to nothing is made so often, or less often if the manifest says so."""
+
+
+class State(Enum):
+    """What a look came to."""
+
+    WORKS = "works"
+    REFUSED = "refused"
+    NOT_READY = "not ready"
+    """Allowed, but not now: a quota is spent, or the day has no data yet."""
+    NO_ANSWER = "no answer"
+
+
+_STATES = {
+    Action.RETRY: State.NO_ANSWER,
+    Action.REPEAT: State.NO_ANSWER,
+    Action.SLOW_DOWN: State.NOT_READY,
+    Action.NOT_READY: State.NOT_READY,
+    Action.PARK: State.NOT_READY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one probe came to; ``refused`` is None if it was answered."""
+
+    probe: Probe
+    refused: Refused | None
+
+    @property
+    def state(self) -> State:
+        """In one word."""
+        if self.refused is None:
+            return State.WORKS
+        return _STATES.get(self.refused.rule.action, State.REFUSED)
+
+    @property
+    def is_of_account(self) -> bool:
+        """Whether it speaks for the whole account, so that nothing else need be asked.
+
+        Where nobody was reached, the account's other calls would not fare better.
+        """
+        if self.refused is None:
+            return False
+        rule, why, _ = self.refused
+        return rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
+
+
+@dataclass(slots=True)
+class Checked:
+    """One account: its findings in the order of its jobs, and its allowances by dataset."""
+
+    appid: str
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+    allowances: dict[str, Allowance] = field(default_factory=dict)
+
+    @property
+    def is_authorised(self) -> bool:
+        """Whether WeChat knows the account and lets us in, be it for nothing or not now."""
+        return any(
+            finding.state is State.NOT_READY or not finding.is_of_account
+            for finding in self.findings
+        )
+
+
+@dataclass(slots=True)
+class Check:
+    """All accounts, in the manifest's order, and how many calls they cost, for tokens too."""
+
+    accounts: list[Checked] = field(default_factory=list)
+    calls: int = 0
+
+    def count(self, state: State) -> int:
+        """How many accounts came to this; the worst of an account counts."""
+        worst = [
+            max((finding.state for finding in account.findings), key=_severity, default=State.WORKS)
+            for account in self.accounts
+        ]
+        return worst.count(state)
+
+    def allowances(self) -> Iterator[tuple[tuple[str, str], Allowance]]:
+        """What was told, by appid and dataset."""
+        for account in self.accounts:
+            for dataset, allowance in account.allowances.items():
+                yield (account.appid, dataset), allowance
+
+    @property
+    def exit_code(self) -> Exit:
+        """4 if nobody was let in, 3 if somebody was refused something, 0 otherwise."""
+        codes = {Exit.DONE}
+        if not any(account.is_authorised for account in self.accounts):
+            codes.add(Exit.UNAUTHORISED)
+        if self.count(State.REFUSED) or self.count(State.NO_ANSWER):
+            codes.add(Exit.INCOMPLETE)
+        return min(codes, key=SEVERITY.index)
+
+
+def _severity(state: State) -> int:
+    return [State.WORKS, State.NOT_READY, State.NO_ANSWER, State.REFUSED].index(state)
+
+
+def check(manifest: Manifest, world: World) -> Check:
+    """Look at every account that has a job; ``world`` is that of a run."""
+    return anyio.run(_check, manifest, world)
+
+
+async def _check(manifest: Manifest, world: World) -> Check:
+    asked = probes(manifest, world.now())
+    accounts = [account for account in manifest.accounts if account.appid in asked]
+    check = Check([Checked(account.appid, account.name) for account in accounts])
+    workers = max(1, min(manifest.limits.connections, len(accounts)))
+    async with world.reach() as api, Transport(api, connections=workers) as transport:
+        office = Office(
+            world.credentials,
+            transport,
+            clock=world.now,
+            budget=_never,
+            platform=world.platform,
+        )
+        async with Tokens(office.source, world.now) as tokens:
+            inspector = _Inspector(manifest, transport, tokens, world)
+            queue = iter(check.accounts)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(workers):
+                    tasks.start_soon(_work, inspector, queue, asked)
+    check.calls = inspector.calls + office.calls
+    return check
+
+
+async def _never(_: str) -> bool:
+    """Whether a token may be replaced by force: not for the sake of a look."""
+    return False
+
+
+async def _work(
+    inspector: _Inspector, queue: Iterable[Checked], asked: dict[str, list[Probe]]
+) -> None:
+    for account in queue:
+        await inspector.inspect(account, asked[account.appid])
+
+
+class _Inspector:
+    """Makes the calls, those of one account one after the other and no faster than its rate."""
+
+    def __init__(
+        self, manifest: Manifest, transport: Transport, tokens: Tokens, world: World
+    ) -> None:
+        pace = manifest.limits.per_token
+        self._pause = pace.period / pace.count
+        self._policy = manifest.retry
+        self._transport = transport
+        self._tokens = tokens
+        self._now = world.now
+        self._dice = random.Random()
+        self.calls = 0
+
+    async def inspect(self, account: Checked, asked: list[Probe]) -> None:
+        """Ask what there is to ask of an account, up to the first word that is about all of it."""
+        for probe in asked:
+            finding = Finding(probe, await self._try(probe))
+            account.findings.append(finding)
+            if finding.is_of_account:
+                return
+            if finding.state is not State.REFUSED:
+                await self._learn(account, probe)
+
+    async def _try(self, probe: Probe) -> Refused | None:
+        """One answer, or the last reason why there is none."""
+        renewed, tries = False, 0
+        while True:
+            self.calls += 1
+            outcome = await fetch.attempt(
+                probe.window, probe.dataset, self._tokens, self._transport
+            )
+            await anyio.sleep(self._pause)
+            if isinstance(outcome, bytes):
+                return None
+            action = outcome.rule.action
+            tries += 1
+            if action is Action.REFRESH and not renewed:
+                renewed = True
+            elif action not in (Action.RETRY, Action.REPEAT) or tries >= self._most:
+                return outcome
+            elif action is Action.RETRY:
+                await anyio.sleep(retry.delay(tries, self._policy, self._dice))
+
+    @property
+    def _most(self) -> int:
+        return min(MOST_ATTEMPTS, self._policy.max_attempts)
+
+    async def _learn(self, account: Checked, probe: Probe) -> None:
+        """Ask for the quota of each dataset. It is good to know, and no more than that."""
+        for dataset in probe.stands_for:
+            with suppress(CallError, TokenRefused):
+                token = await self._tokens.current(account.appid)
+                self.calls += 1
+                status, body = await self._transport.post(QUOTA_PATH, quota_body(dataset), token)
+                allowance = allowance_of(status, body, self._now())
+                if allowance is not None:
+                    account.allowances[dataset.name] = allowance
+            await anyio.sleep(self._pause)

@@ -1,0 +1,52 @@
+"""The manifest's third-party platform, for the verbs that talk to WeChat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import environ
+
+from harvester import authorised
+from harvester.access import Platform
+from harvester.manifest import platform_of
+from harvester.model import Manifest, RefreshCredential
+from harvester.store import roster
+from harvester.store.layout import Tree
+
+
+class PlatformAtHand:
+    """Opens the platform when it is first needed, and keeps it: what was learnt of it stays.
+
+    ``now`` is in seconds since the Unix epoch and never steps back.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._platform: Platform | None = None
+
+    def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
+        """Ask WeChat who authorised the platform, and remember it for verbs that ask nobody.
+
+        Raises UsageError for secrets that are not there, Unauthorised, Unanswered and StoreError.
+        """
+        platform = self._open(manifest)
+        if platform is None:
+            return ()
+        policy = manifest.retry
+        appids = authorised.ask(platform, manifest.api, clock=self._now, policy=policy)
+        roster.keep(tree, appids)
+        return appids
+
+    def needed_by(self, manifest: Manifest) -> Platform | None:
+        """The platform, if an account of a job gets its token through it. Raises UsageError."""
+        wanted = {appid for job in manifest.jobs for appid in job.appids}
+        through = any(
+            isinstance(account.credential, RefreshCredential) and account.appid in wanted
+            for account in manifest.accounts
+        )
+        return self._open(manifest) if through and not manifest.api.is_sandbox else None
+
+    def _open(self, manifest: Manifest) -> Platform | None:
+        if self._platform is None and manifest.platform is not None:
+            folder = manifest.file.parent
+            self._platform = platform_of(manifest.platform, folder=folder, environ=environ)
+        return self._platform

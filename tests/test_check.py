@@ -1,0 +1,377 @@
+"""One look at every account, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harvester import clock, days
+from harvester.catalogue import CATALOGUE, Grain
+from harvester.check import MOST_ATTEMPTS, Check, State, check
+from harvester.cli import invoke
+from harvester.errors import Exit
+from harvester.inquiry import Allowance, allowance_of, probes
+from harvester.sandbox import QUOTA, TOKEN, Rules, faults
+from harvester.store import learned
+from tests.lab import DAILY, HOURLY, Lab, appid
+
+SICK, WELL = appid(1), (appid(2), appid(3))
+FAMILIES = ("user_summary", "upstream_msg_hour", "upstream_msg_week", DAILY, HOURLY)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Three accounts and three families."""
+    return Lab(tmp_path, datasets=FAMILIES, rules=Rules(history=True, daily_quota=1000))
+
+
+def look(lab: Lab) -> Check:
+    """One check of the lab's manifest."""
+    return check(lab.manifest(), lab.world())
+
+
+def states(found: Check, name: str) -> list[State]:
+    """What an account's findings are."""
+    [account] = [one for one in found.accounts if one.appid == name]
+    return [finding.state for finding in account.findings]
+
+
+def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(lab: Lab) -> None:
+    """All of them work, each window is one day, and nothing is written by looking."""
+    found = look(lab)
+    assert found.exit_code is Exit.DONE
+    assert [states(found, name) for name in lab.appids] == [[State.WORKS] * 3] * 3
+    assert dict(lab.sandbox.counters.token_calls) == dict.fromkeys(lab.appids, 1)
+    assert dict(lab.sandbox.counters.calls) == dict.fromkeys(lab.appids, 3)
+    assert found.calls == 3 * (1 + 3 + 5)
+    assert {asked.dataset for asked in lab.sandbox.counters.windows} == {
+        "user_summary",
+        "upstream_msg_week",
+        DAILY,
+    }
+    assert not list(lab.root.iterdir())
+
+
+@pytest.mark.parametrize("dataset", CATALOGUE)
+def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset: str) -> None:
+    """Nothing newer is, and a week or a month is asked on its first day."""
+    lab.datasets = (dataset,)
+    for [probe] in probes(lab.manifest(), lab.now()).values():
+        window = probe.window
+        assert window.begin == window.end
+        assert clock.is_final(probe.dataset, window.begin, lab.now(), empty=True)
+        assert window.begin >= probe.dataset.first_day
+        assert window.begin == clock.period_begin(probe.dataset.grain, window.begin)
+        following = clock.period_end(probe.dataset.grain, window.begin) + 1
+        assert not clock.is_final(probe.dataset, following, lab.now(), empty=True)
+
+
+def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:
+    """A live one before a retired one, days before hours, few rows before many."""
+    lab.datasets = tuple(CATALOGUE)
+    [asked, *_] = probes(lab.manifest(), lab.now()).values()
+    assert [probe.dataset.name for probe in asked] == [
+        "user_cumulate",
+        "biz_summary",
+        "upstream_msg",
+        DAILY,
+    ]
+    assert all(probe.dataset.grain is Grain.DAY for probe in asked)
+    assert sum(len(probe.stands_for) for probe in asked) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [40001, 40013, 40125, 40164, 40243, 89503],
+)
+def test_an_account_without_a_token_costs_one_call_and_stops_nobody(lab: Lab, code: int) -> None:
+    """Its only finding is about all of it; the others are looked at as if it were not there."""
+    lab.sandbox.fail(SICK, code, dataset=TOKEN)
+    found = look(lab)
+    assert found.exit_code is Exit.INCOMPLETE
+    assert states(found, SICK) == [State.REFUSED]
+    assert found.accounts[0].findings[0].is_of_account
+    assert not found.accounts[0].is_authorised
+    assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
+    assert lab.sandbox.counters.token_calls[SICK] == 1
+    assert lab.sandbox.counters.calls[SICK] == 0
+
+
+def test_nobody_who_can_be_authorised_is_exit_4(lab: Lab) -> None:
+    """The scheduler hears that credentials are the matter."""
+    for name in lab.appids:
+        lab.sandbox.fail(name, 40164, dataset=TOKEN)
+    found = look(lab)
+    assert found.exit_code is Exit.UNAUTHORISED
+    assert found.count(State.REFUSED) == 3
+
+
+def test_a_missing_permission_set_is_found_by_family(lab: Lab) -> None:
+    """The account's other families work, and its quota is asked for those alone."""
+    lab.sandbox.permit(SICK, ["user", "interface"])
+    found = look(lab)
+    assert found.exit_code is Exit.INCOMPLETE
+    assert states(found, SICK) == [State.WORKS, State.REFUSED, State.WORKS]
+    assert found.accounts[0].is_authorised
+    assert set(found.accounts[0].allowances) == {"user_summary", DAILY, HOURLY}
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "exit_code"),
+    [
+        (45009, State.NOT_READY, Exit.DONE),
+        (45011, State.NOT_READY, Exit.DONE),
+        (61503, State.NOT_READY, Exit.DONE),
+        (61501, State.REFUSED, Exit.INCOMPLETE),
+        (-1, State.NO_ANSWER, Exit.INCOMPLETE),
+        (99_999, State.REFUSED, Exit.INCOMPLETE),
+    ],
+)
+def test_what_is_allowed_but_not_now_is_not_ready(
+    lab: Lab, code: int, state: State, exit_code: Exit
+) -> None:
+    """It is no refusal, and but for the minute limit the quota is asked all the same."""
+    lab.sandbox.fail(SICK, code, dataset=DAILY)
+    found = look(lab)
+    assert states(found, SICK) == [State.WORKS, State.WORKS, state]
+    assert found.exit_code is exit_code
+    assert found.accounts[0].is_authorised
+    asked = state is not State.REFUSED and code != 45011
+    assert (DAILY in found.accounts[0].allowances) == asked
+
+
+def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
+    """A second rejection is an answer."""
+    lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
+    assert look(lab).exit_code is Exit.DONE
+    lab.sandbox.fail(SICK, 40001)
+    found = look(lab)
+    assert states(found, SICK) == [State.REFUSED]
+    assert found.exit_code is Exit.INCOMPLETE
+
+
+def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab) -> None:
+    """Its other families would fare no better; the other accounts do."""
+    lab.sandbox.fail(SICK, faults.CLOSED)
+    found = look(lab)
+    assert states(found, SICK) == [State.NO_ANSWER]
+    assert lab.sandbox.counters.calls[SICK] == MOST_ATTEMPTS
+    assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
+    lab.retry = replace(lab.retry, max_attempts=1)
+    lab.sandbox.reset()
+    look(lab)
+    assert lab.sandbox.counters.calls[SICK] == 1
+
+
+# What is learned.
+
+
+def test_the_sandbox_tells_its_own_counters(lab: Lab) -> None:
+    """The limit, what the account asked of each API today, what is left; from zero tomorrow."""
+    lab.run()
+    spent = {name: lab.sandbox.counters.calls[name] for name in lab.appids}
+    lab.sandbox.counters.calls.clear()
+    for account in look(lab).accounts:
+        assert sum(one.used for one in account.allowances.values()) == spent[account.appid] + 3
+        for allowance in account.allowances.values():
+            assert allowance.daily_limit == 1000
+            assert allowance.used + allowance.remain == 1000
+    lab.advance(86_400)
+    for account in look(lab).accounts:
+        assert sum(one.used for one in account.allowances.values()) == 3
+
+
+@pytest.mark.parametrize("code", [76021, 76022, 40001, -1])
+def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: Lab, code: int) -> None:
+    """It changes nothing about the account."""
+    lab.sandbox.fail(SICK, code, dataset=QUOTA)
+    found = look(lab)
+    assert found.exit_code is Exit.DONE
+    assert found.accounts[0].allowances == {}
+    assert set(found.accounts[1].allowances) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"errcode":76021,"errmsg":"no"}',
+        b'{"quota":null}',
+        b'{"quota":[1,2,3]}',
+        b'{"quota":{"daily_limit":"9","used":0,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":true,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":-1,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":1}}',
+    ],
+)
+def test_only_whole_numbers_are_an_allowance(body: bytes) -> None:
+    """Anything else is unknown."""
+    assert allowance_of(200, body, 0.0) is None
+
+
+def test_an_allowance_is_read() -> None:
+    """With the moment it was asked."""
+    body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
+    assert allowance_of(200, body, 5.0) == Allowance(9, 2, 7, 5.0)
+    assert allowance_of(502, body, 5.0) is None
+
+
+NOON = days.instant(days.parse_day("2026-05-20"), 12 * 60)
+
+
+def kept(root: Path) -> list[Path]:
+    """The files of an output that hold what was learned."""
+    return list((root / "_harvester/quota").iterdir())
+
+
+def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
+    """The newest of each account and dataset, also from days before; one file is left."""
+    tree = Lab(tmp_path).tree
+    assert learned.read(tree) == {}
+    first = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(10, 2, 8, NOON)}
+    learned.write(tree, first, NOON)
+    assert learned.read(tree) == first
+    later = {(SICK, DAILY): Allowance(20, 0, 20, NOON + 86_400)}
+    learned.write(tree, later, NOON + 86_400)
+    assert learned.read(tree) == {**first, **later}
+    assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
+    assert not list(tree.store.scratch.iterdir())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-5],
+        lambda data: data.replace(b'"version":1', b'"version":2'),
+        lambda _: b"[]",
+        lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
+    ],
+)
+def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """It is as if nothing had been learned, and the next check writes anew."""
+    tree = Lab(tmp_path).tree
+    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON)}
+    learned.write(tree, told, NOON)
+    [path] = kept(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    assert learned.read(tree) == {}
+    learned.write(tree, told, NOON)
+    assert learned.read(tree) == told
+
+
+# The command.
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+defaults: {credential: {secret: "${file:secrets/{appid}}"}}
+accounts:
+  - {appid: wx0000000000000001, name: Acme}
+  - {appid: wx0000000000000002, credential: {token: "${TWO}"}}
+jobs: [{datasets: [interface_summary, user_summary], begin_date: -30d}]
+limits: {per_token: {rate: 1000/s}}
+output: out
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A small manifest on the sandbox."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+def test_check_prints_a_table_and_keeps_the_quotas(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each family of each account on stdout."""
+    assert invoke(["check", str(manifest)]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert "wx0000000000000001 Acme" in printed
+    assert printed.count("works") == 4 + 1
+    assert "2 accounts: 2 works; 10 calls" in printed
+    known = learned.read(Lab(manifest.parent / "out").tree)
+    assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
+
+
+def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for programs."""
+    assert invoke(["check", str(manifest), "--format", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["works"], found["refused"], found["calls"]) == (2, 0, 10)
+    assert [account["authorised"] for account in found["accounts"]] == [True, True]
+    assert found["accounts"][0]["quotas"][0]["used"] == 1
+
+
+def test_offline_names_what_a_run_would_reach_for(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is asked, nothing needs to be there, and nothing is written."""
+    manifest.write_text(
+        MANIFEST.replace("base_url: sandbox", "base_url: https://api.test").replace(
+            "output: out", 'output: "${OUT:-out}"\naccounts_file: "${file:name}"'
+        )
+    )
+    (manifest.parent / "name").write_text("more.csv\n")
+    (manifest.parent / "more.csv").write_text(
+        "appid,secret,token_command,token_url\n"
+        "wx0000000000000003,${THREE},,\n"
+        "wx0000000000000004,,vault read {appid},\n"
+        "wx0000000000000005,,,https://tokens.test/{appid}\n"
+    )
+    before = sorted(manifest.parent.iterdir())
+    assert invoke(["check", str(manifest), "--offline", "--format", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found == {
+        "accounts": 5,
+        "jobs": 1,
+        "variables": ["OUT", "TWO", "THREE"],
+        "files": [
+            str(manifest.parent / name)
+            for name in ("jobs.yaml", "name", "more.csv", "secrets/wx0000000000000001")
+        ],
+        "programs": ["vault"],
+        "hosts": ["api.test", "tokens.test"],
+    }
+    assert invoke(["check", str(manifest), "--offline"]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert "5 accounts, 1 job: no mistakes" in printed
+    assert "secrets/wx0000000000000001" in printed
+    assert sorted(manifest.parent.iterdir()) == before
+
+
+def test_a_missing_secret_is_exit_2(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked, and every one of them."""
+    manifest.write_text(MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9"))
+    assert invoke(["check", str(manifest)]) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "secrets/wx0000000000000001" in error
+    assert "TWO" in error
+
+
+def test_a_host_that_is_away_is_exit_4(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody could be authorised; it says what the network said and writes nothing."""
+    manifest.write_text(
+        MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9")
+        + "retry: {initial_delay: 1ms, max_delay: 2ms}\n"
+    )
+    (manifest.parent / "secrets").mkdir()
+    (manifest.parent / "secrets/wx0000000000000001").write_text("s" * 32)
+    monkeypatch.setenv("TWO", "t" * 32)
+    assert invoke(["check", str(manifest)]) == Exit.UNAUTHORISED
+    printed = capsys.readouterr().out
+    assert "no answer" in printed
+    assert "the server was not reached" in printed
+    assert not (manifest.parent / "out").exists()
+    assert invoke(["check", str(manifest), "--ok-exit", "4"]) == Exit.DONE

@@ -1,0 +1,411 @@
+"""Every way to a token: what it asks, what it makes of an answer, and when it stops asking."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from harvester.access import Access, AppSecret, Command, Text, Url
+from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, UsageError
+from harvester.secret import Secret
+from harvester.sources import command
+from harvester.tokens import TokenRefused
+from harvester.verdict import Action, Scope
+from tests.fault_server import Answer, http, say
+from tests.offices import APP_SECRET, FIRST, SECOND, A, Clock, Office, office, refusal
+
+LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
+
+
+async def rejected(at: Office, errcode: int = 40001) -> Secret:
+    """The token an account has now, which WeChat then rejects."""
+    token = await at.tokens.current(A)
+    assert at.tokens.reject(A, token, errcode)
+    return token
+
+
+async def denial(at: Office) -> TokenRefused:
+    """How the account is told that there is no token."""
+    with pytest.raises(TokenRefused) as caught:
+        await at.tokens.current(A)
+    return caught.value
+
+
+# An AppSecret.
+
+
+class Budget:
+    """Grants so many replacements by force, and counts how often it was asked."""
+
+    def __init__(self, granted: int) -> None:
+        self.left = granted
+        self.asked = 0
+
+    async def __call__(self, _: str) -> bool:
+        self.asked += 1
+        self.left -= 1
+        return self.left >= 0
+
+
+def forced(at: Office) -> list[bool]:
+    """Whether each call for a token was by force."""
+    return [orjson.loads(request.body)["force_refresh"] for request in at.server.requests]
+
+
+async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too() -> None:
+    """Once in normal mode, once by force, and then no more: never a loop."""
+    budget = Budget(5)
+    async with office(FIRST, FIRST, SECOND, budget=budget) as at:
+        await rejected(at)
+        assert budget.asked == 0
+        await rejected(at)
+        assert (await rejected(at)).reveal() == "second"
+        refused = await denial(at)
+        await denial(at)
+        assert forced(at) == [False, False, True]
+    assert budget.asked == 1
+    assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+
+
+async def test_a_token_that_worked_is_no_reason_for_force() -> None:
+    """When another service replaces tokens now and then, normal mode gets the new one each time."""
+    budget = Budget(5)
+    async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
+        for _ in range(4):
+            token = await at.tokens.current(A)
+            at.tokens.accept(A, token)
+            at.tokens.reject(A, token, 40001)
+        assert forced(at) == [False] * 4
+    assert budget.asked == 0
+
+
+@pytest.mark.parametrize("errcode", [40014, 42001])
+async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None:
+    """Only 40001 says that a token was replaced by another."""
+    budget = Budget(5)
+    async with office(FIRST, SECOND, budget=budget) as at:
+        await rejected(at, errcode)
+        await rejected(at, errcode)
+        assert (await denial(at)).rule.scope is Scope.ACCOUNT
+        assert forced(at) == [False, False]
+    assert budget.asked == 0
+
+
+async def test_without_a_budget_the_account_stops() -> None:
+    """Twenty times a day, thirty seconds apart: beyond that there is no token."""
+    async with office(FIRST, SECOND) as at:
+        await rejected(at)
+        await rejected(at)
+        await denial(at)
+        assert forced(at) == [False, False]
+
+
+async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
+    """A rejection counts until there is a token, also if the network fails in between."""
+    budget = Budget(1)
+    async with office(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
+        await rejected(at)
+        with pytest.raises(ConnectionFailed):
+            await at.tokens.current(A)
+        await rejected(at)
+        assert (await at.tokens.current(A)).reveal() == "second"
+        assert forced(at) == [False, False, False, True]
+
+
+async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
+    """By GET at /cgi-bin/token, for who said so, and twice at most in a row."""
+    async with office(FIRST, SECOND, kinds=LEGACY) as at:
+        await rejected(at)
+        await rejected(at)
+        await denial(at)
+        lines = [request.line for request in at.server.requests]
+    path = f"/cgi-bin/token?grant_type=client_credential&appid={A}&secret={APP_SECRET}"
+    assert lines == [f"GET {path} HTTP/1.1"] * 2
+
+
+async def test_an_address_that_is_not_allowed_is_named() -> None:
+    """40164 tells which address WeChat saw and where in the console to add it."""
+    words = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 64e5d2d0-1-2"
+    async with office(refusal(40164, words)) as at:
+        rule = (await denial(at)).rule
+    assert "Add 203.0.113.7 to the account's IP allow-list" in rule.advice
+    assert "mp.weixin.qq.com" in rule.advice
+
+
+# A given token.
+
+
+async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
+    """What its file holds after a rejection is used; the same again is over, without a call."""
+    words = iter(["one", "two", "two"])
+    kinds: Mapping[str, Access] = {A: Text(lambda: Secret(next(words)))}
+    async with office(FIRST, kinds=kinds) as at:
+        assert (await rejected(at)).reveal() == "one"
+        assert (await rejected(at)).reveal() == "two"
+        assert "only its owner can renew it" in str(await denial(at))
+        assert at.calls == 0
+
+
+async def test_a_given_token_is_not_used_beyond_its_end() -> None:
+    """From the moment it ends nothing is asked with it."""
+    clock = Clock()
+    kinds: Mapping[str, Access] = {A: Text(lambda: Secret("one"), expires_at=clock.now + 100)}
+    async with office(FIRST, kinds=kinds, clock=clock) as at:
+        clock.now += 99
+        assert (await at.tokens.current(A)).reveal() == "one"
+        clock.now += 1
+        assert "only its owner can renew it" in str(await denial(at))
+
+
+async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() -> None:
+    """The sentence names the file; the rule says what to see to."""
+
+    def gone() -> Secret:
+        raise UsageError("the credential refers to the file `t`, which does not exist")
+
+    async with office(FIRST, kinds={A: Text(gone)}) as at:
+        assert "the file `t`, which does not exist" in str(await denial(at))
+
+
+# A command.
+
+
+def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
+    """A command that runs some Python."""
+    return Command((sys.executable, "-c", code), folder, timeout)
+
+
+@pytest.mark.parametrize(
+    ("code", "life"),
+    [
+        ("print('tok+en/=')", None),
+        ("print('  tok+en/=\\n')", None),
+        ('print(\'{"access_token": "tok+en/=", "expires_in": 345}\')', 172.5),
+        ('print(\'{"access_token": "tok+en/="}\')', None),
+    ],
+)
+async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float | None) -> None:
+    """One word, or JSON, which may tell how long it lives; otherwise it is used until rejected."""
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        assert (await at.tokens.current(A)).reveal() == "tok+en/="
+        at.clock.now += 100_000 if life is None else life - 0.5
+        await at.tokens.current(A)
+        assert at.calls == 1
+        if life is not None:
+            at.clock.now += 0.5
+            await at.tokens.current(A)
+            assert at.calls == 2
+
+
+async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
+    """In its directory, without a terminal's input, with our environment."""
+    code = "import os, sys; print(os.getcwd() + sys.stdin.read() + os.environ['PATH'][:0])"
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        assert (await at.tokens.current(A)).reveal() == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise SystemExit(7)", "ended with exit code 7"),
+        (
+            "import sys; print('no such path', file=sys.stderr); sys.exit(2)",
+            "ended with exit code 2: no such path",
+        ),
+        (
+            "import sys; print('hunter2hunter2'); sys.exit('got hunter2hunter2 wrong')",
+            "ended with exit code 1: got *** wrong",
+        ),
+        ("import sys; sys.exit('token=hvs.CAESIJ')", "ended with exit code 1: token=***"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("print('two words')", "printed neither one word nor JSON with access_token"),
+        ("print()", "printed neither one word nor JSON with access_token"),
+        ("print('{\"token\": 1}')", "printed neither one word nor JSON with access_token"),
+        ("print('x' * 70000)", "printed more than 64 KiB"),
+        ('print(\'{"errcode": 40125, "errmsg": "invalid appsecret"}\')', "40125 invalid appsecret"),
+    ],
+)
+async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str, says: str) -> None:
+    """It is run once; how it ended is told, and what it said of it, without secrets."""
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        said = str(await denial(at))
+        assert said.endswith(says)
+        await denial(at)
+        assert at.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("/nowhere/vault",), "the command `vault` could not be started: No such file"),
+        (("/tmp",), "the command `tmp` could not be started: Permission denied"),
+    ],
+)
+async def test_a_command_that_is_none(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
+    """A program that is not there stops its account with a sentence."""
+    async with office(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
+        assert says in str(await denial(at))
+
+
+LASTING = """
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def started(folder: Path) -> list[int]:
+    """The processes that LASTING has started, once both are there."""
+    file = folder / "pids"
+    found = file.read_text().split() if file.exists() else []
+    return list(map(int, found)) if len(found) == 2 else []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - another process sets no event
+            await anyio.sleep(0.005)
+
+
+async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    """With all that it started; the account may try again."""
+    async with office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
+        with pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
+            await at.tokens.current(A)
+    await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
+    """A run that ends leaves nothing behind, and waits for nothing."""
+    async with (
+        office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(at.tokens.current, A)
+        await until(lambda: bool(started(tmp_path)))
+        group.cancel_scope.cancel()
+    await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
+    """While a command takes its time the loop goes on: blockbuster would see it wait otherwise."""
+    limiter = anyio.CapacityLimiter(command.AT_ONCE)
+    slow = python("import time; time.sleep(0.3); print('t')", tmp_path)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.sleep(0.001)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        output = await command.run(slow, limiter)
+        group.cancel_scope.cancel()
+    assert isinstance(output, Secret)
+    assert turns > 20
+
+
+# A token server.
+
+
+def served(url: str) -> Mapping[str, Access]:
+    """An account whose token a server has that wants a key."""
+    headers = {"Authorization": Secret("Bearer canary+/=&%")}
+    return {A: Url(Secret(f"{url}/token?of={A}"), headers)}
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b"tok+en/=", 60),
+        (b"tok+en/=\n", 60),
+        (b'{"access_token":"tok+en/=","expires_in":7200}', 60),
+        (b'{"access_token":"tok+en/=","expires_in":20}', 10),
+        (b'{"access_token":"tok+en/="}', 60),
+    ],
+)
+async def test_a_token_server_answers(body: bytes, kept: float) -> None:
+    """One word or JSON; asked again after a minute at most, since its token may change."""
+    async with office(say(http(body)), kinds=served) as at:
+        assert (await at.tokens.current(A)).reveal() == "tok+en/="
+        at.clock.now += kept - 0.5
+        await at.tokens.current(A)
+        assert at.calls == 1
+        at.clock.now += 0.5
+        await at.tokens.current(A)
+        assert at.calls == 2
+    request = at.server.requests[0]
+    assert request.line == f"GET /token?of={A} HTTP/1.1"
+    assert request.headers["authorization"] == "Bearer canary+/=&%"
+
+
+async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
+    """It may have a new one; if WeChat rejects that too, somebody else is at it."""
+    async with office(say(http(b"one")), say(http(b"two")), kinds=served) as at:
+        assert (await rejected(at)).reveal() == "one"
+        assert (await rejected(at)).reveal() == "two"
+        await denial(at)
+        assert at.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (http(b"no", status="401 Unauthorized"), "the token server answered HTTP 401"),
+        (http(b"no", status="404 Not Found"), "the token server answered HTTP 404"),
+        (http(b'{"errcode":40125,"errmsg":"invalid appsecret"}'), "40125 invalid appsecret"),
+    ],
+)
+async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
+    """It is asked once."""
+    async with office(say(answer), kinds=served) as at:
+        assert str(await denial(at)) == says
+        await denial(at)
+        assert at.calls == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"no", status="503 Service Unavailable"),
+        http(b"no", status="429 Too Many Requests"),
+        http(b"<html>login</html>"),
+        http(b"two words"),
+        http(b""),
+        http(b'{"token":"t"}'),
+        http(b"t" * 5000),
+        http(b"", status="302 Found", headers="Location: https://elsewhere/\r\n"),
+    ],
+)
+async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
+    """Whatever is no token and no refusal may pass; a redirect is never followed."""
+    async with office(say(answer), say(http(b"t")), kinds=served) as at:
+        with pytest.raises(BadAnswer) as caught:
+            await at.tokens.current(A)
+        assert "canary" not in repr(caught.value)
+        assert (await at.tokens.current(A)).reveal() == "t"
+
+
+async def test_one_word_without_a_length_is_not_trusted() -> None:
+    """A text that ends with its connection may have lost its end."""
+    cut: Answer = say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoke", close=True)
+    async with office(cut, kinds=served) as at:
+        with pytest.raises(BadAnswer, match="cut off"):
+            await at.tokens.current(A)
