@@ -30,9 +30,8 @@ from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
-from harvester.store.layout import Tree
+from harvester.store.layout import Tree, open_tree
 from harvester.summary import Summary
-from tests.trees import tree_at
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
@@ -48,9 +47,13 @@ def appid(number: int) -> str:
 
 @dataclass
 class Lab:
-    """An output, a sandbox, and a manifest to change between runs."""
+    """An output, a sandbox, and a manifest to change between runs.
+
+    The output is the folder ``root`` unless another place is given.
+    """
 
     root: Path
+    output: Output | None = None
     today: str = "2026-05-20"
     accounts: int = 3
     begin: str = "2026-03-01"
@@ -85,9 +88,14 @@ class Lab:
         return replace(self.limits, per_token=replace(self.limits.per_token, concurrency=1))
 
     @property
+    def place(self) -> Output:
+        """Where the output is."""
+        return replace(self.output or Output(self.root), buckets=self.buckets)
+
+    @property
     def tree(self) -> Tree:
-        """The output."""
-        return tree_at(self.root, self.buckets)
+        """The output, as a new run opens it."""
+        return open_tree(self.place)
 
     @property
     def appids(self) -> tuple[str, ...]:
@@ -101,21 +109,21 @@ class Lab:
             file=self.root / "jobs.yaml",
             accounts=tuple(Account(name, SecretCredential("${SECRET}")) for name in self.appids),
             jobs=(Job("job-1", self.datasets, self.appids, parse_day(self.begin), end),),
-            output=Output(self.root, self.buckets),
+            output=self.place,
             datasets=dict(CATALOGUE),
             limits=self.limits,
             retry=self.retry,
         )
 
-    def run(self, **orders: Any) -> Summary:
-        """One whole run."""
+    def run(self, tree: Tree | None = None, **orders: Any) -> Summary:
+        """One whole run, through a tree of a test's own if it has one."""
         world = World(
             now=self.now,
             reach=self._reach,
             credentials=lambda _: Secret("lab"),
             watch=progress.show_nothing,
         )
-        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=world)
+        return run_once(self.manifest(), tree or self.tree, orders=Orders(**orders), world=world)
 
     @asynccontextmanager
     async def _reach(self) -> AsyncIterator[Api]:

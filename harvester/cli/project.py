@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.cli.options import Selecting
-from harvester.manifest import load, narrow
+from harvester.manifest import load, narrow, place_named
 from harvester.model import Manifest
 from harvester.store.layout import Tree, open_tree
 
@@ -30,7 +30,7 @@ def steady_clock() -> Callable[[], float]:
     return lambda: anchor + time.monotonic()
 
 
-def open_project(path: Path, selecting: Selecting, output: Path | None, now: float) -> Project:
+def open_project(path: Path, selecting: Selecting, output: str | None, now: float) -> Project:
     """Load and narrow a manifest and look at its output; nothing is created.
 
     Raises ManifestError for mistakes and UsageError for options that match nothing or an output
@@ -38,7 +38,7 @@ def open_project(path: Path, selecting: Selecting, output: Path | None, now: flo
     """
     manifest = load(path, environ=environ, now=now)
     if output is not None:
-        manifest = replace(manifest, output=replace(manifest.output, path=output))
+        manifest = replace(manifest, output=replace(manifest.output, path=place_named(output)))
     manifest = narrow(manifest, selecting.selection(), now)
-    words = [str(path)] if output is None else [str(path), "--output", str(output)]
+    words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, open_tree(manifest.output), shlex.join(words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -75,6 +76,8 @@ class Running:
 
 
 _ORDINARY = Running()
+_RUNNERS = ("CI", "GITHUB_ACTIONS")
+_log = logging.getLogger("harvester.run")
 
 
 def run(
@@ -100,6 +103,7 @@ def run(
     with _told(done, running.summary):
         orders = running.orders()
         project = open_project(manifest, selecting, output, done.started_at)
+        _warn_of_a_runner(project.manifest)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
         world = World(
@@ -126,6 +130,19 @@ def _told(done: Summary, path: Path | None) -> Iterator[None]:
         raise
     if path is not None:
         records.write_file(path, as_record(done))
+
+
+def _warn_of_a_runner(manifest: Manifest) -> None:
+    """On a CI runner a folder is gone after the job, unless somebody made sure that it is not."""
+    output = manifest.output
+    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
+    if on_runner and isinstance(output.path, Path) and not output.must_exist:
+        _log.warning(
+            "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
+            " output, and the next run asks for everything again. Name an object store, or a disk"
+            " that stays together with `output.must_exist: true`",
+            output.path,
+        )
 
 
 def _fit_to_a_small_machine() -> None:

@@ -157,6 +157,12 @@ PathText = Annotated[
     PlainValidator(lambda value: grammar.path(plain(value))),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
+PlaceText = Annotated[
+    str | None,
+    PlainValidator(lambda value: grammar.place(plain(value))),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Endpoint = Annotated[str | None, read_by(grammar.endpoint), _pattern("https?://.+")]
 Reference = Annotated[str | None, PlainValidator(_credential), WithJsonSchema(REFERENCE)]
 Truth = Annotated[bool | None, PlainValidator(_truth), _said({"type": "boolean"})]
 Version = Annotated[int, PlainValidator(_version), WithJsonSchema({"const": 1})]
