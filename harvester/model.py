@@ -172,11 +172,17 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the files go, and into how many files a month is split."""
+    """Where the files go, and into how many files a month is split.
 
-    path: Path
+    ``path`` is a folder, or as text the URI of a place in an object store. That is reached at
+    ``endpoint``, and written to by a ``single_writer`` if somebody promised so.
+    """
+
+    path: Path | str
     buckets: int = 1
     must_exist: bool = False
+    endpoint: str | None = None
+    single_writer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

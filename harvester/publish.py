@@ -22,13 +22,16 @@ from harvester.catalogue.dataset import Dataset
 from harvester.columns import arrow_schema
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Day, Month
-from harvester.errors import StoreError
+from harvester.errors import LostRace, StoreError
 from harvester.merge import Change, Reply
 from harvester.model import Answer, Window
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 from harvester.store.rawlog import DamagedGroup, Group
+
+_MOST_RACES = 20
+"""Each is lost to a run that came further by it, so there is an end to them."""
 
 
 class QuarantinedDay(NamedTuple):
@@ -76,9 +79,23 @@ def publish(
 ) -> Published:
     """Put what the groups hold of a partition into its file; only for who holds its bucket's lock.
 
-    A group that is in already changes nothing. Raises StoreError; then the old file still stands.
+    A group that is in already changes nothing. When another run replaces the file meanwhile, which
+    is possible in an object store, both are merged. Raises StoreError; then the old file still
+    stands.
     """
     touching = [group for group in groups if (dataset.name, partition.month) in group.touches]
+    for _ in range(_MOST_RACES):
+        try:
+            return _publish(tree, dataset, partition, touching)
+        except LostRace:
+            # Whoever won it may have published some of these groups too, and removed them.
+            touching = rawlog.standing(tree, touching)
+    return _publish(tree, dataset, partition, touching)
+
+
+def _publish(
+    tree: Tree, dataset: Dataset, partition: Partition, touching: list[Group]
+) -> Published:
     work = _Work(tree, dataset, partition)
     with partitions.opened(tree.store, tree.name(partition), work.temp("old")) as stored:
         old = stored.footer.groups if stored else {}
@@ -140,6 +157,7 @@ class _Work:
     missing: set[str] = field(default_factory=set)
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
 
     @property
     def month(self) -> Month:
@@ -210,8 +228,12 @@ def _rewrite(work: _Work, stored: Stored | None, fresh: list[Group]) -> int:
     store, name = work.tree.store, work.tree.name(work.partition)
 
     def footer() -> Footer:
+        there = {file.name for file in store.list(RAW)}
+        lost = {group.name for group in fresh} - there - work.unread
+        if lost:
+            # This file may have had them and forgotten them since: they must not get in twice.
+            raise LostRace(f"{store.where(min(lost))}: another run published it", "run again")
         # A group that is gone can never come back, so its name need not be remembered.
-        there = {file.name for file in store.list(RAW)} if merged_in else set()
         groups = {key: at for key, at in merged_in.items() if at in there}
         groups |= {group.id: group.name for group in fresh}
         return Footer(known.updated(work.known), groups)
@@ -259,6 +281,7 @@ def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
         for answer in group.answers(work.dataset.name, work.month):
             yield answer, stamp
     except DamagedGroup:
+        work.unread.add(group.name)
         moved = quarantine.set_aside(work.tree, group.name)
         work.damaged += [moved] if moved else []
 

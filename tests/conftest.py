@@ -18,6 +18,10 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+from harvester.model import Output
+from harvester.store.layout import Tree
+from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -35,9 +39,10 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No HARVESTER_… variable of the person at the keyboard changes what a test sees."""
-    for name in [name for name in os.environ if name.startswith("HARVESTER_")]:
-        monkeypatch.delenv(name)
+    """No variable of the person at the keyboard, or of the machine, changes what a test sees."""
+    ours = [name for name in os.environ if name.startswith("HARVESTER_")]
+    for name in (*ours, "CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,36 @@ def never_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("harvester"):
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """A real S3 server, one for the whole run of the tests."""
+    with s3_process() as address:
+        yield address
+
+
+@pytest.fixture
+def s3_output(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Output:
+    """An empty place in an object store, and the credentials in the environment."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return output_in(s3_address)
+
+
+@pytest.fixture(params=["disk", "objects"])
+def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> Outputs:
+    """Opens an output in a folder, and once more in an object store."""
+    if request.param == "disk":
+        return Outputs(Output(tmp_path / "output"))
+    place: Output = request.getfixturevalue("s3_output")
+    return Outputs(place)
+
+
+@pytest.fixture
+def tree(outputs: Outputs) -> Tree:
+    """An output of one bucket, in each of the two worlds."""
+    return outputs()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A run that dies, as by `kill -9`, just before its Nth change of the file system.
 
 ``python -m tests.dying ROOT N`` harvests the lab's range into ROOT and exits with 9 if it died, or
-with 0 if it came through: then N was more than a run has changes.
+with 0 if it came through: then N was more than a run has changes. ROOT may be a place in an object
+store, of which the environment says where it is; then the changes are its puts, copies and deletes.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import obstore
+
+from harvester.model import Output
 from harvester.store import files
 from tests.lab import Lab
 
 DIED = 9
 
 
-def lab_of(root: Path) -> Lab:
+def lab_of(root: Path, output: Output | None = None) -> Lab:
     """The same work for every life of the run."""
-    return Lab(root, accounts=2, begin="2026-03-30", end="2026-04-02")
+    return Lab(root, output, accounts=2, begin="2026-03-30", end="2026-04-02")
 
 
 def die_at(count: int) -> None:
@@ -37,6 +41,8 @@ def die_at(count: int) -> None:
 
         return wrapped
 
+    for name in ("put", "copy", "delete"):
+        setattr(obstore, name, mortal(getattr(obstore, name)))
     files.sync = mortal(files.sync)
     for name in ("replace", "unlink"):
         setattr(Path, name, mortal(getattr(Path, name)))
@@ -44,4 +50,7 @@ def die_at(count: int) -> None:
 
 if __name__ == "__main__":
     die_at(int(sys.argv[2]))
-    lab_of(Path(sys.argv[1])).run()
+    if "://" in sys.argv[1]:
+        lab_of(Path.cwd(), Output(sys.argv[1], endpoint=os.environ["S3_ADDRESS"])).run()
+    else:
+        lab_of(Path(sys.argv[1])).run()

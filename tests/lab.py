@@ -31,9 +31,8 @@ from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
-from harvester.store.layout import Tree
+from harvester.store.layout import Tree, open_tree
 from harvester.summary import Summary
-from tests.trees import tree_at
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
@@ -49,9 +48,13 @@ def appid(number: int) -> str:
 
 @dataclass
 class Lab:
-    """An output, a sandbox, and a manifest to change between runs."""
+    """An output, a sandbox, and a manifest to change between runs.
+
+    The output is the folder ``root`` unless another place is given.
+    """
 
     root: Path
+    output: Output | None = None
     today: str = "2026-05-20"
     accounts: int = 3
     begin: str = "2026-03-01"
@@ -87,9 +90,14 @@ class Lab:
         return replace(self.limits, per_token=replace(self.limits.per_token, concurrency=1))
 
     @property
+    def place(self) -> Output:
+        """Where the output is."""
+        return replace(self.output or Output(self.root), buckets=self.buckets)
+
+    @property
     def tree(self) -> Tree:
-        """The output."""
-        return tree_at(self.root, self.buckets)
+        """The output, as a new run opens it."""
+        return open_tree(self.place)
 
     @property
     def appids(self) -> tuple[str, ...]:
@@ -103,15 +111,17 @@ class Lab:
             file=self.root / "jobs.yaml",
             accounts=tuple(Account(name, SecretCredential("${SECRET}")) for name in self.appids),
             jobs=(Job("job-1", self.datasets, self.appids, parse_day(self.begin), end),),
-            output=Output(self.root, self.buckets),
+            output=self.place,
             datasets=dict(CATALOGUE),
             limits=self.limits,
             retry=self.retry,
         )
 
-    def run(self, **orders: Any) -> Summary:
-        """One whole run."""
-        return run_once(self.manifest(), self.tree, orders=Orders(**orders), world=self.world())
+    def run(self, tree: Tree | None = None, **orders: Any) -> Summary:
+        """One whole run, through a tree of a test's own if it has one."""
+        return run_once(
+            self.manifest(), tree or self.tree, orders=Orders(**orders), world=self.world()
+        )
 
     def world(self) -> World:
         """The sandbox and the lab's clock, as a run sees them."""

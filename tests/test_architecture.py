@@ -53,6 +53,7 @@ THIRD_PARTY = {
         "tokens",
     ),
     "cyclopts": ("cli",),
+    "obstore": ("store.bucket", "store.objects"),
     "orjson": ("wire", "store.learned", "store.records", "sandbox.calls"),
     "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),
     "pydantic": ("manifest",),
@@ -87,6 +88,7 @@ CLOCKS = {
 # Imports inside functions, each with its reason: (module, imported name).
 LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("cli.run", "harvester.cli.emulator"): "no run against WeChat pays for an emulator",
+    ("store.layout", "harvester.store.objects.Objects"): "no output on a disk pays for obstore",
 }
 
 SANDBOX_MAY_USE = {"catalogue", "days", "sandbox"}

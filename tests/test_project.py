@@ -29,7 +29,12 @@ MAX_DECISION_LINES = 40
 IMPORTED_AS = {"pyyaml": "yaml"}
 
 # Imported although not declared: they come with what is, and are part of its interface.
-COME_ALONG = {"packaging": "pytest", "pydantic-core": "pydantic", "yarl": "aiohttp"}
+COME_ALONG = {
+    "packaging": "pytest",
+    "pydantic-core": "pydantic",
+    "werkzeug": "moto",
+    "yarl": "aiohttp",
+}
 
 # What the benchmarks compare with, in an environment of its own.
 CONTESTANTS = {"pandas"}

@@ -18,9 +18,10 @@ ManifestPath: TypeAlias = Annotated[
     Path, Parameter(help="The manifest.", env_var="HARVESTER_MANIFEST")
 ]
 Output: TypeAlias = Annotated[
-    Path | None,
+    str | None,
     Parameter(
-        help="Write to and read from this directory, whatever the manifest says.",
+        help="Write to and read from this directory or s3://…, gs://…, az://…, whatever the "
+        "manifest says.",
         env_var="HARVESTER_OUTPUT",
     ),
 ]

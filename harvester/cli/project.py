@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
-from harvester.manifest import load, narrow, secret_files
+from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
 from harvester.store import roster
 from harvester.store.layout import Tree, open_tree
@@ -48,7 +48,7 @@ def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
 def open_project(
     path: Path,
     selecting: Selecting,
-    output: Path | None,
+    output: str | None,
     now: float,
     authorised: Authorised = last_heard,
 ) -> Project:
@@ -58,13 +58,15 @@ def open_project(
     that does not fit.
     """
     manifest = load(path, environ=environ, now=now)
-    target = manifest.output if output is None else replace(manifest.output, path=output)
+    target = manifest.output
+    if output is not None:
+        target = replace(target, path=place_named(output))
     tree = open_tree(target)
     if manifest.from_platform:
         appids = authorised(manifest, tree)
         manifest = load(path, environ=environ, now=now, authorised=appids)
     manifest = narrow(replace(manifest, output=target), selecting.selection(), now)
-    words = [str(path)] if output is None else [str(path), "--output", str(output)]
+    words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -78,6 +79,8 @@ class Running:
 
 
 _ORDINARY = Running()
+_RUNNERS = ("CI", "GITHUB_ACTIONS")
+_log = logging.getLogger("harvester.run")
 
 
 def run(
@@ -105,6 +108,7 @@ def run(
         platform = PlatformAtHand(now)
         project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
         warn_of_open_files(project.manifest)
+        _warn_of_a_runner(project.manifest)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
         world = World(
@@ -136,6 +140,19 @@ def _told(done: Summary, path: Path | None) -> Iterator[None]:
             done.finished = True
             hand_over(path, done)
         raise
+
+
+def _warn_of_a_runner(manifest: Manifest) -> None:
+    """On a CI runner a folder is gone after the job, unless somebody made sure that it is not."""
+    output = manifest.output
+    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
+    if on_runner and isinstance(output.path, Path) and not output.must_exist:
+        _log.warning(
+            "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
+            " output, and the next run asks for everything again. Name an object store, or a disk"
+            " that stays together with `output.must_exist: true`",
+            output.path,
+        )
 
 
 def _fit_to_a_small_machine() -> None:

@@ -1,8 +1,9 @@
 """The manifest: ``jobs.yaml`` to one valid value, or every mistake in it at once.
 
 `load` reads, `narrow` applies the command line's selection, `access_of` and `platform_of` follow
-references when a verb is about to talk to WeChat, `touched` names what that would reach for, and
-`json_schema` tells editors what may be written.
+references when a verb is about to talk to WeChat, `touched` names what that would reach for,
+`json_schema` tells editors what may be written, and `place_named` reads what the command line says
+of the output.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from harvester.manifest.loading import load
 from harvester.manifest.opening import access_of, platform_of
 from harvester.manifest.reach import Touched, secret_files, touched
 from harvester.manifest.schema import json_schema
+from harvester.manifest.sections import place_named
 from harvester.manifest.selection import Selection, narrow
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "json_schema",
     "load",
     "narrow",
+    "place_named",
     "platform_of",
     "secret_files",
     "touched",

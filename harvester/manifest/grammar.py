@@ -184,12 +184,34 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+STORES = ("s3://", "gs://", "az://")
+"""How the URIs of object stores begin."""
+
+_PLACE = re.compile(r"[a-z0-9]+://[a-z0-9][a-z0-9._-]{1,62}(/[A-Za-z0-9._=+,-]+)*/?")
+
+
+def place(text: str) -> str:
+    """A path on this machine, or a place in an object store: a bucket, and folders in it."""
+    if not text.startswith(STORES):
+        return path(text)
+    if not _PLACE.fullmatch(text) or {".", ".."} & set(text.split("/")):
+        raise Unfit(
+            "is not a place in an object store", "write s3://bucket/folder, without user or query"
+        )
+    return text.rstrip("/")
+
+
+def endpoint(text: str) -> str:
+    """The address of an object store: https, http only to this machine."""
+    if text == "sandbox":
+        raise Unfit("is not an address", "write https://host")
+    return base_url(text)
+
+
 def path(text: str) -> str:
     """A path on this machine."""
     if not text.strip() or "\0" in text:
         raise Unfit("is not a path")
-    if text.startswith(("s3://", "gs://", "az://")):
-        raise Unfit("names an object store, which is not yet supported", "name a directory")
     if _SCHEME.match(text):
         raise Unfit("is not a path", "write it without a scheme")
     if text.startswith("~"):

@@ -83,7 +83,7 @@ def _manifest(document: Document, reading: Reading) -> Manifest | None:
         file=document.file,
         accounts=accounts,
         jobs=_jobs(document, root, accounts, reading),
-        output=sections.output(sound.output, reading.folder),
+        output=sections.output(sound.output, where, reading),
         datasets=sections.datasets(sound.datasets, where, reading),
         api=sections.api(sound.api, where, reading),
         platform=credentials.platform(sound.platform),

@@ -237,6 +237,12 @@ PathText = Annotated[
     PlainValidator(lambda value: grammar.path(plain(value))),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
+PlaceText = Annotated[
+    str | None,
+    PlainValidator(lambda value: grammar.place(plain(value))),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
+Endpoint = Annotated[str | None, read_by(grammar.endpoint), _pattern("https?://.+")]
 Reference = Annotated[str | None, PlainValidator(_credential), WithJsonSchema(REFERENCE)]
 CommandWord = Annotated[str, PlainValidator(_command_word), WithJsonSchema({"type": "string"})]
 TokenUrl = Annotated[str | None, PlainValidator(_token_url), _pattern("https?://.+")]

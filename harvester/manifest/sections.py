@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harvester.catalogue import CATALOGUE, Dataset
-from harvester.manifest import shape
+from harvester.errors import UsageError
+from harvester.manifest import grammar, shape
 from harvester.manifest.ground import Shape
-from harvester.manifest.mistakes import Reading, Where, nearest, shown
+from harvester.manifest.mistakes import Reading, Unfit, Where, nearest, shown
 from harvester.model import Api, Limits, Output, Pace, Retry
 
 
@@ -58,10 +59,31 @@ def retry(written: shape.Retry | None, where: Where, reading: Reading) -> Retry:
     return made
 
 
-def output(written: str | shape.Output | None, folder: Path) -> Output:
+def output(written: str | shape.Output | None, where: Where, reading: Reading) -> Output:
     """Where the files go; a relative path counts from the manifest's directory."""
-    given = {"path": str(written)} if isinstance(written, str) else _given(written)
-    return Output(**{**given, "path": folder / given.get("path", "output")})
+    given: dict[str, Any] = {"path": str(written)} if isinstance(written, str) else _given(written)
+    given["path"] = place(given.get("path", "output"), reading.folder)
+    if isinstance(given["path"], Path):
+        for name in ("endpoint", "single_writer"):
+            if given.get(name):
+                what = f"`{name}` speaks of an object store, and `path` is a directory"
+                reading.mistakes.at(where(("output", name)), what, "leave it out")
+    return Output(**given)
+
+
+def place(text: str, folder: Path) -> Path | str:
+    """A folder, or a place in an object store as text."""
+    return text if text.startswith(grammar.STORES) else folder / text
+
+
+def place_named(text: str) -> Path | str:
+    """As `place`, where the command line says it. Raises UsageError."""
+    if "://" not in text:
+        return Path(text)
+    try:
+        return grammar.place(text)
+    except Unfit as error:
+        raise UsageError(f"the output named on the command line {error.what}", error.hint) from None
 
 
 def datasets(

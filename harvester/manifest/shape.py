@@ -22,8 +22,10 @@ from harvester.manifest.scalars import (
     DatasetName,
     Duration,
     EndDay,
+    Endpoint,
     FromPlatform,
     PathText,
+    PlaceText,
     Proxy,
     Rate,
     Settle,
@@ -38,8 +40,6 @@ from harvester.manifest.ways import Credential, Platform
 LATER = {
     "daily_quota": "max_requests bounds a run",
     "daily_reserve": "max_requests bounds a run",
-    "endpoint": "name a directory as path",
-    "single_writer": "name a directory as path",
 }
 """Keys that the contract knows and this version does not, with what to do meanwhile."""
 
@@ -193,12 +193,17 @@ class Retry(Shape):
 class Output(Shape):
     """Where the files go."""
 
-    path: PathText = key("A directory.", default="output")
+    path: PlaceText = key("A directory, or s3://…, gs://…, az://….", default="output")
     buckets: Annotated[int | None, *whole(1, 9_999)] = key(
         "Files per month; fixed when a dataset's first file is written.", default=1
     )
     must_exist: Truth = key(
         "Refuse to start a new tree, in case of a mistyped path.", default=False
+    )
+    endpoint: Endpoint = key("The object store's address, if it is not the usual one.")
+    single_writer: Truth = key(
+        "A promise that only one run at a time writes to an object store that cannot tell.",
+        default=False,
     )
 
 
@@ -237,11 +242,14 @@ class Root(Shape):
     retry: Retry | None = key("How often a window is tried, and how long to wait in between.")
     output: (
         Annotated[
-            Annotated[PathText, Tag("[text]")] | Annotated[Output, Tag("[mapping]")],
+            Annotated[PlaceText, Tag("[text]")] | Annotated[Output, Tag("[mapping]")],
             forms("must be a path or a mapping"),
         ]
         | None
-    ) = key("Where the files go: a directory, or a mapping with more.", default="output")
+    ) = key(
+        "Where the files go: a directory, s3://…, gs://…, az://…, or a mapping with more.",
+        default="output",
+    )
     datasets: dict[str, Override] | None = key(
         "By dataset: what WeChat changed before the catalogue knew.",
         schema={"propertyNames": {"enum": [*CATALOGUE]}},

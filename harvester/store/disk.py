@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harvester.store import files
+from harvester.store import files, flock
 from harvester.store.interface import Copy, Found, Tail
 
 OURS = "_harvester"
@@ -27,10 +27,14 @@ class Disk:
         """Inside the output, since a rename must not leave the file system."""
         return self.root / OURS / "tmp"
 
-    @property
-    def locks(self) -> Path:
-        """Who works on which bucket."""
-        return self.root / OURS / "locks"
+    @contextmanager
+    def hold(self, names: Iterable[str], note: bytes) -> Iterator[None]:
+        """Keep everybody else away by locks, one of each name. Raises Busy."""
+        with ExitStack() as stack:
+            for name in sorted(set(names)):
+                path = self.root / OURS / "locks" / f"{name}.lock"
+                stack.enter_context(flock.held(path, note))
+            yield
 
     def where(self, name: str = "") -> str:
         """The path."""
@@ -87,9 +91,10 @@ class Disk:
         self.write(name, data, temp)
         return self.path(name)
 
-    def copy(self, name: str) -> Path:
-        """The file itself."""
-        return self.path(name)
+    def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
+        """The files themselves."""
+        for path in map(self.path, names):
+            yield path if os.path.lexists(path) else None
 
     def move(self, name: str, to: str) -> bool:
         """Rename a file, durably; False if there is none."""

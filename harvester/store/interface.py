@@ -42,9 +42,12 @@ class Store(Protocol):
     def scratch(self) -> Path:
         """A folder of this machine for files that are not whole yet."""
 
-    @property
-    def locks(self) -> Path | None:
-        """A folder whose locks keep other runs away; None where `commit` itself is safe."""
+    def hold(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
+        """Be the one who writes there, in the block: to all that these names stand for, or nothing.
+
+        ``note`` tells others who it is. Raises Busy if somebody else writes. Where nobody can be
+        kept away `commit` tells who comes second; raises UsageError if it would not.
+        """
 
     def where(self, name: str = "") -> str:
         """A file, or the output itself, as people know it."""
@@ -71,7 +74,7 @@ class Store(Protocol):
         """Give a file that is whole its name, durably.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if that is not what
-        stands there; where runs lock each other out that is not looked at.
+        stands there; where others are kept away that is not looked at.
         """
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
@@ -80,8 +83,8 @@ class Store(Protocol):
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably; returns where it can be read."""
 
-    def copy(self, name: str) -> Path | None:
-        """Where a file that never changes can be read; None if there is none."""
+    def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
+        """Where files that never change can be read, in the order given; None if there is none."""
 
     def move(self, name: str, to: str) -> bool:
         """Give a file another name, durably; False if there is none."""

@@ -79,16 +79,26 @@ def open_tree(output: Output) -> Tree:
 
     Raises UsageError if a file stands there, or if it must exist and does not.
     """
-    root = output.path
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{root}: a file, not a folder", "name another `output.path`")
-    store = Disk(root)
+    store = _open_store(output)
     if output.must_exist and not store.holds(OURS):
         raise UsageError(
             f"{store.where()}: nothing was harvested here, and `output.must_exist` says it must be",
             "correct `output.path`, or set must_exist: false for a new tree",
         )
     return Tree(store, output.buckets)
+
+
+def _open_store(output: Output) -> Store:
+    if isinstance(output.path, str):
+        # Loaded only here: an output on a disk should not pay for it.
+        from harvester.store.objects import Objects  # noqa: PLC0415 - as the line above says
+
+        endpoint, alone = output.endpoint, output.single_writer
+        return Objects(output.path, endpoint=endpoint, single_writer=alone)
+    root = output.path
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: a file, not a folder", "name another `output.path`")
+    return Disk(root)
 
 
 def partitions(

@@ -140,6 +140,12 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
     return _group(name, path, len(data), index)
 
 
+def standing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
+    """Those of some groups that are still there. One that is gone was published by another run."""
+    names = {file.name for file in tree.store.list(RAW)}
+    return [group for group in groups if group.name in names]
+
+
 def delete(tree: Tree, group: Group) -> None:
     """Remove a group, once everything it touches is published. Raises StoreError."""
     tree.store.delete(group.name)
@@ -154,10 +160,8 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
     wanted = set(buckets)
     groups: list[Group] = []
     damaged: list[str] = []
-    for name in [file.name for file in tree.store.list(RAW)]:
-        if _bucket_named(name) not in wanted:
-            continue
-        path = tree.store.copy(name)
+    names = [file.name for file in tree.store.list(RAW) if _bucket_named(file.name) in wanted]
+    for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
         try:

@@ -1,0 +1,61 @@
+"""A real S3 server on loopback: moto, one request at a time, so that its conditions are atomic.
+
+``python -m tests.s3_server`` prints its port and serves until its stdin ends. With
+``--careless`` it takes every put, whatever its conditions; with ``--refusing`` it refuses everybody
+and tells more than it should, as the real one does.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId>
+<StringToSign>string-to-sign</StringToSign></Error>"""
+
+CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
+
+
+class Server:
+    """moto as an application that answers one request after the other."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._careless = "--careless" in options
+        self._refusing = "--refusing" in options
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if self._refusing:
+            start("403 Forbidden", [("Content-Type", "application/xml")])
+            return [REFUSAL]
+        if self._careless and environ["REQUEST_METHOD"] == "PUT":
+            for name in CONDITIONS:
+                environ.pop(name, None)
+        with self._one_at_a_time:
+            answer: Iterable[bytes] = self._moto(environ, start)
+            return list(answer)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # Connections are kept, or each request would pay for a new one.
+    WSGIRequestHandler.protocol_version = "HTTP/1.1"
+    server = make_server("127.0.0.1", 0, Server(sys.argv), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
