@@ -7,7 +7,8 @@
     ├── ManifestError              2   every mistake of a manifest, each with its place
     ├── Busy                      75   another run holds the buckets
     └── StoreError                 1   the output cannot be read or written
-        └── LostRace                   another run replaced the file first: merge again
+        ├── LostRace                   another run replaced the file first: merge again
+        └── TooNew                 1   a file of a form that only a newer harvester knows
 
     CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
@@ -110,6 +111,10 @@ class StoreError(HarvesterError):
 
 class LostRace(StoreError):
     """Another run replaced a file between our reading and our writing it: read and merge again."""
+
+
+class TooNew(StoreError):
+    """A file of a form that only a newer harvester knows. It is whole, and never moved away."""
 
 
 class CallError(Exception):

@@ -43,7 +43,7 @@ THIRD_PARTY = {
     "anyio": ("pipeline", "progress", "publisher", "recorder", "run", "sandbox.server", "tokens"),
     "cyclopts": ("cli",),
     "orjson": ("wire", "store.records", "sandbox.calls"),
-    "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),
+    "pyarrow": ("assembly", "audit", "bulk", "columns", "coverage", "merge", "publish", "store"),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
     "rich": ("cli", "progress"),
