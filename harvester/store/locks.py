@@ -41,7 +41,7 @@ def hold(tree: Tree, buckets: Iterable[int], *, run_id: str, since: str) -> Iter
 @contextmanager
 def _one(path: Path, note: bytes) -> Iterator[None]:
     with files.guarded(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         # Not inherited by child processes, which would hold on to it longer than we live.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -150,7 +150,7 @@ class _Written(NamedTuple):
 
 def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> _Written:
     with files.guarded(draft.temp):
-        draft.temp.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(draft.temp.parent)
         sink = pa.OSFile(str(draft.temp), "wb")
     with sink, _open_writer(sink, draft) as writer:
         bounds = []
