@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from harvester import days
 from harvester.days import Day, Month
-from harvester.errors import StoreError
+from harvester.errors import StoreError, TooNew
 
 VERSION = 1
 """Of the text form. A newer one is refused, never guessed at."""
@@ -49,6 +49,21 @@ class AccountDays:
     quarantined: int = 0
     with_rows: int = 0
     asked: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def covered(self) -> int:
+        """The days of which anything is known."""
+        return self.final | self.provisional | self.quarantined | self.with_rows
+
+    def without(self, mask: int) -> AccountDays:
+        """The same with nothing known of these days."""
+        return AccountDays(
+            self.final & ~mask,
+            self.provisional & ~mask,
+            self.quarantined & ~mask,
+            self.with_rows & ~mask,
+            {day: at for day, at in self.asked.items() if not mask >> day & 1},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +115,14 @@ class Coverage:
 
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
         """The same with these accounts put in, or in the place of what was known of them."""
-        appids = sorted({*self.appids, *changes})
-        months = [changes.get(appid) or self.account(appid) for appid in appids]
-        asked = (
-            (place * _DAYS_PER_ACCOUNT + day) << 32 | month.asked[day]
-            for place, month in enumerate(months)
-            if month.asked
-            for day in sorted(month.asked)
-        )
-        return Coverage(
-            month=self.month,
-            packed=_pack(appids),
-            final=array("I", [month.final for month in months]),
-            provisional=array("I", [month.provisional for month in months]),
-            quarantined=array("I", [month.quarantined for month in months]),
-            with_rows=array("I", [month.with_rows for month in months]),
-            asked=array("Q", asked),
+        old = {appid: self.account(appid) for appid in self.appids if appid not in changes}
+        return of_accounts(self.month, {**old, **changes})
+
+    def without(self, masks: Mapping[str, int]) -> Coverage:
+        """The same with nothing known of these days; who has nothing left is not named."""
+        left = {appid: self.account(appid).without(masks.get(appid, 0)) for appid in self.appids}
+        return of_accounts(
+            self.month, {appid: known for appid, known in left.items() if known.covered}
         )
 
     def _asked_of(self, place: int) -> Iterator[tuple[int, int]]:
@@ -130,6 +137,51 @@ class Coverage:
 def empty(month: Month) -> Coverage:
     """A month nobody asked about yet."""
     return _of_arrays(month, b"", [array("I") for _ in range(4)], array("Q"))
+
+
+def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
+    """A month of which exactly this is known. Raises ValueError for what is no appid."""
+    appids = sorted(accounts)
+    known = [accounts[appid] for appid in appids]
+    asked = (
+        (place * _DAYS_PER_ACCOUNT + day) << 32 | of_account.asked[day]
+        for place, of_account in enumerate(known)
+        if of_account.asked
+        for day in sorted(of_account.asked)
+    )
+    return Coverage(
+        month=month,
+        packed=_pack(appids),
+        final=array("I", [of_account.final for of_account in known]),
+        provisional=array("I", [of_account.provisional for of_account in known]),
+        quarantined=array("I", [of_account.quarantined for of_account in known]),
+        with_rows=array("I", [of_account.with_rows for of_account in known]),
+        asked=array("Q", asked),
+    )
+
+
+def union(one: Coverage, other: Coverage) -> Coverage:
+    """What either knows of a month.
+
+    A day that is final in one of them is final, and of a provisional one the later asking counts.
+    """
+    both = {appid: one.account(appid) for appid in one.appids}
+    for appid in other.appids:
+        mine, more = both.get(appid, AccountDays()), other.account(appid)
+        final = mine.final | more.final
+        asked = {
+            day: max(mine.asked.get(day, 0), more.asked.get(day, 0))
+            for day in mine.asked.keys() | more.asked.keys()
+            if not final >> day & 1
+        }
+        both[appid] = AccountDays(
+            final,
+            (mine.provisional | more.provisional) & ~final,
+            mine.quarantined | more.quarantined,
+            mine.with_rows | more.with_rows,
+            asked,
+        )
+    return of_accounts(one.month, both)
 
 
 def encode(coverage: Coverage) -> str:
@@ -153,7 +205,7 @@ def decode(text: str | bytes) -> Coverage:
             "damaged coverage: what is known of this month cannot be read",
             "restore the file, or move it away to have its days asked again",
         ) from None
-    raise StoreError(
+    raise TooNew(
         f"coverage of version {version}, and this harvester knows {VERSION}",
         "use the harvester that wrote it, or a newer one",
     )

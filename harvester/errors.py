@@ -9,7 +9,8 @@
     ├── Unauthorised               4   the platform gets no token
     ├── Unanswered                75   what must be known first was not answered
     └── StoreError                 1   the output cannot be read or written
-        └── LostRace                   another run replaced the file first: merge again
+        ├── LostRace                   another run replaced the file first: merge again
+        └── TooNew                 1   a file of a form that only a newer harvester knows
 
     CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
@@ -125,6 +126,10 @@ class StoreError(HarvesterError):
 
 class LostRace(StoreError):
     """Another run replaced a file between our reading and our writing it: read and merge again."""
+
+
+class TooNew(StoreError):
+    """A file of a form that only a newer harvester knows. It is whole, and never moved away."""
 
 
 class CallError(Exception):

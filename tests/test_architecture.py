@@ -55,7 +55,7 @@ THIRD_PARTY = {
     "cyclopts": ("cli",),
     "obstore": ("store.bucket", "store.objects"),
     "orjson": ("wire", "store.learned", "store.records", "sandbox.calls"),
-    "pyarrow": ("assembly", "bulk", "columns", "coverage", "merge", "publish", "store"),
+    "pyarrow": ("assembly", "audit", "bulk", "columns", "coverage", "merge", "publish", "store"),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
     "rich": ("cli", "progress"),

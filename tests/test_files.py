@@ -22,7 +22,13 @@ def test_a_file_is_whole_and_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(files, "sync", sync)
     files.write(temp, final, b"data")
-    assert seen == [("tmp/x.tmp", False), (".", False), ("a", False), ("a/b", True)]
+    assert seen == [
+        (".", False),
+        ("tmp/x.tmp", False),
+        (".", False),
+        ("a", False),
+        ("a/b", True),
+    ]
     assert final.read_bytes() == b"data"
     assert not temp.exists()
 

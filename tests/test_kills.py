@@ -24,6 +24,7 @@ from tests.lab import BOTH, appid, expected, files_of, harvested, wanted
 PYTHON = (sys.executable, "-m")
 ENVIRONMENT = {**os.environ, "SECRET": "kill-test", "PYTHONPATH": str(Path.cwd())}
 
+BEGIN = "2026-02-01"
 MANIFEST = """
 version: 1
 api: {{base_url: "{address}"}}
@@ -32,7 +33,7 @@ accounts:
 {accounts}
 jobs:
   - datasets: [interface_summary, interface_summary_hour]
-    begin_date: 2026-02-01
+    begin_date: {begin}
     end_date: 2026-04-01
 limits: {{per_token: {{rate: 20/s, burst: 5, concurrency: 4}}}}
 output: {output}
@@ -51,11 +52,13 @@ def sandbox_process(*options: str) -> Iterator[str]:
             process.terminate()
 
 
-def write_manifest(folder: Path, address: str, accounts: int) -> Path:
-    """Twelve accounts, sixty days, two datasets, slow enough to be hit under way."""
+def write_manifest(folder: Path, address: str, accounts: int, begin: str = BEGIN) -> Path:
+    """Sixty days or more of two datasets, slow enough to be hit under way."""
     lines = "\n".join(f"  - appid: {appid(number)}" for number in range(1, accounts + 1))
     path = folder / "jobs.yaml"
-    path.write_text(MANIFEST.format(address=address, accounts=lines, output=folder / "output"))
+    path.write_text(
+        MANIFEST.format(address=address, accounts=lines, begin=begin, output=folder / "output")
+    )
     return path
 
 
@@ -76,16 +79,22 @@ def ends_within(run: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-@pytest.mark.timeout(600)
-def test_ten_kills_in_a_row_then_one_run_is_exact(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+KILLS = [
+    pytest.param(10, BEGIN, marks=pytest.mark.timeout(600)),
+    pytest.param(100, "2025-04-01", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+]
+
+
+@pytest.mark.parametrize(("kills", "begin"), KILLS)
+def test_many_kills_in_a_row_then_one_run_is_exact(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, kills: int, begin: str
 ) -> None:
     """`kill -9` at random moments, also while the next run recovers: nothing lost or doubled."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     with sandbox_process("--latency", "0.01") as address:
-        manifest = write_manifest(tmp_path, address, 12)
-        for _ in range(10):
+        manifest = write_manifest(tmp_path, address, 12, begin)
+        for _ in range(kills):
             run = start(manifest)
             ends_within(run, dice.uniform(0.5, 1.6))
             run.send_signal(signal.SIGKILL)
@@ -93,7 +102,7 @@ def test_ten_kills_in_a_row_then_one_run_is_exact(
         assert start(manifest).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 13)]
     for dataset in BOTH:
-        truth = expected(dataset, appids, wanted("2026-02-01", "2026-04-01"))
+        truth = expected(dataset, appids, wanted(begin, "2026-04-01"))
         assert harvested(duck, tmp_path / "output", dataset) == truth, f"seed {seed}"
     assert not list((tmp_path / "output/_harvester/tmp").iterdir())
     assert not list((tmp_path / "output/_harvester/raw").glob("*/*"))

@@ -47,6 +47,11 @@ app.command(
     help="Show coverage, gaps, quarantine and the last runs.",
 )
 app.command(
+    "harvester.cli.verify:verify",
+    name="verify",
+    help="Check every file against itself: exit 3 names what is damaged.",
+)
+app.command(
     "harvester.cli.datasets:datasets",
     name="datasets",
     help="List the catalogue, or describe one dataset.",

@@ -51,7 +51,7 @@ def write(temp: Path, final: Path, data: bytes | memoryview) -> None:
     """Write a small file durably. Raises StoreError; then nothing has the final name."""
     try:
         with guarded(temp):
-            temp.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(temp.parent)
             temp.write_bytes(data)
         settle(temp, final)
     except BaseException:
@@ -66,6 +66,18 @@ def settle(temp: Path, final: Path) -> None:
     with guarded(final):
         _rename(temp, final)
         sync(final.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if there is none, each new one flushed into its parent. Raises OSError.
+
+    What is flushed inside of a folder whose own name is not on the disk is gone with it.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync(folder.parent)
 
 
 def remove(path: Path) -> None:
@@ -91,21 +103,12 @@ def sync(path: Path) -> None:
 
 def _rename(temp: Path, final: Path) -> None:
     for _ in range(_TRIES):
-        _make_folder(final.parent)
+        make_folder(final.parent)
         # Somebody may have removed the folder since, for it was empty.
         with suppress(FileNotFoundError):
             temp.replace(final)
             return
     temp.replace(final)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder, each new one flushed into its parent."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync(folder.parent)
 
 
 def _advice(path: Path, error: OSError) -> str:

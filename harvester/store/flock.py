@@ -23,7 +23,7 @@ from harvester.store import files
 def held(path: Path, note: bytes) -> Iterator[None]:
     """Hold a lock while the block lasts. Raises Busy naming the holder, and StoreError."""
     with files.guarded(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         # Not inherited by child processes, which would hold on to it longer than we live.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -21,8 +21,8 @@ from harvester import coverage
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import SCHEMA_VERSION, arrow_schema
 from harvester.coverage import Coverage
-from harvester.errors import StoreError
-from harvester.store import files
+from harvester.errors import StoreError, TooNew
+from harvester.store import files, seal
 from harvester.store.interface import Found, Store, Tail
 
 COVERAGE = b"harvester.coverage"
@@ -84,7 +84,7 @@ def opened(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
             where = store.where(name)
             with _reading(where):
                 metadata = pq.read_metadata(copy.path)
-            footer = _footer_of(where, metadata.metadata or {})
+            footer = footer_of(where, metadata.metadata or {})
             stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer)
         yield stored
 
@@ -110,7 +110,7 @@ def _footer_in(store: Store, tail: Tail) -> Footer:
         data = longer.data
     with _reading(where):
         metadata = pq.read_metadata(pa.BufferReader(data))
-    return _footer_of(where, metadata.metadata or {})
+    return footer_of(where, metadata.metadata or {})
 
 
 class Draft(NamedTuple):
@@ -150,7 +150,7 @@ class _Written(NamedTuple):
 
 def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> _Written:
     with files.guarded(draft.temp):
-        draft.temp.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(draft.temp.parent)
         sink = pa.OSFile(str(draft.temp), "wb")
     with sink, _open_writer(sink, draft) as writer:
         bounds = []
@@ -165,9 +165,12 @@ def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], F
         final = footer()
         with files.guarded(draft.temp):
             sink.flush()
-            keys = _keys(draft, final, sink.tell())
+            length = sink.tell()
+            keys = _keys(draft, final, length)
             writer.add_key_value_metadata(keys)
             writer.close()
+    with files.guarded(draft.temp):
+        keys[seal.SEAL] = seal.put(draft.temp, length)
     return _Written(rows, bounds, final, keys)
 
 
@@ -227,6 +230,7 @@ def _keys(draft: Draft, footer: Footer, length: int) -> dict[bytes, bytes]:
         COVERAGE: coverage.encode(footer.coverage).encode(),
         GROUPS: json.dumps(dict(footer.groups)).encode(),
         DIGEST: digest(draft.temp, length).encode(),
+        seal.SEAL: seal.EMPTY,
     }
 
 
@@ -251,7 +255,7 @@ def _validate(draft: Draft, written: _Written) -> None:
         and schema.equals(arrow_schema(draft.dataset))
         and [_bounds(metadata, place) for place in range(metadata.num_row_groups)] == written.bounds
         and all(keys.get(name) == value for name, value in written.keys.items())
-        and _footer_of(str(draft.temp), keys) == written.footer
+        and footer_of(str(draft.temp), keys) == written.footer
         and _ascending(written.bounds)
     )
     if not sound:
@@ -271,21 +275,22 @@ def _ascending(bounds: list[tuple[str, str]]) -> bool:
     return edges == sorted(edges)
 
 
-def _footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
+def footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
+    """What the keys of a file say of it. Raises TooNew, and StoreError for damage."""
     if COVERAGE not in keys:
         raise StoreError(
             f"{where}: not written by harvester, or stripped of what is known of its month",
             "move it away: the month is then asked again",
         )
     if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode():
-        raise StoreError(
+        raise TooNew(
             f"{where}: of another schema version than {SCHEMA_VERSION}",
             "use the harvester that wrote it, or a newer one",
         )
     try:
         return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
     except StoreError as error:
-        raise StoreError(f"{where}: {error.problem}", error.advice) from None
+        raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
         raise _damaged(where) from None
 

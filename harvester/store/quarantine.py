@@ -1,4 +1,4 @@
-"""What could not be used, kept as it came: answers by account and day, and damaged raw groups.
+"""What could not be used, kept as it came: answers by account and day, damaged groups and files.
 
 The coverage in the data files says which days are in quarantine; what lies here is the evidence.
 """
@@ -18,6 +18,9 @@ from harvester.store.layout import QUARANTINE, Tree
 
 GROUPS = "groups"
 """The folder of damaged raw groups, beside those of the datasets."""
+
+FILES = "files"
+"""The folder of damaged data files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,16 @@ def set_aside(tree: Tree, group: str) -> str | None:
     """
     target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
     return target if tree.store.move(group, target) else None
+
+
+def set_file_aside(tree: Tree, name: str, run_id: str) -> str | None:
+    """Move a data file that cannot be believed out of the way; returns where to.
+
+    None if it is gone. Raises StoreError.
+    """
+    stem = name.removesuffix(".parquet").replace("/", ".")
+    target = f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged"
+    return target if tree.store.move(name, target) else None
 
 
 def _name(dataset: str, appid: str, day: Day) -> str:

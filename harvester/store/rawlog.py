@@ -199,6 +199,12 @@ def open_group(name: str, path: Path) -> Group:
     )
 
 
+def names(tree: Tree) -> list[str]:
+    """All groups there are, by name. Raises StoreError."""
+    found = (file.name for file in tree.store.list(RAW))
+    return [name for name in found if _bucket_named(name) is not None]
+
+
 def _order(answer: Answer) -> tuple[str, str, int, int]:
     window = answer.window
     return (window.dataset, window.appid, window.begin, answer.asked_at)

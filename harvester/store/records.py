@@ -86,7 +86,7 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
 
 def _make(temp: Path, pieces: Iterable[bytes]) -> None:
     with files.guarded(temp):
-        temp.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(temp.parent)
         with temp.open("wb") as file:
             file.writelines(pieces)
 

@@ -1,0 +1,137 @@
+"""``harvester verify``: every file against itself."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+from harvester import days
+from harvester import verify as verifying
+from harvester.cli import show
+from harvester.cli.options import (
+    EVERYTHING,
+    Format,
+    ManifestPath,
+    OkExit,
+    Output,
+    parse_ok_exit,
+    settle_exit,
+)
+from harvester.cli.project import open_project, steady_clock
+from harvester.errors import Exit
+from harvester.store import locks
+from harvester.summary import new_run_id, utc_text
+from harvester.verify import Damage, Verdict
+
+_MOST_STRETCHES = 12
+
+
+def verify(
+    manifest: ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    output: Output = None,
+    read_data: Annotated[
+        bool,
+        Parameter(
+            help="Also read every page and compare the digest: every byte counts.",
+            env_var="HARVESTER_READ_DATA",
+            negative="",
+        ),
+    ] = False,
+    repair: Annotated[
+        bool,
+        Parameter(
+            help="Move what is damaged to the quarantine: the next run asks for its days again.",
+            env_var="HARVESTER_REPAIR",
+            negative="",
+        ),
+    ] = False,
+    format: Format = "text",
+    ok_exit: OkExit = "",
+) -> int:
+    """Check every file against itself. Exits with 3 if anything is damaged.
+
+    Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
+    """
+    parse_ok_exit(ok_exit)
+    now = steady_clock()()
+    project = open_project(manifest, EVERYTHING, output, now)
+    run_id, since = new_run_id(now), utc_text(now)
+    buckets = range(project.tree.buckets) if repair else ()
+    # Who only looks disturbs nobody. Who moves files must be alone with them.
+    alone = locks.hold(project.tree, buckets, run_id=run_id, since=since)
+    with alone if repair else nullcontext():
+        found = verifying.verify(project.manifest, project.tree, now, read_data=read_data)
+        if repair:
+            found = verifying.repair(project.tree, found, run_id)
+    if format == "json":
+        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+    else:
+        _print(show.console(), found, project.words)
+    return settle_exit(Exit.DONE if found.sound else Exit.INCOMPLETE, ok_exit)
+
+
+def _as_json(found: Verdict) -> dict[str, object]:
+    return {**asdict(found), "sound": found.sound, "damaged": list(map(_damage, found.damaged))}
+
+
+def _damage(damage: Damage) -> dict[str, object]:
+    return {
+        "path": damage.name,
+        "dataset": damage.dataset or None,
+        "ref_month": damage.ref_month or None,
+        "flaws": list(damage.flaws),
+        "lost": [
+            {
+                "appid": item.appid,
+                "begin_date": days.day_text(item.begin),
+                "end_date": days.day_text(item.end),
+            }
+            for item in damage.lost
+        ],
+        "too_new": damage.too_new,
+        "moved_to": damage.moved_to,
+    }
+
+
+def _print(out: Console, found: Verdict, words: str) -> None:
+    for damage in found.damaged:
+        _print_damage(out, damage)
+    if found.foreign:
+        out.print("not harvester's, and left alone; engines may read them")
+        for name in found.foreign:
+            out.print(Text(f"  {name}"), soft_wrap=True)
+        out.print()
+    groups = f", {found.groups:,} raw groups" if found.groups else ""
+    verdict = "sound" if found.sound else f"{len(found.damaged):,} damaged"
+    out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
+    if any(damage.moved_to for damage in found.damaged):
+        out.print(Text(f"\n  harvester run {words}"), soft_wrap=True)
+    elif not all(damage.too_new for damage in found.damaged):
+        out.print(Text(f"\n  restore them, or: harvester verify {words} --repair"), soft_wrap=True)
+
+
+def _print_damage(out: Console, damage: Damage) -> None:
+    kind = "too new" if damage.too_new else "damaged"
+    out.print(Text(f"{kind}: {damage.name}"), soft_wrap=True)
+    for flaw in damage.flaws:
+        out.print(Text(f"  {flaw}"))
+    for item in damage.lost[:_MOST_STRETCHES]:
+        until = "" if item.end == item.begin else f"..{days.day_text(item.end)}"
+        out.print(Text(f"    {item.appid or 'no account'} {days.day_text(item.begin)}{until}"))
+    if len(damage.lost) > _MOST_STRETCHES:
+        more = len(damage.lost) - _MOST_STRETCHES
+        out.print(f"    and {more:,} more (--format json lists all)")
+    if damage.too_new:
+        out.print("  use a newer harvester; it is not touched")
+    if damage.moved_to:
+        out.print(Text(f"  moved to {damage.moved_to}"), soft_wrap=True)
+    out.print()
