@@ -25,6 +25,7 @@ from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
 from harvester.publish import Published
+from harvester.quota import Quota
 from harvester.schedule import Schedule
 from harvester.secret import Secret
 from harvester.status import quarantined_days
@@ -34,6 +35,7 @@ from harvester.summary import Summary, as_record, begin, summarise_states, utc_t
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
+from harvester.treasurer import Terms
 
 FLIGHT_SECONDS = 3.0
 """After a signal, requests in flight get this long to come home."""
@@ -55,6 +57,7 @@ class Orders:
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
+    unpark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +233,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
             count()
             stage.note(item)
 
-        tools = Tools(transport, tokens, spacing, stage.tree, world.now, note)
+        tools = Tools(transport, tokens, spacing, stage.tree, _terms(stage), world.now, note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, tokens)
         try:
@@ -244,6 +247,13 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
         finally:
             count()
             summary.gone, summary.narrowed = schedule.gone, schedule.narrowed
+
+
+def _terms(stage: _Stage) -> Terms:
+    """By which the calls of a day are handed out."""
+    limits = stage.manifest.limits
+    kept = partial(plan.calls_kept, stage.manifest)
+    return Terms(Quota(limits), limits.per_token, kept, forget=stage.orders.unpark)
 
 
 def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, tokens: Tokens) -> None:

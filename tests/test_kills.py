@@ -106,7 +106,7 @@ def die(root: Path, count: int) -> bool:
     return ended.returncode == dying.DIED
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -56,6 +56,14 @@ class Running:
             env_var="HARVESTER_MAX_DURATION",
         ),
     ] = None
+    unpark: Annotated[
+        bool,
+        Parameter(
+            help="Forget what was spent today, and that WeChat said the quota is spent.",
+            env_var="HARVESTER_UNPARK",
+            negative="",
+        ),
+    ] = False
     shard: Shard = None
     progress: Annotated[
         ProgressStyle,
@@ -71,7 +79,8 @@ class Running:
 
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
-        return Orders(self.refetch, parse_shard(self.shard), parse_duration(self.max_duration))
+        shard, seconds = parse_shard(self.shard), parse_duration(self.max_duration)
+        return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
 
 _ORDINARY = Running()

@@ -36,6 +36,7 @@ from harvester.manifest.scalars import (
     Rate,
     Reference,
     Settle,
+    Share,
     Text,
     Truth,
     Version,
@@ -51,8 +52,6 @@ LATER = {
     "token_command": "use secret or token",
     "token_url": "use secret or token",
     "refresh_token": "use secret or token",
-    "daily_quota": "max_requests bounds a run",
-    "daily_reserve": "max_requests bounds a run",
     "endpoint": "name a directory as path",
     "single_writer": "name a directory as path",
 }
@@ -227,6 +226,14 @@ class Limits(Shape):
     per_token: PerToken | None = key("How fast one account's token may be used.")
     connections: Annotated[int | None, *whole(1, 10_000)] = key(
         "Requests in flight over all accounts.", default=100
+    )
+    daily_quota: Annotated[int | None, *whole(1, 10**9)] = key(
+        "Calls a Beijing day of each dataset of each account, assumed until WeChat says how many.",
+        default=5000,
+    )
+    daily_reserve: Share = key(
+        "Of these, calls left to the account's other users: a number, or a share such as 20%.",
+        default=0,
     )
     max_requests: Annotated[int | None, *whole(1, 10**12)] = key(
         "A run that would ask more is refused before its first request. No bound if left out."

@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|runs/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs/
 
 Nothing but data files lies in a dataset's folder, and no name under ``_harvester`` ends in
 ``.parquet``: some engines read every such file they find below the folder they are given.
@@ -29,6 +29,9 @@ RAW = f"{OURS}/raw"
 
 QUARANTINE = f"{OURS}/quarantine"
 """Answers and groups that could not be used."""
+
+QUOTA = f"{OURS}/quota"
+"""Notes of the calls that were spent, a file for each day and bucket."""
 
 RUNS = f"{OURS}/runs"
 """The records of runs."""
