@@ -13,7 +13,8 @@
         └── TooNew                 1   a file of a form that only a newer harvester knows
 
     CallError                      one attempt at one call came to nothing; never leaves a run
-    ├── ConnectionFailed           no answer: refused, reset, DNS, cut off
+    ├── ConnectionFailed           no answer: reset, cut off
+    │   └── Unreachable            nothing was sent: refused, DNS, no connection in time
     ├── CallTimedOut               no whole answer in time
     ├── BadTls                     the certificate was not accepted; repeating does not help
     └── BadAnswer                  an answer that is none: HTML, half a JSON, a redirect, too long
@@ -137,7 +138,11 @@ class CallError(Exception):
 
 
 class ConnectionFailed(CallError):
-    """No answer came: refused, reset, unresolvable, or closed while we were sending."""
+    """No answer came: unreachable, reset, or closed while we were sending."""
+
+
+class Unreachable(ConnectionFailed):
+    """No connection came about, so nothing was sent: refused, unresolvable, or not in time."""
 
 
 class CallTimedOut(CallError):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import Dataset
-from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed
+from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
 from harvester.model import Window
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
@@ -26,6 +26,7 @@ _NO_ANSWER = Rule(
     "See whether WeChat is reachable from here, then run again.",
 )
 _CUT_OFF = replace(_NO_ANSWER, action=Action.REPEAT, meaning="the connection failed")
+_UNREACHED = replace(_NO_ANSWER, action=Action.UNREACHED, meaning="WeChat was not reached")
 _BAD_TLS = Rule(
     Action.STOP,
     Scope.RUN,
@@ -80,4 +81,6 @@ async def attempt(
 def _rule_of(error: CallError) -> Rule:
     if isinstance(error, BadTls):
         return _BAD_TLS
+    if isinstance(error, Unreachable):
+        return _UNREACHED
     return _CUT_OFF if isinstance(error, ConnectionFailed) else _NO_ANSWER

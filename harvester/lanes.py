@@ -16,6 +16,13 @@ from harvester.plan import count_windows, newest_window
 from harvester.verdict import Rule
 from harvester.wire import Refusal
 
+PLENTY = 1 << 62
+"""More calls than anybody can make: nobody counts them."""
+
+PATIENCE = 30
+"""So many more failures than answers, of one dataset of one account, and it is left for a later
+run. One attempt in five may fail for ever without coming near it."""
+
 
 class MonthOfBucket(NamedTuple):
     """What is published in one go: a month of a dataset in one bucket."""
@@ -47,7 +54,13 @@ class Work:
 
     ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
     was answered and is not durable yet. A day in none of them is done or given up. ``refetch``
-    holds the days of which a user wants the answer to replace even final rows.
+    holds the days of which a user wants the answer to replace even final rows, ``parked`` those
+    that are given up until midnight in Beijing.
+
+    ``room`` is how many calls may be spent before more of them are noted; at ``low`` it is
+    ``thirsty`` for more, without any it is ``dry``. ``limit`` tells, once no more can be had today,
+    why that is. ``noted`` counts all calls that today's note has. ``waits`` counts the attempts
+    that wait for another try: the last calls of a day are theirs.
     """
 
     dataset: Dataset
@@ -57,8 +70,17 @@ class Work:
     asked: DaySet = days.NO_DAYS
     held: DaySet = days.NO_DAYS
     refetch: DaySet = days.NO_DAYS
+    parked: DaySet = days.NO_DAYS
     left: int = 0
     stopped: Rule | None = None
+    room: int = PLENTY
+    low: int = -1
+    limit: str = ""
+    thirsty: bool = False
+    dry: bool = False
+    noted: int = 0
+    waits: int = 0
+    patience: int = PATIENCE
 
     @property
     def open(self) -> DaySet:
@@ -112,7 +134,8 @@ class Lane:
 
     ``width`` is how many requests may be in flight, ``not_before`` the end of a pause, ``waiting``
     a heap of (time, attempt), ``slots`` the times at which used slots of the counting window fall
-    free.
+    free, ``period`` seconds after their answer. ``pause`` lies between two starts, ``failures``
+    counts those in a row, and ``dry`` the datasets that may spend no call before more are noted.
     """
 
     appid: str
@@ -123,7 +146,11 @@ class Lane:
     not_before: float = 0.0
     waiting: list[tuple[float, Attempt]] = field(default_factory=list)
     slots: deque[float] = field(default_factory=deque)
+    period: float = 0.0
+    pause: float = 0.0
     minute_limits: int = 0
+    failures: int = 0
+    dry: int = 0
     placed: bool = False
 
     def left(self) -> int:
@@ -131,9 +158,9 @@ class Lane:
         return sum(work.left for work in self.work)
 
     def has_missing(self) -> bool:
-        """Whether there is a window that was never handed out."""
+        """Whether there is a window that was never handed out and may be."""
         for work in self.work:  # noqa: SIM110 - a generator costs more than all the rest
-            if work.missing:
+            if work.missing and work.room > work.waits:
                 return True
         return False
 
@@ -145,7 +172,9 @@ class Lane:
         """The retry whose time has come, or else the newest window."""
         work = self._newest_work()
         if work is None or (self.waiting and self.waiting[0][0] <= now):
-            return heapq.heappop(self.waiting)[1]
+            attempt = heapq.heappop(self.waiting)[1]
+            attempt.work.waits -= 1
+            return attempt
         begin, end = work.hand_out()
         window = Window(self.appid, work.dataset.name, begin, end)
         inside = days.day_range(begin, end)
@@ -156,7 +185,7 @@ class Lane:
         best: Work | None = None
         best_month = -1
         for work in self.work:
-            if work.missing:
+            if work.missing and work.room > work.waits:
                 month = days.month_of(days.newest(work.missing))
                 if month > best_month:
                     best, best_month = work, month
@@ -195,6 +224,13 @@ class Owing:
                 self._lanes[key] -= 1
                 if not self._lanes[key]:
                     self._complete.append(key)
+
+    def opened(self, lane: Lane, work: Work, again: DaySet) -> None:
+        """Some days that were given up are owed after all; call it before the lane has them."""
+        owed_already = work.open
+        for month in days.each_month(again):
+            if not owed_already & days.month_days(month):
+                self._lanes[MonthOfBucket(work.dataset.name, month, lane.bucket)] += 1
 
     def take_complete(self) -> list[MonthOfBucket]:
         """The months completed since the last call."""

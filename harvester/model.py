@@ -6,6 +6,7 @@ All of them are plain immutable values. A `Window` is a NamedTuple because milli
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -153,11 +154,29 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """Calls a day that are left to others: so many, or a ``share`` of the quota."""
+
+    calls: int = 0
+    share: float = 0.0
+
+    def of(self, quota: int) -> int:
+        """How many calls of a quota that is."""
+        return self.calls + math.ceil(self.share * quota)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may ask. ``connections`` counts requests in flight over all accounts."""
+    """What a run may ask. ``connections`` counts requests in flight over all accounts.
+
+    ``daily_quota`` calls a Beijing day of each dataset of each account are taken to be allowed as
+    long as WeChat has not said how many are.
+    """
 
     per_token: Pace = Pace()
     connections: int = 100
+    daily_quota: int = 5000
+    daily_reserve: Reserve = Reserve()
     max_requests: int | None = None
 
 

@@ -31,6 +31,7 @@ from harvester.store.layout import Tree
 from harvester.store.rawlog import Group
 from harvester.tokens import Tokens
 from harvester.transport import Transport
+from harvester.treasurer import Terms, Treasurer
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The effects a run works with.
+    """The effects a run works with, and by which terms its calls are handed out.
 
     ``now`` is in seconds since the Unix epoch and never steps back. ``on_published`` is told of
     each partition that was replaced, in a thread, while its raw groups still stand.
@@ -56,6 +57,7 @@ class Tools:
     tokens: Tokens
     spacing: Spacing
     tree: Tree
+    terms: Terms
     now: Callable[[], float]
     on_published: Callable[[Published], None]
 
@@ -75,16 +77,21 @@ class Pipeline:
         datasets = {work.dataset.name: work.dataset for work in schedule.all_work()}
         self._recorder = Recorder(tools.tree, run_id, self._on_durable)
         self._publisher = Publisher(tools.tree, datasets, tools.on_published)
+        self._treasurer = Treasurer(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
+        self._treasurer.on_granted = self._nudge
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
+        await self._treasurer.open()
         async with anyio.create_task_group() as effects:
+            effects.start_soon(self._treasurer.run)
             effects.start_soon(self._record)
             effects.start_soon(self._publisher.run)
             with self._workers:
                 async with anyio.create_task_group() as workers:
                     for _ in range(self._connections):
                         workers.start_soon(self._work)
+            self._treasurer.close()
             self._recorder.close()
 
     def stop(self) -> None:
@@ -116,6 +123,8 @@ class Pipeline:
                     continue
                 self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
                 self._publisher.request(self._schedule.owing.take_complete())
+                if self._schedule.parked:
+                    self._treasurer.wake()
             else:
                 self.counters.answered += 1
                 self.counters.bytes += len(outcome)
@@ -140,6 +149,8 @@ class Pipeline:
             now = self._tools.now()
             attempt = self._schedule.next(now)
             if attempt is not None:
+                if self._schedule.thirsty:
+                    self._treasurer.wake()
                 self._pass_on(now)
                 await self._tools.spacing.take(attempt.lane.appid)
                 self.counters.requests += 1
@@ -173,6 +184,13 @@ class Pipeline:
             or (self._sentry_until == _NEVER and self._schedule.wake_at() is not None)
         ):
             self._idle.popleft().set()
+
+    def _nudge(self) -> None:
+        """Calls were granted, or refused for today: there may be more to do, or nothing."""
+        if self._schedule.finished:
+            self._wake_all()
+        else:
+            self._pass_on(self._tools.now())
 
     def _wake_all(self) -> None:
         while self._idle:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harvester import clock, days
 from harvester.catalogue import Dataset
 from harvester.days import Day, DaySet
 from harvester.model import Account, Job, Manifest, Pace
+from harvester.quota import Calls, with_retries
 
 CPU_SECONDS_PER_REQUEST = 0.00015
 """What one request costs a core; measured, see docs/performance.md."""
@@ -50,6 +51,38 @@ def wanted(manifest: Manifest, now: float) -> Wanted:
                 if found:
                     of_dataset[appid] = of_dataset.get(appid, days.NO_DAYS) | found
     return result
+
+
+def later_today(manifest: Manifest, now: float) -> Wanted:
+    """The days that get ready before this Beijing day ends, and are not wanted yet."""
+    end = days.instant(days.today(now) + 1) - 1
+    changing = {
+        name: dataset
+        for name, dataset in manifest.datasets.items()
+        if clock.newest_ready(dataset, end) > clock.newest_ready(dataset, now)
+    }
+    jobs = tuple(
+        replace(job, datasets=tuple(name for name in job.datasets if name in changing))
+        for job in manifest.jobs
+    )
+    narrowed = replace(manifest, jobs=jobs)
+    want = wanted(narrowed, now)
+    return {
+        name: {appid: found & ~want[name].get(appid, days.NO_DAYS) for appid, found in of.items()}
+        for name, of in wanted(narrowed, end).items()
+    }
+
+
+def calls_kept(manifest: Manifest, now: float) -> Calls:
+    """How many calls a run leaves for what gets ready later today, some retries included."""
+    return {
+        name: {
+            appid: with_retries(count_windows(found, manifest.datasets[name].span))
+            for appid, found in of_dataset.items()
+            if found
+        }
+        for name, of_dataset in later_today(manifest, now).items()
+    }
 
 
 def windows(

@@ -28,6 +28,7 @@ from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
+from harvester.quota import Quota
 from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sources import Office
@@ -38,6 +39,7 @@ from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states,
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
+from harvester.treasurer import Terms
 
 BOOKS_SECONDS = 30.0
 """Between two records of a run under way."""
@@ -63,6 +65,7 @@ class Orders:
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
     summary: Path | None = None
+    unpark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,8 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
             platform=world.platform,
         )
         tokens = await opened.enter_async_context(Tokens(office.source, world.now))
-        tools = Tools(transport, tokens, spacing, stage.tree, world.now, stage.books.note)
+        effects = (transport, tokens, spacing, stage.tree, _terms(stage))
+        tools = Tools(*effects, world.now, stage.books.note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, office)
         try:
@@ -247,6 +251,13 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
                 watchers.cancel_scope.cancel()
         finally:
             count()
+
+
+def _terms(stage: _Stage) -> Terms:
+    """By which the calls of a day are handed out."""
+    limits = stage.manifest.limits
+    kept = partial(plan.calls_kept, stage.manifest)
+    return Terms(Quota(limits), limits.per_token, kept, forget=stage.orders.unpark)
 
 
 def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, office: Office) -> None:

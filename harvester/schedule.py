@@ -15,19 +15,13 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from harvester import days, retry
-from harvester.days import DaySet
-from harvester.lanes import Attempt, Gone, Lane, Owing, Work
+from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
+from harvester.losses import SPENT, Losses
 from harvester.model import Pace, Retry
-from harvester.verdict import Action, Rule, Scope
+from harvester.reach import Reach
+from harvester.reactions import Parked, Reactions
+from harvester.verdict import Rule, rule_for
 from harvester.wire import Refusal
-
-MINUTE_LIMITS_IN_A_ROW = 10
-"""So many refusals by the minute limit without one answer between them, and the dataset is left
-alone."""
-
-RENEWALS = 2
-"""So many tokens are fetched for one window in the place of a rejected one: then it is a war."""
 
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
@@ -59,23 +53,55 @@ class Schedule:
         dice: random.Random,
     ) -> None:
         self._pace = pace
-        self._policy = policy
         self._spacing = spacing
-        # A bucket of one is empty now for sure; a larger one tells when it is asked.
-        self._pause = spacing.interval if pace.burst == 1 else 0.0
-        self._dice = dice
         self._soon: list[tuple[float, int, Lane]] = []
         self._ready: list[tuple[int, int, Lane]] = []
         self._turn = 0
         self._stopped = False
-        self._lanes = list(lanes)
-        self.owing = Owing(self._lanes)
-        self.gone: list[Gone] = []
-        self.narrowed: dict[str, int] = {}
+        self._dry = 0
+        self.lanes = list(lanes)
+        self._reach = Reach()
+        self._losses = Losses(self.lanes)
+        self._reactions = Reactions(
+            self._losses, self._reach, policy=policy, dice=dice, interval=spacing.interval
+        )
+        self.thirsty: list[tuple[Lane, Work]] = []
         self.in_flight = 0
-        self.retries = 0
-        for lane in self._lanes:
+        for lane in self.lanes:
+            lane.period = pace.period
+            # A bucket of one is empty now for sure; a larger one tells when it is asked.
+            lane.pause = spacing.interval if pace.burst == 1 else 0.0
             self._place(lane, 0.0)
+
+    @property
+    def gone(self) -> list[Gone]:
+        """What is given up, so far."""
+        return self._losses.gone
+
+    @property
+    def parked(self) -> list[Parked]:
+        """What WeChat has said to be spent since `take_parked`."""
+        return self._reactions.parked
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether a lane waits for calls that are to be noted first."""
+        return self._dry > 0
+
+    @property
+    def narrowed(self) -> dict[str, int]:
+        """The datasets of which WeChat takes fewer days at once, and how many it took."""
+        return self._reactions.narrowed
+
+    @property
+    def retries(self) -> int:
+        """How many attempts were put back to be made again."""
+        return self._reactions.retries
+
+    @property
+    def owing(self) -> Owing:
+        """Who still owes what of which month."""
+        return self._losses.owing
 
     # Handing out.
 
@@ -93,19 +119,29 @@ class Schedule:
             attempt = lane.hand_out(now)
             lane.in_flight += 1
             self.in_flight += 1
-            self._place(lane, now, pause=self._pause)
+            work = attempt.work
+            work.room -= 1
+            if work.room <= work.low:
+                self._run_low(lane, work)
+            if self._reach.not_before:
+                self._reach.probed(now)
+            self._place(lane, now, pause=lane.pause)
             return attempt
         return None
 
     def has_ready(self, now: float) -> bool:
-        """Whether some lane has come up."""
+        """Whether some lane has come up, and the host is there or may be probed."""
+        if now < self._reach.not_before:
+            return False
         while self._soon and self._soon[0][0] <= now:
             self._push_ready(heapq.heappop(self._soon)[2])
         return bool(self._ready)
 
     def wake_at(self) -> float | None:
         """When to look again if nothing is ready; None if only an answer can change anything."""
-        return self._soon[0][0] if self._soon else None
+        if self._ready:
+            return self._reach.not_before
+        return max(self._soon[0][0], self._reach.not_before) if self._soon else None
 
     @property
     def finished(self) -> bool:
@@ -117,15 +153,16 @@ class Schedule:
             heapq.heappop(self._soon)[2].placed = False
         while self._ready and not self._ready[0][2].has_work():
             heapq.heappop(self._ready)[2].placed = False
-        return not (self.in_flight or self._soon or self._ready)
+        return not (self.in_flight or self._soon or self._ready or self._dry)
 
     def all_work(self) -> Iterator[Work]:
         """What every lane owes of every dataset."""
-        return (work for lane in self._lanes for work in lane.work)
+        return (work for lane in self.lanes for work in lane.work)
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
+        self._dry = 0
         self._soon.clear()
         self._ready.clear()
 
@@ -148,7 +185,7 @@ class Schedule:
 
     def _ready_at(self, lane: Lane, now: float) -> float:
         """When the lane may start its next request; `_NEVER` if an answer must come first."""
-        if lane.in_flight >= lane.width or not lane.has_work():
+        if lane.in_flight >= lane.width or lane.dry or not lane.has_work():
             return _NEVER
         at = max(now, lane.not_before)
         if not lane.has_missing():
@@ -175,13 +212,18 @@ class Schedule:
         work.held |= held
         lane.width = self._pace.concurrency
         lane.minute_limits = 0
+        lane.failures = 0
+        if work.patience < PATIENCE:
+            work.patience += 1
+        if self._reach.failures:
+            self._reach.answered()
         if attempt.halved:
-            self._learn_span(attempt)
+            self._reactions.learn_span(attempt)
         self._land(lane, now)
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Whether one more failure of this attempt gives its window up."""
-        return attempt.tries + 1 >= self._policy.max_attempts
+        return self._reactions.is_last_try(attempt)
 
     def durable(self, attempt: Attempt) -> None:
         """The answer of an attempt is safe on disk."""
@@ -194,24 +236,7 @@ class Schedule:
 
         ``why`` is what WeChat or the network said, safe to print.
         """
-        stopped = attempt.work.stopped
-        if stopped is not None:
-            self._give_up(attempt, stopped, why)
-        elif rule.action is Action.REPEAT and not attempt.tries:
-            attempt.tries = 1
-            self._wait(attempt, now)
-        elif rule.action in (Action.RETRY, Action.REPEAT):
-            self._retry(attempt, rule, now, why)
-        elif rule.action is Action.REFRESH:
-            self._renew(attempt, rule, now, why)
-        elif rule.action is Action.SLOW_DOWN:
-            self._slow_down(attempt, rule, now, why)
-        elif rule.action is Action.NOT_READY:
-            self._drop_newest(attempt, rule, now, why)
-        elif rule.action is Action.NARROW and attempt.window.end > attempt.window.begin:
-            self._halve(attempt, now)
-        else:
-            self._stop(attempt, rule, why)
+        self._reactions.react(attempt, rule, now, why)
         self._land(attempt.lane, now)
 
     def _land(self, lane: Lane, now: float) -> None:
@@ -221,124 +246,63 @@ class Schedule:
         """
         lane.in_flight -= 1
         self.in_flight -= 1
-        lane.slots.append(now + self._pace.period)
+        lane.slots.append(now + lane.period)
         self._place(lane, now)
 
-    def _wait(self, attempt: Attempt, until: float) -> None:
-        self.retries += 1
-        heapq.heappush(attempt.lane.waiting, (until, attempt))
+    # What may be spent.
 
-    def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Try again later.
-
-        A lane in trouble asks one thing at a time until an answer comes, so that a server that is
-        slow for one account cannot hold the connections of all.
-        """
-        attempt.lane.width = 1
-        attempt.tries += 1
-        if attempt.tries >= self._policy.max_attempts:
-            self._give_up(attempt, rule, why)
-        else:
-            self._wait(attempt, now + retry.delay(attempt.tries, self._policy, self._dice))
-
-    def _renew(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Each refused request is asked once more, with a token fetched since.
-
-        If that is refused too, its source has one means left, or says that there is none.
-        """
-        if attempt.renewals == RENEWALS:
-            self._stop(attempt, rule, why)
-        else:
-            attempt.renewals += 1
-            self._wait(attempt, now)
-
-    def _slow_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """The minute limit pauses the lane until the next minute and burns no attempt."""
-        lane = attempt.lane
-        lane.minute_limits += 1
-        if lane.minute_limits > MINUTE_LIMITS_IN_A_ROW:
-            self._stop(attempt, rule, why)
-        else:
-            pause = retry.until_next_minute(now, self._dice)
-            lane.not_before = max(lane.not_before, now + pause)
-            self._wait(attempt, lane.not_before)
-
-    def _drop_newest(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """The window's newest day is not there yet; the rest is asked again at once."""
-        window = attempt.window
-        newest = days.one_day(window.end)
-        rest = attempt.work.asked & attempt.days & ~newest
-        self._lose(attempt.lane, attempt.work, attempt.work.asked & newest, rule, why)
-        if rest:
-            self._wait(attempt.part(window.begin, days.newest(rest)), now)
-
-    def _halve(self, attempt: Attempt, now: float) -> None:
-        """WeChat takes fewer days at once than it used to: ask the window in two."""
-        begin, end = attempt.window.begin, attempt.window.end
-        middle = (begin + end + 1) // 2
-        for half in (days.day_range(middle, end), days.day_range(begin, middle - 1)):
-            rest = attempt.work.asked & half
-            if rest:
-                part = attempt.part(days.oldest(rest), days.newest(rest))
-                part.halved = True
-                self._wait(part, now)
-
-    def _learn_span(self, attempt: Attempt) -> None:
-        """A half was answered: ask as many days as it had, for the rest of the run."""
-        dataset = attempt.work.dataset
-        span = attempt.window.end - attempt.window.begin + 1
-        if span > self.narrowed.get(dataset.name, 0):
-            self.narrowed[dataset.name] = span
-            for work in self.all_work():
-                if work.dataset is dataset:
-                    work.narrow(span)
-
-    def _stop(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
-        """Stop exactly what the rule condemns."""
-        self._give_up(attempt, rule, why)
-        if rule.scope is Scope.WINDOW:
+    def _run_low(self, lane: Lane, work: Work) -> None:
+        """Few calls are left of those that are noted. Without any the lane waits for more."""
+        if work.limit:
+            self._losses.abandon(lane, work, SPENT, work.limit)
             return
-        lanes = self._lanes if rule.scope in (Scope.DATASET, Scope.RUN) else [attempt.lane]
-        whole = rule.scope in (Scope.ACCOUNT, Scope.RUN)
-        for lane in lanes:
+        if not work.thirsty:
+            work.thirsty = True
+            self.thirsty.append((lane, work))
+        if work.room <= 0 and not work.dry:
+            work.dry = True
+            lane.dry += 1
+            self._dry += 1
+
+    def hold_off(self, bucket: int, until: float) -> None:
+        """Start nothing in a bucket before a moment: calls of the run before may still count."""
+        for lane in self.lanes:
+            if lane.bucket == bucket:
+                lane.not_before = max(lane.not_before, until)
+
+    def take_parked(self) -> list[Parked]:
+        """What WeChat has said to be spent since the last call."""
+        found, self._reactions.parked = self._reactions.parked, []
+        return found
+
+    def begin_day(self) -> None:
+        """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
+
+        What was parked until now is owed again.
+        """
+        self._losses.unpark()
+        for lane in self.lanes:
             for work in lane.work:
-                if whole or work.dataset is attempt.work.dataset:
-                    self._abandon(lane, work, rule, why)
+                work.room, work.limit = 0, ""
+                self._run_low(lane, work)
 
-    def _abandon(self, lane: Lane, work: Work, rule: Rule, why: Refusal | str) -> None:
-        """Ask nothing more of one dataset of one account. What is in flight may still arrive."""
-        if work.stopped is not None:
-            return
-        work.stopped = rule
-        lost, work.left = work.missing, 0
-        kept = []
-        for entry in lane.waiting:
-            if entry[1].work is work:
-                lost |= work.asked & entry[1].days
-            else:
-                kept.append(entry)
-        heapq.heapify(kept)
-        lane.waiting = kept
-        self._lose(lane, work, lost, rule, why)
+    def grant(self, lane: Lane, work: Work, calls: int, limit: str, now: float) -> None:
+        """So many calls more are noted and may be spent; ``limit`` says why these are the last."""
+        work.room += calls
+        work.limit, work.low = limit, 0 if limit else work.room // 2
+        if limit and not work.room:
+            self._losses.abandon(lane, work, SPENT, limit)
+        self._quench(lane, work, now)
 
-    def _give_up(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
-        work = attempt.work
-        self._lose(attempt.lane, work, work.asked & attempt.days, rule, why)
+    def park(self, lane: Lane, work: Work, refusal: Refusal, now: float) -> None:
+        """An earlier run was told that the quota of this day is spent."""
+        self._losses.abandon(lane, work, rule_for(refusal.errcode), refusal)
+        self._quench(lane, work, now)
 
-    def _lose(self, lane: Lane, work: Work, lost: DaySet, rule: Rule, why: Refusal | str) -> None:
-        if not lost:
-            return
-        work.missing &= ~lost
-        work.asked &= ~lost
-        self.gone.append(
-            Gone(
-                lane.appid,
-                work.dataset.name,
-                days.oldest(lost),
-                days.newest(lost),
-                count=days.count_days(lost),
-                rule=rule,
-                why=why,
-            )
-        )
-        self.owing.closed(lane, work, lost)
+    def _quench(self, lane: Lane, work: Work, now: float) -> None:
+        work.thirsty = False
+        if work.dry:
+            work.dry = False
+            lane.dry -= 1
+            self._dry -= 1
+        self._place(lane, now)

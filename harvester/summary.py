@@ -229,6 +229,8 @@ def _reason_of(gone: Gone) -> tuple[str, Exit]:
         return "quota", Exit.AGAIN
     if gone.rule.action is Action.SLOW_DOWN:
         return "minute_limit", Exit.AGAIN
+    if gone.rule.action is Action.DEFER:
+        return "deferred", Exit.AGAIN
     if gone.rule.action is Action.NOT_READY:
         return "not_ready", Exit.AGAIN
     if gone.rule.scope is Scope.WINDOW:

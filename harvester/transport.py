@@ -29,6 +29,7 @@ from harvester.errors import (
     CallError,
     CallTimedOut,
     ConnectionFailed,
+    Unreachable,
     UsageError,
 )
 from harvester.model import Api
@@ -52,7 +53,8 @@ _HEADERS = {
 }
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], ...] = (
-    ((TimeoutError,), CallTimedOut, "no connection in time"),
+    ((aiohttp.ConnectionTimeoutError,), Unreachable, "no connection in time"),
+    ((TimeoutError,), CallTimedOut, "no answer in time"),
     (
         (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
         BadTls,
@@ -63,10 +65,10 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], .
         BadTls,
         "no encrypted connection came about",
     ),
-    ((aiohttp.ClientConnectorDNSError,), ConnectionFailed, "the server's name was not found"),
-    ((aiohttp.ClientProxyConnectionError,), ConnectionFailed, "the proxy was not reached"),
+    ((aiohttp.ClientConnectorDNSError,), Unreachable, "the server's name was not found"),
+    ((aiohttp.ClientProxyConnectionError,), Unreachable, "the proxy was not reached"),
     ((aiohttp.ClientHttpProxyError,), BadAnswer, "the proxy did not let the call through"),
-    ((aiohttp.ClientConnectorError,), ConnectionFailed, "the server was not reached"),
+    ((aiohttp.ClientConnectorError,), Unreachable, "the server was not reached"),
     ((aiohttp.ClientResponseError,), BadAnswer, "an answer that is not HTTP"),
     (
         (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.RedirectClientError),

@@ -34,6 +34,10 @@ class Action(Enum):
     """The newest day has no data yet: ask the days before it now, that day in a later run."""
     PARK = "park"
     """The quota is spent until the next Beijing day."""
+    UNREACHED = "unreached"
+    """Nothing was sent: try again when the server is there; no attempt is counted."""
+    DEFER = "defer"
+    """Leave it for a later run; nothing says that it cannot be had."""
     STOP = "stop"
     """Ask no more."""
 

@@ -37,7 +37,7 @@ from harvester.summary import Summary
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
 BOTH = (DAILY, HOURLY)
-FAST = Limits(Pace(count=1_000_000, period=1.0, burst=1000, concurrency=8), connections=32)
+FAST = Limits(Pace(count=10_000, period=0.01, burst=1000, concurrency=8), connections=32)
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 

@@ -21,7 +21,7 @@ from harvester.columns import arrow_schema
 from harvester.days import day_text, instant, parse_day
 from harvester.errors import SEVERITY, Exit
 from harvester.lanes import Gone
-from harvester.manifest import json_schema, load, shape
+from harvester.manifest import json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.sandbox import Row, truth
 from harvester.summary import _reason_of
@@ -247,14 +247,13 @@ def test_every_key_of_the_manifest_is_explained_with_its_default(heading: str) -
 
 
 def test_everything_else_that_a_manifest_may_say_is_named() -> None:
-    """What defaults may hold, the columns of an accounts file, and the keys that come later."""
+    """What defaults may hold, and the columns of an accounts file."""
     row = table_rows(section(MANIFEST, "## Keys"))["defaults"]
     for name in json_schema()["$defs"]["Defaults"]["properties"]:
         assert f"`{name}`" in row
     text = section(MANIFEST, "### accounts_file")
     for name in COLUMNS:
         assert f"`{name}`" in text
-    assert set(table_rows(section(MANIFEST, "## Not yet"))) == set(shape.LATER)
 
 
 @every([*blocks(MANIFEST, "yaml"), *blocks(README, "yaml")])

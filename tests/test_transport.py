@@ -23,6 +23,7 @@ from harvester.errors import (
     CallError,
     CallTimedOut,
     ConnectionFailed,
+    Unreachable,
     UsageError,
 )
 from harvester.model import Api
@@ -554,15 +555,15 @@ def test_every_foreign_error_has_one_of_ours(kind: type[Exception]) -> None:
     [
         (TimeoutError, CallTimedOut),
         (aiohttp.SocketTimeoutError, CallTimedOut),
-        (aiohttp.ConnectionTimeoutError, CallTimedOut),
+        (aiohttp.ConnectionTimeoutError, Unreachable),
         (aiohttp.ServerTimeoutError, CallTimedOut),
         (aiohttp.ClientConnectorCertificateError, BadTls),
         (aiohttp.ClientConnectorSSLError, BadTls),
         (aiohttp.ClientSSLError, BadTls),
         (aiohttp.ServerFingerprintMismatch, BadTls),
-        (aiohttp.ClientConnectorDNSError, ConnectionFailed),
-        (aiohttp.ClientConnectorError, ConnectionFailed),
-        (aiohttp.ClientProxyConnectionError, ConnectionFailed),
+        (aiohttp.ClientConnectorDNSError, Unreachable),
+        (aiohttp.ClientConnectorError, Unreachable),
+        (aiohttp.ClientProxyConnectionError, Unreachable),
         (aiohttp.ClientHttpProxyError, BadAnswer),
         (aiohttp.ClientPayloadError, ConnectionFailed),
         (aiohttp.ServerDisconnectedError, ConnectionFailed),

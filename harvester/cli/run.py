@@ -59,6 +59,14 @@ class Running:
             env_var="HARVESTER_MAX_DURATION",
         ),
     ] = None
+    unpark: Annotated[
+        bool,
+        Parameter(
+            help="Forget what was spent today, and that WeChat said the quota is spent.",
+            env_var="HARVESTER_UNPARK",
+            negative="",
+        ),
+    ] = False
     shard: Shard = None
     progress: Annotated[
         ProgressStyle,
@@ -74,8 +82,8 @@ class Running:
 
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
-        duration = parse_duration(self.max_duration)
-        return Orders(self.refetch, parse_shard(self.shard), duration, self.summary)
+        shard, seconds = parse_shard(self.shard), parse_duration(self.max_duration)
+        return Orders(self.refetch, shard, seconds, self.summary, unpark=self.unpark)
 
 
 _ORDINARY = Running()

@@ -200,9 +200,7 @@ def _check_header(table: _Table, header: Row, reading: Reading) -> bool:
     seen: set[str] = set()
     for name, offset in zip(header.cells, header.offsets, strict=True):
         place = table.place(offset)
-        if name in shape.LATER:
-            mistakes.at(place, f"the column `{name}` is not yet supported", shape.LATER[name])
-        elif name not in COLUMNS:
+        if name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
             mistakes.at(place, f"unknown column{shown(name)}", hint)
         elif name in seen:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, named, nearest, shown
-from harvester.manifest.shape import LATER, Account
+from harvester.manifest.shape import Account
 from harvester.manifest.ways import KINDS
 from harvester.manifest.yaml_tree import BROKEN
 
@@ -100,8 +100,6 @@ def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:
 
 def _unknown(owner: type[BaseModel] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
     known = _keys(owner) if owner else []
-    if name in LATER:
-        return f"`{name}` is not yet supported", LATER[name]
     if owner is Account and name in KINDS:
         example = _KIND_EXAMPLES.get(name, '"${NAME}"')
         return f"unknown key `{name}`", f"write credential: {{{name}: {example}}}"

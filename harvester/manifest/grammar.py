@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from harvester.days import FIRST_DAY, Day, day_text, parse_day
 from harvester.manifest.mistakes import Unfit
+from harvester.model import Reserve
 
 APPID = r"wx[0-9a-f]{16}"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -21,6 +22,7 @@ DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
 RATE = r"([1-9][0-9]{0,5})/(s|min)"
 CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 SETTLE = r"([0-9]{1,4})d"
+RESERVE = r"([0-9]{1,9})|([0-9]{1,2})%"
 
 _APPID = re.compile(APPID)
 _DAY = re.compile(DAY)
@@ -30,6 +32,7 @@ _RATE = re.compile(RATE)
 _CLOCK = re.compile(CLOCK)
 _SETTLE = re.compile(SETTLE)
 _SECONDS_SINCE = re.compile(r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?")
+_RESERVE = re.compile(RESERVE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 86_400.0
 
@@ -108,6 +111,13 @@ def settle(text: str) -> int:
     if not (match := _SETTLE.fullmatch(text)):
         raise Unfit("is not a number of days", "write 5d")
     return int(match[1])
+
+
+def reserve(text: str) -> Reserve:
+    """``200`` calls, or ``20%`` of the quota."""
+    if not (match := _RESERVE.fullmatch(text)):
+        raise Unfit("is neither a number of calls nor a share", "write 200 or 20%")
+    return Reserve(calls=int(match[1])) if match[1] else Reserve(share=int(match[2]) / 100)
 
 
 _URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?")

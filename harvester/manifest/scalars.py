@@ -23,6 +23,7 @@ from harvester.manifest.references import (
     without_references,
 )
 from harvester.manifest.yaml_tree import Unquoted
+from harvester.model import Reserve
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
 
@@ -230,6 +231,19 @@ Duration = Annotated[float | None, read_by(grammar.duration), _pattern(grammar.D
 Rate = Annotated[tuple[int, float] | None, read_by(grammar.rate), _pattern(grammar.RATE)]
 Clock = Annotated[int | None, read_by(grammar.clock), _pattern(grammar.CLOCK)]
 Settle = Annotated[int | None, read_by(grammar.settle), _pattern(grammar.SETTLE)]
+Share = Annotated[
+    Reserve | None,
+    read_by(grammar.reserve),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": f"^(?:{grammar.RESERVE})$"},
+                REFERENCE,
+            ]
+        }
+    ),
+]
 BaseUrl = Annotated[str | None, read_by(grammar.base_url), _pattern("sandbox|https?://.+")]
 Proxy = Annotated[str | None, PlainValidator(_proxy), _pattern("https?://.+")]
 PathText = Annotated[

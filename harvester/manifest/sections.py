@@ -46,7 +46,11 @@ def limits(written: shape.Limits | None, where: Where, reading: Reading) -> Limi
     if per_token.burst > per_token.count:
         what = f"`burst` is more than the {per_token.count:,} of the rate"
         reading.mistakes.at(where(("limits", "per_token", "burst")), what)
-    return Limits(per_token=per_token, **given)
+    made = Limits(per_token=per_token, **given)
+    if made.daily_reserve.of(made.daily_quota) >= made.daily_quota:
+        what = f"`daily_reserve` leaves nothing of the {made.daily_quota:,} calls of `daily_quota`"
+        reading.mistakes.at(where(("limits", "daily_reserve")), what)
+    return made
 
 
 def retry(written: shape.Retry | None, where: Where, reading: Reading) -> Retry:

@@ -29,6 +29,7 @@ from harvester.manifest.scalars import (
     Proxy,
     Rate,
     Settle,
+    Share,
     Text,
     Truth,
     Version,
@@ -36,12 +37,6 @@ from harvester.manifest.scalars import (
     whole,
 )
 from harvester.manifest.ways import Credential, Platform
-
-LATER = {
-    "daily_quota": "max_requests bounds a run",
-    "daily_reserve": "max_requests bounds a run",
-}
-"""Keys that the contract knows and this version does not, with what to do meanwhile."""
 
 
 def _several(value: Any) -> tuple[Any, ...]:
@@ -172,6 +167,14 @@ class Limits(Shape):
     per_token: PerToken | None = key("How fast one account's token may be used.")
     connections: Annotated[int | None, *whole(1, 10_000)] = key(
         "Requests in flight over all accounts.", default=100
+    )
+    daily_quota: Annotated[int | None, *whole(1, 10**9)] = key(
+        "Calls a Beijing day of each dataset of each account, assumed until WeChat says how many.",
+        default=5000,
+    )
+    daily_reserve: Share = key(
+        "Of these, calls left to the account's other users: a number, or a share such as 20%.",
+        default=0,
     )
     max_requests: Annotated[int | None, *whole(1, 10**12)] = key(
         "A run that would ask more is refused before its first request. No bound if left out."

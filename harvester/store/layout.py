@@ -31,7 +31,7 @@ QUARANTINE = f"{OURS}/quarantine"
 """Answers and groups that could not be used."""
 
 QUOTA = f"{OURS}/quota"
-"""Notes of the calls spent today, and what WeChat allows a day."""
+"""Notes of the calls that were spent, a file for each day and bucket; what WeChat allows a day."""
 
 RUNS = f"{OURS}/runs"
 """The records of runs."""

@@ -1,0 +1,127 @@
+"""What a run gives up, and for how long: exactly what a refusal condemns, and nothing beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Iterator
+
+from harvester import days
+from harvester.days import DaySet
+from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
+from harvester.verdict import Action, Rule, Scope
+from harvester.wire import Refusal
+
+SPENT = Rule(
+    Action.PARK,
+    Scope.ACCOUNT_DATASET,
+    "the calls of this day are spent",
+    "Run again after midnight in Beijing; limits.daily_quota and limits.daily_reserve decide.",
+)
+IMPATIENT = Rule(
+    Action.DEFER,
+    Scope.ACCOUNT_DATASET,
+    f"{PATIENCE} attempts more failed than were answered, so the rest was left for a later run",
+    "Nothing is lost: run again later, and see whether the account's other datasets are well.",
+)
+HOPELESS = Rule(
+    Action.DEFER,
+    Scope.RUN,
+    "no answer came for ten minutes, so the rest was left for a later run",
+    "See whether WeChat can be reached from here, then run again.",
+)
+_FAILED = (Action.RETRY, Action.REPEAT)
+
+
+class Losses:
+    """The days that are given up (``gone``), and what that leaves to be owed."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self.owing = Owing(lanes)
+        self.gone: list[Gone] = []
+
+    def give_up(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
+        """Give up the days of one attempt."""
+        work = attempt.work
+        self.lose(attempt.lane, work, work.asked & attempt.days, rule, why)
+
+    def all_work(self) -> Iterator[Work]:
+        """What every lane owes of every dataset."""
+        return (work for lane in self._lanes for work in lane.work)
+
+    def condemned(self, attempt: Attempt, scope: Scope) -> Iterator[tuple[Lane, Work]]:
+        """All that a rule of this scope condemns with this attempt, beyond its window."""
+        if scope is Scope.WINDOW:
+            return
+        whole = scope in (Scope.ACCOUNT, Scope.RUN)
+        for lane in self._lanes if scope in (Scope.DATASET, Scope.RUN) else [attempt.lane]:
+            for work in lane.work:
+                if whole or work.dataset is attempt.work.dataset:
+                    yield lane, work
+
+    def abandon(self, lane: Lane, work: Work, rule: Rule, why: Refusal | str) -> bool:
+        """Ask nothing more of one dataset of one account. What is in flight may still arrive.
+
+        Returns whether that is news.
+        """
+        if work.stopped is not None:
+            return False
+        work.stopped = rule
+        lost, work.left = work.missing, 0
+        kept = []
+        for entry in lane.waiting:
+            if entry[1].work is work:
+                lost |= work.asked & entry[1].days
+            else:
+                kept.append(entry)
+        heapq.heapify(kept)
+        lane.waiting, work.waits = kept, 0
+        self.lose(lane, work, lost, rule, why)
+        return True
+
+    def lose(self, lane: Lane, work: Work, lost: DaySet, rule: Rule, why: Refusal | str) -> None:
+        """Owe some days no longer."""
+        if not lost:
+            return
+        work.missing &= ~lost
+        work.asked &= ~lost
+        if rule.action is Action.PARK:
+            work.parked |= lost
+        self.gone.append(
+            Gone(
+                lane.appid,
+                work.dataset.name,
+                days.oldest(lost),
+                days.newest(lost),
+                count=days.count_days(lost),
+                rule=rule,
+                why=why,
+            )
+        )
+        self.owing.closed(lane, work, lost)
+
+    def unpark(self) -> None:
+        """A new Beijing day: what was given up for want of quota is owed again."""
+        for lane in self._lanes:
+            for work in lane.work:
+                if work.stopped is not None and work.stopped.action is Action.PARK:
+                    work.stopped = None
+                if work.parked:
+                    self.owing.opened(lane, work, work.parked)
+                    work.missing |= work.parked
+                    work.parked = days.NO_DAYS
+                    work.narrow(work.span)
+        self.gone[:] = [item for item in self.gone if item.rule.action is not Action.PARK]
+
+    def leave_all(self, since: int, why: Refusal | str) -> None:
+        """Leave everything to a later run, also what failed after the first ``since`` losses.
+
+        When nobody gets an answer, no window has failed for good.
+        """
+        for place in range(since, len(self.gone)):
+            if self.gone[place].rule.action in _FAILED:
+                self.gone[place] = dataclasses.replace(self.gone[place], rule=HOPELESS)
+        for lane in self._lanes:
+            for work in lane.work:
+                self.abandon(lane, work, HOPELESS, why)

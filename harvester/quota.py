@@ -1,0 +1,127 @@
+"""How many calls a Beijing day allows, and how they are noted before they are spent.
+
+WeChat counts calls per account, dataset and Beijing day. What may be spent of that is the quota,
+less a reserve for the account's other users, less what notes of the day say is spent, and less what
+the day's own work needs as long as that is not ready. Calls are noted in blocks before the first of
+a block is made: a run that is killed has noted too many rather than too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from harvester.days import Day
+from harvester.model import Limits, Pace
+from harvester.wire import Refusal
+
+BLOCK_SECONDS = 10.0
+"""A block lasts so long at the full rate."""
+
+_FEWEST = 20
+_SPARE = 3
+
+Calls: TypeAlias = dict[str, dict[str, int]]
+"""A number of calls by dataset and appid."""
+
+
+class Numbers(NamedTuple):
+    """What is known of a quota: how large it is, and whether WeChat said so."""
+
+    quota: int
+    read: bool = False
+
+    @property
+    def origin(self) -> str:
+        """``read`` from WeChat, or ``assumed``."""
+        return "read" if self.read else "assumed"
+
+
+@dataclass(slots=True)
+class Note:
+    """What is written down of one bucket on one Beijing day.
+
+    ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count calls of
+    the run until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody knows, but
+    they count no longer than ``period`` seconds. ``parked`` has what WeChat said of a spent quota.
+    """
+
+    day: Day
+    run: str = ""
+    open: bool = False
+    period: float = 0.0
+    quiet_at: float = 0.0
+    calls: Calls = field(default_factory=dict)
+    parked: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+
+    def spent(self, dataset: str, appid: str) -> int:
+        """How many calls are noted."""
+        return self.calls.get(dataset, {}).get(appid, 0)
+
+    def add(self, dataset: str, appid: str, calls: int) -> None:
+        """Note so many calls more."""
+        of_dataset = self.calls.setdefault(dataset, {})
+        of_dataset[appid] = of_dataset.get(appid, 0) + calls
+
+    def park(self, dataset: str, appid: str, refusal: Refusal) -> None:
+        """Note that WeChat says the quota is spent."""
+        self.parked.setdefault(dataset, {})[appid] = refusal
+
+    def parked_by(self, dataset: str, appid: str) -> Refusal | None:
+        """What WeChat said when the quota was spent, if it did."""
+        return self.parked.get(dataset, {}).get(appid)
+
+    def quiet_from(self, now: float, period: float) -> float:
+        """From when on no call of the run that wrote this can count any more.
+
+        A clock that was put back since then makes nobody wait for longer than a period.
+        """
+        longest = now + max(self.period, period)
+        return longest if self.open else min(self.quiet_at, longest)
+
+
+class Quota:
+    """What may be spent, by the manifest's limits and what WeChat has told of its own.
+
+    ``read`` has WeChat's numbers by dataset and appid, where they are known.
+    """
+
+    def __init__(self, limits: Limits, read: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        self._limits = limits
+        self._read = read or {}
+
+    def numbers(self, dataset: str, appid: str) -> Numbers:
+        """The quota of a dataset of an account."""
+        known = self._read.get(dataset, {}).get(appid)
+        return Numbers(self._limits.daily_quota) if known is None else Numbers(known, read=True)
+
+    def budget(self, dataset: str, appid: str) -> int:
+        """What a day's runs may spend of it together."""
+        quota = self.numbers(dataset, appid).quota
+        return max(0, quota - self._limits.daily_reserve.of(quota))
+
+    def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
+        """What is said when no call is left: the numbers that decide."""
+        numbers = self.numbers(dataset, appid)
+        reserve = self._limits.daily_reserve.of(numbers.quota)
+        text = f"{numbers.quota:,} calls a day are {numbers.origin}"
+        if reserve:
+            text += f", {reserve:,} of them reserved"
+        if kept:
+            text += f", {kept:,} kept for what gets ready later today"
+        return text
+
+
+def block(pace: Pace, windows: int) -> int:
+    """How many calls are noted at once for so many windows that are owed.
+
+    Some seconds' worth, and no more than the windows need with some retries.
+    """
+    seconds = int(BLOCK_SECONDS * pace.count / pace.period)
+    return min(max(_FEWEST, seconds), windows + windows // 4 + _SPARE)
+
+
+def with_retries(windows: int) -> int:
+    """How many calls so many windows need if one attempt in six fails."""
+    return windows + -(-windows // 5)

@@ -1,0 +1,64 @@
+"""Whether WeChat can be reached at all, told from what attempts come to.
+
+A request that never left this machine says nothing about its account: the host is away. After
+`IN_A_ROW` of them nothing is handed out but a probe every `PROBE_SECONDS`, and the first word from
+the host lets everybody go on. A run that has had no answer for `PATIENCE_SECONDS`, whatever the
+reason, has nothing to wait for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IN_A_ROW = 5
+"""So many attempts that reached nobody, one after the other, and the host is taken to be away."""
+
+PROBE_SECONDS = 30.0
+"""Between two attempts at a host that is away."""
+
+PATIENCE_SECONDS = 600.0
+"""Without one answer for so long, a run leaves the rest to a later one."""
+
+
+@dataclass(slots=True)
+class Reach:
+    """What the last attempts of all accounts came to.
+
+    ``not_before`` is when the next probe may start; 0 as long as the host is there. ``failures``
+    counts what came to nothing since the last answer, ``since`` is when that began.
+    """
+
+    not_before: float = 0.0
+    failures: int = 0
+    since: float = 0.0
+    _unreached: int = 0
+
+    def probed(self, now: float) -> None:
+        """A probe starts."""
+        self.not_before = now + PROBE_SECONDS
+
+    def answered(self) -> None:
+        """A good answer came."""
+        self.failures = 0
+        self.heard()
+
+    def heard(self) -> None:
+        """The host said something, be it a refusal."""
+        self._unreached = 0
+        self.not_before = 0.0
+
+    def failed(self, now: float) -> None:
+        """An attempt came to nothing."""
+        if not self.failures:
+            self.since = now
+        self.failures += 1
+
+    def unreached(self, now: float) -> None:
+        """It did so without having reached the host."""
+        self._unreached += 1
+        if self._unreached >= IN_A_ROW:
+            self.not_before = max(self.not_before, now + PROBE_SECONDS)
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether there was no answer for too long, though several attempts were made."""
+        return self.failures >= IN_A_ROW and now - self.since >= PATIENCE_SECONDS

@@ -1,0 +1,185 @@
+"""The calls of a day: noted on disk before they are spent, and given back if they were not.
+
+The schedule spends what it was granted and says when it runs low. A note is written for many lanes
+at once and for seconds ahead, so that nobody waits for the disk but at the beginning of a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from harvester import days, quota
+from harvester.days import Day
+from harvester.lanes import PLENTY, Lane, Work
+from harvester.model import Pace
+from harvester.quota import Calls, Note, Quota
+from harvester.schedule import Schedule
+from harvester.store import quota as notes
+from harvester.store.layout import Tree
+
+GATHER_SECONDS = 1.0
+"""So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By which the calls of a day are handed out.
+
+    ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
+    ``forget`` takes today's notes for empty: the user knows that there is quota again.
+    """
+
+    quota: Quota
+    pace: Pace
+    kept: Callable[[float], Calls]
+    forget: bool = False
+
+
+class _Grant(NamedTuple):
+    lane: Lane
+    work: Work
+    calls: int
+    limit: str
+
+
+class Treasurer:
+    """Notes what may be spent and grants it to the lanes; ``on_granted`` hears of it.
+
+    ``now`` is in seconds since the Unix epoch and never steps back.
+    """
+
+    def __init__(
+        self, tree: Tree, schedule: Schedule, terms: Terms, *, run_id: str, now: Callable[[], float]
+    ) -> None:
+        self._tree = tree
+        self._schedule = schedule
+        self._terms = terms
+        self._run_id = run_id
+        self._now = now
+        self._buckets = {lane.bucket for lane in schedule.lanes}
+        self._notes: dict[int, Note] = {}
+        self._kept: Calls = {}
+        self._day: Day = 0
+        self._closing = False
+        self._wake = anyio.Event()
+        self._urgent = anyio.Event()
+        self._disk = CapacityLimiter(1)
+        self.on_granted: Callable[[], None] = lambda: None
+
+    async def open(self) -> None:
+        """Before the first request: read what the day has spent, note the first calls.
+
+        If the run before did not end in order, or just now, the lanes hold off until none of its
+        calls can count any more. Raises StoreError.
+        """
+        now = self._now()
+        self._day = days.today(now)
+        for bucket in self._buckets:
+            for day in (self._day, self._day - 1):
+                found = await self._read(day, bucket)
+                if found is not None:
+                    self._schedule.hold_off(bucket, found.quiet_from(now, self._terms.pace.period))
+                    break
+        await self._begin_day(forget=self._terms.forget)
+
+    def wake(self) -> None:
+        """Lanes ran low, or were told that a quota is spent."""
+        self._wake.set()
+        if self._schedule.is_dry or self._schedule.parked:
+            self._urgent.set()
+
+    def close(self) -> None:
+        """No more calls will be made: `run` gives back what is left and returns."""
+        self._closing = True
+        self._wake.set()
+        self._urgent.set()
+
+    async def run(self) -> None:
+        """Grant calls until closed. Raises StoreError when the disk refuses."""
+        while not self._closing:
+            midnight = days.instant(self._day + 1)
+            with anyio.move_on_after(max(0.0, midnight - self._now())):
+                await self._wake.wait()
+            with anyio.move_on_after(min(GATHER_SECONDS, max(0.0, midnight - self._now()))):
+                await self._urgent.wait()
+            self._wake, self._urgent = anyio.Event(), anyio.Event()
+            if days.today(self._now()) != self._day:
+                self._day = days.today(self._now())
+                await self._begin_day(forget=False)
+            else:
+                await self._serve()
+        await self._settle()
+
+    async def _begin_day(self, *, forget: bool) -> None:
+        """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        self._kept = self._terms.kept(self._now())
+        for bucket in self._buckets:
+            known = None if forget else await self._read(self._day, bucket)
+            note = self._notes[bucket] = known or Note(self._day)
+            note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
+            notes.sweep(self._tree, self._day, bucket)
+        for lane in self._schedule.lanes:
+            if lane.in_flight:
+                for work in lane.work:
+                    self._notes[lane.bucket].add(work.dataset.name, lane.appid, lane.in_flight)
+        self._schedule.begin_day()
+        await self._serve()
+
+    async def _serve(self) -> None:
+        """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
+        thirsty, self._schedule.thirsty = self._schedule.thirsty, []
+        touched = {lane.bucket for lane, _ in thirsty}
+        for lane, work, refusal in self._schedule.take_parked():
+            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
+            touched.add(lane.bucket)
+        grants = [self._next_block(lane, work) for lane, work in thirsty]
+        await self._write(touched)
+        now = self._now()
+        for lane, work, calls, limit in grants:
+            told = self._notes[lane.bucket].parked_by(work.dataset.name, lane.appid)
+            if told is None:
+                self._schedule.grant(lane, work, calls, limit, now)
+            else:
+                self._schedule.park(lane, work, told, now)
+        self.on_granted()
+
+    def _next_block(self, lane: Lane, work: Work) -> _Grant:
+        dataset, appid, note = work.dataset.name, lane.appid, self._notes[lane.bucket]
+        if work.stopped is not None or note.parked_by(dataset, appid) is not None:
+            return _Grant(lane, work, 0, "")
+        kept = self._kept.get(dataset, {}).get(appid, 0)
+        budget = self._terms.quota.budget(dataset, appid) - note.spent(dataset, appid) - kept
+        calls = min(quota.block(self._terms.pace, work.left + work.waits), max(0, budget))
+        note.add(dataset, appid, calls)
+        last = calls >= budget
+        words = self._terms.quota.words(dataset, appid, kept=kept) if last else ""
+        return _Grant(lane, work, calls, words)
+
+    async def _settle(self) -> None:
+        """Give back what was noted and not spent; the run ends in order."""
+        for lane, work, refusal in self._schedule.take_parked():
+            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
+        for lane in self._schedule.lanes:
+            note = self._notes[lane.bucket]
+            if lane.slots:
+                note.quiet_at = max(note.quiet_at, lane.slots[-1])
+            for work in lane.work:
+                if 0 < work.room < PLENTY // 2:
+                    note.add(work.dataset.name, lane.appid, -work.room)
+        for note in self._notes.values():
+            note.open = False
+        await self._write(self._buckets)
+
+    async def _read(self, day: Day, bucket: int) -> Note | None:
+        return await to_thread.run_sync(notes.read, self._tree, day, bucket, limiter=self._disk)
+
+    async def _write(self, buckets: Iterable[int]) -> None:
+        for bucket in buckets:
+            await to_thread.run_sync(
+                notes.write, self._tree, self._notes[bucket], bucket, limiter=self._disk
+            )

@@ -1,0 +1,201 @@
+"""The quota of a day: never more, spent on the newest days, remembered, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester import days, survey
+from harvester import plan as planning
+from harvester.days import day_range, parse_day
+from harvester.errors import Exit
+from harvester.model import Limits, Pace, Reserve
+from harvester.sandbox import Rules
+from harvester.store import quota as notes
+from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.virtual import Killed, VirtualLab, virtual
+
+TODAY = parse_day("2026-05-20")
+FAR = ("2026-03-01", "2026-04-19")
+"""Fifty days, all of them settled."""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[VirtualLab]:
+    """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
+    limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    lab = VirtualLab(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
+    lab.limits = limits
+    with virtual(lab):
+        yield lab
+
+
+def covered(lab: VirtualLab, name: str) -> days.DaySet:
+    """The days of an account that the files know."""
+    want = planning.wanted(lab.manifest(), lab.now())
+    states = survey.read_states(lab.tree, want, days.today(lab.now()))
+    return states[HOURLY][name].covered
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_five_days_of_quota_finish_what_needs_five(
+    lab: VirtualLab, *, told: bool, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Each day ends with 75 until the last; whether the manifest knows the quota or WeChat says."""
+    lab.rules = Rules(daily_quota=10, history=True)
+    lab.__post_init__()
+    if told:
+        lab.limits = replace(lab.limits, daily_quota=5000)
+    codes = []
+    for number in range(5):
+        lab.sleep_until(TODAY + number, 12 * 60)
+        done = lab.run()
+        codes.append(int(done.exit_code))
+        if done.exit_code is Exit.AGAIN:
+            assert list(done.reasons()) == ["quota"]
+    assert codes == [75, 75, 75, 75, 0]
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+
+
+def test_a_spent_budget_was_spent_on_the_newest_days(lab: VirtualLab) -> None:
+    """Ten calls are the ten newest days, not ten of somewhere."""
+    lab.run()
+    newest = parse_day(FAR[1])
+    for name in lab.appids:
+        assert covered(lab, name) == day_range(newest - 9, newest)
+
+
+def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualLab) -> None:
+    """At most what was in flight, then nothing, nor by the next run, until the day is over."""
+    lab.limits = replace(lab.limits, daily_quota=5000)
+    lab.sandbox.fail(appid(1), 45009)
+    first = lab.run()
+    assert (first.exit_code, lab.calls_of_day(TODAY)[appid(1), PATH]) == (Exit.AGAIN, 1)
+    assert lab.calls_of_day(TODAY)[appid(2), PATH] == 50
+    lab.sandbox.heal(appid(1))
+    second = lab.run()
+    assert (second.exit_code, second.requests) == (Exit.AGAIN, 0)
+    assert [gone.count for gone in second.gone] == [50]
+    assert "45009 reach max api daily quota limit" in str(second.gone[0].why)
+    lab.sleep_until(TODAY + 1)
+    third = lab.run()
+    assert (third.exit_code, third.requests) == (Exit.DONE, 50)
+
+
+def notes_of(lab: VirtualLab) -> list[Path]:
+    """The files of the notes."""
+    return list((lab.root / "_harvester/quota").iterdir())
+
+
+PATH = "/datacube/getinterfacesummaryhour"
+
+
+def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
+    """The user knows better: he had the quota reset, or set a larger one."""
+    lab.sandbox.fail(appid(1), 45009)
+    lab.run()
+    lab.sandbox.heal(appid(1))
+    assert lab.run().requests == 0
+    assert lab.run(unpark=True).requests == 20
+
+
+def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
+    """A share of the quota, rounded up, or a number."""
+    lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
+    done = lab.run()
+    assert done.requests == 2 * 7
+    assert str(done.gone[0].why) == "10 calls a day are assumed, 3 of them reserved"
+
+
+def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
+    """Ten calls before it and ten after it, while another account is still at work."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=30)
+    lab.sandbox.fail(appid(1), 45009, times=1)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    done = lab.run()
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 1, (appid(2), PATH): 10}
+    tomorrow = lab.calls_of_day(TODAY + 1)
+    assert tomorrow[appid(1), PATH] == 30
+    assert 29 <= tomorrow[appid(2), PATH] <= 30
+    assert {gone.appid for gone in done.gone} == set(lab.appids)
+
+
+def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
+    """What is noted covers what was spent, and what was not spent is gone until tomorrow."""
+    lab.limits = replace(lab.limits, daily_quota=30)
+    with pytest.raises(Killed):
+        lab.run(kill_after=1.05)
+    note = notes.read(lab.tree, TODAY, 0)
+    assert note is not None
+    assert note.open
+    for name in lab.appids:
+        assert 9 <= lab.calls_of_day(TODAY)[name, PATH] <= note.spent(HOURLY, name) <= 30
+    lab.run()
+    assert max(lab.calls_of_day(TODAY).values()) <= 30
+
+
+def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualLab) -> None:
+    """The note says what was spent, to the call."""
+    lab.limits = replace(lab.limits, daily_quota=200)
+    lab.run(max_duration=2.0)
+    note = notes.read(lab.tree, TODAY, 0)
+    assert note is not None
+    assert not note.open
+    for name in lab.appids:
+        assert note.spent(HOURLY, name) == lab.calls_of_day(TODAY)[name, PATH] < 50
+
+
+def test_retries_are_calls_like_any_other(lab: VirtualLab) -> None:
+    """An account that fails spends its budget too, and no more."""
+    lab.limits = replace(lab.limits, daily_quota=20)
+    lab.sandbox.fail(appid(1), -1)
+    lab.run()
+    assert lab.calls_of_day(TODAY)[appid(1), PATH] == 20
+
+
+def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLab) -> None:
+    """At nine in the morning two of ten calls wait for yesterday, which is ready at ten."""
+    lab.end = None
+    lab.sleep_until(TODAY, 9 * 60)
+    early = lab.run()
+    assert early.requests == 2 * 8
+    assert "2 kept for what gets ready later today" in str(early.gone[0].why)
+    lab.sleep_until(TODAY, 11 * 60)
+    late = lab.run()
+    assert late.requests == 2 * 2
+    for name in lab.appids:
+        assert days.has_day(covered(lab, name), TODAY - 1)
+
+
+def test_losing_the_notes_costs_calls_and_never_rows(
+    lab: VirtualLab, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Damaged or gone, a note counts for nothing."""
+    lab.run()
+    (path,) = notes_of(lab)
+    path.write_text("{")
+    assert lab.run().requests == 20
+    path.unlink()
+    lab.limits = replace(lab.limits, daily_quota=100)
+    assert lab.run().exit_code is Exit.DONE
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+
+
+def test_old_notes_are_swept(lab: VirtualLab) -> None:
+    """Two days of them at most."""
+    for number in range(4):
+        lab.sleep_until(TODAY + number, 12 * 60)
+        lab.run()
+    assert len(notes_of(lab)) == 2
+
+
+def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
+    """The hourly one is spent; the daily one goes on."""
+    lab.datasets = (DAILY, HOURLY)
+    done = lab.run()
+    assert {gone.dataset for gone in done.gone} == {HOURLY}
+    assert done.requests == 2 * (10 + 2)
