@@ -105,7 +105,7 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     assert made.api == Api(
         "https://proxy.example/wechat", 45.0, "http://localhost:3128", tmp_path / "corp.pem"
     )
-    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, 1000)
+    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, max_requests=1000)
     assert made.retry == Retry(3, 0.25, 120.0)
     assert made.output == Output(tmp_path / "out", 4, must_exist=True)
     changed = made.datasets["interface_summary"]
