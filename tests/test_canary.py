@@ -218,6 +218,12 @@ defaults: {{credential: {{secret: "${{CANARY_{{appid}}}}"}}}}
 accounts:
 {accounts}
   - {{appid: wx00000000000fffff, credential: {{token: "${{file:token}}"}}}}
+  - appid: wx00000000000ffff1
+    credential: {{token_command: [sh, -c, 'echo "$KEY" >&2; exit 1']}}
+  - appid: wx00000000000ffff2
+    credential: {{token_command: [sh, -c, 'echo "$KEY" and "$KEY"']}}
+  - appid: wx00000000000ffff3
+    credential: {{token_url: "{address}/no?key=${{KEY}}", headers: {{X-Key: "${{KEY}}"}}}}
 jobs:
   - datasets: [interface_summary, user_summary]
     begin_date: 2026-03-01
@@ -241,6 +247,7 @@ class Field:
         self._environ = {
             **{name: value for name, value in os.environ.items() if "COV" not in name},
             **{f"CANARY_{name}": APPSECRET for name in names},
+            "KEY": APPSECRET,
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
 
@@ -294,7 +301,10 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     world.fail(last, refusal(-1, world.token_of(last)), dataset=QUOTA)
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json")
     assert code == Exit.INCOMPLETE
-    assert "40125" in (place.folder / "summary.json").read_text()
+    record = (place.folder / "summary.json").read_text()
+    assert "40125" in record
+    assert "the command `sh`" in record
+    assert "the token server answered HTTP 404" in record
     place.command("run", "--log-level", "debug", "--log-format", "json", "--progress", "bar")
     place.command("status", "--format", "json")
     place.command("check", "--log-level", "debug")
