@@ -145,13 +145,15 @@ def test_what_is_allowed_but_not_now_is_not_ready(
 
 
 def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
-    """A second rejection is an answer."""
+    """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
+    shared = lab.sandbox.token_of(SICK)
     lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
     assert look(lab).exit_code is Exit.DONE
     lab.sandbox.fail(SICK, 40001)
     found = look(lab)
     assert states(found, SICK) == [State.REFUSED]
     assert found.exit_code is Exit.INCOMPLETE
+    assert lab.sandbox.token_of(SICK) == shared
 
 
 def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab) -> None:
