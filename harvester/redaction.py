@@ -58,6 +58,11 @@ def redacted(text: str) -> str:
     return _NAMED_VALUE.sub(rf"\1{MASK}", masked(text))
 
 
+def redacted_bytes(data: bytes) -> bytes:
+    """As `redacted`, for an answer that is kept; all other bytes stay as they are."""
+    return redacted(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+
 def _forms(value: str) -> set[str]:
     if len(value) < SHORTEST:
         return set()

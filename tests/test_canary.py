@@ -112,13 +112,13 @@ BROKEN: dict[str, Answer] = {
     "broken header": say(http(headers=f"{ECHO}\r\n")),
     "broken status": say(http(status=f"2OO {ECHO}")),
     "redirect": say(http(b"", status="307 Go", headers=f"Location: https://x.test/?{ECHO}\r\n")),
-    "odd redirect": say(http(b"", status="302 Go", headers=f"Location: {TOKEN_TAIL}://[\r\n")),
+    "odd redirect": say(http(b"", status="302 Go", headers=f"Location: {GIVEN}://[\r\n")),
     "bad gateway": say(http(HTML, status=f"502 {ECHO}")),
     "page": say(http(HTML, headers="Content-Type: text/html\r\n")),
     "odd type": say(http(GRANT.encode(), headers=f"Content-Type: {ECHO}\r\n")),
     "error": say(http(ERROR)),
-    "odd error": say(http(f'{{"errcode":"{TOKEN_TAIL}","errmsg":"{ECHO}"}}'.encode())),
-    "odd grant": say(http(f'{{"access_token":["{TOKEN_TAIL}"]}}'.encode())),
+    "odd error": say(http(f'{{"errcode":"{GIVEN}","errmsg":"{ECHO}"}}'.encode())),
+    "odd grant": say(http(f'{{"access_token":["{GIVEN}"]}}'.encode())),
     "text": say(http(ECHO.encode())),
     "bad utf-8": say(http(b"\xff" + GRANT.encode())),
     "not found": say(http(HTML, status="404 Not Found")),
@@ -181,7 +181,8 @@ def refusal(code: int, token: str) -> Fault:
 def no_answers(token: str) -> list[Fault]:
     """What is no answer at all, repeating the secrets."""
     half = grant(token).encode()
-    bodies = (half, page(token), b"", b"{}", b'{"list":null}')
+    odd = f'{{"errcode":"{token}","errmsg":"{echo(token)}"}}'.encode()
+    bodies = (half, odd, half + b'"}', page(token), b"", b"{}", b'{"list":null}')
     pages = [Fault(status=status, body=page(token)) for status in (500, 502)]
     return [*pages, *(Fault(body=body) for body in bodies), *(Fault(wire=wire) for wire in Wire)]
 
