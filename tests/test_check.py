@@ -247,6 +247,14 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     assert not list(tree.store.scratch.iterdir())
 
 
+def test_daily_limits_are_read_by_dataset(tmp_path: Path) -> None:
+    """A limit of none says nothing that the next call would not."""
+    tree = Lab(tmp_path).tree
+    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(0, 0, 0, NOON)}
+    learned.write(tree, told, NOON)
+    assert learned.daily_limits(tree) == {DAILY: {SICK: 10}}
+
+
 @pytest.mark.parametrize(
     "damage",
     [
