@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from harvester.catalogue import Dataset
 from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
 from harvester.model import Window
+from harvester.redaction import redacted_bytes
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import Action, Rule, Scope, rule_for
@@ -38,7 +39,8 @@ _BAD_TLS = Rule(
 class Refused(NamedTuple):
     """The attempt came to nothing: the rule that applies, and why.
 
-    ``body`` is an answer that nobody can read. If no better one comes it is kept as evidence.
+    ``body`` is an answer that nobody can read. If no better one comes it is kept as evidence, so
+    it is as it came but for secrets: what is no answer may say anything.
     """
 
     rule: Rule
@@ -66,7 +68,7 @@ async def attempt(
     try:
         refusal = refusal_of(status, body)
     except Malformed as error:
-        return Refused(_NO_ANSWER, str(error), body)
+        return Refused(_NO_ANSWER, str(error), redacted_bytes(body))
     except CallError as error:
         return Refused(_NO_ANSWER, str(error))
     if refusal is None:

@@ -42,8 +42,9 @@ def masked(text: str) -> str:
     """
     parts: list[str] = []
     done = 0
-    for start in range(len(text) - SHORTEST + 1 if _KNOWN else 0):
-        for form in _KNOWN.get(text[start : start + SHORTEST], ()):
+    last = len(text) - SHORTEST
+    for start in [at for at in range(last + 1) if text[at : at + SHORTEST] in _KNOWN]:
+        for form in _KNOWN[text[start : start + SHORTEST]]:
             if text.startswith(form, start):
                 if start >= done:
                     parts += (text[done:start], MASK)
@@ -55,6 +56,11 @@ def masked(text: str) -> str:
 def redacted(text: str) -> str:
     """As `masked`, and what is called a token, a secret or a ticket; right for foreign words."""
     return _NAMED_VALUE.sub(rf"\1{MASK}", masked(text))
+
+
+def redacted_bytes(data: bytes) -> bytes:
+    """As `redacted`, for an answer that is kept; all other bytes stay as they are."""
+    return redacted(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
 def _forms(value: str) -> set[str]:

@@ -112,13 +112,13 @@ BROKEN: dict[str, Answer] = {
     "broken header": say(http(headers=f"{ECHO}\r\n")),
     "broken status": say(http(status=f"2OO {ECHO}")),
     "redirect": say(http(b"", status="307 Go", headers=f"Location: https://x.test/?{ECHO}\r\n")),
-    "odd redirect": say(http(b"", status="302 Go", headers=f"Location: {TOKEN_TAIL}://[\r\n")),
+    "odd redirect": say(http(b"", status="302 Go", headers=f"Location: {GIVEN}://[\r\n")),
     "bad gateway": say(http(HTML, status=f"502 {ECHO}")),
     "page": say(http(HTML, headers="Content-Type: text/html\r\n")),
     "odd type": say(http(GRANT.encode(), headers=f"Content-Type: {ECHO}\r\n")),
     "error": say(http(ERROR)),
-    "odd error": say(http(f'{{"errcode":"{TOKEN_TAIL}","errmsg":"{ECHO}"}}'.encode())),
-    "odd grant": say(http(f'{{"access_token":["{TOKEN_TAIL}"]}}'.encode())),
+    "odd error": say(http(f'{{"errcode":"{GIVEN}","errmsg":"{ECHO}"}}'.encode())),
+    "odd grant": say(http(f'{{"access_token":["{GIVEN}"]}}'.encode())),
     "text": say(http(ECHO.encode())),
     "bad utf-8": say(http(b"\xff" + GRANT.encode())),
     "not found": say(http(HTML, status="404 Not Found")),
@@ -181,7 +181,8 @@ def refusal(code: int, token: str) -> Fault:
 def no_answers(token: str) -> list[Fault]:
     """What is no answer at all, repeating the secrets."""
     half = grant(token).encode()
-    bodies = (half, page(token), b"", b"{}", b'{"list":null}')
+    odd = f'{{"errcode":"{token}","errmsg":"{echo(token)}"}}'.encode()
+    bodies = (half, odd, half + b'"}', page(token), b"", b"{}", b'{"list":null}')
     pages = [Fault(status=status, body=page(token)) for status in (500, 502)]
     return [*pages, *(Fault(body=body) for body in bodies), *(Fault(wire=wire) for wire in Wire)]
 
@@ -218,6 +219,12 @@ defaults: {{credential: {{secret: "${{CANARY_{{appid}}}}"}}}}
 accounts:
 {accounts}
   - {{appid: wx00000000000fffff, credential: {{token: "${{file:token}}"}}}}
+  - appid: wx00000000000ffff1
+    credential: {{token_command: [sh, -c, 'echo "$KEY" >&2; exit 1']}}
+  - appid: wx00000000000ffff2
+    credential: {{token_command: [sh, -c, 'echo "$KEY" and "$KEY"']}}
+  - appid: wx00000000000ffff3
+    credential: {{token_url: "{address}/no?key=${{KEY}}", headers: {{X-Key: "${{KEY}}"}}}}
 jobs:
   - datasets: [interface_summary, user_summary]
     begin_date: 2026-03-01
@@ -241,6 +248,7 @@ class Field:
         self._environ = {
             **{name: value for name, value in os.environ.items() if "COV" not in name},
             **{f"CANARY_{name}": APPSECRET for name in names},
+            "KEY": APPSECRET,
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
 
@@ -294,7 +302,10 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     world.fail(last, refusal(-1, world.token_of(last)), dataset=QUOTA)
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json")
     assert code == Exit.INCOMPLETE
-    assert "40125" in (place.folder / "summary.json").read_text()
+    record = (place.folder / "summary.json").read_text()
+    assert "40125" in record
+    assert "the command `sh`" in record
+    assert "the token server answered HTTP 404" in record
     place.command("run", "--log-level", "debug", "--log-format", "json", "--progress", "bar")
     place.command("status", "--format", "json")
     place.command("check", "--log-level", "debug")

@@ -145,13 +145,15 @@ def test_what_is_allowed_but_not_now_is_not_ready(
 
 
 def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
-    """A second rejection is an answer."""
+    """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
+    shared = lab.sandbox.token_of(SICK)
     lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
     assert look(lab).exit_code is Exit.DONE
     lab.sandbox.fail(SICK, 40001)
     found = look(lab)
     assert states(found, SICK) == [State.REFUSED]
     assert found.exit_code is Exit.INCOMPLETE
+    assert lab.sandbox.token_of(SICK) == shared
 
 
 def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab) -> None:
@@ -243,6 +245,14 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     assert learned.read(tree) == {**first, **later}
     assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
     assert not list(tree.store.scratch.iterdir())
+
+
+def test_daily_limits_are_read_by_dataset(tmp_path: Path) -> None:
+    """A limit of none says nothing that the next call would not."""
+    tree = Lab(tmp_path).tree
+    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(0, 0, 0, NOON)}
+    learned.write(tree, told, NOON)
+    assert learned.daily_limits(tree) == {DAILY: {SICK: 10}}
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,24 @@ def test_nothing_switches_the_check_of_certificates_off() -> None:
         "proxy",
         "ca_file",
     }
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_nothing_is_said_around_the_scrubbers(module: Module) -> None:
+    """One place makes log handlers, one takes Python's hooks, and nobody prints variables."""
+    calls = {
+        ast.unparse(node.func).rpartition(".")[2]: node.lineno
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+    }
+    if module.name != "cli.logs":
+        assert not [name for name in calls if name.endswith("Handler") or name == "basicConfig"]
+    assert not calls.keys() & {
+        "captureWarnings",
+        "print_exception",
+        "print_tb",
+        "locals",
+    }
+    assert "show_locals" not in module.text
+    if module.name != "cli.hooks":
+        assert "excepthook" not in module.text

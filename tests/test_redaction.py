@@ -65,6 +65,14 @@ def test_values_that_overlap_leave_nothing_between_them() -> None:
     assert masked("<0123456789abcde>") == "<***>"
 
 
+def test_bytes_lose_their_secrets_and_nothing_else() -> None:
+    """Broken UTF-8 too is as it was."""
+    Secret(VALUE)
+    before, after = b"\xff\xfe {", b"}\x00\xe4"
+    assert redaction.redacted_bytes(before + VALUE.encode() + after) == before + b"***" + after
+    assert redaction.redacted_bytes(bytes(range(256))) == bytes(range(256))
+
+
 def test_short_values_are_left_alone() -> None:
     """A secret of a few letters would mask half of every sentence."""
     Secret("sandbox")

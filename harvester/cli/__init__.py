@@ -39,7 +39,7 @@ app.command(
 app.command(
     "harvester.cli.check:check",
     name="check",
-    help="Ask for one token and one cheap call per family of each account: who works, who not.",
+    help="See which accounts work: one token and one cheap call per family of each.",
 )
 app.command(
     "harvester.cli.status:status",
