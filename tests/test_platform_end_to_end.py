@@ -17,6 +17,7 @@ import duckdb
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from harvester.cli import invoke
 from harvester.days import instant, parse_day
 from harvester.errors import Exit
 from harvester.sandbox import Rules, World
@@ -145,6 +146,16 @@ def test_plan_knows_the_accounts_that_were_heard_of(tmp_path: Path) -> None:
         )
         assert json.loads(planned.stdout)["requests"] == 299
         assert world.counters.requests == asked
+
+
+def test_before_anybody_asked_who_authorised_the_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verb that asks nobody says that nobody is known yet, and who would find out."""
+    (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address="http://127.0.0.1:9"))
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["plan", "jobs.yaml"]) == Exit.USAGE
+    assert "nobody is known to have authorised the platform" in capsys.readouterr().err
 
 
 def test_a_platform_without_a_ticket_ends_a_run_before_it_begins(tmp_path: Path) -> None:
