@@ -38,31 +38,44 @@ platform:
   secret: "${{PLATFORM_SECRET}}"
   verify_ticket: "${{file:ticket}}"
   sink: {{file: "refresh/{{appid}}"}}
-accounts_from: platform
-defaults: {{owns_tokens: true}}
+{accounts}
 jobs:
   - {{datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-10}}
 limits: {{connections: 16}}
 """
+FROM_THE_PLATFORM = """
+accounts_from: platform
+defaults: {owns_tokens: true}
+"""
+FROM_A_FILE = """
+accounts_file: accounts.csv
+defaults: {owns_tokens: true, credential: {refresh_token: "${file:first/{appid}}"}}
+"""
 
 
 @contextmanager
-def platform_world(folder: Path) -> Iterator[World]:
-    """A WeChat in a thread, with a platform that three hundred accounts have authorised."""
+def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[World]:
+    """A WeChat in a thread, with a platform that three hundred accounts have authorised.
+
+    They stand in a file, too, with the refresh token that each had in the beginning.
+    """
     begun = time.monotonic()
     noon = instant(parse_day("2026-05-20"), 12 * 60)
     rules = Rules(latency=0.005, token_tail="c4n4ryT0ken+/=&%7E~x")
     world = World(rules, lambda: noon + time.monotonic() - begun)
     world.platforms.found(PLATFORM, SECRET)
+    (folder / "first").mkdir(mode=0o700)
+    (folder / "accounts.csv").write_text("\n".join(("appid", *ACCOUNTS)))
     for account in ACCOUNTS:
-        world.platforms.authorise(PLATFORM, account)
+        first = world.platforms.authorise(PLATFORM, account)
+        (folder / "first" / account).write_text(first)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(world)) as address,
     ):
         (folder / "ticket").write_text(world.platforms.push_ticket(PLATFORM))
         (folder / "ticket").chmod(0o600)
-        (folder / "jobs.yaml").write_text(MANIFEST.format(address=address))
+        (folder / "jobs.yaml").write_text(MANIFEST.format(address=address, accounts=accounts))
         yield world
 
 
@@ -89,15 +102,17 @@ def kept(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("accounts", [FROM_THE_PLATFORM, FROM_A_FILE], ids=["list", "file"])
 def test_three_hundred_accounts_through_one_platform(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, accounts: str
 ) -> None:
     """Killed in the middle, it goes on: every row is there, and every refresh token is the newest.
 
-    No call is refused but for those whose new refresh token the killed run took to its grave, and
-    no secret is left anywhere but in the sink.
+    The sink wins over the manifest, which has been overtaken. No call is refused but for those
+    whose new refresh token the killed run took to its grave, and no secret is left anywhere but in
+    the sink.
     """
-    with platform_world(tmp_path) as world:
+    with platform_world(tmp_path, accounts) as world:
         refreshed = world.counters.paths
         with start(tmp_path) as run:
             while refreshed[AUTHORIZER_TOKEN_PATH] < 120:
@@ -152,7 +167,9 @@ def test_before_anybody_asked_who_authorised_the_platform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A verb that asks nobody says that nobody is known yet, and who would find out."""
-    (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address="http://127.0.0.1:9"))
+    (tmp_path / "jobs.yaml").write_text(
+        MANIFEST.format(address="http://127.0.0.1:9", accounts=FROM_THE_PLATFORM)
+    )
     monkeypatch.chdir(tmp_path)
     assert invoke(["plan", "jobs.yaml"]) == Exit.USAGE
     assert "nobody is known to have authorised the platform" in capsys.readouterr().err
