@@ -20,18 +20,20 @@ SHORTEST = 8
 _NAMED_VALUE = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 
-# The forms of every known value by their first characters, the longest first. Nothing is ever taken
-# out: a token that was replaced is still a secret, and a run knows a few thousand at most.
-_KNOWN: dict[str, tuple[str, ...]] = {}
+# The forms of every known value by their first characters and their length, the longest first: all
+# refresh tokens begin alike. Nothing is ever taken out: a token that was replaced is still secret,
+# and a run knows some ten thousand at most.
+_KNOWN: dict[str, dict[int, set[str]]] = {}
 
 
 def conceal(value: str) -> None:
     """Let no text that passes `masked` or `redacted` from now on show this value."""
     for form in _forms(value):
-        head = form[:SHORTEST]
-        known = _KNOWN.get(head, ())
-        if form not in known:
-            _KNOWN[head] = tuple(sorted((*known, form), key=len, reverse=True))
+        head, length = form[:SHORTEST], len(form)
+        known = _KNOWN.get(head, {})
+        if length not in known:
+            known = _KNOWN[head] = dict(sorted({**known, length: set()}.items(), reverse=True))
+        known[length].add(form)
 
 
 def masked(text: str) -> str:
@@ -44,11 +46,11 @@ def masked(text: str) -> str:
     done = 0
     last = len(text) - SHORTEST
     for start in [at for at in range(last + 1) if text[at : at + SHORTEST] in _KNOWN]:
-        for form in _KNOWN[text[start : start + SHORTEST]]:
-            if text.startswith(form, start):
+        for length, forms in _KNOWN[text[start : start + SHORTEST]].items():
+            if text[start : start + length] in forms:
                 if start >= done:
                     parts += (text[done:start], MASK)
-                done = max(done, start + len(form))
+                done = max(done, start + length)
                 break
     return "".join(parts) + text[done:]
 

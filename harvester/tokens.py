@@ -99,10 +99,17 @@ class Tokens:
         return _delivered(flight.outcome)
 
     def accept(self, appid: str, token: Secret) -> None:
-        """WeChat took a token: those rejected before it are forgotten."""
+        """WeChat took a token: that it, or an equal one, was rejected before means little.
+
+        It is still replaced, but not as one of several that never worked.
+        """
         held = self._held.get(appid)
-        if held is not None and held.rejected and held.token is token:
+        if held is not None and held.rejected and held.token == token:
             self._held[appid] = held._replace(rejected=0)
+        if self._doubts:
+            doubt = self._doubts.get(appid)
+            if doubt is not None and doubt.rejected == token:
+                self._doubts[appid] = doubt._replace(times=1)
 
     def reject(self, appid: str, token: Secret, errcode: int) -> bool:
         """Drop a token that WeChat no longer accepts, unless it was replaced in the meantime.

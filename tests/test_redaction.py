@@ -107,3 +107,13 @@ def test_a_value_is_masked_before_a_text_is_cut() -> None:
         assert "s3cr" not in safe_text("." * padding + "s3cr3t-with-&-inside")
     for padding in range(4070, 4100):
         assert "s3cr" not in safe_text("." * padding + "s3cr3t-with-&-inside", 10_000)
+
+
+@pytest.mark.timeout(30)
+def test_ten_thousand_values_may_begin_alike() -> None:
+    """As all refresh tokens do: each is masked, and learning them does not take for ever."""
+    values = [f"refreshtoken@@@{number:08d}+/=" for number in range(10_000)]
+    for value in values:
+        Secret(value)
+    assert masked(" ".join(values[::1000])) == " ".join(["***"] * 10)
+    assert masked("refreshtoken@@@00009999+/") == "refreshtoken@@@00009999+/"

@@ -84,6 +84,22 @@ async def test_a_token_that_worked_is_no_reason_for_force() -> None:
     assert budget.asked == 0
 
 
+async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
+    """An answer that comes late with an equal token says that its rejection was a mistake."""
+    budget = Budget(5)
+    async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
+        first = await rejected(at)
+        await at.tokens.current(A)
+        at.tokens.accept(A, first)
+        again = await rejected(at)
+        at.tokens.accept(A, again)
+        await rejected(at)
+        at.tokens.accept(A, Secret("second"))
+        await at.tokens.current(A)
+        assert forced(at) == [False] * 4
+    assert budget.asked == 0
+
+
 @pytest.mark.parametrize("errcode", [40014, 42001])
 async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None:
     """Only 40001 says that a token was replaced by another."""

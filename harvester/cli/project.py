@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
+from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
 from harvester.store import roster
@@ -65,6 +66,11 @@ def open_project(
     if manifest.from_platform:
         appids = authorised(manifest, tree)
         manifest = load(path, environ=environ, now=now, authorised=appids)
+        if not manifest.accounts:
+            raise UsageError(
+                "nobody is known to have authorised the platform",
+                "`harvester run` asks WeChat who has; other verbs know what it has heard",
+            )
     manifest = narrow(replace(manifest, output=target), selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))

@@ -12,7 +12,9 @@ def grouped(gone: list[Gone]) -> Iterator[tuple[Gone, int, int]]:
     """The exceptions of a run by what they say: an example, how many windows, how many accounts."""
     alike: dict[tuple[object, ...], list[Gone]] = {}
     for item in gone:
-        code = item.why.errcode if isinstance(item.why, Refusal) else item.why
+        why = item.why
+        # What a command says of its failure often names the account.
+        code = why.errcode if isinstance(why, Refusal) else why.replace(item.appid, "{appid}")
         alike.setdefault((code, item.rule.action, item.dataset), []).append(item)
     for items in sorted(alike.values(), key=len, reverse=True):
         yield items[0], sum(item.count for item in items), len({item.appid for item in items})

@@ -82,7 +82,7 @@ def read_credential(asked: Mapping[str, Any]) -> tuple[str, str]:
     """The appid and the secret of a token call. Raises Refused 40002, 41002 or 41004."""
     if asked.get("grant_type") != "client_credential":
         raise Refused(40002)
-    return _text(asked, "appid", 41002), _text(asked, "secret", 41004)
+    return text_of(asked, "appid", 41002), text_of(asked, "secret", 41004)
 
 
 def read_window(body: bytes) -> tuple[Day, Day]:
@@ -94,7 +94,8 @@ def read_window(body: bytes) -> tuple[Day, Day]:
         raise Refused(61500) from None
 
 
-def _text(asked: Mapping[str, Any], member: str, errcode: int) -> str:
+def text_of(asked: Mapping[str, Any], member: str, errcode: int) -> str:
+    """A member that is a text. Raises Refused with the code of its absence."""
     value = asked.get(member)
     if not isinstance(value, str) or not value:
         raise Refused(errcode)

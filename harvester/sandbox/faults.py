@@ -13,7 +13,7 @@ from enum import Enum
 from harvester.sandbox.data import Row
 
 TOKEN = "token"
-"""Stands for the two token endpoints where a dataset's name could stand."""
+"""Stands for all token endpoints, those of platforms too, where a dataset's name could stand."""
 
 QUOTA = "quota"
 """Stands for the endpoint that tells of quotas where a dataset's name could stand."""
@@ -48,6 +48,14 @@ MESSAGES = {
     48004: "api forbidden for irregularities",
     48006: "forbid to clear quota because of reaching the limit",
     50002: "user limited",
+    61003: "component is not authorized by this account",
+    61004: "access clientip is not registered",
+    61005: "component ticket is expired",
+    61006: "component ticket is invalid",
+    61007: "api is unauthorized to component",
+    61011: "invalid component",
+    61014: "must use component token for component api",
+    61023: "refresh_token is invalid",
     61500: "date format error",
     61501: "date range error",
     61503: "data not ready, please try later",

@@ -15,6 +15,7 @@ class Rules:
     Attributes:
         token_life: Seconds a token lives.
         token_tail: Ends every token, to make it hard to quote or easy to search for.
+        rotate_refresh_tokens: Whether a refresh through a platform replaces the refresh token.
         minute_limit: Calls a minute of the clock, per account and dataset; one more answers 45011.
         daily_quota: Calls a Beijing day, per account and dataset; one more answers 45009.
         window_limit: ``(n, seconds)``: an account's calls in any such stretch of time, over all its
@@ -38,6 +39,7 @@ class Rules:
 
     token_life: float = 7200.0
     token_tail: str = ""
+    rotate_refresh_tokens: bool = True
     minute_limit: int | None = None
     daily_quota: int | None = None
     window_limit: tuple[int, float] | None = None

@@ -31,12 +31,17 @@ _REMEMBERED = 16
 
 @dataclass(slots=True)
 class Token:
-    """A token of one account. It expires by its age, or ends before that when it is replaced."""
+    """A token of one account, or of a platform. It expires by its age, or ends when replaced.
+
+    ``platform`` is the one that it was got through.
+    """
 
     text: str
     appid: str
+    life: float
     expires_at: float
     ends_at: float = inf
+    platform: str = ""
 
     def left(self, now: float) -> int:
         """Whole seconds until it expires."""
@@ -48,6 +53,7 @@ class _Account:
     secret: str | None = None
     stable: Token | None = None
     plain: Token | None = None
+    delegated: Token | None = None
     forced_at: float = -inf
     forced_on: Day = 0
     forced: int = 0
@@ -115,6 +121,23 @@ class TokenOffice:
         account.plain = self._issue(account, appid, now)
         return account.plain
 
+    def for_platform(self, appid: str, now: float) -> Token:
+        """A new token of a platform itself; the former one works for OVERLAP more seconds."""
+        self._accounts.setdefault(appid, _Account())
+        return self.plain(appid, now)
+
+    def through(self, platform: str, appid: str, now: float) -> Token:
+        """A new token of an account through a platform; the former one works for a while, too.
+
+        It touches neither of the account's own tokens.
+        """
+        account = self._accounts.setdefault(appid, _Account())
+        if account.delegated is not None:
+            account.delegated.ends_at = min(account.delegated.ends_at, now + OVERLAP)
+        account.delegated = self._issue(account, appid, now)
+        account.delegated.platform = platform
+        return account.delegated
+
     def revoke(self, appid: str, now: float) -> None:
         """End the account's stable token, as a forced refresh by another service does."""
         account = self._accounts.get(appid)
@@ -122,7 +145,11 @@ class TokenOffice:
             account.stable.ends_at = min(account.stable.ends_at, now)
 
     def holder(self, text: str, now: float) -> str:
-        """The appid a token speaks for.
+        """The appid a token speaks for. Raises Refused as `find`."""
+        return self.find(text, now).appid
+
+    def find(self, text: str, now: float) -> Token:
+        """The token of a text.
 
         Raises Refused 42001 for a token that expired, 40001 for one that ended early or never was.
         """
@@ -131,12 +158,13 @@ class TokenOffice:
             raise Refused(40001)
         if token.expires_at <= now:
             raise Refused(42001)
-        return token.appid
+        return token
 
     def _issue(self, account: _Account, appid: str, now: float) -> Token:
         digest = hashlib.shake_256(f"{appid} {next(self._serial)}".encode()).hexdigest(66)
         text = f"97_{digest}{self._rules.token_tail}"
-        token = self._tokens[text] = Token(text, appid, now + self._rules.token_life)
+        life = self._rules.token_life
+        token = self._tokens[text] = Token(text, appid, life, now + life)
         account.issued.append(text)
         if len(account.issued) > _REMEMBERED:
             del self._tokens[account.issued.popleft()]

@@ -18,6 +18,7 @@ from typing import Any
 
 from harvester.catalogue import CATALOGUE, Dataset
 from harvester.days import Day, instant, today
+from harvester.sandbox import platform
 from harvester.sandbox.archive import Archive, Source, Window
 from harvester.sandbox.calls import (
     Reply,
@@ -29,11 +30,14 @@ from harvester.sandbox.calls import (
     read_window,
     require,
     spoilt,
+    text_of,
 )
 from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import TABLES, Row, truth
 from harvester.sandbox.faults import QUOTA, TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
+from harvester.sandbox.platform import Platforms
+from harvester.sandbox.production import Production
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenOffice
 from harvester.sandbox.troubles import Outage, Trouble
@@ -56,6 +60,8 @@ class World:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenOffice(rules)
+        self.platforms = Platforms(rules, self.tokens, clock)
+        self._neighbours: list[Production] = []
         self._clock = clock
         self._serial = 0
         self._faults = FaultBook()
@@ -66,6 +72,9 @@ class World:
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
+            platform.COMPONENT_TOKEN_PATH: self._component_token,
+            platform.AUTHORIZER_TOKEN_PATH: self._authorizer_token,
+            platform.AUTHORIZER_LIST_PATH: self._authorizer_list,
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
         }
 
@@ -143,6 +152,16 @@ class World:
         self.tokens.open(appid)
         return self.tokens.stable(appid, self._clock()).text
 
+    def employ(self, appid: str, *, legacy: bool = False) -> Production:
+        """A production service of the account, which works before and after every call from now on.
+
+        It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.
+        """
+        service = Production(appid, self.tokens, legacy=legacy)
+        service.work(self._clock())
+        self._neighbours.append(service)
+        return service
+
     def worst(self) -> dict[str, Worst]:
         """Each account's most calls within the seconds of ``window_limit``, refused ones too."""
         return self._limits.worst()
@@ -167,6 +186,8 @@ class World:
             reply = self._call(request, now)
         except Refused as refused:
             reply = self._error(refused.errcode, now)
+        for neighbour in self._neighbours:
+            neighbour.work(now)
         latency = self._latency()
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
@@ -204,6 +225,40 @@ class World:
         body = json_of({"access_token": token.text, "expires_in": token.left(now)})
         return spoilt(Reply(body), fault) if fault else Reply(body)
 
+    def _component_token(self, request: Request, now: float) -> Reply:
+        asked = self._asked(request)
+        return self._to_platform(asked, "component_appid", now, self.platforms.component_token)
+
+    def _authorizer_token(self, request: Request, now: float) -> Reply:
+        asked, own = self._asked(request), request.query.get("component_access_token", "")
+        tell = partial(self.platforms.authorizer_token, own=own)
+        return self._to_platform(asked, "authorizer_appid", now, tell)
+
+    def _authorizer_list(self, request: Request, now: float) -> Reply:
+        asked, own = self._asked(request), request.query.get("component_access_token", "")
+        tell = partial(self.platforms.authorizer_list, own=own)
+        return self._to_platform(asked, "component_appid", now, tell)
+
+    def _asked(self, request: Request) -> dict[str, Any]:
+        require(request, "POST")
+        return read_object(request.body)
+
+    def _to_platform(
+        self,
+        asked: dict[str, Any],
+        whose: str,
+        now: float,
+        tell: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> Reply:
+        """The answer to a platform, counted for the account or platform that it is about."""
+        appid = text_of(asked, whose, 41002)
+        self.counters.token_calls[appid] += 1
+        fault = self._faults.take(appid, TOKEN)
+        if fault is not None and fault.replaces:
+            return self._replacement(fault, now)
+        body = json_of(tell(asked))
+        return spoilt(Reply(body), fault) if fault else Reply(body)
+
     # Quotas
 
     def _quota(self, request: Request, now: float) -> Reply:
@@ -234,7 +289,8 @@ class World:
 
     def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
         require(request, "POST")
-        appid = self._caller(request, now)
+        token = self._caller(request, now)
+        appid = token.appid
         begin, end = read_window(request.body)
         if self.rules.history:
             self.counters.windows[Asked(appid, dataset.name, begin, end)] += 1
@@ -242,6 +298,8 @@ class World:
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
         self._permit(appid, dataset)
+        if token.platform:
+            self.platforms.may(token.platform, appid, dataset.family)
         self._admit(appid, dataset, now)
         self._check(dataset, begin, end, now)
         window = Window(dataset, appid, begin, end, now)
@@ -251,15 +309,15 @@ class World:
         told = self._archive.told(window, fault.alter(rows) if fault.alter else rows)
         return spoilt(Reply(told), fault)
 
-    def _caller(self, request: Request, now: float) -> str:
+    def _caller(self, request: Request, now: float) -> Token:
         """Whose token it is; from here on the call counts. Raises Refused 41001, 40001 or 42001."""
-        token = request.query.get("access_token")
-        if not token:
+        text = request.query.get("access_token")
+        if not text:
             raise Refused(41001)
-        appid = self.tokens.holder(token, now)
-        self.counters.calls[appid] += 1
-        self._limits.arrive(appid, now)
-        return appid
+        token = self.tokens.find(text, now)
+        self.counters.calls[token.appid] += 1
+        self._limits.arrive(token.appid, now)
+        return token
 
     def _admit(self, appid: str, dataset: Dataset, now: float) -> None:
         """Spend a call of the account, or raise Refused: over a limit, or out of luck."""

@@ -205,24 +205,35 @@ class Component:
     async def _new_own_token(self) -> Grant | Denied:
         if self._platform.token is not None:
             return await self._hand_over(self._platform.token, "component_access_token")
-        found = await self._by_ticket()
-        if isinstance(found, Refusal) and found.errcode in TICKET_IS_OVER:
-            # A ticket lives for twelve hours, and a newer one may have been pushed since.
-            found = await self._by_ticket()
-        return _denied(found) if isinstance(found, Refusal) else found
-
-    async def _by_ticket(self) -> Grant | Denied | Refusal:
-        """The platform's token for its secret and the ticket that is there now."""
-        platform = self._platform
-        if platform.ticket is None or platform.secret is None:
-            raise ValueError("a platform has a ticket and a secret, or a token")
-        ticket = await self._hand_over(platform.ticket, "component_verify_ticket")
+        ticket = await self._new_ticket()
         if isinstance(ticket, Denied):
             return ticket
+        found = await self._by_ticket(ticket)
+        if isinstance(found, Refusal) and found.errcode in TICKET_IS_OVER:
+            # A ticket lives for twelve hours, and a newer one may have been pushed since.
+            newer = await self._new_ticket()
+            if isinstance(newer, Denied):
+                return newer
+            if newer != ticket:
+                found = await self._by_ticket(newer)
+        return _denied(found) if isinstance(found, Refusal) else found
+
+    async def _new_ticket(self) -> Secret | Denied:
+        """The ticket that is there now."""
+        if self._platform.ticket is None:
+            raise ValueError("a platform has a ticket, or a token")
+        found = await self._hand_over(self._platform.ticket, "component_verify_ticket")
+        return found if isinstance(found, Denied) else found.token
+
+    async def _by_ticket(self, ticket: Secret) -> Grant | Refusal:
+        """The platform's token for its secret and a ticket."""
+        secret = self._platform.secret
+        if secret is None:
+            raise ValueError("a platform with a ticket has a secret")
         self._meter.calls += 1
         return grant_of(
             *await self._transport.post(
-                COMPONENT_PATH, component_body(platform.appid, platform.secret, ticket.token)
+                COMPONENT_PATH, component_body(self._platform.appid, secret, ticket)
             ),
             "component_access_token",
         )

@@ -1,0 +1,38 @@
+"""A production service that holds the token of an account we harvest too: the judge of manners."""
+
+from __future__ import annotations
+
+from harvester.sandbox.faults import Refused
+from harvester.sandbox.tokens import OVERLAP, Token, TokenOffice
+
+
+class Production:
+    """Does what WeChat tells services to do: gets a token, and another when it is about to end.
+
+    ``broken`` has the moments at which the token that it held, and that was not about to end, was
+    found to be worth nothing: somebody else has ended it.
+    """
+
+    def __init__(self, appid: str, tokens: TokenOffice, *, legacy: bool = False) -> None:
+        self._appid = appid
+        self._tokens = tokens
+        self._issue = tokens.plain if legacy else tokens.stable
+        self._held: Token | None = None
+        self.renewals = 0
+        self.broken: list[float] = []
+
+    def work(self, now: float) -> None:
+        """Call WeChat with the token it has."""
+        held = self._held
+        if held is not None and held.left(now) > min(OVERLAP, held.life / 2):
+            try:
+                self._tokens.holder(held.text, now)
+            except Refused:
+                self.broken.append(now)
+                held = None
+        else:
+            held = None
+        if held is None:
+            self._tokens.open(self._appid)
+            self._held = self._issue(self._appid, now)
+            self.renewals += 1

@@ -1,0 +1,173 @@
+"""A production service on the same account, and what harvester does to its token: nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from harvester import fetch
+from harvester.access import AppSecret
+from harvester.catalogue import CATALOGUE
+from harvester.errors import Exit
+from harvester.fetch import Refused
+from harvester.model import Api, Window
+from harvester.sandbox import Rules, World
+from harvester.sandbox.server import serve
+from harvester.secret import Secret
+from harvester.sources import Office
+from harvester.tokens import Tokens
+from harvester.transport import Transport
+from harvester.verdict import Action
+from tests.lab import DAILY, Lab
+from tests.sandboxes import BUSY, TODAY, Clock, world_at
+
+WINDOW = Window(BUSY, DAILY, TODAY - 30, TODAY - 2)
+WORKERS = 50
+
+
+class Harvester:
+    """As much of a run as touches tokens: many workers that make attempts."""
+
+    def __init__(self, tokens: Tokens, transport: Transport) -> None:
+        self._tokens = tokens
+        self._transport = transport
+
+    async def attempt(self) -> bytes | Refused:
+        """One attempt at the window."""
+        return await fetch.attempt(WINDOW, CATALOGUE[DAILY], self._tokens, self._transport)
+
+    async def work(self, tries: int = 3) -> None:
+        """Attempts until an answer comes, as the schedule grants them to one window."""
+        for _ in range(tries):
+            if isinstance(await self.attempt(), bytes):
+                return
+        pytest.fail("no answer")
+
+    async def round(self, workers: int = WORKERS) -> None:
+        """So many workers at the same time, each of which gets its answer."""
+        async with anyio.create_task_group() as group:
+            for _ in range(workers):
+                group.start_soon(self.work)
+
+
+@asynccontextmanager
+async def harvesters(
+    world: World, clock: Clock, count: int = 1, *, legacy: bool = False
+) -> AsyncIterator[list[Harvester]]:
+    """Harvesters that know nothing of each other."""
+
+    async def always(_: str) -> bool:
+        return True
+
+    secret = AppSecret(Secret("s" * 32), legacy=legacy)
+    async with serve(world) as address, anyio.create_task_group():
+        found: list[Harvester] = []
+        api = Api(base_url=address)
+        async with (
+            Transport(api, connections=WORKERS) as one,
+            Transport(api, connections=WORKERS) as two,
+            Tokens(Office(lambda _: secret, one, clock=clock, budget=always).source, clock) as mine,
+            Tokens(Office(lambda _: secret, two, clock=clock, budget=always).source, clock) as its,
+        ):
+            found = [Harvester(mine, one), Harvester(its, two)]
+            yield found[:count]
+
+
+async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
+    """Fifty workers, and a production service whose token never ends before its time."""
+    world, clock = world_at()
+    production = world.employ(BUSY)
+    async with harvesters(world, clock) as [harvester]:
+        for _ in range(48):
+            await harvester.round()
+            clock.now += 1800
+    assert production.broken == []
+    # Every 6900 s of the day, and at its beginning.
+    assert world.counters.token_calls[BUSY] == 12
+    assert production.renewals == 12
+    assert world.counters.errcodes == {}
+
+
+async def test_storms_of_40001_end_nobody_s_token() -> None:
+    """All fifty are refused at once, again and again: one call each time, in normal mode."""
+    world, clock = world_at()
+    production = world.employ(BUSY)
+    async with harvesters(world, clock) as [harvester]:
+        await harvester.round()
+        for storm in range(1, 11):
+            world.fail(BUSY, 40001, times=WORKERS)
+            await harvester.round()
+            assert world.counters.token_calls[BUSY] == 1 + storm
+            clock.now += 10
+    assert production.broken == []
+
+
+async def test_two_harvesters_share_the_token_of_production() -> None:
+    """Each asks for itself, and all three hold the same one."""
+    world, clock = world_at()
+    production = world.employ(BUSY)
+    async with harvesters(world, clock, 2) as both:
+        for _ in range(20):
+            async with anyio.create_task_group() as group:
+                for harvester in both:
+                    group.start_soon(harvester.round, 25)
+            clock.now += 900
+            world.fail(BUSY, 40001, times=5)
+    assert production.broken == []
+    assert world.counters.errcodes.keys() == {40001}
+
+
+async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
+    """Somebody ends the token of all again and again; each time one call, never by force."""
+    world, clock = world_at()
+    async with harvesters(world, clock) as [harvester]:
+        await harvester.round()
+        for times in range(1, 6):
+            world.revoke(BUSY)
+            held = world.token_of(BUSY)
+            await harvester.round()
+            assert world.token_of(BUSY) == held
+            assert world.counters.token_calls[BUSY] == 1 + times
+            clock.now += 60
+
+
+async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
+    """If WeChat rejects two of its own tokens in a row, force is tried: once, and it is seen."""
+    world, clock = world_at()
+    production = world.employ(BUSY)
+    world.fail(BUSY, 40001)
+    async with harvesters(world, clock) as [harvester]:
+        outcomes = [await harvester.attempt() for _ in range(5)]
+    assert len(production.broken) == 1
+    assert world.counters.token_calls[BUSY] == 3
+    assert world.counters.calls[BUSY] == 3
+    last = outcomes[-1]
+    assert isinstance(last, Refused)
+    assert last.rule.action is Action.STOP
+
+
+async def test_the_judge_sees_what_legacy_tokens_do() -> None:
+    """Whoever asks /cgi-bin/token ends the token of a service that does the same."""
+    world, clock = world_at()
+    legacy, stable = world.employ(BUSY, legacy=True), world.employ(BUSY)
+    async with harvesters(world, clock, legacy=True) as [harvester]:
+        for _ in range(4):
+            await harvester.round()
+            clock.now += 400
+    assert legacy.broken
+    assert stable.broken == []
+
+
+def test_a_whole_run_beside_production(tmp_path: Path) -> None:
+    """Refused once under way, it asks once more and goes on."""
+    lab = Lab(tmp_path, rules=Rules(history=True))
+    services = [lab.sandbox.employ(appid) for appid in lab.appids]
+    for appid in lab.appids:
+        lab.sandbox.fail(appid, 40001, times=1)
+    assert lab.run().exit_code is Exit.DONE
+    assert [service.broken for service in services] == [[]] * len(services)
+    assert all(lab.sandbox.counters.token_calls[appid] == 2 for appid in lab.appids)
