@@ -25,7 +25,7 @@ ROW_GROUP_ROWS = 131_072
 _MOST_LISTED = 16_384
 """New rows held as Python integers, which take ten times the room, before they become Arrow."""
 
-_LENGTH_OF_LIST = 4
+_LENGTH_OF_LIST = 8
 """A list takes the room of so many rows without any: of such rows fewer are held at once."""
 
 _MOST_CHUNKS = 32

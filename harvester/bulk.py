@@ -31,7 +31,7 @@ BATCH = 256
 BATCH_BYTES = 1 << 20
 """Fewer answers are read at once if their bodies are this long together."""
 
-_PIECE_BYTES = 128 << 10
+_PIECE_BYTES = 256 << 10
 """So much of answers that are not plain becomes Arrow at a time."""
 
 Stamped: TypeAlias = tuple[Answer, Stamp]
