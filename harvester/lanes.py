@@ -47,7 +47,8 @@ class Work:
 
     ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
     was answered and is not durable yet. A day in none of them is done or given up. ``refetch``
-    holds the days of which a user wants the answer to replace even final rows.
+    holds the days of which a user wants the answer to replace even final rows. ``calls`` were made
+    for it, ``retries`` of them after a refusal.
     """
 
     dataset: Dataset
@@ -59,6 +60,8 @@ class Work:
     refetch: DaySet = days.NO_DAYS
     left: int = 0
     stopped: Rule | None = None
+    calls: int = 0
+    retries: int = 0
 
     @property
     def open(self) -> DaySet:
@@ -84,7 +87,8 @@ class Work:
 class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
-    ``days`` is the set of the days between the window's ends.
+    ``days`` is the set of the days between the window's ends. ``since`` is when it was refused
+    last, and ``cause`` what was done about that; it is empty for a first attempt.
     """
 
     lane: Lane
@@ -95,6 +99,8 @@ class Attempt:
     tries: int = 0
     renewals: int = 0
     halved: bool = False
+    since: float = 0.0
+    cause: str = ""
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
