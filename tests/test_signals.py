@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -251,3 +253,34 @@ def test_signals_at_a_few_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyCo
 def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """The same, more often."""
     stop_at_random(tmp_path, duck, 20, "2024-08-01")
+
+
+@pytest.mark.parametrize("style", ["bar", "log"])
+def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: str) -> None:
+    """SIGHUP, and every write fails from then on: what came is published and recorded."""
+    with sandbox_process("--latency", "0.05") as address:
+        manifest = write_manifest(tmp_path, address, 2)
+        ours, theirs = os.openpty()
+        command = [*PYTHON, "harvester", "run", str(manifest), "--progress", style]
+        with subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=ENVIRONMENT
+        ) as run:
+            os.close(theirs)
+            raw = tmp_path / "output/_harvester/raw"
+            while not list(raw.glob("*/*")):
+                assert not ends_within(run, 0.02)
+                drain(ours)
+            os.close(ours)
+            code, seconds = stop(run, signal.SIGHUP)
+        assert (code, seconds < GONE) == (Exit.SIGHUP, True)
+    assert list(files_of(tmp_path / "output"))
+    [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    found = record_of(record)
+    assert (found["exit_code"], found["reasons"]) == (Exit.SIGHUP, ["stopped"])
+    assert found["published"]
+
+
+def drain(terminal: int) -> None:
+    """Read what a terminal shows, so that it never fills up."""
+    if select.select([terminal], [], [], 0.02)[0]:
+        os.read(terminal, 4096)
