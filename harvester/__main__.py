@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from typing import NoReturn
 
-from harvester.cli import main
+from harvester import signals
+
+
+def main() -> NoReturn:
+    """The ``harvester`` command."""
+    signals.obey()
+    # Loading the rest takes a while, and a signal may come meanwhile.
+    from harvester.cli import main as command  # noqa: PLC0415 - as the line above says
+
+    command()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

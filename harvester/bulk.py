@@ -139,7 +139,7 @@ def _sealed(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator
 def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
     try:
         return _read_flawless(plan, batch)
-    except (_Unusual, pa.ArrowException, ValueError):
+    except Exception:  # noqa: BLE001 - also a fault of ours must not stand in the way of all others
         return _each(one_by_one, batch)
 
 

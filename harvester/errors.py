@@ -25,6 +25,7 @@ None of them ever holds a URL, a token or a secret.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -159,3 +160,9 @@ class BadAnswer(CallError):
 
 class Malformed(BadAnswer):
     """What came back is one whole JSON document, and neither a list of rows nor a refusal."""
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an error came from, outermost first. Its own text is left out: it may hold a URL."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]

@@ -55,7 +55,8 @@ class Work:
     ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
     was answered and is not durable yet. A day in none of them is done or given up. ``refetch``
     holds the days of which a user wants the answer to replace even final rows, ``parked`` those
-    that are given up until midnight in Beijing.
+    that are given up until midnight in Beijing. ``calls`` were made for it, ``retries`` of them
+    after a refusal.
 
     ``room`` is how many calls may be spent before more of them are noted; at ``low`` it is
     ``thirsty`` for more, without any it is ``dry``. ``limit`` tells, once no more can be had today,
@@ -81,6 +82,8 @@ class Work:
     noted: int = 0
     waits: int = 0
     patience: int = PATIENCE
+    calls: int = 0
+    retries: int = 0
 
     @property
     def open(self) -> DaySet:
@@ -106,7 +109,8 @@ class Work:
 class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
-    ``days`` is the set of the days between the window's ends.
+    ``days`` is the set of the days between the window's ends. ``since`` is when it was refused
+    last, and ``cause`` what was done about that; it is empty for a first attempt.
     """
 
     lane: Lane
@@ -117,6 +121,8 @@ class Attempt:
     tries: int = 0
     renewals: int = 0
     halved: bool = False
+    since: float = 0.0
+    cause: str = ""
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""

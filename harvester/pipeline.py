@@ -12,13 +12,15 @@ clock.
 
 from __future__ import annotations
 
-from collections import deque
+import logging
+from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
 from harvester import fetch
+from harvester.errors import places
 from harvester.fetch import Refused
 from harvester.lanes import Attempt
 from harvester.model import Answer
@@ -32,17 +34,32 @@ from harvester.store.rawlog import Group
 from harvester.tokens import Tokens
 from harvester.transport import Transport
 from harvester.treasurer import Terms, Treasurer
+from harvester.verdict import Action, Rule, Scope
+
+_OUR_FAULT = Rule(
+    Action.STOP,
+    Scope.WINDOW,
+    "harvester itself made a mistake",
+    "Report it with the line in the log that says where; the other windows went on.",
+)
+
+_log = logging.getLogger("harvester.pipeline")
 
 
 @dataclass(slots=True)
 class Counters:
-    """What happened so far; progress and summary read it."""
+    """What happened so far; progress and summary read it.
+
+    ``waits`` has seconds, by what was done about the refusal before.
+    """
 
     requests: int = 0
     answered: int = 0
     refused: int = 0
     bytes: int = 0
     durable: int = 0
+    bugs: int = 0
+    waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +111,11 @@ class Pipeline:
             self._treasurer.close()
             self._recorder.close()
 
+    @property
+    def owes(self) -> bool:
+        """Whether there are days that were neither answered nor given up."""
+        return any(work.open for work in self._schedule.all_work())
+
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
         self._stopping = True
@@ -113,11 +135,10 @@ class Pipeline:
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
             asked_at = int(self._tools.now())
-            outcome = await fetch.attempt(
-                attempt.window, attempt.work.dataset, self._tools.tokens, self._tools.transport
-            )
+            outcome = await self._ask(attempt)
             if isinstance(outcome, Refused):
                 self.counters.refused += 1
+                attempt.since, attempt.cause = self._tools.now(), outcome.rule.action.value
                 if outcome.body is not None and self._schedule.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
@@ -129,6 +150,21 @@ class Pipeline:
                 self.counters.answered += 1
                 self.counters.bytes += len(outcome)
                 await self._keep(attempt, asked_at, outcome)
+
+    async def _ask(self, attempt: Attempt) -> bytes | Refused:
+        """One attempt. A fault of our own costs its window, and the others go on."""
+        tools = self._tools
+        try:
+            return await fetch.attempt(
+                attempt.window, attempt.work.dataset, tools.tokens, tools.transport
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self.counters.bugs += 1
+            name = type(error).__name__
+            _log.error(
+                "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
+            )
+            return Refused(_OUR_FAULT, f"a bug in harvester: {name}")
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if nobody can read them."""
@@ -153,13 +189,20 @@ class Pipeline:
                     self._treasurer.wake()
                 self._pass_on(now)
                 await self._tools.spacing.take(attempt.lane.appid)
-                self.counters.requests += 1
+                self._count(attempt)
                 return attempt
             if self._schedule.finished:
                 self._wake_all()
                 return None
             await self._wait()
         return None
+
+    def _count(self, attempt: Attempt) -> None:
+        self.counters.requests += 1
+        attempt.work.calls += 1
+        if attempt.cause:
+            attempt.work.retries += 1
+            self.counters.waits[attempt.cause] += self._tools.now() - attempt.since
 
     async def _wait(self) -> None:
         """Wait to be woken; the sentry wakes itself when the next lane comes up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import anyio
@@ -42,7 +43,12 @@ async def show_nothing(position: Callable[[], Position]) -> None:
 
 
 async def show_bar(position: Callable[[], Position], console: Console) -> None:
-    """Draw a bar until cancelled."""
+    """Draw a bar until cancelled, or until the terminal is gone."""
+    with suppress(OSError):
+        await _draw(position, console)
+
+
+async def _draw(position: Callable[[], Position], console: Console) -> None:
     columns = (
         TextColumn("harvesting"),
         BarColumn(bar_width=32),

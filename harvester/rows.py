@@ -18,7 +18,7 @@ from harvester.careful import Oddities
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import DATE_COLUMN, Unfit, check_counts
 from harvester.days import Day, parse_day
-from harvester.errors import BadAnswer
+from harvester.errors import BadAnswer, places
 from harvester.model import Window
 from harvester.shapes import Level, Members, Shape, flattened, shape_of
 from harvester.wire import parse
@@ -67,13 +67,16 @@ class Reading(NamedTuple, Generic[Rows_co]):
 Decoded: TypeAlias = Reading[DayRows]
 Reader: TypeAlias = Callable[[Window, bytes], Decoded]
 
+OUR_FAULT = "a bug in harvester"
+"""Why a day is in quarantine if nothing may be wrong with its answer."""
+
 _DELAYED = {False: False, True: True, "false": False, "true": True}
 """What ``is_delay`` may be."""
 
 
 def reader(dataset: Dataset) -> Reader:
     """The decoder of a dataset's answers, for many of them: see `decode`."""
-    return partial(_decode, shape_of(dataset))
+    return partial(_decode_or_own_up, shape_of(dataset))
 
 
 def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
@@ -83,6 +86,14 @@ def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
     quarantined; so it is if a row does not tell its day. Identical rows count once.
     """
     return reader(dataset)(window, body)
+
+
+def _decode_or_own_up(shape: Shape, window: Window, body: bytes) -> Decoded:
+    """A fault of our own puts a window into quarantine, where its answer is kept."""
+    try:
+        return _decode(shape, window, body)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the day's reason tells
+        return _refused(window, f"{OUR_FAULT}: {type(error).__name__} at {places(error)[-1]}")
 
 
 def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
@@ -21,7 +17,7 @@ from anyio import to_thread
 from harvester import clock, days, plan, publish, survey
 from harvester.access import Access, Platform
 from harvester.days import Day
-from harvester.errors import Exit, HarvesterError, UsageError
+from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Manifest, bucket_of
 from harvester.pace import Spacing
@@ -29,6 +25,7 @@ from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.progress import Position
 from harvester.quota import Quota
+from harvester.report.accounts import troubled
 from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sources import Office
@@ -50,8 +47,8 @@ FLIGHT_SECONDS = 3.0
 PUBLISH_SECONDS = 4.5
 """After a signal, a month may be begun to be published for so long."""
 
-EXIT_SECONDS = 6.5
-"""After a signal the process is gone by then, whatever hangs: CI runners kill it at ten."""
+_LOOK_SECONDS = 0.1
+"""Between two looks whether to stop."""
 
 Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 """Shows progress until it is cancelled."""
@@ -64,7 +61,6 @@ class Orders:
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
-    summary: Path | None = None
     unpark: bool = False
 
 
@@ -92,9 +88,13 @@ class _Stage:
     tree: Tree
     orders: Orders
     world: World
-    summary: Summary
     own: list[int]
     books: Books
+
+    @property
+    def summary(self) -> Summary:
+        """What the run did so far."""
+        return self.books.summary
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
@@ -110,35 +110,41 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
 
 def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
     """Make coverage whole, as far as it can be had now. Raises as `carry_out`."""
-    summary = begin(manifest.file, world.now())
-    carry_out(summary, manifest, tree, orders=orders, world=world)
-    return summary
+    books = Books(begin(manifest.file, world.now()), world.now)
+    carry_out(books, manifest, tree, orders=orders, world=world)
+    return books.summary
 
 
 def carry_out(
-    summary: Summary, manifest: Manifest, tree: Tree, *, orders: Orders, world: World
+    books: Books, manifest: Manifest, tree: Tree, *, orders: Orders, world: World
 ) -> None:
-    """Do what a run does, told in ``summary`` as far as it came, and recorded in the tree.
+    """Do what a run does, told in ``books`` as far as it came.
 
     Raises Busy if another run holds the buckets, UsageError if the plan is larger than
     ``limits.max_requests`` and StoreError if the output cannot be read or written.
     """
     own = own_buckets(manifest.output.buckets, orders.shard)
     manifest = of_shard(manifest, own)
-    with locks.hold(tree, own, run_id=summary.run_id, since=utc_text(summary.started_at)):
-        books = Books(tree, summary, own, world.now, orders.summary)
-        try:
-            books.open()
-            _make_whole(_Stage(manifest, tree, orders, world, summary, own, books))
-        except HarvesterError as error:
-            summary.failed = error
-            books.close()
-            raise
-        except Exception:
-            summary.bugs += 1
-            books.close()
-            raise
+    since = utc_text(books.summary.started_at)
+    with locks.hold(tree, own, run_id=books.summary.run_id, since=since), closing(books):
+        books.open(tree, own)
+        _make_whole(_Stage(manifest, tree, orders, world, own, books))
+
+
+@contextmanager
+def closing(books: Books) -> Iterator[None]:
+    """Close the books of a run, however it ends, with the reason if it fails."""
+    try:
+        yield
+    except HarvesterError as error:
+        books.summary.failed = error
         books.close()
+        raise
+    except Exception:
+        books.summary.bugs += 1
+        books.close()
+        raise
+    books.close()
 
 
 def _make_whole(stage: _Stage) -> None:
@@ -152,11 +158,12 @@ def _make_whole(stage: _Stage) -> None:
     _refuse_surprise(manifest, priced.requests)
     summary.bound_seconds, summary.bound_by = priced.bound_seconds, priced.bound_by
     summary.windows = priced.requests
-    if priced.requests:
-        lanes = make_lanes(manifest, missing, refetch, summary.today)
+    lanes = make_lanes(manifest, missing, refetch, summary.today) if priced.requests else []
+    if lanes:
         _plainly(partial(_harvest, stage, lanes))
     states = survey.read_states(tree, want, summary.today)
     summary.datasets = summarise_states(want, states)
+    summary.accounts = list(troubled(want, states, summary.gone, lanes))
     summary.quarantined = list(quarantined_days(tree, want))
     summary.suspicious = list(islice(survey.suspicious(states), MOST_SUSPICIOUS))
 
@@ -221,6 +228,7 @@ def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
 async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
     """The part of a run that talks to WeChat; fills in the summary."""
     manifest, world, summary = stage.manifest, stage.world, stage.summary
+    summary.in_order = True
     pace = manifest.limits.per_token
     spacing = Spacing(pace)
     schedule = Schedule(lanes, pace, policy=manifest.retry, spacing=spacing, dice=random.Random())
@@ -243,12 +251,14 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
         try:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(world.watch, partial(_position, count, summary, world.now))
-                watchers.start_soon(_obey_signals, pipeline, summary)
+                watchers.start_soon(_obey, pipeline, summary)
                 watchers.start_soon(_keep_books, stage.books, count)
                 if stage.orders.max_duration is not None:
-                    watchers.start_soon(_keep_time, pipeline, summary, stage.orders.max_duration)
+                    watchers.start_soon(_keep_time, pipeline, stage)
                 await pipeline.run()
                 watchers.cancel_scope.cancel()
+            # If everything was answered before the mark or just after, nobody need come again.
+            summary.out_of_time &= pipeline.owes
         finally:
             count()
 
@@ -267,6 +277,7 @@ def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, office: Off
     summary.requests, summary.answered = counters.requests, counters.answered
     summary.bytes, summary.retries = counters.bytes, schedule.retries
     summary.token_calls = office.calls
+    summary.bugs, summary.waits = counters.bugs, dict(counters.waits)
 
 
 def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
@@ -300,26 +311,18 @@ async def _keep_books(books: Books, count: Callable[[], None]) -> None:
         await to_thread.run_sync(books.write)
 
 
-async def _keep_time(pipeline: Pipeline, summary: Summary, seconds: float) -> None:
-    await anyio.sleep(seconds)
-    summary.out_of_time = True
+async def _keep_time(pipeline: Pipeline, stage: _Stage) -> None:
+    """Start nothing new after the mark, which counts from the beginning of the run."""
+    spent = stage.world.now() - stage.summary.started_at
+    await anyio.sleep(max(0.0, (stage.orders.max_duration or 0.0) - spent))
+    stage.summary.out_of_time = True
     pipeline.stop()
 
 
-async def _obey_signals(pipeline: Pipeline, summary: Summary) -> None:
-    """The first signal ends the run in order, a second one at once.
-
-    The state is safe either way.
-    """
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-        async for number in signals:
-            code = Exit(128 + number)
-            if summary.stopped_by is not None:
-                os._exit(code)
-            summary.stopped_by = code
-            pipeline.stop()
-            pipeline.hurry(flight=FLIGHT_SECONDS, publishing=PUBLISH_SECONDS)
-            # A thread that hangs in the kernel cannot be cancelled, but it can be left behind.
-            last_resort = threading.Timer(EXIT_SECONDS, os._exit, [code])
-            last_resort.daemon = True
-            last_resort.start()
+async def _obey(pipeline: Pipeline, summary: Summary) -> None:
+    """End the run in order when it is told to stop: by a signal, which a thread hears."""
+    # Nothing is waited for that a thread would have to hand over to a loop that may be gone.
+    while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
+        await anyio.sleep(_LOOK_SECONDS)
+    pipeline.stop()
+    pipeline.hurry(flight=FLIGHT_SECONDS, publishing=PUBLISH_SECONDS)

@@ -25,6 +25,7 @@ from harvester.lanes import Gone
 from harvester.model import Window
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
+from harvester.rows import OUR_FAULT
 from harvester.survey import States, Stretch
 from harvester.verdict import Action, Scope
 from harvester.wire import safe_text
@@ -46,6 +47,32 @@ class DatasetSummary:
     suspicious: int
     provisional: int
     quarantined: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """One dataset of one account after a run: days by state, as the files have them.
+
+    ``requests`` and ``retries`` are what the run spent on it, ``failed`` counts windows given up.
+    ``reasons`` are those that the run has because of it, ``errcodes`` what WeChat said; a
+    ``parked`` one is asked again after midnight in Beijing.
+    """
+
+    appid: str
+    dataset: str
+    wanted: int
+    done: int
+    missing: int
+    empty: int
+    suspicious: int
+    provisional: int
+    quarantined: int
+    requests: int
+    retries: int
+    failed: int = 0
+    parked: bool = False
+    reasons: tuple[str, ...] = ()
+    errcodes: tuple[int, ...] = ()
 
 
 class Replaced(NamedTuple):
@@ -72,8 +99,11 @@ class Summary:
     """One run from beginning to end. Times are in seconds since the Unix epoch.
 
     ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
-    is what ended it before its end, ``bugs`` counts faults of our own, and ``suspicious`` has the
-    first MOST_SUSPICIOUS stretches.
+    is what ended it before its end, ``bugs`` counts faults of our own and ``misread`` the days
+    that one of them put into quarantine. Who sets ``stopped_by`` has the run end: by itself, if it
+    is ``in_order``. ``waits`` has the seconds that refused requests waited to be made again, by
+    what was done about the refusal; ``accounts`` those with trouble, and ``suspicious`` the first
+    MOST_SUSPICIOUS stretches.
     """
 
     run_id: str
@@ -90,11 +120,15 @@ class Summary:
     token_calls: int = 0
     bytes: int = 0
     stopped_by: Exit | None = None
+    in_order: bool = False
     out_of_time: bool = False
     finished: bool = False
     failed: HarvesterError | None = None
     bugs: int = 0
+    misread: int = 0
+    waits: dict[str, float] = field(default_factory=dict)
     datasets: list[DatasetSummary] = field(default_factory=list)
+    accounts: list[AccountSummary] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     suspicious: list[Stretch] = field(default_factory=list)
@@ -124,14 +158,14 @@ class Summary:
         found: dict[str, Exit] = {}
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
-        if self.bugs:
+        if self.bugs or self.misread:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
             found["unauthorised"] = Exit.UNAUTHORISED
         for gone in self.gone:
-            found.update([_reason_of(gone)])
+            found.update([reason_of(gone)])
         if any(row.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
         if self.delayed:
@@ -153,6 +187,7 @@ class Summary:
             Replaced(item.dataset, item.ref_month, item.path, item.rows_before, item.rows_after)
         )
         self.damaged += item.damaged
+        self.misread += sum(day.reason.startswith(OUR_FAULT) for day in item.quarantined)
         heard = {window for window in self.delayed if _is_about(item, window)}
         self.delayed = (self.delayed - heard) | set(item.delayed)
         odd = self.oddities.setdefault(item.dataset, Oddities())
@@ -224,7 +259,8 @@ def _reason_to_fail(error: HarvesterError) -> str:
     return "locked" if isinstance(error, Busy) else "usage"
 
 
-def _reason_of(gone: Gone) -> tuple[str, Exit]:
+def reason_of(gone: Gone) -> tuple[str, Exit]:
+    """The reason that a run has because of what it gave up, and the exit code that calls for."""
     if gone.rule.action is Action.PARK:
         return "quota", Exit.AGAIN
     if gone.rule.action is Action.SLOW_DOWN:

@@ -3,6 +3,9 @@
 ``python -m tests.dying ROOT N`` harvests the lab's range into ROOT and exits with 9 if it died, or
 with 0 if it came through: then N was more than a run has changes. ROOT may be a place in an object
 store, of which the environment says where it is; then the changes are its puts, copies and deletes.
+
+Without arguments it reads lines of N and ROOT, and prints how each such life ended. They are
+forked, so that what takes time to load is loaded once.
 """
 
 from __future__ import annotations
@@ -48,9 +51,29 @@ def die_at(count: int) -> None:
         setattr(Path, name, mortal(getattr(Path, name)))
 
 
-if __name__ == "__main__":
-    die_at(int(sys.argv[2]))
-    if "://" in sys.argv[1]:
-        lab_of(Path.cwd(), Output(sys.argv[1], endpoint=os.environ["S3_ADDRESS"])).run()
+def live(root: str, count: int) -> None:
+    """One life, to its end."""
+    die_at(count)
+    if "://" in root:
+        lab_of(Path.cwd(), Output(root, endpoint=os.environ["S3_ADDRESS"])).run()
     else:
-        lab_of(Path(sys.argv[1])).run()
+        lab_of(Path(root)).run()
+
+
+def live_apart(root: str, count: int) -> int:
+    """One life in a process of its own; returns its exit code."""
+    child = os.fork()
+    if not child:
+        live(root, count)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        live(sys.argv[1], int(sys.argv[2]))
+    else:
+        for line in sys.stdin:
+            number, _, root = line.rstrip("\n").partition(" ")
+            sys.stdout.write(f"{live_apart(root, int(number))}\n")
+            sys.stdout.flush()

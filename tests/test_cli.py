@@ -287,6 +287,20 @@ def test_an_old_summary_file_never_misleads(
     assert record["requests"] == 0
 
 
+def test_every_code_can_be_made_fine(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that comes with an error: what is wrong is said all the same."""
+    tree = tree_at(manifest.parent / "out")
+    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+        assert run("run", "--ok-exit", "3,75") == Exit.DONE
+    assert "another run works" in capsys.readouterr().err
+    assert run("run", "--shard", "1/2", "--ok-exit", "2") == Exit.DONE
+    assert "2 shards need" in capsys.readouterr().err
+    assert run("run", "--shard", "1/2", "--ok-exit", "75") == Exit.USAGE
+    assert run("status", "--ok-exit", "7") == Exit.USAGE
+
+
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
     """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
     wanted = manifest.parent / "summary.json"

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -70,7 +71,7 @@ def start(manifest: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def ends_within(run: subprocess.Popen[bytes], seconds: float) -> bool:
+def ends_within(run: subprocess.Popen[Any], seconds: float) -> bool:
     """Give a run so long; returns whether it ended by itself."""
     try:
         run.wait(seconds)
@@ -121,17 +122,27 @@ def rows_told(output: Path) -> dict[str, int]:
     }
 
 
-def die(root: Path, count: int) -> bool:
+@pytest.fixture
+def die() -> Iterator[Callable[[Path, int], bool]]:
     """One life of a run that dies before its Nth change of the disk; whether it died."""
-    command = [*PYTHON, "tests.dying", str(root), str(count)]
-    ended = subprocess.run(command, check=False, capture_output=True, env=ENVIRONMENT)
-    assert ended.returncode in {0, dying.DIED}, ended.stderr.decode()
-    return ended.returncode == dying.DIED
+    command = [*PYTHON, "tests.dying"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) as lives:
+
+        def die(root: Path, count: int) -> bool:
+            assert lives.stdin is not None
+            assert lives.stdout is not None
+            print(count, root, file=lives.stdin, flush=True)
+            code = int(lives.stdout.readline())
+            assert code in {0, dying.DIED}
+            return code == dying.DIED
+
+        yield die
 
 
 @pytest.mark.timeout(600)
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
-    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+    tmp_path: Path, die: Callable[[Path, int], bool], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """A life dies before its Nth flush, rename or removal, for every N there is.
 

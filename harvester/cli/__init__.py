@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from harvester import __version__
-from harvester.cli import hooks
+from harvester import __version__, signals
+from harvester.cli import hooks, streams
+from harvester.cli.exits import parse_ok_exit
+from harvester.cli.streams import complain, confess
 from harvester.errors import Exit, HarvesterError
-from harvester.redaction import masked
 
 # Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
 # threads make no use of. Whoever sets the variable knows better.
@@ -24,7 +24,8 @@ app = App(
     help="Harvest WeChat Official Account statistics into partitioned Parquet.",
     help_format="plaintext",
     version=__version__,
-    result_action="return_value",
+    console=streams.Counter(),
+    error_console=streams.Counter(stderr=True),
 )
 app.command(
     "harvester.cli.run:run",
@@ -56,6 +57,16 @@ app.command(
     name="datasets",
     help="List the catalogue, or describe one dataset.",
 )
+app.command(
+    "harvester.cli.explain:explain",
+    name="explain",
+    help="Tell what an errcode of WeChat means, and what to do about it.",
+)
+app.command(
+    "harvester.cli.init:init",
+    name="init",
+    help="Print a commented manifest, or write it to a new file.",
+)
 app.command("harvester.cli.schema:schema", name="schema", help="Print the manifest's JSON Schema.")
 app.command(
     "harvester.cli.sandbox:sandbox",
@@ -66,53 +77,35 @@ app.command(
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. What goes wrong is said on stderr."""
+    fine: frozenset[int] = frozenset()
     try:
-        code = app(arguments, exit_on_error=False, print_error=True)
+        verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
+        fine = parse_ok_exit(bound.arguments.get("ok_exit", ""))
+        signals.forgive(fine)
+        code = _code_of(verb(*bound.args, **bound.kwargs))
     except CycloptsError:
         return Exit.USAGE
     except HarvesterError as error:
         complain(error)
-        return error.exit_code
-    except BrokenPipeError:
-        return _close_stdout()
+        code = error.exit_code
     except KeyboardInterrupt:
-        return Exit.SIGINT
+        code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        _confess(error)
-        return Exit.BUG
-    return code if isinstance(code, int) else Exit.DONE
+        confess(error)
+        code = Exit.BUG
+    return Exit.DONE if code in fine else code
+
+
+def _code_of(returned: object) -> int:
+    return returned if isinstance(returned, int) else Exit.DONE
 
 
 def main() -> NoReturn:
     """The ``harvester`` command."""
+    signals.obey()
+    streams.make_ready()
     hooks.install()
     code = invoke(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = _close_stdout()
-    sys.stderr.flush()
     # Everything that matters is on disk by now. A resolver or a store thread that hangs must not
     # keep a scheduler waiting, and interpreter shutdown would wait for it.
-    os._exit(code)
-
-
-def complain(error: HarvesterError) -> None:
-    """Say what is wrong, then what to do."""
-    print(f"error: {masked(error.problem)}", file=sys.stderr)
-    if error.advice:
-        print(f"\n{masked(error.advice)}", file=sys.stderr)
-
-
-def _confess(error: Exception) -> None:
-    """A bug: where it happened, without the text of foreign errors, which may hold a URL."""
-    print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
-    for frame in traceback.extract_tb(error.__traceback__):
-        print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
-    print("\nPlease report it with the lines above.", file=sys.stderr)
-
-
-def _close_stdout() -> int:
-    """Whoever read our output went away; that is no error of ours, and shutdown must not say so."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.DONE
+    os._exit(streams.flush(code))

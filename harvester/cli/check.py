@@ -17,7 +17,7 @@ from rich.text import Text
 from harvester import days, progress
 from harvester.check import Check, Checked, Finding, State
 from harvester.check import check as look
-from harvester.cli import logs, show
+from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -72,7 +72,8 @@ def check(
     if offline:
         project = open_project(manifest, selecting, output, now())
         warn_of_open_files(project.manifest)
-        _print_offline(project, touched(project.manifest), format)
+        with streams.answering():
+            _print_offline(project, touched(project.manifest), format)
         return Exit.DONE
     platform = PlatformAtHand(now)
     project = open_project(manifest, selecting, output, now(), platform.authorised)
@@ -88,10 +89,11 @@ def check(
         ),
     )
     _keep(project, found, now())
-    if format == "json":
-        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-    else:
-        _print(show.console(), found)
+    with streams.answering():
+        if format == "json":
+            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        else:
+            _print(show.console(), found)
     return settle_exit(found.exit_code, ok_exit)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, Column, Dataset, matching
 from harvester.catalogue.page import clock_text, facts, members
-from harvester.cli import show
+from harvester.cli import show, streams
 from harvester.cli.options import Format
 from harvester.days import day_text
 from harvester.errors import UsageError
@@ -31,13 +31,15 @@ def datasets(
     chosen = matching("all" if name is None else name, include_retired=True)
     if not chosen:
         raise UsageError(f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}.")
-    if format == "json":
-        print(json.dumps([_as_json(dataset) for dataset in chosen], indent=2, ensure_ascii=False))
-    elif name is None:
-        _print_list(show.console(), chosen)
-    else:
-        for dataset in chosen:
-            _print_one(show.console(), dataset)
+    with streams.answering():
+        if format == "json":
+            plain = [_as_json(dataset) for dataset in chosen]
+            print(json.dumps(plain, indent=2, ensure_ascii=False))
+        elif name is None:
+            _print_list(show.console(), chosen)
+        else:
+            for dataset in chosen:
+                _print_one(show.console(), dataset)
     return 0
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.errors import Exit, UsageError
+from harvester.cli.exits import parse_ok_exit as parse_ok_exit  # noqa: PLC0414 - verbs look here
+from harvester.errors import UsageError
 from harvester.manifest import Selection
 
 _SELECTING = Group("Selecting", sort_key=1)
@@ -151,19 +152,6 @@ def parse_duration(text: str | None) -> float | None:
     if text[-1:] in units and number.isdecimal() and int(number) > 0:
         return int(number) * units[text[-1]]
     raise UsageError(f"{text!r} is not a duration", "Write 90s, 50m or 2h.")
-
-
-def parse_ok_exit(text: str) -> frozenset[int]:
-    """Read ``3,75`` as exit codes."""
-    codes = [part.strip() for part in text.split(",") if part.strip()]
-    known = {str(int(code)) for code in Exit}
-    for code in codes:
-        if code not in known:
-            raise UsageError(
-                f"--ok-exit {code!r} is no exit code of harvester",
-                f"It has {', '.join(sorted(known, key=int))}.",
-            )
-    return frozenset(map(int, codes))
 
 
 def settle_exit(code: int, ok_exit: str) -> int:

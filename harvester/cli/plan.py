@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harvester import days, survey
 from harvester import plan as planning
-from harvester.cli import show
+from harvester.cli import show, streams
 from harvester.cli.options import (
     EVERYTHING,
     Format,
@@ -41,10 +41,11 @@ def plan(
     want = planning.wanted(ours, now)
     missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
     found = planning.summarise(ours, want, missing, days.today(now))
-    if format == "json":
-        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-    else:
-        show.plan(show.console(), found)
+    with streams.answering():
+        if format == "json":
+            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        else:
+            show.plan(show.console(), found)
     return 0
 
 

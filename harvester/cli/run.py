@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from harvester import progress
+from harvester import progress, signals
 from harvester.access import Access, AppSecret
-from harvester.cli import logs, show
+from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -35,13 +35,13 @@ from harvester.cli.options import (
 )
 from harvester.cli.platform import PlatformAtHand
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
-from harvester.errors import HarvesterError, UsageError
+from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of
 from harvester.model import Api, Manifest
-from harvester.report.books import hand_over
-from harvester.run import Orders, Watch, World, carry_out
+from harvester.report.books import Books
+from harvester.run import Orders, Watch, World, carry_out, closing
 from harvester.secret import Secret
-from harvester.summary import Summary, begin
+from harvester.summary import begin
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -83,7 +83,7 @@ class Running:
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
         shard, seconds = parse_shard(self.shard), parse_duration(self.max_duration)
-        return Orders(self.refetch, shard, seconds, self.summary, unpark=self.unpark)
+        return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
 
 _ORDINARY = Running()
@@ -111,7 +111,9 @@ def run(
     now = steady_clock()
     logs.set_up(logging)
     done = begin(manifest, now())
-    with _told(done, running.summary):
+    books = Books(done, now, running.summary)
+    # An old summary would mislead, so there is a new one however the run ends.
+    with signals.stopping(_Brake(books)), closing(books):
         orders = running.orders()
         platform = PlatformAtHand(now)
         project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
@@ -126,28 +128,25 @@ def run(
             watch=_watch(running.progress, console),
             platform=platform.needed_by(project.manifest),
         )
-        carry_out(done, project.manifest, project.tree, orders=orders, world=world)
-    show.summary(console, done, project)
+        carry_out(books, project.manifest, project.tree, orders=orders, world=world)
+        with streams.whispering():
+            show.summary(console, done, project)
     return settle_exit(done.exit_code, ok_exit)
 
 
-@contextmanager
-def _told(done: Summary, path: Path | None) -> Iterator[None]:
-    """Write the record to the user's file however the run ends: an old one would mislead.
+class _Brake(NamedTuple):
+    """What a signal does to a run."""
 
-    A run that held its buckets has done it by itself.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not done.finished:
-            if isinstance(error, HarvesterError):
-                done.failed = error
-            else:
-                done.bugs += 1
-            done.finished = True
-            hand_over(path, done)
-        raise
+    books: Books
+
+    def stop(self, code: int) -> bool:
+        """Have it end; the files are safe at any moment, in order or not."""
+        self.books.summary.stopped_by = Exit(code)
+        return self.books.summary.in_order
+
+    def farewell(self) -> None:
+        """Leave a record that says so."""
+        self.books.close(patience=signals.FAREWELL_SECONDS)
 
 
 def _warn_of_a_runner(manifest: Manifest) -> None:

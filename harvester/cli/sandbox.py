@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from harvester.cli import streams
 from harvester.errors import UsageError
 from harvester.sandbox import Rules, World
 from harvester.sandbox.server import run
@@ -64,4 +65,5 @@ def sandbox(
 
 
 def _announce(address: str) -> None:
-    print(f"WeChat sandbox at {address}", flush=True)
+    with streams.answering():
+        print(f"WeChat sandbox at {address}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -11,9 +11,10 @@ from rich.text import Text
 
 from harvester import days
 from harvester.cli.project import Project
+from harvester.cli.streams import Terminal
 from harvester.errors import Exit
 from harvester.plan import Plan
-from harvester.report.causes import grouped
+from harvester.report.causes import causes
 from harvester.status import Status
 from harvester.summary import DatasetSummary, Summary
 from harvester.survey import Stretch
@@ -37,8 +38,8 @@ _WIDE = 140
 
 def console(*, stderr: bool = False) -> Console:
     """Where tables go: stdout for answers, stderr for all else."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDE)
+    found = Terminal(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
 
 
 def seconds_text(seconds: float) -> str:
@@ -58,7 +59,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     out.print(_coverage_table(done.datasets))
     out.print()
     _print_figures(out, done)
-    _print_exceptions(out, done)
+    _print_causes(out, done)
     _print_stretches(out, _SUSPICIOUS, done.suspicious)
     for note in done.notes():
         out.print(Text(f"\n  note: {note}"))
@@ -95,7 +96,7 @@ def _print_figures(out: Console, done: Summary) -> None:
         against = f" (the limits allow {seconds_text(done.bound_seconds)})"
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
-        "retries": f"{done.retries:,}",
+        "retries": f"{done.retries:,}{_waited(done.waits)}",
         "refused": f"{sum(gone.count for gone in done.gone):,} account-days",
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
@@ -105,20 +106,22 @@ def _print_figures(out: Console, done: Summary) -> None:
         out.print(Text(f"  {name:<10}{value}"))
 
 
-def _print_exceptions(out: Console, done: Summary) -> None:
-    """What was refused or failed, alike ones together, each with its advice."""
-    lines = list(grouped(done.gone))
-    for gone, count, accounts in lines[:_MOST_EXCEPTIONS]:
-        what = f"{gone.appid} {gone.dataset}"
-        if accounts > 1:
-            what = f"{accounts} accounts, such as {what}"
-        out.print(Text(f"\n  {what}: {count:,} days: {gone.why}"))
-        out.print(Text(f"    {gone.rule.meaning}. {gone.rule.advice}"))
-    if len(lines) > _MOST_EXCEPTIONS:
-        out.print(f"\n  and {len(lines) - _MOST_EXCEPTIONS} more kinds in the run record")
-    for item in done.quarantined[:_MOST_EXCEPTIONS]:
-        where = f"{item.appid} {item.dataset} {days.day_text(item.day)}"
-        out.print(Text(f"\n  quarantined: {where}: {safe_text(item.reason)}"))
+def _waited(waits: Mapping[str, float]) -> str:
+    """How long refused requests waited, the longest first: they wait side by side."""
+    longest = sorted(waits.items(), key=lambda item: -item[1])
+    told = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
+    return f" (waited {told})" if told else ""
+
+
+def _print_causes(out: Console, done: Summary) -> None:
+    """What needs attention, alike things together, each with its advice."""
+    found = causes(done)
+    for cause in found[:_MOST_EXCEPTIONS]:
+        out.print(Text(f"\n  {cause.whose}: {cause.days:,} days: {cause.why}"))
+        if cause.advice:
+            out.print(Text(f"    {cause.advice}"))
+    if len(found) > _MOST_EXCEPTIONS:
+        out.print(f"\n  and {len(found) - _MOST_EXCEPTIONS:,} more kinds in the run record")
 
 
 def _next_steps(done: Summary, project: Project) -> list[str]:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from harvester import days
 from harvester import status as surveying
-from harvester.cli import show
+from harvester.cli import show, streams
 from harvester.cli.options import (
     EVERYTHING,
     Format,
@@ -48,10 +48,11 @@ def status(
     now = steady_clock()()
     project = open_project(manifest, selecting, output, now)
     found = surveying.read(project.manifest, project.tree, now)
-    if format == "json":
-        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-    else:
-        show.status(show.console(), found, project.words)
+    with streams.answering():
+        if format == "json":
+            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        else:
+            show.status(show.console(), found, project.words)
     code = Exit.AGAIN if require is not None and not found.whole else Exit.DONE
     return settle_exit(code, ok_exit)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harvester import days
 from harvester import verify as verifying
-from harvester.cli import show
+from harvester.cli import show, streams
 from harvester.cli.options import (
     EVERYTHING,
     Format,
@@ -72,10 +72,11 @@ def verify(
         found = verifying.verify(project.manifest, project.tree, now, read_data=read_data)
         if repair:
             found = verifying.repair(project.tree, found, run_id)
-    if format == "json":
-        print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-    else:
-        _print(show.console(), found, project.words)
+    with streams.answering():
+        if format == "json":
+            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        else:
+            _print(show.console(), found, project.words)
     return settle_exit(Exit.DONE if found.sound else Exit.INCOMPLETE, ok_exit)
 
 

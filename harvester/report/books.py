@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from harvester.errors import StoreError
 from harvester.publish import Published
@@ -28,73 +29,87 @@ _log = logging.getLogger("harvester.run")
 class Books:
     """The journal and the record of one run. Any thread may call.
 
-    ``own`` are the buckets that the run holds; ``copy`` is where the user wants the record too.
-    ``now`` is in seconds since the Unix epoch.
+    ``now`` is in seconds since the Unix epoch; ``copy`` is where the user wants the record too.
     """
 
     def __init__(
-        self,
-        tree: Tree,
-        summary: Summary,
-        own: list[int],
-        now: Callable[[], float],
-        copy: Path | None = None,
+        self, summary: Summary, now: Callable[[], float], copy: Path | None = None
     ) -> None:
-        self._tree = tree
-        self._summary = summary
-        self._own = own
+        self.summary = summary
         self._now = now
         self._copy = copy
-        self._journal = Journal(tree, summary.run_id, own[0])
+        self._place: _Place | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
-    def open(self) -> None:
-        """Begin a record, and take over what dead runs have replaced. Raises StoreError."""
+    def open(self, tree: Tree, own: list[int]) -> None:
+        """Begin a record, and take over what dead runs have replaced. Raises StoreError.
+
+        Only for who holds these buckets.
+        """
         with self._lock:
-            self._summary.ended_at = self._now()
-            self._keep()
-            self._hand_over()
-            self._journal.take_over(self._own)
+            self._place = _Place(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
+            self._write(self._place)
+            self._place.journal.take_over(own)
 
     def note(self, item: Published) -> None:
         """Remember a file that was replaced, on the disk too. Raises StoreError."""
         with self._lock:
-            self._journal.add(records.entry(publication(item)))
-            self._summary.note(item)
+            if self._place is not None:
+                self._place.journal.add(records.entry(publication(item)))
+            self.summary.note(item)
 
     def write(self) -> None:
         """The record as things stand. A disk that refuses it will end the run soon enough."""
-        with self._lock:
-            self._summary.ended_at = self._now()
-            with _complaining():
-                self._keep()
-            self._hand_over()
+        with self._lock, _complaining():
+            if self._place is not None and not self._closed:
+                self._write(self._place)
 
-    def close(self) -> None:
-        """The record of a run that has ended, with everything it replaced.
+    def close(self, *, patience: float = -1.0) -> None:
+        """The record of a run that has ended, with everything it replaced; once and for all.
 
-        If the disk refuses it, the run is what it was, and the next one takes the journal over.
+        If the disk refuses it, the run is what it was, and the next one takes the journal over. For
+        so many seconds at most another thread is waited for; after that, that one writes it.
         """
-        with self._lock:
-            self._summary.ended_at, self._summary.finished = self._now(), True
-            self._hand_over(self._journal.entries())
-            with _complaining():
-                self._keep(self._journal.entries())
-                self._journal.remove()
+        if not self._lock.acquire(timeout=patience):
+            return
+        try:
+            if not self._closed:
+                self._closed = self.summary.finished = True
+                self._close()
+        finally:
+            self._lock.release()
 
-    def _keep(self, feed: Iterable[bytes] = ()) -> None:
-        record = as_record(self._summary)
-        records.write(self._tree, self._summary.run_id, record, feed, bucket=self._own[0])
-
-    def _hand_over(self, feed: Iterable[bytes] = ()) -> None:
-        hand_over(self._copy, self._summary, feed)
-
-
-def hand_over(copy: Path | None, summary: Summary, feed: Iterable[bytes] = ()) -> None:
-    """Write the record where the user wants it. That it fails is told, and changes nothing."""
-    if copy is not None:
+    def _close(self) -> None:
+        self.summary.ended_at = self._now()
+        record = as_record(self.summary)
+        if self._place is None:
+            self._hand_over(record)
+            return
+        tree, bucket, journal = self._place
+        self._hand_over(record, journal.entries())
         with _complaining():
-            records.write_file(copy, as_record(summary), feed)
+            records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
+            journal.remove()
+
+    def _write(self, place: _Place) -> None:
+        self.summary.ended_at = self._now()
+        record = as_record(self.summary)
+        records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
+        self._hand_over(record)
+
+    def _hand_over(self, record: dict[str, Any], feed: Iterable[bytes] = ()) -> None:
+        if self._copy is not None:
+            with _complaining():
+                records.write_file(self._copy, record, feed)
+
+
+class _Place(NamedTuple):
+    """Where the books of a run are kept that holds its buckets."""
+
+    tree: Tree
+    bucket: int
+    journal: Journal
 
 
 @contextmanager

@@ -1,20 +1,67 @@
-"""What kept a run from being whole, by cause."""
+"""What kept a run from being whole, by cause: few lines, however many accounts there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from harvester.lanes import Gone
-from harvester.wire import Refusal
+from harvester.publish import QuarantinedDay
+from harvester.summary import Summary
+from harvester.wire import Refusal, safe_text
+
+_SHOWN = 3
+"""So many accounts are named; the record names all of them."""
 
 
-def grouped(gone: list[Gone]) -> Iterator[tuple[Gone, int, int]]:
-    """The exceptions of a run by what they say: an example, how many windows, how many accounts."""
+class Cause(NamedTuple):
+    """Things that are alike: how many days of whom, an example of why, and what to do."""
+
+    days: int
+    whose: str
+    why: str
+    advice: str = ""
+
+
+def causes(summary: Summary) -> list[Cause]:
+    """Refusals and failures first, those of most days before others; then the quarantine."""
+    refused = sorted(_given_up(summary.gone), key=lambda cause: -cause.days)
+    return [*refused, *_quarantined(summary.quarantined)]
+
+
+def _given_up(gone: Iterable[Gone]) -> Iterator[Cause]:
     alike: dict[tuple[object, ...], list[Gone]] = {}
     for item in gone:
         why = item.why
-        # What a command says of its failure often names the account.
-        code = why.errcode if isinstance(why, Refusal) else why.replace(item.appid, "{appid}")
-        alike.setdefault((code, item.rule.action, item.dataset), []).append(item)
-    for items in sorted(alike.values(), key=len, reverse=True):
-        yield items[0], sum(item.count for item in items), len({item.appid for item in items})
+        said = why.errcode if isinstance(why, Refusal) else item.rule.meaning
+        alike.setdefault((said, item.rule.meaning, item.rule.action), []).append(item)
+    for items in alike.values():
+        first = items[0]
+        yield Cause(
+            sum(item.count for item in items),
+            _whose((item.appid, item.dataset) for item in items),
+            str(first.why),
+            f"{first.rule.meaning}. {first.rule.advice}",
+        )
+
+
+def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
+    alike: dict[str, list[QuarantinedDay]] = {}
+    for item in days:
+        alike.setdefault(item.reason, []).append(item)
+    for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
+        whose = _whose((item.appid, item.dataset) for item in items)
+        yield Cause(len(items), whose, f"quarantined: {safe_text(reason)}")
+
+
+def _whose(pairs: Iterable[tuple[str, str]]) -> str:
+    """``3 accounts (wx…, wx…, wx…), 2 datasets``, or the one there is."""
+    found = list(pairs)
+    appids = list(dict.fromkeys(appid for appid, _ in found))
+    datasets = list(dict.fromkeys(dataset for _, dataset in found))
+    named = ", ".join(appids[:_SHOWN])
+    if len(appids) > 1:
+        more = ", …" if len(appids) > _SHOWN else ""
+        named = f"{len(appids):,} accounts ({named}{more})"
+    what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
+    return f"{named} {what}"

@@ -7,12 +7,15 @@ from typing import Any
 from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
-from harvester.summary import Summary, utc_text
+from harvester.summary import AccountSummary, Summary, utc_text
 from harvester.survey import Stretch
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""
+
+MOST = 20_000
+"""So many accounts and so many exceptions are listed; the totals count all of them."""
 
 
 def as_record(summary: Summary) -> dict[str, Any]:
@@ -35,11 +38,14 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "requests": summary.requests,
         "answered": summary.answered,
         "retries": summary.retries,
+        "waits": {cause: round(seconds, 3) for cause, seconds in sorted(summary.waits.items())},
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
         "rows": summary.rows,
         "datasets": [_plain(row) for row in summary.datasets],
-        "exceptions": [_exception(gone) for gone in summary.gone],
+        "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
+        "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
+        "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
         "quarantined": [
             {
                 **item._asdict(),
@@ -51,6 +57,14 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "suspicious": list(map(_stretch, summary.suspicious)),
         "notes": summary.notes(),
     }
+
+
+def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
+    plain = _plain(row)
+    if plain.pop("parked"):
+        midnight = days.instant(days.today(summary.ended_at) + 1, 0)
+        return {**plain, "parked_until": utc_text(midnight)}
+    return {**plain, "parked_until": None}
 
 
 def _plain(value: Any) -> dict[str, Any]:

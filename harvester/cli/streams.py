@@ -1,0 +1,111 @@
+"""The three streams of a process, as they are given to us: closed, full, or in some old charset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import Any
+
+from rich.console import Console
+
+from harvester.errors import HarvesterError, places
+from harvester.redaction import masked
+
+
+class Terminal(Console):
+    """A console that raises what went wrong, where rich would end the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich while it handles the error."""
+        raise  # noqa: PLE0704 - as the line above says
+
+
+class Counter(Terminal):
+    """Where help and usage errors are told, to whoever may listen."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print; if that cannot be, nobody is to know."""
+        with suppress(OSError):
+            super().print(*objects, **how)
+
+
+def make_ready() -> None:
+    """See that whatever we print can be printed, or is lost without harm."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # It was closed. The next file that is opened would get its number, and our words.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Print an answer to stdout; the block does nothing else.
+
+    That the reader went away is no error and changes no exit code. Raises HarvesterError if the
+    answer cannot be written: nobody must take a part of it for all.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()
+    except OSError as error:
+        close_stdout()
+        raise HarvesterError(f"stdout: {error.strerror}") from None
+
+
+@contextmanager
+def whispering() -> Iterator[None]:
+    """Print to stderr; if that cannot be, nobody is to know."""
+    with suppress(OSError):
+        yield
+        sys.stderr.flush()
+
+
+def flush(code: int) -> int:
+    """Send what was printed; returns the exit code. An answer that is lost is a failure."""
+    try:
+        with answering():
+            pass
+    except HarvesterError as error:
+        complain(error)
+        code = code or error.exit_code
+    with whispering():
+        pass
+    return code
+
+
+def close_stdout() -> None:
+    """Nobody will have the rest of our output; shutdown must not try."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(error: HarvesterError) -> None:
+    """Say what is wrong, then what to do."""
+    with whispering():
+        print(f"error: {masked(error.problem)}", file=sys.stderr)
+        if error.advice:
+            print(f"\n{masked(error.advice)}", file=sys.stderr)
+
+
+def confess(error: Exception) -> None:
+    """A bug: where it happened, without the text of foreign errors, which may hold a URL."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    with whispering():
+        print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
+        for place in places(error):
+            print(f"  {place}", file=sys.stderr)
+        print("\nPlease report it with the lines above.", file=sys.stderr)

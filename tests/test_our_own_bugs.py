@@ -1,0 +1,96 @@
+"""A fault of our own in one window: that one fails, the others go on, and the run ends with 1."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from harvester import fetch, rows
+from harvester.days import day_text
+from harvester.errors import Exit
+from harvester.model import Window
+from tests.lab import DAILY, HOURLY, Lab, expected, harvested, wanted
+from tests.test_change_feed import all_records
+
+TOKEN = "access_token=very-secret-indeed"
+
+
+def test_a_bug_while_asking_costs_its_window(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    duck: duckdb.DuckDBPyConnection,
+) -> None:
+    """The log says where it was, and not what the error said: that may hold a token."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    attempt = fetch.attempt
+
+    async def broken(window: Window, *rest: Any) -> Any:
+        if window.appid == lab.appids[0] and day_text(window.begin) == "2026-03-03":
+            raise TypeError(TOKEN)
+        return await attempt(window, *rest)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(fetch, "attempt", broken)
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert list(done.reasons()) == ["bug", "failed"]
+    [gone] = done.gone
+    assert (gone.appid, day_text(gone.begin), gone.count) == (lab.appids[0], "2026-03-03", 1)
+    [line] = caplog.messages
+    assert "TypeError" in line
+    assert "test_our_own_bugs.py" in line
+    assert TOKEN not in line + json.dumps(all_records(lab))
+    assert lab.run().exit_code is Exit.DONE
+    truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-03-05"))
+    assert harvested(duck, lab.root, HOURLY) == truth
+
+
+@pytest.mark.parametrize("dataset", [DAILY, HOURLY])
+def test_a_bug_while_reading_puts_the_window_into_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, dataset: str
+) -> None:
+    """Its answer is kept, and a version without the bug asks again. No run stumbles for ever."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(dataset,))
+    decode = rows._decode
+
+    def broken(shape: Any, window: Window, body: bytes) -> Any:
+        if window.appid == lab.appids[0]:
+            raise ZeroDivisionError(TOKEN)
+        return decode(shape, window, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "_decode", broken)
+        patch.setattr("harvester.bulk._read_flawless", broken)
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert set(done.reasons()) == {"bug", "quarantined"}
+    assert {day.appid for day in done.quarantined} == {lab.appids[0]}
+    assert "a bug in harvester: ZeroDivisionError at " in done.quarantined[0].reason
+    assert TOKEN not in json.dumps(all_records(lab))
+    assert lab.run(refetch="quarantined").exit_code is Exit.DONE
+    truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-03-05"))
+    assert harvested(duck, lab.root, dataset) == truth
+
+
+def test_a_bug_that_ends_a_run_is_told_in_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State ``finished``, exit code 1, reason ``bug``, and what was replaced before."""
+    lab = Lab(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+
+    def broken(*_: Any) -> Any:
+        raise KeyError(TOKEN)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harvester.survey.read_states", broken)
+        with pytest.raises(KeyError):
+            lab.run()
+    [record] = all_records(lab)
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
+    assert len(record["published"]) == 1
