@@ -157,7 +157,7 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
     said = printed(done, tmp_path)
     assert len(said.splitlines()) < 40
     named = f"10,000 accounts ({appid(0)}, {appid(1)}, {appid(2)}, …)"
-    assert f"{named} 2 datasets: 600,000 days" in " ".join(said.split())
+    assert f"{named} 2 datasets: 600,000 days" in said
     assert "48001" in said
     assert said.index("48001") < said.index("45009")
     record = as_record(done)
