@@ -101,6 +101,12 @@ class Quota:
         quota = self.numbers(dataset, appid).quota
         return max(0, quota - self._limits.daily_reserve.of(quota))
 
+    def left(self, note: Note, dataset: str, appid: str, *, kept: int = 0) -> int:
+        """What may still be spent on the note's day, ``kept`` calls being left for later."""
+        if note.parked_by(dataset, appid) is not None:
+            return 0
+        return max(0, self.budget(dataset, appid) - note.spent(dataset, appid) - kept)
+
     def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
         """What is said when no call is left: the numbers that decide."""
         numbers = self.numbers(dataset, appid)

@@ -153,11 +153,10 @@ class Treasurer:
         if work.stopped is not None or note.parked_by(dataset, appid) is not None:
             return _Grant(lane, work, 0, "")
         kept = self._kept.get(dataset, {}).get(appid, 0)
-        budget = self._terms.quota.budget(dataset, appid) - note.spent(dataset, appid) - kept
-        calls = min(quota.block(self._terms.pace, work.left + work.waits), max(0, budget))
+        left = self._terms.quota.left(note, dataset, appid, kept=kept)
+        calls = min(quota.block(self._terms.pace, work.left + work.waits), left)
         note.add(dataset, appid, calls)
-        last = calls >= budget
-        words = self._terms.quota.words(dataset, appid, kept=kept) if last else ""
+        words = self._terms.quota.words(dataset, appid, kept=kept) if calls == left else ""
         return _Grant(lane, work, calls, words)
 
     async def _settle(self) -> None:
