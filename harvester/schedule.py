@@ -125,7 +125,15 @@ class Schedule:
                 self._run_low(lane, work)
             if self._reach.not_before:
                 self._reach.probed(now)
-            self._place(lane, now, pause=lane.pause)
+            if lane.is_slowed:
+                lane.not_before = now + lane.pause
+            if lane.pause:
+                # Whether there is more for it to do will show when it comes up.
+                lane.placed = True
+                self._turn += 1
+                heapq.heappush(self._soon, (now + lane.pause, self._turn, lane))
+            else:
+                self._place(lane, now)
             return attempt
         return None
 
@@ -178,29 +186,30 @@ class Schedule:
         if at <= now:
             self._push_ready(lane)
         else:
-            heapq.heappush(self._soon, (at, self._next_turn(), lane))
+            self._turn += 1
+            heapq.heappush(self._soon, (at, self._turn, lane))
 
     def _push_ready(self, lane: Lane) -> None:
-        heapq.heappush(self._ready, (-lane.left(), self._next_turn(), lane))
+        self._turn += 1
+        heapq.heappush(self._ready, (-lane.left(), self._turn, lane))
 
     def _ready_at(self, lane: Lane, now: float) -> float:
         """When the lane may start its next request; `_NEVER` if an answer must come first."""
-        if lane.in_flight >= lane.width or lane.dry or not lane.has_work():
+        if lane.in_flight >= lane.width or lane.dry:
             return _NEVER
-        at = max(now, lane.not_before)
+        at = lane.not_before
         if not lane.has_missing():
-            at = max(at, lane.waiting[0][0])
-        while lane.slots and lane.slots[0] <= now:
-            lane.slots.popleft()
-        if lane.in_flight + len(lane.slots) >= self._pace.count:
-            if not lane.slots:
+            if not lane.waiting:
                 return _NEVER
-            at = max(at, lane.slots[0])
-        return at
-
-    def _next_turn(self) -> int:
-        self._turn += 1
-        return self._turn
+            at = max(at, lane.waiting[0][0])
+        slots = lane.slots
+        while slots and slots[0] <= now:
+            slots.popleft()
+        if lane.in_flight + len(slots) >= self._pace.count:
+            if not slots:
+                return _NEVER
+            at = max(at, slots[0])
+        return max(now, at)
 
     # Handing back.
 

@@ -88,12 +88,14 @@ def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(lab: V
     assert restarted + 1.0 <= lab.net.calls[before].at <= restarted + 1.1
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("limit", [(60, 60.0), (5, 1.0), (2, 3.0)])
 def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
-    lab: VirtualLab, *, limit: tuple[int, float], duck: duckdb.DuckDBPyConnection
+    lab: VirtualLab, *, limit: tuple[int, float], concurrency: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency))
     serve_by(lab, Rules(window_limit=limit))
     done = lab.run()
     assert done.exit_code is Exit.DONE
