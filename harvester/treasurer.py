@@ -122,7 +122,7 @@ class Treasurer:
             known = None if forget else await self._read(self._day, bucket)
             note = self._notes[bucket] = known or Note(self._day)
             note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
-            notes.sweep(self._tree, self._day, bucket)
+            await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
         for lane in self._schedule.lanes:
             if lane.in_flight:
                 for work in lane.work:

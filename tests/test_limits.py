@@ -170,6 +170,15 @@ def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) ->
     assert lab.now() - began <= 101
 
 
+def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
+    lab: VirtualLab,
+) -> None:
+    """All three answers come home after the mark, and nothing is left to run again for."""
+    serve_by(lab, Rules(latency=1.0))
+    lab.begin = lab.end = "2026-03-01"
+    assert lab.run(max_duration=0.5).reasons() == {}
+
+
 @pytest.mark.parametrize("fault", [-1, faults.CLOSED, faults.BAD_GATEWAY, Fault(delay=3600.0)])
 def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
     lab: VirtualLab, *, fault: int | Fault

@@ -13,8 +13,10 @@ from harvester import days, survey
 from harvester import plan as planning
 from harvester.days import day_range, parse_day
 from harvester.errors import Exit
+from harvester.inquiry import Allowance
 from harvester.model import Limits, Pace, Reserve
 from harvester.sandbox import Rules
+from harvester.store import learned
 from harvester.store import quota as notes
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.virtual import Killed, VirtualLab, virtual
@@ -199,3 +201,17 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
     done = lab.run()
     assert {gone.dataset for gone in done.gone} == {HOURLY}
     assert done.requests == 2 * (10 + 2)
+
+
+def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
+    """Twelve calls are allowed, and another service of the account has used five today."""
+    told = Allowance(daily_limit=12, used=5, remain=7, asked_at=lab.now())
+    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    done = lab.run()
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
+    said = {gone.appid: str(gone.why) for gone in done.gone}
+    assert said[appid(1)] == "12 calls a day are read"
+    assert said[appid(2)] == "10 calls a day are assumed"
+    lab.sleep_until(TODAY + 1)
+    lab.run()
+    assert lab.calls_of_day(TODAY + 1)[appid(1), PATH] == 12

@@ -25,6 +25,7 @@ from harvester.cli.project import Project, open_project, steady_clock
 from harvester.model import bucket_of
 from harvester.quota import Calls, Note, Quota
 from harvester.run import of_shard, own_buckets
+from harvester.store import learned
 from harvester.store import quota as notes
 from harvester.store.layout import Tree
 
@@ -50,7 +51,7 @@ def plan(
     want = planning.wanted(ours, now)
     missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
     found = planning.summarise(ours, want, missing, days.today(now))
-    quota = Quota(ours.limits)
+    quota = Quota(ours.limits, learned.read(project.tree))
     left = partial(_left, quota, _notes(project.tree, own, now), planning.calls_kept(ours, now))
     price = pricing.price(ours, missing, found, pricing.Means(quota, left), now)
     barren = pricing.barren(ours, missing, _rows(project, want, now), days.today(now))
