@@ -122,7 +122,7 @@ class Quota:
         """What is said when no call is left: the numbers that decide."""
         numbers = self.numbers(dataset, appid)
         reserve = self._limits.daily_reserve.of(numbers.quota)
-        text = f"{numbers.quota:,} calls a day are {numbers.origin}"
+        text = f"{numbers.quota:,} calls a day ({numbers.origin})"
         if reserve:
             text += f", {reserve:,} of them reserved"
         if kept:

@@ -26,6 +26,10 @@ from harvester.wire import Refusal
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
 
+MIDNIGHT_SECONDS = 60.0
+"""WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
+into the new day, since one call too early would park it for all of it."""
+
 _NEVER = float("inf")
 
 
@@ -284,12 +288,13 @@ class Schedule:
         found, self._reactions.parked = self._reactions.parked, []
         return found
 
-    def begin_day(self) -> None:
+    def begin_day(self, now: float) -> None:
         """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
 
         What was parked until now is owed again.
         """
-        self._losses.unpark()
+        for lane in self._losses.unpark():
+            lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
         for lane in self.lanes:
             for work in lane.work:
                 work.room, work.limit = 0, ""

@@ -127,7 +127,7 @@ class Treasurer:
             if lane.in_flight:
                 for work in lane.work:
                     self._notes[lane.bucket].add(work.dataset.name, lane.appid, lane.in_flight)
-        self._schedule.begin_day()
+        self._schedule.begin_day(self._now())
         await self._serve()
 
     async def _serve(self) -> None:

@@ -107,6 +107,21 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
     assert harvested(duck, lab.root, HOURLY) == truth
 
 
+def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: Path) -> None:
+    """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
+    lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
+    lab.datasets, lab.retry = (HOURLY,), Retry()
+    lab.limits = Limits(Pace(2, 1.0, 1, concurrency=4), connections=100)
+    lab.net.there = lab.net.back = 0.01
+    serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
+    with virtual(lab):
+        done = lab.run()
+    assert (done.exit_code, lab.sandbox.counters.errcodes[45011]) == (Exit.DONE, 0)
+    most = max(lab.sandbox.counters.calls.values())
+    arrived = [call.at for call in lab.net.calls]
+    assert 60 < arrived[-1] - arrived[0] <= 1.05 * (most - 1) / 2
+
+
 def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
     """One refusal: three quarters of the rate from the next minute on, for this account."""
     lab.sandbox.fail(SICK, 45011, times=1)

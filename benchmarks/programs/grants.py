@@ -40,7 +40,7 @@ async def measure(count: int) -> dict[str, float]:
     ]
     spacing = Spacing(PACE)
     schedule = Schedule(lanes, PACE, policy=Retry(), spacing=spacing, dice=random.Random(1))
-    schedule.begin_day()
+    schedule.begin_day(0.0)
     for lane, work in schedule.thirsty:
         schedule.grant(lane, work, BLOCK, "", 0.0)
     now, granting, answering = 1e9, 0.0, 0.0
