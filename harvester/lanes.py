@@ -198,6 +198,12 @@ class Lane:
         best_month = -1
         for work in self.work:
             if work.missing and work.room > work.waits:
+                if best is None:
+                    best = work
+                    continue
+                # Most lanes have one dataset left: its month matters to nobody.
+                if best_month < 0:
+                    best_month = days.month_of(days.newest(best.missing))
                 month = days.month_of(days.newest(work.missing))
                 if month > best_month:
                     best, best_month = work, month
