@@ -55,14 +55,17 @@ class Stored:
     rows: int
     footer: Footer
 
-    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows, a row group at a time. Raises StoreError."""
+    def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, a row group at a time, or so many at most. Raises StoreError."""
         with _reading(self.where), pq.ParquetFile(self.path, pre_buffer=False) as file:
             if not file.schema_arrow.equals(schema):
                 raise StoreError(
                     f"{self.where}: its columns are not those of schema {SCHEMA_VERSION}",
                     "use the harvester that wrote it, or move it away",
                 )
+            if rows is not None:
+                yield from file.iter_batches(rows, use_threads=False)
+                return
             for place in range(file.num_row_groups):
                 yield from file.read_row_group(place, use_threads=False).to_batches()
 
