@@ -1,4 +1,4 @@
-"""A fresh tree from an old one, with another number of buckets.
+"""A fresh tree from an old one, with another number of buckets or today's columns.
 
 Every file of the new tree is whole or is not there, and a journal in it says which months are done
 and of which files of the old one: whoever is killed in between goes on where it stopped. The old
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester import assembly, coverage, days, publish
+from harvester import assembly, coverage, days, publish, upgrade
 from harvester.catalogue import Dataset
 from harvester.columns import Slice, arrow_schema
 from harvester.coverage import AccountDays, Coverage
@@ -201,7 +201,7 @@ def _make(
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
-                partitions.opened(
+                partitions.opened_of_any_age(
                     source.store, source.name(part), source.temp(part.bucket, f"{what}.old")
                 )
             )
@@ -211,7 +211,7 @@ def _make(
         known = _known(partition.month, stored, is_mine)
         if not known.appids:
             return None
-        mine = (_runs(each, schema, is_mine) for each in stored)
+        mine = (_runs(_rows(each, work.dataset), is_mine) for each in stored)
         pieces = (piece for _, piece in heapq.merge(*mine, key=_appid))
         tables = assembly.regrouped(schema, pieces, assembly.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
@@ -230,11 +230,19 @@ def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -
     return coverage.of_accounts(month, accounts)
 
 
+def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+    """The rows of an old file in today's columns."""
+    if not stored.older:
+        return stored.batches(arrow_schema(dataset), PIECE_ROWS)
+    old = stored.batches(stored.own_schema(), PIECE_ROWS)
+    return (upgrade.upgraded(batch, dataset) for batch in old)
+
+
 def _runs(
-    stored: Stored, schema: pa.Schema, is_mine: Callable[[str], bool]
+    batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
 ) -> Iterator[tuple[str, Slice]]:
     """The rows of a file that belong into the new one, account by account."""
-    for batch in stored.batches(schema, PIECE_ROWS):
+    for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
         start = 0
         for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):

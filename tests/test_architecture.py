@@ -67,6 +67,7 @@ THIRD_PARTY = {
         "oblivion",
         "publish",
         "store",
+        "upgrade",
     ),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
