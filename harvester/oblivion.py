@@ -85,6 +85,9 @@ def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
     """The rows that stay. They come by appid and day, and so they leave."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
+        dates: list[Day] = []
+        if target.before is not None:
+            dates = batch.column(DATE_COLUMN).cast(pa.int32()).to_pylist()
         begin = start = 0
         for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
             if appid in target.appids:
@@ -92,8 +95,7 @@ def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
                     yield Slice(batch, begin, start - begin)
                 begin = end
                 if target.before is not None:
-                    dates = batch.column(DATE_COLUMN).cast(pa.int32()).slice(start, end - start)
-                    begin = start + bisect_left(dates.to_pylist(), target.before)
+                    begin = bisect_left(dates, target.before, start, end)
             start = end
         if len(batch) > begin:
             yield Slice(batch, begin, len(batch) - begin)
