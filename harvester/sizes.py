@@ -15,16 +15,18 @@ from harvester.model import Manifest, bucket_of
 MOST_ROWS = 2_000_000
 """In a file. It is replaced as a whole whenever a day of its month comes."""
 
+_LONGEST_MONTH = 31
+
 
 def warnings(manifest: Manifest, want: Mapping[str, Mapping[str, DaySet]]) -> Iterator[str]:
     """A line for each dataset whose files would pass MOST_ROWS, with the buckets that fit."""
     buckets = manifest.output.buckets
     for name, of_dataset in want.items():
         dataset = manifest.datasets[name]
-        rows_each = rows_a_day(dataset) * _longest_month(of_dataset)
-        # Most outputs are so small that no account needs to be hashed to see it.
-        if rows_each * len(of_dataset) <= MOST_ROWS:
+        # Most outputs are so small that nothing needs to be counted to see it.
+        if rows_a_day(dataset) * _LONGEST_MONTH * len(of_dataset) <= MOST_ROWS:
             continue
+        rows_each = rows_a_day(dataset) * _longest_month(of_dataset)
         most = rows_each * _fullest(of_dataset, buckets)
         if most > MOST_ROWS:
             yield (
@@ -58,11 +60,10 @@ def _fullest(appids: Mapping[str, object], buckets: int) -> int:
 
 def _longest_month(wanted: Mapping[str, DaySet]) -> int:
     """How many days of a month are wanted of an account, at the most."""
-    return max(
-        (
-            days.count_days(days.month_mask(of_account, month))
-            for of_account in set(wanted.values())
-            for month in days.each_month(of_account)
-        ),
-        default=0,
-    )
+    longest = 0
+    for of_account in set(wanted.values()):
+        for month in days.each_month(of_account):
+            longest = max(longest, days.count_days(days.month_mask(of_account, month)))
+            if longest == _LONGEST_MONTH:
+                return longest
+    return longest

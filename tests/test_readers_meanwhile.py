@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MONTHS = 6
 QUERIES = [pytest.param(15, id="15"), pytest.param(300, id="300", marks=pytest.mark.slow)]
+SPARK_QUERIES = [pytest.param(9, id="9"), pytest.param(300, id="300", marks=pytest.mark.slow)]
 LARGEST = 40_000
 
 POLARS_SAYS = ("ComputeError", "PanicException")
@@ -198,7 +199,7 @@ def test_polars(replaced: Replaced, queries: int) -> None:
         assert all(each.startswith(POLARS_SAYS) for each in asked.said), asked.said
 
 
-@pytest.mark.parametrize("queries", QUERIES)
+@pytest.mark.parametrize("queries", SPARK_QUERIES)
 @pytest.mark.timeout(600)
 def test_spark(replaced: Replaced, spark: SparkSession, queries: int) -> None:
     """Opened or refreshed for each query, or opened once: all of a replacement or its beginning."""
