@@ -53,9 +53,9 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "SCHEMA_VERSION", 2)
 
 
-def books_of(tree: Tree) -> Books:
+def new_books() -> Books:
     """Where it is written down what is done to a tree."""
-    return Books(tree, begin(Path("jobs.yaml"), LONG_AFTER), [0], lambda: LONG_AFTER)
+    return Books(begin(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
 
 
 def test_a_run_is_refused_with_advice_and_nothing_is_moved(
@@ -79,11 +79,7 @@ def test_compact_fills_new_columns_from_what_was_kept(
     before = rows_of(old, HERE)
     request.getfixturevalue("newer")
     new = tree_at(tmp_path / "new", 1)
-    books = [
-        Books(tree, begin(Path("jobs.yaml"), LONG_AFTER), [0], lambda: LONG_AFTER)
-        for tree in (old, new)
-    ]
-    made = compact(old, new, {DAILY.name: NEWER}, old=books[0], new=books[1])
+    made = compact(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
     assert made == Compacted(1, 0, 4)
     after = rows_of(new, HERE)
     assert after.schema.equals(arrow_schema(NEWER))
