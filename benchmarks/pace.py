@@ -6,68 +6,102 @@ import json
 import urllib.request
 from typing import Any
 
-from benchmarks.processes import harvester, measure, server
+from benchmarks.processes import cut_short, harvester, measure, program, server
 from benchmarks.result import Limit, Result, Settings, Table
 from benchmarks.workload import Load, Paced, busy, write_manifest
-
-RATE = 25
-ACCOUNTS = 4
-"""As many as the connections can serve when each has all its requests in flight."""
 
 LATENCY = 0.02
 """Seconds an answer takes at least; up to as much again is added by chance."""
 
-BURSTS = (1, RATE)
+RATE, ACCOUNTS = 25, 4
+"""As many accounts as the connections can serve when each has all its requests in flight."""
+
+MANY, MANY_RATE, FAULTS = 50, 8, 0.1
+"""The same with many accounts, and one call in ten failing."""
+
+RESTARTS, LIFE = 10, 4.0
+"""So often a run is killed, after so many seconds."""
+
+LANES = 10_000
 
 
 def run(settings: Settings) -> Result:
-    """Measure runs of ten seconds and more, begun gently and at full speed."""
-    days = 400 if settings.quick else 500
-    bursts = BURSTS[:1] if settings.quick else BURSTS
-    found = [_paced(settings, days, burst) for burst in bursts]
+    """Measure runs of ten seconds and more: gentle, at full speed, among faults, and killed."""
+    quick = settings.quick
+    few = Load("", busy(ACCOUNTS), 400 if quick else 500)
+    many = Load("", busy(MANY), 90 if quick else 430)
+    found = {
+        "burst 1": _paced(settings, few, Paced(RATE, 1, RATE)),
+        "50 accounts, 10% faults": _paced(settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS),
+        "the same, killed again and again": _paced(
+            settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS, restarts=RESTARTS
+        ),
+    }
+    if not quick:
+        found[f"burst {RATE}"] = _paced(settings, few, Paced(RATE, RATE, RATE))
+    whole = [each for each in found.values() if not each["restarts"]]
+    grant: dict[str, float] = json.loads(measure(program("grants", LANES)).output)
     rows = tuple(
         (
-            f"burst {burst}",
-            f"{each['bound']:.1f}",
-            f"{each['seconds']:.1f}",
-            str(each["sliding"]),
+            name,
+            "" if each["restarts"] else f"{each['bound']:.1f}",
+            "" if each["restarts"] else f"{each['seconds']:.1f}",
+            f"{each['sliding']} of {each['rate']}",
             str(each["refused"]),
         )
-        for burst, each in zip(bursts, found, strict=True)
+        for name, each in found.items()
     )
-    title = f"Pace: {ACCOUNTS} accounts at {RATE} requests a second each"
+    title = f"Pace: {ACCOUNTS} accounts at {RATE} requests a second each, {MANY} at {MANY_RATE}"
     headers = ("", "bound s", "whole process s", "most in any second", "refused (45011)")
+    lanes = (
+        ("a grant", f"{grant['grant']:.1f}"),
+        ("a grant and its answer", f"{grant['both']:.1f}"),
+    )
     return Result(
         "pace",
-        (Table(title, headers, rows),),
         (
-            Limit("most in any second", max(each["sliding"] for each in found), "", RATE, RATE),
-            Limit("refused", sum(each["refused"] for each in found), "", 0, 0),
+            Table(title, headers, rows),
+            Table(f"Schedule: {LANES:,} accounts", ("", "CPU µs"), lanes),
+        ),
+        (
+            Limit("over the limit", max(each["over"] for each in found.values()), "", 0, 0),
+            Limit("refused", sum(each["refused"] for each in found.values()), "", 0, 0),
             Limit(
                 "seconds beside the bound",
-                max(each["seconds"] / each["bound"] for each in found),
+                max(each["seconds"] / each["bound"] for each in whole),
                 "x",
                 1.05,
                 1.1,
             ),
+            Limit(f"a grant among {LANES:,} lanes", grant["a grant"], "µs", 5, 10),
         ),
-        {f"burst {burst}": each for burst, each in zip(bursts, found, strict=True)},
+        {**found, "grants": grant},
     )
 
 
-def _paced(settings: Settings, days: int, burst: int) -> dict[str, Any]:
-    with server("--rate", RATE, "--latency", LATENCY) as address:
+def _paced(
+    settings: Settings, load: Load, paced: Paced, *, faults: float = 0.0, restarts: int = 0
+) -> dict[str, Any]:
+    """One run to its end, or many that are killed, and what the server counted meanwhile."""
+    name = f"pace-{paced.rate}-{paced.burst}-{restarts}"
+    with server("--rate", paced.rate, "--latency", LATENCY, "--faults", faults) as address:
         manifest = write_manifest(
-            settings.folder / f"pace-{burst}",
-            Load(address, busy(ACCOUNTS), days),
-            Paced(RATE, burst, RATE),
+            settings.folder / name, Load(address, load.appids, load.days), paced
         )
-        usage = measure(harvester("run", manifest, "--progress", "none"))
+        command = harvester("run", manifest, "--progress", "none")
+        for _ in range(restarts):
+            cut_short(command, LIFE)
+        seconds = 0.0 if restarts else measure(command).wall
         with urllib.request.urlopen(f"{address}/sandbox/counters") as response:
             counters = json.load(response)
+    sliding = max(worst["sliding"] for worst in counters["worst"].values())
     return {
-        "bound": (days - burst) / RATE,
-        "seconds": usage.wall,
-        "sliding": max(worst["sliding"] for worst in counters["worst"].values()),
+        "rate": paced.rate,
+        "restarts": restarts,
+        # What failed had to be asked again, so the server's count is what had to be paced.
+        "bound": (max(counters["calls"].values()) - paced.burst) / paced.rate,
+        "seconds": seconds,
+        "sliding": sliding,
+        "over": max(0, sliding - paced.rate),
         "refused": counters["errcodes"].get("45011", 0),
     }

@@ -68,6 +68,18 @@ def measure(command: Sequence[str]) -> Usage:
     return Usage(used.ru_utime + used.ru_stime, wall, _peak(used.ru_maxrss), output)
 
 
+def cut_short(command: Sequence[str], seconds: float) -> None:
+    """Run a command for so long, and kill it if it has not ended by then."""
+    process = _start(command, subprocess.DEVNULL, core=0)
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 @contextmanager
 def server(*options: object) -> Iterator[str]:
     """A sandbox in a process of its own while the block runs; gives its address."""

@@ -42,6 +42,7 @@ class State(Enum):
 _STATES = {
     Action.RETRY: State.NO_ANSWER,
     Action.REPEAT: State.NO_ANSWER,
+    Action.UNREACHED: State.NO_ANSWER,
     Action.SLOW_DOWN: State.NOT_READY,
     Action.NOT_READY: State.NOT_READY,
     Action.PARK: State.NOT_READY,

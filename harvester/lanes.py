@@ -141,7 +141,8 @@ class Lane:
     ``width`` is how many requests may be in flight, ``not_before`` the end of a pause, ``waiting``
     a heap of (time, attempt), ``slots`` the times at which used slots of the counting window fall
     free, ``period`` seconds after their answer. ``pause`` lies between two starts, ``failures``
-    counts those in a row, and ``dry`` the datasets that may spend no call before more are noted.
+    counts those in a row, and ``refused_until`` ends the pause of a minute limit. ``dry`` counts
+    the datasets that may spend no call before more are noted.
     """
 
     appid: str
@@ -155,13 +156,18 @@ class Lane:
     period: float = 0.0
     pause: float = 0.0
     minute_limits: int = 0
+    refused_until: float = 0.0
+    is_slowed: bool = False
     failures: int = 0
     dry: int = 0
     placed: bool = False
 
     def left(self) -> int:
         """How many windows were never handed out."""
-        return sum(work.left for work in self.work)
+        count = 0
+        for work in self.work:  # a generator would cost more than all the rest
+            count += work.left
+        return count
 
     def has_missing(self) -> bool:
         """Whether there is a window that was never handed out and may be."""

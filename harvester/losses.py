@@ -101,11 +101,17 @@ class Losses:
         )
         self.owing.closed(lane, work, lost)
 
-    def unpark(self) -> None:
-        """A new Beijing day: what was given up for want of quota is owed again."""
+    def unpark(self) -> list[Lane]:
+        """A new Beijing day: what was given up for want of quota is owed again.
+
+        Returns the lanes of which WeChat had said that a quota is spent.
+        """
+        told = []
         for lane in self._lanes:
             for work in lane.work:
                 if work.stopped is not None and work.stopped.action is Action.PARK:
+                    if work.stopped is not SPENT:
+                        told.append(lane)
                     work.stopped = None
                 if work.parked:
                     self.owing.opened(lane, work, work.parked)
@@ -113,6 +119,7 @@ class Losses:
                     work.parked = days.NO_DAYS
                     work.narrow(work.span)
         self.gone[:] = [item for item in self.gone if item.rule.action is not Action.PARK]
+        return told
 
     def leave_all(self, since: int, why: Refusal | str) -> None:
         """Leave everything to a later run, also what failed after the first ``since`` losses.

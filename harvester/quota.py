@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from harvester import days
 from harvester.days import Day
+from harvester.inquiry import Allowance
 from harvester.model import Limits, Pace
 from harvester.wire import Refusal
 
@@ -84,28 +86,43 @@ class Note:
 class Quota:
     """What may be spent, by the manifest's limits and what WeChat has told of its own.
 
-    ``read`` has WeChat's numbers by dataset and appid, where they are known.
+    ``told`` has what WeChat said, by appid and dataset, where it was asked.
     """
 
-    def __init__(self, limits: Limits, read: Mapping[str, Mapping[str, int]] | None = None) -> None:
+    def __init__(
+        self, limits: Limits, told: Mapping[tuple[str, str], Allowance] | None = None
+    ) -> None:
         self._limits = limits
-        self._read = read or {}
+        self._told = told or {}
 
     def numbers(self, dataset: str, appid: str) -> Numbers:
         """The quota of a dataset of an account."""
-        known = self._read.get(dataset, {}).get(appid)
-        return Numbers(self._limits.daily_quota) if known is None else Numbers(known, read=True)
+        told = self._told.get((appid, dataset))
+        if told is None or not told.daily_limit:
+            return Numbers(self._limits.daily_quota)
+        return Numbers(told.daily_limit, read=True)
 
     def budget(self, dataset: str, appid: str) -> int:
         """What a day's runs may spend of it together."""
         quota = self.numbers(dataset, appid).quota
         return max(0, quota - self._limits.daily_reserve.of(quota))
 
+    def left(self, note: Note, dataset: str, appid: str, *, kept: int = 0) -> int:
+        """What may still be spent on the note's day, ``kept`` calls being left for later."""
+        if note.parked_by(dataset, appid) is not None:
+            return 0
+        spent = note.spent(dataset, appid)
+        told = self._told.get((appid, dataset))
+        if told is not None and days.today(told.asked_at) == note.day:
+            # Others may have spent some before we asked, and both counts hold at least.
+            spent = max(spent, told.used)
+        return max(0, self.budget(dataset, appid) - spent - kept)
+
     def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
         """What is said when no call is left: the numbers that decide."""
         numbers = self.numbers(dataset, appid)
         reserve = self._limits.daily_reserve.of(numbers.quota)
-        text = f"{numbers.quota:,} calls a day are {numbers.origin}"
+        text = f"{numbers.quota:,} calls a day ({numbers.origin})"
         if reserve:
             text += f", {reserve:,} of them reserved"
         if kept:

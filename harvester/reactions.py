@@ -154,16 +154,17 @@ class Reactions:
         first of these refusals counts.
         """
         lane = attempt.lane
-        if lane.not_before <= now:
+        if lane.refused_until <= now:
             lane.minute_limits += 1
+            lane.is_slowed = True
             if lane.pause < SLOWEST:
                 lane.pause = max(lane.pause, self._interval) * SLOWER
                 lane.period *= SLOWER
         if lane.minute_limits > MINUTE_LIMITS_IN_A_ROW:
             self._stop(attempt, rule, now, why)
         else:
-            pause = retry.until_next_minute(now, self._dice)
-            lane.not_before = max(lane.not_before, now + pause)
+            lane.refused_until = now + retry.until_next_minute(now, self._dice)
+            lane.not_before = max(lane.not_before, lane.refused_until)
             self._wait(attempt, lane.not_before)
 
     def _drop_newest(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:

@@ -30,7 +30,7 @@ from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sources import Office
 from harvester.status import quarantined_days
-from harvester.store import forced, layout, locks
+from harvester.store import forced, layout, learned, locks
 from harvester.store.layout import Tree
 from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
 from harvester.survey import Refetch
@@ -160,7 +160,7 @@ def _make_whole(stage: _Stage) -> None:
     summary.windows = priced.requests
     lanes = make_lanes(manifest, missing, refetch, summary.today) if priced.requests else []
     if lanes:
-        _plainly(partial(_harvest, stage, lanes))
+        _plainly(partial(_harvest, stage, lanes, _terms(stage)))
     states = survey.read_states(tree, want, summary.today)
     summary.datasets = summarise_states(want, states)
     summary.accounts = list(troubled(want, states, summary.gone, lanes))
@@ -225,7 +225,7 @@ def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
     return error
 
 
-async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
+async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
     """The part of a run that talks to WeChat; fills in the summary."""
     manifest, world, summary = stage.manifest, stage.world, stage.summary
     summary.in_order = True
@@ -244,7 +244,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane]) -> None:
             platform=world.platform,
         )
         tokens = await opened.enter_async_context(Tokens(office.source, world.now))
-        effects = (transport, tokens, spacing, stage.tree, _terms(stage))
+        effects = (transport, tokens, spacing, stage.tree, terms)
         tools = Tools(*effects, world.now, stage.books.note)
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, office)
@@ -267,7 +267,10 @@ def _terms(stage: _Stage) -> Terms:
     """By which the calls of a day are handed out."""
     limits = stage.manifest.limits
     kept = partial(plan.calls_kept, stage.manifest)
-    return Terms(Quota(limits), limits.per_token, kept, forget=stage.orders.unpark)
+    told = learned.read(stage.tree)
+    if stage.orders.unpark:
+        told = {key: allowance._replace(used=0) for key, allowance in told.items()}
+    return Terms(Quota(limits, told), limits.per_token, kept, forget=stage.orders.unpark)
 
 
 def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, office: Office) -> None:

@@ -26,6 +26,10 @@ from harvester.wire import Refusal
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
 
+MIDNIGHT_SECONDS = 60.0
+"""WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
+into the new day, since one call too early would park it for all of it."""
+
 _NEVER = float("inf")
 
 
@@ -125,7 +129,15 @@ class Schedule:
                 self._run_low(lane, work)
             if self._reach.not_before:
                 self._reach.probed(now)
-            self._place(lane, now, pause=lane.pause)
+            if lane.is_slowed:
+                lane.not_before = now + lane.pause
+            if lane.pause:
+                # Whether there is more for it to do will show when it comes up.
+                lane.placed = True
+                self._turn += 1
+                heapq.heappush(self._soon, (now + lane.pause, self._turn, lane))
+            else:
+                self._place(lane, now)
             return attempt
         return None
 
@@ -178,29 +190,30 @@ class Schedule:
         if at <= now:
             self._push_ready(lane)
         else:
-            heapq.heappush(self._soon, (at, self._next_turn(), lane))
+            self._turn += 1
+            heapq.heappush(self._soon, (at, self._turn, lane))
 
     def _push_ready(self, lane: Lane) -> None:
-        heapq.heappush(self._ready, (-lane.left(), self._next_turn(), lane))
+        self._turn += 1
+        heapq.heappush(self._ready, (-lane.left(), self._turn, lane))
 
     def _ready_at(self, lane: Lane, now: float) -> float:
         """When the lane may start its next request; `_NEVER` if an answer must come first."""
-        if lane.in_flight >= lane.width or lane.dry or not lane.has_work():
+        if lane.in_flight >= lane.width or lane.dry:
             return _NEVER
-        at = max(now, lane.not_before)
+        at = lane.not_before
         if not lane.has_missing():
-            at = max(at, lane.waiting[0][0])
-        while lane.slots and lane.slots[0] <= now:
-            lane.slots.popleft()
-        if lane.in_flight + len(lane.slots) >= self._pace.count:
-            if not lane.slots:
+            if not lane.waiting:
                 return _NEVER
-            at = max(at, lane.slots[0])
-        return at
-
-    def _next_turn(self) -> int:
-        self._turn += 1
-        return self._turn
+            at = max(at, lane.waiting[0][0])
+        slots = lane.slots
+        while slots and slots[0] <= now:
+            slots.popleft()
+        if lane.in_flight + len(slots) >= self._pace.count:
+            if not slots:
+                return _NEVER
+            at = max(at, slots[0])
+        return max(now, at)
 
     # Handing back.
 
@@ -275,12 +288,13 @@ class Schedule:
         found, self._reactions.parked = self._reactions.parked, []
         return found
 
-    def begin_day(self) -> None:
+    def begin_day(self, now: float) -> None:
         """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
 
         What was parked until now is owed again.
         """
-        self._losses.unpark()
+        for lane in self._losses.unpark():
+            lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
         for lane in self.lanes:
             for work in lane.work:
                 work.room, work.limit = 0, ""

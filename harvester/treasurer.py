@@ -122,12 +122,12 @@ class Treasurer:
             known = None if forget else await self._read(self._day, bucket)
             note = self._notes[bucket] = known or Note(self._day)
             note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
-            notes.sweep(self._tree, self._day, bucket)
+            await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
         for lane in self._schedule.lanes:
             if lane.in_flight:
                 for work in lane.work:
                     self._notes[lane.bucket].add(work.dataset.name, lane.appid, lane.in_flight)
-        self._schedule.begin_day()
+        self._schedule.begin_day(self._now())
         await self._serve()
 
     async def _serve(self) -> None:
@@ -153,11 +153,10 @@ class Treasurer:
         if work.stopped is not None or note.parked_by(dataset, appid) is not None:
             return _Grant(lane, work, 0, "")
         kept = self._kept.get(dataset, {}).get(appid, 0)
-        budget = self._terms.quota.budget(dataset, appid) - note.spent(dataset, appid) - kept
-        calls = min(quota.block(self._terms.pace, work.left + work.waits), max(0, budget))
+        left = self._terms.quota.left(note, dataset, appid, kept=kept)
+        calls = min(quota.block(self._terms.pace, work.left + work.waits), left)
         note.add(dataset, appid, calls)
-        last = calls >= budget
-        words = self._terms.quota.words(dataset, appid, kept=kept) if last else ""
+        words = self._terms.quota.words(dataset, appid, kept=kept) if calls == left else ""
         return _Grant(lane, work, calls, words)
 
     async def _settle(self) -> None:

@@ -88,6 +88,7 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
         "bound_seconds",
         "bound_by",
         "warnings",
+        "price",
     ]
     assert (found["requests"], found["days"]) == (2 * (2 + 2), 2 * (31 + 2))
     assert not (manifest.parent / "out").exists()

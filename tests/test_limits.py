@@ -88,12 +88,14 @@ def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(lab: V
     assert restarted + 1.0 <= lab.net.calls[before].at <= restarted + 1.1
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("limit", [(60, 60.0), (5, 1.0), (2, 3.0)])
 def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
-    lab: VirtualLab, *, limit: tuple[int, float], duck: duckdb.DuckDBPyConnection
+    lab: VirtualLab, *, limit: tuple[int, float], concurrency: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency))
     serve_by(lab, Rules(window_limit=limit))
     done = lab.run()
     assert done.exit_code is Exit.DONE
@@ -103,6 +105,21 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
     assert lab.now() - lab.net.calls[0].at <= 2 * fair + 60 * 12
     truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-04-29"))
     assert harvested(duck, lab.root, HOURLY) == truth
+
+
+def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: Path) -> None:
+    """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
+    lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
+    lab.datasets, lab.retry = (HOURLY,), Retry()
+    lab.limits = Limits(Pace(2, 1.0, 1, concurrency=4), connections=100)
+    lab.net.there = lab.net.back = 0.01
+    serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
+    with virtual(lab):
+        done = lab.run()
+    assert (done.exit_code, lab.sandbox.counters.errcodes[45011]) == (Exit.DONE, 0)
+    most = max(lab.sandbox.counters.calls.values())
+    arrived = [call.at for call in lab.net.calls]
+    assert 60 < arrived[-1] - arrived[0] <= 1.05 * (most - 1) / 2
 
 
 def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
@@ -166,6 +183,15 @@ def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) ->
     done = lab.run(max_duration=100.0)
     assert list(done.reasons()) == ["time_budget"]
     assert lab.now() - began <= 101
+
+
+def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
+    lab: VirtualLab,
+) -> None:
+    """All three answers come home after the mark, and nothing is left to run again for."""
+    serve_by(lab, Rules(latency=1.0))
+    lab.begin = lab.end = "2026-03-01"
+    assert lab.run(max_duration=0.5).reasons() == {}
 
 
 @pytest.mark.parametrize("fault", [-1, faults.CLOSED, faults.BAD_GATEWAY, Fault(delay=3600.0)])

@@ -11,10 +11,12 @@ import pytest
 
 from harvester import days, survey
 from harvester import plan as planning
-from harvester.days import day_range, parse_day
+from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
+from harvester.inquiry import Allowance
 from harvester.model import Limits, Pace, Reserve
 from harvester.sandbox import Rules
+from harvester.store import learned
 from harvester.store import quota as notes
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.virtual import Killed, VirtualLab, virtual
@@ -108,7 +110,7 @@ def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
     done = lab.run()
     assert done.requests == 2 * 7
-    assert str(done.gone[0].why) == "10 calls a day are assumed, 3 of them reserved"
+    assert str(done.gone[0].why) == "10 calls a day (assumed), 3 of them reserved"
 
 
 def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
@@ -122,6 +124,25 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     assert tomorrow[appid(1), PATH] == 30
     assert 29 <= tomorrow[appid(2), PATH] <= 30
     assert {gone.appid for gone in done.gone} == set(lab.appids)
+
+
+def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
+    lab: VirtualLab,
+) -> None:
+    """WeChat's clock is twenty seconds behind: a call too early would park the whole new day."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    reset = instant(TODAY + 1) + 20
+    lab.sandbox.fail(appid(1), 45009)
+    down = lab.net.down
+
+    def heal(now: float) -> bool:
+        if now >= reset:
+            lab.sandbox.heal(appid(1))
+        return down(now)
+
+    lab.net.down = heal
+    assert lab.run().exit_code is Exit.DONE
 
 
 def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
@@ -199,3 +220,17 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
     done = lab.run()
     assert {gone.dataset for gone in done.gone} == {HOURLY}
     assert done.requests == 2 * (10 + 2)
+
+
+def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
+    """Twelve calls are allowed, and another service of the account has used five today."""
+    told = Allowance(daily_limit=12, used=5, remain=7, asked_at=lab.now())
+    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    done = lab.run()
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
+    said = {gone.appid: str(gone.why) for gone in done.gone}
+    assert said[appid(1)] == "12 calls a day (read)"
+    assert said[appid(2)] == "10 calls a day (assumed)"
+    lab.sleep_until(TODAY + 1)
+    lab.run()
+    assert lab.calls_of_day(TODAY + 1)[appid(1), PATH] == 12

@@ -92,7 +92,8 @@ def test_a_secret_file_that_everybody_can_read_is_warned_about(
     """Once, with the first name and the number of the others; the run goes on."""
     for number in opened:
         (secrets / f"wx000000000000000{number}").chmod(0o604)
-    assert invoke(["run", str(file), "--progress", "none"]) == Exit.INCOMPLETE
+    command = ["run", str(file), "--progress", "none", "--max-duration", "1s"]
+    assert invoke(command) == Exit.AGAIN
     printed = capsys.readouterr().err
     assert printed.count("readable by every user") == bool(opened)
     assert words in printed
@@ -104,7 +105,7 @@ def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
     """As mounted secrets are protected whose own mode cannot be chosen."""
     (secrets / "wx0000000000000001").chmod(0o644)
     secrets.chmod(0o700)
-    invoke(["run", str(file), "--progress", "none"])
+    invoke(["run", str(file), "--progress", "none", "--max-duration", "1s"])
     assert "readable by every user" not in capsys.readouterr().err
 
 

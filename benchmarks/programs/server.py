@@ -15,11 +15,13 @@ def main() -> None:
     parser.add_argument("--cache-mib", type=int, default=16)
     parser.add_argument("--rate", type=int)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--faults", type=float, default=0.0)
     options = parser.parse_args()
     rules = Rules(
         window_limit=None if options.rate is None else (options.rate, 1.0),
         latency=options.latency,
         latency_jitter=options.latency,
+        fault_rate=options.faults,
         cache_bytes=options.cache_mib << 20,
     )
     run(World(rules, time.time), announce=lambda address: print(address, flush=True))

@@ -38,13 +38,18 @@ def steady_clock() -> Callable[[], float]:
     return lambda: anchor + time.monotonic()
 
 
-Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str]]
-"""Who authorised the manifest's platform."""
+Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
+"""Who authorised the manifest's platform; None where nobody knows and it does not matter."""
 
 
 def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
     """Who authorised the platform when it was last asked."""
     return roster.known(tree)
+
+
+def if_heard(_: Manifest, tree: Tree) -> Sequence[str] | None:
+    """The same for who can do without: the manifest alone is looked at."""
+    return roster.known(tree) or None
 
 
 def open_project(
@@ -67,13 +72,15 @@ def open_project(
     refuse_unfinished(tree)
     if manifest.from_platform:
         appids = authorised(manifest, tree)
-        manifest = load(path, environ=environ, now=now, authorised=appids)
-        if not manifest.accounts:
+        manifest = load(path, environ=environ, now=now, authorised=appids or ())
+        if appids is not None and not manifest.accounts:
             raise UsageError(
                 "nobody is known to have authorised the platform",
-                "`harvester run` asks WeChat who has; other verbs know what it has heard",
+                "`harvester check` and `run` ask WeChat who has; others know what they have heard",
             )
-    manifest = narrow(replace(manifest, output=target), selecting.selection(), now)
+    manifest = replace(manifest, output=target)
+    if manifest.accounts:
+        manifest = narrow(manifest, selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,6 @@ from harvester import days
 from harvester.cli.project import Project
 from harvester.cli.streams import Terminal
 from harvester.errors import Exit
-from harvester.plan import Plan
 from harvester.report.causes import causes
 from harvester.status import Status
 from harvester.summary import DatasetSummary, Summary
@@ -142,36 +140,6 @@ def _next_steps(done: Summary, project: Project) -> list[str]:
         f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
         *again,
     ]
-
-
-def plan(out: Console, found: Plan) -> None:
-    """What a run would ask."""
-    table = Table(box=None)
-    for heading in ("dataset", "accounts", "account-days", "requests", "from", "to"):
-        justify: Literal["left", "right"] = "left" if heading == "dataset" else "right"
-        table.add_column(heading, no_wrap=True, justify=justify)
-    for row in found.datasets:
-        table.add_row(
-            row.dataset,
-            f"{row.accounts:,}",
-            f"{row.days:,} of {row.wanted:,}",
-            f"{row.requests:,}",
-            "" if row.begin is None else days.day_text(row.begin),
-            "" if row.end is None else days.day_text(row.end),
-        )
-    out.print(table)
-    if found.requests:
-        binds = {"rate": "limits.per_token.rate binds it", "cpu": "the processor binds it"}
-        out.print(
-            f"\n{found.requests:,} requests, {seconds_text(found.bound_seconds)} at least: "
-            f"{binds[found.bound_by]}"
-        )
-    elif any(row.wanted for row in found.datasets):
-        out.print("\nnothing to ask: every wanted day is covered")
-    else:
-        out.print("\nnothing to ask: no day is wanted")
-    for warning in found.warnings:
-        out.print(Text(f"note: {warning}"))
 
 
 def status(out: Console, found: Status, words: str) -> None:

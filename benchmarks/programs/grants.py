@@ -1,0 +1,84 @@
+"""What the schedule takes to grant a request among many lanes. Prints CPU microseconds.
+
+Every lane is paced, granted its calls in blocks, and asked in turn, as in a run over as many
+accounts; the clock goes on as fast as they may be asked together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import json
+import random
+import sys
+import time
+
+from benchmarks.workload import BEGIN, appids
+from harvester.catalogue import CATALOGUE
+from harvester.days import day_range
+from harvester.lanes import Attempt, Work, make_lane
+from harvester.model import Pace, Retry
+from harvester.pace import Spacing
+from harvester.schedule import Schedule
+
+PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
+WINDOWS = 20
+FLIGHT = 100
+BLOCK = 10_000
+
+
+async def measure(count: int) -> dict[str, float]:
+    """Ask everything once; the spacing's own work counts as the grant's."""
+    lanes = [
+        make_lane(
+            appid,
+            0,
+            [Work(CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1))],
+        )
+        for appid in itertools.islice(appids(), count)
+    ]
+    spacing = Spacing(PACE)
+    schedule = Schedule(lanes, PACE, policy=Retry(), spacing=spacing, dice=random.Random(1))
+    schedule.begin_day(0.0)
+    for lane, work in schedule.thirsty:
+        schedule.grant(lane, work, BLOCK, "", 0.0)
+    now, granting, answering = 1e9, 0.0, 0.0
+    while not schedule.finished:
+        # The lanes together may ask so often. aiolimiter goes by the loop's clock, which lags.
+        now += FLIGHT / (count * PACE.count)
+        begun = time.process_time()
+        flying = _grant(schedule, now)
+        granted = time.process_time()
+        for attempt in flying:
+            schedule.answered(attempt, now)
+        granting += granted - begun
+        answering += time.process_time() - granted
+    asked = count * WINDOWS
+    return {
+        "a grant": granting / asked * 1e6,
+        "a grant and its answer": (granting + answering) / asked * 1e6,
+    }
+
+
+def _grant(schedule: Schedule, now: float) -> list[Attempt]:
+    """What may be asked at once, as far as there are connections."""
+    found: list[Attempt] = []
+    while len(found) < FLIGHT:
+        attempt = schedule.next(now)
+        if attempt is None:
+            break
+        found.append(attempt)
+    return found
+
+
+def main() -> None:
+    """Measure with as many lanes as the first argument says."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
+
+
+if __name__ == "__main__":
+    main()
