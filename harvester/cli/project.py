@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
+from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
@@ -68,6 +69,7 @@ def open_project(
     if output is not None:
         target = replace(target, path=place_named(output))
     tree = open_tree(target)
+    refuse_unfinished(tree)
     if manifest.from_platform:
         appids = authorised(manifest, tree)
         manifest = load(path, environ=environ, now=now, authorised=appids or ())

@@ -157,6 +157,8 @@ def status(out: Console, found: Status, words: str) -> None:
         out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
     if found.quarantined:
         _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
+    for line in (*found.warnings, *(f"not harvester's: {name}" for name in found.foreign)):
+        out.print(Text(f"\nnote: {line}"), soft_wrap=True)
     if found.runs:
         out.print("\nlast runs")
     for record in found.runs:
