@@ -161,7 +161,7 @@ class Objects:
             obstore.delete(self._store, name)
 
     def _kept(self, name: str) -> Path:
-        return self.scratch / name.replace("/", "_")
+        return self.scratch / name
 
     def _copy(self, name: str) -> Path | None:
         path = self._kept(name)

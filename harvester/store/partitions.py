@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,20 @@ class Stored:
                     f"{self.where}: its columns are not those of schema {SCHEMA_VERSION}",
                     "use the harvester that wrote it, or move it away",
                 )
-            for place in range(file.num_row_groups):
-                yield from file.read_row_group(place, use_threads=False).to_batches()
+            for table in _ahead(file):
+                yield from table.to_batches()
+
+
+def _ahead(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Each row group, while the next one is being read already: a merge needs its time too."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: Future[pa.Table] | None = None
+        for place in range(file.num_row_groups):
+            ready, coming = coming, reader.submit(file.read_row_group, place, use_threads=False)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def give_back() -> None:
