@@ -13,6 +13,7 @@ from harvester.model import Output
 from harvester.store import bucket
 from harvester.store.interface import Store
 from harvester.store.layout import Tree, open_tree
+from harvester.store.objects import _only_over
 from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
 
 
@@ -168,11 +169,13 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
     assert not objects.store.scratch.exists()
 
 
-def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused before anything is written, unless somebody promises to be the only writer."""
+@pytest.mark.parametrize("kind", ["--careless", "--unable"])
+def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whether it takes all of them or none, it is refused, unless there is but one writer."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    with s3_process("--careless") as address:
+    monkeypatch.setitem(bucket._RETRY, "max_retries", 0)
+    with s3_process(kind) as address:
         output = output_in(address)
         tree = open_tree(output)
         with (
@@ -238,6 +241,13 @@ def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
     tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
     for error in every_call(tree):
         assert error.problem == "s3://bucket/x: the store cannot be reached"
+
+
+def test_what_a_put_replaces() -> None:
+    """S3 and Azure know a version by its tag, Google by its generation."""
+    assert _only_over(None) == "create"
+    assert _only_over('"tag" ') == {"e_tag": '"tag"'}
+    assert _only_over('"tag" 1700000000') == {"e_tag": '"tag"', "version": "1700000000"}
 
 
 def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
