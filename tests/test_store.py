@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from harvester.errors import Exit, LostRace, StoreError, UsageError
 from harvester.model import Output
@@ -256,3 +257,36 @@ def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(UsageError, match="the environment does not say"):
         open_tree(Output("az://container/x"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "advice"),
+    [
+        ("403 Forbidden: <Code>AccessDenied</Code>", "refused (403 AccessDenied)", "credentials"),
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "refused (400 ExpiredToken)", "credentials"),
+        ("301 Moved Permanently", "in another region", "AWS_REGION"),
+        ("400: <Code>AuthorizationHeaderMalformed</Code>", "in another region", "AWS_REGION"),
+        ("404 Not Found: <Code>ContainerNotFound</Code>", "no such bucket", "make it"),
+        ("503 Slow Down: <Code>SlowDown</Code>", "the store said 503 SlowDown", "run again"),
+    ],
+)
+def test_what_a_store_says_in_our_words(answer: str, problem: str, advice: str) -> None:
+    """The status and the store's code decide; the rest of its words is not repeated."""
+    said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
+    with pytest.raises(StoreError) as caught, bucket.telling("s3://b", "s3://b/x"):
+        raise said
+    assert problem in caught.value.problem
+    assert advice in caught.value.advice
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_where_no_credentials_are_found() -> None:
+    """Without any, the machine's own are asked for; that there are none is told as that."""
+    said = GenericError(
+        "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
+    )
+    with (
+        pytest.raises(StoreError, match="no credentials were found"),
+        bucket.telling("s3://b", "x"),
+    ):
+        raise said

@@ -70,6 +70,9 @@ class Objects:
         writer.
         """
         del names, note
+        with files.guarded(self.scratch):
+            # What WeChat said of others' accounts is nobody else's business.
+            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             if not self._single_writer:
                 self._prove()
