@@ -13,7 +13,7 @@ import pytest
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.model import Job, Manifest
-from harvester.publish import Published
+from harvester.summary import Replaced
 from tests.lab import BOTH, HOURLY, Lab, expected, harvested, wanted
 
 BEGIN, END = "2025-11-01", "2026-03-31"
@@ -36,9 +36,9 @@ class Uneven(Lab):
         return replace(plain, jobs=(self.part,) if self.part else (*plain.jobs, slow))
 
 
-def rewritten(published: list[Published]) -> float:
+def rewritten(published: list[Replaced]) -> float:
     """Rows written for each row that is in a file in the end."""
-    final = {(each.dataset, each.month): each.rows_after for each in published}
+    final = {each.path: each.rows_after for each in published}
     return sum(each.rows_after for each in published) / sum(final.values())
 
 
@@ -55,7 +55,7 @@ def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection
     done = lab.run()
     assert done.exit_code is Exit.DONE
     assert rewritten(done.published) <= 1.2
-    times = Counter((each.dataset, each.month) for each in done.published)
+    times = Counter(each.path for each in done.published)
     assert max(times.values()) == 1
     truth = expected(HOURLY, lab.appids, wanted(BEGIN, END))
     assert harvested(duck, lab.root, HOURLY) == truth
