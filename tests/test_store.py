@@ -15,7 +15,7 @@ from harvester.store import bucket
 from harvester.store.interface import Store
 from harvester.store.layout import Tree, open_tree
 from harvester.store.objects import _only_over
-from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
+from tests.worlds import Outputs, output_in, s3_process
 
 
 def put(tree: Tree, name: str, data: bytes) -> None:
@@ -170,11 +170,10 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
     assert not objects.store.scratch.exists()
 
 
+@pytest.mark.usefixtures("s3_keys")
 @pytest.mark.parametrize("kind", ["--careless", "--unable"])
 def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Whether it takes all of them or none, it is refused, unless there is but one writer."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setitem(bucket._RETRY, "max_retries", 0)
     with s3_process(kind) as address:
         output = output_in(address)
@@ -220,10 +219,9 @@ def test_a_bucket_that_is_not_there(s3_output: Output) -> None:
         assert error.exit_code is Exit.BUG
 
 
-def test_a_refusal_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("s3_keys")
+def test_a_refusal_shows_no_secret() -> None:
     """The store's status and code are told; what it repeats of keys and signatures is not."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     with s3_process("--refusing") as address:
         tree = open_tree(Output("s3://bucket/x", endpoint=address))
         for error in every_call(tree):
@@ -234,10 +232,9 @@ def test_a_refusal_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "credentials (AWS_…" in error.advice
 
 
+@pytest.mark.usefixtures("s3_keys")
 def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection names the output and says what to look at."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setitem(bucket._RETRY, "max_retries", 0)
     tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
     for error in every_call(tree):
