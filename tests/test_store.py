@@ -12,7 +12,7 @@ from obstore.exceptions import GenericError
 from harvester.errors import Exit, LostRace, StoreError, UsageError
 from harvester.model import Output
 from harvester.store import bucket
-from harvester.store.interface import Store
+from harvester.store.interface import Store, contents
 from harvester.store.layout import Tree, open_tree
 from harvester.store.objects import _only_over
 from tests.worlds import Outputs, output_in, s3_process
@@ -79,6 +79,18 @@ def test_the_ends_of_many_files(tree: Tree) -> None:
     assert [tail.data if tail else None for tail in tails] == [
         None if number == 7 else bytes([number]) * min(number, 10) for number in reversed(range(50))
     ]
+
+
+def test_small_files_whole(tree: Tree) -> None:
+    """They come in the order asked for, also those that grew since they were listed."""
+    for number in range(20):
+        put(tree, f"d/{number:02d}", b"x" * number)
+    listed = tree.store.list("d")
+    put(tree, "d/05", b"y" * 100)
+    tree.store.delete("d/06")
+    wanted = [b"x" * number for number in range(20)]
+    assert list(contents(tree.store, listed)) == [*wanted[:5], b"y" * 100, None, *wanted[7:]]
+    assert list(contents(tree.store, [])) == []
 
 
 @pytest.mark.parametrize("size", [3, 30, 3000])
