@@ -8,6 +8,7 @@ import shutil
 import statistics
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.processes import Usage, harvester, measure, program, s3_server, server
 from benchmarks.result import Limit, Result, Settings, Table
@@ -27,6 +28,14 @@ MORE = ("interface_summary", "upstream_msg", "upstream_msg_hour", "user_summary"
 AS_THE_COMMAND = ("env", "ARROW_DEFAULT_MEMORY_POOL=system")
 
 
+class Republished(NamedTuple):
+    """Wall and CPU seconds of a publish, and the peak in MiB."""
+
+    seconds: float
+    cpu: float
+    rss: float
+
+
 def run(settings: Settings) -> Result:
     """Measure all three."""
     count = 1_000 if settings.quick else 10_000
@@ -38,8 +47,8 @@ def run(settings: Settings) -> Result:
             f"A month of {count * 744:,} rows, a day of each account written anew",
             ("", "seconds", "CPU s", "peak MiB"),
             tuple(
-                (f"round {number}", f"{seconds:.2f}", f"{usage.cpu:.2f}", f"{usage.rss:.0f}")
-                for number, (seconds, usage) in enumerate(months, 1)
+                (f"round {number}", f"{each.seconds:.2f}", f"{each.cpu:.2f}", f"{each.rss:.0f}")
+                for number, each in enumerate(months, 1)
             ),
         ),
         Table(
@@ -56,16 +65,17 @@ def run(settings: Settings) -> Result:
             ((f"rows written for each of {rows:,}", f"{factor:.2f}"),),
         ),
     )
-    fast = statistics.median(seconds for seconds, _ in months)
     limits = (
-        Limit("a large month", fast, "s", 4, 4),
-        Limit("peak of that", max(usage.rss for _, usage in months), "MiB", 450, 450),
+        # Whatever else the machine does only adds to it.
+        Limit("a large month", min(each.seconds for each in months), "s", 4, 4),
+        Limit("CPU of that", statistics.median(each.cpu for each in months), "s", 4),
+        Limit("peak of that", max(each.rss for each in months), "MiB", 450, 450),
         Limit("coverage in a folder", here[0], "s", 2, 2),
         Limit("coverage in an object store", there[0], "s", 3, 3),
         Limit("rows written for each", factor, "x", 1.2, 1.2),
     )
     figures = {
-        "month": [s for s, _ in months],
+        "month": [each._asdict() for each in months],
         "here": here[0],
         "there": there[0],
         "factor": factor,
@@ -73,14 +83,14 @@ def run(settings: Settings) -> Result:
     return Result("store", tables, limits, figures)
 
 
-def _republish(folder: Path, count: int) -> list[tuple[float, Usage]]:
+def _republish(folder: Path, count: int) -> list[Republished]:
     """Publish the same answers into the same month, some times; the file must be the right one."""
     taken = []
     for number in range(ROUNDS):
         shutil.rmtree(folder, ignore_errors=True)
         measure(program("large_month", "make", folder, count))
         usage = measure([*AS_THE_COMMAND, *program("large_month", "publish", folder)])
-        taken.append((json.loads(usage.output)["seconds"], usage))
+        taken.append(Republished(**json.loads(usage.output), rss=usage.rss))
         if number == 0:
             measure(program("large_month", "compare", folder))
     shutil.rmtree(folder)
