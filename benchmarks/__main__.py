@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.result import Result, Settings, limits_table, markdown
 
-NAMES = ("cpu", "pieces", "decode", "memory", "year", "plan", "pace", "help")
+NAMES = ("cpu", "pieces", "decode", "memory", "year", "plan", "store", "pace", "help")
 NAMED = ("layout",)
 """Run only if they are named: they take longer than all others together."""
 

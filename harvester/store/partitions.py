@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,20 @@ class Stored:
             if rows is not None:
                 yield from file.iter_batches(rows, use_threads=False)
                 return
-            for place in range(file.num_row_groups):
-                yield from file.read_row_group(place, use_threads=False).to_batches()
+            for table in _ahead(file):
+                yield from table.to_batches()
+
+
+def _ahead(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Each row group, while the next one is being read already: a merge needs its time too."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: Future[pa.Table] | None = None
+        for place in range(file.num_row_groups):
+            ready, coming = coming, reader.submit(file.read_row_group, place, use_threads=False)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def give_back() -> None:
@@ -120,18 +133,20 @@ def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
         yield None if tail is None else _footer_in(store, tail)
 
 
-def _footer_in(store: Store, tail: Tail) -> Footer:
+def _footer_in(store: Store, tail: Tail) -> Footer | None:
     """Read a footer from the end of its file, and more of the file if it is longer than that."""
     where = store.where(tail.found.name)
-    data = tail.data
-    length = int.from_bytes(data[-8:-4], "little") + 8
-    if len(data) < length <= tail.found.size:
+    # The length of a footer stands before the four letters that end a file. Once more only if the
+    # file was replaced in between.
+    while len(tail.data) < (length := 8 + int.from_bytes(tail.data[-8:-4], "little")):
+        if length > tail.found.size:
+            break
         (longer,) = store.tails([tail.found], length)
-        if longer is None or longer.found.version != tail.found.version:
-            raise StoreError(f"{where}: replaced while it was read", "run again")
-        data = longer.data
+        if longer is None:
+            return None
+        tail = longer
     with _reading(where):
-        metadata = pq.read_metadata(pa.BufferReader(data))
+        metadata = pq.read_metadata(pa.BufferReader(tail.data))
     return footer_of(where, metadata.metadata or {})
 
 

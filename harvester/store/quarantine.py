@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from harvester.days import Day, Month, day_text, parse_day, parse_month
 from harvester.model import Answer, Window, bucket_of
+from harvester.store.interface import contents
 from harvester.store.layout import QUARANTINE, Tree
 
 GROUPS = "groups"
@@ -77,11 +78,10 @@ def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
 
 def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
     """Everything kept of a dataset, by account and day. What cannot be read is passed over."""
-    for appid, days in kept_days(tree, dataset).items():
-        for day in days:
-            raw = tree.store.read(_name(dataset, appid, day)) or b""
-            with suppress(ValueError, KeyError, TypeError, AttributeError):
-                yield _entry(json.loads(raw))
+    found = tree.store.list(f"{QUARANTINE}/{dataset}")
+    for raw in contents(tree.store, found):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            yield _entry(json.loads(raw or b""))
 
 
 def set_aside(tree: Tree, group: str) -> str | None:
