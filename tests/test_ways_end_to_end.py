@@ -137,7 +137,8 @@ def test_three_hundred_accounts_by_one_line_each(
         (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=address, url=server.url))
         monkeypatch.setenv("KEY", "wrong+/=&%")
         assert invoke(["run", "jobs.yaml"]) == Exit.INCOMPLETE
-        assert "the token server answered HTTP 401" in capfd.readouterr().err
+        said = " ".join(capfd.readouterr().err.split())
+        assert "the token server answered HTTP 401" in said
         assert server.asked == Counter(SERVED)
         assert harvested(duck, tmp_path / "output", DAILY) == expected(
             DAILY, (*MOUNTED, *PRINTED), wanted(*DAYS)
