@@ -115,7 +115,8 @@ def _print_causes(out: Console, done: Summary) -> None:
     """What needs attention, alike things together, each with its advice."""
     found = causes(done)
     for cause in found[:_MOST_EXCEPTIONS]:
-        out.print(Text(f"\n  {cause.whose}: {cause.days:,} days: {cause.why}"), soft_wrap=True)
+        count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
+        out.print(Text(f"\n  {cause.whose}: {count}: {cause.why}"), soft_wrap=True)
         if cause.advice:
             out.print(Text(f"    {cause.advice}"), soft_wrap=True)
     if len(found) > _MOST_EXCEPTIONS:

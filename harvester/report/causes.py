@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from harvester.days import Day, day_text
 from harvester.lanes import Gone
 from harvester.publish import QuarantinedDay
 from harvester.summary import Summary
 from harvester.wire import Refusal, safe_text
 
 _SHOWN = 3
-"""So many accounts are named; the record names all of them."""
+"""So many accounts or days are named; the record names all of them."""
 
 
 class Cause(NamedTuple):
@@ -51,7 +52,15 @@ def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
         alike.setdefault(item.reason, []).append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
         whose = _whose((item.appid, item.dataset) for item in items)
-        yield Cause(len(items), whose, f"quarantined: {safe_text(reason)}")
+        when = _when({item.day for item in items})
+        yield Cause(len(items), f"{whose} {when}", f"quarantined: {safe_text(reason)}")
+
+
+def _when(found: set[Day]) -> str:
+    """The days, oldest first; of many the first and the last."""
+    if len(found) <= _SHOWN:
+        return ", ".join(map(day_text, sorted(found)))
+    return f"{day_text(min(found))}..{day_text(max(found))}"
 
 
 def _whose(pairs: Iterable[tuple[str, str]]) -> str:
