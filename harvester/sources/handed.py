@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from harvester import access
-from harvester.errors import BadAnswer, UsageError
+from harvester.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
 from harvester.grants import handed_of
 from harvester.secret import Secret
 from harvester.sources import command
@@ -135,7 +135,13 @@ async def served(at: access.Url, transport: Transport, member: str) -> Grant | D
 
     Raises CallError; a server that refuses is one that denies.
     """
-    status, body = await transport.get_from(at.url, at.headers)
+    try:
+        status, body = await transport.get_from(at.url, at.headers)
+    except BadTls as error:
+        return not_handed(f"the token server: {error}")
+    except Unreachable as error:
+        # It is not WeChat that is away, and only this server's accounts need wait.
+        raise ConnectionFailed(f"the token server: {error}") from None
     if status >= 500 or status in _SERVER_IS_BUSY:
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:
