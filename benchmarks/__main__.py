@@ -15,7 +15,11 @@ from typing import Any
 
 from benchmarks.result import Result, Settings, limits_table, markdown
 
-NAMES = ("cpu", "pieces", "decode", "memory", "year", "plan", "pace", "help")
+NAMES = ("cpu", "pieces", "decode", "memory", "year", "plan", "store", "pace", "help")
+NAMED = ("layout",)
+"""Run only if they are named: they take longer than all others together."""
+
+WHICH = f"{', '.join(NAMES)}; all of them; or {', '.join(NAMED)}"
 
 
 def main() -> int:
@@ -37,7 +41,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all of them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=WHICH)
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten, and rougher")
     parser.add_argument("--rounds", type=int, default=5, help="of the CPU benchmark (5)")
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
@@ -49,7 +53,7 @@ def _options() -> argparse.Namespace:
         "the harvester takes",
     )
     options = parser.parse_args()
-    if unknown := set(options.names) - set(NAMES):
+    if unknown := set(options.names) - {*NAMES, *NAMED}:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     return options
 

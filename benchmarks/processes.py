@@ -21,6 +21,8 @@ from typing import NamedTuple
 _BYTECODE = Path(tempfile.gettempdir()) / "harvester-benchmarks-bytecode"
 _DONT = "PYTHONDONTWRITEBYTECODE"
 
+_SECRETS = ("BENCHMARK_SECRET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
 _MEBI = 1024
 
 
@@ -93,9 +95,25 @@ def server(*options: object) -> Iterator[str]:
             process.wait()
 
 
-def _start(command: Sequence[str], stderr: int | None, *, core: int) -> subprocess.Popen[str]:
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """An S3 server in a process of its own while the block runs; gives its address."""
+    command = [sys.executable, "-m", "tests.s3_server"]
+    process = _start(command, None, core=1, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _start(
+    command: Sequence[str], stderr: int | None, *, core: int, stdin: int | None = None
+) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        command, env=_environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
+        command, env=_environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
     chosen = cores()
     if chosen is not None:
@@ -104,12 +122,13 @@ def _start(command: Sequence[str], stderr: int | None, *, core: int) -> subproce
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the secret that the manifests name.
+    """Ours, with the secret that the manifests name, and what an S3 server wants to be told.
 
     Bytecode is kept, as with every installed package, or each start would compile everything anew.
     """
     kept = {name: value for name, value in os.environ.items() if name != _DONT}
-    return kept | {"BENCHMARK_SECRET": "not-a-secret", "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+    secrets = dict.fromkeys(_SECRETS, "not-a-secret")
+    return kept | secrets | {"PYTHONPYCACHEPREFIX": str(_BYTECODE)}
 
 
 def _peak(kibibytes: int) -> float:

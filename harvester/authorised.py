@@ -9,7 +9,7 @@ import anyio
 
 from harvester import retry
 from harvester.access import Access, Platform
-from harvester.errors import CallError, Unanswered, Unauthorised
+from harvester.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.model import Api, Retry
 from harvester.sources import Denied, Office
 from harvester.transport import Transport
@@ -36,6 +36,8 @@ async def _ask(
                 found = await office.authorised()
             except CallError as error:
                 failure = str(error)
+                if isinstance(error, BadTls):
+                    break
                 await anyio.sleep(retry.delay(attempt, policy, dice))
                 continue
             if isinstance(found, Denied):

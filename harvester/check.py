@@ -39,13 +39,19 @@ class State(Enum):
     NO_ANSWER = "no answer"
 
 
-_STATES = {
+STATES = {
     Action.RETRY: State.NO_ANSWER,
     Action.REPEAT: State.NO_ANSWER,
+    Action.UNREACHED: State.NO_ANSWER,
     Action.SLOW_DOWN: State.NOT_READY,
     Action.NOT_READY: State.NOT_READY,
     Action.PARK: State.NOT_READY,
+    Action.DEFER: State.NOT_READY,
+    Action.REFRESH: State.REFUSED,
+    Action.NARROW: State.REFUSED,
+    Action.STOP: State.REFUSED,
 }
+"""What a refusal by each kind of rule comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Finding:
         """In one word."""
         if self.refused is None:
             return State.WORKS
-        return _STATES.get(self.refused.rule.action, State.REFUSED)
+        return STATES[self.refused.rule.action]
 
     @property
     def is_of_account(self) -> bool:
@@ -208,9 +214,9 @@ class _Inspector:
             tries += 1
             if action is Action.REFRESH and not renewed:
                 renewed = True
-            elif action not in (Action.RETRY, Action.REPEAT) or tries >= self._most:
+            elif STATES[action] is not State.NO_ANSWER or tries >= self._most:
                 return outcome
-            elif action is Action.RETRY:
+            elif action is not Action.REPEAT:
                 await anyio.sleep(retry.delay(tries, self._policy, self._dice))
 
     @property

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from harvester import days
 from harvester.days import Day, Month
-from harvester.errors import StoreError, TooNew
+from harvester.errors import OtherVersion, StoreError
 
 VERSION = 1
 """Of the text form. A newer one is refused, never guessed at."""
@@ -205,7 +205,7 @@ def decode(text: str | bytes) -> Coverage:
             "damaged coverage: what is known of this month cannot be read",
             "restore the file, or move it away to have its days asked again",
         ) from None
-    raise TooNew(
+    raise OtherVersion(
         f"coverage of version {version}, and this harvester knows {VERSION}",
         "use the harvester that wrote it, or a newer one",
     )

@@ -10,7 +10,7 @@
     ├── Unanswered                75   what must be known first was not answered
     └── StoreError                 1   the output cannot be read or written
         ├── LostRace                   another run replaced the file first: merge again
-        └── TooNew                 1   a file of a form that only a newer harvester knows
+        └── OtherVersion           1   a file of a form that another harvester knows
 
     CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: reset, cut off
@@ -130,8 +130,8 @@ class LostRace(StoreError):
     """Another run replaced a file between our reading and our writing it: read and merge again."""
 
 
-class TooNew(StoreError):
-    """A file of a form that only a newer harvester knows. It is whole, and never moved away."""
+class OtherVersion(StoreError):
+    """A file of a form that another harvester knows, mostly a newer one: whole, and never moved."""
 
 
 class CallError(Exception):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from harvester import clock, days
+from harvester import clock, days, sizes
 from harvester.catalogue import Dataset
 from harvester.days import Day, DaySet
 from harvester.model import Account, Job, Manifest, Pace
@@ -179,7 +179,7 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> 
         days=sum(row.days for row in rows),
         bound_seconds=round(seconds, 3),
         bound_by=binds,
-        warnings=tuple(_clip_warnings(manifest, want)),
+        warnings=(*_clip_warnings(manifest, want), *sizes.warnings(manifest, want)),
     )
 
 

@@ -1,13 +1,15 @@
 """Which months are published when, and when a raw group has done its duty.
 
-A month of a dataset in a bucket is published once nobody owes a window of it, or earlier when the
-raw log grows past its cap. A group is deleted only after every month it touches was published and
-told of: a run that is killed in between is told by the next one, which finds the group.
+A month of a dataset in a bucket is published once nobody owes a window of it, so that its file is
+written once, however far apart the accounts are. It is published earlier when the raw log grows
+past its cap, or when a publish would have to walk too many groups side by side. A group is deleted
+only after every month it touches was published and told of: a run that is killed in between is told
+by the next one, which finds the group.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 import anyio
@@ -21,9 +23,12 @@ from harvester.store import rawlog
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import Group
 
-RAW_BYTES = 64 << 20
+RAW_BYTES = 256 << 20
+"""Past so many bytes in the raw log, everything in it is published."""
+
 RAW_GROUPS = 400
-"""Past so many bytes or groups in the raw log, everything in it is published."""
+"""Past so many groups with answers of a month, the month is published: each of them costs a publish
+an eighth of a megabyte while it lasts."""
 
 
 class Publisher:
@@ -36,6 +41,7 @@ class Publisher:
         self._datasets = datasets
         self._on_published = on_published
         self._unpublished: dict[Group, set[MonthOfBucket]] = {}
+        self._groups_of: Counter[MonthOfBucket] = Counter()
         self._queue: deque[MonthOfBucket] = deque()
         self._closing = False
         self._until = float("inf")
@@ -44,12 +50,13 @@ class Publisher:
 
     def add(self, group: Group) -> None:
         """A group became durable."""
-        self._unpublished[group] = {
-            MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.touches
-        }
-        size = sum(group.size for group in self._unpublished)
-        if size > RAW_BYTES or len(self._unpublished) > RAW_GROUPS:
+        months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.touches}
+        self._unpublished[group] = months
+        self._groups_of.update(months)
+        if sum(group.size for group in self._unpublished) > RAW_BYTES:
             self.request(self._owed())
+        else:
+            self.request(month for month in months if self._groups_of[month] > RAW_GROUPS)
 
     def request(self, months: Iterable[MonthOfBucket]) -> None:
         """Publish these months, soon."""
@@ -92,6 +99,7 @@ class Publisher:
         if not groups:
             return
         await to_thread.run_sync(self._publish_and_tell, key, groups, limiter=self._thread)
+        self._groups_of[key] -= len(groups)
         for group in groups:
             months = self._unpublished[group]
             months.discard(key)

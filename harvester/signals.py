@@ -1,20 +1,23 @@
 """Signals, obeyed at every moment: while modules are loaded, while a run works, while a call hangs.
 
-They are blocked in all threads, and a thread of their own waits for them. So one that comes is
-heard although the main thread may sit in the kernel, in a library or in a busy loop, and nothing
-of ours is ever interrupted half-way. Whatever a verb is doing, the files are safe without it; so
-the process may be ended from here, and never waits for a thread that hangs.
+Python tells the number of a signal to a pipe the moment it comes, and a thread of ours reads it. So
+it is heard although the main thread may sit in the kernel, in a library or in a busy loop, and
+nothing of ours is ever interrupted half-way. Whatever a verb is doing, the files are safe without
+it; so the process may be ended from here, and never waits for a thread that hangs.
 
 Only the standard library is needed here: a signal may come before anything else is loaded.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 ORDER_SECONDS = 6.0
@@ -42,18 +45,35 @@ _forgiven: frozenset[int] = frozenset()
 def obey() -> None:
     """From now on a signal ends the process with 128 plus its number. Main thread only.
 
-    To be called before other threads are started: they inherit what is blocked.
+    Programs that we start get signals as if nothing were: they are neither blocked nor ignored.
     """
     global _listening  # noqa: PLW0603 - a process has one set of signals
     if _listening:
         return
     _listening = True
-    heard = {signal.SIGINT, signal.SIGTERM}
-    # Whoever starts us by nohup wants us to stay when the terminal goes.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        heard.add(signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-    threading.Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
+    numbers, told = _pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(numbers,), name="signals", daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever starts us by nohup wants us to stay when the terminal goes.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _heard)
+            # No library of others has to begin its system calls anew.
+            signal.siginterrupt(number, False)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are none of the standard streams, even if those are closed."""
+    low = os.pipe()
+    numbers, told = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in low)
+    for end in low:
+        os.close(end)
+    return numbers, told
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """The thread knows already."""
 
 
 def forgive(codes: frozenset[int]) -> None:
@@ -73,14 +93,12 @@ def stopping(what: Stoppable) -> Iterator[None]:
         _stoppable = None
 
 
-def _listen(heard: set[signal.Signals]) -> None:
-    code = 128 + signal.sigwait(heard)
+def _listen(numbers: int) -> None:
+    code = 128 + os.read(numbers, 1)[0]
     what = _stoppable
     if what is not None:
-        if what.stop(code):
-            again = signal.sigtimedwait(heard, ORDER_SECONDS)
-            if again is not None:
-                _leave(128 + again.si_signo)
+        if what.stop(code) and select.select([numbers], [], [], ORDER_SECONDS)[0]:
+            _leave(128 + os.read(numbers, 1)[0])
         farewell = threading.Thread(target=what.farewell, daemon=True)
         farewell.start()
         farewell.join(FAREWELL_SECONDS)

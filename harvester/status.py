@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harvester import days, plan, survey
+from harvester import days, plan, sizes, survey
 from harvester.model import Manifest
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay
-from harvester.store import quarantine, records
+from harvester.store import foreign, quarantine, records
 from harvester.store.layout import Tree
 from harvester.summary import DatasetSummary, summarise_states
 from harvester.survey import States, Stretch, stretches
@@ -22,7 +22,8 @@ LAST_RUNS = 5
 class Status:
     """The state of everything a manifest wants, read from the files alone.
 
-    ``unusable`` counts the quarantined days that have no good answer either.
+    ``unusable`` counts the quarantined days that have no good answer either. ``foreign`` are files
+    in the datasets' folders that are not harvester's.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -31,6 +32,8 @@ class Status:
     quarantined: tuple[QuarantinedDay, ...]
     unusable: int
     runs: tuple[records.RunRecord, ...]
+    foreign: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -56,6 +59,8 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
             for state in of_dataset.values()
         ),
         runs=tuple(records.last(tree, LAST_RUNS)),
+        foreign=tuple(foreign.files(tree, want)),
+        warnings=tuple(sizes.warnings(manifest, want)),
     )
 
 

@@ -23,8 +23,8 @@ from harvester.survey import Stretch
 class Damage:
     """A file that cannot be believed.
 
-    ``lost`` are the days that have to be asked again if nothing better is found. ``too_new`` says
-    that the file is whole and only a newer harvester understands it. ``moved_to`` is where
+    ``lost`` are the days that have to be asked again if nothing better is found. ``other_version``
+    says that the file is whole and another harvester understands it. ``moved_to`` is where
     `repair` put it.
     """
 
@@ -33,7 +33,7 @@ class Damage:
     ref_month: str
     flaws: tuple[str, ...]
     lost: tuple[Stretch, ...]
-    too_new: bool = False
+    other_version: bool = False
     moved_to: str | None = None
 
 
@@ -93,7 +93,7 @@ def repair(tree: Tree, verdict: Verdict, run_id: str) -> Verdict:
 
 
 def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
-    if damage.too_new:
+    if damage.other_version:
         return damage
     if damage.dataset:
         return replace(damage, moved_to=quarantine.set_file_aside(tree, damage.name, run_id))
@@ -120,7 +120,7 @@ def _look_at(
         ref_month=days.month_text(partition.month),
         flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
         lost=tuple(_stretches(dataset.name, partition.month, lost)),
-        too_new=found.too_new,
+        other_version=found.other_version,
     )
     return _Seen(found.rows, damage)
 
@@ -158,6 +158,6 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
                 yield _Seen(0, Damage(name, "", "", ("answers that cannot be read",), ()))
                 continue
         except StoreError as error:
-            yield _Seen(0, Damage(name, "", "", (error.problem,), (), too_new=True))
+            yield _Seen(0, Damage(name, "", "", (error.problem,), (), other_version=True))
             continue
         yield _Seen(0, None)

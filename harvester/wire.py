@@ -159,7 +159,15 @@ def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     if len(text) > _LONGEST_LOOKED_AT:
         # A value that is cut in two is not recognised any more: drop the piece of it.
         text = text[:_LONGEST_LOOKED_AT].rstrip(_TOKEN_CHARACTERS)
-    text = _BARE_VALUE.sub(MASK, redacted(text))
+    return _fit(_BARE_VALUE.sub(MASK, redacted(text)), longest)
+
+
+def own_text(text: str, longest: int) -> str:
+    """As `safe_text` for words of our own, in which a long path is no token."""
+    return _fit(redacted(text), longest)
+
+
+def _fit(text: str, longest: int) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -69,7 +69,9 @@ class Commands:
     def record(self) -> Any:
         """The newest run record."""
         folder = self.output / "_harvester" / "runs"
-        return json.loads(max(folder.glob("*.json")).read_text())
+        # Not by name: two runs may begin in the same second.
+        newest = max(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return json.loads(newest.read_text())
 
     def calls(self) -> int:
         """How many data calls were ever made."""

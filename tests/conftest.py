@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,10 +68,17 @@ def s3_address() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3_output(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Output:
-    """An empty place in an object store, and the credentials in the environment."""
+def s3_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credentials in the environment, and a temporary folder for what dead runs leave."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def s3_output(s3_address: str, s3_keys: None) -> Output:
+    """An empty place in an object store."""
+    del s3_keys
     return output_in(s3_address)
 
 

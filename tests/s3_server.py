@@ -1,8 +1,8 @@
 """A real S3 server on loopback: moto, one request at a time, so that its conditions are atomic.
 
-``python -m tests.s3_server`` prints its port and serves until its stdin ends. With
-``--careless`` it takes every put, whatever its conditions; with ``--refusing`` it refuses everybody
-and tells more than it should, as the real one does.
+``python -m tests.s3_server`` prints its port and serves until its stdin ends. With ``--unable`` it
+knows no conditions and says so, with ``--careless`` it takes every put, whatever its conditions.
+With ``--refusing`` it refuses everybody and tells more than it should, as the real one does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId>
 <StringToSign>string-to-sign</StringToSign></Error>"""
 
-CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")
+CONDITIONS = {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"}
 
 
 class Server:
@@ -29,6 +29,7 @@ class Server:
     def __init__(self, options: Sequence[str]) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._careless = "--careless" in options
+        self._unable = "--unable" in options
         self._refusing = "--refusing" in options
         self._one_at_a_time = threading.Lock()
 
@@ -37,9 +38,12 @@ class Server:
         if self._refusing:
             start("403 Forbidden", [("Content-Type", "application/xml")])
             return [REFUSAL]
-        if self._careless and environ["REQUEST_METHOD"] == "PUT":
-            for name in CONDITIONS:
-                environ.pop(name, None)
+        conditions = environ.keys() & CONDITIONS if environ["REQUEST_METHOD"] == "PUT" else set()
+        if self._unable and conditions:
+            start("501 Not Implemented", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>NotImplemented</Code></Error>"]
+        for name in conditions if self._careless else ():
+            environ.pop(name)
         with self._one_at_a_time:
             answer: Iterable[bytes] = self._moto(environ, start)
             return list(answer)

@@ -177,14 +177,14 @@ def test_keeping_books_costs_the_same_for_every_file(
     settle = files.settle
 
     def settled(temp: Path, final: Path) -> None:
-        named.append(final.suffix)
+        if "runs" in final.parts:
+            named.append(final.suffix)
         settle(temp, final)
 
     monkeypatch.setattr(files, "settle", settled)
     lab = Lab(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
-    ours = [suffix for suffix in named if suffix in {".json", ".entry"}]
-    assert ours == [".json", *[".entry"] * 6, ".json"]
+    assert named == [".json", *[".entry"] * 6, ".json"]
     assert len(done.published) == 6
 
 

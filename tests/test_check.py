@@ -11,12 +11,14 @@ import pytest
 
 from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
-from harvester.check import MOST_ATTEMPTS, Check, State, check
+from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check
 from harvester.cli import invoke
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of, probes
+from harvester.model import Reserve
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
 from harvester.store import learned
+from harvester.verdict import Action
 from tests.lab import DAILY, HOURLY, Lab, appid
 
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -144,6 +146,11 @@ def test_what_is_allowed_but_not_now_is_not_ready(
     assert (DAILY in found.accounts[0].allowances) == asked
 
 
+def test_every_kind_of_rule_has_its_state() -> None:
+    """A new one is not taken for a refusal unseen."""
+    assert set(STATES) == set(Action)
+
+
 def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
     """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
     shared = lab.sandbox.token_of(SICK)
@@ -247,14 +254,6 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     assert not list(tree.store.scratch.iterdir())
 
 
-def test_daily_limits_are_read_by_dataset(tmp_path: Path) -> None:
-    """A limit of none says nothing that the next call would not."""
-    tree = Lab(tmp_path).tree
-    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(0, 0, 0, NOON)}
-    learned.write(tree, told, NOON)
-    assert learned.daily_limits(tree) == {DAILY: {SICK: 10}}
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -275,6 +274,20 @@ def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) 
     assert learned.read(tree) == {}
     learned.write(tree, told, NOON)
     assert learned.read(tree) == told
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -> None:
+    """Without a check a refusal tells; with one, whose own call counts, it stops before."""
+    lab = Lab(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
+    lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
+    if told:
+        learned.write(lab.tree, dict(look(lab).allowances()), lab.now())
+    done = lab.run()
+    assert done.exit_code is Exit.AGAIN
+    assert list(done.reasons()) == ["quota"]
+    assert bool(lab.sandbox.counters.errcodes[45009]) is not told
+    assert (max(lab.sandbox.counters.calls.values()) == 10 - 2) is told
 
 
 # The command.

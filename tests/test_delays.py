@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from harvester.store import quarantine
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import write_group
 from tests.answers import appid
-from tests.trees import coverage_of, rows_of, tree_at
+from tests.trees import coverage_of, rows_of
 
 SHARE = CATALOGUE["article_share"]
 BIZ = CATALOGUE["biz_summary"]
@@ -73,12 +72,6 @@ def in_may(dataset: Dataset) -> Partition:
 def known(tree: Tree, dataset: Dataset) -> AccountDays:
     """What the file of May knows of the account."""
     return coverage_of(tree, in_may(dataset)).account(appid(1))
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """An empty output."""
-    return tree_at(tmp_path)
 
 
 @pytest.mark.parametrize("mark", [True, "true"])

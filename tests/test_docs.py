@@ -184,10 +184,11 @@ def commands(page: Path) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
+CHANGING = ("run", "sandbox", "compact", "forget")
 ANSWERED = [
     command
     for command in COMMANDS
-    if command[0] not in ("run", "sandbox") and command != ("init", "new-jobs.yaml")
+    if command[0] not in CHANGING and command != ("init", "new-jobs.yaml")
 ]
 
 

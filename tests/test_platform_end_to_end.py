@@ -166,13 +166,18 @@ def test_plan_knows_the_accounts_that_were_heard_of(tmp_path: Path) -> None:
 def test_before_anybody_asked_who_authorised_the_platform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A verb that asks nobody says that nobody is known yet, and who would find out."""
+    """A verb that asks nobody says that nobody is known yet, and who would find out.
+
+    The manifest alone can be looked at all the same.
+    """
     (tmp_path / "jobs.yaml").write_text(
         MANIFEST.format(address="http://127.0.0.1:9", accounts=FROM_THE_PLATFORM)
     )
     monkeypatch.chdir(tmp_path)
     assert invoke(["plan", "jobs.yaml"]) == Exit.USAGE
     assert "nobody is known to have authorised the platform" in capsys.readouterr().err
+    assert invoke(["check", "jobs.yaml", "--offline"]) == Exit.DONE
+    assert "PLATFORM_SECRET" in capsys.readouterr().out
 
 
 def test_a_platform_without_a_ticket_ends_a_run_before_it_begins(tmp_path: Path) -> None:

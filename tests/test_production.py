@@ -171,3 +171,18 @@ def test_a_whole_run_beside_production(tmp_path: Path) -> None:
     assert lab.run().exit_code is Exit.DONE
     assert [service.broken for service in services] == [[]] * len(services)
     assert all(lab.sandbox.counters.token_calls[appid] == 2 for appid in lab.appids)
+
+
+def test_force_is_counted_over_runs(tmp_path: Path) -> None:
+    """A second run within 30 s does not try it again; one a minute later may."""
+    lab = Lab(tmp_path, accounts=1, limits=Lab(tmp_path).one_of_each_at_a_time())
+    [appid] = lab.appids
+    production = lab.sandbox.employ(appid)
+    lab.sandbox.fail(appid, 40001)
+    calls = []
+    for seconds in (0, 10, 60):
+        lab.advance(seconds)
+        assert lab.run().exit_code in {Exit.INCOMPLETE, Exit.UNAUTHORISED}
+        calls.append(lab.sandbox.counters.token_calls[appid])
+    assert calls == [3, 5, 8]
+    assert len(production.broken) == 2

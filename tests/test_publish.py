@@ -19,10 +19,11 @@ from harvester.errors import StoreError
 from harvester.model import Answer, Window, bucket_of
 from harvester.publish import Published, recover
 from harvester.store import partitions, quarantine, rawlog
-from harvester.store.layout import Partition, Tree
+from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.rawlog import Group, write_group
 from tests.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
-from tests.trees import coverage_of, footer_of, path_of, rows_of, tree_at
+from tests.trees import coverage_of, footer_of, rows_of, tree_at
+from tests.worlds import Outputs, all_names
 
 MONTH = month_of(MARCH)
 HERE = Partition(DAILY.name, MONTH, 0)
@@ -53,9 +54,8 @@ def days_of(first: int, last: int, account: int = 1) -> Window:
     return Window(appid(account), DAILY.name, MARCH + first, MARCH + last)
 
 
-def test_a_month_of_hours(tmp_path: Path) -> None:
+def test_a_month_of_hours(tree: Tree) -> None:
     """Answers of many accounts and days become one sorted file with full coverage."""
-    tree = tree_at(tmp_path)
     answers = [
         of_day(MARCH + day, day + 1, account) for day in range(30, -1, -1) for account in (2, 1)
     ]
@@ -82,9 +82,8 @@ def test_a_month_of_hours(tmp_path: Path) -> None:
     assert done.ref_month == "2024-03"
 
 
-def test_a_window_over_two_months(tmp_path: Path) -> None:
+def test_a_window_over_two_months(tree: Tree) -> None:
     """Each month takes its own days of a window, and rows dropped are counted once."""
-    tree = tree_at(tmp_path)
     window = days_of(20, 49)
     rows = [row(MARCH + day, number=day) for day in range(19, 50)]
     group = write_group(tree, 0, "run", [answer(window, rows)])
@@ -95,21 +94,19 @@ def test_a_window_over_two_months(tmp_path: Path) -> None:
     assert (len(march.days), len(april.days)) == (11, 19)
 
 
-def test_publishing_twice_changes_nothing(tmp_path: Path) -> None:
+def test_publishing_twice_changes_nothing(tree: Tree) -> None:
     """A group that is in already leaves the file as it is, byte by byte, and is named again."""
-    tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH)])])
     first = put(tree, [group])
-    before = path_of(tree, HERE).read_bytes()
+    before = tree.store.read(tree.name(HERE))
     again = put(tree, [group])
-    assert path_of(tree, HERE).read_bytes() == before
+    assert tree.store.read(tree.name(HERE)) == before
     assert (again.rows_before, again.rows_after) == (1, 1)
     assert (again.days, again.appids) == (first.days, first.appids)
 
 
-def test_an_old_group_does_not_undo_a_refetch(tmp_path: Path) -> None:
+def test_an_old_group_does_not_undo_a_refetch(tree: Tree) -> None:
     """A refetched day stays as the newest refetch left it when an older group comes again."""
-    tree = tree_at(tmp_path)
     older, newer = (
         write_group(
             tree, 0, "run", [answer(days_of(0, 0), [row(MARCH, number=n)], at, refetch=True)]
@@ -123,9 +120,8 @@ def test_an_old_group_does_not_undo_a_refetch(tmp_path: Path) -> None:
     assert [each["callback_count"] for each in read(tree)] == [2]
 
 
-def test_only_groups_that_exist_are_remembered(tmp_path: Path) -> None:
+def test_only_groups_that_exist_are_remembered(tree: Tree) -> None:
     """The footer names merged groups only while somebody could publish them again."""
-    tree = tree_at(tmp_path)
     groups = []
     for account in range(4):
         groups.append(write_group(tree, 0, "run", [answer(days_of(0, 0, account), [row(MARCH)])]))
@@ -138,17 +134,15 @@ def test_only_groups_that_exist_are_remembered(tmp_path: Path) -> None:
     assert len(read(tree)) == 4
 
 
-def test_nobody_had_a_row(tmp_path: Path) -> None:
+def test_nobody_had_a_row(tree: Tree) -> None:
     """A month of empty answers is a file without rows and with full coverage."""
-    tree = tree_at(tmp_path)
     put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
     assert read(tree) == []
     assert known(tree) == {appid(1): AccountDays(final=2**30 - 1)}
 
 
-def test_quarantine_and_healing(tmp_path: Path) -> None:
+def test_quarantine_and_healing(tree: Tree) -> None:
     """A bad day keeps its raw answer and its old rows until a good answer comes."""
-    tree = tree_at(tmp_path)
     at = int(instant(MARCH + 2))
     put(tree, [write_group(tree, 0, "a", [answer(days_of(0, 0), [row(MARCH, number=5)], at)])])
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
@@ -167,9 +161,8 @@ def test_quarantine_and_healing(tmp_path: Path) -> None:
     assert quarantine.kept_days(tree, DAILY.name) == {}
 
 
-def test_what_is_odd_is_reported(tmp_path: Path) -> None:
+def test_what_is_odd_is_reported(tree: Tree) -> None:
     """Unknown and missing members are named, and unknown ones are kept in the file."""
-    tree = tree_at(tmp_path)
     rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]
     done = put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 1), rows)])])
     assert done.unknown == {"new"}
@@ -177,9 +170,8 @@ def test_what_is_odd_is_reported(tmp_path: Path) -> None:
     assert [each["_extra"] for each in read(tree)] == ['{"new":1}', None]
 
 
-def test_a_damaged_group_costs_calls_not_data(tmp_path: Path) -> None:
+def test_a_damaged_group_costs_calls_not_data(tree: Tree) -> None:
     """A group damaged in the middle is set aside; what it held is simply not covered."""
-    tree = tree_at(tmp_path)
     long = [of_day(MARCH + day, 1, account) for account in range(1, 9) for day in range(30)]
     bad = write_group(tree, 0, "bad", [*long, answer(days_of(0, 0), [row(MARCH)])])
     good = write_group(tree, 0, "good", [of_day(MARCH, 2, account) for account in (20, 21)])
@@ -199,9 +191,8 @@ def test_a_damaged_group_costs_calls_not_data(tmp_path: Path) -> None:
     rawlog.delete(tree, bad)
 
 
-def test_recovering(tmp_path: Path) -> None:
+def test_recovering(tree: Tree) -> None:
     """Groups of dead runs are published into every month they touch, then deleted."""
-    tree = tree_at(tmp_path)
     for run in ("a", "b"):
         answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
@@ -213,32 +204,30 @@ def test_recovering(tmp_path: Path) -> None:
         (DAILY.name, "2024-03", 2),
         (HOURLY.name, "2024-03", 48),
     ]
-    assert list((tmp_path / "_harvester/raw").iterdir()) == []
+    assert all_names(tree, RAW) == []
     assert recover(tree, CATALOGUE, [0], found.append) == []
     assert len(found) == 3
 
 
-def test_recovering_what_nobody_knows(tmp_path: Path) -> None:
+def test_recovering_what_nobody_knows(tree: Tree) -> None:
     """Answers of a dataset this version does not know are kept, and the error says so."""
-    tree = tree_at(tmp_path)
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
     group = write_group(tree, 0, "run", [answer(window, [])])
     with pytest.raises(StoreError, match="of_tomorrow"):
         recover(tree, CATALOGUE, [0], print)
-    assert group.path.exists()
+    assert rawlog.standing(tree, [group]) == [group]
 
 
-def test_recovering_damage(tmp_path: Path) -> None:
+def test_recovering_damage(tree: Tree) -> None:
     """A group that cannot be opened at all is named by recovery."""
-    tree = tree_at(tmp_path)
     path = write_group(tree, 0, "run", [of_day(MARCH)]).path
     path.write_bytes(b"nonsense")
     assert recover(tree, CATALOGUE, [0], print) == [f"_harvester/quarantine/groups/run.{path.name}"]
 
 
-def test_buckets(tmp_path: Path) -> None:
+def test_buckets(outputs: Outputs) -> None:
     """Each bucket has its own groups and files; recovery leaves other buckets alone."""
-    tree = tree_at(tmp_path, 2)
+    tree = outputs(2)
     accounts = range(1, 9)
     for bucket in (0, 1):
         mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
@@ -250,10 +239,9 @@ def test_buckets(tmp_path: Path) -> None:
 
 
 def test_a_failure_before_the_rename_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publish that failed is whole after the next recovery."""
-    tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH), row(MARCH + 1)])])
 
     def refuse(path: Path, length: int) -> str:
@@ -263,8 +251,8 @@ def test_a_failure_before_the_rename_is_repeated(
         patched.setattr(partitions, "digest", refuse)
         with pytest.raises(StoreError, match="No space left"):
             put(tree, [group])
-    assert not path_of(tree, HERE).exists()
-    assert list(tree.store.scratch.iterdir()) == []
+    assert tree.store.read(tree.name(HERE)) is None
+    assert not list(tree.store.scratch.glob("*.tmp"))
     recover(tree, CATALOGUE, [0], print)
     assert len(read(tree)) == 2
 

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from harvester.model import Answer, Window
 from harvester.store import quarantine
+from harvester.store.layout import Tree
 from harvester.store.quarantine import Entry
 from tests.answers import DAILY, MARCH, appid
-from tests.trees import path_of, tree_at
 
 
 def entry(day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why") -> Entry:
@@ -19,58 +18,51 @@ def entry(day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str 
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])
-def test_an_answer_is_kept_as_it_came(tmp_path: Path, raw: bytes) -> None:
+def test_an_answer_is_kept_as_it_came(tree: Tree, raw: bytes) -> None:
     """The raw bytes of an answer, whatever they are, come back as they were, with the reason."""
-    tree = tree_at(tmp_path)
     kept = entry(0, raw=raw)
     name = quarantine.keep(tree, kept)
     assert name == "_harvester/quarantine/interface_summary/wx0000000000000001/2024-03-01.json"
     assert list(quarantine.entries(tree, DAILY.name)) == [kept]
 
 
-def test_it_is_readable(tmp_path: Path) -> None:
+def test_it_is_readable(tree: Tree) -> None:
     """A person who opens the file sees the account, the days, the reason and the body."""
-    tree = tree_at(tmp_path)
-    fields = json.loads(path_of(tree, quarantine.keep(tree, entry(2))).read_text())
+    fields = json.loads(tree.store.read(quarantine.keep(tree, entry(2))) or "")
     assert fields["day"] == "2024-03-03"
     assert (fields["begin_date"], fields["end_date"]) == ("2024-03-01", "2024-03-30")
     assert (fields["reason"], fields["body"]) == ("why", '{"list":[1]}')
 
 
-def test_the_newest_reason_counts(tmp_path: Path) -> None:
+def test_the_newest_reason_counts(tree: Tree) -> None:
     """A day is in quarantine for one reason, the last."""
-    tree = tree_at(tmp_path)
     quarantine.keep(tree, entry(0))
     quarantine.keep(tree, entry(0, reason="better"))
     assert [kept.reason for kept in quarantine.entries(tree, DAILY.name)] == ["better"]
 
 
-def test_forgetting(tmp_path: Path) -> None:
+def test_forgetting(tree: Tree) -> None:
     """Forgotten days are gone, the others stay, and so does no empty folder."""
-    tree = tree_at(tmp_path)
     for day in range(3):
         quarantine.keep(tree, entry(day))
     quarantine.keep(tree, entry(0, account=2))
     quarantine.forget(tree, DAILY.name, appid(1), [MARCH, MARCH + 1, MARCH + 20])
     assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 2], appid(2): [MARCH]}
     quarantine.forget(tree, DAILY.name, appid(2), [MARCH])
-    assert not (tmp_path / "_harvester/quarantine" / DAILY.name / appid(2)).exists()
+    assert not tree.store.holds(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
     assert quarantine.kept_days(tree, "other") == {}
 
 
-def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
     """Damaged and foreign files in the quarantine do not stop anybody from reading the rest."""
-    tree = tree_at(tmp_path)
-    folder = path_of(tree, quarantine.keep(tree, entry(0))).parent
-    (folder / "2024-03-02.json").write_text("{")
-    (folder / "2024-03-03.json").write_text('{"day": 5}')
-    (folder / "notes.json").write_text("{}")
+    folder = quarantine.keep(tree, entry(0)).rpartition("/")[0]
+    for name, data in {"2024-03-02": b"{", "2024-03-03": b'{"day": 5}', "notes": b"{}"}.items():
+        tree.store.write(f"{folder}/{name}.json", data, tree.temp(0, "x"))
     assert list(quarantine.entries(tree, DAILY.name)) == [entry(0)]
 
 
-def test_setting_a_group_aside(tmp_path: Path) -> None:
+def test_setting_a_group_aside(tree: Tree) -> None:
     """A raw group keeps its run and its name, and leaves the raw log."""
-    tree = tree_at(tmp_path)
     group = "_harvester/raw/run-1/0000-000001.group"
     tree.store.write(group, b"x", tree.temp(0, "x"))
     moved = quarantine.set_aside(tree, group)

@@ -14,9 +14,11 @@ from harvester.days import month_begin, month_end, month_of
 from harvester.errors import StoreError, UsageError
 from harvester.model import Answer, Window
 from harvester.store import rawlog
+from harvester.store.layout import Tree
 from harvester.store.rawlog import DamagedGroup, Group, leftovers, open_group, write_group
 from tests.answers import DAILY, HOURLY, MARCH, appid, of_day
 from tests.trees import tree_at
+from tests.worlds import Outputs
 
 MONTH = month_of(MARCH)
 
@@ -55,9 +57,9 @@ ANSWERS = st.lists(
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANSWERS)
-def test_what_is_written_is_read(tmp_path: Path, answers: list[Answer]) -> None:
+def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
     """Each dataset and month finds exactly its answers, in order of account and window."""
-    group = write_group(tree_at(tmp_path), 0, "run", answers)
+    group = write_group(tree, 0, "run", answers)
     for dataset in (HOURLY.name, DAILY.name):
         for month in range(MONTH - 4, MONTH + 5):
             first, last = month_begin(month), month_end(month)
@@ -71,12 +73,12 @@ def test_what_is_written_is_read(tmp_path: Path, answers: list[Answer]) -> None:
             assert list(group.answers(dataset, month)) == sorted(expected, key=rawlog._order)
             assert bool(expected) <= ((dataset, month) in group.touches)
     assert open_group(group.name, group.path) == group
-    rawlog.delete(tree_at(tmp_path), group)
+    rawlog.delete(tree, group)
 
 
-def test_a_group_says_what_it_is(tmp_path: Path) -> None:
+def test_a_group_says_what_it_is(outputs: Outputs) -> None:
     """A group opened again knows its run, bucket, moment, size and months; its id is its own."""
-    tree = tree_at(tmp_path, 4)
+    tree = outputs(4)
     group = write_group(tree, 3, "run-1", some())
     again = open_group(group.name, group.path)
     for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "touches"):
@@ -88,9 +90,9 @@ def test_a_group_says_what_it_is(tmp_path: Path) -> None:
     assert write_group(tree, 3, "run-1", some()).id != group.id
 
 
-def test_groups_are_counted_by_bucket(tmp_path: Path) -> None:
+def test_groups_are_counted_by_bucket(outputs: Outputs) -> None:
     """Groups of one run and bucket are numbered on, those of another from one."""
-    tree = tree_at(tmp_path, 2)
+    tree = outputs(2)
     names = [write_group(tree, bucket, "run", some()).path.name for bucket in (0, 0, 1, 0)]
     assert [name[:11] for name in names] == [
         "0000-000001",
@@ -98,13 +100,13 @@ def test_groups_are_counted_by_bucket(tmp_path: Path) -> None:
         "0001-000001",
         "0000-000003",
     ]
-    assert list(tree.store.scratch.iterdir()) == []
+    assert not list(tree.store.scratch.glob("*.tmp"))
 
 
-def test_a_reader_holds_one_small_batch(tmp_path: Path) -> None:
+def test_a_reader_holds_one_small_batch(tree: Tree) -> None:
     """Bodies are cut into batches of about 128 KiB, so a reader never holds a group."""
     answers = [of_day(MARCH)._replace(body=b"x" * 100_000) for _ in range(20)]
-    group = write_group(tree_at(tmp_path), 0, "run", answers)
+    group = write_group(tree, 0, "run", answers)
     with pa.OSFile(str(group.path)) as source:
         reader = pa.ipc.open_file(source)
         sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
@@ -112,33 +114,35 @@ def test_a_reader_holds_one_small_batch(tmp_path: Path) -> None:
     assert len(all_of(group)) == 20
 
 
-def test_leftovers(tmp_path: Path) -> None:
+def test_leftovers(outputs: Outputs) -> None:
     """The groups of all runs are found, oldest answers first, in the buckets asked for alone."""
-    tree = tree_at(tmp_path, 3)
+    tree = outputs(3)
     late = [answer._replace(asked_at=answer.asked_at + 5) for answer in some()]
     second = write_group(tree, 0, "a", late)
     first = write_group(tree, 1, "b", some())
     write_group(tree, 2, "b", some())
-    (tmp_path / "_harvester/raw/b/notes.group").write_text("foreign")
+    tree.store.write("_harvester/raw/b/notes.group", b"foreign", tree.temp(0, "x"))
     assert leftovers(tree, [0, 1]) == ([first, second], [])
-    assert leftovers(tree_at(tmp_path / "new"), [0]) == ([], [])
 
 
-def test_deleting(tmp_path: Path) -> None:
+def test_no_leftovers(tree: Tree) -> None:
+    """A new output has none."""
+    assert leftovers(tree, [0]) == ([], [])
+
+
+def test_deleting(tree: Tree) -> None:
     """A deleted group is gone, with its run's folder once that is empty; twice is no error."""
-    tree = tree_at(tmp_path)
     one, two = (write_group(tree, 0, "run", some()) for _ in range(2))
     rawlog.delete(tree, one)
     assert leftovers(tree, [0]).groups == [two]
     rawlog.delete(tree, two)
     rawlog.delete(tree, two)
-    assert list((tmp_path / "_harvester/raw").iterdir()) == []
+    assert not list(tree.store.list("_harvester/raw"))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
-def test_a_damaged_group_is_set_aside(tmp_path: Path, keep: int) -> None:
+def test_a_damaged_group_is_set_aside(tree: Tree, keep: int) -> None:
     """A group that is cut off goes to the quarantine and is named; the others are read."""
-    tree = tree_at(tmp_path)
     bad, good = (write_group(tree, 0, "run", some()) for _ in range(2))
     bad.path.write_bytes(bad.path.read_bytes()[:keep])
     found = leftovers(tree, [0])
@@ -147,9 +151,9 @@ def test_a_damaged_group_is_set_aside(tmp_path: Path, keep: int) -> None:
     assert not bad.path.exists()
 
 
-def test_every_damage_is_noticed_or_harmless(tmp_path: Path) -> None:
+def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
     """A flipped byte anywhere gives the answers as they were written, or none."""
-    group = write_group(tree_at(tmp_path), 0, "run", some(2))
+    group = write_group(tree, 0, "run", some(2))
     raw, written = group.path.read_bytes(), all_of(group)
     damaged = 0
     for place in range(0, len(raw), 7):
@@ -161,9 +165,9 @@ def test_every_damage_is_noticed_or_harmless(tmp_path: Path) -> None:
     assert damaged < -100
 
 
-def test_a_group_that_is_gone(tmp_path: Path) -> None:
+def test_a_group_that_is_gone(tree: Tree) -> None:
     """Reading a group somebody removed tells so, like damage."""
-    group = write_group(tree_at(tmp_path), 0, "run", some())
+    group = write_group(tree, 0, "run", some())
     group.path.unlink()
     with pytest.raises(DamagedGroup):
         all_of(group)
@@ -189,9 +193,8 @@ def rewritten(path: Path, **changes: Any) -> None:
         writer.write_table(table)
 
 
-def test_a_newer_form_is_refused(tmp_path: Path) -> None:
+def test_a_newer_form_is_refused(tree: Tree) -> None:
     """A group from the future is neither guessed at nor moved away."""
-    tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", some())
     rewritten(group.path, version=2)
     with pytest.raises(StoreError, match="version 2"):
@@ -199,11 +202,11 @@ def test_a_newer_form_is_refused(tmp_path: Path) -> None:
     assert group.path.exists()
 
 
-def test_another_number_of_buckets_is_refused(tmp_path: Path) -> None:
+def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
     """Groups written for another number of buckets are not published into the wrong files."""
-    write_group(tree_at(tmp_path, 2), 0, "run", some())
+    write_group(outputs(2), 0, "run", some())
     with pytest.raises(UsageError, match="buckets: 2, not 1"):
-        leftovers(tree_at(tmp_path, 1), [0])
+        leftovers(outputs(1), [0])
 
 
 def test_a_full_disk_leaves_no_group(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ jobs:
     accounts: {except: [wx0000000000000005]}
     begin_date: 2026-03-01
     end_date: 2026-03-02
-retry: {max_attempts: 1}
+limits: {max_requests: 1}
 """
 
 
@@ -89,10 +89,10 @@ def test_a_secret_file_that_everybody_can_read_is_warned_about(
     words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Once, with the first name and the number of the others; the run goes on."""
+    """Once, with the first name and the number of the others, before anything is asked."""
     for number in opened:
         (secrets / f"wx000000000000000{number}").chmod(0o604)
-    assert invoke(["run", str(file), "--progress", "none"]) == Exit.INCOMPLETE
+    assert invoke(["run", str(file)]) == Exit.USAGE
     printed = capsys.readouterr().err
     assert printed.count("readable by every user") == bool(opened)
     assert words in printed
@@ -104,7 +104,7 @@ def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
     """As mounted secrets are protected whose own mode cannot be chosen."""
     (secrets / "wx0000000000000001").chmod(0o644)
     secrets.chmod(0o700)
-    invoke(["run", str(file), "--progress", "none"])
+    invoke(["run", str(file)])
     assert "readable by every user" not in capsys.readouterr().err
 
 

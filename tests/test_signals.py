@@ -210,6 +210,28 @@ def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_what_we_start_hears_signals_as_ever(tmp_path: Path) -> None:
+    """A command that fetches a secret, or a daemon it leaves behind, can be ended."""
+    told = tmp_path / "status"
+    helper = tmp_path / "helper.sh"
+    lines = ("#!/bin/sh", f"cat /proc/self/status > {told}.new", f"mv {told}.new {told}")
+    helper.write_text("\n".join((*lines, "echo secret\n")))
+    helper.chmod(0o755)
+    with sandbox_process() as address:
+        manifest = write_manifest(tmp_path, address, 1)
+        text = manifest.read_text()
+        command = f"{{token_command: [{helper}]}}"
+        manifest.write_text(text.replace('{secret: "${SECRET}"}', command))
+        run = start(manifest)
+        await_mark(run, told)
+        run.kill()
+        run.wait()
+    status = dict(line.split(":\t", 1) for line in told.read_text().splitlines() if ":\t" in line)
+    ours = sum(1 << number - 1 for number in SIGNALS)
+    assert int(status["SigBlk"], 16) & ours == 0
+    assert int(status["SigIgn"], 16) & ours == 0
+
+
 def test_nohup_is_respected(tmp_path: Path) -> None:
     """Who asks that the run survive its terminal gets that."""
     with silent_server() as address:

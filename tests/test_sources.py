@@ -26,8 +26,8 @@ from harvester.sources.outcome import Denied
 from harvester.tokens import TokenRefused
 from harvester.transport import Transport
 from harvester.verdict import Action, Scope
-from tests.fault_server import Answer, http, say
-from tests.offices import APP_SECRET, FIRST, SECOND, A, Clock, Office, office, refusal
+from tests.fault_server import Answer, certificate, fault_server, http, say, silence
+from tests.offices import APP_SECRET, FIRST, SECOND, A, B, Clock, Office, office, refusal
 
 LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
 
@@ -448,6 +448,37 @@ async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
             await at.tokens.current(A)
         assert "canary" not in repr(caught.value)
         assert (await at.tokens.current(A)).reveal() == "t"
+
+
+async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
+    """Its accounts try again, and the run goes on with all the others."""
+    kinds: Mapping[str, Access] = {A: Url(Secret("http://127.0.0.1:1/"))}
+    async with office(FIRST, kinds=kinds) as at:
+        with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
+            await at.tokens.current(A)
+    assert type(found.value) is ConnectionFailed
+
+
+async def test_a_token_server_that_is_slow_is_named() -> None:
+    """The account may try again."""
+    async with office(silence, kinds=served, seconds=0.2) as at:
+        with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
+            await at.tokens.current(A)
+
+
+async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_path: Path) -> None:
+    """A bad certificate of WeChat's would stop the run; this is somebody else's."""
+    context, _ = certificate(tmp_path)
+    async with fault_server(say(http(b"t")), tls=context) as server:
+        kinds: Mapping[str, Access] = {
+            A: Url(Secret(server.url)),
+            B: AppSecret(Secret(APP_SECRET)),
+        }
+        async with office(FIRST, kinds=kinds) as at:
+            refused = await denial(at)
+            assert "the token server: the server's certificate was not accepted" in str(refused)
+            assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+            assert (await at.tokens.current(B)).reveal() == "first"
 
 
 async def test_one_word_without_a_length_is_not_trusted() -> None:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from harvester.errors import Exit, LostRace, StoreError, UsageError
 from harvester.model import Output
 from harvester.store import bucket
-from harvester.store.interface import Store
+from harvester.store.interface import Store, contents
 from harvester.store.layout import Tree, open_tree
-from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
+from harvester.store.objects import _only_over
+from tests.worlds import Outputs, output_in, s3_process
 
 
 def put(tree: Tree, name: str, data: bytes) -> None:
@@ -77,6 +79,18 @@ def test_the_ends_of_many_files(tree: Tree) -> None:
     assert [tail.data if tail else None for tail in tails] == [
         None if number == 7 else bytes([number]) * min(number, 10) for number in reversed(range(50))
     ]
+
+
+def test_small_files_whole(tree: Tree) -> None:
+    """They come in the order asked for, also those that grew since they were listed."""
+    for number in range(20):
+        put(tree, f"d/{number:02d}", b"x" * number)
+    listed = tree.store.list("d")
+    put(tree, "d/05", b"y" * 100)
+    tree.store.delete("d/06")
+    wanted = [b"x" * number for number in range(20)]
+    assert list(contents(tree.store, listed)) == [*wanted[:5], b"y" * 100, None, *wanted[7:]]
+    assert list(contents(tree.store, [])) == []
 
 
 @pytest.mark.parametrize("size", [3, 30, 3000])
@@ -168,11 +182,12 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
     assert not objects.store.scratch.exists()
 
 
-def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused before anything is written, unless somebody promises to be the only writer."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    with s3_process("--careless") as address:
+@pytest.mark.usefixtures("s3_keys")
+@pytest.mark.parametrize("kind", ["--careless", "--unable"])
+def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whether it takes all of them or none, it is refused, unless there is but one writer."""
+    monkeypatch.setitem(bucket._RETRY, "max_retries", 0)
+    with s3_process(kind) as address:
         output = output_in(address)
         tree = open_tree(output)
         with (
@@ -216,10 +231,9 @@ def test_a_bucket_that_is_not_there(s3_output: Output) -> None:
         assert error.exit_code is Exit.BUG
 
 
-def test_a_refusal_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("s3_keys")
+def test_a_refusal_shows_no_secret() -> None:
     """The store's status and code are told; what it repeats of keys and signatures is not."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     with s3_process("--refusing") as address:
         tree = open_tree(Output("s3://bucket/x", endpoint=address))
         for error in every_call(tree):
@@ -230,14 +244,20 @@ def test_a_refusal_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "credentials (AWS_…" in error.advice
 
 
+@pytest.mark.usefixtures("s3_keys")
 def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection names the output and says what to look at."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setitem(bucket._RETRY, "max_retries", 0)
     tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
     for error in every_call(tree):
         assert error.problem == "s3://bucket/x: the store cannot be reached"
+
+
+def test_what_a_put_replaces() -> None:
+    """S3 and Azure know a version by its tag, Google by its generation."""
+    assert _only_over(None) == "create"
+    assert _only_over('"tag" ') == {"e_tag": '"tag"'}
+    assert _only_over('"tag" 1700000000') == {"e_tag": '"tag"', "version": "1700000000"}
 
 
 def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,3 +266,36 @@ def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(UsageError, match="the environment does not say"):
         open_tree(Output("az://container/x"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "advice"),
+    [
+        ("403 Forbidden: <Code>AccessDenied</Code>", "refused (403 AccessDenied)", "credentials"),
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "refused (400 ExpiredToken)", "credentials"),
+        ("301 Moved Permanently", "in another region", "AWS_REGION"),
+        ("400: <Code>AuthorizationHeaderMalformed</Code>", "in another region", "AWS_REGION"),
+        ("404 Not Found: <Code>ContainerNotFound</Code>", "no such bucket", "make it"),
+        ("503 Slow Down: <Code>SlowDown</Code>", "the store said 503 SlowDown", "run again"),
+    ],
+)
+def test_what_a_store_says_in_our_words(answer: str, problem: str, advice: str) -> None:
+    """The status and the store's code decide; the rest of its words is not repeated."""
+    said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
+    with pytest.raises(StoreError) as caught, bucket.telling("s3://b", "s3://b/x"):
+        raise said
+    assert problem in caught.value.problem
+    assert advice in caught.value.advice
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_where_no_credentials_are_found() -> None:
+    """Without any, the machine's own are asked for; that there are none is told as that."""
+    said = GenericError(
+        "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
+    )
+    with (
+        pytest.raises(StoreError, match="no credentials were found"),
+        bucket.telling("s3://b", "x"),
+    ):
+        raise said

@@ -357,7 +357,7 @@ def test_a_file_of_a_newer_harvester_is_told_of_and_never_moved(
     assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
     found = told(capsys)["damaged"]
     assert len(found) == 4
-    assert all(each["too_new"] and each["moved_to"] is None for each in found)
+    assert all(each["other_version"] and each["moved_to"] is None for each in found)
     assert invoke(["run", "--progress", "none"]) == Exit.BUG
     assert "schema version" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in files_of(here / "output")} == before

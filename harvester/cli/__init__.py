@@ -53,6 +53,16 @@ app.command(
     help="Check every file against itself: exit 3 names what is damaged.",
 )
 app.command(
+    "harvester.cli.compact:compact",
+    name="compact",
+    help="Make a fresh tree with another number of buckets, to switch to.",
+)
+app.command(
+    "harvester.cli.forget:forget",
+    name="forget",
+    help="Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
+)
+app.command(
     "harvester.cli.datasets:datasets",
     name="datasets",
     help="List the catalogue, or describe one dataset.",

@@ -31,7 +31,13 @@ from harvester.cli.options import (
     settle_exit,
 )
 from harvester.cli.platform import PlatformAtHand
-from harvester.cli.project import Project, open_project, steady_clock, warn_of_open_files
+from harvester.cli.project import (
+    Project,
+    if_heard,
+    open_project,
+    steady_clock,
+    warn_of_open_files,
+)
 from harvester.cli.run import credentials, reach
 from harvester.errors import Exit, StoreError
 from harvester.fetch import Refused
@@ -70,7 +76,7 @@ def check(
     logs.set_up(logging)
     now = steady_clock()
     if offline:
-        project = open_project(manifest, selecting, output, now())
+        project = open_project(manifest, selecting, output, now(), if_heard)
         warn_of_open_files(project.manifest)
         with streams.answering():
             _print_offline(project, touched(project.manifest), format)

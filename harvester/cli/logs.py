@@ -8,7 +8,7 @@ import sys
 import time
 
 from harvester.cli.options import Logging
-from harvester.wire import safe_text
+from harvester.wire import own_text
 
 _LONGEST_LINE = 2_000
 
@@ -20,7 +20,7 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ")
 
     def format(self, record: logging.LogRecord) -> str:
-        return safe_text(super().format(record), _LONGEST_LINE)
+        return own_text(super().format(record), _LONGEST_LINE)
 
 
 class _JsonLines(logging.Formatter):
@@ -31,7 +31,7 @@ class _JsonLines(logging.Formatter):
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": safe_text(record.getMessage(), _LONGEST_LINE),
+            "message": own_text(record.getMessage(), _LONGEST_LINE),
         }
         return json.dumps(line, ensure_ascii=False)
 

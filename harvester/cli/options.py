@@ -51,12 +51,13 @@ OkExit: TypeAlias = Annotated[
 
 
 def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
-    """A variable is split as an option is, at commas by `_split`: a name may hold a blank."""
+    """A variable is split as an option is, at commas by `split`: a name may hold a blank."""
     del delimiter
     return [text]
 
 
-def _names(what: str, variable: str) -> Parameter:
+def names_option(what: str, variable: str) -> Parameter:
+    """An option that takes names, separated by commas."""
     return Parameter(
         help=f"{what} Separate several by commas.",
         env_var=variable,
@@ -86,21 +87,21 @@ class Selecting:
     ] = None
     accounts: Annotated[
         tuple[str, ...],
-        _names("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
+        names_option("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
     ] = ()
     datasets: Annotated[
-        tuple[str, ...], _names("Only these datasets: names or globs.", "HARVESTER_DATASETS")
+        tuple[str, ...], names_option("Only these datasets: names or globs.", "HARVESTER_DATASETS")
     ] = ()
-    jobs: Annotated[tuple[str, ...], _names("Only these jobs.", "HARVESTER_JOBS")] = ()
+    jobs: Annotated[tuple[str, ...], names_option("Only these jobs.", "HARVESTER_JOBS")] = ()
 
     def selection(self) -> Selection:
         """The options as the manifest understands them."""
         return Selection(
             begin_date=self.begin_date,
             end_date=self.end_date,
-            accounts=_split(self.accounts),
-            datasets=_split(self.datasets),
-            jobs=_split(self.jobs),
+            accounts=split(self.accounts),
+            datasets=split(self.datasets),
+            jobs=split(self.jobs),
         )
 
 
@@ -129,7 +130,8 @@ EVERYTHING = Selecting()
 PLAINLY = Logging()
 
 
-def _split(values: tuple[str, ...]) -> tuple[str, ...]:
+def split(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in what an option was given."""
     return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import Selecting
+from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
@@ -37,13 +38,18 @@ def steady_clock() -> Callable[[], float]:
     return lambda: anchor + time.monotonic()
 
 
-Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str]]
-"""Who authorised the manifest's platform."""
+Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
+"""Who authorised the manifest's platform; None where nobody knows and it does not matter."""
 
 
 def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
     """Who authorised the platform when it was last asked."""
     return roster.known(tree)
+
+
+def if_heard(_: Manifest, tree: Tree) -> Sequence[str] | None:
+    """The same for who can do without: the manifest alone is looked at."""
+    return roster.known(tree) or None
 
 
 def open_project(
@@ -63,15 +69,18 @@ def open_project(
     if output is not None:
         target = replace(target, path=place_named(output))
     tree = open_tree(target)
+    refuse_unfinished(tree)
     if manifest.from_platform:
         appids = authorised(manifest, tree)
-        manifest = load(path, environ=environ, now=now, authorised=appids)
-        if not manifest.accounts:
+        manifest = load(path, environ=environ, now=now, authorised=appids or ())
+        if appids is not None and not manifest.accounts:
             raise UsageError(
                 "nobody is known to have authorised the platform",
-                "`harvester run` asks WeChat who has; other verbs know what it has heard",
+                "`harvester check` and `run` ask WeChat who has; others know what they have heard",
             )
-    manifest = narrow(replace(manifest, output=target), selecting.selection(), now)
+    manifest = replace(manifest, output=target)
+    if manifest.accounts:
+        manifest = narrow(manifest, selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))
 

@@ -115,9 +115,9 @@ def _print_causes(out: Console, done: Summary) -> None:
     """What needs attention, alike things together, each with its advice."""
     found = causes(done)
     for cause in found[:_MOST_EXCEPTIONS]:
-        out.print(Text(f"\n  {cause.whose}: {cause.days:,} days: {cause.why}"))
+        out.print(Text(f"\n  {cause.whose}: {cause.days:,} days: {cause.why}"), soft_wrap=True)
         if cause.advice:
-            out.print(Text(f"    {cause.advice}"))
+            out.print(Text(f"    {cause.advice}"), soft_wrap=True)
     if len(found) > _MOST_EXCEPTIONS:
         out.print(f"\n  and {len(found) - _MOST_EXCEPTIONS:,} more kinds in the run record")
 
@@ -157,6 +157,8 @@ def status(out: Console, found: Status, words: str) -> None:
         out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
     if found.quarantined:
         _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
+    for line in (*found.warnings, *(f"not harvester's: {name}" for name in found.foreign)):
+        out.print(Text(f"\nnote: {line}"), soft_wrap=True)
     if found.runs:
         out.print("\nlast runs")
     for record in found.runs:

@@ -67,6 +67,8 @@ def _as_json(found: surveying.Status) -> dict[str, object]:
             {**item._asdict(), "day": days.day_text(item.day)} for item in found.quarantined
         ],
         "runs": [asdict(record) for record in found.runs],
+        "foreign": list(found.foreign),
+        "warnings": list(found.warnings),
     }
 
 

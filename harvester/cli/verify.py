@@ -98,7 +98,7 @@ def _damage(damage: Damage) -> dict[str, object]:
             }
             for item in damage.lost
         ],
-        "too_new": damage.too_new,
+        "other_version": damage.other_version,
         "moved_to": damage.moved_to,
     }
 
@@ -116,12 +116,12 @@ def _print(out: Console, found: Verdict, words: str) -> None:
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
     if any(damage.moved_to for damage in found.damaged):
         out.print(Text(f"\n  harvester run {words}"), soft_wrap=True)
-    elif not all(damage.too_new for damage in found.damaged):
+    elif not all(damage.other_version for damage in found.damaged):
         out.print(Text(f"\n  restore them, or: harvester verify {words} --repair"), soft_wrap=True)
 
 
 def _print_damage(out: Console, damage: Damage) -> None:
-    kind = "too new" if damage.too_new else "damaged"
+    kind = "of another version" if damage.other_version else "damaged"
     out.print(Text(f"{kind}: {damage.name}"), soft_wrap=True)
     for flaw in damage.flaws:
         out.print(Text(f"  {flaw}"))
@@ -131,8 +131,8 @@ def _print_damage(out: Console, damage: Damage) -> None:
     if len(damage.lost) > _MOST_STRETCHES:
         more = len(damage.lost) - _MOST_STRETCHES
         out.print(f"    and {more:,} more (--format json lists all)")
-    if damage.too_new:
-        out.print("  use a newer harvester; it is not touched")
+    if damage.other_version:
+        out.print("  it is whole and not touched; use the harvester that wrote it")
     if damage.moved_to:
         out.print(Text(f"  moved to {damage.moved_to}"), soft_wrap=True)
     out.print()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
 from harvester.model import Account, Job, Manifest
+
+_APPID = re.compile(r"wx[0-9a-f]{16}")
 
 _HINTED = 20
 """How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
@@ -172,6 +175,27 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
             "they narrow what a job has and never widen it",
         )
     return dataclasses.replace(manifest, accounts=accounts, jobs=left)
+
+
+def meant(
+    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The appids and datasets that words mean, whatever the jobs want of them.
+
+    An appid need not be in the manifest any more; ``all`` accounts are those that are. No word for
+    datasets means all of them. Raises UsageError for words that mean nothing.
+    """
+    plain = [word for word in accounts if _APPID.fullmatch(word)]
+    others = [word for word in accounts if word not in plain and word != "all"]
+    named = _chosen_accounts(manifest.accounts, others) if others else ()
+    everybody = manifest.accounts if "all" in accounts else ()
+    appids = frozenset([*plain, *(account.appid for account in (*named, *everybody))])
+    return appids, _chosen_datasets(datasets, frozenset(manifest.datasets))
+
+
+def day_option(option: str, text: str | None, now: float) -> days.Day | None:
+    """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
+    return _option(option, text, grammar.begin_day, days.today(now))
 
 
 def _option(

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.errors import StoreError
+from harvester.errors import HarvesterError, StoreError
 from harvester.publish import Published
 from harvester.report.record import as_record, publication
 from harvester.store import records
@@ -110,6 +110,19 @@ class _Place(NamedTuple):
     tree: Tree
     bucket: int
     journal: Journal
+
+
+@contextmanager
+def kept(books: Books, tree: Tree, own: list[int]) -> Iterator[Books]:
+    """The books, open for the block and closed however it ends. Raises StoreError."""
+    books.open(tree, own)
+    try:
+        yield books
+    except HarvesterError as error:
+        books.summary.failed = error
+        books.close()
+        raise
+    books.close()
 
 
 @contextmanager

@@ -69,6 +69,17 @@ def run(
     anyio.run(until_stopped)
 
 
+def run_for_good(world: World, *, port: int, announce: Callable[[str], object]) -> None:
+    """The same in a process that somebody else ends, signals and all."""
+
+    async def for_good() -> None:
+        async with serve(world, port=port) as address:
+            announce(address)
+            await anyio.sleep_forever()
+
+    anyio.run(for_good)
+
+
 def _handler(world: World) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         reply = world.answer(await _read(request))

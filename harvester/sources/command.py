@@ -17,7 +17,7 @@ from harvester.errors import CallTimedOut
 from harvester.secret import Secret
 from harvester.wire import safe_text
 
-AT_ONCE = 4
+AT_ONCE = 8
 """So many commands run at the same time; a thread waits for each."""
 
 _LARGEST = 64 * 1024

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 
 from harvester import access
-from harvester.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
+from harvester.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    CallTimedOut,
+    ConnectionFailed,
+    Unreachable,
+    UsageError,
+)
 from harvester.grants import handed_of
 from harvester.secret import Secret
 from harvester.sources import command
@@ -28,6 +36,12 @@ from harvester.wire import Grant, Refusal
 
 CACHED_SECONDS = 60.0
 """A token server's answer is used for so long at most: its token may be replaced at any time."""
+
+_FAILED: Mapping[type[CallError], type[CallError]] = {
+    CallTimedOut: CallTimedOut,
+    ConnectionFailed: ConnectionFailed,
+    Unreachable: ConnectionFailed,
+}
 
 _SERVER_IS_BUSY = (408, 425, 429)
 
@@ -133,15 +147,21 @@ async def printed(
 async def served(at: access.Url, transport: Transport, member: str) -> Grant | Denied:
     """What a token server answers: a bare word, or JSON with a member of that name.
 
-    Raises CallError; a server that refuses is one that denies.
+    Raises CallError; a server that refuses is one that denies. What is wrong with it says nothing
+    of WeChat: neither is WeChat out of reach, nor is its certificate bad.
     """
     try:
         status, body = await transport.get_from(at.url, at.headers)
     except BadTls as error:
         return not_handed(f"the token server: {error}")
-    except Unreachable as error:
-        # It is not WeChat that is away, and only this server's accounts need wait.
-        raise ConnectionFailed(f"the token server: {error}") from None
+    except CallError as error:
+        failure = _FAILED.get(type(error), BadAnswer)(f"the token server: {error}")
+    else:
+        return _served(status, body, member)
+    raise failure
+
+
+def _served(status: int, body: bytes, member: str) -> Grant | Denied:
     if status >= 500 or status in _SERVER_IS_BUSY:
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:

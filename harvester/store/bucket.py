@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BEYOND_THE_END = "416"
 """The status of a range that an object does not have."""
 
-KNOWS_NOT = {"400", "405", "501"}
+KNOWS_NOT = {"405", "501"}
 """Statuses of stores that do not know what they are asked to do."""
 
 _RETRY: RetryConfig = {"max_retries": 6}
@@ -31,8 +31,8 @@ _RETRY: RetryConfig = {"max_retries": 6}
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _WITHOUT_CREDENTIALS = re.compile(r"credential|metadata|169\.254|token", re.IGNORECASE)
-_MOVED = "301"
-_REFUSED = {"401", "403"}
+_ELSEWHERE = {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_REFUSED = {"401", "403", "ExpiredToken", "InvalidToken"}
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 
 _MAKE_BUCKET = "make it, or correct `output.path`"
@@ -100,9 +100,9 @@ def _refusal(uri: str, where: str, error: Exception) -> StoreError:
     number, word = status(error), code(error)
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
         return StoreError(f"{uri}: there is no such bucket", _MAKE_BUCKET)
-    if number in _REFUSED:
+    if _REFUSED & {number, word}:
         return StoreError(f"{where}: refused ({number} {word})", _CREDENTIALS)
-    if number == _MOVED:
+    if _ELSEWHERE & {number, word}:
         return StoreError(f"{uri}: the bucket is in another region", _REGION)
     if number:
         return StoreError(f"{where}: the store said {number} {word}", _AGAIN)

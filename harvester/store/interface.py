@@ -7,7 +7,7 @@ is a StoreError that says where and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -91,3 +91,16 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there, and the folder it leaves empty."""
+
+
+def contents(store: Store, found: Sequence[Found]) -> Iterator[bytes | None]:
+    """Small files whole, in the order given; None for one that is gone. Raises StoreError.
+
+    An object store is asked for many at once.
+    """
+    longest = max((file.size for file in found), default=0)
+    for tail in store.tails(found, longest):
+        if tail is None or len(tail.data) == tail.found.size:
+            yield None if tail is None else tail.data
+        else:
+            yield store.read(tail.found.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from harvester.store.interface import contents
 from harvester.store.layout import RUNS, Tree
 
 _ENTRY = re.compile(rf"({RUNS}/[^/]+\.(\d{{4,}})-of-(\d{{4,}}))/\d+\.entry")
@@ -30,8 +31,8 @@ class Journal:
 
     def entries(self) -> Iterator[bytes]:
         """All that was added, in its order. Raises StoreError."""
-        for found in self._tree.store.list(self._folder):
-            entry = self._tree.store.read(found.name)
+        store = self._tree.store
+        for entry in contents(store, store.list(self._folder)):
             if entry is not None:
                 yield entry
 

@@ -1,9 +1,8 @@
 """What WeChat told about itself: each account's allowances, under ``_harvester/quota``.
 
-`read` and `daily_limits` are for whoever plans or limits calls::
+`read` is for whoever plans or limits calls::
 
     for (appid, dataset), allowance in learned.read(tree).items(): ...
-    limit = learned.daily_limits(tree).get(dataset, {}).get(appid)
 
 A ``daily_limit`` holds until WeChat changes it; ``used`` and ``remain`` are of one moment, see
 `Allowance`. One file a Beijing day, which takes over what the days before it knew. Losing them
@@ -40,18 +39,6 @@ def read(tree: Tree) -> Allowances:
         for key, allowance in _read(tree, name).items():
             if key not in found or allowance.asked_at > found[key].asked_at:
                 found[key] = allowance
-    return found
-
-
-def daily_limits(tree: Tree) -> dict[str, dict[str, int]]:
-    """How many calls a day are known to be allowed, by dataset and appid.
-
-    A limit of none is left out: whoever is not allowed to call hears that from WeChat.
-    """
-    found: dict[str, dict[str, int]] = {}
-    for (appid, dataset), allowance in read(tree).items():
-        if allowance.daily_limit:
-            found.setdefault(dataset, {})[appid] = allowance.daily_limit
     return found
 
 

@@ -110,6 +110,8 @@ class Objects:
             yield None if version is None else Copy(temp, version)
         finally:
             files.discard(temp)
+            with suppress(OSError):
+                self.scratch.rmdir()
 
     def commit(self, temp: Path, name: str, over: str | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
@@ -133,8 +135,8 @@ class Objects:
         """Put a file under a new name, and keep it here to be read."""
         self.write(name, data, temp)
         path = self._kept(name)
+        self._make_room(path)
         with files.guarded(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return path
 
@@ -161,7 +163,13 @@ class Objects:
             obstore.delete(self._store, name)
 
     def _kept(self, name: str) -> Path:
-        return self.scratch / name.replace("/", "_")
+        return self.scratch / name
+
+    def _make_room(self, path: Path) -> None:
+        with files.guarded(path):
+            # What WeChat said of somebody's accounts is nobody else's business.
+            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def _copy(self, name: str) -> Path | None:
         path = self._kept(name)
@@ -174,8 +182,7 @@ class Objects:
 
     def _receive(self, name: str, path: Path) -> str | None:
         """Write an object to a file of this machine; its version, None if there is none."""
-        with files.guarded(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_room(path)
         with self._telling(name):
             try:
                 answer = obstore.get(self._store, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from harvester import coverage
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import SCHEMA_VERSION, arrow_schema
 from harvester.coverage import Coverage
-from harvester.errors import StoreError, TooNew
+from harvester.errors import OtherVersion, StoreError
 from harvester.store import files, seal
 from harvester.store.interface import Found, Store, Tail
 
@@ -47,24 +48,48 @@ class Footer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A data file as it stands: read at ``path``, ``where`` people know it."""
+    """A data file as it stands: read at ``path``, ``where`` people know it.
+
+    ``older`` says that its columns are those of an earlier schema version.
+    """
 
     path: Path
     where: str
     version: str
     rows: int
     footer: Footer
+    older: bool = False
 
-    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows, a row group at a time. Raises StoreError."""
+    def own_schema(self) -> pa.Schema:
+        """The columns that are in it. Raises StoreError."""
+        with _reading(self.where):
+            return pq.read_schema(self.path)
+
+    def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows, a row group at a time, or so many at most. Raises StoreError."""
         with _reading(self.where), pq.ParquetFile(self.path, pre_buffer=False) as file:
             if not file.schema_arrow.equals(schema):
                 raise StoreError(
                     f"{self.where}: its columns are not those of schema {SCHEMA_VERSION}",
                     "use the harvester that wrote it, or move it away",
                 )
-            for place in range(file.num_row_groups):
-                yield from file.read_row_group(place, use_threads=False).to_batches()
+            if rows is not None:
+                yield from file.iter_batches(rows, use_threads=False)
+                return
+            for table in _ahead(file):
+                yield from table.to_batches()
+
+
+def _ahead(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Each row group, while the next one is being read already: a merge needs its time too."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: Future[pa.Table] | None = None
+        for place in range(file.num_row_groups):
+            ready, coming = coming, reader.submit(file.read_row_group, place, use_threads=False)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def give_back() -> None:
@@ -78,14 +103,24 @@ def opened(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
 
     Raises StoreError.
     """
+    with opened_of_any_age(store, name, temp) as stored:
+        if stored is not None and stored.older:
+            raise _older(stored.where)
+        yield stored
+
+
+@contextmanager
+def opened_of_any_age(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
+    """The same, be it of an older schema version."""
     with store.fetched(name, temp) as copy:
         stored = None
         if copy is not None:
             where = store.where(name)
             with _reading(where):
                 metadata = pq.read_metadata(copy.path)
-            footer = footer_of(where, metadata.metadata or {})
-            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer)
+            keys = metadata.metadata or {}
+            footer, older = _any_footer_of(where, keys), _is_older(keys)
+            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer, older)
         yield stored
 
 
@@ -98,18 +133,20 @@ def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
         yield None if tail is None else _footer_in(store, tail)
 
 
-def _footer_in(store: Store, tail: Tail) -> Footer:
+def _footer_in(store: Store, tail: Tail) -> Footer | None:
     """Read a footer from the end of its file, and more of the file if it is longer than that."""
     where = store.where(tail.found.name)
-    data = tail.data
-    length = int.from_bytes(data[-8:-4], "little") + 8
-    if len(data) < length <= tail.found.size:
+    # The length of a footer stands before the four letters that end a file. Once more only if the
+    # file was replaced in between.
+    while len(tail.data) < (length := 8 + int.from_bytes(tail.data[-8:-4], "little")):
+        if length > tail.found.size:
+            break
         (longer,) = store.tails([tail.found], length)
-        if longer is None or longer.found.version != tail.found.version:
-            raise StoreError(f"{where}: replaced while it was read", "run again")
-        data = longer.data
+        if longer is None:
+            return None
+        tail = longer
     with _reading(where):
-        metadata = pq.read_metadata(pa.BufferReader(data))
+        metadata = pq.read_metadata(pa.BufferReader(tail.data))
     return footer_of(where, metadata.metadata or {})
 
 
@@ -276,14 +313,24 @@ def _ascending(bounds: list[tuple[str, str]]) -> bool:
 
 
 def footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
-    """What the keys of a file say of it. Raises TooNew, and StoreError for damage."""
+    """What the keys of a file say of it.
+
+    Raises OtherVersion, and StoreError for damage.
+    """
+    footer = _any_footer_of(where, keys)
+    if _is_older(keys):
+        raise _older(where)
+    return footer
+
+
+def _any_footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
     if COVERAGE not in keys:
         raise StoreError(
             f"{where}: not written by harvester, or stripped of what is known of its month",
             "move it away: the month is then asked again",
         )
-    if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode():
-        raise TooNew(
+    if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode() and not _is_older(keys):
+        raise OtherVersion(
             f"{where}: of another schema version than {SCHEMA_VERSION}",
             "use the harvester that wrote it, or a newer one",
         )
@@ -293,6 +340,19 @@ def footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
         raise _damaged(where) from None
+
+
+def _is_older(keys: dict[bytes, bytes]) -> bool:
+    version = keys.get(SCHEMA, b"")
+    return version.isdigit() and 0 < int(version) < SCHEMA_VERSION
+
+
+def _older(where: str) -> OtherVersion:
+    return OtherVersion(
+        f"{where}: of an older schema version than {SCHEMA_VERSION}",
+        "let the harvester that wrote it end its last run; then make a fresh output of it with"
+        " `harvester compact`, and switch to that",
+    )
 
 
 @contextmanager

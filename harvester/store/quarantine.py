@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from harvester.days import Day, day_text, parse_day
+from harvester.days import Day, Month, day_text, parse_day, parse_month
 from harvester.model import Answer, Window, bucket_of
+from harvester.store.interface import contents
 from harvester.store.layout import QUARANTINE, Tree
 
 GROUPS = "groups"
@@ -21,6 +23,18 @@ GROUPS = "groups"
 
 FILES = "files"
 """The folder of damaged data files."""
+
+
+_GROUP = re.compile(r"\.(\d{4,})-[^/]*\.group$")
+_DATA_FILE = re.compile(r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-[^/]*\.damaged$")
+
+
+class Whose(NamedTuple):
+    """What a damaged file may hold, by its name: of a bucket, and of a dataset's month if known."""
+
+    bucket: int
+    dataset: str | None = None
+    month: Month | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +78,10 @@ def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
 
 def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
     """Everything kept of a dataset, by account and day. What cannot be read is passed over."""
-    for appid, days in kept_days(tree, dataset).items():
-        for day in days:
-            raw = tree.store.read(_name(dataset, appid, day)) or b""
-            with suppress(ValueError, KeyError, TypeError, AttributeError):
-                yield _entry(json.loads(raw))
+    found = tree.store.list(f"{QUARANTINE}/{dataset}")
+    for raw in contents(tree.store, found):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            yield _entry(json.loads(raw or b""))
 
 
 def set_aside(tree: Tree, group: str) -> str | None:
@@ -88,6 +101,18 @@ def set_file_aside(tree: Tree, name: str, run_id: str) -> str | None:
     stem = name.removesuffix(".parquet").replace("/", ".")
     target = f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged"
     return target if tree.store.move(name, target) else None
+
+
+def unreadable(tree: Tree) -> dict[str, Whose]:
+    """The damaged groups and files that were set aside, by name. Raises StoreError."""
+    found: dict[str, Whose] = {}
+    for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
+        if match := _GROUP.search(file.name):
+            found[file.name] = Whose(int(match[1]))
+    for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
+        if match := _DATA_FILE.search(file.name):
+            found[file.name] = Whose(int(match[3]), match[1], parse_month(match[2]))
+    return found
 
 
 def _name(dataset: str, appid: str, day: Day) -> str:

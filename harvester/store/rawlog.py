@@ -14,7 +14,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -203,6 +203,16 @@ def names(tree: Tree) -> list[str]:
     """All groups there are, by name. Raises StoreError."""
     found = (file.name for file in tree.store.list(RAW))
     return [name for name in found if _bucket_named(name) is not None]
+
+
+def readable(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
+    """The groups of these buckets, damaged ones left out; nothing is moved. Raises StoreError."""
+    wanted = set(buckets)
+    mine = [name for name in names(tree) if _bucket_named(name) in wanted]
+    for name, path in zip(mine, tree.store.copies(mine), strict=True):
+        if path is not None:
+            with suppress(DamagedGroup):
+                yield open_group(name, path)
 
 
 def _order(answer: Answer) -> tuple[str, str, int, int]:

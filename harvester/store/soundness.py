@@ -15,7 +15,7 @@ from harvester import audit
 from harvester.audit import Flaw, Place, Rows
 from harvester.columns import arrow_schema
 from harvester.coverage import Coverage
-from harvester.errors import StoreError, TooNew
+from harvester.errors import OtherVersion, StoreError
 from harvester.store import files, partitions, seal
 from harvester.store.partitions import DATASET, DIGEST, GROUPS
 
@@ -27,14 +27,14 @@ _UNREADABLE = (OSError, pa.ArrowException, ValueError)
 class Finding:
     """What a look at a file came to.
 
-    ``coverage`` is None if the file cannot tell what it knows; ``too_new`` if that is because a
-    newer harvester wrote it.
+    ``coverage`` is None if the file cannot tell what it knows; ``other_version`` if that is
+    because another harvester wrote it.
     """
 
     rows: int = 0
     flaws: list[Flaw] = field(default_factory=list)
     coverage: Coverage | None = None
-    too_new: bool = False
+    other_version: bool = False
 
 
 class _Look(NamedTuple):
@@ -64,7 +64,7 @@ def inspect(path: Path, place: Place, *, read_data: bool) -> Finding:
             coverage = partitions.footer_of("", keys).coverage
         except StoreError as error:
             reason = error.problem.removeprefix(": ")
-            return Finding(flaws=[Flaw(reason, {})], too_new=isinstance(error, TooNew))
+            return Finding(flaws=[Flaw(reason, {})], other_version=isinstance(error, OtherVersion))
         except _UNREADABLE:
             return Finding(flaws=[Flaw("no whole Parquet file", {})])
         look = _Look(file, source, keys, place, coverage, read_data)

@@ -1,0 +1,66 @@
+"""The coverage of many accounts over many months: ``make`` writes the files, ``read`` reads them.
+
+A third of the accounts lacks days here and there, so that no two masks are alike, as after years of
+quotas and failures; nobody has rows, which are not read here. ``read`` prints its seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.workload import Broad, read_broad
+from harvester import coverage, days, survey
+from harvester.catalogue import CATALOGUE
+from harvester.coverage import AccountDays, Coverage
+from harvester.days import Month
+from harvester.manifest import place_named
+from harvester.model import Output
+from harvester.store import partitions
+from harvester.store.layout import Partition, Tree, open_tree
+from harvester.store.partitions import Draft, Footer
+
+
+def make(tree: Tree, broad: Broad) -> None:
+    """Write one file for each month of each dataset."""
+    dice = random.Random(1)
+    for name in broad.datasets:
+        for month in days.each_month(days.day_range(broad.begin, broad.end)):
+            temp = tree.temp(0, "benchmark")
+            draft = Draft(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
+            footer = Footer(_ragged(broad, month, dice), {})
+            partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
+
+
+def _ragged(broad: Broad, month: Month, dice: random.Random) -> Coverage:
+    whole = (1 << days.month_length(month)) - 1
+    known = {}
+    for number, appid in enumerate(broad.appids):
+        final = whole & dice.getrandbits(31) if number % 10 < 3 else whole
+        known[appid] = AccountDays(final=final, with_rows=final)
+    return coverage.empty(month).updated(known)
+
+
+def read(tree: Tree, broad: Broad) -> None:
+    """Survey the files as a run does; prints the seconds, and what is missing."""
+    wanted = days.day_range(broad.begin, broad.end)
+    want = {name: dict.fromkeys(broad.appids, wanted) for name in broad.datasets}
+    begun = time.perf_counter()
+    missing = survey.read_missing(tree, want, broad.end + 1000)
+    seconds = time.perf_counter() - begun
+    lacking = sum(days.count_days(each) for of in missing.values() for each in of.values())
+    print(json.dumps({"seconds": seconds, "missing": lacking}))
+
+
+def main(verb: str, at: str, place: str) -> None:
+    """Do one of the two."""
+    endpoint = sys.argv[4] if len(sys.argv) > 4 else None
+    tree = open_tree(Output(place_named(place), endpoint=endpoint))
+    {"make": make, "read": read}[verb](tree, read_broad(Path(at)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

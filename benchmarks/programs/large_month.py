@@ -1,0 +1,143 @@
+"""A month of every hour of many accounts, and an answer to one day of each that comes later.
+
+``make`` writes both through the store, ``publish`` merges them and prints the seconds, and
+``compare`` does the same the simple way, everything in memory, and fails if the file differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.workload import BEGIN, appids
+from harvester import coverage, days, publish
+from harvester.assembly import ROW_GROUP_ROWS
+from harvester.catalogue import CATALOGUE
+from harvester.columns import arrow_schema
+from harvester.coverage import AccountDays
+from harvester.days import day_text
+from harvester.model import Answer, Window
+from harvester.store import partitions, rawlog
+from harvester.store.disk import Disk
+from harvester.store.layout import Partition, Tree
+from harvester.store.partitions import Draft, Footer
+
+DATASET = CATALOGUE["interface_summary_hour"]
+SCHEMA = arrow_schema(DATASET)
+MONTH = days.month_of(BEGIN)
+HERE = Partition(DATASET.name, MONTH, 0)
+LENGTH = days.month_length(MONTH)
+CHANGED = BEGIN + 15
+METRICS = [name for name in SCHEMA.names if name.endswith(("_count", "_cost"))]
+GROUPS = 14
+ASKED_AT = 1_700_000_000
+
+
+def make(root: Path, count: int) -> None:
+    """Write the month, and the raw groups."""
+    tree = Tree(Disk(root))
+    names = sorted(name for name, _ in zip(appids(), range(count), strict=False))
+    everything = AccountDays(final=(1 << LENGTH) - 1, with_rows=(1 << LENGTH) - 1)
+    footer = Footer(coverage.empty(MONTH).updated(dict.fromkeys(names, everything)), {})
+    draft = Draft(tree.store, tree.temp(0, "benchmark"), tree.name(HERE), DATASET)
+    partitions.write(draft, _tables(names), lambda: footer)
+    shutil.copy(tree.store.where(tree.name(HERE)), root / "before.parquet")
+    answers = [
+        Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, True, body)
+        for name, body in zip(names, map(_body, range(count)), strict=True)
+    ]
+    for number in range(GROUPS):
+        rawlog.write_group(tree, 0, "benchmark", answers[number::GROUPS])
+
+
+def _tables(names: list[str]) -> Iterator[pa.Table]:
+    """All rows in order, a row group at a time."""
+    each = LENGTH * 24
+    total = len(names) * each
+    known = pa.array(names)
+    for start in range(0, total, ROW_GROUP_ROWS):
+        place = pa.array(range(start, min(total, start + ROW_GROUP_ROWS)), pa.int64())
+        account = pc.divide(place, each)
+        inside = pc.subtract(place, pc.multiply(account, each))
+        day = pc.divide(inside, 24)
+        hour = pc.subtract(inside, pc.multiply(day, 24))
+        columns = {
+            "appid": known.take(account),
+            "ref_date": pc.add(day, BEGIN).cast(pa.int32()).cast(pa.date32()),
+            "ref_hour": hour.cast(pa.int32()),
+            "_fetched_at": pa.repeat(pa.scalar(ASKED_AT * 10**6 - 1, pa.int64()), len(place)).cast(
+                SCHEMA.field("_fetched_at").type
+            ),
+            "_run_id": pa.repeat("before", len(place)),
+            "_extra": pa.nulls(len(place), pa.string()),
+        }
+        for number, name in enumerate(METRICS):
+            noise = pc.random(len(place), initializer=start + number)
+            columns[name] = pc.floor(pc.multiply(noise, 100.0 * 10**number)).cast(pa.int64())
+        yield pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _body(number: int) -> bytes:
+    rows = [
+        {
+            "ref_date": day_text(CHANGED),
+            "ref_hour": hour * 100,
+            **{name: number * 31 + hour + place for place, name in enumerate(METRICS)},
+        }
+        for hour in range(24)
+    ]
+    return json.dumps({"list": rows}, separators=(",", ":")).encode()
+
+
+def merge(root: Path) -> None:
+    """Publish the groups; prints the seconds and the CPU seconds it took."""
+    if hasattr(os, "sched_setaffinity"):
+        # On every core there is, for a publish reads ahead in a thread.
+        os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
+    tree = Tree(Disk(root))
+    groups = rawlog.leftovers(tree, [0]).groups
+    begun, used = time.perf_counter(), time.process_time()
+    publish.publish(tree, DATASET, HERE, groups)
+    taken = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used}
+    print(json.dumps(taken))
+
+
+def compare(root: Path) -> None:
+    """Read all, take the changed day out, put the new rows in, sort."""
+    tree = Tree(Disk(root))
+    old = pq.ParquetFile(root / "before.parquet").read()
+    rows = []
+    for group in rawlog.leftovers(tree, [0]).groups:
+        for answer in group.answers(DATASET.name, MONTH):
+            for row in json.loads(answer.body)["list"]:
+                row |= {
+                    "appid": answer.window.appid,
+                    "ref_date": answer.window.begin,
+                    "ref_hour": row["ref_hour"] // 100,
+                    "_fetched_at": group.fetched_at,
+                    "_run_id": group.run_id,
+                }
+                rows.append(row)
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in SCHEMA]
+    kept = old.filter(pc.not_equal(old["ref_date"].cast(pa.int32()), CHANGED))
+    both = pa.concat_tables([kept, pa.table(columns, schema=SCHEMA)])
+    wanted = both.sort_by(
+        [("appid", "ascending"), ("ref_date", "ascending"), ("ref_hour", "ascending")]
+    )
+    found = pq.ParquetFile(tree.store.where(tree.name(HERE))).read()
+    if not found.equals(wanted):
+        raise SystemExit("the file is not what reading all and sorting gives")
+
+
+if __name__ == "__main__":
+    work = {"make": lambda root: make(root, int(sys.argv[3])), "publish": merge, "compare": compare}
+    work[sys.argv[1]](Path(sys.argv[2]))

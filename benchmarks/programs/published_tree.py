@@ -1,0 +1,67 @@
+"""Publishes hourly rows through the raw log, a month after the other, as a backfill does."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from harvester import days
+from harvester.catalogue import CATALOGUE
+from harvester.days import Day, day_text
+from harvester.model import Answer, Window, bucket_of
+from harvester.publish import publish
+from harvester.store import rawlog
+from harvester.store.disk import Disk
+from harvester.store.layout import Partition, Tree
+
+HOURLY = CATALOGUE["interface_summary_hour"]
+GROUP = 2_000
+"""Answers in a raw group."""
+
+
+def main(appids: list[str], begin: Day, end: Day, tree: Tree) -> None:
+    """Write every answer of a month to the raw log, then publish the month."""
+    for month in days.each_month(days.day_range(begin, end)):
+        for bucket in range(tree.buckets):
+            mine = [appid for appid in appids if bucket_of(appid, tree.buckets) == bucket]
+            inside = list(days.each_day(days.month_days(month) & days.day_range(begin, end)))
+            waiting = [(appid, day) for day in reversed(inside) for appid in mine]
+            groups = [
+                rawlog.write_group(tree, bucket, "run", list(answers(waiting[i : i + GROUP])))
+                for i in range(0, len(waiting), GROUP)
+            ]
+            publish(tree, HOURLY, Partition(HOURLY.name, month, bucket), groups)
+            for group in groups:
+                rawlog.delete(tree, group)
+
+
+def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
+    """A day of 24 busy hours each."""
+    for appid, day in wanted:
+        dice = random.Random(f"{appid} {day}")
+        size = dice.lognormvariate(4, 1)
+        text = day_text(day)
+        rows = ",".join(
+            row(text, hour, max(1, round(dice.gauss(size, size / 4)))) for hour in range(24)
+        )
+        window = Window(appid, HOURLY.name, day, day)
+        yield Answer(
+            window, int(days.instant(day + 1, 12 * 60)), False, f'{{"list":[{rows}]}}'.encode()
+        )
+
+
+def row(text: str, hour: int, count: int) -> str:
+    """One hour."""
+    return (
+        f'{{"ref_date":"{text}","ref_hour":{hour * 100},"callback_count":{count},'
+        f'"fail_count":{count // 97},"total_time_cost":{count * 350 + hour * 7},'
+        f'"max_time_cost":{5000 + count * 13 % 900}}}'
+    )
+
+
+if __name__ == "__main__":
+    plan = json.loads(Path(sys.argv[1]).read_bytes())
+    main(plan["appids"], plan["begin"], plan["end"], Tree(Disk(Path(sys.argv[2])), plan["buckets"]))

@@ -1,0 +1,278 @@
+"""A fresh tree from an old one, with another number of buckets or today's columns.
+
+Every file of the new tree is whole or is not there, and a journal in it says which months are done
+and of which files of the old one: whoever is killed in between goes on where it stopped. The old
+tree only loses what waits in its raw log, which is published there first.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import gcd
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harvester import assembly, coverage, days, publish, upgrade
+from harvester.catalogue import Dataset
+from harvester.columns import Slice, arrow_schema
+from harvester.coverage import AccountDays, Coverage
+from harvester.days import Month
+from harvester.errors import UsageError
+from harvester.model import bucket_of
+from harvester.publish import Published
+from harvester.report.books import Books, kept
+from harvester.store import layout, partitions
+from harvester.store.disk import OURS
+from harvester.store.interface import Found
+from harvester.store.layout import RAW, Partition, Tree
+from harvester.store.partitions import Draft, Footer, Stored
+
+PIECE_ROWS = 16_384
+"""So many rows of each old file are held at once."""
+
+JOURNAL = f"{OURS}/compact.json"
+_MONTHS = f"{OURS}/compact"
+
+
+class Compacted(NamedTuple):
+    """What is in the new tree, and how many of its files were there already."""
+
+    files: int
+    kept: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A compaction under way; ``old`` has the files of a dataset by month."""
+
+    source: Tree
+    target: Tree
+    dataset: Dataset
+    old: Mapping[Month, Mapping[Partition, Found]]
+
+
+def compact(
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: Books, new: Books
+) -> Compacted:
+    """Fill the new tree, or what is lacking of it; only for who holds all locks of both.
+
+    What is published in the old tree and made in the new one is told in their books. Raises
+    UsageError for a target that holds anything else, or that was finished before the source
+    changed; StoreError if either cannot be read or written.
+    """
+    finished = _finished(source, target, datasets)
+    layout.sweep(source, range(source.buckets))
+    layout.sweep(target, range(target.buckets))
+    with kept(old, source, list(range(source.buckets))) as books:
+        publish.recover(source, datasets, range(source.buckets), books.note)
+    if finished:
+        return _sum(_fill_all(source, target, datasets, None))
+    _write(target, JOURNAL, {"from": source.store.where(), "finished": False})
+    with kept(new, target, list(range(target.buckets))) as books:
+        made = _sum(_fill_all(source, target, datasets, books))
+        _copy_the_rest(source, target)
+    _write(target, JOURNAL, {"from": source.store.where(), "finished": True})
+    return made
+
+
+class _Made(NamedTuple):
+    """Rows of one new file, and whether it was there before."""
+
+    rows: int
+    kept: bool
+
+
+def _sum(made: Iterable[_Made]) -> Compacted:
+    files = list(made)
+    return Compacted(len(files), sum(each.kept for each in files), sum(each.rows for each in files))
+
+
+def _fill_all(
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], books: Books | None
+) -> Iterator[_Made]:
+    for dataset in datasets.values():
+        old = _by_month(layout.partitions(source, dataset.name))
+        yield from _fill(_Work(source, target, dataset, old), books)
+
+
+def refuse_unfinished(tree: Tree) -> None:
+    """Raise UsageError for a tree that is not whole yet: what it lacks would be bought again."""
+    found = _read(tree, JOURNAL)
+    if found and not found["finished"]:
+        raise UsageError(
+            f"{tree.store.where()}: the compaction that makes this tree is not finished",
+            f"repeat it: harvester compact --to {tree.store.where()}",
+        )
+
+
+def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
+    """Whether the target was finished before. Raises UsageError if it is no place to go on."""
+    found = _read(target, JOURNAL)
+    if found is None and _is_inhabited(target, datasets):
+        raise UsageError(
+            f"{target.store.where()}: there is an output already", "name a new place for --to"
+        )
+    if found is not None and found["from"] != source.store.where():
+        raise UsageError(
+            f"{target.store.where()}: made of {found['from']}", "name a new place for --to"
+        )
+    return found is not None and bool(found["finished"])
+
+
+def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
+    """Whether there is anything but our own locks."""
+    ours = (found.name for found in target.store.list(OURS))
+    return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
+        target.store.holds(folder) for folder in datasets
+    )
+
+
+def _by_month(
+    old: Mapping[Partition, Found],
+) -> dict[Month, dict[Partition, Found]]:
+    found: dict[Month, dict[Partition, Found]] = {}
+    for partition, file in old.items():
+        found.setdefault(partition.month, {})[partition] = file
+    return found
+
+
+def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
+    """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
+    name = f"{_MONTHS}/{work.dataset.name}.json"
+    journal = _read(work.target, name) or {}
+    for month, parts in work.old.items():
+        key = f"{days.month_text(month)} of {work.target.buckets}"
+        versions = {work.source.name(part): found.version for part, found in parts.items()}
+        known = journal.get(key)
+        if known is not None and known["of"] == versions:
+            yield from (_Made(rows, kept=True) for rows in known["files"].values())
+            continue
+        if books is None:
+            raise UsageError(
+                f"{work.source.store.where()}: {work.dataset.name} of {days.month_text(month)}"
+                " changed since the new tree was finished",
+                "switch to the new tree, or name another place for --to",
+            )
+        rows = _make_month(work, month)
+        for path, count in rows.items():
+            # Of whoever follows the new tree: all of it is new.
+            books.note(Published(work.dataset.name, month, path, (), (), 0, count))
+        journal[key] = {"of": versions, "files": rows}
+        _write(work.target, name, journal)
+        yield from (_Made(count, kept=False) for count in rows.values())
+
+
+def _make_month(work: _Work, month: Month) -> dict[str, int]:
+    """The new files of a month, and their rows."""
+    step = gcd(work.source.buckets, work.target.buckets)
+    there = layout.partitions(work.target, work.dataset.name)
+    made: dict[str, int] = {}
+    for bucket in range(work.target.buckets):
+        partition = Partition(work.dataset.name, month, bucket)
+        # Two numbers of buckets agree on the remainder by whatever divides both.
+        parts = [part for part in work.old[month] if (part.bucket - bucket) % step == 0]
+        over = there.get(partition)
+        rows = _make(work, partition, parts, over.version if over else None)
+        if rows is not None:
+            made[work.target.name(partition)] = rows
+    return made
+
+
+def _make(
+    work: _Work, partition: Partition, parts: list[Partition], over: str | None
+) -> int | None:
+    """Make one file; returns its rows, or None if nothing is known of any of its accounts."""
+    source, target = work.source, work.target
+    what = f"{partition.dataset}.{days.month_text(partition.month)}"
+    schema = arrow_schema(work.dataset)
+
+    @functools.cache
+    def is_mine(appid: str) -> bool:
+        return bucket_of(appid, target.buckets) == partition.bucket
+
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(
+                partitions.opened_of_any_age(
+                    source.store, source.name(part), source.temp(part.bucket, f"{what}.old")
+                )
+            )
+            for part in parts
+        ]
+        stored = [each for each in opened if each is not None]
+        known = _known(partition.month, stored, is_mine)
+        if not known.appids:
+            return None
+        mine = (_runs(_rows(each, work.dataset), is_mine) for each in stored)
+        pieces = (piece for _, piece in heapq.merge(*mine, key=_appid))
+        tables = assembly.regrouped(schema, pieces, assembly.row_group_rows(schema))
+        temp = target.temp(partition.bucket, f"{what}.new")
+        draft = Draft(target.store, temp, target.name(partition), work.dataset, over)
+        rows = partitions.write(draft, tables, lambda: Footer(known, {}))
+    partitions.give_back()
+    return rows
+
+
+def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -> Coverage:
+    """What the old files know of the new one's accounts."""
+    accounts: dict[str, AccountDays] = {}
+    for each in stored:
+        known = each.footer.coverage
+        accounts |= {appid: known.account(appid) for appid in known.appids if is_mine(appid)}
+    return coverage.of_accounts(month, accounts)
+
+
+def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+    """The rows of an old file in today's columns."""
+    if not stored.older:
+        return stored.batches(arrow_schema(dataset), PIECE_ROWS)
+    old = stored.batches(stored.own_schema(), PIECE_ROWS)
+    return (upgrade.upgraded(batch, dataset) for batch in old)
+
+
+def _runs(
+    batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
+) -> Iterator[tuple[str, Slice]]:
+    """The rows of a file that belong into the new one, account by account."""
+    for batch in batches:
+        runs = pc.run_end_encode(batch.column("appid"))
+        start = 0
+        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            if is_mine(appid):
+                yield appid, Slice(batch, start, end - start)
+            start = end
+
+
+def _appid(item: tuple[str, Slice]) -> str:
+    return item[0]
+
+
+def _copy_the_rest(source: Tree, target: Tree) -> None:
+    """Quarantine, run records and notes: everything of ours but answers, locks and leftovers."""
+    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
+    for found in source.store.list(OURS):
+        if found.name.startswith(passed) or found.name.endswith(".tmp"):
+            continue
+        data = source.store.read(found.name)
+        if data is not None:
+            target.store.write(found.name, data, target.temp(0, "copy"))
+
+
+def _read(tree: Tree, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(tree.store.read(name) or b"null")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else None
+
+
+def _write(tree: Tree, name: str, journal: dict[str, Any]) -> None:
+    tree.store.write(name, json.dumps(journal).encode(), tree.temp(0, "compact.json"))

@@ -1,0 +1,261 @@
+"""Delete for good: rows and their coverage, answers, quarantine, and names in records.
+
+Each step is whole or has not happened, and none depends on another: whoever is killed in between
+forgets again. All of it is for who holds the locks of the accounts' buckets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from harvester import assembly, days, oblivion, publish
+from harvester.catalogue import Dataset
+from harvester.columns import arrow_schema
+from harvester.errors import LostRace
+from harvester.oblivion import Target
+from harvester.publish import Published
+from harvester.report.books import Books
+from harvester.store import layout, partitions, quarantine, rawlog
+from harvester.store.disk import OURS
+from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
+from harvester.store.partitions import Draft, Footer
+from harvester.store.rawlog import DamagedGroup
+
+_MOST_RACES = 20
+
+NOTES = (".json", ".entry")
+"""Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
+
+
+class Rewritten(NamedTuple):
+    """A data file that lost rows, or was removed because nothing else was known in it."""
+
+    path: str
+    dataset: str
+    ref_month: str
+    accounts: int
+    account_days: int
+    rows_before: int
+    rows_after: int
+    removed: bool
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What was deleted, or would be: files, answers that were not published yet, quarantine, names.
+
+    ``damaged`` are files in the quarantine that nobody can read and that may have held some of it.
+    """
+
+    rewritten: list[Rewritten] = field(default_factory=list)
+    answers: int = 0
+    quarantined: int = 0
+    damaged: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing to forget."""
+        return not (
+            self.rewritten or self.answers or self.quarantined or self.damaged or self.records
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    tree: Tree
+    datasets: Mapping[str, Dataset]
+    target: Target
+    receipt: Receipt
+    books: Books | None
+
+    @property
+    def dry(self) -> bool:
+        """Whether nothing is to be changed."""
+        return self.books is None
+
+    @property
+    def buckets(self) -> set[int]:
+        """Where the accounts live."""
+        return self.target.buckets(self.tree.buckets)
+
+    def note(self, item: Published) -> None:
+        """Tell whoever follows the files that one was replaced; not whose rows they were."""
+        if self.books is not None:
+            hit = self.target.has(item.dataset, days.month_end(item.month))
+            left = tuple(
+                appid for appid in item.appids if not hit or appid not in self.target.appids
+            )
+            self.books.note(replace(item, appids=left))
+
+
+def forget(
+    tree: Tree, datasets: Mapping[str, Dataset], target: Target, books: Books | None
+) -> Receipt:
+    """Delete what the target names; without ``books`` it is only counted.
+
+    Answers that wait are published first. What is replaced is told in the books, without the
+    accounts. Raises StoreError.
+    """
+    work = _Work(tree, datasets, target, Receipt(), books)
+    work.receipt.answers = sum(1 for _ in _waiting(work))
+    if books is not None:
+        layout.sweep(tree, work.buckets)
+        publish.recover(tree, datasets, work.buckets, work.note)
+    for name in datasets:
+        if name in target.datasets:
+            for partition in layout.partitions(tree, name, work.buckets):
+                _forget_rows(work, partition)
+            work.receipt.quarantined += _forget_quarantine(work, name)
+    _forget_damaged(work)
+    _forget_names(work)
+    return work.receipt
+
+
+def _waiting(work: _Work) -> Iterator[None]:
+    """Answers in the raw log with days that are to be forgotten."""
+    target = work.target
+    for group in rawlog.readable(work.tree, work.buckets):
+        for dataset, month in group.touches:
+            if dataset in target.datasets and target.mask(month):
+                with suppress(DamagedGroup):
+                    for answer in group.answers(dataset, month):
+                        # An answer over two months is counted with its first one.
+                        first = days.month_of(answer.window.begin) == month
+                        if first and answer.window.appid in target.appids:
+                            yield None
+
+
+def _forget_rows(work: _Work, partition: Partition) -> None:
+    for _ in range(_MOST_RACES):
+        try:
+            rewritten = _rewrite(work, partition)
+        except LostRace:
+            continue
+        break
+    else:
+        rewritten = _rewrite(work, partition)
+    if rewritten is None:
+        return
+    work.receipt.rewritten.append(rewritten)
+    if not work.dry:
+        work.note(
+            Published(
+                dataset=partition.dataset,
+                month=partition.month,
+                path=rewritten.path,
+                days=(),
+                appids=(),
+                rows_before=rewritten.rows_before,
+                rows_after=rewritten.rows_after,
+            )
+        )
+
+
+def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
+    """Write a file anew without what is to be forgotten; None if it has nothing of it."""
+    tree, dataset = work.tree, work.datasets[partition.dataset]
+    name, mask = tree.name(partition), work.target.mask(partition.month)
+    month = days.month_text(partition.month)
+    temp = f"{partition.dataset}.{month}.forget"
+    with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
+        if stored is None:
+            return None
+        known = stored.footer.coverage
+        gone = {
+            appid: covered
+            for appid in work.target.appids.intersection(known.appids)
+            if (covered := known.account(appid).covered & mask)
+        }
+        if not gone:
+            return None
+        left = known.without(dict.fromkeys(gone, mask))
+        schema = arrow_schema(dataset)
+        pieces = oblivion.kept(stored.batches(schema), work.target)
+        if work.dry or not left.appids:
+            after = sum(piece.length for piece in pieces)
+            if not work.dry:
+                tree.store.delete(name)
+        else:
+            there = {file.name for file in tree.store.list(RAW)}
+            groups = {key: at for key, at in stored.footer.groups.items() if at in there}
+            tables = assembly.regrouped(schema, pieces, assembly.row_group_rows(schema))
+            new = tree.temp(partition.bucket, f"{temp}.new")
+            draft = Draft(tree.store, new, name, dataset, stored.version)
+            after = partitions.write(draft, tables, lambda: Footer(left, groups))
+        return Rewritten(
+            path=name,
+            dataset=partition.dataset,
+            ref_month=month,
+            accounts=len(gone),
+            account_days=sum(covered.bit_count() for covered in gone.values()),
+            rows_before=stored.rows,
+            rows_after=after,
+            removed=not left.appids,
+        )
+
+
+def _forget_quarantine(work: _Work, dataset: str) -> int:
+    """Answers in quarantine. One about days on both sides of the line goes as a whole."""
+    before = work.target.before
+    count = 0
+    windows = {
+        (entry.answer.window.appid, entry.day): entry.answer.window.begin
+        for entry in quarantine.entries(work.tree, dataset)
+    }
+    for appid, kept in quarantine.kept_days(work.tree, dataset).items():
+        chosen = [
+            day
+            for day in kept
+            if appid in work.target.appids
+            and (before is None or min(day, windows.get((appid, day), day)) < before)
+        ]
+        count += len(chosen)
+        if not work.dry:
+            quarantine.forget(work.tree, dataset, appid, chosen)
+    return count
+
+
+def _forget_damaged(work: _Work) -> None:
+    """What lies in quarantine because nobody can read it: it may hold anything of its bucket."""
+    target = work.target
+    for name, whose in quarantine.unreadable(work.tree).items():
+        elsewhere = whose.dataset is not None and whose.dataset not in target.datasets
+        later = whose.month is not None and not target.mask(whose.month)
+        if whose.bucket not in work.buckets or elsewhere or later:
+            continue
+        work.receipt.damaged.append(name)
+        if not work.dry:
+            work.tree.store.delete(name)
+
+
+def _forget_names(work: _Work) -> None:
+    """Run records, journals and notes: everything of ours that is JSON and no answer."""
+    tree = work.tree
+    for found in tree.store.list(OURS):
+        if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(NOTES):
+            continue
+        if any(appid in found.name for appid in work.target.appids):
+            if work.target.has(None, None):
+                work.receipt.records.append(found.name)
+                if not work.dry:
+                    tree.store.delete(found.name)
+            continue
+        old = _read(tree.store.read(found.name))
+        new = oblivion.scrubbed(old, work.target)
+        if new != old:
+            work.receipt.records.append(found.name)
+            if not work.dry:
+                temp = tree.temp(min(work.buckets), "forget.json")
+                tree.store.write(found.name, json.dumps(new, indent=2).encode(), temp)
+
+
+def _read(data: bytes | None) -> object:
+    try:
+        return json.loads(data or b"null")
+    except ValueError:
+        return None

@@ -1,0 +1,152 @@
+"""What is to be forgotten, and what is left of rows and records without it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harvester import days
+from harvester.columns import DATE_COLUMN, Slice
+from harvester.days import Day, DaySet, Month
+from harvester.errors import UsageError
+from harvester.model import bucket_of
+from harvester.plan import Wanted
+
+_GONE = object()
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Accounts and datasets, and the first day that stays; None if no day does.
+
+    ``everything`` says that the datasets are all there are: then the names go as well.
+    """
+
+    appids: frozenset[str]
+    datasets: frozenset[str]
+    before: Day | None = None
+    everything: bool = False
+
+    def buckets(self, buckets: int) -> set[int]:
+        """Where the accounts live."""
+        return {bucket_of(appid, buckets) for appid in self.appids}
+
+    def mask(self, month: Month) -> int:
+        """The days of a month that are to be forgotten."""
+        length = days.month_length(month)
+        if self.before is not None:
+            length = max(0, min(length, self.before - days.month_begin(month)))
+        return (1 << length) - 1
+
+    def has(self, dataset: str | None, last: Day | None) -> bool:
+        """Whether all that is said of a dataset, up to a day, is to be forgotten.
+
+        None for what is said of no dataset, or of no day, in particular.
+        """
+        inside = self.everything if dataset is None else dataset in self.datasets
+        return inside and (self.before is None or (last is not None and last < self.before))
+
+
+def refuse_wanted(target: Target, want: Wanted) -> None:
+    """Raise UsageError if the manifest asks for what is to be forgotten: a run would fetch it."""
+    until: DaySet = -1
+    if target.before is not None:
+        until = days.day_range(days.FIRST_DAY, target.before - 1)
+    still = [
+        (appid, name, wanted & until)
+        for name in sorted(target.datasets & want.keys())
+        for appid, wanted in sorted(want[name].items())
+        if appid in target.appids and wanted & until
+    ]
+    if not still:
+        return
+    lines = [
+        f"{appid} {name} {days.day_text(days.oldest(wanted))}..{days.day_text(days.newest(wanted))}"
+        for appid, name, wanted in still[:_SHOWN]
+    ]
+    more = f"\nand {len(still) - _SHOWN:,} more" if len(still) > _SHOWN else ""
+    begin = (
+        "" if target.before is None else f", or let them begin on {days.day_text(target.before)}"
+    )
+    raise UsageError(
+        "the manifest still wants what is to be forgotten:\n" + "\n".join(lines) + more,
+        f"Take the accounts off the jobs{begin}; the next run would fetch all of it again.",
+    )
+
+
+def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
+    """The rows that stay. They come by appid and day, and so they leave."""
+    for batch in batches:
+        runs = pc.run_end_encode(batch.column("appid"))
+        dates: list[Day] = []
+        if target.before is not None:
+            dates = batch.column(DATE_COLUMN).cast(pa.int32()).to_pylist()
+        begin = start = 0
+        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            if appid in target.appids:
+                if start > begin:
+                    yield Slice(batch, begin, start - begin)
+                begin = end
+                if target.before is not None:
+                    begin = bisect_left(dates, target.before, start, end)
+            start = end
+        if len(batch) > begin:
+            yield Slice(batch, begin, len(batch) - begin)
+
+
+def scrubbed(record: Any, target: Target) -> Any:
+    """A record of ours, read from JSON, without what is to be forgotten."""
+    return _scrubbed(record, target, None, None)
+
+
+def _scrubbed(value: Any, target: Target, dataset: str | None, last: Day | None) -> Any:
+    if isinstance(value, dict):
+        dataset, last = value.get("dataset", dataset), _last_day(value, last)
+        hit = target.has(dataset, last)
+        if hit and value.get("appid") in target.appids:
+            return _GONE
+        members = (
+            (name, _scrubbed(each, target, dataset, last))
+            for name, each in value.items()
+            if not (hit and name in target.appids)
+        )
+        return {name: each for name, each in members if each is not _GONE}
+    if isinstance(value, list):
+        left = (_scrubbed(each, target, dataset, last) for each in value)
+        return [each for each in left if each is not _GONE]
+    if isinstance(value, str):
+        return _scrubbed_text(value, target, dataset, last)
+    return value
+
+
+def _scrubbed_text(text: str, target: Target, dataset: str | None, last: Day | None) -> Any:
+    named = target.appids.intersection(re.findall(r"wx[0-9a-f]{16}", text))
+    # A note begins with the dataset it is about.
+    about = text.partition(":")[0]
+    if not named or not target.has(about if about in target.datasets else dataset, last):
+        return text
+    if text in named:
+        return _GONE
+    for appid in named:
+        text = text.replace(appid, "(forgotten)")
+    return text
+
+
+def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
+    """The last day that an object of a record speaks of."""
+    try:
+        if "ref_month" in value:
+            return days.month_end(days.parse_month(value["ref_month"]))
+        for name in ("end_date", "day"):
+            if name in value:
+                return days.parse_day(value[name])
+    except (TypeError, ValueError):
+        pass
+    return last

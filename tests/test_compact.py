@@ -1,0 +1,258 @@
+"""A tree made anew: every row and every day moves along, in other files, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.cli import invoke
+from harvester.coverage import AccountDays
+from harvester.days import parse_day
+from harvester.errors import Exit
+from harvester.model import Window, bucket_of
+from harvester.store import layout, locks, quarantine
+from harvester.store.layout import Tree
+from harvester.store.rawlog import write_group
+from tests.answers import LONG_AFTER, answer, row
+from tests.lab import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.trees import coverage_of, tree_at
+
+ACCOUNTS = [appid(number) for number in range(1, 13)]
+DAYS = ("2026-03-30", "2026-04-02")
+MANIFEST = """
+version: 1
+api: {{base_url: sandbox}}
+accounts: [{accounts}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: 2026-03-30
+    end_date: 2026-04-02
+limits: {{per_token: {{rate: 1000/s, burst: 100, concurrency: 8}}}}
+output: {{path: {path}, buckets: {buckets}}}
+"""
+
+
+def write_manifest(path: str, buckets: int) -> None:
+    """The manifest of the current folder."""
+    accounts = ", ".join(f"{{appid: {name}}}" for name in ACCOUNTS)
+    text = MANIFEST.format(accounts=accounts, path=path, buckets=buckets)
+    Path("jobs.yaml").write_text(text)
+
+
+@pytest.fixture
+def harvest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Tree]:
+    """Harvest into so many buckets: twelve accounts, two datasets, two months."""
+    monkeypatch.chdir(tmp_path)
+
+    def harvest(buckets: int) -> Tree:
+        write_manifest("old", buckets)
+        assert invoke(["run", "--progress", "none"]) == Exit.DONE
+        return tree_at(tmp_path / "old", buckets)
+
+    return harvest
+
+
+def known(tree: Tree) -> dict[tuple[str, int, str], AccountDays]:
+    """All coverage of a tree, whatever file it is in."""
+    found: dict[tuple[str, int, str], AccountDays] = {}
+    for dataset in BOTH:
+        for partition in layout.partitions(tree, dataset):
+            coverage = coverage_of(tree, partition)
+            for name in coverage.appids:
+                assert bucket_of(name, tree.buckets) == partition.bucket
+                assert (dataset, partition.month, name) not in found
+                found[dataset, partition.month, name] = coverage.account(name)
+    return found
+
+
+def check(duck: duckdb.DuckDBPyConnection, old: Tree, new: Tree) -> None:
+    """The new tree has what the old one has."""
+    assert known(new) == known(old)
+    for dataset in BOTH:
+        truth = expected(dataset, ACCOUNTS, wanted(*DAYS))
+        assert harvested(duck, Path(new.store.where()), dataset) == truth
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The last answer in JSON."""
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 1), (1, 4), (4, 1), (4, 6), (6, 4), (3, 3)])
+def test_from_any_number_of_buckets_to_any_other(
+    harvest: Callable[[int], Tree],
+    duck: duckdb.DuckDBPyConnection,
+    capsys: pytest.CaptureFixture[str],
+    old: int,
+    new: int,
+) -> None:
+    """Rows and coverage move along, verify is content, and a run over it has nothing to ask."""
+    source = harvest(old)
+    capsys.readouterr()
+    command = ["compact", "--to", "new", "--buckets", str(new), "--format", "json"]
+    assert invoke(command) == Exit.DONE
+    made = told(capsys)
+    check(duck, source, tree_at(Path("new"), new))
+    assert made["rows"] == sum(len(expected(name, ACCOUNTS, wanted(*DAYS))) for name in BOTH)
+    write_manifest("new", new)
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(["plan", "--format", "json"]) == Exit.DONE
+    assert told(capsys)["requests"] == 0
+    assert invoke(["run", "--progress", "none", "--refetch", "all"]) == Exit.DONE
+
+
+def test_the_same_buckets_give_the_same_rows_in_the_same_order(
+    harvest: Callable[[int], Tree],
+) -> None:
+    """A compaction changes nothing of what a file says."""
+    harvest(2)
+    assert invoke(["compact", "--to", "new"]) == Exit.DONE
+    files = sorted(path.relative_to("old") for path in Path("old").glob("*/*/*.parquet"))
+    assert files == sorted(path.relative_to("new") for path in Path("new").glob("*/*/*.parquet"))
+    for path in files:
+        old, new = (pq.ParquetFile(Path(root) / path).read() for root in ("old", "new"))
+        assert new.equals(old)
+
+
+def test_what_waits_is_published_first_and_the_rest_moves_along(
+    harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Answers in the raw log, quarantine and run records: nothing is left behind."""
+    source = harvest(1)
+    day = parse_day("2026-04-01")
+    late = Window(ACCOUNTS[0], DAILY, day + 9, day + 9)
+    write_group(source, 0, "dead", [answer(late, [row(day + 9)])])
+    bad = answer(Window(ACCOUNTS[0], HOURLY, day, day), [row(day, 1, number=-1)])
+    quarantine.keep(source, quarantine.Entry(day, "a negative count", bad, "dead"))
+    assert invoke(["compact", "--to", "new", "--buckets", "5"]) == Exit.DONE
+    target = tree_at(Path("new"), 5)
+    assert known(target) == known(source)
+    account = known(target)[DAILY, 2026 * 12 + 3, ACCOUNTS[0]]
+    assert account.with_rows >> 9 & 1
+    assert list(quarantine.kept_days(target, HOURLY)) == [ACCOUNTS[0]]
+    runs = {path.name for path in Path("old/_harvester/runs").iterdir()}
+    assert runs <= {path.name for path in Path("new/_harvester/runs").iterdir()}
+    assert not target.store.list("_harvester/raw")
+    records = [json.loads(path.read_bytes()) for path in Path("new/_harvester/runs").iterdir()]
+    told_of = {item["path"] for each in records for item in each["published"]}
+    files = Path("new").glob("*/*/*.parquet")
+    assert {path.relative_to("new").as_posix() for path in files} <= told_of
+
+
+class Killed(BaseException):
+    """The end of a process, as far as one process can play it."""
+
+
+def deaths(patch: pytest.MonkeyPatch, at: int) -> bool:
+    """Compact, and die before the Nth flush or rename; whether it got so far."""
+    left = at
+
+    def mortal(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise Killed
+            return real(*args, **options)
+
+        return wrapped
+
+    for name in ("fsync", "replace"):
+        patch.setattr(os, name, mortal(getattr(os, name)))
+    try:
+        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+    except Killed:
+        return True
+    return False
+
+
+@pytest.mark.timeout(180)
+def test_killed_anywhere_it_goes_on_when_it_is_repeated(
+    harvest: Callable[[int], Tree],
+    monkeypatch: pytest.MonkeyPatch,
+    duck: duckdb.DuckDBPyConnection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Until it is done no verb takes the half of it for an output; then it is whole."""
+    source = harvest(2)
+    at, died, refused = 0, True, 0
+    while died:
+        at += 17
+        shutil.rmtree("new", ignore_errors=True)
+        with monkeypatch.context() as patch:
+            died = deaths(patch, at)
+        if died and list(Path("new").glob("*/*/*.parquet")):
+            write_manifest("new", 3)
+            journal = json.loads(Path("new/_harvester/compact.json").read_bytes())
+            # It may have died of its very last flush.
+            if not journal["finished"]:
+                assert invoke(["plan"]) == Exit.USAGE
+                assert "is not finished" in capsys.readouterr().err
+                refused += 1
+            write_manifest("old", 2)
+        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+        check(duck, source, tree_at(Path("new"), 3))
+        assert not list(Path("new/_harvester/tmp").iterdir())
+    assert at > 40
+    assert refused > 3
+
+
+def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]) -> None:
+    """Repeated over the same files it changes nothing; over others it refuses."""
+    source = harvest(1)
+    command = ["compact", "--to", "new", "--buckets", "2", "--format", "json"]
+    assert invoke(command) == Exit.DONE
+    before = {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+    capsys.readouterr()
+    assert invoke(command) == Exit.DONE
+    made = told(capsys)
+    assert made["kept"] == made["files"] == len(before)
+    assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+    day = parse_day("2026-04-01")
+    window = Window(ACCOUNTS[0], DAILY, day, day)
+    write_group(source, 0, "later", [answer(window, [row(day)], LONG_AFTER + 9**9, refetch=True)])
+    assert invoke(command) == Exit.USAGE
+    assert "changed since" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--to is missing"),
+        (["--to", "old"], "inside of"),
+        (["--to", "old/new"], "inside of"),
+        (["--to", "."], "or around it"),
+        (["--to", "there"], "there is an output already"),
+        (["--to", "new", "--buckets", "0"], "at least 1"),
+    ],
+)
+def test_where_to(
+    harvest: Callable[[int], Tree],
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    words: str,
+) -> None:
+    """Only to a new place beside the old one."""
+    harvest(1)
+    Path("there/interface_summary").mkdir(parents=True)
+    assert invoke(["compact", *options]) == Exit.USAGE
+    assert words in capsys.readouterr().err
+
+
+def test_it_waits_for_no_run(harvest: Callable[[int], Tree]) -> None:
+    """While a run is at work in the old tree it ends with 75, and makes nothing."""
+    source = harvest(2)
+    with locks.hold(source, [1], run_id="run", since="today"):
+        assert invoke(["compact", "--to", "new"]) == Exit.AGAIN
+    assert not Path("new").exists()

@@ -1,0 +1,91 @@
+"""An output of an older schema version: refused by runs, brought up by `compact`, never moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.audit import Place
+from harvester.catalogue.dataset import Column, Kind
+from harvester.columns import arrow_schema
+from harvester.compact import Compacted, compact
+from harvester.days import month_of
+from harvester.errors import OtherVersion
+from harvester.model import Window
+from harvester.publish import publish
+from harvester.report.books import Books
+from harvester.store import layout, partitions, rawlog, soundness
+from harvester.store.layout import Partition, Tree
+from harvester.summary import begin
+from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
+from tests.trees import path_of, rows_of, tree_at
+
+HERE = Partition(DAILY.name, month_of(MARCH), 0)
+NEWER = replace(
+    DAILY, columns=(*DAILY.columns, Column("new_count", Kind.COUNT, "what is new", promised=False))
+)
+SENT: dict[int, dict[str, Any]] = {
+    0: {"new_count": 5},
+    1: {"new_count": "x"},
+    2: {"new_count": 7, "other": [1]},
+    3: {},
+}
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Tree:
+    """A month of version 1, with members that nobody had declared."""
+    tree = tree_at(tmp_path / "old")
+    window = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
+    rows = [row(MARCH + day, number=day, **more) for day, more in SENT.items()]
+    group = rawlog.write_group(tree, 0, "run", [answer(window, rows)])
+    publish(tree, DAILY, HERE, [group])
+    rawlog.delete(tree, group)
+    return tree
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on harvester is a newer one."""
+    monkeypatch.setattr(partitions, "SCHEMA_VERSION", 2)
+
+
+def new_books() -> Books:
+    """Where it is written down what is done to a tree."""
+    return Books(begin(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
+
+
+def test_a_run_is_refused_with_advice_and_nothing_is_moved(
+    old: Tree, request: pytest.FixtureRequest
+) -> None:
+    """What is known of the month is neither read as nothing nor mixed with new columns."""
+    request.getfixturevalue("newer")
+    found = layout.partitions(old, DAILY.name).values()
+    with pytest.raises(OtherVersion, match="older schema version") as caught:
+        list(partitions.footers(old.store, found))
+    assert "harvester compact" in caught.value.advice
+    place = Place(NEWER, HERE.month, 0, 1)
+    looked = soundness.inspect(path_of(old, HERE), place, read_data=True)
+    assert looked.other_version
+
+
+def test_compact_fills_new_columns_from_what_was_kept(
+    old: Tree, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A value that fits moves out of _extra; one that does not stays; all else is as it was."""
+    before = rows_of(old, HERE)
+    request.getfixturevalue("newer")
+    new = tree_at(tmp_path / "new", 1)
+    made = compact(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
+    assert made == Compacted(1, 0, 4)
+    after = rows_of(new, HERE)
+    assert after.schema.equals(arrow_schema(NEWER))
+    assert after.column("new_count").to_pylist() == [5, None, 7, None]
+    assert after.column("_extra").to_pylist() == [None, '{"new_count":"x"}', '{"other":[1]}', None]
+    same = [name for name in before.schema.names if name != "_extra"]
+    assert after.select(same).equals(before.select(same))
+    looked = soundness.inspect(path_of(new, HERE), Place(NEWER, HERE.month, 0, 1), read_data=True)
+    assert looked.flaws == []
