@@ -44,9 +44,10 @@ class Numbers(NamedTuple):
 class Note:
     """What is written down of one bucket on one Beijing day.
 
-    ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count calls of
-    the run until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody knows, but
-    they count no longer than ``period`` seconds. ``parked`` has what WeChat said of a spent quota.
+    ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count ``recent``
+    calls of each account until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody
+    knows how many, but they count no longer than ``period`` seconds. ``parked`` has what WeChat
+    said of a spent quota.
     """
 
     day: Day
@@ -54,6 +55,7 @@ class Note:
     open: bool = False
     period: float = 0.0
     quiet_at: float = 0.0
+    recent: int = 0
     calls: Calls = field(default_factory=dict)
     parked: dict[str, dict[str, Refusal]] = field(default_factory=dict)
 

@@ -277,11 +277,16 @@ class Schedule:
             lane.dry += 1
             self._dry += 1
 
-    def hold_off(self, bucket: int, until: float) -> None:
-        """Start nothing in a bucket before a moment: calls of the run before may still count."""
+    def hold_off(self, bucket: int, until: float, recent: int | None) -> None:
+        """Until a moment, so many calls of the run before may still count for each account.
+
+        If nobody knows how many (None), nothing is started before.
+        """
         for lane in self.lanes:
-            if lane.bucket == bucket:
+            if lane.bucket == bucket and recent is None:
                 lane.not_before = max(lane.not_before, until)
+            elif lane.bucket == bucket:
+                lane.slots.extend([until] * (recent or 0))
 
     def take_parked(self) -> list[Parked]:
         """What WeChat has said to be spent since the last call."""

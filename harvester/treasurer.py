@@ -74,8 +74,8 @@ class Treasurer:
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
 
-        If the run before did not end in order, or just now, the lanes hold off until none of its
-        calls can count any more. Raises StoreError.
+        Calls that the run before made a moment ago still count; if it did not end in order, the
+        lanes hold off until none of them can. Raises StoreError.
         """
         now = self._now()
         self._day = days.today(now)
@@ -83,7 +83,9 @@ class Treasurer:
             for day in (self._day, self._day - 1):
                 found = await self._read(day, bucket)
                 if found is not None:
-                    self._schedule.hold_off(bucket, found.quiet_from(now, self._terms.pace.period))
+                    until = found.quiet_from(now, self._terms.pace.period)
+                    recent = None if found.open else found.recent
+                    self._schedule.hold_off(bucket, until, recent)
                     break
         await self._begin_day(forget=self._terms.forget)
 
@@ -161,12 +163,20 @@ class Treasurer:
 
     async def _settle(self) -> None:
         """Give back what was noted and not spent; the run ends in order."""
+        now = self._now()
+        for note in self._notes.values():
+            if note.quiet_at <= now:
+                note.recent = 0
         for lane, work, refusal in self._schedule.take_parked():
             self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
         for lane in self._schedule.lanes:
             note = self._notes[lane.bucket]
-            if lane.slots:
-                note.quiet_at = max(note.quiet_at, lane.slots[-1])
+            # A call that was given up under way may have arrived all the same.
+            flown = lane.slots[-1] if lane.slots else 0.0
+            quiet_at = now + lane.period if lane.in_flight else flown
+            recent = lane.in_flight + sum(1 for slot in lane.slots if slot > now)
+            note.quiet_at = max(note.quiet_at, quiet_at)
+            note.recent = max(note.recent, recent)
             for work in lane.work:
                 if 0 < work.room < PLENTY // 2:
                     note.add(work.dataset.name, lane.appid, -work.room)

@@ -35,7 +35,7 @@ def test_an_api_that_goes_offline_is_asked_no_more(
         path = CATALOGUE[HOURLY].path
         assert done.code == Exit.INCOMPLETE
         assert 1 <= world.counters.paths[path] <= 6 * CONCURRENCY
-        assert "6 accounts (" in done.err
+        assert "6 accounts (wx" in done.err
         assert "360 days: 47009 this api is offline" in done.err
         assert "WeChat has taken this API offline" in done.err
         assert run.record()["reasons"] == ["refused"]

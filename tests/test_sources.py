@@ -11,10 +11,20 @@ import orjson
 import pytest
 
 from harvester.access import Access, AppSecret, Command, Text, Url
-from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, UsageError
+from harvester.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    CallTimedOut,
+    ConnectionFailed,
+    Unreachable,
+    UsageError,
+)
 from harvester.secret import Secret
-from harvester.sources import command
+from harvester.sources import command, handed
+from harvester.sources.outcome import Denied
 from harvester.tokens import TokenRefused
+from harvester.transport import Transport
 from harvester.verdict import Action, Scope
 from tests.fault_server import Answer, certificate, fault_server, http, say, silence
 from tests.offices import APP_SECRET, FIRST, SECOND, A, B, Clock, Office, office, refusal
@@ -395,6 +405,27 @@ async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says
         assert str(await denial(at)) == says
         await denial(at)
         assert at.calls == 1
+
+
+class Away(Transport):
+    """A transport to a server that is not there."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    async def get_from(self, *_: object) -> tuple[int, bytes]:
+        raise self._error
+
+
+async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
+    """Accounts that have no business with it go on: it is a failure of its own accounts' calls."""
+    at = Url(Secret("https://tokens.internal/"), {})
+    with pytest.raises(ConnectionFailed) as caught:
+        await handed.served(at, Away(Unreachable("the server was not reached")), "access_token")
+    assert type(caught.value) is ConnectionFailed
+    denial = await handed.served(at, Away(BadTls("not accepted")), "access_token")
+    assert isinstance(denial, Denied)
+    assert denial.rule.scope is Scope.ACCOUNT
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def _plain(note: Note) -> dict[str, Any]:
         "open": note.open,
         "period": note.period,
         "quiet_at": note.quiet_at,
+        "recent": note.recent,
         "calls": note.calls,
         "parked": {
             dataset: {appid: list(refusal) for appid, refusal in of_dataset.items()}
@@ -79,6 +80,7 @@ def _note(plain: dict[str, Any]) -> Note:
         open=bool(plain["open"]),
         period=float(plain["period"]),
         quiet_at=float(plain["quiet_at"]),
+        recent=int(plain["recent"]),
         calls={
             dataset: {appid: int(calls) for appid, calls in of_dataset.items()}
             for dataset, of_dataset in plain["calls"].items()
