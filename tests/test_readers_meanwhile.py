@@ -195,7 +195,8 @@ def test_polars(replaced: Replaced, queries: int) -> None:
     opened = frame()
     for source in (frame, lambda: opened):
         asked = ask_all(replaced, queries, partial(ask, source))
-        assert asked.answered
+        # A frame that was made before trusts lengths that are not true any more, and may only fail.
+        assert asked.answered or source is not frame
         assert all(isinstance(each, POLARS_SAYS) for each in asked.said), asked.said
 
 
