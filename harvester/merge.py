@@ -7,6 +7,7 @@ cut into row groups of equal length.
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -133,8 +134,14 @@ def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, i
 
 def window_mask(window: Window, month: Month) -> int:
     """The days of a month that lie in a window."""
+    return _span_mask(window.begin, window.end, month)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _span_mask(begin: Day, end: Day, month: Month) -> int:
+    """Remembered, since all accounts are asked for the same days."""
     first, length = month_begin(month), month_length(month)
-    begin, end = max(0, window.begin - first), min(length, window.end + 1 - first)
+    begin, end = max(0, begin - first), min(length, end + 1 - first)
     return (1 << end) - (1 << begin) if begin < end else 0
 
 
@@ -242,11 +249,9 @@ def _dates_of(batch: pa.RecordBatch) -> memoryview:
 
 
 def _mask(found: Iterable[Day], month: Month) -> int:
-    first, length = month_begin(month), month_length(month)
     mask = 0
     for day in found:
-        if 0 <= day - first < length:
-            mask |= 1 << (day - first)
+        mask |= _span_mask(day, day, month)
     return mask
 
 
