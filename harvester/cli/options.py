@@ -8,7 +8,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.cli.exits import parse_ok_exit as parse_ok_exit  # noqa: PLC0414 - verbs look here
 from harvester.errors import UsageError
 from harvester.manifest import Selection
 
@@ -154,8 +153,3 @@ def parse_duration(text: str | None) -> float | None:
     if text[-1:] in units and number.isdecimal() and int(number) > 0:
         return int(number) * units[text[-1]]
     raise UsageError(f"{text!r} is not a duration", "Write 90s, 50m or 2h.")
-
-
-def settle_exit(code: int, ok_exit: str) -> int:
-    """The code to leave with: 0 for one that the user named as fine."""
-    return 0 if code in parse_ok_exit(ok_exit) else code

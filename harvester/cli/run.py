@@ -29,9 +29,7 @@ from harvester.cli.options import (
     Selecting,
     Shard,
     parse_duration,
-    parse_ok_exit,
     parse_shard,
-    settle_exit,
 )
 from harvester.cli.platform import PlatformAtHand
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
@@ -107,7 +105,7 @@ def run(
     covered, 2 a mistake in the manifest or the options, 3 some windows failed or accounts were
     refused, 4 no account could be authorised, 75 not finished, run again.
     """
-    parse_ok_exit(ok_exit)
+    del ok_exit  # settled where every verb ends
     now = steady_clock()
     logs.set_up(logging)
     done = begin(manifest, now())
@@ -131,7 +129,7 @@ def run(
         carry_out(books, project.manifest, project.tree, orders=orders, world=world)
         with streams.whispering():
             show.summary(console, done, project)
-    return settle_exit(done.exit_code, ok_exit)
+    return done.exit_code
 
 
 class _Brake(NamedTuple):

@@ -19,8 +19,6 @@ from harvester.cli.options import (
     OkExit,
     Output,
     Selecting,
-    parse_ok_exit,
-    settle_exit,
 )
 from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
@@ -44,7 +42,7 @@ def status(
     ok_exit: OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
-    parse_ok_exit(ok_exit)
+    del ok_exit  # settled where every verb ends
     now = steady_clock()()
     project = open_project(manifest, selecting, output, now)
     found = surveying.read(project.manifest, project.tree, now)
@@ -53,8 +51,7 @@ def status(
             print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
         else:
             show.status(show.console(), found, project.words)
-    code = Exit.AGAIN if require is not None and not found.whole else Exit.DONE
-    return settle_exit(code, ok_exit)
+    return Exit.AGAIN if require is not None and not found.whole else Exit.DONE
 
 
 def _as_json(found: surveying.Status) -> dict[str, object]:

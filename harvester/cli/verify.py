@@ -21,8 +21,6 @@ from harvester.cli.options import (
     ManifestPath,
     OkExit,
     Output,
-    parse_ok_exit,
-    settle_exit,
 )
 from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
@@ -61,7 +59,7 @@ def verify(
 
     Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
     """
-    parse_ok_exit(ok_exit)
+    del ok_exit  # settled where every verb ends
     now = steady_clock()()
     project = open_project(manifest, EVERYTHING, output, now)
     run_id, since = new_run_id(now), utc_text(now)
@@ -77,7 +75,7 @@ def verify(
             print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
         else:
             _print(show.console(), found, project.words)
-    return settle_exit(Exit.DONE if found.sound else Exit.INCOMPLETE, ok_exit)
+    return Exit.DONE if found.sound else Exit.INCOMPLETE
 
 
 def _as_json(found: Verdict) -> dict[str, object]:
