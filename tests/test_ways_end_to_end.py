@@ -48,6 +48,9 @@ jobs:
 class TokenServer(ThreadingHTTPServer):
     """Somebody's central token server: it knows the token of every account, and who may ask."""
 
+    # A hundred come at once. With the usual five the system lets the others knock for seconds.
+    request_queue_size = 256
+
     def __init__(self, world: World) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.world = world
