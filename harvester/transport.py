@@ -1,8 +1,8 @@
 """The way to WeChat's servers: one session, one attempt a call, errors of our own.
 
-The only module that knows aiohttp, and the only one in which a token and a URL meet. aiohttp puts
-the whole URL into the text of some of its errors, so none of them leaves this file: each is
-replaced by a `CallError` that has neither the text nor the cause of the original.
+Here and in `exchange` alone a token and a URL meet. aiohttp puts the whole URL into the text of
+some of its errors, so none of them leaves this file: each is replaced by a `CallError` that has
+neither the text nor the cause of the original.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from asyncio import CancelledError, Task
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import quote
+from typing import Any, Self, TypeAlias, cast
 
 import aiohttp
 from aiohttp import abc
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from harvester import __version__
@@ -32,25 +32,25 @@ from harvester.errors import (
     Unreachable,
     UsageError,
 )
+from harvester.exchange import MAX_BODY, Exchange, Reply, quoted, read
 from harvester.model import Api
 from harvester.secret import Secret
 from harvester.wire import is_document, safe_text
 
-MAX_BODY = 16 * 1024 * 1024
-"""The most bytes of an answer, unpacked; WeChat's longest are some hundred KiB."""
-
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 10.0
-_CACHED_URLS = 2048
 _PASSED = -1.0
 """Stands for the deadline of a call that is being ended because its time is over."""
 
 _HEADERS = {
+    "Accept": "*/*",
     "Content-Type": "application/json",
     # Answers are small: unpacking them would cost more than it saves.
     "Accept-Encoding": "identity",
     "User-Agent": f"harvester/{__version__}",
 }
+
+Query: TypeAlias = Mapping[str, str | Secret]
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], ...] = (
     ((aiohttp.ConnectionTimeoutError,), Unreachable, "no connection in time"),
@@ -69,7 +69,11 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], .
     ((aiohttp.ClientProxyConnectionError,), Unreachable, "the proxy was not reached"),
     ((aiohttp.ClientHttpProxyError,), BadAnswer, "the proxy did not let the call through"),
     ((aiohttp.ClientConnectorError,), Unreachable, "the server was not reached"),
-    ((aiohttp.ClientResponseError,), BadAnswer, "an answer that is not HTTP"),
+    (
+        (aiohttp.ClientResponseError, HttpProcessingError),
+        BadAnswer,
+        "an answer that is not HTTP",
+    ),
     (
         (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.RedirectClientError),
         BadAnswer,
@@ -95,8 +99,6 @@ class Transport:
         self._tls = _tls_context(api)
         self._seconds = api.timeout
         self._connections = connections
-        self._payloads: dict[bytes, aiohttp.BytesPayload] = {}
-        self._urls: dict[tuple[str, Secret | None], URL] = {}
         self._deadlines: dict[Task[Any], float] = {}
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -118,6 +120,7 @@ class Transport:
             ),
             trust_env=False,
         )
+        self._exchange = Exchange(self._session, URL(self._base), _HEADERS)
         return self
 
     async def __aexit__(
@@ -138,14 +141,20 @@ class Transport:
         Raises CallTimedOut when that takes longer than ``api.timeout`` seconds in all, and
         ConnectionFailed, BadTls or BadAnswer for whatever else comes between. So do the others.
         """
-        answer = await self._answer(
-            self._session.post(
-                self._url(path, token),
-                data=self._payload(body) if token else body,
-                allow_redirects=False,
-                proxy=self._proxy,
+        if token and self._proxy is None:
+            answer = await self._answer(self._exchange.post(path, token, body))
+        else:
+            # Rare, or in the form that a proxy wants.
+            answer = await self._answer(
+                _reply(
+                    self._session.post(
+                        self._url(path, {"access_token": token} if token else {}),
+                        data=body,
+                        allow_redirects=False,
+                        proxy=self._proxy,
+                    )
+                )
             )
-        )
         if isinstance(answer, CallError):
             # The body holds the AppSecret when a token is asked for.
             del body
@@ -153,13 +162,15 @@ class Transport:
         return answer
 
     async def post_as_platform(self, path: str, body: bytes, token: Secret) -> tuple[int, bytes]:
-        """Send one body with the platform's own token. Neither is kept: both are secret."""
+        """Send one body with the platform's own token."""
         answer = await self._answer(
-            self._session.post(
-                URL(f"{self._base}{path}?component_access_token={_quoted(token)}", encoded=True),
-                data=body,
-                allow_redirects=False,
-                proxy=self._proxy,
+            _reply(
+                self._session.post(
+                    self._url(path, {"component_access_token": token}),
+                    data=body,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                )
             )
         )
         if isinstance(answer, CallError):
@@ -167,17 +178,11 @@ class Transport:
             raise answer
         return answer
 
-    async def get(self, path: str, query: Mapping[str, str | Secret]) -> tuple[int, bytes]:
+    async def get(self, path: str, query: Query) -> tuple[int, bytes]:
         """Ask the API with a query that may hold secrets."""
         answer = await self._answer(
-            self._session.get(
-                URL(
-                    f"{self._base}{path}?"
-                    + "&".join(f"{name}={_quoted(value)}" for name, value in query.items()),
-                    encoded=True,
-                ),
-                allow_redirects=False,
-                proxy=self._proxy,
+            _reply(
+                self._session.get(self._url(path, query), allow_redirects=False, proxy=self._proxy)
             )
         )
         if isinstance(answer, CallError):
@@ -187,19 +192,23 @@ class Transport:
     async def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> tuple[int, bytes]:
         """Ask another server than WeChat, directly: the proxy is for the way to WeChat."""
         answer = await self._answer(
-            self._session.get(
-                URL(url.reveal(), encoded=True),
-                headers={name: value.reveal() for name, value in headers.items()},
-                allow_redirects=False,
+            _reply(
+                self._session.get(
+                    URL(url.reveal(), encoded=True),
+                    headers={name: value.reveal() for name, value in headers.items()},
+                    allow_redirects=False,
+                )
             )
         )
         if isinstance(answer, CallError):
             raise answer
         return answer
 
-    async def _answer(
-        self, response: Awaitable[aiohttp.ClientResponse]
-    ) -> tuple[int, bytes] | CallError:
+    def _url(self, path: str, query: Query) -> URL:
+        text = "&".join(f"{name}={quoted(value)}" for name, value in query.items())
+        return URL(f"{self._base}{path}?{text}" if text else f"{self._base}{path}", encoded=True)
+
+    async def _answer(self, reply: Awaitable[Reply]) -> tuple[int, bytes] | CallError:
         """The answer to a request that is about to be sent, or what came between.
 
         An error is returned, for the caller to raise: there no foreign error is at hand to become
@@ -209,37 +218,16 @@ class Transport:
         cancelling = task.cancelling()
         self._start_clock(task)
         try:
-            return await _read(await response)
+            return _judged(await reply)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
             return CallTimedOut(f"no whole answer within {self._seconds:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             return translate(error)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
-
-    def _payload(self, body: bytes) -> aiohttp.BytesPayload:
-        """The body as aiohttp wants it; many accounts are asked for the same days.
-
-        Only for data calls: a body that asks for a token holds a secret, and is not kept.
-        """
-        found = self._payloads.get(body)
-        if found is None:
-            if len(self._payloads) >= _CACHED_URLS:
-                self._payloads.clear()
-            found = self._payloads[body] = aiohttp.BytesPayload(body)
-        return found
-
-    def _url(self, path: str, token: Secret | None) -> URL:
-        url = self._urls.get((path, token))
-        if url is None:
-            if len(self._urls) >= _CACHED_URLS:
-                self._urls.clear()
-            query = f"?access_token={_quoted(token)}" if token else ""
-            url = self._urls[path, token] = URL(f"{self._base}{path}{query}", encoded=True)
-        return url
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Give a call its deadline.
@@ -278,55 +266,36 @@ def _detail(error: BaseException) -> str:
     return ""
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[int, bytes] | BadAnswer:
-    content = response.content
+async def _reply(asked: Awaitable[aiohttp.ClientResponse]) -> Reply:
+    response = await asked
     try:
-        answer = await content.readany()
-        if not content.at_eof():
-            answer = await _read_on(content, answer)
-    except BaseException:
+        return Reply(response.status, response.headers, await read(response.content))
+    finally:
+        # Of no effect if the body was read to its end: then its connection serves the next call.
         response.close()
-        raise
-    if len(answer) > MAX_BODY:
-        response.close()
+
+
+def _judged(reply: Reply) -> tuple[int, bytes] | BadAnswer:
+    status, headers, body = reply
+    if len(body) > MAX_BODY:
         return BadAnswer(f"an answer of more than {MAX_BODY >> 20} MiB")
-    if 300 <= response.status < 400:
-        return BadAnswer(_redirected(response))
-    if not _is_counted(response) and not is_document(answer):
+    if 300 <= status < 400:
+        return BadAnswer(_redirected(reply))
+    # Whether the server said how long the body is, so that a cut would have been noticed. One that
+    # ends with the connection, or is packed, may lack its end without a word.
+    is_counted = "Content-Length" in headers and "Content-Encoding" not in headers
+    if not is_counted and not is_document(body):
         return BadAnswer("an answer that was cut off, or is no JSON")
-    return response.status, answer
+    return status, body
 
 
-def _is_counted(response: aiohttp.ClientResponse) -> bool:
-    """Whether the server said how long the body is, so that a cut would have been noticed.
-
-    A body that ends with the connection, or is packed, may lack its end without a word.
-    """
-    headers = response.headers
-    return "Content-Length" in headers and "Content-Encoding" not in headers
-
-
-async def _read_on(content: aiohttp.StreamReader, first: bytes) -> bytes:
-    """The whole body, or as much of one that is too long as shows it."""
-    parts, size = [first], len(first)
-    while size <= MAX_BODY and (part := await content.readany()):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-def _redirected(response: aiohttp.ClientResponse) -> str:
+def _redirected(reply: Reply) -> str:
     try:
-        host = URL(response.headers.get("Location", "")).host
+        host = URL(reply.headers.get("Location", "")).host
     except ValueError:
         host = None
     target = f" to {safe_text(host, 100)}" if host else ""
-    return f"HTTP {response.status}, a redirect{target}, which is not followed"
-
-
-def _quoted(value: Secret | str) -> str:
-    text = value.reveal() if isinstance(value, Secret) else value
-    return quote(text, safe="", errors="replace")
+    return f"HTTP {reply.status}, a redirect{target}, which is not followed"
 
 
 def _tls_context(api: Api) -> ssl.SSLContext | bool:

@@ -38,7 +38,7 @@ TOP_LEVEL = {
 
 # Which package may be used where: in a module, or in all of a folder.
 THIRD_PARTY = {
-    "aiohttp": ("transport", "sandbox.server"),
+    "aiohttp": ("exchange", "transport", "sandbox.server"),
     "aiolimiter": ("pace",),
     "anyio": (
         "authorised",
@@ -73,7 +73,7 @@ THIRD_PARTY = {
     "pydantic_core": ("manifest",),
     "rich": ("cli", "progress"),
     "yaml": ("manifest",),
-    "yarl": ("transport",),
+    "yarl": ("exchange", "transport"),
 }
 
 # Layers 0 and 1 decide; whatever acts, waits or looks at a clock is below their dignity.

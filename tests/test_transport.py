@@ -8,15 +8,15 @@ import time
 import traceback
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 import anyio
 import pytest
 
+from harvester import exchange, wire
 from harvester import transport as module
-from harvester import wire
 from harvester.errors import (
     BadAnswer,
     BadTls,
@@ -26,9 +26,10 @@ from harvester.errors import (
     Unreachable,
     UsageError,
 )
+from harvester.exchange import MAX_BODY
 from harvester.model import Api
 from harvester.secret import Secret
-from harvester.transport import MAX_BODY, Transport, translate
+from harvester.transport import Transport, translate
 from tests.fault_server import (
     ROWS,
     Answer,
@@ -64,10 +65,16 @@ async def transport_to(
         yield transport
 
 
-async def post(server: FaultServer, seconds: float = 5.0) -> tuple[int, bytes]:
+async def post(
+    server: FaultServer, seconds: float = 5.0, token: Secret | None = TOKEN
+) -> tuple[int, bytes]:
     """Make one call with a transport of its own."""
     async with transport_to(server.url, seconds=seconds) as transport:
-        return await transport.post(PATH, BODY, TOKEN)
+        return await transport.post(PATH, BODY, token)
+
+
+each_way = pytest.mark.parametrize("token", [TOKEN, None], ids=["data call", "other call"])
+"""A call with a token is written by hand, all others by aiohttp's session: both must be as good."""
 
 
 def assert_silent(error: BaseException) -> None:
@@ -75,17 +82,21 @@ def assert_silent(error: BaseException) -> None:
     assert error.__cause__ is None
     assert error.__context__ is None
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in report.stack if frame.filename == module.__file__]
+    ours = [
+        frame for frame in report.stack if frame.filename in {module.__file__, exchange.__file__}
+    ]
     words = f"{error!s} {error!r} {vars(error)} {[frame.locals for frame in ours]}"
     assert "canary" not in words
     assert "access_token" not in words
 
 
-async def failure_of(*answers: Answer, seconds: float = 5.0) -> CallError:
+async def failure_of(
+    *answers: Answer, seconds: float = 5.0, token: Secret | None = TOKEN
+) -> CallError:
     """The error that a server's answers lead to, which names neither token nor URL."""
     async with fault_server(*answers) as server:
         with pytest.raises(CallError) as caught:
-            await post(server, seconds)
+            await post(server, seconds, token)
     assert_silent(caught.value)
     return caught.value
 
@@ -124,12 +135,13 @@ async def test_the_base_url_may_have_a_path(prefix: str) -> None:
     assert server.requests[0].line == f"POST /wechat/v1{PATH} HTTP/1.1"
 
 
-async def test_connections_are_kept_and_cookies_are_not() -> None:
+@each_way
+async def test_connections_are_kept_and_cookies_are_not(token: Secret | None) -> None:
     """Calls share a connection, and no cookie of one account goes out with another's call."""
     answer = say(http(headers="Set-Cookie: a=1; Path=/\r\n"))
     async with fault_server(answer) as server, transport_to(server.url) as transport:
         for number in range(3):
-            await transport.post(PATH, BODY, Secret(f"token {number}"))
+            await transport.post(PATH, BODY, token and Secret(f"token {number}"))
     assert server.connections == 1
     assert all("cookie" not in request.headers for request in server.requests)
 
@@ -165,48 +177,53 @@ async def test_a_proxy_that_refuses_is_named() -> None:
     assert_silent(caught.value)
 
 
-def test_remembered_urls_are_bounded() -> None:
-    """A run over ten thousand accounts does not remember ten thousand URLs."""
-    transport = Transport(Api(), connections=1)
-    for number in range(10_000):
-        transport._url(PATH, Secret(f"{number}"))
-    assert len(transport._urls) <= 2048
+async def test_what_is_remembered_of_a_token_is_bounded() -> None:
+    """A run over ten thousand accounts does not remember what is sent for each of them."""
+    async with transport_to("http://127.0.0.1:1") as transport:
+        for number in range(10_000):
+            transport._exchange._head(PATH, Secret(f"{number}"))
+        assert len(transport._exchange._heads) <= 2048
 
 
 # What comes back
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "412 Precondition Failed", "502 Bad Gateway"])
-async def test_any_status_comes_back_with_its_body(status: str) -> None:
+@each_way
+async def test_any_status_comes_back_with_its_body(status: str, token: Secret | None) -> None:
     """The transport does not judge: an error page is returned with its status."""
     async with fault_server(say(http(b"<html>", status=status))) as server:
-        assert await post(server) == (int(status[:3]), b"<html>")
+        assert await post(server, token=token) == (int(status[:3]), b"<html>")
 
 
-async def test_an_answer_in_pieces_is_whole() -> None:
+@each_way
+async def test_an_answer_in_pieces_is_whole(token: Secret | None) -> None:
     """An answer in many chunks and packets is put together."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [b'{"list"', b":[]}"])
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     parts = [head, *(bytes([byte]) for byte in chunks + b"0\r\n\r\n")]
     async with fault_server(say(*parts)) as server:
-        assert await post(server) == (200, ROWS)
+        assert await post(server, token=token) == (200, ROWS)
 
 
-async def test_a_packed_answer_is_unpacked() -> None:
+@each_way
+async def test_a_packed_answer_is_unpacked(token: Secret | None) -> None:
     """A server that packs unasked is understood."""
     answer = say(http(gzip.compress(ROWS), headers="Content-Encoding: gzip\r\n"))
     async with fault_server(answer) as server:
-        assert await post(server) == (200, ROWS)
+        assert await post(server, token=token) == (200, ROWS)
 
 
 @pytest.mark.parametrize(
     "where", ["http://127.0.0.2:1/?access_token=x", "ftp://evil.test/", "/", "//["]
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(status: int, where: str) -> None:
+@each_way
+async def test_a_redirect_is_not_followed(status: int, where: str, token: Secret | None) -> None:
     """A redirect is an error that names the host it points to, and nothing else of it."""
     error = await failure_of(
-        say(http(b"", status=f"{status} Moved", headers=f"Location: {where}\r\n"))
+        say(http(b"", status=f"{status} Moved", headers=f"Location: {where}\r\n")),
+        token=token,
     )
     assert isinstance(error, BadAnswer)
     assert str(error).startswith(f"HTTP {status}, a redirect")
@@ -220,6 +237,85 @@ async def test_the_other_server_of_a_redirect_sees_nothing() -> None:
             say(http(b"", status="307 Moved", headers=f"Location: {other.url}{PATH}\r\n"))
         )
     assert other.connections == 0
+
+
+@each_way
+@pytest.mark.parametrize("interim", ["100 Continue", "103 Early Hints"])
+async def test_what_comes_before_the_answer_is_not_the_answer(
+    interim: str, token: Secret | None
+) -> None:
+    """A server may announce its answer with others that have no body."""
+    answer = say(f"HTTP/1.1 {interim}\r\nLink: <x>\r\n\r\n".encode(), http())
+    async with fault_server(answer) as server:
+        assert await post(server, token=token) == (200, ROWS)
+
+
+@each_way
+async def test_a_server_may_want_each_connection_closed(token: Secret | None) -> None:
+    """After ``Connection: close``, and an answer of HTTP/1.0, the next call has a new one."""
+    answers = [
+        say(http(headers="Connection: close\r\n")),
+        say(http().replace(b"HTTP/1.1", b"HTTP/1.0"), close=True),
+        say(http()),
+    ]
+    async with fault_server(*answers) as server, transport_to(server.url) as transport:
+        for _ in answers:
+            assert await transport.post(PATH, BODY, token) == (200, ROWS)
+    assert server.connections == 3
+
+
+async def test_data_calls_and_others_share_their_connections() -> None:
+    """There is one pool with one limit, whoever writes the request."""
+    async with fault_server(say(http())) as server, transport_to(server.url) as transport:
+        for token in (None, TOKEN, None, TOKEN):
+            await transport.post(PATH, BODY, token)
+    assert server.connections == 1
+
+
+async def test_a_data_call_goes_through_the_manifest_s_proxy() -> None:
+    """With api.proxy a call with a token goes to the proxy too."""
+    async with (
+        fault_server(say(http())) as proxy,
+        transport_to("http://127.0.0.1:1", proxy=proxy.url) as transport,
+    ):
+        assert await transport.post(PATH, BODY, Secret("T")) == (200, ROWS)
+    assert proxy.requests[0].line == f"POST http://127.0.0.1:1{PATH}?access_token=T HTTP/1.1"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_what_a_server_says_unasked_answers_no_data_call(pause: float) -> None:
+    """A second answer to the same request, now or later, is not taken for that to the next one."""
+
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        writer.write(http())
+        await asyncio.sleep(pause)
+        writer.write(http(b'{"list":["of somebody else"]}'))
+
+    async with fault_server(twice, say(http())) as server, transport_to(server.url) as transport:
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+        await anyio.sleep(2 * pause)
+        with suppress(ConnectionFailed):
+            await transport.post(PATH, BODY, TOKEN)
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+    assert server.connections == 2
+
+
+async def test_a_call_that_was_given_up_leaves_its_connection() -> None:
+    """Its answer comes late, and must not be taken for the answer to the next call."""
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(http(b'{"list":["late"]}'))
+
+    async with (
+        fault_server(late, say(http())) as server,
+        transport_to(server.url, seconds=0.05, connections=1) as transport,
+    ):
+        with pytest.raises(CallTimedOut):
+            await transport.post(PATH, BODY, TOKEN)
+        await anyio.sleep(0.1)
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+    assert server.connections == 2
 
 
 # What breaks
@@ -248,11 +344,12 @@ async def test_the_other_server_of_a_redirect_sees_nothing() -> None:
         (say(http(headers=f"X-Long: {'x' * 20_000}\r\n")), BadAnswer, "an answer that is not HTTP"),
     ],
 )
+@each_way
 async def test_a_broken_answer_is_an_error_of_ours(
-    answer: Answer, kind: type[CallError], words: str
+    answer: Answer, kind: type[CallError], words: str, token: Secret | None
 ) -> None:
     """Each way of breaking an answer has its class, and its text is ours alone."""
-    error = await failure_of(answer)
+    error = await failure_of(answer, token=token)
     assert type(error) is kind
     assert words in str(error)
 
@@ -270,21 +367,23 @@ async def test_a_broken_answer_is_an_error_of_ours(
         ),
     ],
 )
-async def test_an_answer_cut_off_is_never_a_success(answer: Answer) -> None:
+@each_way
+async def test_an_answer_cut_off_is_never_a_success(answer: Answer, token: Secret | None) -> None:
     """What the transport cannot see is cut off fails at the test for one whole document."""
     async with fault_server(answer) as server:
         with pytest.raises(CallError):
-            wire.refusal_of(*await post(server))
+            wire.refusal_of(*await post(server, token=token))
 
 
-async def test_a_kept_connection_may_be_closed_by_the_server() -> None:
+@each_way
+async def test_a_kept_connection_may_be_closed_by_the_server(token: Secret | None) -> None:
     """When the server closes an idle connection as we send, the next attempt has a new one."""
     answers = [say(http()), say(close=True), say(http())]
     async with fault_server(*answers) as server, transport_to(server.url) as transport:
-        await transport.post(PATH, BODY)
+        await transport.post(PATH, BODY, token)
         with pytest.raises(ConnectionFailed):
-            await transport.post(PATH, BODY)
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+            await transport.post(PATH, BODY, token)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
     assert server.connections == 2
 
 
@@ -311,13 +410,14 @@ async def test_a_name_that_does_not_resolve_is_named(monkeypatch: pytest.MonkeyP
     assert_silent(caught.value)
 
 
-async def test_names_are_resolved() -> None:
+@each_way
+async def test_names_are_resolved(token: Secret | None) -> None:
     """A server is found by its name."""
     async with (
         fault_server(say(http())) as server,
         transport_to(f"http://localhost:{server.port}") as transport,
     ):
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
 
 
 # Time
@@ -332,16 +432,20 @@ async def test_names_are_resolved() -> None:
         drip(b"HTTP/1.1 200 OK\r\n\r\n"),
     ],
 )
-async def test_the_deadline_holds_against_a_server_that_drips(answer: Answer) -> None:
+@each_way
+async def test_the_deadline_holds_against_a_server_that_drips(
+    answer: Answer, token: Secret | None
+) -> None:
     """However busy the server seems, a call ends when its time is over."""
     begin = time.monotonic()
-    error = await failure_of(answer, seconds=0.2)
+    error = await failure_of(answer, seconds=0.2, token=token)
     assert type(error) is CallTimedOut
     assert str(error) == "no whole answer within 0.2 s"
     assert 0.19 < time.monotonic() - begin < 1.0
 
 
-async def test_each_call_has_a_deadline_of_its_own() -> None:
+@each_way
+async def test_each_call_has_a_deadline_of_its_own(token: Secret | None) -> None:
     """One timer serves all calls, yet each ends at its own time."""
     async with (
         fault_server(silence) as server,
@@ -353,7 +457,7 @@ async def test_each_call_has_a_deadline_of_its_own() -> None:
             await anyio.sleep(after)
             begin = time.monotonic()
             with pytest.raises(CallTimedOut):
-                await transport.post(PATH, BODY)
+                await transport.post(PATH, BODY, token)
             ends.append(time.monotonic() - begin)
 
         async with anyio.create_task_group() as group:
@@ -362,7 +466,8 @@ async def test_each_call_has_a_deadline_of_its_own() -> None:
     assert all(0.19 < seconds < 0.4 for seconds in ends)
 
 
-async def test_a_task_goes_on_after_a_timeout() -> None:
+@each_way
+async def test_a_task_goes_on_after_a_timeout(token: Secret | None) -> None:
     """A call that ran out of time leaves no cancellation behind in its task."""
     task = asyncio.current_task()
     assert task is not None
@@ -371,26 +476,28 @@ async def test_a_task_goes_on_after_a_timeout() -> None:
         transport_to(server.url, seconds=0.1) as transport,
     ):
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY, token)
         assert task.cancelling() == 0
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
     assert not transport._deadlines
 
 
-async def test_a_cancelled_call_is_cancelled() -> None:
+@each_way
+async def test_a_cancelled_call_is_cancelled(token: Secret | None) -> None:
     """Cancelling is not mistaken for a timeout, and the session stays usable."""
     async with (
         fault_server(silence, say(http())) as server,
         transport_to(server.url, seconds=5) as transport,
     ):
         with anyio.move_on_after(0.05) as scope:
-            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY, token)
         assert scope.cancelled_caught
         assert not transport._deadlines
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
 
 
-async def test_a_cancellation_beats_a_timeout() -> None:
+@each_way
+async def test_a_cancellation_beats_a_timeout(token: Secret | None) -> None:
     """When a call is cancelled in the very moment its time is over, it is cancelled."""
     async with (
         fault_server(silence) as server,
@@ -404,11 +511,14 @@ async def test_a_cancellation_beats_a_timeout() -> None:
 
             asyncio.get_running_loop().call_at(transport._loop.time() + 0.06, both)
             time.sleep(0.07)  # noqa: ASYNC251 - both timers are due in one turn of the loop
-            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY, token)
         assert scope.cancelled_caught
 
 
-async def test_a_slow_look_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_way
+async def test_a_slow_look_up_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, token: Secret | None
+) -> None:
     """A name server that hangs costs a call its time, and the end of the run nothing."""
     done = threading.Event()
 
@@ -420,20 +530,21 @@ async def test_a_slow_look_up_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     begin = time.monotonic()
     async with transport_to("http://wechat.test", seconds=0.1) as transport:
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY, token)
     assert time.monotonic() - begin < 2
     assert transport._resolver._threads._shutdown
     done.set()
 
 
-async def test_a_stalled_handshake_is_a_timeout() -> None:
+@each_way
+async def test_a_stalled_handshake_is_a_timeout(token: Secret | None) -> None:
     """A server that accepts and never answers the TLS greeting is given up."""
     async with (
         fault_server(silence) as server,
         transport_to(f"https://127.0.0.1:{server.port}", seconds=0.2) as transport,
     ):
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY)
+            await transport.post(PATH, BODY, token)
 
 
 # Size
@@ -453,11 +564,12 @@ BOMB = gzip.compress(bytes(MAX_BODY + 1))
         repeat(b"HTTP/1.1 200 OK\r\n\r\n", bytes(65536)),
     ],
 )
-async def test_an_endless_answer_is_refused(answer: Answer) -> None:
+@each_way
+async def test_an_endless_answer_is_refused(answer: Answer, token: Secret | None) -> None:
     """An answer stops being read at 16 MiB unpacked, and memory stays near that."""
     tracemalloc.start()
     try:
-        error = await failure_of(answer)
+        error = await failure_of(answer, token=token)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -469,14 +581,17 @@ async def test_an_endless_answer_is_refused(answer: Answer) -> None:
 # TLS
 
 
-async def test_a_certificate_of_the_ca_file_is_accepted(tmp_path: Path) -> None:
+@each_way
+async def test_a_certificate_of_the_ca_file_is_accepted(
+    tmp_path: Path, token: Secret | None
+) -> None:
     """With api.ca_file a server with a certificate of one's own is talked to."""
     tls, public = certificate(tmp_path)
     async with (
         fault_server(say(http()), tls=tls) as server,
         transport_to(server.url, ca_file=public) as transport,
     ):
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
 
 
 @pytest.mark.parametrize(
