@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,7 @@ def invoke(arguments: Sequence[str]) -> int:
     fine: frozenset[int] = frozenset()
     try:
         verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
+        _collect_again()
         fine = parse_ok_exit(bound.arguments.get("ok_exit", ""))
         signals.forgive(fine)
         code = _code_of(verb(*bound.args, **bound.kwargs))
@@ -104,6 +106,13 @@ def invoke(arguments: Sequence[str]) -> int:
         confess(error)
         code = Exit.BUG
     return Exit.DONE if code in fine else code
+
+
+def _collect_again() -> None:
+    """The collector was off since the first line. What was loaded until now it need never see."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _code_of(returned: object) -> int:

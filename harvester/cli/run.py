@@ -162,7 +162,6 @@ def _warn_of_a_runner(manifest: Manifest) -> None:
 
 def _fit_to_a_small_machine() -> None:
     """What was imported lives for ever, and requests make no cycles worth looking for often."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
