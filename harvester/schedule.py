@@ -1,8 +1,9 @@
 """What may be asked at this moment, and what every verdict changes: a state machine without I/O.
 
-A lane is always in exactly one of three places: in the heap of what comes up when, in the heap of
-what is ready now (the lane with the most windows left first, so that no long lane is left over at
-the end), or nowhere, because only an answer to one of its own requests can change anything.
+A lane is always in exactly one of four places: in the queue of those that pause as long as the pace
+says, and so come up in their order; in the heap of what comes up when for any other reason; in the
+heap of what is ready now (the lane with the most windows left first, so that no long lane is left
+over at the end); or nowhere, because only an answer to one of its own requests can change anything.
 
 Times are seconds of one clock that the caller passes in. Nothing here sleeps, and a window that
 must wait (pace, retry, minute limit) waits as a number in a heap, never in a worker.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -58,6 +60,7 @@ class Schedule:
     ) -> None:
         self._pace = pace
         self._spacing = spacing
+        self._pausing: deque[tuple[float, Lane]] = deque()
         self._soon: list[tuple[float, int, Lane]] = []
         self._ready: list[tuple[int, int, Lane]] = []
         self._turn = 0
@@ -134,8 +137,10 @@ class Schedule:
             if lane.pause:
                 # Whether there is more for it to do will show when it comes up.
                 lane.placed = True
-                self._turn += 1
-                heapq.heappush(self._soon, (now + lane.pause, self._turn, lane))
+                if lane.is_slowed:
+                    self._push_soon(lane, lane.not_before)
+                else:
+                    self._pausing.append((now + lane.pause, lane))
             else:
                 self._place(lane, now)
             return attempt
@@ -145,6 +150,8 @@ class Schedule:
         """Whether some lane has come up, and the host is there or may be probed."""
         if now < self._reach.not_before:
             return False
+        while self._pausing and self._pausing[0][0] <= now:
+            self._push_ready(self._pausing.popleft()[1])
         while self._soon and self._soon[0][0] <= now:
             self._push_ready(heapq.heappop(self._soon)[2])
         return bool(self._ready)
@@ -153,19 +160,22 @@ class Schedule:
         """When to look again if nothing is ready; None if only an answer can change anything."""
         if self._ready:
             return self._reach.not_before
-        return max(self._soon[0][0], self._reach.not_before) if self._soon else None
+        heads = [line[0][0] for line in (self._pausing, self._soon) if line]
+        return max(min(heads), self._reach.not_before) if heads else None
 
     @property
     def finished(self) -> bool:
         """Nothing is in flight and nothing will come up.
 
-        A lane may lose all its work while it stands in a heap: nobody waits for it then.
+        A lane may lose all its work while it stands somewhere: nobody waits for it then.
         """
+        while self._pausing and not self._pausing[0][1].has_work():
+            self._pausing.popleft()[1].placed = False
         while self._soon and not self._soon[0][2].has_work():
             heapq.heappop(self._soon)[2].placed = False
         while self._ready and not self._ready[0][2].has_work():
             heapq.heappop(self._ready)[2].placed = False
-        return not (self.in_flight or self._soon or self._ready or self._dry)
+        return not (self.in_flight or self._pausing or self._soon or self._ready or self._dry)
 
     def all_work(self) -> Iterator[Work]:
         """What every lane owes of every dataset."""
@@ -175,6 +185,7 @@ class Schedule:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
         self._dry = 0
+        self._pausing.clear()
         self._soon.clear()
         self._ready.clear()
 
@@ -190,8 +201,11 @@ class Schedule:
         if at <= now:
             self._push_ready(lane)
         else:
-            self._turn += 1
-            heapq.heappush(self._soon, (at, self._turn, lane))
+            self._push_soon(lane, at)
+
+    def _push_soon(self, lane: Lane, at: float) -> None:
+        self._turn += 1
+        heapq.heappush(self._soon, (at, self._turn, lane))
 
     def _push_ready(self, lane: Lane) -> None:
         self._turn += 1

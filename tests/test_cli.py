@@ -368,6 +368,20 @@ def test_a_missing_variable_is_named_before_the_first_request(
     assert run("plan") == Exit.DONE
 
 
+def test_a_variable_that_all_accounts_lack_is_named_once(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One variable for ten thousand accounts is one line, with the number of the others."""
+    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH}"}}\njobs:')
+    manifest.write_text(live)
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert error.count("NO_SUCH") == 1
+    assert "the credential of wx0000000000000001 refers to" in error
+    assert "(and so for 1 more)" in error
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

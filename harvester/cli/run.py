@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -182,13 +183,13 @@ async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[A
 def credentials(manifest: Manifest) -> Callable[[str], Access]:
     """What opens every selected account, its secrets read before the first request.
 
-    Raises UsageError that names each variable and file that is missing.
+    Raises UsageError that names each variable and file that is missing, once.
     """
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     selected = {appid for job in manifest.jobs for appid in job.appids}
     found: dict[str, Access] = {}
-    problems: list[UsageError] = []
+    problems: defaultdict[str, list[UsageError]] = defaultdict(list)
     for account in manifest.accounts:
         if account.appid in selected:
             try:
@@ -196,11 +197,18 @@ def credentials(manifest: Manifest) -> Callable[[str], Access]:
                     account, folder=manifest.file.parent, environ=environ
                 )
             except UsageError as error:
-                problems.append(error)
+                # What is wrong without whose it is: thousands may wait for the same variable.
+                problems[error.problem.partition(account.appid)[2]].append(error)
     if problems:
-        advice = f"{problems[0].advice}; nothing was requested"
-        raise UsageError("\n".join(error.problem for error in problems), advice)
+        [first, *_] = next(iter(problems.values()))
+        told = "\n".join(_once(alike) for alike in problems.values())
+        raise UsageError(told, f"{first.advice}; nothing was requested")
     return found.__getitem__
+
+
+def _once(alike: list[UsageError]) -> str:
+    more = len(alike) - 1
+    return f"{alike[0].problem} (and so for {more:,} more)" if more else alike[0].problem
 
 
 def _watch(style: ProgressStyle, console: Console) -> Watch:
