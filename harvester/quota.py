@@ -113,12 +113,19 @@ class Quota:
         """What may still be spent on the note's day, ``kept`` calls being left for later."""
         if note.parked_by(dataset, appid) is not None:
             return 0
-        spent = note.spent(dataset, appid)
+        return max(0, self.budget(dataset, appid) - self.spent(note, dataset, appid) - kept)
+
+    def spent(self, note: Note, dataset: str, appid: str) -> int:
+        """What is spent of it on the note's day: at least what is noted, and what WeChat told.
+
+        WeChat counts what others spent, and ``check`` itself, until the moment it was asked. Calls
+        that are noted after that come on top, so whoever notes some notes this number first.
+        """
+        noted = note.spent(dataset, appid)
         told = self._told.get((appid, dataset))
-        if told is not None and days.today(told.asked_at) == note.day:
-            # Others may have spent some before we asked, and both counts hold at least.
-            spent = max(spent, told.used)
-        return max(0, self.budget(dataset, appid) - spent - kept)
+        if told is None or days.today(told.asked_at) != note.day:
+            return noted
+        return max(noted, told.used)
 
     def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
         """What is said when no call is left: the numbers that decide."""

@@ -155,6 +155,8 @@ class Treasurer:
         if work.stopped is not None or note.parked_by(dataset, appid) is not None:
             return _Grant(lane, work, 0, "")
         kept = self._kept.get(dataset, {}).get(appid, 0)
+        spent = self._terms.quota.spent(note, dataset, appid)
+        note.add(dataset, appid, spent - note.spent(dataset, appid))
         left = self._terms.quota.left(note, dataset, appid, kept=kept)
         calls = min(quota.block(self._terms.pace, work.left + work.waits), left)
         note.add(dataset, appid, calls)

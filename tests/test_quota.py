@@ -231,6 +231,18 @@ def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab
     said = {gone.appid: str(gone.why) for gone in done.gone}
     assert said[appid(1)] == "12 calls a day (read)"
     assert said[appid(2)] == "10 calls a day (assumed)"
+    assert lab.run().requests == 0
     lab.sleep_until(TODAY + 1)
     lab.run()
     assert lab.calls_of_day(TODAY + 1)[appid(1), PATH] == 12
+
+
+def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) -> None:
+    """WeChat's count of this morning is not forgotten block after block, and run after run."""
+    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4))
+    told = Allowance(daily_limit=45, used=10, remain=35, asked_at=lab.now())
+    learned.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
+    for _ in range(5):
+        lab.run(max_duration=5.0)
+        lab.advance(60)
+    assert set(lab.calls_of_day(TODAY).values()) == {35}
