@@ -95,14 +95,14 @@ class Work:
         self.span = span
         self.left = count_windows(self.missing, span, self.boundary)
 
-    def hand_out(self) -> tuple[Day, Day]:
-        """The newest window, now asked."""
+    def hand_out(self) -> tuple[Day, Day, DaySet]:
+        """The newest window, now asked: its ends, and the set of the days between them."""
         begin, end = newest_window(self.missing, self.span, self.boundary)
-        rest = self.missing & ((1 << (begin - days.FIRST_DAY)) - 1)
-        self.asked |= self.missing ^ rest
-        self.missing = rest
+        inside = days.day_range(begin, end)
+        self.asked |= self.missing & inside
+        self.missing &= ~inside
         self.left -= 1
-        return begin, end
+        return begin, end, inside
 
 
 @dataclass(slots=True)
@@ -187,9 +187,8 @@ class Lane:
             attempt = heapq.heappop(self.waiting)[1]
             attempt.work.waits -= 1
             return attempt
-        begin, end = work.hand_out()
+        begin, end, inside = work.hand_out()
         window = Window(self.appid, work.dataset.name, begin, end)
-        inside = days.day_range(begin, end)
         return Attempt(self, work, window, inside, refetch=bool(work.refetch & inside))
 
     def _newest_work(self) -> Work | None:

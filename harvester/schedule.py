@@ -120,7 +120,7 @@ class Schedule:
             if self._ready_at(lane, now) > now:
                 self._place(lane, now)
                 continue
-            if not self._spacing.has_room(lane.appid):
+            if not (lane.pause or self._spacing.has_room(lane.appid)):
                 self._place(lane, now, pause=self._spacing.interval / _LOOKS)
                 continue
             attempt = lane.hand_out(now)
@@ -215,7 +215,7 @@ class Schedule:
         """When the lane may start its next request; `_NEVER` if an answer must come first."""
         if lane.in_flight >= lane.width or lane.dry:
             return _NEVER
-        at = lane.not_before
+        at = max(now, lane.not_before)
         if not lane.has_missing():
             if not lane.waiting:
                 return _NEVER
@@ -227,7 +227,7 @@ class Schedule:
             if not slots:
                 return _NEVER
             at = max(at, slots[0])
-        return max(now, at)
+        return at
 
     # Handing back.
 

@@ -26,6 +26,8 @@ PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
 WINDOWS = 20
 FLIGHT = 100
 BLOCK = 10_000
+REPEATS = 5
+"""The least of them counts: whatever else the machine does only adds."""
 
 
 async def measure(count: int) -> dict[str, float]:
@@ -90,7 +92,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
+    found = [asyncio.run(measure(int(sys.argv[1]))) for _ in range(REPEATS)]
+    print(json.dumps({name: min(each[name] for each in found) for name in found[0]}))
 
 
 if __name__ == "__main__":
