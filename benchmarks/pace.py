@@ -19,6 +19,8 @@ RATE, ACCOUNTS = 25, 4
 MANY, MANY_RATE, FAULTS = 50, 8, 0.1
 """The same with many accounts, and one call in ten failing."""
 
+FAULTY = "50 accounts, 10% faults"
+
 RESTARTS, LIFE = 10, 4.0
 """So often a run is killed, after so many seconds."""
 
@@ -32,14 +34,15 @@ def run(settings: Settings) -> Result:
     many = Load("", busy(MANY), 90 if quick else 430)
     found = {
         "burst 1": _paced(settings, few, Paced(RATE, 1, RATE)),
-        "50 accounts, 10% faults": _paced(settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS),
+        FAULTY: _paced(settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS),
         "the same, killed again and again": _paced(
             settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS, restarts=RESTARTS
         ),
     }
     if not quick:
         found[f"burst {RATE}"] = _paced(settings, few, Paced(RATE, RATE, RATE))
-    whole = [each for each in found.values() if not each["restarts"]]
+    minute = found[FAULTY]
+    gentle = [each for each in found.values() if not each["restarts"] and each is not minute]
     grant: dict[str, float] = json.loads(measure(program("grants", LANES)).output)
     rows = tuple(
         (
@@ -64,13 +67,20 @@ def run(settings: Settings) -> Result:
             Limit("over the limit", max(each["over"] for each in found.values()), "", 0, 0),
             Limit("refused", sum(each["refused"] for each in found.values()), "", 0, 0),
             Limit(
-                "seconds beside the bound",
-                max(each["seconds"] / each["bound"] for each in whole),
+                "seconds beside the bound, a minute among faults",
+                minute["seconds"] / minute["bound"],
+                "x",
+                1.05,
+                1.1 if quick else 1.05,
+            ),
+            Limit(
+                "seconds beside the bound, shorter runs",
+                max(each["seconds"] / each["bound"] for each in gentle),
                 "x",
                 1.05,
                 1.1,
             ),
-            Limit(f"a grant among {LANES:,} lanes", grant["a grant"], "µs", 5, 10),
+            Limit(f"a grant among {LANES:,} lanes", grant["a grant"], "µs", 5, 5),
         ),
         {**found, "grants": grant},
     )
