@@ -117,12 +117,16 @@ class Attempt:
     work: Work
     window: Window
     days: DaySet
-    refetch: bool
     tries: int = 0
     renewals: int = 0
     halved: bool = False
     since: float = 0.0
     cause: str = ""
+
+    @property
+    def refetch(self) -> int:
+        """The mask of the window's days that a user wants to have replaced even if final."""
+        return (self.work.refetch & self.days) >> (self.window.begin - days.FIRST_DAY)
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
@@ -189,7 +193,7 @@ class Lane:
             return attempt
         begin, end, inside = work.hand_out()
         window = Window(self.appid, work.dataset.name, begin, end)
-        return Attempt(self, work, window, inside, refetch=bool(work.refetch & inside))
+        return Attempt(self, work, window, inside)
 
     def _newest_work(self) -> Work | None:
         """The dataset whose next window ends in the newest month; the first of them in a tie."""

@@ -67,12 +67,12 @@ class Change:
     def accepts(self, answer: Answer) -> int:
         """The mask of the days for which an answer counts.
 
-        A final day is replaced only by an answer that a user asked for, and no day by an answer
-        older than the one it has.
+        A final day is replaced only if a user asked for just that, and no day by an answer older
+        than the one it has.
         """
         mask = window_mask(answer.window, self.month)
-        if not answer.refetch:
-            mask &= ~self.known.final
+        if mask & self.known.final:
+            mask &= ~self.known.final | refetch_mask(answer, self.month)
         if mask & self.known.provisional:
             for day, asked_at in self.known.asked.items():
                 if asked_at > answer.asked_at:
@@ -135,6 +135,12 @@ def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, i
 def window_mask(window: Window, month: Month) -> int:
     """The days of a month that lie in a window."""
     return _span_mask(window.begin, window.end, month)
+
+
+def refetch_mask(answer: Answer, month: Month) -> int:
+    """The days that an answer replaces even if they are final, counted from a month's first."""
+    shift = answer.window.begin - month_begin(month)
+    return answer.refetch << shift if shift >= 0 else answer.refetch >> -shift
 
 
 @functools.lru_cache(maxsize=4_096)

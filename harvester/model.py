@@ -243,13 +243,13 @@ class Window(NamedTuple):
 class Answer(NamedTuple):
     """What came back for a window, as it came.
 
-    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` says that a user asked to
-    have days replaced that were final already.
+    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is the mask of the window's
+    days, its first being bit 0, that a user asked to have replaced even if they are final.
     """
 
     window: Window
     asked_at: int
-    refetch: bool
+    refetch: int
     body: bytes
 
 

@@ -43,10 +43,14 @@ def body(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def answer(
-    window: Window, rows: Iterable[dict[str, Any]], at: int = LONG_AFTER, *, refetch: bool = False
+    window: Window, rows: Iterable[dict[str, Any]], at: int = LONG_AFTER, *, refetch: int = 0
 ) -> Answer:
-    """What came back for a window, asked for at so many seconds since the Unix epoch."""
-    return Answer(window, at, refetch, body(rows))
+    """What came back for a window, asked for at so many seconds since the Unix epoch.
+
+    ``refetch`` is the mask of its days to be replaced in any case; -1 has them all.
+    """
+    all_of_it = (1 << (window.end - window.begin + 1)) - 1
+    return Answer(window, at, refetch & all_of_it, body(rows))
 
 
 def of_day(day: Day, number: int = 1, account: int = 1) -> Answer:

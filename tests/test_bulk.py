@@ -32,7 +32,7 @@ def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answe
     """An answer with these elements, to a window as long as the dataset's span allows."""
     end = day + CATALOGUE[dataset].span - 1
     body = json.dumps({"list": elements}).encode()
-    return Answer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=False, body=body)
+    return Answer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=0, body=body)
 
 
 def true_answer(dataset: str, number: int, day: int) -> Answer:

@@ -220,7 +220,7 @@ def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixt
     assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
     day = parse_day("2026-04-01")
     window = Window(ACCOUNTS[0], DAILY, day, day)
-    write_group(source, 0, "later", [answer(window, [row(day)], LONG_AFTER + 9**9, refetch=True)])
+    write_group(source, 0, "later", [answer(window, [row(day)], LONG_AFTER + 9**9, refetch=-1)])
     assert invoke(command) == Exit.USAGE
     assert "changed since" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}

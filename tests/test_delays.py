@@ -39,7 +39,7 @@ def answer(
 ) -> Answer:
     """What came back for days of May, counted from 0; ``more`` are top-level members."""
     window = Window(appid(1), dataset.name, MAY + days[0], MAY + days[1])
-    refetch = more.pop("refetch", False)
+    refetch = more.pop("refetch", 0) & ((1 << (days[1] - days[0] + 1)) - 1)
     return Answer(window, asked_at, refetch, json.dumps({"list": list(rows), **more}).encode())
 
 
@@ -108,10 +108,10 @@ def test_the_last_word_counts(tree: Tree) -> None:
 def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
     """Rows that a user asked for again are provisional again, if they come from a delayed one."""
     put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(3)))
-    late = answer(SHARE, (0, 0), [shares(0, 9)], at(5), is_delay=True, refetch=True)
+    late = answer(SHARE, (0, 0), [shares(0, 9)], at(5), is_delay=True, refetch=-1)
     assert put(tree, SHARE, late).delayed == (late.window,)
     assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: at(5)})
-    nothing = answer(SHARE, (0, 0), [], at(6), is_delay=True, refetch=True)
+    nothing = answer(SHARE, (0, 0), [], at(6), is_delay=True, refetch=-1)
     put(tree, SHARE, nothing)
     assert [each["share_user"] for each in rows(tree, SHARE)] == [9]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
-from harvester.days import Day, day_range, parse_day
+from harvester.days import Day, date_of, day_range, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.model import Limits, Pace
 from harvester.plan import count_windows
@@ -129,6 +130,35 @@ def test_refetch_replaces_final_days(tmp_path: Path, duck: duckdb.DuckDBPyConnec
     assert again.requests == first.requests
     assert harvested(duck, tmp_path, HOURLY) == expected(
         HOURLY, lab.appids, wanted(lab.begin, "2026-03-05")
+    )
+
+
+@pytest.mark.parametrize("value", [123456, -1], ids=["other rows", "rows that are unfit"])
+def test_refetch_replaces_nothing_but_the_days_of_its_state(tmp_path: Path, value: int) -> None:
+    """Final days between two empty ones are asked along with them, and stand whatever comes."""
+    empty, between = {parse_day("2026-03-05"), parse_day("2026-03-20")}, parse_day("2026-03-10")
+    healed = False
+
+    def source(dataset: str, name: str, day: Day) -> list[Row]:
+        if day in empty and not healed:
+            return []
+        rows = truth(dataset, name, day)
+        return [{**row, "callback_count": value} for row in rows] if healed else rows
+
+    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,), source=source)
+    assert lab.run().exit_code is Exit.DONE
+    (path,) = tmp_path.glob("interface_summary/*/*.parquet")
+    before = {row["ref_date"]: row for row in pq.read_table(path).to_pylist()}
+    healed = True
+    done = lab.run(refetch="empty")
+    assert done.requests == 1
+    assert done.exit_code is (Exit.DONE if value > 0 else Exit.INCOMPLETE)
+    after = {row["ref_date"]: row for row in pq.read_table(path).to_pylist()}
+    assert before.items() <= after.items()
+    assert date_of(between) in before
+    assert len(after) == len(before) + (2 if value > 0 else 0)
+    assert {(lost.day, lost.dataset) for lost in done.quarantined} == (
+        set() if value > 0 else {(day, DAILY) for day in empty}
     )
 
 

@@ -123,7 +123,7 @@ class Found(NamedTuple):
 def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> Found:
     """What the file of the month has, when it was all written and read back."""
     sent = [
-        Answer(window, LONG_AFTER, refetch=False, body=body)
+        Answer(window, LONG_AFTER, refetch=0, body=body)
         for window, body in zip(windows, bodies, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:

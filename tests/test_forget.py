@@ -80,7 +80,7 @@ def leave_traces(tree: Tree) -> None:
     bucket = bucket_of_gone(tree)
     day = parse_day("2026-04-01")
     window = Window(GONE, DAILY, day, day)
-    write_group(tree, bucket, "dead", [answer(window, [row(day)], refetch=True)])
+    write_group(tree, bucket, "dead", [answer(window, [row(day)], refetch=-1)])
     bad = answer(window._replace(begin=day - 1), [row(day - 1, number=-1)])
     quarantine.keep(tree, quarantine.Entry(day - 1, "a negative count", bad, "dead"))
     damaged = write_group(tree, bucket, "damaged", [answer(window, [row(day)])])

@@ -83,13 +83,15 @@ def test_a_final_day_stands() -> None:
     plain = answer(window(0, 2), [row(MARCH + d, number=9) for d in range(3)])
     assert numbers(given_answers(plain, known=known)) == {2: 9}
     known = AccountDays(final=0b11, with_rows=0b11)
-    assert numbers(given_answers(plain._replace(refetch=True), known=known)) == {0: 9, 1: 9, 2: 9}
+    known_too = AccountDays(final=0b11, with_rows=0b11)
+    assert numbers(given_answers(plain._replace(refetch=0b010), known=known_too)) == {1: 9, 2: 9}
+    assert numbers(given_answers(plain._replace(refetch=0b111), known=known)) == {0: 9, 1: 9, 2: 9}
 
 
 def test_an_empty_answer_removes_nothing() -> None:
     """Rows stay when a later answer is empty, and so does what was final."""
     first = answer(window(0, 5), [row(MARCH + d) for d in range(6)], at(6))
-    change = given_answers(first, answer(window(0, 5), [], at(7), refetch=True))
+    change = given_answers(first, answer(window(0, 5), [], at(7), refetch=-1))
     assert set(numbers(change)) == set(range(6))
     assert change.known.with_rows == 0b111111
     assert (change.known.final, change.known.provisional) == (0b000111, 0b111000)
@@ -196,7 +198,7 @@ def test_merged_equals_sorting_everything(
 def test_days_of_one_answer_stay_together() -> None:
     """A long window's days, of which some are replaced by a later answer, keep their own rows."""
     long = answer(window(0, 9), [row(MARCH + d, number=d) for d in range(10)], LONG_AFTER - 9)
-    short = answer(window(4, 4), [row(MARCH + 4, number=44)], LONG_AFTER, refetch=True)
+    short = answer(window(4, 4), [row(MARCH + 4, number=44)], LONG_AFTER, refetch=-1)
     tables = list(merge.merged(SCHEMA, [], [given_answers(long, short)]))
     expected = [0, 1, 2, 3, 44, 5, 6, 7, 8, 9]
     assert tables[0].column("callback_count").to_pylist() == expected

@@ -14,7 +14,7 @@ from tests.answers import DAILY, MARCH, appid
 def entry(day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why") -> Entry:
     """An answer that puts a day of the month, counted from 0, into quarantine."""
     window = Window(appid(account), DAILY.name, MARCH, MARCH + 29)
-    return Entry(MARCH + day, reason, Answer(window, 1_700_000_000, False, raw), "run-1")
+    return Entry(MARCH + day, reason, Answer(window, 1_700_000_000, 0, raw), "run-1")
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])

@@ -65,7 +65,7 @@ def theirs(s3_output: Output) -> Tree:
     return open_tree(s3_output)
 
 
-def group(tree: Tree, account: int, number: int = 1, *, refetch: bool = False) -> Group:
+def group(tree: Tree, account: int, number: int = 1, *, refetch: int = 0) -> Group:
     """A group with the first day of an account."""
     window = Window(appid(account), DAILY.name, MARCH, MARCH)
     rows = [row(MARCH, number=number)]
@@ -134,11 +134,11 @@ def test_an_old_refetch_that_comes_late(ours: Tree, theirs: Tree, call: str) -> 
     It is still in our hands while others publish it, remove it, and then publish a newer answer
     into a file that need not remember it any more.
     """
-    old = group(ours, 1, 1, refetch=True)
+    old = group(ours, 1, 1, refetch=-1)
 
     def others() -> None:
         recover(theirs, CATALOGUE, [0], print)
-        put(theirs, group(theirs, 1, 2, refetch=True))
+        put(theirs, group(theirs, 1, 2, refetch=-1))
 
     put(meanwhile(ours, call, others), old)
     assert counts(ours) == [(appid(1), 2)]

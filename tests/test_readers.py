@@ -43,9 +43,7 @@ def answers(dataset: Dataset, appid: str) -> list[Answer]:
     found = []
     for day in days:
         body = json.dumps({"list": truth(dataset.name, appid, day)}, ensure_ascii=False)
-        found.append(
-            Answer(Window(appid, dataset.name, day, day), LONG_AFTER, False, body.encode())
-        )
+        found.append(Answer(Window(appid, dataset.name, day, day), LONG_AFTER, 0, body.encode()))
     return found
 
 

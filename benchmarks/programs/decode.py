@@ -48,7 +48,7 @@ def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[
     newest = clock.newest_ready(dataset, NOW) - 40
     asked = clock.periods(dataset.grain, dataset.first_day, newest)
     return [
-        Answer(Window(appid, dataset.name, begin, end), int(NOW), False, body)
+        Answer(Window(appid, dataset.name, begin, end), int(NOW), 0, body)
         for appid in appids
         for begin, end in reversed(list(islice(windows(asked, dataset.span), WINDOWS)))
         if len(body := archive.body(Asked(dataset, appid, begin, end, NOW))) > _EMPTY

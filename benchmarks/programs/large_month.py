@@ -52,7 +52,7 @@ def make(root: Path, count: int) -> None:
     partitions.write(draft, _tables(names), lambda: footer)
     shutil.copy(tree.store.where(tree.name(HERE)), root / "before.parquet")
     answers = [
-        Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, True, body)
+        Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, 1, body)
         for name, body in zip(names, map(_body, range(count)), strict=True)
     ]
     for number in range(GROUPS):

@@ -70,7 +70,7 @@ def _answers() -> Iterator[Answer]:
             body = json.dumps(
                 {"list": truth(DATASET.name, appid, day)}, separators=(",", ":")
             ).encode()
-            yield Answer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, False, body)
+            yield Answer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, 0, body)
 
 
 def _timed(action: Callable[[], Any]) -> float:

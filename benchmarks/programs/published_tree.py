@@ -49,7 +49,7 @@ def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
         )
         window = Window(appid, HOURLY.name, day, day)
         yield Answer(
-            window, int(days.instant(day + 1, 12 * 60)), False, f'{{"list":[{rows}]}}'.encode()
+            window, int(days.instant(day + 1, 12 * 60)), 0, f'{{"list":[{rows}]}}'.encode()
         )
 
 

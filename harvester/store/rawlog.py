@@ -28,7 +28,7 @@ from harvester.model import Answer, Window
 from harvester.store import files, quarantine
 from harvester.store.layout import RAW, Tree
 
-VERSION = 1
+VERSION = 2
 """Of the form of a group."""
 
 BATCH_BYTES = 128 << 10
@@ -40,7 +40,7 @@ _SCHEMA = pa.schema(
         pa.field("begin", pa.int32(), nullable=False),
         pa.field("end", pa.int32(), nullable=False),
         pa.field("asked_at", pa.int64(), nullable=False),
-        pa.field("refetch", pa.bool_(), nullable=False),
+        pa.field("refetch", pa.binary(), nullable=False),
         pa.field("body", pa.binary(), nullable=False),
     ]
 )
@@ -104,7 +104,8 @@ class Group:
             rows = zip(*columns, strict=True)
             for appid, begin, end, asked_at, refetch, body in rows:
                 if begin <= last and end >= first:
-                    yield Answer(Window(appid, dataset, begin, end), asked_at, refetch, body)
+                    mask = int.from_bytes(refetch, "little")
+                    yield Answer(Window(appid, dataset, begin, end), asked_at, mask, body)
 
 
 class Leftovers(NamedTuple):
@@ -237,7 +238,9 @@ def _parts(ordered: list[Answer]) -> Iterator[list[Answer]]:
 
 def _arrays(part: list[Answer]) -> list[pa.Array]:
     """The columns of a record batch."""
-    windows, asked_at, refetch, bodies = zip(*part, strict=True)
+    windows, asked_at, masks, bodies = zip(*part, strict=True)
+    # A window may have hundreds of days, and most masks none.
+    refetch = [mask.to_bytes((mask.bit_length() + 7) // 8, "little") for mask in masks]
     appids, _, begins, ends = zip(*windows, strict=True)
     columns = (appids, begins, ends, asked_at, refetch, bodies)
     return list(map(pa.array, columns, _SCHEMA.types))
