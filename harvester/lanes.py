@@ -110,7 +110,9 @@ class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
     ``days`` is the set of the days between the window's ends. ``since`` is when it was refused
-    last, and ``cause`` what was done about that; it is empty for a first attempt.
+    last, and ``cause`` what was done about that; it is empty for a first attempt. ``halved`` is how
+    many days the half has that it is, or is a part of, and ``midnights`` on which day of the run it
+    was handed out.
     """
 
     lane: Lane
@@ -119,7 +121,8 @@ class Attempt:
     days: DaySet
     tries: int = 0
     renewals: int = 0
-    halved: bool = False
+    halved: int = 0
+    midnights: int = 0
     since: float = 0.0
     cause: str = ""
 

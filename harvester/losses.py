@@ -27,7 +27,7 @@ IMPATIENT = Rule(
 HOPELESS = Rule(
     Action.DEFER,
     Scope.RUN,
-    "no answer came for ten minutes, so the rest was left for a later run",
+    "no answer came for ten minutes or at all, so the rest was left for a later run",
     "See whether WeChat can be reached from here, then run again.",
 )
 _FAILED = (Action.RETRY, Action.REPEAT)
@@ -40,6 +40,11 @@ class Losses:
         self._lanes = lanes
         self.owing = Owing(lanes)
         self.gone: list[Gone] = []
+        self._mark = 0
+
+    def mark(self) -> None:
+        """Nobody has been answered since now, as far as is known: see `excuse`."""
+        self._mark = len(self.gone)
 
     def give_up(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Give up the days of one attempt."""
@@ -118,17 +123,23 @@ class Losses:
                     work.missing |= work.parked
                     work.parked = days.NO_DAYS
                     work.narrow(work.span)
-        self.gone[:] = [item for item in self.gone if item.rule.action is not Action.PARK]
+        self._mark -= sum(map(_is_parked, self.gone[: self._mark]))
+        self.gone[:] = [item for item in self.gone if not _is_parked(item)]
         return told
 
-    def leave_all(self, since: int, why: Refusal | str) -> None:
-        """Leave everything to a later run, also what failed after the first ``since`` losses.
-
-        When nobody gets an answer, no window has failed for good.
-        """
-        for place in range(since, len(self.gone)):
-            if self.gone[place].rule.action in _FAILED:
-                self.gone[place] = dataclasses.replace(self.gone[place], rule=HOPELESS)
+    def leave_all(self, why: Refusal | str) -> None:
+        """Leave everything to a later run, also what failed since nobody is answered."""
+        self.excuse()
         for lane in self._lanes:
             for work in lane.work:
                 self.abandon(lane, work, HOPELESS, why)
+
+    def excuse(self) -> None:
+        """When nobody gets an answer, no window has failed for good."""
+        for place in range(self._mark, len(self.gone)):
+            if self.gone[place].rule.action in _FAILED:
+                self.gone[place] = dataclasses.replace(self.gone[place], rule=HOPELESS)
+
+
+def _is_parked(item: Gone) -> bool:
+    return item.rule.action is Action.PARK

@@ -8,13 +8,16 @@ reason, has nothing to wait for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 IN_A_ROW = 5
 """So many attempts that reached nobody, one after the other, and the host is taken to be away."""
 
 PROBE_SECONDS = 30.0
 """Between two attempts at a host that is away."""
+
+OUTAGE_SECONDS = 60.0
+"""If several accounts fail and none is answered for so long, it is no fault of their windows."""
 
 PATIENCE_SECONDS = 600.0
 """Without one answer for so long, a run leaves the rest to a later one."""
@@ -25,12 +28,15 @@ class Reach:
     """What the last attempts of all accounts came to.
 
     ``not_before`` is when the next probe may start; 0 as long as the host is there. ``failures``
-    counts what came to nothing since the last answer, ``since`` is when that began.
+    counts what came to nothing since the last answer, of these ``accounts``, and ``since`` is when
+    that began. ``is_silent`` until the first answer of the run.
     """
 
     not_before: float = 0.0
     failures: int = 0
     since: float = 0.0
+    accounts: set[str] = field(default_factory=set)
+    is_silent: bool = True
     _unreached: int = 0
 
     def probed(self, now: float) -> None:
@@ -40,6 +46,8 @@ class Reach:
     def answered(self) -> None:
         """A good answer came."""
         self.failures = 0
+        self.is_silent = False
+        self.accounts.clear()
         self.heard()
 
     def heard(self) -> None:
@@ -47,17 +55,27 @@ class Reach:
         self._unreached = 0
         self.not_before = 0.0
 
-    def failed(self, now: float) -> None:
-        """An attempt came to nothing."""
+    def failed(self, appid: str, now: float) -> None:
+        """An attempt of an account came to nothing."""
         if not self.failures:
             self.since = now
         self.failures += 1
+        self.accounts.add(appid)
 
     def unreached(self, now: float) -> None:
         """It did so without having reached the host."""
         self._unreached += 1
         if self._unreached >= IN_A_ROW:
             self.not_before = max(self.not_before, now + PROBE_SECONDS)
+
+    @property
+    def is_everybodys(self) -> bool:
+        """Whether the trouble is more than one account's: several failed, and none was answered."""
+        return len(self.accounts) > 1
+
+    def is_outage(self, now: float) -> bool:
+        """Whether that has gone on for long."""
+        return self.is_everybodys and now - self.since >= OUTAGE_SECONDS
 
     def is_hopeless(self, now: float) -> bool:
         """Whether there was no answer for too long, though several attempts were made."""

@@ -36,6 +36,11 @@ STUMBLES = 3
 """A lane that failed more often in a row waits as a whole, and longer each time."""
 
 
+MIDNIGHT_SECONDS = 60.0
+"""WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
+into the new day, since one call too early would park it for all of it."""
+
+
 class Parked(NamedTuple):
     """A dataset of an account of which WeChat said that its quota is spent."""
 
@@ -45,7 +50,11 @@ class Parked(NamedTuple):
 
 
 class Reactions:
-    """The lanes' part in what goes wrong. ``interval`` is what spaces a lane that is not slowed."""
+    """The lanes' part in what goes wrong. ``interval`` is what spaces a lane that is not slowed.
+
+    ``narrowed`` has the datasets of which WeChat takes fewer days at once, and how many it took;
+    ``midnights`` counts the Beijing days of the run.
+    """
 
     def __init__(
         self, losses: Losses, reach: Reach, *, policy: Retry, dice: random.Random, interval: float
@@ -55,7 +64,8 @@ class Reactions:
         self._policy = policy
         self._dice = dice
         self._interval = interval
-        self._gone_before = 0
+        self._learners: dict[str, set[str]] = {}
+        self.midnights = 0
         self.parked: list[Parked] = []
         self.narrowed: dict[str, int] = {}
         self.retries = 0
@@ -67,7 +77,7 @@ class Reactions:
             Action.SLOW_DOWN: self._slow_down,
             Action.NOT_READY: self._drop_newest,
             Action.NARROW: self._halve,
-            Action.PARK: self._stop,
+            Action.PARK: self._park,
             Action.DEFER: self._stop,
             Action.STOP: self._stop,
         }
@@ -81,7 +91,7 @@ class Reactions:
         else:
             self._changes[rule.action](attempt, rule, now, why)
         if self._reach.is_hopeless(now):
-            self._losses.leave_all(self._gone_before, why)
+            self._losses.leave_all(why)
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Whether one more failure of this attempt gives its window up."""
@@ -99,8 +109,8 @@ class Reactions:
         slow for one account cannot hold the connections of all; and less and less often.
         """
         if not self._reach.failures:
-            self._gone_before = len(self._losses.gone)
-        self._reach.failed(now)
+            self._losses.mark()
+        self._reach.failed(lane.appid, now)
         lane.width = 1
         lane.failures += 1
         if lane.failures > STUMBLES:
@@ -108,7 +118,10 @@ class Reactions:
             lane.not_before = max(lane.not_before, now + pause)
 
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Try again later, so many times; sooner or later the dataset is left alone."""
+        """Try again later, so many times; sooner or later the dataset is left alone.
+
+        Not if several accounts fail and none is answered: then it is no fault of this one.
+        """
         work = attempt.work
         self._fail(attempt.lane, now)
         attempt.tries += 1
@@ -117,7 +130,7 @@ class Reactions:
         else:
             self._wait(attempt, now + retry.delay(attempt.tries, self._policy, self._dice))
         work.patience -= 1
-        if work.patience <= 0:
+        if work.patience <= 0 and not self._reach.is_everybodys:
             self._losses.abandon(attempt.lane, work, IMPATIENT, why)
 
     def _repeat(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
@@ -188,18 +201,35 @@ class Reactions:
             rest = attempt.work.asked & half
             if rest:
                 part = attempt.part(days.oldest(rest), days.newest(rest))
-                part.halved = True
+                # However few of its days are asked: that many WeChat may well take.
+                part.halved = end - middle + 1
                 self._wait(part, now)
 
     def learn_span(self, attempt: Attempt) -> None:
-        """A half was answered: ask as many days as it had, for the rest of the run."""
-        dataset = attempt.work.dataset
-        span = attempt.window.end - attempt.window.begin + 1
-        if span > self.narrowed.get(dataset.name, 0):
-            self.narrowed[dataset.name] = span
-            for work in self._losses.all_work():
-                if work.dataset is dataset:
-                    work.narrow(span)
+        """A half was answered: ask as many days as it had, for the rest of the run.
+
+        At first of its account, whose days alone may be the matter; of all once a second one has
+        learned it.
+        """
+        work, span, appid = attempt.work, attempt.halved, attempt.lane.appid
+        name, known = work.dataset.name, self.narrowed.get(work.dataset.name, 0)
+        _narrow(work, span)
+        learners = self._learners.setdefault(name, set())
+        if appid in learners and span <= known:
+            return
+        learners.add(appid)
+        self.narrowed[name] = max(span, known)
+        if len(learners) == 2 or (len(learners) > 2 and span > known):
+            for each in self._losses.all_work():
+                if each.dataset is work.dataset:
+                    _narrow(each, span)
+
+    def _park(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
+        """The quota of a day is spent; if that was yesterday's, it says nothing of today's."""
+        if attempt.midnights < self.midnights:
+            self._wait(attempt, now + MIDNIGHT_SECONDS)
+        else:
+            self._stop(attempt, rule, now, why)
 
     def _stop(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Stop exactly what the rule condemns."""
@@ -209,3 +239,9 @@ class Reactions:
             news = self._losses.abandon(lane, work, rule, why)
             if news and rule.action is Action.PARK and isinstance(why, Refusal):
                 self.parked.append(Parked(lane, work, why))
+
+
+def _narrow(work: Work, span: int) -> None:
+    """Ask so many days at once, unless more were found to work."""
+    if work.span == work.dataset.span or span > work.span:
+        work.narrow(span)

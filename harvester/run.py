@@ -153,6 +153,7 @@ def _make_whole(stage: _Stage) -> None:
     layout.sweep(tree, own)
     summary.damaged += publish.recover(tree, manifest.datasets, own, stage.books.note)
     want = plan.wanted(manifest, summary.started_at)
+    summary.wanted_accounts = len({appid for of_dataset in want.values() for appid in of_dataset})
     missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
     priced = plan.summarise(manifest, want, missing, summary.today)
     _refuse_surprise(manifest, priced.requests)
@@ -257,6 +258,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
                     watchers.start_soon(_keep_time, pipeline, stage)
                 await pipeline.run()
                 watchers.cancel_scope.cancel()
+            schedule.settle(world.now(), summary.wanted_accounts)
             # If everything was answered before the mark or just after, nobody need come again.
             summary.out_of_time &= pipeline.owes
         finally:

@@ -21,16 +21,12 @@ from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
 from harvester.losses import SPENT, Losses
 from harvester.model import Pace, Retry
 from harvester.reach import Reach
-from harvester.reactions import Parked, Reactions
+from harvester.reactions import MIDNIGHT_SECONDS, Parked, Reactions
 from harvester.verdict import Rule, rule_for
 from harvester.wire import Refusal
 
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
-
-MIDNIGHT_SECONDS = 60.0
-"""WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
-into the new day, since one call too early would park it for all of it."""
 
 _NEVER = float("inf")
 
@@ -126,6 +122,7 @@ class Schedule:
             attempt = lane.hand_out(now)
             lane.in_flight += 1
             self.in_flight += 1
+            attempt.midnights = self._reactions.midnights
             work = attempt.work
             work.room -= 1
             if work.room <= work.low:
@@ -242,7 +239,9 @@ class Schedule:
         lane.failures = 0
         if work.patience < PATIENCE:
             work.patience += 1
-        if self._reach.failures:
+        if self._reach.failures or self._reach.is_silent:
+            if self._reach.is_outage(now):
+                self._losses.excuse()
             self._reach.answered()
         if attempt.halved:
             self._reactions.learn_span(attempt)
@@ -291,6 +290,15 @@ class Schedule:
             lane.dry += 1
             self._dry += 1
 
+    def settle(self, now: float, accounts: int) -> None:
+        """Everything was tried. Of so many ``accounts`` anything is wanted.
+
+        If nobody was answered any more, or most of them never, nobody has failed for good.
+        """
+        nobody = self._reach.is_silent and 2 * len(self._reach.accounts) > accounts
+        if nobody or self._reach.is_outage(now):
+            self._losses.excuse()
+
     def hold_off(self, bucket: int, until: float, recent: int | None) -> None:
         """Until a moment, so many calls of the run before may still count for each account.
 
@@ -312,6 +320,7 @@ class Schedule:
 
         What was parked until now is owed again.
         """
+        self._reactions.midnights += 1
         for lane in self._losses.unpark():
             lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
         for lane in self.lanes:

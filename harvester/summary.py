@@ -100,7 +100,8 @@ class Summary:
 
     ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
     is what ended it before its end, ``bugs`` counts faults of our own and ``misread`` the days
-    that one of them put into quarantine. Who sets ``stopped_by`` has the run end: by itself, if it
+    that one of them put into quarantine. ``wanted_accounts`` are those of which anything is wanted,
+    be it covered or not. Who sets ``stopped_by`` has the run end: by itself, if it
     is ``in_order``. ``waits`` has the seconds that refused requests waited to be made again, by
     what was done about the refusal; ``accounts`` those with trouble, and ``suspicious`` the first
     MOST_SUSPICIOUS stretches.
@@ -113,6 +114,7 @@ class Summary:
     today: Day
     bound_seconds: float = 0.0
     bound_by: str = "nothing"
+    wanted_accounts: int = 0
     windows: int = 0
     requests: int = 0
     answered: int = 0
@@ -218,12 +220,20 @@ class Summary:
         return found
 
     def _unauthorised(self) -> bool:
-        """Not one account got as far as an answer, and each was stopped as a whole."""
+        """Not one of the accounts that are wanted was let in.
+
+        One that had nothing to ask for, or was not asked yet, may well be: it speaks against that.
+        """
         return (
             bool(self.gone)
             and not self.answered
-            and all(gone.rule.scope is Scope.ACCOUNT for gone in self.gone)
+            and all(map(_is_locked_out, self.gone))
+            and len({gone.appid for gone in self.gone}) == self.wanted_accounts
         )
+
+
+def _is_locked_out(gone: Gone) -> bool:
+    return gone.rule.scope is Scope.ACCOUNT and gone.rule.action in (Action.STOP, Action.REFRESH)
 
 
 def _is_about(item: Published, window: Window) -> bool:
@@ -259,6 +269,9 @@ def _reason_to_fail(error: HarvesterError) -> str:
     return "locked" if isinstance(error, Busy) else "usage"
 
 
+_PASSING = (Action.RETRY, Action.REPEAT, Action.UNREACHED)
+
+
 def reason_of(gone: Gone) -> tuple[str, Exit]:
     """The reason that a run has because of what it gave up, and the exit code that calls for."""
     if gone.rule.action is Action.PARK:
@@ -269,7 +282,7 @@ def reason_of(gone: Gone) -> tuple[str, Exit]:
         return "deferred", Exit.AGAIN
     if gone.rule.action is Action.NOT_READY:
         return "not_ready", Exit.AGAIN
-    if gone.rule.scope is Scope.WINDOW:
+    if gone.rule.scope is Scope.WINDOW or gone.rule.action in _PASSING:
         return "failed", Exit.INCOMPLETE
     return "refused", Exit.INCOMPLETE
 

@@ -252,6 +252,29 @@ def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
     assert sum(lab.sandbox.counters.token_calls.values()) == 3
 
 
+def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) -> None:
+    """Later on the same day everybody is whole but the one that is refused: still 3."""
+    lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
+    assert [lab.run().exit_code for _ in range(2)] == [Exit.INCOMPLETE] * 2
+
+
+@pytest.mark.parametrize(
+    ("errcode", "dataset", "reason", "code"),
+    [
+        (45009, TOKEN, "quota", Exit.AGAIN),
+        (-1, TOKEN, "deferred", Exit.AGAIN),
+    ],
+)
+def test_trouble_that_passes_is_no_exit_4(
+    lab: Lab, errcode: int, dataset: str, reason: str, code: Exit
+) -> None:
+    """Everybody is kept from a token, and nobody because of a credential."""
+    for name in lab.appids:
+        lab.sandbox.fail(name, errcode, dataset=dataset)
+    done = lab.run()
+    assert (list(done.reasons()), done.exit_code) == ([reason], code)
+
+
 def test_twenty_five_broken_accounts_cost_five_good_ones_nothing(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

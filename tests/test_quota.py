@@ -16,12 +16,14 @@ from harvester.errors import Exit
 from harvester.inquiry import Allowance
 from harvester.model import Limits, Pace, Reserve
 from harvester.sandbox import Rules
+from harvester.sandbox.calls import Reply, Request
 from harvester.store import learned
 from harvester.store import quota as notes
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.virtual import Killed, VirtualLab, virtual
 
 TODAY = parse_day("2026-05-20")
+SPENT = Reply(b'{"errcode":45009,"errmsg":"reach max api daily quota limit"}')
 FAR = ("2026-03-01", "2026-04-19")
 """Fifty days, all of them settled."""
 
@@ -124,6 +126,24 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     assert tomorrow[appid(1), PATH] == 30
     assert 29 <= tomorrow[appid(2), PATH] <= 30
     assert {gone.appid for gone in done.gone} == set(lab.appids)
+
+
+def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(lab: VirtualLab) -> None:
+    """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
+    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4), daily_quota=5000)
+    lab.sleep_until(TODAY, 24 * 60 - 1)
+    lab.advance(57)
+    midnight, well = instant(TODAY + 1), lab.sandbox.answer
+
+    def answers(request: Request) -> Reply:
+        late = midnight - 1.2 < lab.now() < midnight and request.path == PATH
+        return SPENT._replace(delay=2.0) if late else well(request)
+
+    lab.sandbox.answer = answers  # type: ignore[method-assign]
+    assert lab.run().exit_code is Exit.DONE
+    note = notes.read(lab.tree, TODAY + 1, 0)
+    assert note is not None
+    assert note.parked == {}
 
 
 def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
