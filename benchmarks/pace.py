@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import cut_short, harvester, measure, program, server
@@ -20,6 +22,9 @@ MANY, MANY_RATE, FAULTS = 50, 8, 0.1
 """The same with many accounts, and one call in ten failing."""
 
 FAULTY = "50 accounts, 10% faults"
+TURNS = 3
+"""The median of so many counts: a window that fails four times in a row right at the end makes one
+run in ten some seconds longer."""
 
 RESTARTS, LIFE = 10, 4.0
 """So often a run is killed, after so many seconds."""
@@ -32,16 +37,21 @@ def run(settings: Settings) -> Result:
     quick = settings.quick
     few = Load("", busy(ACCOUNTS), 400 if quick else 500)
     many = Load("", busy(MANY), 90 if quick else 430)
+    minutes = [
+        _paced(settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS)
+        for _ in range(1 if quick else TURNS)
+    ]
+    minute = sorted(minutes, key=_beside_the_bound)[len(minutes) // 2]
     found = {
         "burst 1": _paced(settings, few, Paced(RATE, 1, RATE)),
-        FAULTY: _paced(settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS),
+        FAULTY: minute,
         "the same, killed again and again": _paced(
             settings, many, Paced(MANY_RATE, 1, 4), faults=FAULTS, restarts=RESTARTS
         ),
     }
     if not quick:
         found[f"burst {RATE}"] = _paced(settings, few, Paced(RATE, RATE, RATE))
-    minute = found[FAULTY]
+    every = [*found.values(), *minutes]
     gentle = [each for each in found.values() if not each["restarts"] and each is not minute]
     grant: dict[str, float] = json.loads(measure(program("grants", LANES)).output)
     rows = tuple(
@@ -64,36 +74,46 @@ def run(settings: Settings) -> Result:
             Table(f"Schedule: {LANES:,} accounts", ("", "CPU µs"), lanes),
         ),
         (
-            Limit("over the limit", max(each["over"] for each in found.values()), "", 0, 0),
-            Limit("refused", sum(each["refused"] for each in found.values()), "", 0, 0),
+            Limit("over the limit", max(each["over"] for each in every), "", 0, 0),
+            Limit("refused", sum(each["refused"] for each in every), "", 0, 0),
             Limit(
                 "seconds beside the bound, a minute among faults",
-                minute["seconds"] / minute["bound"],
+                _beside_the_bound(minute),
                 "x",
                 1.05,
-                1.1 if quick else 1.05,
+                1.25 if quick else 1.05,  # quick is a quarter of a minute
             ),
             Limit(
                 "seconds beside the bound, shorter runs",
-                max(each["seconds"] / each["bound"] for each in gentle),
+                max(map(_beside_the_bound, gentle)),
                 "x",
                 1.05,
                 1.1,
             ),
             Limit(f"a grant among {LANES:,} lanes", grant["a grant"], "µs", 5, 5),
         ),
-        {**found, "grants": grant},
+        {**found, "minutes": minutes, "grants": grant},
     )
 
 
+def _beside_the_bound(found: dict[str, Any]) -> float:
+    return float(found["seconds"] / found["bound"])
+
+
 def _paced(
-    settings: Settings, load: Load, paced: Paced, *, faults: float = 0.0, restarts: int = 0
+    settings: Settings,
+    load: Load,
+    paced: Paced,
+    *,
+    faults: float = 0.0,
+    restarts: int = 0,
 ) -> dict[str, Any]:
     """One run to its end, or many that are killed, and what the server counted meanwhile."""
-    name = f"pace-{paced.rate}-{paced.burst}-{restarts}"
     with server("--rate", paced.rate, "--latency", LATENCY, "--faults", faults) as address:
         manifest = write_manifest(
-            settings.folder / name, Load(address, load.appids, load.days), paced
+            Path(tempfile.mkdtemp(dir=settings.folder)),
+            Load(address, load.appids, load.days),
+            paced,
         )
         command = harvester("run", manifest, "--progress", "none")
         for _ in range(restarts):
