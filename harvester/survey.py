@@ -33,6 +33,14 @@ class States:
     quarantined: DaySet = days.NO_DAYS
     sparse: bool = False
 
+    def cut(self, inside: DaySet) -> None:
+        """Forget all other days."""
+        self.known &= inside
+        self.good &= inside
+        self.rows &= inside
+        self.provisional &= inside
+        self.quarantined &= inside
+
     @property
     def covered(self) -> DaySet:
         """Days about which something is known, be it of an earlier day."""
@@ -85,10 +93,10 @@ def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
     for dataset, of_dataset in want.items():
         known = dict.fromkeys(of_dataset, days.NO_DAYS)
         for month, coverage in _coverages(tree, dataset, of_dataset):
-            shift = days.month_begin(month) - days.FIRST_DAY
+            in_place = _InPlace(month)
             for appid, mask in coverage.known(today):
                 if appid in known:
-                    known[appid] |= mask << shift
+                    known[appid] |= in_place[mask]
         missing[dataset] = {
             appid: lacking
             for appid, wanted in of_dataset.items()
@@ -104,7 +112,9 @@ def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, Sta
         sparse = CATALOGUE[dataset].sparse
         states = found[dataset] = {appid: States(sparse=sparse) for appid in of_dataset}
         for month, coverage in _coverages(tree, dataset, of_dataset):
-            _add_month(states, of_dataset, month, coverage, today)
+            _add_month(states, month, coverage, today)
+        for appid, of_account in states.items():
+            of_account.cut(of_dataset[appid])
     return found
 
 
@@ -155,13 +165,19 @@ def _coverages(
             yield partition.month, footer.coverage
 
 
-def _add_month(
-    states: dict[str, States],
-    wanted: dict[str, DaySet],
-    month: Month,
-    coverage: Coverage,
-    today: Day,
-) -> None:
+class _InPlace(dict[int, DaySet]):
+    """A month's masks as day sets. Thousands of accounts have the same, so each is made once."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__()
+        self._shift = days.month_begin(month) - days.FIRST_DAY
+
+    def __missing__(self, mask: int) -> DaySet:
+        self[mask] = found = mask << self._shift
+        return found
+
+
+def _add_month(states: dict[str, States], month: Month, coverage: Coverage, today: Day) -> None:
     found = zip(
         coverage.known(today),
         coverage.final,
@@ -170,12 +186,16 @@ def _add_month(
         coverage.quarantined,
         strict=True,
     )
-    shift = days.month_begin(month) - days.FIRST_DAY
+    in_place = _InPlace(month)
     for (appid, known), final, rows, provisional, quarantined in found:
-        if appid in states:
-            of_account, inside = states[appid], wanted[appid]
-            of_account.known |= known << shift & inside
-            of_account.good |= (final | provisional) << shift & inside
-            of_account.rows |= rows << shift & inside
-            of_account.provisional |= provisional << shift & inside
-            of_account.quarantined |= quarantined << shift & inside
+        of_account = states.get(appid)
+        if of_account is None:
+            continue
+        of_account.known |= in_place[known]
+        of_account.good |= in_place[final | provisional]
+        of_account.rows |= in_place[rows]
+        # Most months have none of these.
+        if provisional:
+            of_account.provisional |= in_place[provisional]
+        if quarantined:
+            of_account.quarantined |= in_place[quarantined]
