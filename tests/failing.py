@@ -20,6 +20,7 @@ TALKS = {
     "list",
     "move",
     "read",
+    "settle",
     "tails",
     "write",
 }

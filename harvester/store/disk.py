@@ -80,6 +80,10 @@ class Disk:
     def commit(self, temp: Path, name: str, over: str | None) -> None:
         """Flush, rename, flush the folder. Only for who holds the lock, so nobody else was here."""
         del over
+        self.settle(temp, name)
+
+    def settle(self, temp: Path, name: str) -> None:
+        """Flush, rename, flush the folder."""
         files.settle(temp, self.path(name))
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:

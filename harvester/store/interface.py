@@ -77,6 +77,12 @@ class Store(Protocol):
         stands there; where others are kept away that is not looked at.
         """
 
+    def settle(self, temp: Path, name: str) -> None:
+        """Give a file that is whole its name, durably, whatever stood there.
+
+        For what has one writer ever: a `commit` whose answer got lost would look like a lost race.
+        """
+
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of an older one; ``temp`` is made on the way."""
 

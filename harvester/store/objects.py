@@ -125,6 +125,11 @@ class Objects:
                     f"{self.where(name)}: another run replaced it meanwhile", "run again"
                 ) from None
 
+    def settle(self, temp: Path, name: str) -> None:
+        """Put a file in the place of an older one, whatever that is."""
+        with self._telling(name):
+            obstore.put(self._store, name, temp, mode="overwrite", use_multipart=False)
+
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Put a small file in the place of an older one."""
         del temp

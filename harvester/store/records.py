@@ -36,6 +36,7 @@ def write(
 ) -> None:
     """Keep a run's record in the tree, in the place of an earlier one. Raises StoreError.
 
+    Nobody but the run itself writes it, so what stands there is always older.
     ``feed`` is what stands in its ``published``, as JSON, and is never held whole. ``bucket`` is
     one that the run holds: what a killed run leaves half-made is swept with it.
     """
@@ -43,8 +44,7 @@ def write(
     name = f"{RUNS}/{run_id}.json"
     try:
         _make(temp, _pieces(record, feed))
-        older = [found.version for found in tree.store.list(RUNS) if found.name == name]
-        tree.store.commit(temp, name, older[0] if older else None)
+        tree.store.settle(temp, name)
     finally:
         files.discard(temp)
 
