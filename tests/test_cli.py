@@ -16,9 +16,11 @@ from harvester.cli import app, invoke
 from harvester.cli.options import parse_duration, parse_shard
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
+from harvester.model import Window
 from harvester.sandbox import Row, truth
 from harvester.status import read
-from harvester.store import locks
+from harvester.store import locks, quarantine
+from tests.answers import answer
 from tests.lab import DAILY, Lab
 from tests.trees import tree_at
 
@@ -225,6 +227,18 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
     lab.run(refetch="all")
     found = read(lab.manifest(), lab.tree, lab.now())
     assert (found.whole, len(found.quarantined)) == (True, 1)
+
+
+def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
+    """What is kept of a day that the file knows to be good is named by nobody."""
+    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    lab.run()
+    day = parse_day("2026-03-02")
+    window = Window(lab.appids[0], DAILY, day, day)
+    kept = quarantine.Entry(day, "why", answer(window, []), "of-old")
+    quarantine.keep(lab.tree, kept)
+    assert read(lab.manifest(), lab.tree, lab.now()).quarantined == ()
+    assert lab.run().quarantined == []
 
 
 def test_next_steps_name_the_output_that_was_given(
