@@ -316,6 +316,30 @@ def test_every_code_can_be_made_fine(
     assert run("status", "--ok-exit", "7") == Exit.USAGE
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "closed/summary.json"])
+def test_a_summary_that_cannot_be_written_changes_nothing(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The run is what it was; that its copy could not be written is said."""
+    assert run("run", "--summary", str(manifest.parent / name)) == Exit.DONE
+    assert "the run record is not written" in capsys.readouterr().err
+    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    assert json.loads(kept.read_bytes())["exit_code"] == 0
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "closed/out"])
+def test_an_output_that_cannot_be(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whoever wrote its path is told, wherever it stands; no fault of harvester's is confessed."""
+    place = str(manifest.parent / name)
+    for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
+        if options == ("run",):
+            manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
+        assert run(*options) == Exit.USAGE
+        assert capsys.readouterr().err.startswith(f"error: {place}: ")
+
+
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
     """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
     wanted = manifest.parent / "summary.json"

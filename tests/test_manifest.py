@@ -223,6 +223,21 @@ def test_no_file(tmp_path: Path) -> None:
         manifest.load(tmp_path, environ={}, now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 300, "File name too long"), ("closed/ca.pem", "Permission denied")]
+)
+def test_certificates_that_cannot_be_looked_at(
+    load: Load, closed: Path, name: str, why: str
+) -> None:
+    """The mistake is told with its place, as others are."""
+    text = (
+        f"api: {{base_url: sandbox, ca_file: {name}}}\n"
+        f"accounts: [{{appid: {ONE}}}]\njobs: [{{datasets: all, begin_date: -3d}}]"
+    )
+    with refused(f"1:35: `ca_file` cannot be read: {why} (a PEM file of certificates)"):
+        load(text)
+
+
 def test_references_are_filled_in(load: Load, tmp_path: Path) -> None:
     """Any text may come from a variable or a file, and a number from text that is one."""
     (tmp_path / "name.txt").write_text("Acme\r\n")

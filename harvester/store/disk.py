@@ -46,7 +46,9 @@ class Disk:
 
     def holds(self, folder: str) -> bool:
         """Whether there is such a folder."""
-        return self.path(folder).is_dir()
+        path = self.path(folder)
+        with files.guarded(path):
+            return path.is_dir()
 
     def list(self, folder: str) -> list[Found]:
         """The files below a folder, by name."""

@@ -54,7 +54,9 @@ def write_file(path: Path, record: dict[str, Any], feed: Iterable[bytes] = ()) -
 
     What is no file, such as ``/dev/stdout``, gets the record once it is final.
     """
-    if path.exists() and not path.is_file():
+    with files.guarded(path):
+        is_no_file = path.exists() and not path.is_file()
+    if is_no_file:
         if record["state"] != "running":
             with files.guarded(path), path.open("wb") as sink:
                 sink.writelines(_pieces(record, feed))
