@@ -10,7 +10,7 @@ from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
 from harvester.days import DaySet, Month
-from harvester.errors import StoreError
+from harvester.errors import OtherVersion
 from harvester.model import Manifest, bucket_of
 from harvester.plan import Wanted
 from harvester.store import foreign, layout, quarantine, rawlog, soundness
@@ -142,7 +142,10 @@ def _stretches(dataset: str, month: Month, lost: Mapping[str, int]) -> Iterator[
 
 
 def _groups(tree: Tree) -> Iterator[_Seen]:
-    """The answers that wait to be published; what a damaged group held is asked again."""
+    """The answers that wait to be published; what a damaged group held is asked again.
+
+    Raises StoreError for one that the system will not give us: it may be whole or not.
+    """
     names = rawlog.names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
@@ -157,7 +160,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
             if name in rawlog.names(tree):
                 yield _Seen(0, Damage(name, "", "", ("answers that cannot be read",), ()))
                 continue
-        except StoreError as error:
+        except OtherVersion as error:
             yield _Seen(0, Damage(name, "", "", (error.problem,), (), other_version=True))
             continue
         yield _Seen(0, None)
