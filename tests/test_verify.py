@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,18 @@ def test_a_sound_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["verify", "--read-data"]) == Exit.DONE
     assert "4 files, " in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("option", [[], ["--repair"]])
+def test_what_is_not_there_is_not_sound(
+    here: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """A typo in a path is usage, and nothing is made there; without our own folder data is data."""
+    assert invoke(["verify", "--output", "outptu", *option]) == Exit.USAGE
+    assert "error: outptu: nothing was harvested here" in capsys.readouterr().err
+    assert not (here / "outptu").exists()
+    shutil.rmtree(here / "output/_harvester")
+    assert invoke(["verify", *option]) == Exit.DONE
 
 
 def test_damage_is_named_moved_and_asked_again(
