@@ -173,6 +173,7 @@ def test_kills_in_a_row_then_one_run_is_exact(
             run.send_signal(signal.SIGKILL)
             run.wait()
         assert start(manifest).wait() == Exit.DONE
+    assert not list(tmp_path.glob("harvester-*")), "answers were left on this machine"
     assert_exact(duck, s3_output, tmp_path / "copy", 6, f"seed {seed}")
 
 

@@ -8,8 +8,6 @@ race, reads again and merges again. A store that does not keep its side of this 
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +26,7 @@ from obstore.exceptions import (
 from harvester.errors import LostRace, StoreError, UsageError
 from harvester.store import bucket, files
 from harvester.store.interface import Copy, Found, Tail
+from harvester.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
@@ -56,7 +55,12 @@ class Objects:
         self._uri = uri.rstrip("/")
         self._single_writer = single_writer
         self._store = bucket.connect(self._uri, endpoint)
-        self.scratch = Path(tempfile.gettempdir()) / f"harvester-{secrets.token_hex(8)}"
+        self._scratch = Scratch()
+
+    @property
+    def scratch(self) -> Path:
+        """In the temporary folder of this machine; gone when the process is."""
+        return self._scratch.path
 
     def where(self, name: str = "") -> str:
         """The URI."""
@@ -70,12 +74,10 @@ class Objects:
         writer.
         """
         del names, note
-        try:
-            if not self._single_writer:
-                self._prove()
+        if not self._single_writer:
+            self._prove()
+        with self._scratch.kept():
             yield
-        finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def holds(self, folder: str) -> bool:
         """Whether there is anything in a folder."""
@@ -110,8 +112,7 @@ class Objects:
             yield None if version is None else Copy(temp, version)
         finally:
             files.discard(temp)
-            with suppress(OSError):
-                self.scratch.rmdir()
+            self._scratch.leave()
 
     def commit(self, temp: Path, name: str, over: str | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
@@ -171,9 +172,8 @@ class Objects:
         return self.scratch / name
 
     def _make_room(self, path: Path) -> None:
+        self._scratch.make()
         with files.guarded(path):
-            # What WeChat said of somebody's accounts is nobody else's business.
-            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def _copy(self, name: str) -> Path | None:
