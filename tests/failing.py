@@ -22,6 +22,7 @@ TALKS = {
     "read",
     "settle",
     "tails",
+    "version",
     "write",
 }
 

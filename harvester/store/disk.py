@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.store import files, flock
-from harvester.store.interface import Copy, Found, Tail
+from harvester.store.interface import Copy, Found, Tail, Version
 
 OURS = "_harvester"
 """The folder beside the datasets that holds all that is no data."""
@@ -71,15 +71,19 @@ class Disk:
     def fetched(self, name: str, temp: Path) -> Iterator[Copy | None]:
         """The file itself."""
         del temp
+        version = self.version(name)
+        yield None if version is None else Copy(self.path(name), version)
+
+    def version(self, name: str) -> Version | None:
+        """The same as in a listing: nobody asks for it again."""
         path = self.path(name)
         with files.guarded(path):
             try:
-                version = _version(path.stat())
+                return Version(_version(path.stat()))
             except FileNotFoundError:
-                version = None
-        yield None if version is None else Copy(path, version)
+                return None
 
-    def commit(self, temp: Path, name: str, over: str | None) -> None:
+    def commit(self, temp: Path, name: str, over: Version | None) -> None:
         """Flush, rename, flush the folder. Only for who holds the lock, so nobody else was here."""
         del over
         self.settle(temp, name)

@@ -25,7 +25,7 @@ from obstore.exceptions import (
 
 from harvester.errors import LostRace, StoreError, UsageError
 from harvester.store import bucket, files
-from harvester.store.interface import Copy, Found, Tail
+from harvester.store.interface import Copy, Found, Tail, Version
 from harvester.store.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -114,7 +114,16 @@ class Objects:
             files.discard(temp)
             self._scratch.leave()
 
-    def commit(self, temp: Path, name: str, over: str | None) -> None:
+    def version(self, name: str) -> Version | None:
+        """The tag and the generation, from the object itself."""
+        with self._telling(name):
+            try:
+                return _version(obstore.head(self._store, name))
+            except FileNotFoundError:
+                # Such an answer has no words: a bucket that is missing is told by who puts there.
+                return None
+
+    def commit(self, temp: Path, name: str, over: Version | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
         mode = "overwrite" if self._single_writer else _only_over(over)
         with self._telling(name):
@@ -185,7 +194,7 @@ class Objects:
             temp.replace(path)
         return path
 
-    def _receive(self, name: str, path: Path) -> str | None:
+    def _receive(self, name: str, path: Path) -> Version | None:
         """Write an object to a file of this machine; its version, None if there is none."""
         self._make_room(path)
         with self._telling(name):
@@ -288,14 +297,17 @@ def _found(name: str, meta: ObjectMeta) -> Found:
     return Found(name, meta["size"], version)
 
 
-def _version(meta: ObjectMeta) -> str:
+def _version(meta: ObjectMeta) -> Version:
     """What a put needs to replace just this: the tag, and for Google the generation."""
-    return f"{meta['e_tag'] or ''} {meta['version'] or ''}"
+    return Version(f"{meta['e_tag'] or ''} {meta['version'] or ''}")
 
 
-def _only_over(version: str | None) -> PutMode:
+def _only_over(version: Version | None) -> PutMode:
     if version is None:
         return "create"
     tag, _, generation = version.rpartition(" ")
-    # A member without a value is refused, and so is a version that has none of the two.
+    if not tag:
+        # An empty condition is none to some stores, and to others never fulfilled.
+        raise StoreError("this store gives its objects no tags", "name another store")
+    # A member without a value is refused.
     return {"e_tag": tag, "version": generation} if generation else {"e_tag": tag}

@@ -25,7 +25,7 @@ from harvester.coverage import Coverage
 from harvester.days import month_text
 from harvester.errors import OtherVersion, StoreError
 from harvester.store import files, seal
-from harvester.store.interface import Found, Store, Tail
+from harvester.store.interface import Found, Store, Tail, Version
 
 COVERAGE = b"harvester.coverage"
 DATASET = b"harvester.dataset"
@@ -56,7 +56,7 @@ class Stored:
 
     path: Path
     where: str
-    version: str
+    version: Version
     rows: int
     footer: Footer
     older: bool = False
@@ -172,7 +172,7 @@ class Draft(NamedTuple):
     temp: Path
     name: str
     dataset: Dataset
-    over: str | None = None
+    over: Version | None = None
 
 
 def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
