@@ -30,7 +30,7 @@ from harvester.publish import Published
 from harvester.report.books import Books, kept
 from harvester.store import layout, partitions
 from harvester.store.disk import OURS
-from harvester.store.interface import Found
+from harvester.store.interface import Found, Version
 from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 
@@ -179,15 +179,16 @@ def _make_month(work: _Work, month: Month) -> dict[str, int]:
         partition = Partition(work.dataset.name, month, bucket)
         # Two numbers of buckets agree on the remainder by whatever divides both.
         parts = [part for part in work.old[month] if (part.bucket - bucket) % step == 0]
-        over = there.get(partition)
-        rows = _make(work, partition, parts, over.version if over else None)
+        name = work.target.name(partition)
+        over = work.target.store.version(name) if partition in there else None
+        rows = _make(work, partition, parts, over)
         if rows is not None:
-            made[work.target.name(partition)] = rows
+            made[name] = rows
     return made
 
 
 def _make(
-    work: _Work, partition: Partition, parts: list[Partition], over: str | None
+    work: _Work, partition: Partition, parts: list[Partition], over: Version | None
 ) -> int | None:
     """Make one file; returns its rows, or None if nothing is known of any of its accounts."""
     source, target = work.source, work.target

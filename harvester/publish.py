@@ -103,10 +103,10 @@ def _publish(
         before = after = stored.rows if stored else 0
         if fresh:
             after = _rewrite(work, stored, fresh)
-            _forget_healed(work)
-    for group in touching:
-        if group.id in old:
-            work.note_known(group)
+        for group in touching:
+            if stored and group.id in old:
+                work.note_known(group, stored.footer.coverage)
+    _forget_healed(work)
     return work.published(before, after)
 
 
@@ -195,11 +195,17 @@ class _Work:
         else:
             self.delayed.discard(answer.window)
 
-    def note_known(self, group: Group) -> None:
-        """Name again what an earlier run put in: it may have died before it could say so."""
+    def note_known(self, group: Group, known: Coverage) -> None:
+        """Name again what an earlier run put in: it may have died before it could say so.
+
+        Or before it could remove the evidence of what that healed.
+        """
         for answer, _ in _answers(self, group):
+            appid = answer.window.appid
             self.taken |= merge.window_mask(answer.window, self.month)
-            self.appids.add(answer.window.appid)
+            self.appids.add(appid)
+            if appid not in self.known:
+                self.known[appid] = known.account(appid)
 
     def published(self, before: int, after: int) -> Published:
         """The sum of it."""

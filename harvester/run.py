@@ -165,7 +165,7 @@ def _make_whole(stage: _Stage) -> None:
     states = survey.read_states(tree, want, summary.today)
     summary.datasets = summarise_states(want, states)
     summary.accounts = list(troubled(want, states, summary.gone, lanes))
-    summary.quarantined = list(quarantined_days(tree, want))
+    summary.quarantined = list(quarantined_days(tree, states))
     summary.suspicious = list(islice(survey.suspicious(states), MOST_SUSPICIOUS))
 
 

@@ -52,7 +52,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
         datasets=tuple(summarise_states(want, states)),
         gaps=tuple(_gaps(want, states)),
         suspicious=tuple(survey.suspicious(states)),
-        quarantined=tuple(quarantined_days(tree, want)),
+        quarantined=tuple(quarantined_days(tree, states)),
         unusable=sum(
             days.count_days(state.unusable)
             for of_dataset in states.values()
@@ -64,12 +64,16 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
     )
 
 
-def quarantined_days(tree: Tree, want: Wanted) -> Iterator[QuarantinedDay]:
-    """The quarantined days among those that are wanted, with their reasons."""
-    for dataset, of_dataset in want.items():
+def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:
+    """The quarantined days among those that are wanted, with their reasons.
+
+    The files say which days these are: evidence may outlive its day.
+    """
+    for dataset, of_dataset in states.items():
         for entry in quarantine.entries(tree, dataset):
             appid = entry.answer.window.appid
-            if days.has_day(of_dataset.get(appid, days.NO_DAYS), entry.day):
+            state = of_dataset.get(appid)
+            if state is not None and days.has_day(state.quarantined, entry.day):
                 yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 

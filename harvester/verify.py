@@ -10,10 +10,11 @@ from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
 from harvester.days import DaySet, Month
-from harvester.errors import StoreError
+from harvester.errors import OtherVersion, UsageError
 from harvester.model import Manifest, bucket_of
 from harvester.plan import Wanted
 from harvester.store import foreign, layout, quarantine, rawlog, soundness
+from harvester.store.disk import OURS
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import DamagedGroup
 from harvester.survey import Stretch
@@ -81,6 +82,14 @@ def verify(manifest: Manifest, tree: Tree, now: float, *, read_data: bool) -> Ve
     )
 
 
+def refuse_nowhere(manifest: Manifest, tree: Tree) -> None:
+    """Raise UsageError where nothing of ours is: a typo in a path must not come out as sound."""
+    if not any(map(tree.store.holds, (OURS, *manifest.datasets))):
+        raise UsageError(
+            f"{tree.store.where()}: nothing was harvested here", "correct the output's path"
+        )
+
+
 def repair(tree: Tree, verdict: Verdict, run_id: str) -> Verdict:
     """Move what is damaged to the quarantine: the next run asks for what only it knew.
 
@@ -142,7 +151,10 @@ def _stretches(dataset: str, month: Month, lost: Mapping[str, int]) -> Iterator[
 
 
 def _groups(tree: Tree) -> Iterator[_Seen]:
-    """The answers that wait to be published; what a damaged group held is asked again."""
+    """The answers that wait to be published; what a damaged group held is asked again.
+
+    Raises StoreError for one that the system will not give us: it may be whole or not.
+    """
     names = rawlog.names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
@@ -157,7 +169,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
             if name in rawlog.names(tree):
                 yield _Seen(0, Damage(name, "", "", ("answers that cannot be read",), ()))
                 continue
-        except StoreError as error:
+        except OtherVersion as error:
             yield _Seen(0, Damage(name, "", "", (error.problem,), (), other_version=True))
             continue
         yield _Seen(0, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import inspect
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import hypothesis
@@ -58,6 +59,22 @@ def never_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("harvester"):
         yield
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder into which this user may not look. Where root tests, no mode would do that."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    real = os.stat
+
+    def refusing(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and folder in Path(os.fsdecode(path)).absolute().parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ TALKS = {
     "list",
     "move",
     "read",
+    "settle",
     "tails",
+    "version",
     "write",
 }
 

@@ -3,11 +3,16 @@
 ``python -m tests.s3_server`` prints its port and serves until its stdin ends. With ``--unable`` it
 knows no conditions and says so, with ``--careless`` it takes every put, whatever its conditions.
 With ``--refusing`` it refuses everybody and tells more than it should, as the real one does.
+
+moto takes a condition that names no version for none at all. Here such a put is refused, and what
+each put was held to is told at ``/-/conditions``.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -22,6 +27,12 @@ REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 CONDITIONS = {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"}
 
+A_VERSION = re.compile(r'"[^"]+"|\*')
+"""What a condition may name: a tag, or whatever there is."""
+
+TOLD = "/-/conditions"
+"""Where the server tells what was sent: a list of a path and its conditions for each put."""
+
 
 class Server:
     """moto as an application that answers one request after the other."""
@@ -32,13 +43,24 @@ class Server:
         self._unable = "--unable" in options
         self._refusing = "--refusing" in options
         self._one_at_a_time = threading.Lock()
+        self._told: list[tuple[str, dict[str, str]]] = []
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         if self._refusing:
             start("403 Forbidden", [("Content-Type", "application/xml")])
             return [REFUSAL]
+        if environ["PATH_INFO"] == TOLD:
+            start("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._told).encode()]
         conditions = environ.keys() & CONDITIONS if environ["REQUEST_METHOD"] == "PUT" else set()
+        if environ["REQUEST_METHOD"] == "PUT":
+            self._told.append((environ["PATH_INFO"], {name: environ[name] for name in conditions}))
+        if not all(A_VERSION.fullmatch(environ[name]) for name in conditions):
+            # Or the next request on this connection would begin with its body.
+            environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            start("400 Bad Request", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>InvalidArgument</Code></Error>"]
         if self._unable and conditions:
             start("501 Not Implemented", [("Content-Type", "application/xml")])
             return [b"<Error><Code>NotImplemented</Code></Error>"]

@@ -16,9 +16,11 @@ from harvester.cli import app, invoke
 from harvester.cli.options import parse_duration, parse_shard
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
+from harvester.model import Window
 from harvester.sandbox import Row, truth
 from harvester.status import read
-from harvester.store import locks
+from harvester.store import locks, quarantine
+from tests.answers import answer
 from tests.lab import DAILY, Lab
 from tests.trees import tree_at
 
@@ -227,6 +229,18 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
     assert (found.whole, len(found.quarantined)) == (True, 1)
 
 
+def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
+    """What is kept of a day that the file knows to be good is named by nobody."""
+    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    lab.run()
+    day = parse_day("2026-03-02")
+    window = Window(lab.appids[0], DAILY, day, day)
+    kept = quarantine.Entry(day, "why", answer(window, []), "of-old")
+    quarantine.keep(lab.tree, kept)
+    assert read(lab.manifest(), lab.tree, lab.now()).quarantined == ()
+    assert lab.run().quarantined == []
+
+
 def test_next_steps_name_the_output_that_was_given(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +314,30 @@ def test_every_code_can_be_made_fine(
     assert "2 shards need" in capsys.readouterr().err
     assert run("run", "--shard", "1/2", "--ok-exit", "75") == Exit.USAGE
     assert run("status", "--ok-exit", "7") == Exit.USAGE
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "closed/summary.json"])
+def test_a_summary_that_cannot_be_written_changes_nothing(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The run is what it was; that its copy could not be written is said."""
+    assert run("run", "--summary", str(manifest.parent / name)) == Exit.DONE
+    assert "the run record is not written" in capsys.readouterr().err
+    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    assert json.loads(kept.read_bytes())["exit_code"] == 0
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "closed/out"])
+def test_an_output_that_cannot_be(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whoever wrote its path is told, wherever it stands; no fault of harvester's is confessed."""
+    place = str(manifest.parent / name)
+    for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
+        if options == ("run",):
+            manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
+        assert run(*options) == Exit.USAGE
+        assert capsys.readouterr().err.startswith(f"error: {place}: ")
 
 
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:

@@ -202,7 +202,11 @@ def test_every_command_in_the_guides_is_one(command: tuple[str, ...]) -> None:
 def test_every_question_in_the_guides_is_answered(
     command: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the shipped manifest; only the gate may say that days are missing."""
+    """With the shipped manifest; only the gate may say that days are missing.
+
+    An output that a guide has elsewhere is the one that is here.
+    """
+    command = tuple("output" if word.startswith("/data/") else word for word in command)
     assert invoke(command) == (Exit.AGAIN if "--require" in command else Exit.DONE)
     assert capsys.readouterr().out
 

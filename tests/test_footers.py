@@ -95,3 +95,20 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
         footer_of(tree, HERE)
     assert tree.store.where(tree.name(HERE)) in caught.value.problem
     assert caught.value.advice
+
+
+@pytest.mark.parametrize("place", [HERE._replace(month=MONTH + 1), HERE._replace(dataset="other")])
+def test_a_file_in_the_place_of_another(tree: Tree, place: Partition) -> None:
+    """Copied to another month or dataset it is refused by name: what it knows is of its own."""
+    write(tree, 3)
+    name = tree.name(place)
+    tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))
+    with pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03") as caught:
+        footer_of(tree, place)
+    assert caught.value.problem.startswith(tree.store.where(name))
+    assert caught.value.advice
+    with (
+        pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03"),
+        partitions.opened(tree.store, name, tree.temp(0, "old")),
+    ):
+        pass

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,32 @@ def test_opening(tmp_path: Path) -> None:
     assert open_tree(Output(root, must_exist=True)) == tree_at(root)
     with pytest.raises(UsageError, match="not a folder"):
         open_tree(Output(touch(tmp_path / "file")))
+
+
+@pytest.mark.parametrize("must_exist", [False, True])
+@pytest.mark.parametrize("place", ["x" * 300, "closed/out", "file/out", "loop"])
+def test_a_place_that_cannot_be(
+    tmp_path: Path, closed: Path, place: str, *, must_exist: bool
+) -> None:
+    """Too long a name, a folder one may not enter, a file on the way: a mistake in the path."""
+    touch(tmp_path / "file")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError) as caught:
+        open_tree(Output(tmp_path / place, must_exist=must_exist))
+    assert str(tmp_path / place) in caught.value.problem
+    assert caught.value.advice
+
+
+def test_a_sick_disk_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the medium is told as one, and is nobody's usage."""
+
+    def fail(path: Path, **_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(Path, "stat", fail)
+    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.holds("d")):
+        with pytest.raises(StoreError, match="Input/output error"):
+            look()
 
 
 def test_sweeping(tmp_path: Path) -> None:

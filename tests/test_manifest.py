@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -221,6 +222,45 @@ def test_no_file(tmp_path: Path) -> None:
         manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
     with refused("1:1: the manifest is a directory"):
         manifest.load(tmp_path, environ={}, now=NOW)
+
+
+NAMES = ["Acme 😀", "😀𠮷", "\\ud83d\\ude00", '\\😀"', "é/\t", "上"]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
+    """Any text as JSON writes it, one character in two escapes too; places are the file's."""
+    accounts = [{"appid": f"wx{n:016}", "name": name} for n, name in enumerate(NAMES)]
+    tree = {"accounts": accounts, "api": {"base_url": "sandbox"}, "jobs": [{"datasets": "all"}]}
+    made = load(json.dumps(tree, indent=indent))
+    assert [account.name for account in made.accounts] == NAMES
+    tree["limits"] = {"connections": "no"}
+    text = json.dumps(tree, indent=indent)
+    with pytest.raises(ManifestError) as caught:
+        load(text)
+    (problem,) = caught.value.problems
+    assert text.splitlines()[problem.line - 1][problem.column - 1 :].startswith('"no"')
+
+
+def test_half_a_character_is_none(load: Load) -> None:
+    """JSON allows one of the two escapes alone, and no text can hold it."""
+    with refused("1:24: an unknown escape in these double quotes (use single quotes)"):
+        load('{"accounts": [{"name": "\\ud83d", "appid": "\\ud83d\\ude00"}]}')
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 300, "File name too long"), ("closed/ca.pem", "Permission denied")]
+)
+def test_certificates_that_cannot_be_looked_at(
+    load: Load, closed: Path, name: str, why: str
+) -> None:
+    """The mistake is told with its place, as others are."""
+    text = (
+        f"api: {{base_url: sandbox, ca_file: {name}}}\n"
+        f"accounts: [{{appid: {ONE}}}]\njobs: [{{datasets: all, begin_date: -3d}}]"
+    )
+    with refused(f"1:35: `ca_file` cannot be read: {why} (a PEM file of certificates)"):
+        load(text)
 
 
 def test_references_are_filled_in(load: Load, tmp_path: Path) -> None:

@@ -54,10 +54,18 @@ def test_every_column(tmp_path: Path) -> None:
         f"\ufeffappid,name\n{ONE},a\n",
         f"appid,name\r\n{ONE},a\r\n",
         f"appid,name\n\n{ONE},a\n\n\n",
+        f"appid,name\n,\n{ONE},a\n,\n , ,,\n",
         f"appid,name\n{ONE},a",
         f' appid , "name" \n {ONE},  "a"\n',
     ],
-    ids=["byte order mark", "Windows", "empty lines", "no line end", "blanks and quotes"],
+    ids=[
+        "byte order mark",
+        "Windows",
+        "empty lines",
+        "empty rows",
+        "no line end",
+        "blanks and quotes",
+    ],
 )
 def test_ways_to_write_it(tmp_path: Path, table: str) -> None:
     """What spreadsheets and people add around the cells does not count."""
@@ -96,7 +104,7 @@ def test_reads_what_the_standard_library_writes(rows: list[list[str]]) -> None:
     """Any table survives being written by Python's csv module and read here."""
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
-    assert [row.cells for row in csv_rows(text.getvalue())] == [row for row in rows if row != [""]]
+    assert [row.cells for row in csv_rows(text.getvalue())] == [row for row in rows if any(row)]
 
 
 @hypothesis.given(st.text(st.sampled_from('ab,"\n\r 上'), max_size=20))
@@ -115,9 +123,9 @@ def test_cells_know_their_places(text: str) -> None:
             assert written.startswith((cell, '"'))
 
 
-@pytest.mark.parametrize("text", ["", "\n", "\r\n\r\n", " ", '""'])
+@pytest.mark.parametrize("text", ["", "\n", "\r\n\r\n", " ", '""', ",,,", ' ,"",'])
 def test_nothing_is_no_row(text: str) -> None:
-    """Empty lines are no rows."""
+    """Empty lines are no rows, nor are the rows of empty cells that spreadsheets leave."""
     assert list(csv_rows(text)) == []
 
 

@@ -18,9 +18,9 @@ from harvester.model import Output
 from harvester.store import layout
 from harvester.store.layout import open_tree
 from tests import dying
-from tests.lab import BOTH, DAILY, appid, expected, harvested, wanted
+from tests.lab import BOTH, DAILY, Lab, appid, expected, harvested, wanted
 from tests.test_kills import ENVIRONMENT, PYTHON, ends_within, sandbox_process, start
-from tests.worlds import CREDENTIALS, all_names, download
+from tests.worlds import CREDENTIALS, all_names, conditions_sent, download
 
 MANIFEST = """
 version: 1
@@ -94,6 +94,24 @@ def test_a_run_into_an_object_store(
         assert secret.encode() not in (tmp_path / "first.json").read_bytes()
 
 
+def test_what_a_put_is_held_to(tmp_path: Path, s3_output: Output) -> None:
+    """A data file to the very version it was merged from; a run's record, which is its own, not.
+
+    An answer that got lost, or an empty condition, must neither end a run nor let a race pass.
+    """
+    lab = Lab(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
+    lab.run()
+    [name] = all_names(lab.tree, DAILY)
+    with lab.tree.store.fetched(name, tmp_path / "x") as copy:
+        assert copy is not None
+        merged_from = copy.version.strip()
+    lab.end = "2026-03-20"
+    run_id = lab.run().run_id
+    sent = conditions_sent(s3_output)
+    assert sent[name] == [{"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_IF_MATCH": merged_from}]
+    assert sent[f"{layout.RUNS}/{run_id}.json"] == [{}, {}]
+
+
 def test_the_output_on_the_command_line(
     tmp_path: Path, s3_output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +173,7 @@ def test_kills_in_a_row_then_one_run_is_exact(
             run.send_signal(signal.SIGKILL)
             run.wait()
         assert start(manifest).wait() == Exit.DONE
+    assert not list(tmp_path.glob("harvester-*")), "answers were left on this machine"
     assert_exact(duck, s3_output, tmp_path / "copy", 6, f"seed {seed}")
 
 

@@ -159,6 +159,28 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     assert quarantine.kept_days(tree, DAILY.name) == {}
 
 
+def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the rename and the removal: the group is in already when it comes again."""
+    bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1, number=-1)])
+    put(tree, [write_group(tree, 0, "a", [bad])])
+    rawlog.delete(tree, rawlog.leftovers(tree, [0]).groups[0])
+    good = answer(days_of(0, 0), [row(MARCH)], LONG_AFTER + 60, refetch=True)
+    group = write_group(tree, 0, "b", [good])
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(quarantine, "forget", die)
+        with pytest.raises(KeyboardInterrupt):
+            put(tree, [group])
+    assert known(tree)[appid(1)].quarantined == 0b10
+    recover(tree, CATALOGUE, [0], print)
+    assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
+
+
 def test_what_is_odd_is_reported(tree: Tree) -> None:
     """Unknown and missing members are named, and unknown ones are kept in the file."""
     rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]

@@ -16,7 +16,7 @@ from harvester.errors import LostRace
 from harvester.model import Output, Window
 from harvester.publish import Published, publish, recover
 from harvester.store import layout, rawlog
-from harvester.store.interface import Store
+from harvester.store.interface import Store, Version
 from harvester.store.layout import Partition, Tree, open_tree
 from harvester.store.rawlog import Group, write_group
 from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
@@ -105,7 +105,7 @@ def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch
     """It looks like a lost race; reading again finds our own group in the file."""
     commit = ours.store.commit
 
-    def forgotten(temp: Path, name: str, over: str | None) -> None:
+    def forgotten(temp: Path, name: str, over: Version | None) -> None:
         commit(temp, name, over)
         raise LostRace("it was us", "")
 
@@ -164,7 +164,7 @@ def test_leftovers_that_another_run_takes_away(ours: Tree, theirs: Tree) -> None
 def test_nobody_races_for_ever(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store in which every race is lost ends the publish with an error, and the raw log stays."""
 
-    def always(_temp: Path, name: str, _over: str | None) -> None:
+    def always(_temp: Path, name: str, _over: Version | None) -> None:
         raise LostRace(name, "run again")
 
     monkeypatch.setattr(ours.store, "commit", always)

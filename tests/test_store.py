@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import traceback
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 from obstore.exceptions import GenericError
@@ -12,7 +17,7 @@ from obstore.exceptions import GenericError
 from harvester.errors import Exit, LostRace, StoreError, UsageError
 from harvester.model import Output
 from harvester.store import bucket
-from harvester.store.interface import Store, contents
+from harvester.store.interface import Store, Version, contents
 from harvester.store.layout import Tree, open_tree
 from harvester.store.objects import _only_over
 from tests.worlds import Outputs, output_in, s3_process
@@ -31,7 +36,7 @@ def made(tree: Tree, data: bytes) -> Path:
     return temp
 
 
-def version_of(tree: Tree, name: str) -> str | None:
+def version_of(tree: Tree, name: str) -> Version | None:
     """What a commit has to name to replace just this."""
     with tree.store.fetched(name, tree.temp(0, "version")) as copy:
         return copy.version if copy else None
@@ -112,7 +117,10 @@ def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
     with tree.store.fetched("d/x", tree.temp(0, "y")) as copy:
         assert copy is not None
         assert copy.path.read_bytes() == data
+    assert tree.store.version("d/x") == copy.version
     tree.store.commit(made(tree, b"new"), "d/x", copy.version)
+    assert tree.store.version("d/x") not in {copy.version, None}
+    assert tree.store.version("d/no") is None
     assert tree.store.read("d/x") == b"new"
     with tree.store.fetched("d/no", tree.temp(0, "y")) as nothing:
         assert nothing is None
@@ -214,6 +222,7 @@ def every_call(tree: Tree) -> Iterator[StoreError]:
         lambda: list(store.copies(["d/x"])),
         lambda: store.fetched("d/x", temp).__enter__(),
         lambda: store.commit(made(tree, b"x"), "d/x", None),
+        lambda: store.settle(made(tree, b"x"), "d/x"),
         lambda: store.write("d/x", b"x", temp),
         lambda: store.append("d/x", b"x", temp),
         lambda: store.move("d/x", "d/y"),
@@ -254,10 +263,58 @@ def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_a_put_replaces() -> None:
-    """S3 and Azure know a version by its tag, Google by its generation."""
+    """S3 and Azure know a version by its tag, Google by its generation. None has no name at all."""
     assert _only_over(None) == "create"
-    assert _only_over('"tag" ') == {"e_tag": '"tag"'}
-    assert _only_over('"tag" 1700000000') == {"e_tag": '"tag"', "version": "1700000000"}
+    assert _only_over(Version('"tag" ')) == {"e_tag": '"tag"'}
+    assert _only_over(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
+    for nothing in (" ", "tag"):
+        with pytest.raises(StoreError, match="no tags"):
+            _only_over(Version(nothing))
+
+
+class Google(BaseHTTPRequestHandler):
+    """As much of Google's store as one object needs. Puts are told by what they were held to."""
+
+    puts: ClassVar[list[str | None]] = []
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.puts.append(self.headers["x-goog-if-generation-match"])
+        self._answer()
+
+    def _answer(self) -> None:
+        self.send_response(200)
+        told = {"ETag": '"tag"', "x-goog-generation": "1700000000", "Content-Length": "0"}
+        for name, value in {**told, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_what_google_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put is held to the generation that is there, or to none."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), Google) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        nobody = {
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        key = json.dumps({**nobody, "gcs_base_url": address})
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", key)
+        tree = open_tree(Output("gs://bucket/place", endpoint=address))
+        for over in (None, tree.store.version("d/x")):
+            tree.store.commit(made(tree, b"1"), "d/x", over)
+        server.shutdown()
+    assert Google.puts == ["0", "1700000000"]
 
 
 def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

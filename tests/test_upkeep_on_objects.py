@@ -10,12 +10,13 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
+from harvester.compact import JOURNAL
 from harvester.days import parse_month
 from harvester.errors import Exit
 from harvester.model import Output
 from harvester.store.layout import Partition, open_tree
 from tests.lab import BOTH, HOURLY, appid, expected, harvested, wanted
-from tests.worlds import download
+from tests.worlds import conditions_sent, download
 
 DAYS = ("2026-03-30", "2026-04-02")
 ACCOUNTS = [appid(number) for number in range(1, 5)]
@@ -98,6 +99,32 @@ def test_an_account_is_forgotten(
     for found in tree.store.list(""):
         assert GONE.encode() not in (tree.store.read(found.name) or b""), found.name
     assert invoke(["verify", "--read-data"]) == Exit.DONE
+
+
+def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
+    """What each put of a data file was held to, by name."""
+    sent = conditions_sent(place).items()
+    return {name: conditions for name, conditions in sent if name.endswith(".parquet")}
+
+
+def test_a_month_that_is_made_again_replaces_what_stands_there(
+    place: Output, tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Killed before it was noted, its files are put over the very ones that were put before."""
+    new = Output(f"{place.path}-2", 2, endpoint=place.endpoint)
+    command = ["compact", "--to", str(new.path), "--buckets", "2"]
+    assert invoke(command) == Exit.DONE
+    tree = open_tree(new)
+    versions = {name: tree.store.version(name) for name in data_puts(new)}
+    journal = json.loads(tree.store.read(JOURNAL) or b"")
+    tree.store.write(JOURNAL, json.dumps({**journal, "finished": False}).encode(), tmp_path / "x")
+    for dataset in BOTH:
+        tree.store.delete(f"_harvester/compact/{dataset}.json")
+    assert invoke(command) == Exit.DONE
+    for name, sent in data_puts(new).items():
+        tag = (versions[name] or "").strip()
+        assert sent == [{"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_IF_MATCH": tag}]
+    check(duck, new, tmp_path / "copy", ACCOUNTS)
 
 
 def test_more_buckets(

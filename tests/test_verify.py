@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from harvester.days import instant, month_of, parse_day
 from harvester.errors import Exit, StoreError
 from harvester.model import Window
 from harvester.publish import publish
-from harvester.store import layout, locks, partitions, soundness
+from harvester.store import layout, locks, partitions, rawlog, soundness
 from harvester.store.interface import Found
 from harvester.store.layout import Partition, Tree
 from harvester.store.partitions import Draft, Footer
@@ -309,6 +312,18 @@ def test_a_sound_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
+@pytest.mark.parametrize("option", [[], ["--repair"]])
+def test_what_is_not_there_is_not_sound(
+    here: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """A typo in a path is usage, and nothing is made there; without our own folder data is data."""
+    assert invoke(["verify", "--output", "outptu", *option]) == Exit.USAGE
+    assert "error: outptu: nothing was harvested here" in capsys.readouterr().err
+    assert not (here / "outptu").exists()
+    shutil.rmtree(here / "output/_harvester")
+    assert invoke(["verify", *option]) == Exit.DONE
+
+
 def test_damage_is_named_moved_and_asked_again(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -405,3 +420,34 @@ def test_answers_that_wait_are_looked_at_too(
     assert good.path.exists()
     assert not bad.path.exists()
     assert (here / "output" / found["damaged"][0]["moved_to"]).exists()
+
+
+def test_answers_of_a_newer_harvester_stay(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told of as such, and --repair leaves them to who wrote them."""
+    group = write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
+    monkeypatch.setattr(rawlog, "VERSION", 0)
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert (damage["path"], damage["other_version"]) == (group.name, True)
+    assert group.path.exists()
+
+
+def test_answers_that_the_system_will_not_give_end_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sick disk is told as one, as for data files: nobody can say that they are whole."""
+    write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
+    really = pa.OSFile
+
+    def sick(path: str) -> pa.NativeFile:
+        if path.endswith(".group"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return really(path)
+
+    monkeypatch.setattr(pa, "OSFile", sick)
+    assert invoke(["verify"]) == Exit.BUG
+    ended = capsys.readouterr()
+    assert "Input/output error" in ended.err
+    assert "another version" not in ended.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from harvester.model import Output
 from harvester.store.interface import Store
 from harvester.store.layout import Tree, open_tree
+from tests.s3_server import TOLD
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -65,6 +67,18 @@ def make_bucket(endpoint: str) -> str:
 def output_in(endpoint: str) -> Output:
     """A place in a new bucket."""
     return Output(f"s3://{make_bucket(endpoint)}/some/place", endpoint=endpoint)
+
+
+def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:
+    """What each put into an output was held to, by the name it was put under, oldest first."""
+    with urllib.request.urlopen(f"{output.endpoint}{TOLD}") as answer:
+        told = json.load(answer)
+    place = f"/{str(output.path).removeprefix('s3://')}/"
+    sent: dict[str, list[dict[str, str]]] = {}
+    for path, conditions in told:
+        if path.startswith(place):
+            sent.setdefault(path.removeprefix(place), []).append(conditions)
+    return sent
 
 
 def download(store: Store, folder: Path) -> Path:

@@ -62,6 +62,7 @@ def verify(
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
     project = open_project(manifest, EVERYTHING, output, now)
+    verifying.refuse_nowhere(project.manifest, project.tree)
     run_id, since = new_run_id(now), utc_text(now)
     buckets = range(project.tree.buckets) if repair else ()
     # Who only looks disturbs nobody. Who moves files must be alone with them.

@@ -65,10 +65,10 @@ _CELL = re.compile(r'[ \t]*(?:"([^"]*(?:""[^"]*)*)"[ \t]*|([^",\r\n]*))(,|\r\n|\
 
 
 def csv_rows(text: str) -> Iterator[Row]:
-    """The rows of a CSV text as RFC 4180 has it, empty lines left out.
+    """The rows of a CSV text as RFC 4180 has it, lines without a word left out.
 
-    The standard library's reader does not tell where a cell stood. Blanks around a cell do not
-    count. Raises BrokenCsv.
+    Spreadsheets leave rows of nothing but commas. The standard library's reader does not tell where
+    a cell stood. Blanks around a cell do not count. Raises BrokenCsv.
     """
     row = Row([], [])
     at, end = 0, ","
@@ -86,7 +86,7 @@ def csv_rows(text: str) -> Iterator[Row]:
         row.offsets.append(at)
         at = match.end()
         if end != ",":
-            if row.cells != [""]:
+            if any(row.cells):
                 yield row
             row = Row([], [])
 

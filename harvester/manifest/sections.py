@@ -30,10 +30,18 @@ def api(written: shape.Api | None, where: Where, reading: Reading) -> Api:
     given = _given(written)
     if "ca_file" in given:
         given["ca_file"] = reading.folder / given["ca_file"]
-        if not given["ca_file"].is_file():
+        if flaw := _flaw_of(given["ca_file"]):
             place = where(("api", "ca_file"))
-            reading.mistakes.at(place, "`ca_file` names no file", "a PEM file of certificates")
+            reading.mistakes.at(place, f"`ca_file` {flaw}", "a PEM file of certificates")
     return Api(**given)
+
+
+def _flaw_of(file: Path) -> str:
+    """Why a path is that of no file, as far as one may look; nothing if it is."""
+    try:
+        return "" if file.is_file() else "names no file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def limits(written: shape.Limits | None, where: Where, reading: Reading) -> Limits:

@@ -11,6 +11,7 @@ before anybody walks it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def _mark(spot: Any) -> Mark:
 
 def parse(text: str, file: Path, mistakes: Mistakes) -> Document | None:
     """The document, or None after a mistake that ends all reading."""
+    text = _with_whole_escapes(text)
     reader = _Reader(text, file, mistakes)
     flaw = None
     try:
@@ -90,6 +92,36 @@ def parse(text: str, file: Path, mistakes: Mistakes) -> Document | None:
         flaw = (error.problem or "", error.problem_mark, error.context_mark)
     _explain(text, Place(file, 1, 1), flaw, mistakes)
     return None
+
+
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_ESCAPE = re.compile(rf"{_PAIR.pattern}|\\.")
+_STRING = re.compile(r'"(?:[^"\\]+|\\.)*"')
+
+
+def _with_whole_escapes(text: str) -> str:
+    """JSON as YAML reads it: a character beyond U+FFFF is two escapes in one, one in the other.
+
+    What a string gets shorter by follows it as blanks, so all that comes after keeps its place.
+    """
+    if not _PAIR.search(text) or not _is_json(text):
+        return text
+    return _STRING.sub(lambda string: _ESCAPE.sub(_whole, string[0]).ljust(len(string[0])), text)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _whole(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return escape[0]
+    high, low = (int(half, 16) & 0x3FF for half in escape.groups())
+    return f"\\U{0x10000 + (high << 10) + low:08X}"
 
 
 class _End(Exception):

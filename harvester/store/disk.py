@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.store import files, flock
-from harvester.store.interface import Copy, Found, Tail
+from harvester.store.interface import Copy, Found, Tail, Version
 
 OURS = "_harvester"
 """The folder beside the datasets that holds all that is no data."""
@@ -46,7 +46,9 @@ class Disk:
 
     def holds(self, folder: str) -> bool:
         """Whether there is such a folder."""
-        return self.path(folder).is_dir()
+        path = self.path(folder)
+        with files.guarded(path):
+            return path.is_dir()
 
     def list(self, folder: str) -> list[Found]:
         """The files below a folder, by name."""
@@ -69,17 +71,25 @@ class Disk:
     def fetched(self, name: str, temp: Path) -> Iterator[Copy | None]:
         """The file itself."""
         del temp
+        version = self.version(name)
+        yield None if version is None else Copy(self.path(name), version)
+
+    def version(self, name: str) -> Version | None:
+        """The same as in a listing: nobody asks for it again."""
         path = self.path(name)
         with files.guarded(path):
             try:
-                version = _version(path.stat())
+                return Version(_version(path.stat()))
             except FileNotFoundError:
-                version = None
-        yield None if version is None else Copy(path, version)
+                return None
 
-    def commit(self, temp: Path, name: str, over: str | None) -> None:
+    def commit(self, temp: Path, name: str, over: Version | None) -> None:
         """Flush, rename, flush the folder. Only for who holds the lock, so nobody else was here."""
         del over
+        self.settle(temp, name)
+
+    def settle(self, temp: Path, name: str) -> None:
+        """Flush, rename, flush the folder."""
         files.settle(temp, self.path(name))
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:

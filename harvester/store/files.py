@@ -24,7 +24,8 @@ _ADVICE = {
     errno.ENFILE: "raise the limit of open files",
     errno.ENOTDIR: "a file stands where a folder belongs: move it away",
     errno.EISDIR: "a folder stands where a file belongs: move it away",
-    errno.ENAMETOOLONG: "choose a shorter output path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "a link there leads back to itself: correct it",
     errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -10,11 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NewType, Protocol
+
+Version = NewType("Version", str)
+"""What a put has to name to replace just that, and nothing a listing could tell."""
 
 
 class Found(NamedTuple):
-    """A file in a listing. ``version`` is another one whenever the contents are, size in bytes."""
+    """A file in a listing. ``version`` is another one whenever the contents are, size in bytes.
+
+    It is good for being compared: of what a put has to name, listings tell but a part.
+    """
 
     name: str
     size: int
@@ -25,7 +31,7 @@ class Copy(NamedTuple):
     """A whole file that can be read on this machine, and the version it is of."""
 
     path: Path
-    version: str
+    version: Version
 
 
 class Tail(NamedTuple):
@@ -70,11 +76,20 @@ class Store(Protocol):
     def fetched(self, name: str, temp: Path) -> AbstractContextManager[Copy | None]:
         """A file to read in the block, None if there is none; ``temp`` is where it may lie."""
 
-    def commit(self, temp: Path, name: str, over: str | None) -> None:
+    def version(self, name: str) -> Version | None:
+        """What `commit` has to name to replace this file as it is now, None if there is none."""
+
+    def commit(self, temp: Path, name: str, over: Version | None) -> None:
         """Give a file that is whole its name, durably.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if that is not what
         stands there; where others are kept away that is not looked at.
+        """
+
+    def settle(self, temp: Path, name: str) -> None:
+        """Give a file that is whole its name, durably, whatever stood there.
+
+        For what has one writer ever: a `commit` whose answer got lost would look like a lost race.
         """
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:

@@ -11,7 +11,9 @@ Nothing but data files lies in a dataset's folder, and no name under ``_harveste
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,9 @@ ROSTER = f"{OURS}/platform.json"
 """Who authorised the platform, as last heard."""
 
 _FILE = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
+
+_OF_THE_PATH = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
+"""What the system says of a path that is mistaken, and not of a disk that is sick."""
 
 
 class Partition(NamedTuple):
@@ -77,7 +82,8 @@ class Tree:
 def open_tree(output: Output) -> Tree:
     """The tree a manifest names. Makes nothing.
 
-    Raises UsageError if a file stands there, or if it must exist and does not.
+    Raises UsageError if a file stands there, if no output can ever be there, or if it must exist
+    and does not; StoreError if the disk will not say.
     """
     store = _open_store(output)
     if output.must_exist and not store.holds(OURS):
@@ -95,10 +101,23 @@ def _open_store(output: Output) -> Store:
 
         endpoint, alone = output.endpoint, output.single_writer
         return Objects(output.path, endpoint=endpoint, single_writer=alone)
-    root = output.path
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{root}: a file, not a folder", "name another `output.path`")
-    return Disk(root)
+    mode = _mode_of(output.path)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise UsageError(f"{output.path}: a file, not a folder", "name another `output.path`")
+    return Disk(output.path)
+
+
+def _mode_of(root: Path) -> int | None:
+    """What stands there, None for nothing."""
+    try:
+        return root.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        refusal = files.refusal(root, error)
+        if error.errno in _OF_THE_PATH:
+            raise UsageError(refusal.problem, refusal.advice) from error
+        raise refusal from error
 
 
 def partitions(

@@ -8,8 +8,6 @@ race, reads again and merges again. A store that does not keep its side of this 
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +25,8 @@ from obstore.exceptions import (
 
 from harvester.errors import LostRace, StoreError, UsageError
 from harvester.store import bucket, files
-from harvester.store.interface import Copy, Found, Tail
+from harvester.store.interface import Copy, Found, Tail, Version
+from harvester.store.scratch import Scratch
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
@@ -56,7 +55,12 @@ class Objects:
         self._uri = uri.rstrip("/")
         self._single_writer = single_writer
         self._store = bucket.connect(self._uri, endpoint)
-        self.scratch = Path(tempfile.gettempdir()) / f"harvester-{secrets.token_hex(8)}"
+        self._scratch = Scratch()
+
+    @property
+    def scratch(self) -> Path:
+        """In the temporary folder of this machine; gone when the process is."""
+        return self._scratch.path
 
     def where(self, name: str = "") -> str:
         """The URI."""
@@ -70,12 +74,10 @@ class Objects:
         writer.
         """
         del names, note
-        try:
-            if not self._single_writer:
-                self._prove()
+        if not self._single_writer:
+            self._prove()
+        with self._scratch.kept():
             yield
-        finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def holds(self, folder: str) -> bool:
         """Whether there is anything in a folder."""
@@ -110,10 +112,18 @@ class Objects:
             yield None if version is None else Copy(temp, version)
         finally:
             files.discard(temp)
-            with suppress(OSError):
-                self.scratch.rmdir()
+            self._scratch.leave()
 
-    def commit(self, temp: Path, name: str, over: str | None) -> None:
+    def version(self, name: str) -> Version | None:
+        """The tag and the generation, from the object itself."""
+        with self._telling(name):
+            try:
+                return _version(obstore.head(self._store, name))
+            except FileNotFoundError:
+                # Such an answer has no words: a bucket that is missing is told by who puts there.
+                return None
+
+    def commit(self, temp: Path, name: str, over: Version | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
         mode = "overwrite" if self._single_writer else _only_over(over)
         with self._telling(name):
@@ -124,6 +134,11 @@ class Objects:
                 raise LostRace(
                     f"{self.where(name)}: another run replaced it meanwhile", "run again"
                 ) from None
+
+    def settle(self, temp: Path, name: str) -> None:
+        """Put a file in the place of an older one, whatever that is."""
+        with self._telling(name):
+            obstore.put(self._store, name, temp, mode="overwrite", use_multipart=False)
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Put a small file in the place of an older one."""
@@ -166,9 +181,8 @@ class Objects:
         return self.scratch / name
 
     def _make_room(self, path: Path) -> None:
+        self._scratch.make()
         with files.guarded(path):
-            # What WeChat said of somebody's accounts is nobody else's business.
-            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def _copy(self, name: str) -> Path | None:
@@ -180,7 +194,7 @@ class Objects:
             temp.replace(path)
         return path
 
-    def _receive(self, name: str, path: Path) -> str | None:
+    def _receive(self, name: str, path: Path) -> Version | None:
         """Write an object to a file of this machine; its version, None if there is none."""
         self._make_room(path)
         with self._telling(name):
@@ -283,14 +297,17 @@ def _found(name: str, meta: ObjectMeta) -> Found:
     return Found(name, meta["size"], version)
 
 
-def _version(meta: ObjectMeta) -> str:
+def _version(meta: ObjectMeta) -> Version:
     """What a put needs to replace just this: the tag, and for Google the generation."""
-    return f"{meta['e_tag'] or ''} {meta['version'] or ''}"
+    return Version(f"{meta['e_tag'] or ''} {meta['version'] or ''}")
 
 
-def _only_over(version: str | None) -> PutMode:
+def _only_over(version: Version | None) -> PutMode:
     if version is None:
         return "create"
     tag, _, generation = version.rpartition(" ")
-    # A member without a value is refused, and so is a version that has none of the two.
+    if not tag:
+        # An empty condition is none to some stores, and to others never fulfilled.
+        raise StoreError("this store gives its objects no tags", "name another store")
+    # A member without a value is refused.
     return {"e_tag": tag, "version": generation} if generation else {"e_tag": tag}

@@ -22,9 +22,10 @@ from harvester import coverage
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import SCHEMA_VERSION, arrow_schema
 from harvester.coverage import Coverage
+from harvester.days import month_text
 from harvester.errors import OtherVersion, StoreError
 from harvester.store import files, seal
-from harvester.store.interface import Found, Store, Tail
+from harvester.store.interface import Found, Store, Tail, Version
 
 COVERAGE = b"harvester.coverage"
 DATASET = b"harvester.dataset"
@@ -55,7 +56,7 @@ class Stored:
 
     path: Path
     where: str
-    version: str
+    version: Version
     rows: int
     footer: Footer
     older: bool = False
@@ -120,6 +121,7 @@ def opened_of_any_age(store: Store, name: str, temp: Path) -> Iterator[Stored | 
                 metadata = pq.read_metadata(copy.path)
             keys = metadata.metadata or {}
             footer, older = _any_footer_of(where, keys), _is_older(keys)
+            _refuse_misplaced(store, name, keys, footer)
             stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer, older)
         yield stored
 
@@ -146,8 +148,21 @@ def _footer_in(store: Store, tail: Tail) -> Footer | None:
             return None
         tail = longer
     with _reading(where):
-        metadata = pq.read_metadata(pa.BufferReader(tail.data))
-    return footer_of(where, metadata.metadata or {})
+        keys = pq.read_metadata(pa.BufferReader(tail.data)).metadata or {}
+    footer = footer_of(where, keys)
+    _refuse_misplaced(store, tail.found.name, keys, footer)
+    return footer
+
+
+def _refuse_misplaced(store: Store, name: str, keys: dict[bytes, bytes], footer: Footer) -> None:
+    """Raise StoreError for a file that was copied here: its days would be taken for others."""
+    month = f"ref_month={month_text(footer.coverage.month)}"
+    home = f"{keys.get(DATASET, b'').decode(errors='replace')}/{month}"
+    if not name.startswith(f"{home}/"):
+        raise StoreError(
+            f"{store.where(name)}: by its own word a file of {home}",
+            "move it away, or let `harvester verify --repair` do so; its days are then asked again",
+        )
 
 
 class Draft(NamedTuple):
@@ -157,7 +172,7 @@ class Draft(NamedTuple):
     temp: Path
     name: str
     dataset: Dataset
-    over: str | None = None
+    over: Version | None = None
 
 
 def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from harvester.days import Month, month_begin, month_end, month_of
-from harvester.errors import StoreError, UsageError
+from harvester.errors import OtherVersion, UsageError
 from harvester.model import Answer, Window
 from harvester.store import files, quarantine
 from harvester.store.layout import RAW, Tree
@@ -184,7 +184,8 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
 def open_group(name: str, path: Path) -> Group:
     """Read what a group says of itself.
 
-    Raises DamagedGroup, and StoreError for a newer form.
+    Raises DamagedGroup, OtherVersion for a newer form, and StoreError if the system will not give
+    it to us.
     """
     with _reading(path), pa.OSFile(str(path)) as source:
         reader = pa.ipc.open_file(source)
@@ -194,7 +195,7 @@ def open_group(name: str, path: Path) -> Group:
             if reader.num_record_batches != len(group.batches):
                 raise DamagedGroup(path)
             return group
-    raise StoreError(
+    raise OtherVersion(
         f"{path}: a raw group of version {index['version']}, and this harvester knows {VERSION}",
         "run the harvester that wrote it, or a newer one",
     )

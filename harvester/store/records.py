@@ -36,6 +36,7 @@ def write(
 ) -> None:
     """Keep a run's record in the tree, in the place of an earlier one. Raises StoreError.
 
+    Nobody but the run itself writes it, so what stands there is always older.
     ``feed`` is what stands in its ``published``, as JSON, and is never held whole. ``bucket`` is
     one that the run holds: what a killed run leaves half-made is swept with it.
     """
@@ -43,8 +44,7 @@ def write(
     name = f"{RUNS}/{run_id}.json"
     try:
         _make(temp, _pieces(record, feed))
-        older = [found.version for found in tree.store.list(RUNS) if found.name == name]
-        tree.store.commit(temp, name, older[0] if older else None)
+        tree.store.settle(temp, name)
     finally:
         files.discard(temp)
 
@@ -54,7 +54,9 @@ def write_file(path: Path, record: dict[str, Any], feed: Iterable[bytes] = ()) -
 
     What is no file, such as ``/dev/stdout``, gets the record once it is final.
     """
-    if path.exists() and not path.is_file():
+    with files.guarded(path):
+        is_no_file = path.exists() and not path.is_file()
+    if is_no_file:
         if record["state"] != "running":
             with files.guarded(path), path.open("wb") as sink:
                 sink.writelines(_pieces(record, feed))
