@@ -31,7 +31,7 @@ from harvester.report.books import Books, kept
 from harvester.store import layout, partitions
 from harvester.store.disk import OURS
 from harvester.store.interface import Found
-from harvester.store.layout import RAW, Partition, Tree
+from harvester.store.layout import RAW, RUNS, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 
 PIECE_ROWS = 16_384
@@ -148,26 +148,46 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
     name = f"{_MONTHS}/{work.dataset.name}.json"
     journal = _read(work.target, name) or {}
+    standing: dict[str, Any] = {}
     for month, parts in work.old.items():
         key = f"{days.month_text(month)} of {work.target.buckets}"
         versions = {work.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         if known is not None and known["of"] == versions:
+            standing[key] = known
             yield from (_Made(rows, kept=True) for rows in known["files"].values())
             continue
         if books is None:
-            raise UsageError(
-                f"{work.source.store.where()}: {work.dataset.name} of {days.month_text(month)}"
-                " changed since the new tree was finished",
-                "switch to the new tree, or name another place for --to",
-            )
+            raise _changed(work, days.month_text(month))
         rows = _make_month(work, month)
         for path, count in rows.items():
             # Of whoever follows the new tree: all of it is new.
             books.note(Published(work.dataset.name, month, path, (), (), 0, count))
-        journal[key] = {"of": versions, "files": rows}
+        standing[key] = journal[key] = {"of": versions, "files": rows}
         _write(work.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
+    if books is not None:
+        _remove_others(work, {path for each in standing.values() for path in each["files"]})
+    if journal != standing:
+        if books is None:
+            raise _changed(work, min(journal.keys() - standing.keys()).partition(" ")[0])
+        _write(work.target, name, standing)
+
+
+def _changed(work: _Work, month: str) -> UsageError:
+    return UsageError(
+        f"{work.source.store.where()}: {work.dataset.name} of {month}"
+        " changed since the new tree was finished",
+        "switch to the new tree, or name another place for --to",
+    )
+
+
+def _remove_others(work: _Work, standing: set[str]) -> None:
+    """Remove what an attempt that was killed had made of rows that `forget` deleted since."""
+    for partition in layout.partitions(work.target, work.dataset.name):
+        name = work.target.name(partition)
+        if name not in standing:
+            work.target.store.delete(name)
 
 
 def _make_month(work: _Work, month: Month) -> dict[str, int]:
@@ -256,14 +276,26 @@ def _appid(item: tuple[str, Slice]) -> str:
 
 
 def _copy_the_rest(source: Tree, target: Tree) -> None:
-    """Quarantine, run records and notes: everything of ours but answers, locks and leftovers."""
-    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
-    for found in source.store.list(OURS):
-        if found.name.startswith(passed) or found.name.endswith(".tmp"):
-            continue
-        data = source.store.read(found.name)
+    """Quarantine, run records and notes, as they are now: what is gone there goes here as well."""
+    names = {found.name for found in source.store.list(OURS) if _moves_along(found.name)}
+    for found in target.store.list(OURS):
+        # The records of this and earlier attempts are the new tree's own.
+        own = found.name.startswith(f"{RUNS}/") or not _moves_along(found.name)
+        if not own and found.name not in names:
+            target.store.delete(found.name)
+    for name in sorted(names):
+        data = source.store.read(name)
         if data is not None:
-            target.store.write(found.name, data, target.temp(0, "copy"))
+            target.store.write(name, data, target.temp(0, "copy"))
+
+
+def _moves_along(name: str) -> bool:
+    """Whether a file of ours is copied: no answers, locks and leftovers, and nobody's journal.
+
+    What a journal tells is told of the old tree, and of the new one all is new.
+    """
+    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
+    return not name.startswith(passed) and not name.endswith((".tmp", ".entry"))
 
 
 def _read(tree: Tree, name: str) -> dict[str, Any] | None:

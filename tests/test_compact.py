@@ -13,12 +13,13 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from harvester import compact as compacting
 from harvester.cli import invoke
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.model import Window, bucket_of
-from harvester.store import layout, locks, quarantine
+from harvester.store import forced, layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group
 from tests.answers import LONG_AFTER, answer, row
@@ -33,17 +34,17 @@ api: {{base_url: sandbox}}
 accounts: [{accounts}]
 jobs:
   - datasets: [interface_summary, interface_summary_hour]
-    begin_date: 2026-03-30
+    begin_date: {begin}
     end_date: 2026-04-02
 limits: {{per_token: {{rate: 1000/s, burst: 100, concurrency: 8}}}}
 output: {{path: {path}, buckets: {buckets}}}
 """
 
 
-def write_manifest(path: str, buckets: int) -> None:
+def write_manifest(path: str, buckets: int, without: str = "", begin: str = DAYS[0]) -> None:
     """The manifest of the current folder."""
-    accounts = ", ".join(f"{{appid: {name}}}" for name in ACCOUNTS)
-    text = MANIFEST.format(accounts=accounts, path=path, buckets=buckets)
+    accounts = ", ".join(f"{{appid: {name}}}" for name in ACCOUNTS if name != without)
+    text = MANIFEST.format(accounts=accounts, path=path, buckets=buckets, begin=begin)
     Path("jobs.yaml").write_text(text)
 
 
@@ -205,6 +206,75 @@ def test_killed_anywhere_it_goes_on_when_it_is_repeated(
         assert not list(Path("new/_harvester/tmp").iterdir())
     assert at > 40
     assert refused > 3
+
+
+def die_before_it_is_finished(patch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """Compact up to the last step: all is made and copied, and the journal does not say so."""
+    real = compacting._write
+
+    def write(tree: Tree, name: str, journal: dict[str, Any]) -> None:
+        if journal.get("finished"):
+            raise Killed
+        real(tree, name, journal)
+
+    with patch.context() as context:
+        context.setattr(compacting, "_write", write)
+        with pytest.raises(Killed):
+            invoke(command)
+
+
+@pytest.mark.parametrize("buckets", [1, 4, 16])
+def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
+    harvest: Callable[[int], Tree], monkeypatch: pytest.MonkeyPatch, buckets: int
+) -> None:
+    """Files in which nobody is left any more, evidence and notes: all go when it is repeated."""
+    source = harvest(1)
+    others = [bucket_of(name, 16) for name in ACCOUNTS]
+    gone = next(name for name in ACCOUNTS if others.count(bucket_of(name, 16)) == 1)
+    day = parse_day("2026-04-01")
+    bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
+    quarantine.keep(source, quarantine.Entry(day, "a negative count", bad, "dead"))
+    assert forced.spend(source, gone, LONG_AFTER)
+    command = ["compact", "--to", "new", "--buckets", str(buckets)]
+    die_before_it_is_finished(monkeypatch, command)
+    write_manifest("old", 1, without=gone)
+    assert invoke(["forget", "--accounts", gone]) == Exit.DONE
+    assert invoke(command) == Exit.DONE
+    target = tree_at(Path("new"), buckets)
+    assert known(target) == known(source)
+    files = [path for path in Path("new").rglob("*") if path.is_file()]
+    assert not [path for path in files if gone in str(path) or gone.encode() in path.read_bytes()]
+    write_manifest("new", buckets, without=gone)
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+
+
+def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
+    harvest: Callable[[int], Tree],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nor in its journal; once that says that all is done, it is refused and nothing is lost."""
+    source = harvest(1)
+    command = ["compact", "--to", "new", "--buckets", "4"]
+    die_before_it_is_finished(monkeypatch, command)
+    write_manifest("old", 1, begin="2026-04-01")
+    forget = ["forget", "--accounts", "all", "--before"]
+    assert invoke([*forget, "2026-04-01"]) == Exit.DONE
+    assert not list(Path("old").glob("*/ref_month=2026-03"))
+    assert invoke(command) == Exit.DONE
+    assert known(tree_at(Path("new"), 4)) == known(source)
+    assert not list(Path("new").glob("*/ref_month=2026-03"))
+    assert invoke(command) == Exit.DONE
+    files = {path: path.read_bytes() for path in Path("new").rglob("*") if path.is_file()}
+    write_manifest("old", 1, begin="2026-04-03")
+    Path("jobs.yaml").write_text(Path("jobs.yaml").read_text().replace("-02\n", "-03\n"))
+    assert invoke([*forget, "2026-04-03"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(command) == Exit.USAGE
+    assert "interface_summary of 2026-04 changed since" in capsys.readouterr().err
+    locks = Path("new/_harvester/locks")
+    for path, data in files.items():
+        assert path.is_relative_to(locks) or path.read_bytes() == data
 
 
 def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]) -> None:
