@@ -224,9 +224,10 @@ def _forget_damaged(work: _Work) -> None:
     """What lies in quarantine because nobody can read it: it may hold anything of its bucket."""
     target = work.target
     for name, whose in quarantine.unreadable(work.tree).items():
-        elsewhere = whose.dataset is not None and whose.dataset not in target.datasets
+        elsewhere = whose.bucket is not None and whose.bucket not in target.buckets(whose.buckets)
+        other = whose.dataset is not None and whose.dataset not in target.datasets
         later = whose.month is not None and not target.mask(whose.month)
-        if whose.bucket not in work.buckets or elsewhere or later:
+        if elsewhere or other or later:
             continue
         work.receipt.damaged.append(name)
         if not work.dry:

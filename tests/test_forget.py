@@ -18,7 +18,7 @@ from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.manifest import load
-from harvester.model import Window
+from harvester.model import Window, bucket_of
 from harvester.oblivion import Target, scrubbed
 from harvester.store import layout, locks, quarantine, rawlog
 from harvester.store.layout import Tree
@@ -30,6 +30,7 @@ from tests.trees import coverage_of
 GONE, STAYS, OTHER = (appid(number) for number in (1, 2, 3))
 DAYS = ("2026-03-30", "2026-04-02")
 NOW = 1_790_000_000.0
+FILES = "_harvester/quarantine/files"
 
 MANIFEST = """
 version: 1
@@ -171,6 +172,24 @@ def test_nothing_is_left_of_an_account(
     capsys.readouterr()
     assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
     assert "nothing is known of them here" in capsys.readouterr().out
+
+
+def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
+    """A data file's name keeps the old number of buckets; a group's says none, so any may hold it.
+
+    A data file of another bucket of its own number stays.
+    """
+    tree = the_tree()
+    leave_traces(tree)
+    other = (bucket_of(GONE, 7) + 1) % 7
+    elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
+    tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
+    assert invoke(["compact", "--to", "new", "--buckets", "16"]) == Exit.DONE
+    text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
+    Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
+    assert len(traces(the_tree())) >= 5
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert traces(the_tree()) == [elsewhere]
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(
