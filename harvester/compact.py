@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import gcd
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -75,11 +76,12 @@ def compact(
         publish.recover(source, datasets, range(source.buckets), books.note)
     if finished:
         return _sum(_fill_all(source, target, datasets, None))
-    _write(target, JOURNAL, {"from": source.store.where(), "finished": False})
+    begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
+    _write(target, JOURNAL, begun)
     with kept(new, target, list(range(target.buckets))) as books:
         made = _sum(_fill_all(source, target, datasets, books))
         _copy_the_rest(source, target)
-    _write(target, JOURNAL, {"from": source.store.where(), "finished": True})
+    _write(target, JOURNAL, {**begun, "finished": True})
     return made
 
 
@@ -107,9 +109,10 @@ def refuse_unfinished(tree: Tree) -> None:
     """Raise UsageError for a tree that is not whole yet: what it lacks would be bought again."""
     found = _read(tree, JOURNAL)
     if found and not found["finished"]:
+        buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
         raise UsageError(
             f"{tree.store.where()}: the compaction that makes this tree is not finished",
-            f"repeat it: harvester compact --to {tree.store.where()}",
+            f"repeat it: harvester compact --to {tree.store.where()}{buckets}",
         )
 
 
@@ -120,11 +123,24 @@ def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bo
         raise UsageError(
             f"{target.store.where()}: there is an output already", "name a new place for --to"
         )
-    if found is not None and found["from"] != source.store.where():
+    if found is None:
+        return False
+    if found["from"] != _identity(source):
         raise UsageError(
             f"{target.store.where()}: made of {found['from']}", "name a new place for --to"
         )
-    return found is not None and bool(found["finished"])
+    if found.get("buckets", target.buckets) != target.buckets:
+        raise UsageError(
+            f"{target.store.where()}: made with --buckets {found['buckets']}, not {target.buckets}",
+            f"say --buckets {found['buckets']}, or name a new place for --to",
+        )
+    return bool(found["finished"])
+
+
+def _identity(tree: Tree) -> str:
+    """Where a tree is: another project may spell its own just so, and we from another folder."""
+    where = tree.store.where()
+    return where if "://" in where else str(Path(where).resolve())
 
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:

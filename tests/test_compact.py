@@ -277,6 +277,63 @@ def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
         assert path.is_relative_to(locks) or path.read_bytes() == data
 
 
+def test_it_goes_on_from_any_folder(
+    harvest: Callable[[int], Tree], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old output is known by where it is, not by how the way to it is spelled."""
+    source = harvest(1)
+    there = Path.cwd()
+    command = ["compact", "--to", str(there / "new"), "--buckets", "4"]
+    die_before_it_is_finished(monkeypatch, command)
+    monkeypatch.chdir(there.parent)
+    manifest = Path(there.name, "jobs.yaml")
+    assert invoke([command[0], str(manifest), *command[1:]]) == Exit.DONE
+    assert known(tree_at(there / "new", 4)) == known(source)
+
+
+def test_it_never_goes_on_with_what_another_project_began(
+    harvest: Callable[[int], Tree],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Although both call their output the same."""
+    harvest(1)
+    first = Path.cwd()
+    command = ["compact", "--to", str(first / "new")]
+    die_before_it_is_finished(monkeypatch, command)
+    second = first / "second"
+    shutil.copytree(first / "old", second / "old")
+    shutil.copy(first / "jobs.yaml", second)
+    monkeypatch.chdir(second)
+    capsys.readouterr()
+    assert invoke(command) == Exit.USAGE
+    assert f"made of {first / 'old'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_number_of_buckets_is_another_compaction(
+    harvest: Callable[[int], Tree],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    finished: bool,
+) -> None:
+    """And that is what it says, not that the old output changed."""
+    harvest(1)
+    command = ["compact", "--to", "new", "--buckets", "4"]
+    if finished:
+        assert invoke(command) == Exit.DONE
+    else:
+        die_before_it_is_finished(monkeypatch, command)
+        write_manifest("new", 4)
+        assert invoke(["plan"]) == Exit.USAGE
+        assert "compact --to new --buckets 4" in capsys.readouterr().err
+        write_manifest("old", 1)
+    capsys.readouterr()
+    assert invoke(["compact", "--to", "new", "--buckets", "2"]) == Exit.USAGE
+    assert "made with --buckets 4, not 2" in capsys.readouterr().err
+
+
 def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]) -> None:
     """Repeated over the same files it changes nothing; over others it refuses."""
     source = harvest(1)
