@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 
 from harvester import compact as compacting
 from harvester.cli import invoke
+from harvester.cli.compact import MOST_BUCKETS, advice
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.model import Window, bucket_of
+from harvester.manifest import json_schema
+from harvester.model import Output, Window, bucket_of
 from harvester.store import forced, layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group
@@ -361,7 +364,9 @@ def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixt
         (["--to", "old/new"], "inside of"),
         (["--to", "."], "or around it"),
         (["--to", "there"], "there is an output already"),
-        (["--to", "new", "--buckets", "0"], "at least 1"),
+        (["--to", "new", "--buckets", "0"], "from 1 to 9,999"),
+        (["--to", "new", "--buckets", "10000"], "from 1 to 9,999"),
+        (["--to", "${NEW}"], "a manifest would fill in"),
     ],
 )
 def test_where_to(
@@ -375,6 +380,74 @@ def test_where_to(
     Path("there/interface_summary").mkdir(parents=True)
     assert invoke(["compact", *options]) == Exit.USAGE
     assert words in capsys.readouterr().err
+
+
+def advised(capsys: pytest.CaptureFixture[str]) -> str:
+    """The line that is to be written into the manifest."""
+    lines = capsys.readouterr().out.splitlines()
+    return next(line.strip() for line in lines if line.strip().startswith("output: "))
+
+
+@pytest.mark.parametrize(
+    ("folder", "to", "line"),
+    [
+        (".", "new", "output: {path: new, buckets: 2}"),
+        (".", "./a/../new", "output: {path: new, buckets: 2}"),
+        ("project", "new", "output: {path: {above}/new, buckets: 2}"),
+        ("project", "project/new", "output: {path: new, buckets: 2}"),
+        ("project", "{above}/new", "output: {path: {above}/new, buckets: 2}"),
+        (".", "new, #2", 'output: {path: "new, #2", buckets: 2}'),
+        (".", "2026", 'output: {path: "2026", buckets: 2}'),
+        (".", "No", 'output: {path: "No", buckets: 2}'),
+        (".", "a: b\n'c' \"d\"", r"""output: {path: "a: b\n'c' \"d\"", buckets: 2}"""),
+        (".", "数据 😀", 'output: {path: "数据 😀", buckets: 2}'),
+        (".", "~new", 'output: {path: "./~new", buckets: 2}'),
+    ],
+)
+def test_the_line_to_switch_with_leads_to_the_new_tree(
+    harvest: Callable[[int], Tree],
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+    to: str,
+    line: str,
+) -> None:
+    """Whatever folder the command is given in, and whatever YAML makes of the name."""
+    harvest(1)
+    here = Path.cwd()
+    above = here.parent if folder == "." else here
+    if folder != ".":
+        Path(folder).mkdir()
+        shutil.move("jobs.yaml", folder)
+        shutil.move("old", folder)
+    jobs = Path(folder, "jobs.yaml")
+    capsys.readouterr()
+    command = ["compact", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
+    assert invoke(command) == Exit.DONE
+    said = advised(capsys)
+    assert said == line.replace("{above}", str(above))
+    kept = [each for each in jobs.read_text().splitlines() if not each.startswith("output:")]
+    jobs.write_text("\n".join([*kept, said]))
+    assert invoke(["plan", str(jobs), "--format", "json"]) == Exit.DONE
+    assert told(capsys)["requests"] == 0
+
+
+def test_the_line_to_switch_with_has_what_the_old_one_says_of_the_output() -> None:
+    """The address of the store and promises go along where they mean something."""
+    old = Output("s3://acme/old", 2, endpoint="https://a.example:9000", single_writer=True)
+    jobs, kept = Path("jobs.yaml"), replace(old, path="s3://acme/new", must_exist=True)
+    assert advice(kept, "s3://acme/new", jobs) == (
+        '{path: "s3://acme/new", buckets: 2, must_exist: true,'
+        ' endpoint: "https://a.example:9000", single_writer: true}'
+    )
+    assert advice(replace(kept, path=Path("/new")), "/new", jobs) == (
+        "{path: /new, buckets: 2, must_exist: true}"
+    )
+
+
+def test_as_many_buckets_as_a_manifest_may_name() -> None:
+    """Or there would be a tree that no manifest can lead to."""
+    number, _ = json_schema()["$defs"]["Output"]["properties"]["buckets"]["anyOf"]
+    assert number["maximum"] == MOST_BUCKETS
 
 
 def test_it_waits_for_no_run(harvest: Callable[[int], Tree]) -> None:
