@@ -377,6 +377,15 @@ def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -
     assert traces(tree)
 
 
+@pytest.mark.parametrize("word", ["all", "*"])
+def test_all_datasets_by_any_word_are_everything(write: Write, word: str) -> None:
+    """The names go also from what is about no dataset in particular."""
+    tree = the_tree()
+    leave_traces(tree)
+    assert invoke(["forget", "--accounts", GONE, "--datasets", word]) == Exit.DONE
+    assert traces(tree) == []
+
+
 @pytest.mark.parametrize("accounts", [[], ["--accounts", "nobody"]])
 def test_whom(write: Write, accounts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Somebody has to be named, and known by that name or an appid."""
