@@ -173,7 +173,15 @@ def _extra(shape: Shape, own: Members, inner: Members) -> str | None:
     if not members:
         return None
     try:
-        text = _READABLE.encode(members)
-        return text if is_writable(text) else _ESCAPED.encode(members)
+        return as_text(members)
     except (ValueError, RecursionError):
         raise Unfit("an undeclared member that cannot be kept exactly") from None
+
+
+def as_text(members: Members) -> str:
+    """Compact sorted JSON, escaped only if UTF-8 cannot spell it otherwise.
+
+    Raises ValueError for NaN and infinity, RecursionError for what is too deep.
+    """
+    text = _READABLE.encode(members)
+    return text if is_writable(text) else _ESCAPED.encode(members)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import gcd
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ from harvester.report.books import Books, kept
 from harvester.store import layout, partitions
 from harvester.store.disk import OURS
 from harvester.store.interface import Found, Version
-from harvester.store.layout import RAW, Partition, Tree
+from harvester.store.layout import RAW, RUNS, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 
 PIECE_ROWS = 16_384
@@ -75,11 +76,12 @@ def compact(
         publish.recover(source, datasets, range(source.buckets), books.note)
     if finished:
         return _sum(_fill_all(source, target, datasets, None))
-    _write(target, JOURNAL, {"from": source.store.where(), "finished": False})
+    begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
+    _write(target, JOURNAL, begun)
     with kept(new, target, list(range(target.buckets))) as books:
         made = _sum(_fill_all(source, target, datasets, books))
         _copy_the_rest(source, target)
-    _write(target, JOURNAL, {"from": source.store.where(), "finished": True})
+    _write(target, JOURNAL, {**begun, "finished": True})
     return made
 
 
@@ -107,9 +109,10 @@ def refuse_unfinished(tree: Tree) -> None:
     """Raise UsageError for a tree that is not whole yet: what it lacks would be bought again."""
     found = _read(tree, JOURNAL)
     if found and not found["finished"]:
+        buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
         raise UsageError(
             f"{tree.store.where()}: the compaction that makes this tree is not finished",
-            f"repeat it: harvester compact --to {tree.store.where()}",
+            f"repeat it: harvester compact --to {tree.store.where()}{buckets}",
         )
 
 
@@ -120,11 +123,24 @@ def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bo
         raise UsageError(
             f"{target.store.where()}: there is an output already", "name a new place for --to"
         )
-    if found is not None and found["from"] != source.store.where():
+    if found is None:
+        return False
+    if found["from"] != _identity(source):
         raise UsageError(
             f"{target.store.where()}: made of {found['from']}", "name a new place for --to"
         )
-    return found is not None and bool(found["finished"])
+    if found.get("buckets", target.buckets) != target.buckets:
+        raise UsageError(
+            f"{target.store.where()}: made with --buckets {found['buckets']}, not {target.buckets}",
+            f"say --buckets {found['buckets']}, or name a new place for --to",
+        )
+    return bool(found["finished"])
+
+
+def _identity(tree: Tree) -> str:
+    """Where a tree is: another project may spell its own just so, and we from another folder."""
+    where = tree.store.where()
+    return where if "://" in where else str(Path(where).resolve())
 
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
@@ -148,26 +164,46 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
     name = f"{_MONTHS}/{work.dataset.name}.json"
     journal = _read(work.target, name) or {}
+    standing: dict[str, Any] = {}
     for month, parts in work.old.items():
         key = f"{days.month_text(month)} of {work.target.buckets}"
         versions = {work.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         if known is not None and known["of"] == versions:
+            standing[key] = known
             yield from (_Made(rows, kept=True) for rows in known["files"].values())
             continue
         if books is None:
-            raise UsageError(
-                f"{work.source.store.where()}: {work.dataset.name} of {days.month_text(month)}"
-                " changed since the new tree was finished",
-                "switch to the new tree, or name another place for --to",
-            )
+            raise _changed(work, days.month_text(month))
         rows = _make_month(work, month)
         for path, count in rows.items():
             # Of whoever follows the new tree: all of it is new.
             books.note(Published(work.dataset.name, month, path, (), (), 0, count))
-        journal[key] = {"of": versions, "files": rows}
+        standing[key] = journal[key] = {"of": versions, "files": rows}
         _write(work.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
+    if books is not None:
+        _remove_others(work, {path for each in standing.values() for path in each["files"]})
+    if journal != standing:
+        if books is None:
+            raise _changed(work, min(journal.keys() - standing.keys()).partition(" ")[0])
+        _write(work.target, name, standing)
+
+
+def _changed(work: _Work, month: str) -> UsageError:
+    return UsageError(
+        f"{work.source.store.where()}: {work.dataset.name} of {month}"
+        " changed since the new tree was finished",
+        "switch to the new tree, or name another place for --to",
+    )
+
+
+def _remove_others(work: _Work, standing: set[str]) -> None:
+    """Remove what an attempt that was killed had made of rows that `forget` deleted since."""
+    for partition in layout.partitions(work.target, work.dataset.name):
+        name = work.target.name(partition)
+        if name not in standing:
+            work.target.store.delete(name)
 
 
 def _make_month(work: _Work, month: Month) -> dict[str, int]:
@@ -257,14 +293,26 @@ def _appid(item: tuple[str, Slice]) -> str:
 
 
 def _copy_the_rest(source: Tree, target: Tree) -> None:
-    """Quarantine, run records and notes: everything of ours but answers, locks and leftovers."""
-    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
-    for found in source.store.list(OURS):
-        if found.name.startswith(passed) or found.name.endswith(".tmp"):
-            continue
-        data = source.store.read(found.name)
+    """Quarantine, run records and notes, as they are now: what is gone there goes here as well."""
+    names = {found.name for found in source.store.list(OURS) if _moves_along(found.name)}
+    for found in target.store.list(OURS):
+        # The records of this and earlier attempts are the new tree's own.
+        own = found.name.startswith(f"{RUNS}/") or not _moves_along(found.name)
+        if not own and found.name not in names:
+            target.store.delete(found.name)
+    for name in sorted(names):
+        data = source.store.read(name)
         if data is not None:
-            target.store.write(found.name, data, target.temp(0, "copy"))
+            target.store.write(name, data, target.temp(0, "copy"))
+
+
+def _moves_along(name: str) -> bool:
+    """Whether a file of ours is copied: no answers, locks and leftovers, and nobody's journal.
+
+    What a journal tells is told of the old tree, and of the new one all is new.
+    """
+    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
+    return not name.startswith(passed) and not name.endswith((".tmp", ".entry"))
 
 
 def _read(tree: Tree, name: str) -> dict[str, Any] | None:

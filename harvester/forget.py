@@ -19,11 +19,12 @@ from harvester.errors import LostRace
 from harvester.oblivion import Target
 from harvester.publish import Published
 from harvester.report.books import Books
-from harvester.store import layout, partitions, quarantine, rawlog
+from harvester.store import layout, locks, partitions, quarantine, rawlog
 from harvester.store.disk import OURS
 from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
+from harvester.summary import utc_text
 
 _MOST_RACES = 20
 
@@ -104,7 +105,7 @@ def forget(
     work = _Work(tree, datasets, target, Receipt(), books)
     work.receipt.answers = sum(1 for _ in _waiting(work))
     if books is not None:
-        layout.sweep(tree, work.buckets)
+        _sweep(tree, work.buckets, books)
         publish.recover(tree, datasets, work.buckets, work.note)
     for name in datasets:
         if name in target.datasets:
@@ -114,6 +115,13 @@ def forget(
     _forget_damaged(work)
     _forget_names(work)
     return work.receipt
+
+
+def _sweep(tree: Tree, buckets: set[int], books: Books) -> None:
+    """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
+    layout.sweep(tree, buckets)
+    since = utc_text(books.summary.started_at)
+    locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
 
 
 def _waiting(work: _Work) -> Iterator[None]:
@@ -224,9 +232,10 @@ def _forget_damaged(work: _Work) -> None:
     """What lies in quarantine because nobody can read it: it may hold anything of its bucket."""
     target = work.target
     for name, whose in quarantine.unreadable(work.tree).items():
-        elsewhere = whose.dataset is not None and whose.dataset not in target.datasets
+        elsewhere = whose.bucket is not None and whose.bucket not in target.buckets(whose.buckets)
+        other = whose.dataset is not None and whose.dataset not in target.datasets
         later = whose.month is not None and not target.mask(whose.month)
-        if whose.bucket not in work.buckets or elsewhere or later:
+        if elsewhere or other or later:
             continue
         work.receipt.damaged.append(name)
         if not work.dry:

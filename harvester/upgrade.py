@@ -12,8 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from harvester.careful import as_text
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import Unfit, arrow_schema, check_of
+from harvester.shapes import Members
 
 _EXTRA = "_extra"
 
@@ -27,7 +29,7 @@ def upgraded(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
     found: dict[str, list[Any]] = {column.name: [None] * len(batch) for column in new}
     for place, text in enumerate(extras):
         if text is not None:
-            extras[place] = _moved(text, new, found, place)
+            extras[place] = _moved(text, dataset.inside, new, found, place)
     columns = {**old, **found, _EXTRA: extras}
     arrays = [
         each if isinstance(each := columns[field.name], pa.Array) else pa.array(each, field.type)
@@ -36,17 +38,26 @@ def upgraded(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _moved(text: str, new: list[Column], found: dict[str, list[Any]], place: int) -> str | None:
-    """Put the members that have a column now where they belong; returns the text of the others."""
-    members = json.loads(text)
-    before = len(members)
+def _moved(
+    text: str, inside: str, new: list[Column], found: dict[str, list[Any]], place: int
+) -> str | None:
+    """Put the members that have a column now where they belong; returns the text of the others.
+
+    They stand where WeChat sent them: those of inner columns in the member ``inside``.
+    """
+    members: Members = json.loads(text)
+    moved = False
     for column in new:
-        if column.name in members and column.kind is not Kind.LIST:
+        level = members.get(inside, {}) if column.inner else members
+        if column.name in level and column.kind is not Kind.LIST:
             try:
-                (found[column.name][place],) = check_of(column.kind)([members[column.name]])
+                (found[column.name][place],) = check_of(column.kind)([level[column.name]])
             except Unfit:
                 continue
-            del members[column.name]
-    if len(members) == before:
+            del level[column.name]
+            moved = True
+    if not moved:
         return text
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")) if members else None
+    if inside and not members.get(inside, True):
+        del members[inside]
+    return as_text(members) if members else None

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from harvester.cli import invoke
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
+from harvester.inquiry import Allowance
 from harvester.manifest import load
-from harvester.model import Window
+from harvester.model import Window, bucket_of
 from harvester.oblivion import Target, scrubbed
-from harvester.store import layout, locks, quarantine, rawlog
+from harvester.store import files, flock, layout, learned, locks, quarantine, rawlog, roster
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group
 from tests.answers import answer, row
@@ -30,6 +32,7 @@ from tests.trees import coverage_of
 GONE, STAYS, OTHER = (appid(number) for number in (1, 2, 3))
 DAYS = ("2026-03-30", "2026-04-02")
 NOW = 1_790_000_000.0
+FILES = "_harvester/quarantine/files"
 
 MANIFEST = """
 version: 1
@@ -173,6 +176,24 @@ def test_nothing_is_left_of_an_account(
     assert "nothing is known of them here" in capsys.readouterr().out
 
 
+def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
+    """A data file's name keeps the old number of buckets; a group's says none, so any may hold it.
+
+    A data file of another bucket of its own number stays.
+    """
+    tree = the_tree()
+    leave_traces(tree)
+    other = (bucket_of(GONE, 7) + 1) % 7
+    elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
+    tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
+    assert invoke(["compact", "--to", "new", "--buckets", "16"]) == Exit.DONE
+    text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
+    Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
+    assert len(traces(the_tree())) >= 5
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert traces(the_tree()) == [elsewhere]
+
+
 def test_a_dry_run_tells_the_same_and_changes_nothing(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,12 +318,72 @@ def dies_at(patch: pytest.MonkeyPatch, at: int) -> bool:
     return False
 
 
+def half_made(patch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[Path]:
+    """Do it, and leave each file also as who is killed before it has its name leaves it."""
+    real, made = files.settle, {}
+
+    def settle(temp: Path, final: Path) -> None:
+        made[temp] = temp.read_bytes()
+        real(temp, final)
+
+    with patch.context() as context:
+        context.setattr(files, "settle", settle)
+        work()
+    for path, data in made.items():
+        path.write_bytes(data)
+    return [*made]
+
+
+def test_what_killed_ones_left_half_made_is_gone(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In buckets of others too, and what was made without holding any: all of it names accounts."""
+    tree = the_tree()
+    told = {(name, DAILY): Allowance(1000, 1, 999, NOW) for name in (GONE, STAYS)}
+    write(GONE, STAYS, OTHER)
+    left = [
+        *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
+        *half_made(monkeypatch, lambda: learned.write(tree, told, NOW)),
+        *half_made(monkeypatch, lambda: roster.keep(tree, [GONE, STAYS])),
+    ]
+    left.append(replace(tree, buckets=7).temp(5, "x"))
+    left[-1].write_text(GONE)
+    assert sum(path.exists() for path in left) > 5
+    write(STAYS, OTHER)
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert traces(tree) == []
+    assert list(tree.store.scratch.iterdir()) == []
+
+
+def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
+    """A run that holds another bucket, and a note that somebody writes who holds none."""
+    tree = the_tree()
+    other = replace(tree, buckets=7)
+    theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
+    with locks.hold(other, [5], run_id="run", since="today"), flock.in_the_making(note):
+        for path in (theirs, note):
+            path.write_text(STAYS)
+        assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+        assert sorted(tree.store.scratch.iterdir()) == sorted((theirs, note))
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert list(tree.store.scratch.iterdir()) == []
+
+
 def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """While a run holds the account's bucket it ends with 75, and nothing is touched."""
     tree = the_tree()
     with locks.hold(tree, [bucket_of_gone(tree)], run_id="run", since="today"):
         assert invoke(["forget", "--accounts", GONE]) == Exit.AGAIN
     assert traces(tree)
+
+
+@pytest.mark.parametrize("word", ["all", "*"])
+def test_all_datasets_by_any_word_are_everything(write: Write, word: str) -> None:
+    """The names go also from what is about no dataset in particular."""
+    tree = the_tree()
+    leave_traces(tree)
+    assert invoke(["forget", "--accounts", GONE, "--datasets", word]) == Exit.DONE
+    assert traces(tree) == []
 
 
 @pytest.mark.parametrize("accounts", [[], ["--accounts", "nobody"]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from harvester.days import parse_month
 from harvester.errors import StoreError, UsageError
 from harvester.model import Output
-from harvester.store import layout
+from harvester.store import files, flock, layout, roster
 from harvester.store.layout import Partition, open_tree
 from tests.trees import path_of, tree_at
 
@@ -106,6 +107,55 @@ def test_sweeping(tmp_path: Path) -> None:
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in (*others, foreign))
     assert layout.sweep(tree_at(tmp_path / "new"), [0]) == 0
+
+
+def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
+    """Notes of who holds no bucket are removed by whoever sweeps, unless they are being made."""
+    tree = tree_at(tmp_path, 4)
+    dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
+    with flock.in_the_making(alive):
+        assert layout.sweep(tree, [2]) == 1
+        assert alive.exists()
+        assert not dead.exists()
+    assert layout.sweep(tree, []) == 1
+    assert not alive.exists()
+    assert not flock.remove_if_dead(alive)
+
+
+def test_a_note_is_in_the_making_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who sweeps in that moment does not disturb it, and it is written by its own name."""
+    tree = tree_at(tmp_path)
+    swept: list[int] = []
+    real = files.settle
+
+    def settle(temp: Path, final: Path) -> None:
+        swept.append(layout.sweep(tree, []))
+        real(temp, final)
+
+    monkeypatch.setattr(files, "settle", settle)
+    roster.keep(tree, ["wx0000000000000001"])
+    assert swept == [0]
+    assert roster.known(tree) == ("wx0000000000000001",)
+    assert list(tree.store.scratch.iterdir()) == []
+
+
+def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can show there that he is at work."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    tree = tree_at(tmp_path)
+    roster.keep(tree, ["wx0000000000000001"])
+    left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    assert layout.sweep(tree, [0]) == 0
+    assert left.exists()
 
 
 def test_an_unreadable_folder(tmp_path: Path) -> None:

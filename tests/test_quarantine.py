@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from harvester.days import parse_month
 from harvester.model import Answer, Window
 from harvester.store import quarantine
 from harvester.store.layout import Tree
-from harvester.store.quarantine import Entry
+from harvester.store.quarantine import Entry, Whose
 from tests.answers import DAILY, MARCH, appid
 
 
@@ -70,3 +71,20 @@ def test_setting_a_group_aside(tree: Tree) -> None:
     assert tree.store.read(moved) == b"x"
     assert tree.store.read(group) is None
     assert quarantine.set_aside(tree, group) is None
+
+
+def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
+    """A data file's bucket is one of the number that was then; of a group nobody knows the number.
+
+    What is not named like either is nobody's.
+    """
+    name = "interface_summary/ref_month=2024-03/part-0003-of-0016.parquet"
+    group = "_harvester/raw/run-1/0003-000001.group"
+    for each in (name, group, "_harvester/quarantine/files/notes"):
+        tree.store.write(each, b"x", tree.temp(0, "x"))
+    file = quarantine.set_file_aside(tree, name, "run-1")
+    moved = quarantine.set_aside(tree, group)
+    assert quarantine.unreadable(tree) == {
+        moved: Whose(),
+        file: Whose(3, 16, DAILY.name, parse_month("2024-03")),
+    }

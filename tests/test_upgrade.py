@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from harvester.assembly import New, Stamp, in_arrow
 from harvester.audit import Place
-from harvester.catalogue.dataset import Column, Kind
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import arrow_schema
 from harvester.compact import Compacted, compact
 from harvester.days import month_of
@@ -17,9 +19,11 @@ from harvester.errors import OtherVersion
 from harvester.model import Window
 from harvester.publish import publish
 from harvester.report.books import Books
+from harvester.rows import decode
 from harvester.store import layout, partitions, rawlog, soundness
 from harvester.store.layout import Partition, Tree
 from harvester.summary import begin
+from harvester.upgrade import upgraded
 from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 from tests.trees import path_of, rows_of, tree_at
 
@@ -89,3 +93,60 @@ def test_compact_fills_new_columns_from_what_was_kept(
     assert after.select(same).equals(before.select(same))
     looked = soundness.inspect(path_of(new, HERE), Place(NEWER, HERE.month, 0, 1), read_data=True)
     assert looked.flaws == []
+
+
+NESTED = CATALOGUE["article_share"]
+
+
+def brought_up(dataset: Dataset, element: str, *columns: Column) -> dict[str, Any]:
+    """The row of an answer, written before these columns were known."""
+    body = f'{{"list":[{{"ref_date":"2024-03-01",{element}}}],"is_delay":false}}'
+    decoded = decode(dataset, Window(appid(1), dataset.name, MARCH, MARCH), body.encode())
+    assert not decoded.quarantined
+    news = [New(appid(1), day, rows, Stamp(1, "run")) for day, rows in decoded.days.items()]
+    newer = replace(dataset, columns=(*dataset.columns, *columns))
+    [found] = upgraded(in_arrow(arrow_schema(dataset), news), newer).to_pylist()
+    return dict(found)
+
+
+def new_column(name: str, *, inner: bool = False) -> Column:
+    """A count that is only known now."""
+    return Column(name, Kind.COUNT, "what is new", inner=inner, promised=False)
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "extra"),
+    [
+        ('"detail":{"share_user":3,"new":9}', 9, None),
+        ('"detail":{"new":9,"b":1},"a":2', 9, '{"a":2,"detail":{"b":1}}'),
+        ('"detail":{"share_user":3,"new":9},"new":5', 9, '{"new":5}'),
+        ('"detail":{"share_user":3},"new":5', None, '{"new":5}'),
+        ('"detail":{"new":-9},"a":2', None, '{"a":2,"detail":{"new":-9}}'),
+        ('"detail":{"share_user":3}', None, None),
+    ],
+)
+def test_an_inner_column_is_filled_from_inside(
+    element: str, value: int | None, extra: str | None
+) -> None:
+    """And never by a member of the same name beside the nested one."""
+    found = brought_up(NESTED, f'"msgid":"1_1",{element}', new_column("new", inner=True))
+    assert (found["new"], found["_extra"]) == (value, extra)
+
+
+def test_an_own_column_is_not_filled_from_inside() -> None:
+    """The other way round."""
+    element = '"msgid":"1_1","detail":{"new":9}'
+    found = brought_up(NESTED, element, new_column("new"))
+    assert (found["new"], found["_extra"]) == (None, '{"detail":{"new":9}}')
+    found = brought_up(NESTED, element + ',"new":5', new_column("new"))
+    assert (found["new"], found["_extra"]) == (5, '{"detail":{"new":9}}')
+
+
+def test_what_stays_is_kept_as_it_was() -> None:
+    """Readable where UTF-8 can spell it, escaped where it cannot: half a character stays one."""
+    plain = ",".join(f'"{column.name}":1' for column in DAILY.columns[1:])
+    element = rf'{plain},"new":7,"odd":"\ud800\u6570"'
+    found = brought_up(DAILY, element, new_column("new"))
+    assert (found["new"], found["_extra"]) == (7, r'{"odd":"\ud800\u6570"}')
+    found = brought_up(DAILY, element.replace(r"\ud800", ""), new_column("new"))
+    assert (found["new"], found["_extra"]) == (7, '{"odd":"数"}')

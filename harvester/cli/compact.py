@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -22,6 +23,12 @@ from harvester.report.books import Books
 from harvester.store import locks
 from harvester.store.layout import open_tree
 from harvester.summary import begin, utc_text
+
+MOST_BUCKETS = 9_999
+"""As many as a manifest may name."""
+
+_BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
+_NO_TEXTS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def compact(
@@ -61,8 +68,41 @@ def compact(
         answer = {"path": new.store.where(), "buckets": new.buckets, **made._asdict()}
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        _print(made, manifest, f"{{path: {to}, buckets: {new.buckets}}}")
+        stays = replace(place, must_exist=project.manifest.output.must_exist)
+        _print(made, manifest, advice(stays, to or "", manifest))
     return 0
+
+
+def advice(place: Place, to: str, manifest: Path) -> str:
+    """What the manifest has to say of its output, in YAML, to mean a place called ``to`` here.
+
+    There it counts from the manifest and not from the current folder.
+    """
+    keys = {"path": _in_yaml(_from(manifest.parent, to)), "buckets": str(place.buckets)}
+    if place.must_exist:
+        keys["must_exist"] = "true"
+    if isinstance(place.path, str):
+        if place.endpoint:
+            keys["endpoint"] = _in_yaml(place.endpoint)
+        if place.single_writer:
+            keys["single_writer"] = "true"
+    return "{" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"
+
+
+def _from(folder: Path, to: str) -> str:
+    """A place as it is named from a folder: absolute, unless it lies in there."""
+    if "://" in to or Path(to).is_absolute():
+        return to
+    path, base = Path(to).resolve(), folder.resolve()
+    inside = str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+    return f"./{inside}" if inside.startswith("~") else inside
+
+
+def _in_yaml(text: str) -> str:
+    """Bare where that is a text to everybody who reads YAML, and else in JSON, which YAML is."""
+    if _BARE.fullmatch(text) and text.lower() not in _NO_TEXTS:
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _print(made: Compacted, manifest: Path, output: str) -> None:
@@ -77,8 +117,11 @@ def _place(old: Place, to: str | None, buckets: int | None) -> Place:
     """Where the new tree is made: beside the old one, or either would be read as part of both."""
     if to is None:
         raise UsageError("--to is missing", "Name a new place for the tree.")
-    if buckets is not None and buckets < 1:
-        raise UsageError(f"--buckets {buckets}: at least 1", "Look at `harvester plan`.")
+    if "${" in to:
+        raise UsageError(f"{to}: a manifest would fill in what ${{…}} means", "name another place")
+    if buckets is not None and not 1 <= buckets <= MOST_BUCKETS:
+        problem = f"--buckets {buckets}: must be from 1 to {MOST_BUCKETS:,}"
+        raise UsageError(problem, "Look at `harvester plan`.")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     one, other = (
         PurePosixPath(place.path) if isinstance(place.path, str) else place.path.resolve()

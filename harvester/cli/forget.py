@@ -96,7 +96,8 @@ def _target(
             "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
         )
     appids, names = meant(project.manifest, accounts, datasets)
-    return Target(appids, names, before, everything=not datasets)
+    # However it is said: `all`, a glob, every name, or nothing.
+    return Target(appids, names, before, everything=names == set(project.manifest.datasets))
 
 
 def _as_json(receipt: Receipt, target: Target, *, dry_run: bool) -> dict[str, object]:

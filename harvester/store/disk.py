@@ -94,7 +94,9 @@ class Disk:
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of an older one."""
-        files.write(temp, self.path(name), data)
+        # Not everybody who writes one holds a bucket, and what a dead one leaves is swept.
+        with flock.in_the_making(temp):
+            files.write(temp, self.path(name), data)
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably."""

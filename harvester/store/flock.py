@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.errors import Busy, StoreError
@@ -32,6 +32,43 @@ def held(path: Path, note: bytes) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, note, 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def in_the_making(path: Path) -> Iterator[None]:
+    """Show, while the block lasts, that somebody makes this file. Raises StoreError.
+
+    Where the file system cannot lock it shows nothing, and `remove_if_dead` removes nothing.
+    """
+    with files.guarded(path):
+        files.make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with suppress(OSError):
+            # Who looks at it holds it for a moment. If it is gone then, it is only made anew.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_if_dead(path: Path) -> bool:
+    """Remove a file that nobody makes any more; whether it was one. Raises StoreError."""
+    with files.guarded(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        # While it is held: a name that holds a process's number may be taken again.
+        files.remove(path)
+        return True
     finally:
         os.close(descriptor)
 

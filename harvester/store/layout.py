@@ -22,7 +22,7 @@ from typing import NamedTuple
 from harvester.days import Month, month_text, parse_month
 from harvester.errors import UsageError
 from harvester.model import Output
-from harvester.store import files
+from harvester.store import files, flock
 from harvester.store.disk import OURS, Disk
 from harvester.store.interface import Found, Store
 
@@ -44,6 +44,7 @@ FORCED = f"{OURS}/quota/forced"
 ROSTER = f"{OURS}/platform.json"
 """Who authorised the platform, as last heard."""
 
+_TEMP = re.compile(r"(\d{4,}-of-\d{4,})\.")
 _FILE = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
 _OF_THE_PATH = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
@@ -144,13 +145,39 @@ def partitions(
 def sweep(tree: Tree, buckets: Iterable[int]) -> int:
     """Remove what dead runs left half-made in these buckets; only for who holds their locks.
 
-    Returns how many files. Raises StoreError.
+    What is of no bucket is removed too, if nobody makes it any more. Returns how many files. Raises
+    StoreError.
     """
-    prefixes = tuple(f"{tree.of(bucket)}." for bucket in buckets)
-    dead = [path for path in _children(tree.store.scratch) if path.name.startswith(prefixes)]
-    for path in dead:
+    return sweep_places(tree, map(tree.of, buckets))
+
+
+def sweep_places(tree: Tree, places: Iterable[str]) -> int:
+    """The same for buckets as they stand in names."""
+    mine = {*places}
+    return sum(_sweep(path, mine) for path in _children(tree.store.scratch))
+
+
+def half_made(tree: Tree) -> set[str]:
+    """The buckets, as they stand in names, that something half-made lies of, or is being made of.
+
+    They may be of another number of buckets than the tree has now. Raises StoreError.
+    """
+    places = {_place(path) for path in _children(tree.store.scratch)}
+    return {place for place in places if place}
+
+
+def _sweep(path: Path, places: set[str]) -> bool:
+    place = _place(path)
+    if place in places:
         files.remove(path)
-    return len(dead)
+        return True
+    return not place and path.suffix == ".tmp" and flock.remove_if_dead(path)
+
+
+def _place(path: Path) -> str:
+    """The bucket of a file in the making, empty if it is of none."""
+    match = _TEMP.match(path.name)
+    return match[1] if match else ""
 
 
 def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, Found]]:

@@ -6,8 +6,10 @@ import json
 import os
 import socket
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
+from harvester.errors import Busy
+from harvester.store import layout
 from harvester.store.layout import Tree
 
 
@@ -20,5 +22,19 @@ def hold(
     one of them is held by somebody else, StoreError if the file system cannot lock. In an object
     store nobody is kept away, and whoever loses a race merges again.
     """
+    return tree.store.hold(map(tree.of, buckets), _holder(run_id, since))
+
+
+def sweep_elsewhere(tree: Tree, *, run_id: str, since: str) -> None:
+    """Remove what dead runs left half-made in whatever bucket, be it of another number of them.
+
+    Whoever is at work there holds it, and cleared away what was dead before. Raises StoreError.
+    """
+    for place in layout.half_made(tree):
+        with suppress(Busy), tree.store.hold([place], _holder(run_id, since)):
+            layout.sweep_places(tree, [place])
+
+
+def _holder(run_id: str, since: str) -> bytes:
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "run": run_id}
-    return tree.store.hold(map(tree.of, buckets), json.dumps(holder).encode())
+    return json.dumps(holder).encode()

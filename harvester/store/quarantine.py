@@ -25,14 +25,19 @@ FILES = "files"
 """The folder of damaged data files."""
 
 
-_GROUP = re.compile(r"\.(\d{4,})-[^/]*\.group$")
-_DATA_FILE = re.compile(r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-[^/]*\.damaged$")
+_DATA_FILE = re.compile(
+    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
+)
 
 
 class Whose(NamedTuple):
-    """What a damaged file may hold, by its name: of a bucket, and of a dataset's month if known."""
+    """What a damaged file may hold, by its name; what is None it does not tell.
 
-    bucket: int
+    ``bucket`` is one of as many ``buckets`` as there were then: compacted since, there are others.
+    """
+
+    bucket: int | None = None
+    buckets: int = 1
     dataset: str | None = None
     month: Month | None = None
 
@@ -107,11 +112,13 @@ def unreadable(tree: Tree) -> dict[str, Whose]:
     """The damaged groups and files that were set aside, by name. Raises StoreError."""
     found: dict[str, Whose] = {}
     for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
-        if match := _GROUP.search(file.name):
-            found[file.name] = Whose(int(match[1]))
+        if file.name.endswith(".group"):
+            # It is named by its bucket, and nowhere does it say of how many.
+            found[file.name] = Whose()
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
         if match := _DATA_FILE.search(file.name):
-            found[file.name] = Whose(int(match[3]), match[1], parse_month(match[2]))
+            bucket, buckets = int(match[3]), int(match[4])
+            found[file.name] = Whose(bucket, buckets, match[1], parse_month(match[2]))
     return found
 
 
