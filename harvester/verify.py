@@ -10,11 +10,10 @@ from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
 from harvester.days import DaySet, Month
-from harvester.errors import OtherVersion, UsageError
+from harvester.errors import OtherVersion
 from harvester.model import Manifest, bucket_of
 from harvester.plan import Wanted
 from harvester.store import foreign, layout, quarantine, rawlog, soundness
-from harvester.store.disk import OURS
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import DamagedGroup
 from harvester.survey import Stretch
@@ -80,14 +79,6 @@ def verify(manifest: Manifest, tree: Tree, now: float, *, read_data: bool) -> Ve
         damaged=tuple(damaged),
         foreign=tuple(foreign.files(tree, manifest.datasets)),
     )
-
-
-def refuse_nowhere(manifest: Manifest, tree: Tree) -> None:
-    """Raise UsageError where nothing of ours is: a typo in a path must not come out as sound."""
-    if not any(map(tree.store.holds, (OURS, *manifest.datasets))):
-        raise UsageError(
-            f"{tree.store.where()}: nothing was harvested here", "correct the output's path"
-        )
 
 
 def repair(tree: Tree, verdict: Verdict, run_id: str) -> Verdict:

@@ -333,11 +333,26 @@ def test_an_output_that_cannot_be(
 ) -> None:
     """Whoever wrote its path is told, wherever it stands; no fault of harvester's is confessed."""
     place = str(manifest.parent / name)
+    assert run("run") == Exit.DONE
+    capsys.readouterr()
     for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
         if options == ("run",):
             manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
         assert run(*options) == Exit.USAGE
         assert capsys.readouterr().err.startswith(f"error: {place}: ")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("verify",), ("compact", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
+)
+def test_where_nothing_was_harvested_there_is_nothing_to_look_after(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+) -> None:
+    """A typo in a path is no receipt and no sound output, and nothing is made there."""
+    assert run(*verb, "--output", str(manifest.parent / "outptu")) == Exit.USAGE
+    assert "outptu: nothing was harvested here" in capsys.readouterr().err
+    assert {path.name for path in manifest.parent.iterdir()} == {"jobs.yaml"}
 
 
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:

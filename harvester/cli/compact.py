@@ -13,8 +13,8 @@ from rich.text import Text
 
 from harvester import compact as compacting
 from harvester.cli import show
-from harvester.cli.options import EVERYTHING, Format, ManifestPath, Output
-from harvester.cli.project import open_project, steady_clock
+from harvester.cli.options import Format, ManifestPath, Output
+from harvester.cli.project import open_harvested, steady_clock
 from harvester.compact import Compacted
 from harvester.errors import UsageError
 from harvester.manifest import place_named
@@ -54,7 +54,7 @@ def compact(
     """
     clock = steady_clock()
     done = begin(manifest, clock())
-    project = open_project(manifest, EVERYTHING, output, done.started_at)
+    project = open_harvested(manifest, output, done.started_at)
     place = _place(project.manifest.output, to, buckets)
     old, new = project.tree, open_tree(place)
     known, since = project.manifest.datasets, utc_text(done.started_at)

@@ -15,14 +15,13 @@ from harvester import days, oblivion, plan
 from harvester import forget as forgetting
 from harvester.cli import show
 from harvester.cli.options import (
-    EVERYTHING,
     Format,
     ManifestPath,
     Output,
     names_option,
     split,
 )
-from harvester.cli.project import Project, open_project, steady_clock
+from harvester.cli.project import Project, open_harvested, steady_clock
 from harvester.errors import UsageError
 from harvester.forget import Receipt
 from harvester.manifest import day_option, meant
@@ -68,7 +67,7 @@ def forget(
     clock = steady_clock()
     done = begin(manifest, clock())
     now = done.started_at
-    project = open_project(manifest, EVERYTHING, output, now)
+    project = open_harvested(manifest, output, now)
     target = _target(project, split(accounts), split(datasets), day_option("--before", before, now))
     oblivion.refuse_wanted(target, plan.wanted(project.manifest, now))
     tree, known = project.tree, project.manifest.datasets

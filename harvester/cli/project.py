@@ -13,12 +13,13 @@ from os import environ
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from harvester.cli.options import Selecting
+from harvester.cli.options import EVERYTHING, Selecting
 from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
 from harvester.store import roster
+from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
 
 _LOG = logging.getLogger(__name__)
@@ -83,6 +84,21 @@ def open_project(
         manifest = narrow(manifest, selecting.selection(), now)
     words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))
+
+
+def open_harvested(path: Path, output: str | None, now: float) -> Project:
+    """The same for verbs about what is there already, whole.
+
+    Raises UsageError where nothing of ours is: a typo in a path must not come out as sound,
+    compacted or forgotten.
+    """
+    project = open_project(path, EVERYTHING, output, now)
+    store = project.tree.store
+    if not any(map(store.holds, (OURS, *project.manifest.datasets))):
+        raise UsageError(
+            f"{store.where()}: nothing was harvested here", "correct the output's path"
+        )
+    return project
 
 
 def warn_of_open_files(manifest: Manifest) -> None:

@@ -16,13 +16,12 @@ from harvester import days
 from harvester import verify as verifying
 from harvester.cli import show, streams
 from harvester.cli.options import (
-    EVERYTHING,
     Format,
     ManifestPath,
     OkExit,
     Output,
 )
-from harvester.cli.project import open_project, steady_clock
+from harvester.cli.project import open_harvested, steady_clock
 from harvester.errors import Exit
 from harvester.store import locks
 from harvester.summary import new_run_id, utc_text
@@ -61,8 +60,7 @@ def verify(
     """
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
-    project = open_project(manifest, EVERYTHING, output, now)
-    verifying.refuse_nowhere(project.manifest, project.tree)
+    project = open_harvested(manifest, output, now)
     run_id, since = new_run_id(now), utc_text(now)
     buckets = range(project.tree.buckets) if repair else ()
     # Who only looks disturbs nobody. Who moves files must be alone with them.
