@@ -60,9 +60,10 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], .
         BadTls,
         "the server's certificate was not accepted (api.ca_file may name its authority)",
     ),
+    # Not as the certificate: one handshake may break where the next one does not.
     (
         (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError),
-        BadTls,
+        Unreachable,
         "no encrypted connection came about",
     ),
     ((aiohttp.ClientConnectorDNSError,), Unreachable, "the server's name was not found"),

@@ -614,13 +614,13 @@ async def test_a_bad_certificate_is_refused(
     assert server.requests == []
 
 
-async def test_a_server_without_tls_is_no_tls_server() -> None:
-    """HTTP where HTTPS is expected is an error of TLS."""
+async def test_a_handshake_that_breaks_is_no_bad_certificate() -> None:
+    """The next one may well succeed, so nobody is stopped for it: the server was not reached."""
     async with (
         fault_server(silence, greeting=http(b"", status="400 What")) as server,
         transport_to(f"https://127.0.0.1:{server.port}") as transport,
     ):
-        with pytest.raises(BadTls) as caught:
+        with pytest.raises(Unreachable, match="no encrypted connection came about") as caught:
             await transport.post(PATH, BODY, TOKEN)
     assert_silent(caught.value)
 
@@ -673,9 +673,9 @@ def test_every_foreign_error_has_one_of_ours(kind: type[Exception]) -> None:
         (aiohttp.ConnectionTimeoutError, Unreachable),
         (aiohttp.ServerTimeoutError, CallTimedOut),
         (aiohttp.ClientConnectorCertificateError, BadTls),
-        (aiohttp.ClientConnectorSSLError, BadTls),
-        (aiohttp.ClientSSLError, BadTls),
-        (aiohttp.ServerFingerprintMismatch, BadTls),
+        (aiohttp.ClientConnectorSSLError, Unreachable),
+        (aiohttp.ClientSSLError, Unreachable),
+        (aiohttp.ServerFingerprintMismatch, Unreachable),
         (aiohttp.ClientConnectorDNSError, Unreachable),
         (aiohttp.ClientConnectorError, Unreachable),
         (aiohttp.ClientProxyConnectionError, Unreachable),
