@@ -36,6 +36,10 @@ _BAD_TLS = Rule(
 )
 
 
+_OF_A_KNOWN_ACCOUNT = (Action.NOT_READY, Action.NARROW, Action.SLOW_DOWN, Action.PARK)
+"""So WeChat refuses an account that it knows by its token: that one was good."""
+
+
 class Refused(NamedTuple):
     """The attempt came to nothing: the rule that applies, and why.
 
@@ -77,6 +81,8 @@ async def attempt(
     rule = rule_for(refusal.errcode)
     if rule.action is Action.REFRESH:
         tokens.reject(window.appid, token, refusal.errcode)
+    elif rule.action in _OF_A_KNOWN_ACCOUNT or rule.scope is Scope.ACCOUNT_DATASET:
+        tokens.accept(window.appid, token)
     return Refused(rule, refusal)
 
 

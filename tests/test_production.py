@@ -121,6 +121,21 @@ async def test_two_harvesters_share_the_token_of_production() -> None:
     assert world.counters.errcodes.keys() == {40001}
 
 
+async def test_a_token_that_something_else_was_refused_with_had_worked() -> None:
+    """Who is told "not ready" is known by its token: a later 40001 is no second one in a row."""
+    world, clock = world_at()
+    async with harvesters(world, clock) as [harvester]:
+        await harvester.round(1)
+        for _ in range(3):
+            world.revoke(BUSY)
+            held = world.token_of(BUSY)
+            world.fail(BUSY, 61503, times=1)
+            assert isinstance(await harvester.attempt(), Refused)
+            assert isinstance(await harvester.attempt(), Refused)
+            assert world.token_of(BUSY) == held
+            clock.now += 60
+
+
 async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
     """Somebody ends the token of all again and again; each time one call, never by force."""
     world, clock = world_at()
