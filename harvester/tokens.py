@@ -46,7 +46,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.outcome: _Flown | None = None
+        self.outcome: _Flown | Exception | None = None
 
 
 class Tokens:
@@ -127,6 +127,8 @@ class Tokens:
     async def _fly(self, appid: str, flight: _Flight) -> None:
         try:
             flight.outcome = await self._obtain(appid)
+        except Exception as error:  # noqa: BLE001 - a bug costs those who wait for this account
+            flight.outcome = error
         finally:
             del self._flights[appid]
             flight.done.set()
@@ -157,7 +159,7 @@ class Tokens:
         return await (source.current() if doubt is None else source.instead(doubt))
 
 
-def _delivered(outcome: _Flown | None) -> Secret:
+def _delivered(outcome: _Flown | Exception | None) -> Secret:
     """The token, or an error made anew: each waiter's traceback is its own, without bodies."""
     if isinstance(outcome, Secret):
         return outcome
@@ -165,4 +167,6 @@ def _delivered(outcome: _Flown | None) -> Secret:
         raise TokenRefused(outcome.rule, outcome.why)
     if outcome is None:
         raise CallError("the run ended before there was a token")
-    raise type(outcome)(*outcome.args)
+    if isinstance(outcome, CallError):
+        raise type(outcome)(*outcome.args)
+    raise outcome

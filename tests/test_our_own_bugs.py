@@ -14,6 +14,7 @@ from harvester import fetch, rows
 from harvester.days import day_text
 from harvester.errors import Exit
 from harvester.model import Window
+from harvester.sources import Office
 from tests.lab import DAILY, HOURLY, Lab, expected, harvested, wanted
 from tests.test_change_feed import all_records
 
@@ -49,6 +50,32 @@ def test_a_bug_while_asking_costs_its_window(
     assert lab.run().exit_code is Exit.DONE
     truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-03-05"))
     assert harvested(duck, lab.root, HOURLY) == truth
+
+
+def test_a_bug_while_a_token_is_asked_for_costs_its_account(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    duck: duckdb.DuckDBPyConnection,
+) -> None:
+    """All who wait for it are told, and the other account does not notice."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    source = Office.source
+
+    def broken(self: Office, appid: str) -> Any:
+        if appid == lab.appids[0]:
+            raise TypeError(TOKEN)
+        return source(self, appid)
+
+    monkeypatch.setattr(Office, "source", broken)
+    with caplog.at_level(logging.ERROR):
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert {gone.appid for gone in done.gone} == {lab.appids[0]}
+    assert harvested(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids[1:], wanted(lab.begin, "2026-03-05")
+    )
+    assert TOKEN not in caplog.text
 
 
 @pytest.mark.parametrize("dataset", [DAILY, HOURLY])
