@@ -6,6 +6,7 @@ Bodies and queries made here hold secrets: they are for the transport alone.
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from harvester.errors import BadAnswer
@@ -16,6 +17,7 @@ PAGE = 500
 """The most authorised accounts that one call lists."""
 
 _LONGEST_TOKEN = 4096
+_APPID = re.compile(r"wx[0-9a-f]{16}")
 
 
 class Refreshed(NamedTuple):
@@ -107,7 +109,8 @@ def page_of(status: int, body: bytes) -> Page | Refusal:
     for item in items:
         appid = item.get("authorizer_appid") if isinstance(item, dict) else None
         token = item.get("refresh_token") if isinstance(item, dict) else None
-        if isinstance(appid, str) and isinstance(token, str):
+        # Whatever else may be on the platform, accounts with statistics are named like this.
+        if isinstance(appid, str) and isinstance(token, str) and _APPID.fullmatch(appid):
             tokens[appid] = Secret(token)
     return Page(tokens, total)
 

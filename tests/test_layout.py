@@ -142,6 +142,13 @@ def test_a_note_is_in_the_making_while_it_is_written(
     assert list(tree.store.scratch.iterdir()) == []
 
 
+def test_a_list_of_who_authorised_may_hold_strangers(tmp_path: Path) -> None:
+    """Whatever a note says beside appids keeps no verb from loading the accounts."""
+    tree = tree_at(tmp_path)
+    roster.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
+    assert roster.known(tree) == ("wx0000000000000001",)
+
+
 def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

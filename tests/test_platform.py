@@ -280,6 +280,16 @@ async def test_the_list_comes_page_by_page(at: Setting) -> None:
         assert agency.asked() == (1, 0, 3)
 
 
+async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
+    """Whatever WeChat lists beside accounts keeps no verb from loading the others."""
+    for strange in ("WX0000000000000001", "../../x", "gh_0123456789ab"):
+        at.world.platforms.authorise(PLATFORM, strange)
+    async with opened(at) as agency:
+        found = await agency.office.authorised()
+        assert not isinstance(found, Denied)
+        assert list(found) == [ONE, TWO]
+
+
 # The platform's own token.
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 
 from harvester.store.layout import ROSTER, Tree
+
+_APPID = re.compile(r"wx[0-9a-f]{16}")
 
 
 def keep(tree: Tree, appids: Sequence[str]) -> None:
@@ -24,6 +27,7 @@ def known(tree: Tree) -> tuple[str, ...]:
     """
     note = tree.store.read(ROSTER)
     try:
-        return tuple(map(str, json.loads(note)["authorised"])) if note else ()
+        appids = json.loads(note)["authorised"] if note else ()
+        return tuple(appid for appid in appids if _APPID.fullmatch(appid))
     except (ValueError, KeyError, TypeError):
         return ()
