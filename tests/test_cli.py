@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -516,8 +517,44 @@ def test_durations_and_shards() -> None:
     """The small texts of the command line."""
     assert (parse_duration("90s"), parse_duration("2h"), parse_duration(None)) == (90, 7200, None)
     assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
-    with pytest.raises(UsageError):
-        parse_duration("1d")
+    for parse, text in (
+        (parse_duration, "1d"),
+        (parse_duration, "9" * 400 + "h"),
+        (parse_shard, "9" * 5000 + "/" + "9" * 5000),
+    ):
+        with pytest.raises(UsageError):
+            parse(text)
+
+
+def test_an_empty_variable_is_as_good_as_none(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CI system sets what its user left out to nothing."""
+    for name in ("MAX_DURATION", "SHARD", "UNPARK", "REFETCH", "ACCOUNTS", "OUTPUT", "SUMMARY"):
+        monkeypatch.setenv(f"HARVESTER_{name}", "")
+    assert run("run") == Exit.DONE
+
+
+def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
+    run: Command,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The runner of another part of the accounts may never have heard of theirs."""
+    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    live = live.replace("output: out", "output: {path: out, buckets: 2}")
+    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH_{appid}}"}}\njobs:')
+    manifest.write_text(live)
+    named = set()
+    for shard in ("1/2", "2/2"):
+        assert run("run", "--shard", shard) in {Exit.USAGE, Exit.DONE}
+        error = capsys.readouterr().err
+        named.add(tuple(sorted(re.findall(r"`NO_SUCH_(\w+)`", error))))
+    assert sorted(name for names in named for name in names) == [
+        "wx0000000000000001",
+        "wx0000000000000002",
+    ]
 
 
 def test_log_lines_are_objects_without_secrets(

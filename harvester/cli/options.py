@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from harvester.errors import UsageError
 from harvester.manifest import Selection
 
+_MOST_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
 
@@ -139,7 +140,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 1, 1
     number, slash, total = text.partition("/")
-    if slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
+    if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
         return int(number), int(total)
     raise UsageError(f"--shard {text!r} is not a shard", "Write 1/8 for the first of eight.")
 
@@ -150,6 +151,10 @@ def parse_duration(text: str | None) -> float | None:
         return None
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number = text[:-1]
-    if text[-1:] in units and number.isdecimal() and int(number) > 0:
+    if text[-1:] in units and _is_count(number) and int(number) > 0:
         return int(number) * units[text[-1]]
     raise UsageError(f"{text!r} is not a duration", "Write 90s, 50m or 2h.")
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS

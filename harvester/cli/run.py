@@ -38,7 +38,7 @@ from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of
 from harvester.model import Api, Manifest
 from harvester.report.books import Books
-from harvester.run import Orders, Watch, World, carry_out, closing
+from harvester.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
 from harvester.secret import Secret
 from harvester.summary import begin
 
@@ -120,10 +120,12 @@ def run(
         _warn_of_a_runner(project.manifest)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
+        # Each runner of a shard need have only the secrets of its own accounts.
+        own = own_buckets(project.manifest.output.buckets, orders.shard)
         world = World(
             now=now,
             reach=partial(reach, project.manifest, now),
-            credentials=credentials(project.manifest),
+            credentials=credentials(of_shard(project.manifest, own)),
             watch=_watch(running.progress, console),
             platform=platform.needed_by(project.manifest),
         )
