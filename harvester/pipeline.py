@@ -208,7 +208,7 @@ class Pipeline:
         """Wait to be woken; the sentry wakes itself when the next lane comes up."""
         event = anyio.Event()
         self._idle.append(event)
-        at = self._schedule.wake_at()
+        at = self._schedule.wake_at(self._tools.now())
         if at is None or at >= self._sentry_until:
             await event.wait()
             return
@@ -224,7 +224,7 @@ class Pipeline:
         """Wake one more worker if there is more to do now, or nobody is watching the clock."""
         if self._idle and (
             self._schedule.has_ready(now)
-            or (self._sentry_until == _NEVER and self._schedule.wake_at() is not None)
+            or (self._sentry_until == _NEVER and self._schedule.wake_at(now) is not None)
         ):
             self._idle.popleft().set()
 

@@ -119,17 +119,17 @@ class Treasurer:
 
     async def _begin_day(self, *, forget: bool) -> None:
         """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        # First of all: whatever is granted of the day before may not be spent any more.
+        flown = self._schedule.begin_day(self._now(), days.instant(self._day + 1))
         self._kept = self._terms.kept(self._now())
         for bucket in self._buckets:
             known = None if forget else await self._read(self._day, bucket)
             note = self._notes[bucket] = known or Note(self._day)
             note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
             await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
-        for lane in self._schedule.lanes:
-            if lane.in_flight:
-                for work in lane.work:
-                    self._notes[lane.bucket].add(work.dataset.name, lane.appid, lane.in_flight)
-        self._schedule.begin_day(self._now())
+        for lane, calls in flown:
+            for work in lane.work:
+                self._notes[lane.bucket].add(work.dataset.name, lane.appid, calls)
         await self._serve()
 
     async def _serve(self) -> None:

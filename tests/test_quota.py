@@ -14,7 +14,7 @@ from harvester import plan as planning
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
-from harvester.model import Limits, Pace, Reserve
+from harvester.model import Limits, Pace, Reserve, bucket_of
 from harvester.sandbox import Rules
 from harvester.store import learned
 from harvester.store import quota as notes
@@ -143,6 +143,27 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
 
     lab.net.down = heal
     assert lab.run().exit_code is Exit.DONE
+
+
+@pytest.mark.parametrize("before", [10, 20])
+@pytest.mark.parametrize("store_takes", [0.0, 0.2])
+def test_a_slow_store_at_midnight_costs_time_and_no_calls(
+    tmp_path: Path, *, store_takes: float, before: float
+) -> None:
+    """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
+    lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=250)
+    with virtual(lab):
+        lab.sleep_until(TODAY, 24 * 60)
+        lab.advance(-before)
+        lab.store_takes = store_takes
+        lab.run()
+        calls = lab.calls_of_day(TODAY + 1)
+        assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
+        for name in lab.appids:
+            note = notes.read(lab.tree, TODAY + 1, bucket_of(name, 16))
+            assert note is not None
+            assert note.spent(HOURLY, name) >= calls[name, PATH]
 
 
 def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
