@@ -31,7 +31,8 @@ class Terms:
     """By which the calls of a day are handed out.
 
     ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
-    ``forget`` takes today's notes for empty: the user knows that there is quota again.
+    ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user knows
+    that they are.
     """
 
     quota: Quota
@@ -123,10 +124,12 @@ class Treasurer:
         flown = self._schedule.begin_day(self._now(), days.instant(self._day + 1))
         self._kept = self._terms.kept(self._now())
         for bucket in self._buckets:
-            known = None if forget else await self._read(self._day, bucket)
-            note = self._notes[bucket] = known or Note(self._day)
+            note = self._notes[bucket] = await self._read(self._day, bucket) or Note(self._day)
             note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
             await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
+        for lane in self._schedule.lanes if forget else []:
+            for work in lane.work:
+                self._notes[lane.bucket].forget(work.dataset.name, lane.appid)
         for lane, calls in flown:
             for work in lane.work:
                 self._notes[lane.bucket].add(work.dataset.name, lane.appid, calls)

@@ -105,6 +105,26 @@ def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
     assert lab.run(unpark=True).requests == 20
 
 
+def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
+    lab: VirtualLab,
+) -> None:
+    """What others spent is still spent, and what WeChat said of them still holds."""
+    lab.datasets = (DAILY, HOURLY)
+    lab.sandbox.fail(appid(2), 45009, dataset=HOURLY)
+    lab.run()
+    before = notes.read(lab.tree, TODAY, 0)
+    lab.accounts, lab.datasets = 1, (HOURLY,)
+    assert lab.run(unpark=True).requests == 10
+    after = notes.read(lab.tree, TODAY, 0)
+    assert before is not None
+    assert after is not None
+    assert after.parked == before.parked
+    assert after.calls == before.calls
+    lab.accounts = 2
+    lab.run()
+    assert lab.calls_of_day(TODAY)[appid(2), PATH] == 1
+
+
 def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
     """A share of the quota, rounded up, or a number."""
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
