@@ -186,6 +186,17 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
             assert note.spent(HOURLY, name) >= calls[name, PATH]
 
 
+def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path) -> None:
+    """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
+    lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
+    lab.datasets, lab.store_takes = (HOURLY,), 0.2
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    with virtual(lab):
+        began = lab.now()
+        lab.run()
+        assert lab.net.calls[0].at - began < 2.5
+
+
 def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
     """What is noted covers what was spent, and what was not spent is gone until tomorrow."""
     lab.limits = replace(lab.limits, daily_quota=30)
