@@ -15,7 +15,7 @@ from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
 from harvester.model import Limits, Pace, Reserve, bucket_of
-from harvester.sandbox import Rules
+from harvester.sandbox import Fault, Rules
 from harvester.store import learned
 from harvester.store import quota as notes
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
@@ -144,6 +144,20 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     assert tomorrow[appid(1), PATH] == 30
     assert 29 <= tomorrow[appid(2), PATH] <= 30
     assert {gone.appid for gone in done.gone} == set(lab.appids)
+
+
+def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
+    """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
+    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    lab.advance(30)
+    lab.run(max_duration=700)
+    calls = [call.at - instant(TODAY + 1) for call in lab.net.calls if call.appid == appid(1)]
+    assert calls[9] == pytest.approx(-30, abs=2)
+    assert calls[10] == pytest.approx(30, abs=2)
 
 
 def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
