@@ -149,7 +149,8 @@ class Lane:
     a heap of (time, attempt), ``slots`` the times at which used slots of the counting window fall
     free, ``period`` seconds after their answer. ``pause`` lies between two starts, ``failures``
     counts those in a row, and ``refused_until`` ends the pause of a minute limit. ``dry`` counts
-    the datasets that may spend no call before more are noted.
+    the datasets that may spend no call before more are noted, and ``belated`` the answers that came
+    after the day had ended.
     """
 
     appid: str
@@ -167,6 +168,7 @@ class Lane:
     is_slowed: bool = False
     failures: int = 0
     dry: int = 0
+    belated: int = 0
     placed: bool = False
 
     def left(self) -> int:

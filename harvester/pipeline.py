@@ -208,7 +208,7 @@ class Pipeline:
         """Wait to be woken; the sentry wakes itself when the next lane comes up."""
         event = anyio.Event()
         self._idle.append(event)
-        at = self._schedule.wake_at()
+        at = self._schedule.wake_at(self._tools.now())
         if at is None or at >= self._sentry_until:
             await event.wait()
             return
@@ -221,10 +221,11 @@ class Pipeline:
             self._idle.remove(event)
 
     def _pass_on(self, now: float) -> None:
-        """Wake one more worker if there is more to do now, or nobody is watching the clock."""
+        """Wake one more worker if there is more to do now, or before the sentry looks again."""
         if self._idle and (
             self._schedule.has_ready(now)
-            or (self._sentry_until == _NEVER and self._schedule.wake_at() is not None)
+            # A lane may have come to stand before the one that the sentry waits for.
+            or ((at := self._schedule.wake_at(now)) is not None and at < self._sentry_until)
         ):
             self._idle.popleft().set()
 

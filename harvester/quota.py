@@ -76,6 +76,11 @@ class Note:
         """What WeChat said when the quota was spent, if it did."""
         return self.parked.get(dataset, {}).get(appid)
 
+    def forget(self, dataset: str, appid: str) -> None:
+        """Take the quota for unspent: the user knows that it is."""
+        self.calls.get(dataset, {}).pop(appid, None)
+        self.parked.get(dataset, {}).pop(appid, None)
+
     def quiet_from(self, now: float, period: float) -> float:
         """From when on no call of the run that wrote this can count any more.
 

@@ -62,6 +62,7 @@ class Schedule:
         self._turn = 0
         self._stopped = False
         self._dry = 0
+        self._day_ends = _NEVER
         self.lanes = list(lanes)
         self._reach = Reach()
         self._losses = Losses(self.lanes)
@@ -144,8 +145,11 @@ class Schedule:
         return None
 
     def has_ready(self, now: float) -> bool:
-        """Whether some lane has come up, and the host is there or may be probed."""
-        if now < self._reach.not_before:
+        """Whether some lane has come up, and the host is there or may be probed.
+
+        From the end of the day until `begin_day` none may: its calls would be noted nowhere.
+        """
+        if now < self._reach.not_before or now >= self._day_ends:
             return False
         while self._pausing and self._pausing[0][0] <= now:
             self._push_ready(self._pausing.popleft()[1])
@@ -153,8 +157,13 @@ class Schedule:
             self._push_ready(heapq.heappop(self._soon)[2])
         return bool(self._ready)
 
-    def wake_at(self) -> float | None:
-        """When to look again if nothing is ready; None if only an answer can change anything."""
+    def wake_at(self, now: float) -> float | None:
+        """When to look again if nothing is ready; None if that depends on others.
+
+        On an answer, on calls that are granted, or on the new day to begin.
+        """
+        if now >= self._day_ends:
+            return None
         if self._ready:
             return self._reach.not_before
         heads = [line[0][0] for line in (self._pausing, self._soon) if line]
@@ -272,6 +281,8 @@ class Schedule:
         """
         lane.in_flight -= 1
         self.in_flight -= 1
+        if now >= self._day_ends:
+            lane.belated += 1
         lane.slots.append(now + lane.period)
         self._place(lane, now)
 
@@ -315,18 +326,28 @@ class Schedule:
         found, self._reactions.parked = self._reactions.parked, []
         return found
 
-    def begin_day(self, now: float) -> None:
+    def begin_day(self, now: float, ends: float = _NEVER) -> list[tuple[Lane, int]]:
         """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
 
-        What was parked until now is owed again.
+        What was parked until now is owed again. From ``ends`` on nothing is handed out until the
+        next day is begun. Returns how many calls flew over the end of the day before, by lane.
         """
         self._reactions.midnights += 1
+        self._day_ends = ends
+        self._reactions.parked = []
         for lane in self._losses.unpark():
             lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
+        flown = [
+            (lane, lane.in_flight + lane.belated)
+            for lane in self.lanes
+            if lane.in_flight or lane.belated
+        ]
         for lane in self.lanes:
+            lane.belated = 0
             for work in lane.work:
                 work.room, work.limit = 0, ""
                 self._run_low(lane, work)
+        return flown
 
     def grant(self, lane: Lane, work: Work, calls: int, limit: str, now: float) -> None:
         """So many calls more are noted and may be spent; ``limit`` says why these are the last."""

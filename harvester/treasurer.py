@@ -6,9 +6,9 @@ at once and for seconds ahead, so that nobody waits for the disk but at the begi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -25,13 +25,17 @@ from harvester.store.layout import Tree
 GATHER_SECONDS = 1.0
 """So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
 
+AT_ONCE = 16
+"""So many notes are read or written at the same time: an object store is far away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """By which the calls of a day are handed out.
 
     ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
-    ``forget`` takes today's notes for empty: the user knows that there is quota again.
+    ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user knows
+    that they are.
     """
 
     quota: Quota
@@ -68,25 +72,17 @@ class Treasurer:
         self._closing = False
         self._wake = anyio.Event()
         self._urgent = anyio.Event()
-        self._disk = CapacityLimiter(1)
+        self._disk = CapacityLimiter(AT_ONCE)
         self.on_granted: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
 
         Calls that the run before made a moment ago still count; if it did not end in order, the
-        lanes hold off until none of them can. Raises StoreError.
+        lanes hold off until none of them can. Raises StoreError, in a group.
         """
-        now = self._now()
-        self._day = days.today(now)
-        for bucket in self._buckets:
-            for day in (self._day, self._day - 1):
-                found = await self._read(day, bucket)
-                if found is not None:
-                    until = found.quiet_from(now, self._terms.pace.period)
-                    recent = None if found.open else found.recent
-                    self._schedule.hold_off(bucket, until, recent)
-                    break
+        self._day = days.today(self._now())
+        await _each(self._hold_off, self._buckets)
         await self._begin_day(forget=self._terms.forget)
 
     def wake(self) -> None:
@@ -102,7 +98,7 @@ class Treasurer:
         self._urgent.set()
 
     async def run(self) -> None:
-        """Grant calls until closed. Raises StoreError when the disk refuses."""
+        """Grant calls until closed. Raises StoreError, in a group, when the disk refuses."""
         while not self._closing:
             midnight = days.instant(self._day + 1)
             with anyio.move_on_after(max(0.0, midnight - self._now())):
@@ -117,20 +113,31 @@ class Treasurer:
                 await self._serve()
         await self._settle()
 
+    async def _hold_off(self, bucket: int) -> None:
+        """Let a bucket's lanes wait for what the run before has sent."""
+        found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
+        if found is not None:
+            until = found.quiet_from(self._now(), self._terms.pace.period)
+            self._schedule.hold_off(bucket, until, None if found.open else found.recent)
+
     async def _begin_day(self, *, forget: bool) -> None:
         """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        # First of all: whatever is granted of the day before may not be spent any more.
+        flown = self._schedule.begin_day(self._now(), days.instant(self._day + 1))
         self._kept = self._terms.kept(self._now())
-        for bucket in self._buckets:
-            known = None if forget else await self._read(self._day, bucket)
-            note = self._notes[bucket] = known or Note(self._day)
-            note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
-            await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
-        for lane in self._schedule.lanes:
-            if lane.in_flight:
-                for work in lane.work:
-                    self._notes[lane.bucket].add(work.dataset.name, lane.appid, lane.in_flight)
-        self._schedule.begin_day(self._now())
+        await _each(self._begin_note, self._buckets)
+        for lane in self._schedule.lanes if forget else []:
+            for work in lane.work:
+                self._notes[lane.bucket].forget(work.dataset.name, lane.appid)
+        for lane, calls in flown:
+            for work in lane.work:
+                self._notes[lane.bucket].add(work.dataset.name, lane.appid, calls)
         await self._serve()
+
+    async def _begin_note(self, bucket: int) -> None:
+        note = self._notes[bucket] = await self._read(self._day, bucket) or Note(self._day)
+        note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
+        await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
 
     async def _serve(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
@@ -140,7 +147,7 @@ class Treasurer:
             self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
             touched.add(lane.bucket)
         grants = [self._next_block(lane, work) for lane, work in thirsty]
-        await self._write(touched)
+        await _each(self._write, touched)
         now = self._now()
         for lane, work, calls, limit in grants:
             told = self._notes[lane.bucket].parked_by(work.dataset.name, lane.appid)
@@ -184,13 +191,18 @@ class Treasurer:
                     note.add(work.dataset.name, lane.appid, -work.room)
         for note in self._notes.values():
             note.open = False
-        await self._write(self._buckets)
+        await _each(self._write, self._buckets)
 
     async def _read(self, day: Day, bucket: int) -> Note | None:
         return await to_thread.run_sync(notes.read, self._tree, day, bucket, limiter=self._disk)
 
-    async def _write(self, buckets: Iterable[int]) -> None:
+    async def _write(self, bucket: int) -> None:
+        note = self._notes[bucket]
+        await to_thread.run_sync(notes.write, self._tree, note, bucket, limiter=self._disk)
+
+
+async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:
+    """Do this for all buckets at once, as far as the disk's limiter lets them."""
+    async with anyio.create_task_group() as tasks:
         for bucket in buckets:
-            await to_thread.run_sync(
-                notes.write, self._tree, self._notes[bucket], bucket, limiter=self._disk
-            )
+            tasks.start_soon(work, bucket)

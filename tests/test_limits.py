@@ -171,6 +171,17 @@ def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
     assert slow[-1] - slow[1] == pytest.approx(98 / 7.5, rel=0.05)
 
 
+def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualLab) -> None:
+    """One waits for the next minute; the other has its first answer then, and four at once."""
+    lab.accounts = 2
+    serve_by(lab, Rules(latency=1.0))
+    lab.sandbox.fail(SICK, 45011, times=1)
+    lab.sandbox.fail(appid(2), Fault(delay=3.0), times=1)
+    lab.run()
+    well = starts_of(lab, appid(2))
+    assert well[-1] - well[1] <= 99 / 4 * 1.1
+
+
 # Errors
 
 

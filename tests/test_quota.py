@@ -14,8 +14,8 @@ from harvester import plan as planning
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
-from harvester.model import Limits, Pace, Reserve
-from harvester.sandbox import Rules
+from harvester.model import Limits, Pace, Reserve, bucket_of
+from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.store import learned
 from harvester.store import quota as notes
@@ -107,6 +107,26 @@ def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
     assert lab.run(unpark=True).requests == 20
 
 
+def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
+    lab: VirtualLab,
+) -> None:
+    """What others spent is still spent, and what WeChat said of them still holds."""
+    lab.datasets = (DAILY, HOURLY)
+    lab.sandbox.fail(appid(2), 45009, dataset=HOURLY)
+    lab.run()
+    before = notes.read(lab.tree, TODAY, 0)
+    lab.accounts, lab.datasets = 1, (HOURLY,)
+    assert lab.run(unpark=True).requests == 10
+    after = notes.read(lab.tree, TODAY, 0)
+    assert before is not None
+    assert after is not None
+    assert after.parked == before.parked
+    assert after.calls == before.calls
+    lab.accounts = 2
+    lab.run()
+    assert lab.calls_of_day(TODAY)[appid(2), PATH] == 1
+
+
 def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
     """A share of the quota, rounded up, or a number."""
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
@@ -146,6 +166,20 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(lab: Virtu
     assert note.parked == {}
 
 
+def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
+    """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
+    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    lab.advance(30)
+    lab.run(max_duration=700)
+    calls = [call.at - instant(TODAY + 1) for call in lab.net.calls if call.appid == appid(1)]
+    assert calls[9] == pytest.approx(-30, abs=2)
+    assert calls[10] == pytest.approx(30, abs=2)
+
+
 def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     lab: VirtualLab,
 ) -> None:
@@ -163,6 +197,38 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
 
     lab.net.down = heal
     assert lab.run().exit_code is Exit.DONE
+
+
+@pytest.mark.parametrize("before", [10, 20])
+@pytest.mark.parametrize("store_takes", [0.0, 0.2])
+def test_a_slow_store_at_midnight_costs_time_and_no_calls(
+    tmp_path: Path, *, store_takes: float, before: float
+) -> None:
+    """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
+    lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=250)
+    with virtual(lab):
+        lab.sleep_until(TODAY, 24 * 60)
+        lab.advance(-before)
+        lab.store_takes = store_takes
+        lab.run()
+        calls = lab.calls_of_day(TODAY + 1)
+        assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
+        for name in lab.appids:
+            note = notes.read(lab.tree, TODAY + 1, bucket_of(name, 16))
+            assert note is not None
+            assert note.spent(HOURLY, name) >= calls[name, PATH]
+
+
+def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path) -> None:
+    """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
+    lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
+    lab.datasets, lab.store_takes = (HOURLY,), 0.2
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    with virtual(lab):
+        began = lab.now()
+        lab.run()
+        assert lab.net.calls[0].at - began < 2.5
 
 
 def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:

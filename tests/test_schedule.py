@@ -16,8 +16,10 @@ from harvester.catalogue import CATALOGUE
 from harvester.days import day_range, parse_day
 from harvester.lanes import Attempt, Lane, MonthOfBucket, Work, make_lane
 from harvester.model import Pace, Retry
+from harvester.reactions import MIDNIGHT_SECONDS
 from harvester.schedule import Schedule
 from harvester.verdict import Action, Rule, Scope
+from harvester.wire import Refusal
 
 HOURLY = CATALOGUE["interface_summary_hour"]
 DAILY = CATALOGUE["interface_summary"]
@@ -81,7 +83,7 @@ class Simulation:
                 took = dice.uniform(*self.latency)
                 self.sent.append((self.now, self.now + dice.uniform(0, took), attempt.lane.appid))
                 bisect.insort(flying, (self.now + took, len(self.sent), attempt))
-            wake = self.schedule.wake_at()
+            wake = self.schedule.wake_at(self.now)
             times = [flying[0][0]] if flying else []
             times += [wake] if wake is not None else []
             self.now = max(self.now, min(times))
@@ -163,7 +165,7 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
     schedule = schedule_of([lane(1, 1)], Pace(), Retry(max_attempts=3))
     now, tries = START, 0
     while not schedule.finished:
-        now = max(now, schedule.wake_at() or now)
+        now = max(now, schedule.wake_at(now) or now)
         attempt = schedule.next(now)
         if attempt is not None:
             tries += 1
@@ -180,7 +182,7 @@ def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
     again = _one(schedule, START)
     schedule.refused(again, rule(Action.REPEAT), START)
     assert schedule.next(START) is None
-    assert schedule.wake_at() is not None
+    assert schedule.wake_at(START) is not None
 
 
 def test_a_window_is_worth_two_tokens() -> None:
@@ -209,7 +211,7 @@ def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
     assert other.lane is not attempt.lane
     schedule.answered(other, START)
     assert schedule.next(START + 10) is None
-    wake = schedule.wake_at()
+    wake = schedule.wake_at(START + 10)
     assert wake is not None
     assert wake // 60 > START // 60
     again = _one(schedule, wake)
@@ -307,6 +309,51 @@ def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> No
     march = days.parse_month("2026-03")
     assert schedule.owing.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
     assert schedule.owing.take_complete() == []
+
+
+def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
+    """From midnight on all waits for the calls of the new day; what was in flight is told."""
+    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(100, 1.0, 10, concurrency=4))
+    midnight = START + 100
+    assert schedule.begin_day(START, midnight) == []
+    grant_all(schedule, 5, START)
+    early = _one(schedule, midnight - 0.2)
+    schedule.answered(early, midnight - 0.1)
+    landing, flying = _one(schedule, midnight - 0.1), _one(schedule, midnight - 0.1)
+    assert landing.lane is not flying.lane
+    schedule.answered(landing, midnight)
+    grant_all(schedule, 5, midnight)
+    assert schedule.next(midnight + 5) is None
+    assert schedule.wake_at(midnight + 5) is None
+    assert not schedule.finished
+    over = schedule.begin_day(midnight + 6, midnight + 86_400)
+    assert sorted((lane.appid, calls) for lane, calls in over) == [
+        (lane.appid, 1) for lane in sorted(schedule.lanes, key=lambda lane: lane.appid)
+    ]
+    assert schedule.next(midnight + 7) is None
+    grant_all(schedule, 5, midnight + 7)
+    schedule.answered(flying, midnight + 8)
+    _one(schedule, midnight + 9)
+
+
+def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> None:
+    """The last call before midnight heard after it that the quota is spent: it is back by now."""
+    schedule = schedule_of([lane(1, 9)], Pace(100, 1.0, 10, concurrency=4))
+    schedule.begin_day(START, START + 100)
+    grant_all(schedule, 5, START)
+    attempt = _one(schedule, START + 99)
+    schedule.refused(attempt, rule(Action.PARK), START + 101, Refusal(45009, "spent", ""))
+    schedule.begin_day(START + 102, START + 86_400)
+    assert schedule.take_parked() == []
+    grant_all(schedule, 5, START + 103)
+    assert _one(schedule, START + 102 + MIDNIGHT_SECONDS).window == attempt.window
+
+
+def grant_all(schedule: Schedule, calls: int, now: float) -> None:
+    """Let every lane that asked for calls spend so many."""
+    thirsty, schedule.thirsty = schedule.thirsty, []
+    for lane, work in thirsty:
+        schedule.grant(lane, work, calls, "", now)
 
 
 def test_a_stopped_schedule_hands_out_nothing_more() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import anyio
@@ -326,6 +328,61 @@ async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
         await until(lambda: bool(started(tmp_path)))
         group.cancel_scope.cancel()
     await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+DAEMON = """
+import pathlib, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+daemon = subprocess.Popen(sleep, start_new_session=True)
+pathlib.Path("daemon").write_text(str(daemon.pid))
+"""
+"""Leaves a process in a session of its own that holds its pipes, as `ssh` and agents do."""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Path]:
+    """The folder in which DAEMON runs; its daemon ends with the test."""
+    yield tmp_path
+    os.kill(int((tmp_path / "daemon").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("given", [None, Secret("refresh" * 30_000)])
+async def test_a_command_has_ended_when_it_has_though_it_leaves_a_daemon(
+    daemon: Path, given: Secret | None
+) -> None:
+    """Its success is no time-out, and what it printed is kept, however much that is."""
+    prints = "print(len(sys.stdin.read()), 'x' * 60_000)"
+    at = python(DAEMON + prints, daemon, timeout=20)
+    with anyio.fail_after(15):
+        output = await command.run(at, anyio.CapacityLimiter(1), given)
+    assert isinstance(output, Secret)
+    assert output.reveal() == f"{len(given.reveal()) if given else 0} {'x' * 60_000}\n"
+    assert runs(int((daemon / "daemon").read_text()))
+
+
+async def test_a_command_that_takes_too_long_is_not_waited_for_because_of_its_daemon(
+    daemon: Path,
+) -> None:
+    """The daemon is in no group of ours, so it lives, and its pipes with it."""
+    at = python(DAEMON + "time.sleep(600)", daemon, timeout=1.5)
+    with anyio.fail_after(15), pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
+        await command.run(at, anyio.CapacityLimiter(1))
+
+
+async def test_what_a_command_starts_last_may_print_a_moment_after_its_end(tmp_path: Path) -> None:
+    """A shell waits for nobody in `>(…)`."""
+    child = "import time; time.sleep(0.1); print('token')"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {child!r}])"
+    output = await command.run(python(code, tmp_path), anyio.CapacityLimiter(1))
+    assert isinstance(output, Secret)
+    assert output.reveal() == "token\n"
+
+
+async def test_a_command_that_closes_its_pipes_is_still_limited(tmp_path: Path) -> None:
+    """It says no more, and works on."""
+    code = "import os, time; os.close(1); os.close(2); time.sleep(600)"
+    with anyio.fail_after(15), pytest.raises(CallTimedOut):
+        await command.run(python(code, tmp_path, timeout=1.0), anyio.CapacityLimiter(1))
 
 
 async def test_commands_run_off_the_loop(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -135,10 +135,14 @@ class _Transport:
 
 @dataclass
 class VirtualLab(Lab):
-    """A lab whose time is virtual. Use it inside `virtual`."""
+    """A lab whose time is virtual. Use it inside `virtual`.
+
+    ``store_takes`` is how many seconds anything takes that is done with the output.
+    """
 
     seed: int = 0
     timeout: float = 30.0
+    store_takes: float = 0.0
     time: Time = field(default_factory=Time)
     net: Net = field(init=False)
 
@@ -199,9 +203,15 @@ class VirtualLab(Lab):
 def virtual(lab: VirtualLab) -> Iterator[VirtualLab]:
     """Let runs of this lab take place in its own time."""
 
-    async def in_place(work: Callable[..., Any], *args: Any, **_: object) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return work(*args)
+    async def in_place(
+        work: Callable[..., Any],
+        *args: Any,
+        limiter: anyio.CapacityLimiter | None = None,
+        **_: object,
+    ) -> Any:
+        async with limiter or nullcontext():
+            await anyio.sleep(lab.store_takes)
+            return work(*args)
 
     def transport(api: Api, **_: object) -> _Transport:
         del api
