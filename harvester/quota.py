@@ -144,13 +144,15 @@ class Quota:
         return text
 
 
-def block(pace: Pace, windows: int) -> int:
-    """How many calls are noted at once for so many windows that are owed.
+def block(pace: Pace, windows: int, made: int) -> int:
+    """How many calls are noted at once for so many windows that are owed, ``made`` being behind.
 
-    Some seconds' worth, and no more than the windows need with some retries.
+    A second's worth at first, then as many as were made, and at most some seconds' worth, so that a
+    run that is killed at once loses few. No more than the windows need with some retries.
     """
-    seconds = int(BLOCK_SECONDS * pace.count / pace.period)
-    return min(max(_FEWEST, seconds), windows + windows // 4 + _SPARE)
+    rate = pace.count / pace.period
+    calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
+    return min(max(_FEWEST, calls), windows + windows // 4 + _SPARE)
 
 
 def with_retries(windows: int) -> int:

@@ -165,7 +165,7 @@ class Treasurer:
         spent = self._terms.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
         left = self._terms.quota.left(note, dataset, appid, kept=kept)
-        calls = min(quota.block(self._terms.pace, work.left + work.waits), left)
+        calls = min(quota.block(self._terms.pace, work.left + work.waits, work.calls), left)
         note.add(dataset, appid, calls)
         words = self._terms.quota.words(dataset, appid, kept=kept) if calls == left else ""
         return _Grant(lane, work, calls, words)
