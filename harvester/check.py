@@ -7,6 +7,7 @@ for each dataset's quota. What one account comes to changes nothing for the othe
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,13 +15,18 @@ from enum import Enum
 
 import anyio
 
-from harvester import fetch, retry
+from harvester import days, fetch, retry
 from harvester.errors import SEVERITY, CallError, Exit
 from harvester.fetch import Refused
 from harvester.inquiry import QUOTA_PATH, Allowance, Probe, allowance_of, probes, quota_body
-from harvester.model import Manifest
+from harvester.model import Manifest, bucket_of
+from harvester.quota import Note
 from harvester.run import World
 from harvester.sources import Office
+from harvester.store import learned
+from harvester.store import quota as notes
+from harvester.store.layout import Tree
+from harvester.summary import new_run_id
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import Action, Scope
@@ -82,12 +88,18 @@ class Finding:
 
 @dataclass(slots=True)
 class Checked:
-    """One account: its findings in the order of its jobs, and its allowances by dataset."""
+    """One account: its findings in the order of its jobs, and its allowances by dataset.
+
+    ``calls`` are those that WeChat may count, by dataset, and ``heard_at`` is when the last of them
+    came to its end.
+    """
 
     appid: str
     name: str
     findings: list[Finding] = field(default_factory=list)
     allowances: dict[str, Allowance] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    heard_at: float = 0.0
 
     @property
     def is_authorised(self) -> bool:
@@ -137,6 +149,34 @@ def _severity(state: State) -> int:
 def check(manifest: Manifest, world: World) -> Check:
     """Look at every account that has a job; ``world`` is that of a run."""
     return anyio.run(_check, manifest, world)
+
+
+def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
+    """Keep what was told of the quotas, and what the look has spent of them. Raises StoreError."""
+    told = dict(found.allowances())
+    if told:
+        learned.write(tree, told, now)
+    spent = _spent(found, manifest, now)
+    if spent:
+        notes.leave(tree, spent)
+
+
+def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:
+    """The data calls as notes of today, by bucket."""
+    today, name, period = days.today(now), new_run_id(now), manifest.limits.per_token.period
+    spent: dict[int, Note] = {}
+    for account in found.accounts:
+        if not account.calls:
+            continue
+        bucket = bucket_of(account.appid, manifest.output.buckets)
+        note = spent.setdefault(bucket, Note(today, name, period=period))
+        quiet_at = account.heard_at + period
+        if quiet_at > now:
+            note.quiet_at = max(note.quiet_at, quiet_at)
+            note.recent = max(note.recent, account.calls.total())
+        for dataset, calls in account.calls.items():
+            note.add(dataset, account.appid, calls)
+    return spent
 
 
 async def _check(manifest: Manifest, world: World) -> Check:
@@ -192,22 +232,18 @@ class _Inspector:
     async def inspect(self, account: Checked, asked: list[Probe]) -> None:
         """Ask what there is to ask of an account, up to the first word that is about all of it."""
         for probe in asked:
-            finding = Finding(probe, await self._try(probe))
+            finding = Finding(probe, await self._try(account, probe))
             account.findings.append(finding)
             if finding.is_of_account:
                 return
             if finding.state is not State.REFUSED:
                 await self._learn(account, probe)
 
-    async def _try(self, probe: Probe) -> Refused | None:
+    async def _try(self, account: Checked, probe: Probe) -> Refused | None:
         """One answer, or the last reason why there is none."""
         renewed, tries = False, 0
         while True:
-            self.calls += 1
-            outcome = await fetch.attempt(
-                probe.window, probe.dataset, self._tokens, self._transport
-            )
-            await anyio.sleep(self._pause)
+            outcome = await self._ask(account, probe)
             if isinstance(outcome, bytes):
                 return None
             action = outcome.rule.action
@@ -218,6 +254,16 @@ class _Inspector:
                 return outcome
             elif action is not Action.REPEAT:
                 await anyio.sleep(retry.delay(tries, self._policy, self._dice))
+
+    async def _ask(self, account: Checked, probe: Probe) -> bytes | Refused:
+        """One attempt. It has cost a call unless nobody was reached, whatever it came to."""
+        self.calls += 1
+        outcome = await fetch.attempt(probe.window, probe.dataset, self._tokens, self._transport)
+        if isinstance(outcome, bytes) or outcome.rule.action is not Action.UNREACHED:
+            account.calls[probe.dataset.name] += 1
+            account.heard_at = self._now()
+        await anyio.sleep(self._pause)
+        return outcome
 
     @property
     def _most(self) -> int:

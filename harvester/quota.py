@@ -47,7 +47,7 @@ class Note:
     ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count ``recent``
     calls of each account until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody
     knows how many, but they count no longer than ``period`` seconds. ``parked`` has what WeChat
-    said of a spent quota.
+    said of a spent quota. ``heard`` are the checks whose calls are counted in.
     """
 
     day: Day
@@ -58,6 +58,7 @@ class Note:
     recent: int = 0
     calls: Calls = field(default_factory=dict)
     parked: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
 
     def spent(self, dataset: str, appid: str) -> int:
         """How many calls are noted."""
@@ -75,6 +76,19 @@ class Note:
     def parked_by(self, dataset: str, appid: str) -> Refusal | None:
         """What WeChat said when the quota was spent, if it did."""
         return self.parked.get(dataset, {}).get(appid)
+
+    def count_in(self, check: Note) -> None:
+        """Count what a check has spent on this day, once."""
+        if check.run in self.heard:
+            return
+        self.heard.append(check.run)
+        for dataset, of_dataset in check.calls.items():
+            for appid, calls in of_dataset.items():
+                self.add(dataset, appid, calls)
+        earlier, later = sorted((self, check), key=lambda note: note.quiet_at)
+        together = earlier.quiet_at > later.quiet_at - later.period
+        self.recent = later.recent + (earlier.recent if together else 0)
+        self.quiet_at = later.quiet_at
 
     def forget(self, dataset: str, appid: str) -> None:
         """Take the quota for unspent: the user knows that it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +11,21 @@ import pytest
 
 from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
-from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check
+from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
 from harvester.cli import invoke
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of, probes
-from harvester.model import Reserve
+from harvester.model import Limits, Pace, Reserve
+from harvester.quota import Note
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
 from harvester.store import learned
+from harvester.store import quota as notes
 from harvester.verdict import Action
 from tests.lab import DAILY, HOURLY, Lab, appid
+from tests.virtual import Killed, VirtualLab, virtual
 
 SICK, WELL = appid(1), (appid(2), appid(3))
+TODAY = days.parse_day("2026-05-20")
 FAMILIES = ("user_summary", "upstream_msg_hour", "upstream_msg_week", DAILY, HOURLY)
 
 
@@ -282,12 +286,122 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
     lab = Lab(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
     if told:
-        learned.write(lab.tree, dict(look(lab).allowances()), lab.now())
+        keep(look(lab), lab.manifest(), lab.tree, lab.now())
     done = lab.run()
     assert done.exit_code is Exit.AGAIN
     assert list(done.reasons()) == ["quota"]
     assert bool(lab.sandbox.counters.errcodes[45009]) is not told
     assert (max(lab.sandbox.counters.calls.values()) == 10 - 2) is told
+
+
+# What it spends.
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[VirtualLab]:
+    """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
+    lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
+    lab.datasets = ("user_summary", HOURLY)
+    lab.limits = Limits(Pace(10, 60.0, 10, concurrency=4), daily_quota=10)
+    lab.rules = Rules(window_limit=(10, 60.0), history=True)
+    lab.__post_init__()
+    lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
+    with virtual(lab):
+        yield lab
+
+
+def look_and_keep(lab: VirtualLab) -> None:
+    """A check as the command makes it."""
+    keep(look(lab), lab.manifest(), lab.tree, lab.now())
+
+
+def calls_for(lab: VirtualLab, dataset: str) -> int:
+    """How many calls arrived so far on the lab's day."""
+    return lab.calls_of_day(TODAY)[SICK, CATALOGUE[dataset].path]
+
+
+def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualLab) -> None:
+    """The run could make ten calls at once, and two of them were made a moment ago."""
+    look_and_keep(patient)
+    checked = patient.now()
+    patient.run()
+    calls = [call.at - checked for call in patient.net.calls if "datacube" in call.path]
+    assert len([at for at in calls if at < 0]) == 2
+    assert len([at for at in calls if 0 <= at < 5]) == 8
+    assert patient.sandbox.counters.errcodes[45011] == 0
+
+
+def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
+    """They are counted once, however many runs follow, and forgotten by whoever says so."""
+    patient.datasets = (HOURLY,)
+    for _ in range(2):
+        look_and_keep(patient)
+    for _ in range(2):
+        patient.run()
+        assert calls_for(patient, HOURLY) == 10
+    note = notes.read(patient.tree, TODAY, 0)
+    assert note is not None
+    assert note.spent(HOURLY, SICK) == 10
+    patient.run(unpark=True)
+    assert calls_for(patient, HOURLY) == 20
+
+
+def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -> None:
+    """A run that is killed after it is still known to have been, and what it noted still stands."""
+    patient.limits = replace(patient.limits, daily_quota=100)
+    with pytest.raises(Killed):
+        patient.run(kill_after=0.5)
+    patient.advance(60)
+    before = notes.read(patient.tree, TODAY, 0)
+    look_and_keep(patient)
+    after = notes.read(patient.tree, TODAY, 0)
+    assert before is not None
+    assert after is not None
+    assert (after.open, after.run) == (True, before.run)
+    for dataset in patient.datasets:
+        assert after.spent(dataset, SICK) == before.spent(dataset, SICK) + 1
+    restarted = patient.now()
+    patient.run()
+    assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
+
+
+def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualLab) -> None:
+    """The old ones are removed by the next run."""
+    look_and_keep(patient)
+    folder = patient.root / "_harvester/quota"
+    [file] = folder.glob("*.check-*.json")
+    good = file.read_bytes()
+    for bad in (b"", b"[]", b'{"0000-of-0001": 1}', good[:-20]):
+        file.write_bytes(bad)
+        assert notes.read(patient.tree, TODAY, 0) is None
+    file.write_bytes(good)
+    patient.advance(2 * 86_400)
+    patient.run()
+    assert not file.exists()
+
+
+def note_of(run: str, recent: int, quiet_at: float) -> Note:
+    """So many calls of each account may count until a moment, for they do so for ten seconds."""
+    return Note(TODAY, run, period=10.0, recent=recent, quiet_at=quiet_at)
+
+
+@pytest.mark.parametrize(
+    ("of_run", "of_check", "both"),
+    [
+        ((3, 105.0), (2, 110.0), (5, 110.0)),
+        ((3, 110.0), (2, 105.0), (5, 110.0)),
+        ((3, 100.0), (2, 110.0), (2, 110.0)),
+        ((3, 110.0), (2, 100.0), (3, 110.0)),
+    ],
+)
+def test_calls_that_count_together_are_added_up(
+    of_run: tuple[int, float], of_check: tuple[int, float], both: tuple[int, float]
+) -> None:
+    """And those that counted no more when the last of the others was made are not."""
+    note = note_of("run", *of_run)
+    for _ in range(2):
+        note.count_in(note_of("check", *of_check))
+    assert (note.recent, note.quiet_at) == both
 
 
 # The command.

@@ -13,20 +13,20 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
 
 import anyio
 import pytest
 
+from harvester import check as checking
 from harvester import days
 from harvester import run as running
-from harvester.access import AppSecret
 from harvester.days import Day, instant, parse_day
 from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
 from harvester.model import Api
-from harvester.run import Orders, World, run_once
+from harvester.run import Orders, run_once
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire
 from harvester.secret import Secret
@@ -173,12 +173,7 @@ class VirtualLab(Lab):
                 await anyio.sleep(kill_after)
                 raise Killed
 
-        world = World(
-            now=self.now,
-            reach=self._reach,
-            credentials=lambda _: AppSecret(Secret("lab")),
-            watch=watch,
-        )
+        world = replace(self.world(), watch=watch)
         try:
             return run_once(
                 self.manifest(), tree or self.tree, orders=Orders(**orders), world=world
@@ -222,5 +217,6 @@ def virtual(lab: VirtualLab) -> Iterator[VirtualLab]:
         patch.setattr(anyio, "run", partial(anyio.run, backend_options=factory))
         patch.setattr(anyio.to_thread, "run_sync", in_place)
         patch.setattr(running, "Transport", transport)
+        patch.setattr(checking, "Transport", transport)
         patch.setattr(os, "fsync", lambda _: None)
         yield lab

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days, progress
-from harvester.check import Check, Checked, Finding, State
+from harvester.check import Check, Checked, Finding, State, keep
 from harvester.check import check as look
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
@@ -41,7 +41,6 @@ from harvester.errors import Exit, StoreError
 from harvester.fetch import Refused
 from harvester.manifest import Touched, touched
 from harvester.run import World
-from harvester.store import learned
 from harvester.wire import Refusal
 
 _LOG = log.getLogger(__name__)
@@ -102,12 +101,10 @@ def check(
 
 
 def _keep(project: Project, found: Check, now: float) -> None:
-    told = dict(found.allowances())
-    if told:
-        try:
-            learned.write(project.tree, told, now)
-        except StoreError as error:
-            _LOG.warning("what WeChat told of its quotas is not kept: %s", error)
+    try:
+        keep(found, project.manifest, project.tree, now)
+    except StoreError as error:
+        _LOG.warning("what this look cost, and what it told of quotas, is not kept: %s", error)
 
 
 def _print(out: Console, found: Check) -> None:
