@@ -28,10 +28,15 @@ class Refreshed(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of the platform's list: refresh tokens by appid, and how many there are in all."""
+    """A part of the platform's list: refresh tokens by appid, and how many there are in all.
+
+    ``items`` counts what the part holds, ``strangers`` with names that are no appids included.
+    """
 
     tokens: dict[str, Secret]
     total: int
+    items: int
+    strangers: tuple[str, ...]
 
 
 def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
@@ -105,14 +110,19 @@ def page_of(status: int, body: bytes) -> Page | Refusal:
     items, total = answer.get("list"), answer.get("total_count")
     if not isinstance(items, list) or not isinstance(total, int):
         raise BadAnswer("the answer is no list of authorised accounts")
-    tokens = {}
+    tokens: dict[str, Secret] = {}
+    strangers: list[str] = []
     for item in items:
         appid = item.get("authorizer_appid") if isinstance(item, dict) else None
         token = item.get("refresh_token") if isinstance(item, dict) else None
+        if not isinstance(appid, str) or not isinstance(token, str):
+            continue
         # Whatever else may be on the platform, accounts with statistics are named like this.
-        if isinstance(appid, str) and isinstance(token, str) and _APPID.fullmatch(appid):
+        if _APPID.fullmatch(appid):
             tokens[appid] = Secret(token)
-    return Page(tokens, total)
+        else:
+            strangers.append(appid)
+    return Page(tokens, total, len(items), tuple(strangers))
 
 
 def handed_of(body: bytes, member: str) -> Grant | Refusal:

@@ -290,6 +290,18 @@ async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
         assert list(found) == [ONE, TWO]
 
 
+async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
+    """A page without an account of ours is not the last one, and no page is asked for twice."""
+    for number in range(600):
+        at.world.platforms.authorise(PLATFORM, f"gh_{number:012x}")
+    at.world.platforms.authorise(PLATFORM, appid(3))
+    async with opened(at) as agency:
+        found = await agency.office.authorised()
+        assert not isinstance(found, Denied)
+        assert list(found) == [ONE, TWO, appid(3)]
+        assert agency.asked() == (1, 0, 2)
+
+
 # The platform's own token.
 
 

@@ -136,21 +136,33 @@ class Component:
             if self._known.listed_at >= since and self._known.listed_at > -math.inf:
                 return self._known.listed
             asked = self._clock()
-            found: dict[str, Secret] = {}
-            for _ in range(_MOST_PAGES):
-                page = await self._page(len(found))
-                if isinstance(page, Denied):
-                    return page
-                before = len(found)
-                found.update(page.tokens)
-                if len(found) in (before, page.total):
-                    break
+            found = await self._pages()
+            if isinstance(found, Denied):
+                return found
             for appid, at in self._known.replaced_at.items():
                 # What was replaced while the list was on its way is newer than the list.
                 if at >= asked:
                     found[appid] = self._known.listed[appid]
             self._known.listed, self._known.listed_at = found, asked
             return found
+
+    async def _pages(self) -> dict[str, Secret] | Denied:
+        """Page after page, until all that WeChat counts were listed or one brings nobody new."""
+        found: dict[str, Secret] = {}
+        strangers: set[str] = set()
+        offset = 0
+        for _ in range(_MOST_PAGES):
+            page = await self._page(offset)
+            if isinstance(page, Denied):
+                return page
+            before = len(found) + len(strangers)
+            found.update(page.tokens)
+            strangers.update(page.strangers)
+            # WeChat counts whatever it lists, also what is no account of ours.
+            offset += page.items
+            if offset == page.total or len(found) + len(strangers) == before:
+                break
+        return found
 
     async def _page(self, offset: int) -> Page | Denied:
         def body() -> bytes:
