@@ -81,7 +81,8 @@ class Commands:
 class Known:
     """What was learnt of a platform: a verb may ask it in two goes. Moments are the clock's.
 
-    ``listed`` has the newest refresh tokens by appid, ``replaced_at`` those replaced by ourselves.
+    ``listed`` has the newest refresh tokens by appid, ``replaced_at`` those replaced by ourselves,
+    ``strangers`` what the list names besides accounts.
     """
 
     token: Secret | None = None
@@ -89,6 +90,7 @@ class Known:
     listed: dict[str, Secret] = field(default_factory=dict)
     listed_at: float = -math.inf
     replaced_at: dict[str, float] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

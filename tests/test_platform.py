@@ -302,6 +302,20 @@ async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
         assert agency.asked() == (1, 0, 2)
 
 
+async def test_strangers_in_the_list_are_told_of_once(
+    at: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for all of them: who misses an account finds it there, whatever else is asked."""
+    for strange in ("gh_0123456789ab", "WX0000000000000001"):
+        at.world.platforms.authorise(PLATFORM, strange)
+    async with opened(at) as agency:
+        await agency.office.authorised()
+        assert isinstance(await agency.attempt(), bytes)
+        await agency.denial(appid(3))
+    [line] = caplog.messages
+    assert "names 2 that no account is called, such as gh_0123456789ab" in line
+
+
 # The platform's own token.
 
 

@@ -7,6 +7,7 @@ the access token that came with it is used, so that whoever starts next can go o
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
@@ -28,7 +29,7 @@ from harvester.sources import handed, sink
 from harvester.sources.outcome import Denied, Doubt, Fresh, Meter, Outcome, at_war, usable_for
 from harvester.transport import Transport
 from harvester.verdict import Action, platform_rule_for
-from harvester.wire import Grant, Refusal
+from harvester.wire import Grant, Refusal, safe_text
 
 COMPONENT_PATH = "/cgi-bin/component/api_component_token"
 REFRESH_PATH = "/cgi-bin/component/api_authorizer_token"
@@ -44,6 +45,9 @@ Call: TypeAlias = Callable[[Secret], Awaitable[T | Refusal]]
 """A call as the platform, with its token."""
 
 _MOST_PAGES = 10_000
+_LONGEST_NAME = 40
+
+_log = logging.getLogger("harvester.platform")
 
 
 class Component:
@@ -69,8 +73,19 @@ class Component:
         self._known = platform.known
 
     async def authorised(self) -> dict[str, Secret] | Denied:
-        """The refresh tokens of all who authorised the platform, by appid. Raises CallError."""
-        return await self._list(since=self._clock())
+        """The refresh tokens of all who authorised the platform, by appid. Raises CallError.
+
+        What the list names besides accounts is said here and not where the list is only looked up
+        again, so that it is said once.
+        """
+        found = await self._list(since=self._clock())
+        if not isinstance(found, Denied) and self._known.strangers:
+            _log.warning(
+                "the platform's list names %s that no account is called, such as %s: passed over",
+                f"{len(self._known.strangers):,}",
+                safe_text(self._known.strangers[0], _LONGEST_NAME),
+            )
+        return found
 
     async def refresh(self, appid: str, given: access.RefreshToken) -> Outcome:
         """An account's token, and its refresh token kept if it was replaced. Raises CallError.
@@ -149,7 +164,7 @@ class Component:
     async def _pages(self) -> dict[str, Secret] | Denied:
         """Page after page, until all that WeChat counts were listed or one brings nobody new."""
         found: dict[str, Secret] = {}
-        strangers: set[str] = set()
+        strangers: dict[str, None] = {}
         offset = 0
         for _ in range(_MOST_PAGES):
             page = await self._page(offset)
@@ -157,11 +172,12 @@ class Component:
                 return page
             before = len(found) + len(strangers)
             found.update(page.tokens)
-            strangers.update(page.strangers)
+            strangers.update(dict.fromkeys(page.strangers))
             # WeChat counts whatever it lists, also what is no account of ours.
             offset += page.items
             if offset == page.total or len(found) + len(strangers) == before:
                 break
+        self._known.strangers = tuple(strangers)
         return found
 
     async def _page(self, offset: int) -> Page | Denied:
