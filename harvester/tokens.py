@@ -17,8 +17,15 @@ import anyio
 from harvester.errors import CallError
 from harvester.secret import Secret
 from harvester.sources.outcome import Denied, Doubt, Outcome, Source
-from harvester.verdict import Action, Rule
+from harvester.verdict import Action, Rule, Scope
 from harvester.wire import Refusal
+
+_OUR_FAULT = Rule(
+    Action.STOP,
+    Scope.ACCOUNT,
+    "harvester itself made a mistake",
+    "Report it with the line in the log that says where; the other accounts went on.",
+)
 
 
 class TokenRefused(Exception):
@@ -127,8 +134,11 @@ class Tokens:
     async def _fly(self, appid: str, flight: _Flight) -> None:
         try:
             flight.outcome = await self._obtain(appid)
-        except Exception as error:  # noqa: BLE001 - a bug costs those who wait for this account
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait tell it
             flight.outcome = error
+            # Not asked again: the question may have been a call, and each window would repeat it.
+            why = f"a bug in harvester: {type(error).__name__}"
+            self._denied[appid] = Denied(_OUR_FAULT, why)
         finally:
             del self._flights[appid]
             flight.done.set()

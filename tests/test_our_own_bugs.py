@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from harvester.days import day_text
 from harvester.errors import Exit
 from harvester.model import Window
 from harvester.sources import Office
-from tests.lab import DAILY, HOURLY, Lab, expected, harvested, wanted
+from harvester.sources.outcome import Outcome
+from tests.lab import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted
 from tests.test_change_feed import all_records
 
 TOKEN = "access_token=very-secret-indeed"
@@ -76,6 +78,38 @@ def test_a_bug_while_a_token_is_asked_for_costs_its_account(
         HOURLY, lab.appids[1:], wanted(lab.begin, "2026-03-05")
     )
     assert TOKEN not in caplog.text
+
+
+def test_a_source_with_a_bug_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its account has two months to ask: each window would cost a question, and a line in the log.
+
+    Those who wait for the answer are told of the bug, and after them the account is given up.
+    """
+    limits = replace(FAST, per_token=replace(FAST.per_token, concurrency=1))
+    lab = Lab(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
+    source, asked = Office.source, list[str]()
+
+    class Broken:
+        async def current(self) -> Outcome:
+            asked.append(lab.appids[0])
+            raise TypeError(TOKEN)
+
+    monkeypatch.setattr(
+        Office,
+        "source",
+        lambda self, appid: Broken() if appid == lab.appids[0] else source(self, appid),
+    )
+    with caplog.at_level(logging.ERROR):
+        done = lab.run()
+    assert (done.exit_code, done.answered, done.bugs) == (Exit.BUG, 61, 1)
+    assert list(done.reasons()) == ["bug", "failed", "refused"]
+    assert asked == [lab.appids[0]]
+    assert sum(gone.count for gone in done.gone) == 61
+    [line] = caplog.messages
+    assert "TypeError" in line
+    assert TOKEN not in line + json.dumps(all_records(lab))
 
 
 @pytest.mark.parametrize("dataset", [DAILY, HOURLY])
