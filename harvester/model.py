@@ -209,7 +209,8 @@ class Manifest:
     """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
     ``from_platform`` says that whoever authorised the platform is an account too. ``references``
-    are texts that named variables and files which were read to load it.
+    are texts that named variables and files which were read to load it. ``all_jobs`` are the jobs
+    as they were written, where options have narrowed ``jobs``.
     """
 
     file: Path
@@ -223,6 +224,7 @@ class Manifest:
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
     references: tuple[str, ...] = ()
+    all_jobs: tuple[Job, ...] = field(default=(), compare=False)
 
 
 class Window(NamedTuple):

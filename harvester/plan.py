@@ -74,15 +74,30 @@ def later_today(manifest: Manifest, now: float) -> Wanted:
 
 
 def calls_kept(manifest: Manifest, now: float) -> Calls:
-    """How many calls a run leaves for what gets ready later today, some retries included."""
+    """How many calls a run leaves for what gets ready later today, some retries included.
+
+    Options narrow what is asked and not what the day needs, so all jobs count.
+    """
     return {
         name: {
             appid: with_retries(count_windows(found, manifest.datasets[name].span))
             for appid, found in of_dataset.items()
             if found
         }
-        for name, of_dataset in later_today(manifest, now).items()
+        for name, of_dataset in later_today(_unnarrowed(manifest), now).items()
     }
+
+
+def _unnarrowed(manifest: Manifest) -> Manifest:
+    """The manifest with all of its jobs, for the accounts that are meant."""
+    if not manifest.all_jobs:
+        return manifest
+    meant = {account.appid for account in manifest.accounts}
+    jobs = (
+        replace(job, appids=tuple(appid for appid in job.appids if appid in meant))
+        for job in manifest.all_jobs
+    )
+    return replace(manifest, jobs=tuple(jobs))
 
 
 def windows(

@@ -13,6 +13,7 @@ from harvester import days, manifest
 from harvester.errors import UsageError
 from harvester.manifest import Selection, narrow
 from harvester.model import Manifest
+from harvester.plan import calls_kept
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 A, B, C = (f"wx000000000000000{digit}" for digit in "abc")
@@ -116,6 +117,26 @@ def test_days(whole: Manifest) -> None:
     assert [(job.name, job.begin, job.end) for job in week.jobs] == [
         ("days", day("2026-06-08"), None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("selection", "appids"),
+    [
+        (Selection(end_date="2025-06-30"), [A, C]),
+        (Selection(jobs=("hours",)), [A, C]),
+        (Selection(accounts=(A, B), end_date="2025-06-30"), [A]),
+    ],
+)
+def test_what_the_day_needs_is_not_narrowed(
+    whole: Manifest, selection: Selection, appids: list[str]
+) -> None:
+    """Before yesterday is ready calls are kept for it, whatever the options leave of the jobs.
+
+    Of the accounts that are meant: what others may spend is none of the run's affair.
+    """
+    early = NOW - 3 * 3600
+    narrowed = narrow(narrow(whole, selection, early), Selection(datasets=("all",)), early)
+    assert calls_kept(narrowed, early)[DAY] == dict.fromkeys(appids, 2)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from harvester import plan as planning
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
+from harvester.manifest import Selection, narrow
 from harvester.model import Limits, Pace, Reserve, bucket_of
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
@@ -274,6 +275,22 @@ def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLa
     lab.sleep_until(TODAY, 11 * 60)
     late = lab.run()
     assert late.requests == 2 * 2
+    for name in lab.appids:
+        assert days.has_day(covered(lab, name), TODAY - 1)
+
+
+def test_a_run_narrowed_to_old_days_leaves_that_room_too(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options narrow what is asked. What the day needs at ten they do not change."""
+    lab.end = None
+    lab.sleep_until(TODAY, 9 * 60)
+    old = narrow(lab.manifest(), Selection(end_date=FAR[1]), lab.now())
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "manifest", lambda: old)
+        assert lab.run().requests == 2 * 8
+    lab.sleep_until(TODAY, 11 * 60)
+    lab.run()
     for name in lab.appids:
         assert days.has_day(covered(lab, name), TODAY - 1)
 

@@ -146,8 +146,9 @@ class Selection:
 def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     """The part of a manifest that a selection means; it never gets wider.
 
-    Jobs of which nothing is left are dropped. ``now`` is in seconds since the Unix epoch. Raises
-    UsageError for what the manifest does not know, and if nothing at all is left.
+    Jobs of which nothing is left are dropped, but ``all_jobs`` has them as they were. ``now`` is in
+    seconds since the Unix epoch. Raises UsageError for what the manifest does not know, and if
+    nothing at all is left.
     """
     today = days.today(now)
     begin = _option("--begin-date", selection.begin_date, grammar.begin_day, today)
@@ -174,7 +175,8 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
             "the options leave nothing of the manifest's jobs",
             "they narrow what a job has and never widen it",
         )
-    return dataclasses.replace(manifest, accounts=accounts, jobs=left)
+    everything = manifest.all_jobs or manifest.jobs
+    return dataclasses.replace(manifest, accounts=accounts, jobs=left, all_jobs=everything)
 
 
 def meant(
