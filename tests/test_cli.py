@@ -555,6 +555,33 @@ def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
     assert named == [["wx0000000000000001"], ["wx0000000000000005"]]
 
 
+def test_a_shard_needs_the_platform_s_secret_for_its_own_accounts_alone(
+    run: Command,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who gets no token through it may have a runner that has never heard of the platform."""
+    manifest.write_text("""
+api: {base_url: "http://127.0.0.1:9"}
+platform: {appid: wx00000000000000ff, secret: "${NO_SUCH_PLATFORM}", verify_ticket: "${TICKET}"}
+defaults: {owns_tokens: true}
+accounts:
+  - {appid: wx0000000000000001, credential: {secret: "${SECRET}"}}
+  - {appid: wx0000000000000005, credential: {refresh_token: "${TICKET}"}}
+jobs: [{datasets: [interface_summary_hour], begin_date: -5d}]
+limits: {max_requests: 1}
+output: {path: out, buckets: 2}
+""")
+    for name in ("SECRET", "TICKET"):
+        monkeypatch.setenv(name, "of-no-use-to-anybody")
+    told = []
+    for shard in ("1/2", "2/2"):
+        assert run("run", "--shard", shard) == Exit.USAGE
+        told.append("NO_SUCH_PLATFORM" in capsys.readouterr().err)
+    assert sorted(told) == [False, True]
+
+
 def test_log_lines_are_objects_without_secrets(
     run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,12 +122,13 @@ def run(
         console = show.console(stderr=True)
         # Each runner of a shard need have only the secrets of its own accounts.
         own = own_buckets(project.manifest.output.buckets, orders.shard)
+        ours = of_shard(project.manifest, own)
         world = World(
             now=now,
             reach=partial(reach, project.manifest, now),
-            credentials=credentials(of_shard(project.manifest, own)),
+            credentials=credentials(ours),
             watch=_watch(running.progress, console),
-            platform=platform.needed_by(project.manifest),
+            platform=platform.needed_by(ours),
         )
         carry_out(books, project.manifest, project.tree, orders=orders, world=world)
         with streams.whispering():
