@@ -121,19 +121,37 @@ async def test_two_harvesters_share_the_token_of_production() -> None:
     assert world.counters.errcodes.keys() == {40001}
 
 
-async def test_a_token_that_something_else_was_refused_with_had_worked() -> None:
-    """Who is told "not ready" is known by its token: a later 40001 is no second one in a row."""
+async def is_forced_after(errcode: int) -> bool:
+    """Whether a token is replaced by force if each new one is refused so before it is rejected."""
     world, clock = world_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round(1)
         for _ in range(3):
             world.revoke(BUSY)
             held = world.token_of(BUSY)
-            world.fail(BUSY, 61503, times=1)
-            assert isinstance(await harvester.attempt(), Refused)
-            assert isinstance(await harvester.attempt(), Refused)
-            assert world.token_of(BUSY) == held
+            world.fail(BUSY, errcode, times=1)
+            for code in (40001, errcode):
+                refused = await harvester.attempt()
+                assert isinstance(refused, Refused)
+                assert str(refused.why).startswith(f"{code} ")
+            if world.token_of(BUSY) != held:
+                return True
             clock.now += 60
+    return False
+
+
+@pytest.mark.parametrize(
+    "errcode", [61503, 61501, 45011, 45009, 48006, 48001, 61007, 61016, 61017, 61502]
+)
+async def test_a_token_that_something_else_was_refused_with_had_worked(errcode: int) -> None:
+    """Who is told "not ready" is known by its token: a later 40001 is no second one in a row."""
+    assert not await is_forced_after(errcode)
+
+
+@pytest.mark.parametrize("errcode", [-1, 61450, 47009, 41001, 99999])
+async def test_what_anybody_may_be_told_says_nothing_of_a_token(errcode: int) -> None:
+    """WeChat is busy before it looks at a token, too: the 40001 after it is the second in a row."""
+    assert await is_forced_after(errcode)
 
 
 async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
