@@ -614,6 +614,25 @@ async def test_a_bad_certificate_is_refused(
     assert server.requests == []
 
 
+async def test_a_proxy_that_opens_tls_has_its_certificate_judged(tmp_path: Path) -> None:
+    """Nothing gets through it until api.ca_file names its authority, so it is no passing fault."""
+    tls, _ = certificate(tmp_path)
+
+    async def intercept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with suppress(OSError):
+            await writer.start_tls(tls)
+        writer.close()
+
+    proxy = await asyncio.start_server(intercept, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    async with proxy, transport_to("https://127.0.0.1:1", proxy=address) as transport:
+        with pytest.raises(BadTls, match=r"api\.ca_file") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
 async def test_a_handshake_that_breaks_is_no_bad_certificate() -> None:
     """The next one may well succeed, so nobody is stopped for it: the server was not reached."""
     async with (
