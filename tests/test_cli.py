@@ -317,7 +317,7 @@ def test_every_code_can_be_made_fine(
     assert run("status", "--ok-exit", "7") == Exit.USAGE
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "closed/summary.json"])
+@pytest.mark.parametrize("name", ["long" * 75, "closed/summary.json"])
 def test_a_summary_that_cannot_be_written_changes_nothing(
     run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -328,7 +328,7 @@ def test_a_summary_that_cannot_be_written_changes_nothing(
     assert json.loads(kept.read_bytes())["exit_code"] == 0
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "closed/out"])
+@pytest.mark.parametrize("name", ["long" * 75, "closed/out"])
 def test_an_output_that_cannot_be(
     run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
