@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import functools
 import itertools
-import re
 import struct
 import sys
 import zlib
@@ -28,6 +27,7 @@ import pyarrow as pa
 from harvester import days
 from harvester.days import Day, Month
 from harvester.errors import OtherVersion, StoreError
+from harvester.model import is_appid
 
 VERSION = 1
 """Of the text form. A newer one is refused, never guessed at."""
@@ -36,7 +36,6 @@ _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
 _LONGEST_PAYLOAD = 256 << 20
-_APPID = re.compile(r"wx[0-9a-f]{16}")
 _DAYS_PER_ACCOUNT = 32
 
 
@@ -274,7 +273,7 @@ def _union(one: array[int], other: array[int]) -> array[int]:
 
 def _pack(appids: list[str]) -> bytes:
     for appid in appids:
-        if not _APPID.fullmatch(appid):
+        if not is_appid(appid):
             raise ValueError(f"not an appid: {appid[:40]!r}")
     return bytes.fromhex("".join(appid[2:] for appid in appids))
 

@@ -6,10 +6,10 @@ Bodies and queries made here hold secrets: they are for the transport alone.
 from __future__ import annotations
 
 import json
-import re
 from typing import NamedTuple
 
 from harvester.errors import BadAnswer
+from harvester.model import is_appid
 from harvester.secret import Secret
 from harvester.wire import Grant, Refusal, life_of, members_of
 
@@ -17,7 +17,6 @@ PAGE = 500
 """The most authorised accounts that one call lists."""
 
 _LONGEST_TOKEN = 4096
-_APPID = re.compile(r"wx[0-9a-f]{16}")
 
 
 class Refreshed(NamedTuple):
@@ -118,7 +117,7 @@ def page_of(status: int, body: bytes) -> Page | Refusal:
         if not isinstance(appid, str) or not isinstance(token, str):
             continue
         # Whatever else may be on the platform, accounts with statistics are named like this.
-        if _APPID.fullmatch(appid):
+        if is_appid(appid):
             tokens[appid] = Secret(token)
         else:
             strangers.append(appid)

@@ -27,7 +27,7 @@ IMPATIENT = Rule(
 HOPELESS = Rule(
     Action.DEFER,
     Scope.RUN,
-    "no answer came for ten minutes or at all, so the rest was left for a later run",
+    "nobody was answered for a while, so it was left for a later run",
     "See whether WeChat can be reached from here, then run again.",
 )
 _FAILED = (Action.RETRY, Action.REPEAT)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -253,6 +254,17 @@ class Answer(NamedTuple):
     asked_at: int
     refetch: int
     body: bytes
+
+
+APPID = r"wx[0-9a-f]{16}"
+"""What the appid of an account looks like."""
+
+_APPID = re.compile(APPID)
+
+
+def is_appid(text: str) -> bool:
+    """Whether a text could be the appid of an account."""
+    return _APPID.fullmatch(text) is not None
 
 
 def bucket_of(appid: str, buckets: int) -> int:

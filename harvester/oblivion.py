@@ -15,7 +15,7 @@ from harvester import days
 from harvester.columns import DATE_COLUMN, Slice
 from harvester.days import Day, DaySet, Month
 from harvester.errors import UsageError
-from harvester.model import bucket_of
+from harvester.model import APPID, bucket_of
 from harvester.plan import Wanted
 
 _GONE = object()
@@ -127,7 +127,7 @@ def _scrubbed(value: Any, target: Target, dataset: str | None, last: Day | None)
 
 
 def _scrubbed_text(text: str, target: Target, dataset: str | None, last: Day | None) -> Any:
-    named = target.appids.intersection(re.findall(r"wx[0-9a-f]{16}", text))
+    named = target.appids.intersection(re.findall(APPID, text))
     # A note begins with the dataset it is about.
     about = text.partition(":")[0]
     if not named or not target.has(about if about in target.datasets else dataset, last):

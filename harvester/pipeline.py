@@ -34,14 +34,7 @@ from harvester.store.rawlog import Group
 from harvester.tokens import Tokens
 from harvester.transport import Transport
 from harvester.treasurer import Terms, Treasurer
-from harvester.verdict import Action, Rule, Scope
-
-_OUR_FAULT = Rule(
-    Action.STOP,
-    Scope.WINDOW,
-    "harvester itself made a mistake",
-    "Report it with the line in the log that says where; the other windows went on.",
-)
+from harvester.verdict import OUR_FAULT
 
 _log = logging.getLogger("harvester.pipeline")
 
@@ -164,7 +157,7 @@ class Pipeline:
             _log.error(
                 "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
             )
-            return Refused(_OUR_FAULT, f"a bug in harvester: {name}")
+            return Refused(OUR_FAULT, f"a bug in harvester: {name}")
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if nobody can read them."""

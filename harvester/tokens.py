@@ -9,6 +9,7 @@ and its source is told how many were rejected in a row, so that it can decide to
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias
 
@@ -17,15 +18,10 @@ import anyio
 from harvester.errors import CallError
 from harvester.secret import Secret
 from harvester.sources.outcome import Denied, Doubt, Outcome, Source
-from harvester.verdict import Action, Rule, Scope
+from harvester.verdict import OUR_FAULT, Action, Rule, Scope
 from harvester.wire import Refusal
 
-_OUR_FAULT = Rule(
-    Action.STOP,
-    Scope.ACCOUNT,
-    "harvester itself made a mistake",
-    "Report it with the line in the log that says where; the other accounts went on.",
-)
+_NO_TOKEN = replace(OUR_FAULT, scope=Scope.ACCOUNT)
 
 
 class TokenRefused(Exception):
@@ -138,7 +134,7 @@ class Tokens:
             flight.outcome = error
             # Not asked again: the question may have been a call, and each window would repeat it.
             why = f"a bug in harvester: {type(error).__name__}"
-            self._denied[appid] = Denied(_OUR_FAULT, why)
+            self._denied[appid] = Denied(_NO_TOKEN, why)
         finally:
             del self._flights[appid]
             flight.done.set()

@@ -290,6 +290,15 @@ PLATFORM_RULES: Mapping[int, Rule] = _by_code(_PLATFORM)
 """What a code means as an answer to a third-party platform, where that is something else."""
 
 
+OUR_FAULT = Rule(
+    Action.STOP,
+    Scope.WINDOW,
+    "harvester itself made a mistake",
+    "Report it with the line in the log that says where; all else went on.",
+)
+"""What a bug of ours means for the window that met it."""
+
+
 def rule_for(errcode: int) -> Rule:
     """What a data call's refusal means; a code that nobody knows stops its window alone."""
     return DATA_RULES.get(errcode, _UNKNOWN)

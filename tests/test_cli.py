@@ -39,6 +39,12 @@ output: out
 Command = Callable[..., int]
 
 
+def live_manifest(secret: str) -> str:
+    """The same manifest, for a server and with a credential for everybody."""
+    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    return live.replace("jobs:", f'defaults: {{credential: {{secret: "{secret}"}}}}\njobs:')
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """A small manifest on the sandbox."""
@@ -411,9 +417,7 @@ def test_a_missing_variable_is_named_before_the_first_request(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every account's secret is looked up before anything is asked."""
-    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
-    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH_{appid}}"}}\njobs:')
-    manifest.write_text(live)
+    manifest.write_text(live_manifest("${NO_SUCH_{appid}}"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
     assert "NO_SUCH_wx0000000000000001" in error
@@ -426,9 +430,7 @@ def test_a_variable_that_all_accounts_lack_is_named_once(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One variable for ten thousand accounts is one line, with the number of the others."""
-    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
-    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH}"}}\njobs:')
-    manifest.write_text(live)
+    manifest.write_text(live_manifest("${NO_SUCH}"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
     assert error.count("NO_SUCH") == 1
@@ -538,16 +540,13 @@ def test_an_empty_variable_is_as_good_as_none(
 def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
     run: Command,
     manifest: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The runner of another part of the accounts may never have heard of theirs."""
-    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    live = live_manifest("${NO_SUCH_{appid}}")
     # One in each bucket.
     live = live.replace("wx0000000000000002", "wx0000000000000005")
-    live = live.replace("output: out", "output: {path: out, buckets: 2}")
-    live = live.replace("jobs:", 'defaults: {credential: {secret: "${NO_SUCH_{appid}}"}}\njobs:')
-    manifest.write_text(live)
+    manifest.write_text(live.replace("output: out", "output: {path: out, buckets: 2}"))
     named = []
     for shard in ("1/2", "2/2"):
         assert run("run", "--shard", shard) == Exit.USAGE

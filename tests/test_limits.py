@@ -259,7 +259,9 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
 
 
 @pytest.mark.parametrize("answer", [BUSY, Reply(b"<html>", 502, "text/html")])
-def test_an_outage_of_nine_minutes_fails_no_window_for_good(lab: VirtualLab, answer: Reply) -> None:
+def test_an_outage_of_nine_minutes_fails_no_window_for_good(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch, answer: Reply
+) -> None:
     """What had no answer meanwhile is left for a later run, the rest goes on when it is over."""
     began, well = lab.now(), lab.sandbox.answer
 
@@ -267,13 +269,15 @@ def test_an_outage_of_nine_minutes_fails_no_window_for_good(lab: VirtualLab, ans
         down = began + 3 < lab.now() < began + 543 and request.path.startswith("/datacube")
         return answer if down else well(request)
 
-    lab.sandbox.answer = answers  # type: ignore[method-assign]
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
     done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
     assert lab.run().exit_code is Exit.DONE
 
 
-def test_an_outage_over_midnight_is_one_too(lab: VirtualLab) -> None:
+def test_an_outage_over_midnight_is_one_too(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was parked before it is owed again from then on, and what failed is still excused."""
     lab.sandbox.fail(SICK, 45009)
     lab.retry = Retry(max_attempts=3)
@@ -285,7 +289,7 @@ def test_an_outage_over_midnight_is_one_too(lab: VirtualLab) -> None:
         down = began + 3 < lab.now() and request.path.startswith("/datacube")
         return BUSY if down else well(request)
 
-    lab.sandbox.answer = answers  # type: ignore[method-assign]
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
     assert lab.run().reasons() == {"deferred": Exit.AGAIN}
 
 

@@ -149,7 +149,9 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     assert {gone.appid for gone in done.gone} == set(lab.appids)
 
 
-def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(lab: VirtualLab) -> None:
+def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
     lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4), daily_quota=5000)
     lab.sleep_until(TODAY, 24 * 60 - 1)
@@ -160,7 +162,7 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(lab: Virtu
         late = midnight - 1.2 < lab.now() < midnight and request.path == PATH
         return SPENT._replace(delay=2.0) if late else well(request)
 
-    lab.sandbox.answer = answers  # type: ignore[method-assign]
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
     assert lab.run().exit_code is Exit.DONE
     note = notes.read(lab.tree, TODAY + 1, 0)
     assert note is not None

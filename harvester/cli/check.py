@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging as log
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,7 @@ from harvester.cli.run import credentials, reach
 from harvester.errors import Exit, StoreError
 from harvester.fetch import Refused
 from harvester.manifest import Touched, touched
+from harvester.model import Manifest
 from harvester.run import World
 from harvester.wire import Refusal
 
@@ -72,25 +73,15 @@ def check(
     del ok_exit  # settled where every verb ends
     logs.set_up(logging)
     now = steady_clock()
+    platform = PlatformAtHand(now)
+    authorised = if_heard if offline else platform.authorised
+    project = open_project(manifest, selecting, output, now(), authorised)
+    warn_of_open_files(project.manifest)
     if offline:
-        project = open_project(manifest, selecting, output, now(), if_heard)
-        warn_of_open_files(project.manifest)
         with streams.answering():
             _print_offline(project, touched(project.manifest), format)
         return Exit.DONE
-    platform = PlatformAtHand(now)
-    project = open_project(manifest, selecting, output, now(), platform.authorised)
-    warn_of_open_files(project.manifest)
-    found = look(
-        project.manifest,
-        World(
-            now=now,
-            reach=partial(reach, project.manifest, now),
-            credentials=credentials(project.manifest),
-            watch=progress.show_nothing,
-            platform=platform.needed_by(project.manifest),
-        ),
-    )
+    found = look(project.manifest, _world(project.manifest, platform, now))
     _keep(project, found, now())
     with streams.answering():
         if format == "json":
@@ -98,6 +89,16 @@ def check(
         else:
             _print(show.console(), found)
     return found.exit_code
+
+
+def _world(manifest: Manifest, platform: PlatformAtHand, now: Callable[[], float]) -> World:
+    return World(
+        now=now,
+        reach=partial(reach, manifest, now),
+        credentials=credentials(manifest),
+        watch=progress.show_nothing,
+        platform=platform.needed_by(manifest),
+    )
 
 
 def _keep(project: Project, found: Check, now: float) -> None:

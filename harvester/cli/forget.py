@@ -70,21 +70,26 @@ def forget(
     project = open_harvested(manifest, output, now)
     target = _target(project, split(accounts), split(datasets), day_option("--before", before, now))
     oblivion.refuse_wanted(target, plan.wanted(project.manifest, now))
-    tree, known = project.tree, project.manifest.datasets
     if dry_run:
-        receipt = forgetting.forget(tree, known, target, None)
+        receipt = forgetting.forget(project.tree, project.manifest.datasets, target, None)
     else:
-        own = sorted(target.buckets(tree.buckets))
-        with (
-            locks.hold(tree, own, run_id=done.run_id, since=utc_text(now)),
-            kept(Books(done, clock), tree, own) as books,
-        ):
-            receipt = forgetting.forget(tree, known, target, books)
+        receipt = _delete(project, target, Books(done, clock))
     if format == "json":
         print(json.dumps(_as_json(receipt, target, dry_run=dry_run), indent=2))
     else:
         _print(show.console(), receipt, target, dry_run=dry_run)
     return 0
+
+
+def _delete(project: Project, target: Target, told: Books) -> Receipt:
+    tree, done = project.tree, told.summary
+    own = sorted(target.buckets(tree.buckets))
+    since = utc_text(done.started_at)
+    with (
+        locks.hold(tree, own, run_id=done.run_id, since=since),
+        kept(told, tree, own) as books,
+    ):
+        return forgetting.forget(tree, project.manifest.datasets, target, books)
 
 
 def _target(

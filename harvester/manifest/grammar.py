@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 from harvester.days import FIRST_DAY, Day, day_text, parse_day
 from harvester.manifest.mistakes import Unfit
-from harvester.model import Reserve
+from harvester.model import Reserve, is_appid
 
-APPID = r"wx[0-9a-f]{16}"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
@@ -24,7 +23,6 @@ CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 SETTLE = r"([0-9]{1,4})d"
 RESERVE = r"([0-9]{1,9})|([0-9]{1,2})%"
 
-_APPID = re.compile(APPID)
 _DAY = re.compile(DAY)
 _AGO = re.compile(AGO)
 _DURATION = re.compile(DURATION)
@@ -39,7 +37,7 @@ _LONGEST = 86_400.0
 
 def appid(text: str) -> str:
     """``wx`` and 16 hex digits in small letters."""
-    if not _APPID.fullmatch(text):
+    if not is_appid(text):
         raise Unfit("is not an appid", "wx and 16 of 0-9 a-f, as the account's console shows it")
     return text
 

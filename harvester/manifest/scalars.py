@@ -23,7 +23,7 @@ from harvester.manifest.references import (
     without_references,
 )
 from harvester.manifest.yaml_tree import Unquoted
-from harvester.model import Reserve
+from harvester.model import APPID, Reserve
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
 
@@ -215,7 +215,7 @@ DatasetName = Annotated[
     # An editor offers the names; globs and WeChat's own names are text like any other.
     WithJsonSchema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
 ]
-Appid = Annotated[str, read_by(grammar.appid), _pattern(grammar.APPID)]
+Appid = Annotated[str, read_by(grammar.appid), _pattern(APPID)]
 AccountDay = Annotated[Day | None, read_by(grammar.day), _pattern(grammar.DAY)]
 BeginDay = Annotated[
     Day | None,

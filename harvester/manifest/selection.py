@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,9 +13,7 @@ from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
-from harvester.model import Account, Job, Manifest
-
-_APPID = re.compile(r"wx[0-9a-f]{16}")
+from harvester.model import Account, Job, Manifest, is_appid
 
 _HINTED = 20
 """How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
@@ -187,7 +184,7 @@ def meant(
     An appid need not be in the manifest any more; ``all`` accounts are those that are. No word for
     datasets means all of them. Raises UsageError for words that mean nothing.
     """
-    plain = [word for word in accounts if _APPID.fullmatch(word)]
+    plain = [word for word in accounts if is_appid(word)]
     others = [word for word in accounts if word not in plain and word != "all"]
     named = _chosen_accounts(manifest.accounts, others) if others else ()
     everybody = manifest.accounts if "all" in accounts else ()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Sequence
 
+from harvester.model import is_appid
 from harvester.store.layout import ROSTER, Tree
-
-_APPID = re.compile(r"wx[0-9a-f]{16}")
 
 
 def keep(tree: Tree, appids: Sequence[str]) -> None:
@@ -28,6 +26,6 @@ def known(tree: Tree) -> tuple[str, ...]:
     note = tree.store.read(ROSTER)
     try:
         appids = json.loads(note)["authorised"] if note else ()
-        return tuple(appid for appid in appids if _APPID.fullmatch(appid))
+        return tuple(appid for appid in appids if is_appid(appid))
     except (ValueError, KeyError, TypeError):
         return ()
