@@ -1,8 +1,9 @@
 """How fast each token is used: an even spacing of request starts, polled and never awaited.
 
-The schedule asks `Spacing.has_room` before it hands out a window; the worker that got it takes the
-room at once. Nothing waits here. Strictness over the server's counting window is the schedule's own
-matter (its slots); spacing is what keeps a token from using its whole allowance in one gulp.
+The schedule asks `Spacing.has_room` before it hands out a window, but for a lane that has paused
+for an interval: that one has room. The worker that got the window takes it at once. Nothing waits
+here. Strictness over the server's counting window is the schedule's own matter (its slots); spacing
+is what keeps a token from using its whole allowance in one gulp.
 """
 
 from __future__ import annotations
