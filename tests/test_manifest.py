@@ -27,8 +27,6 @@ from harvester.model import (
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
 TWO = "wx0000000000000002"
-LIVE = tuple(name for name, dataset in CATALOGUE.items() if not dataset.retired)
-RETIRED = tuple(name for name, dataset in CATALOGUE.items() if dataset.retired)
 LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
 
 Load = Callable[..., Manifest]
@@ -120,7 +118,7 @@ def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
     assert made == Manifest(
         file=tmp_path / "jobs.yaml",
         accounts=made.accounts,
-        jobs=(Job("job-1", LIVE, (ONE,), days.FIRST_DAY, None),),
+        jobs=(Job("job-1", tuple(CATALOGUE), (ONE,), days.FIRST_DAY, None),),
         output=Output(tmp_path / "output"),
         datasets=CATALOGUE,
         api=Api("sandbox"),
@@ -130,26 +128,14 @@ def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "means"),
     [
-        ("{datasets: all}", LIVE),
-        ("{datasets: all, include_retired: true}", (*LIVE, *RETIRED)),
-        ("{include_retired: true}", (*LIVE, *RETIRED)),
+        ("{datasets: all}", tuple(CATALOGUE)),
+        ('{datasets: "*"}', tuple(CATALOGUE)),
         ('{datasets: "user_*"}', ("user_summary", "user_cumulate")),
-        (
-            '{datasets: "user_*", include_retired: true}',
-            (
-                "user_summary",
-                "user_cumulate",
-                "user_read",
-                "user_read_hour",
-                "user_share",
-                "user_share_hour",
-            ),
-        ),
-        ("{datasets: getuserread, include_retired: true}", ("user_read",)),
+        ("{datasets: getusersummary}", ("user_summary",)),
     ],
 )
-def test_retired_datasets(load: Load, written: str, means: tuple[str, ...]) -> None:
-    """A job asks for what WeChat has retired only if it says so, names and globs alike."""
+def test_datasets_of_a_job(load: Load, written: str, means: tuple[str, ...]) -> None:
+    """A job's datasets are given as all, as a glob or by WeChat's name."""
     (job,) = load(LEAST.replace("{}", written)).jobs
     assert job.datasets == means
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester import days
-from harvester.catalogue import CATALOGUE, matching, successors
+from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
@@ -49,7 +49,7 @@ def job_of(written: shape.Job, index: int, where: Where, *, known: Known, readin
 def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index, pattern in enumerate(written.datasets or ("all",)):
-        found = matching(pattern, include_retired=bool(written.include_retired))
+        found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
             mistakes.at(where(("datasets", index)), *_not_meant(pattern))
@@ -58,11 +58,9 @@ def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str
 
 def _not_meant(pattern: str) -> tuple[str, str]:
     """What is wrong with a pattern that means no dataset, and a hint."""
-    retired = matching(pattern, include_retired=True)
+    retired = retirement(pattern)
     if retired:
-        instead = " and ".join(f"`{name}`" for name in successors(retired))
-        hint = f"use {instead}, or `include_retired: true` in a job"
-        return f"WeChat has retired{shown(pattern)}", hint
+        return retired
     names = [*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values())]
     hint = nearest(pattern, names) or "`harvester datasets` lists them"
     return f"unknown dataset{shown(pattern)}", hint
@@ -240,20 +238,16 @@ def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tup
 
 
 def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
-    """The datasets an option means. Retired ones are known if a job wants them."""
+    """Find the datasets that an option means. Raises UsageError for what means none."""
     if not patterns:
         return wanted
     names: set[str] = set()
     for pattern in patterns:
-        meant = {
-            dataset.name
-            for dataset in matching(pattern, include_retired=True)
-            if dataset.name in wanted or not dataset.retired
-        }
-        if not meant:
+        found = matching(pattern)
+        if not found:
             what, hint = _not_meant(pattern)
             raise UsageError(f"--datasets: {what}", hint)
-        names |= meant
+        names.update(dataset.name for dataset in found)
     return frozenset(names)
 
 

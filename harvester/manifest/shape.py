@@ -127,10 +127,6 @@ class Job(Shape):
     datasets: DatasetNames | None = key(
         "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", default="all"
     )
-    include_retired: Truth = key(
-        "Ask for datasets that WeChat has retired too, where datasets names or matches them.",
-        default=False,
-    )
     accounts: (
         Annotated[
             Annotated[Word, Tag("[text]")]
