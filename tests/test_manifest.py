@@ -53,7 +53,8 @@ def refused(what: str) -> Iterator[None]:
         yield
     (problem,) = caught.value.problems
     hint = f" ({problem.hint})" if problem.hint else ""
-    assert f"{problem.line}:{problem.column}: {problem.what}{hint}" == what
+    place = problem.place
+    assert f"{place.line}:{place.column}: {problem.what}{hint}" == what
 
 
 def test_everything_at_once(load: Load, tmp_path: Path) -> None:
@@ -239,7 +240,8 @@ def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
     with pytest.raises(ManifestError) as caught:
         load(text)
     (problem,) = caught.value.problems
-    assert text.splitlines()[problem.line - 1][problem.column - 1 :].startswith('"no"')
+    _, line, column, _ = problem.place
+    assert text.splitlines()[line - 1][column - 1 :].startswith('"no"')
 
 
 def test_half_a_character_is_none(load: Load) -> None:

@@ -12,19 +12,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from harvester.days import Day
-from harvester.errors import Problem
-
-
-class Place(NamedTuple):
-    """Where something stands. Lines and columns count from one, columns in characters."""
-
-    file: Path
-    line: int
-    column: int
-
+from harvester.errors import Place, Problem
 
 Step = str | int
 """A key of a mapping or an index of a list."""
@@ -48,7 +39,7 @@ class Mistakes:
 
     def at(self, place: Place, what: str, hint: str = "") -> None:
         """Add one mistake."""
-        self.found.append(Problem(*place, what, hint))
+        self.found.append(Problem(place, what, hint))
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
-from harvester.manifest.mistakes import Mistakes, Place, Step
+from harvester.errors import Place
+from harvester.manifest.mistakes import Mistakes, Step
 
 DEEPEST = 20
 """How deep lists and mappings may nest."""
