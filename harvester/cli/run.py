@@ -29,13 +29,12 @@ from harvester.cli.options import (
     Refetch,
     Selecting,
     Shard,
-    parse_duration,
     parse_shard,
 )
 from harvester.cli.platform import PlatformAtHand
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import Exit, UsageError
-from harvester.manifest import access_of
+from harvester.manifest import access_of, duration_option
 from harvester.model import Api, Manifest
 from harvester.report.books import Books
 from harvester.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
@@ -81,7 +80,8 @@ class Running:
 
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
-        shard, seconds = parse_shard(self.shard), parse_duration(self.max_duration)
+        shard = parse_shard(self.shard)
+        seconds = duration_option("--max-duration", self.max_duration)
         return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
 

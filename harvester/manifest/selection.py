@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from harvester import days
 from harvester.catalogue import CATALOGUE, matching, retirement
@@ -14,6 +15,8 @@ from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
 from harvester.model import Account, Job, Manifest, is_appid
+
+_T = TypeVar("_T")
 
 _HINTED = 20
 """How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
@@ -146,8 +149,8 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     nothing at all is left.
     """
     today = days.today(now)
-    begin = _option("--begin-date", selection.begin_date, grammar.begin_day, today)
-    end = _option("--end-date", selection.end_date, grammar.end_day, today)
+    begin = day_option("--begin-date", selection.begin_date, now)
+    end = _option("--end-date", selection.end_date, lambda text: grammar.end_day(text, today))
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
@@ -192,16 +195,19 @@ def meant(
 
 def day_option(option: str, text: str | None, now: float) -> days.Day | None:
     """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
-    return _option(option, text, grammar.begin_day, days.today(now))
+    return _option(option, text, lambda text: grammar.begin_day(text, days.today(now)))
 
 
-def _option(
-    option: str, text: str | None, read: Callable[[str, days.Day], days.Day | None], today: days.Day
-) -> days.Day | None:
+def duration_option(option: str, text: str | None) -> float | None:
+    """Read ``50m`` as seconds; None if nothing is said. Raises UsageError."""
+    return _option(option, text, lambda text: grammar.duration(text, longest=math.inf))
+
+
+def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | None:
     if text is None:
         return None
     try:
-        return read(text, today)
+        return read(text)
     except Unfit as flaw:
         problem, advice = f"{option} {flaw.what}", flaw.hint
     raise UsageError(problem, advice)
