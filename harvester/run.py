@@ -245,8 +245,15 @@ async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
             platform=world.platform,
         )
         tokens = await opened.enter_async_context(Tokens(office.source, world.now))
-        effects = (transport, tokens, spacing, stage.tree, terms)
-        tools = Tools(*effects, world.now, stage.books.note)
+        tools = Tools(
+            transport=transport,
+            tokens=tokens,
+            spacing=spacing,
+            tree=stage.tree,
+            terms=terms,
+            now=world.now,
+            on_published=stage.books.note,
+        )
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, office)
         try:
