@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -26,7 +26,7 @@ from harvester.plan import Wanted
 from harvester.progress import Position
 from harvester.quota import Quota
 from harvester.report.accounts import troubled
-from harvester.report.books import Books
+from harvester.report.books import Books, recorded
 from harvester.schedule import Schedule
 from harvester.sources import Office
 from harvester.status import quarantined_days
@@ -126,25 +126,9 @@ def carry_out(
     own = own_buckets(manifest.output.buckets, orders.shard)
     manifest = of_shard(manifest, own)
     since = utc_text(books.summary.started_at)
-    with locks.hold(tree, own, run_id=books.summary.run_id, since=since), closing(books):
+    with locks.hold(tree, own, run_id=books.summary.run_id, since=since), recorded(books):
         books.open(tree, own)
         _make_whole(_Stage(manifest, tree, orders, world, own, books))
-
-
-@contextmanager
-def closing(books: Books) -> Iterator[None]:
-    """Close the books of a run, however it ends, with the reason if it fails."""
-    try:
-        yield
-    except HarvesterError as error:
-        books.summary.failed = error
-        books.close()
-        raise
-    except Exception:
-        books.summary.bugs += 1
-        books.close()
-        raise
-    books.close()
 
 
 def _make_whole(stage: _Stage) -> None:
@@ -245,8 +229,15 @@ async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
             platform=world.platform,
         )
         tokens = await opened.enter_async_context(Tokens(office.source, world.now))
-        effects = (transport, tokens, spacing, stage.tree, terms)
-        tools = Tools(*effects, world.now, stage.books.note)
+        tools = Tools(
+            transport=transport,
+            tokens=tokens,
+            spacing=spacing,
+            tree=stage.tree,
+            terms=terms,
+            now=world.now,
+            on_published=stage.books.note,
+        )
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, office)
         try:

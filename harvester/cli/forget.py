@@ -26,7 +26,7 @@ from harvester.errors import UsageError
 from harvester.forget import Receipt
 from harvester.manifest import day_option, meant
 from harvester.oblivion import Target
-from harvester.report.books import Books, kept
+from harvester.report.books import Books, recorded
 from harvester.store import locks
 from harvester.summary import begin, utc_text
 
@@ -81,14 +81,12 @@ def forget(
     return 0
 
 
-def _delete(project: Project, target: Target, told: Books) -> Receipt:
-    tree, done = project.tree, told.summary
+def _delete(project: Project, target: Target, books: Books) -> Receipt:
+    tree, done = project.tree, books.summary
     own = sorted(target.buckets(tree.buckets))
     since = utc_text(done.started_at)
-    with (
-        locks.hold(tree, own, run_id=done.run_id, since=since),
-        kept(told, tree, own) as books,
-    ):
+    with locks.hold(tree, own, run_id=done.run_id, since=since), recorded(books):
+        books.open(tree, own)
         return forgetting.forget(tree, project.manifest.datasets, target, books)
 
 

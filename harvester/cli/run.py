@@ -36,8 +36,8 @@ from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of, duration_option
 from harvester.model import Api, Manifest
-from harvester.report.books import Books
-from harvester.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
+from harvester.report.books import Books, recorded
+from harvester.run import Orders, Watch, World, carry_out, of_shard, own_buckets
 from harvester.secret import Secret
 from harvester.summary import begin
 
@@ -112,7 +112,7 @@ def run(
     done = begin(manifest, now())
     books = Books(done, now, running.summary)
     # An old summary would mislead, so there is a new one however the run ends.
-    with signals.stopping(_Brake(books)), closing(books):
+    with signals.stopping(_Brake(books)), recorded(books):
         orders = running.orders()
         platform = PlatformAtHand(now)
         project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
