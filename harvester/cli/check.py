@@ -75,7 +75,7 @@ def check(
     now = steady_clock()
     platform = PlatformAtHand(now)
     authorised = if_heard if offline else platform.authorised
-    project = open_project(manifest, selecting, output, now(), authorised)
+    project = open_project(manifest, selecting.selection(), output, now(), authorised)
     warn_of_open_files(project.manifest)
     if offline:
         with streams.answering():

@@ -45,7 +45,7 @@ def plan(
 ) -> int:
     """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
     now = steady_clock()()
-    project = open_project(manifest, selecting, output, now)
+    project = open_project(manifest, selecting.selection(), output, now)
     own = own_buckets(project.manifest.output.buckets, parse_shard(shard))
     ours = of_shard(project.manifest, own)
     want = planning.wanted(ours, now)

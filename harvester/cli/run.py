@@ -115,7 +115,9 @@ def run(
     with signals.stopping(_Brake(books)), closing(books):
         orders = running.orders()
         platform = PlatformAtHand(now)
-        project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
+        project = open_project(
+            manifest, selecting.selection(), output, done.started_at, platform.authorised
+        )
         warn_of_open_files(project.manifest)
         _warn_of_a_runner(project.manifest)
         _fit_to_a_small_machine()

@@ -44,7 +44,7 @@ def status(
     """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
-    project = open_project(manifest, selecting, output, now)
+    project = open_project(manifest, selecting.selection(), output, now)
     found = surveying.read(project.manifest, project.tree, now)
     with streams.answering():
         if format == "json":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from harvester import days
@@ -14,6 +13,7 @@ from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
 from harvester.model import Account, Job, Manifest, is_appid
+from harvester.selection import Selection
 
 _HINTED = 20
 """How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
@@ -124,20 +124,6 @@ class _Finder(NamedTuple):
     def is_excused(self, name: str) -> bool:
         """Whether the name may belong to an account that has a mistake of its own."""
         return self.reading.blind or name in self.reading.loose
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What the command line asks for of a manifest. What is empty narrows nothing.
-
-    Dates are written as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
-    """
-
-    begin_date: str | None = None
-    end_date: str | None = None
-    accounts: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    jobs: tuple[str, ...] = ()
 
 
 def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
