@@ -26,7 +26,7 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
-from harvester.run import Orders, World, run_once
+from harvester.operations.run import Orders, World, run_once
 from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve

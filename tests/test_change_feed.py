@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harvester import run
 from harvester.errors import Exit, StoreError, UsageError
 from harvester.model import Limits
+from harvester.operations import run
+from harvester.operations.run import Orders, carry_out
 from harvester.report.books import Books
-from harvester.run import Orders, carry_out
 from harvester.sandbox import Rules
 from harvester.store import files, records
 from harvester.store.disk import Disk

@@ -18,8 +18,8 @@ from harvester.cli.options import parse_duration, parse_shard
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.model import Window
+from harvester.operations.status import read
 from harvester.sandbox import Row, truth
-from harvester.status import read
 from harvester.store import locks, quarantine
 from tests.answers import answer
 from tests.lab import DAILY, Lab

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from harvester import days, plan, publish, survey
 from harvester.cli import show
-from harvester.cli.project import Project
 from harvester.days import Day, parse_day
 from harvester.errors import Exit
 from harvester.lanes import Gone
+from harvester.operations.project import Project
 from harvester.publish import QuarantinedDay
 from harvester.report import record as recording
 from harvester.report.causes import causes

@@ -15,8 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days, progress
-from harvester.check import Check, Checked, Finding, State, keep
-from harvester.check import check as look
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -28,23 +26,25 @@ from harvester.cli.options import (
     Output,
     Selecting,
 )
-from harvester.cli.platform import PlatformAtHand
-from harvester.cli.project import (
+from harvester.cli.run import credentials, reach
+from harvester.errors import Exit, StoreError
+from harvester.fetch import Refused
+from harvester.manifest import Touched, touched
+from harvester.model import Manifest
+from harvester.operations.check import Check, Checked, Finding, State, keep
+from harvester.operations.check import check as look
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.project import (
     Project,
     if_heard,
     open_project,
     steady_clock,
     warn_of_open_files,
 )
-from harvester.cli.run import credentials, reach
-from harvester.errors import Exit, StoreError
-from harvester.fetch import Refused
-from harvester.manifest import Touched, touched
-from harvester.model import Manifest
-from harvester.run import World
+from harvester.operations.run import World
 from harvester.wire import Refusal
 
-_LOG = log.getLogger(__name__)
+_LOG = log.getLogger("harvester.check")
 
 
 def check(

@@ -11,14 +11,14 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from harvester import compact as compacting
 from harvester.cli import show
 from harvester.cli.options import Format, ManifestPath, Output
-from harvester.cli.project import open_harvested, steady_clock
-from harvester.compact import Compacted
 from harvester.errors import UsageError
 from harvester.manifest import place_named
 from harvester.model import Output as Place
+from harvester.operations import rewrite as compacting
+from harvester.operations.project import open_harvested, steady_clock
+from harvester.operations.rewrite import Compacted
 from harvester.report.books import Books
 from harvester.store import locks
 from harvester.store.layout import open_tree

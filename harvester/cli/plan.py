@@ -21,10 +21,10 @@ from harvester.cli.options import (
     Shard,
     parse_shard,
 )
-from harvester.cli.project import Project, open_project, steady_clock
 from harvester.model import bucket_of
+from harvester.operations.project import Project, open_project, steady_clock
+from harvester.operations.run import of_shard, own_buckets
 from harvester.quota import Calls, Note, Quota
-from harvester.run import of_shard, own_buckets
 from harvester.store import learned
 from harvester.store import quota as notes
 from harvester.store.layout import Tree

@@ -32,13 +32,13 @@ from harvester.cli.options import (
     parse_duration,
     parse_shard,
 )
-from harvester.cli.platform import PlatformAtHand
-from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of
 from harvester.model import Api, Manifest
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.project import open_project, steady_clock, warn_of_open_files
+from harvester.operations.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
 from harvester.report.books import Books
-from harvester.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
 from harvester.secret import Secret
 from harvester.summary import begin
 
@@ -179,7 +179,7 @@ async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[A
         yield manifest.api
         return
     # Loaded only here: no run against WeChat should pay for an emulator and a web server.
-    from harvester.cli import emulator  # noqa: PLC0415 - as the line above says
+    from harvester.operations import emulator  # noqa: PLC0415 - as the line above says
 
     async with emulator.serve(now) as address:
         yield replace(manifest.api, base_url=address)

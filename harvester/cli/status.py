@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from harvester import days
-from harvester import status as surveying
 from harvester.cli import show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -20,8 +19,9 @@ from harvester.cli.options import (
     Output,
     Selecting,
 )
-from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
+from harvester.operations import status as surveying
+from harvester.operations.project import open_project, steady_clock
 from harvester.survey import Stretch
 
 

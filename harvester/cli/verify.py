@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester import days
-from harvester import verify as verifying
 from harvester.cli import show, streams
 from harvester.cli.options import (
     Format,
@@ -21,11 +20,12 @@ from harvester.cli.options import (
     OkExit,
     Output,
 )
-from harvester.cli.project import open_harvested, steady_clock
 from harvester.errors import Exit
+from harvester.operations import verify as verifying
+from harvester.operations.project import open_harvested, steady_clock
+from harvester.operations.verify import Damage, Verdict
 from harvester.store import locks
 from harvester.summary import new_run_id, utc_text
-from harvester.verify import Damage, Verdict
 
 _MOST_STRETCHES = 12
 

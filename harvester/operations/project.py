@@ -13,16 +13,16 @@ from os import environ
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
+from harvester.operations.rewrite import refuse_unfinished
 from harvester.selection import ALL, Selection
 from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("harvester.project")
 
 
 class Project(NamedTuple):

@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from harvester import assembly, days, oblivion, publish
+from harvester import assembly, days, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
 from harvester.errors import LostRace
-from harvester.oblivion import Target
+from harvester.operations import erasure
+from harvester.operations.erasure import Target
 from harvester.publish import Published
 from harvester.report.books import Books
 from harvester.store import layout, locks, partitions, quarantine, rawlog
@@ -183,7 +184,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
             return None
         left = known.without(dict.fromkeys(gone, mask))
         schema = arrow_schema(dataset)
-        pieces = oblivion.kept(stored.batches(schema), work.target)
+        pieces = erasure.kept(stored.batches(schema), work.target)
         if work.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not work.dry:
@@ -255,7 +256,7 @@ def _forget_names(work: _Work) -> None:
                     tree.store.delete(found.name)
             continue
         old = _read(tree.store.read(found.name))
-        new = oblivion.scrubbed(old, work.target)
+        new = erasure.scrubbed(old, work.target)
         if new != old:
             work.receipt.records.append(found.name)
             if not work.dry:

@@ -20,8 +20,8 @@ from harvester.errors import SEVERITY, CallError, Exit
 from harvester.fetch import Refused
 from harvester.inquiry import QUOTA_PATH, Allowance, Probe, allowance_of, probes, quota_body
 from harvester.model import Manifest, bucket_of
+from harvester.operations.run import World
 from harvester.quota import Note
-from harvester.run import World
 from harvester.sources import Office
 from harvester.store import learned
 from harvester.store import quota as notes

@@ -20,6 +20,7 @@ from harvester.days import Day
 from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
 from harvester.model import Api, Manifest, bucket_of
+from harvester.operations.status import quarantined_days
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
@@ -29,7 +30,6 @@ from harvester.report.accounts import troubled
 from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sources import Office
-from harvester.status import quarantined_days
 from harvester.store import forced, layout, learned, locks
 from harvester.store.layout import Tree
 from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
