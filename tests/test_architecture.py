@@ -45,7 +45,7 @@ THIRD_PARTY = {
         "operations.check",
         "operations.run",
         "pipeline",
-        "progress",
+        "cli.progress",
         "publisher",
         "recorder",
         "sandbox.server",
@@ -71,7 +71,7 @@ THIRD_PARTY = {
     ),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
-    "rich": ("cli", "progress"),
+    "rich": ("cli",),
     "yaml": ("manifest",),
     "yarl": ("exchange", "transport"),
 }

@@ -26,7 +26,8 @@ from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreacha
 from harvester.model import Api
 from harvester.operations import check as checking
 from harvester.operations import run as running
-from harvester.operations.run import Orders, run_once
+from harvester.operations.run import run_once
+from harvester.operations.runtime import Orders
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire
 from harvester.secret import Secret

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester import days, progress
+from harvester import days
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -38,10 +38,9 @@ from harvester.operations.project import (
     Project,
     if_heard,
     open_project,
-    steady_clock,
     warn_of_open_files,
 )
-from harvester.operations.run import World
+from harvester.operations.runtime import World, steady_clock
 from harvester.wire import Refusal
 
 _LOG = log.getLogger("harvester.check")
@@ -96,7 +95,6 @@ def _world(manifest: Manifest, platform: PlatformAtHand, now: Callable[[], float
         now=now,
         reach=partial(reach, manifest, now),
         credentials=credentials(manifest),
-        watch=progress.show_nothing,
         platform=platform.needed_by(manifest),
     )
 

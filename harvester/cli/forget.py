@@ -26,10 +26,10 @@ from harvester.operations import erasure
 from harvester.operations import forget as forgetting
 from harvester.operations.erasure import Target
 from harvester.operations.forget import Receipt
-from harvester.operations.project import Project, open_harvested, steady_clock
+from harvester.operations.project import Project, open_harvested
+from harvester.operations.runtime import begin, steady_clock
 from harvester.report.books import Books, kept
 from harvester.store import locks
-from harvester.summary import begin, utc_text
 
 
 def forget(
@@ -85,7 +85,7 @@ def forget(
 def _delete(project: Project, target: Target, told: Books) -> Receipt:
     tree, done = project.tree, told.summary
     own = sorted(target.buckets(tree.buckets))
-    since = utc_text(done.started_at)
+    since = days.utc_text(done.started_at)
     with (
         locks.hold(tree, own, run_id=done.run_id, since=since),
         kept(told, tree, own) as books,

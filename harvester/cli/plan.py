@@ -22,9 +22,10 @@ from harvester.cli.options import (
     parse_shard,
 )
 from harvester.model import bucket_of
-from harvester.operations.project import Project, open_project, steady_clock
-from harvester.operations.run import of_shard, own_buckets
+from harvester.operations.project import Project, open_project
+from harvester.operations.runtime import steady_clock
 from harvester.quota import Calls, Note, Quota
+from harvester.sharding import of_shard, own_buckets
 from harvester.store import learned
 from harvester.store import quota as notes
 from harvester.store.layout import Tree

@@ -16,9 +16,9 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from cyclopts import Parameter
 from rich.console import Console
 
-from harvester import progress, signals
+from harvester import signals
 from harvester.access import Access, AppSecret
-from harvester.cli import logs, show, streams
+from harvester.cli import logs, progress, show, streams
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -36,11 +36,12 @@ from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of
 from harvester.model import Api, Manifest
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.project import open_project, steady_clock, warn_of_open_files
-from harvester.operations.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
+from harvester.operations.project import open_project, warn_of_open_files
+from harvester.operations.run import carry_out, closing
+from harvester.operations.runtime import Orders, Watch, World, begin, show_nothing, steady_clock
 from harvester.report.books import Books
 from harvester.secret import Secret
-from harvester.summary import begin
+from harvester.sharding import of_shard, own_buckets
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -218,7 +219,7 @@ def _once(alike: list[UsageError]) -> str:
 
 def _watch(style: ProgressStyle, console: Console) -> Watch:
     if style == "none":
-        return progress.show_nothing
+        return show_nothing
     if style == "bar" or (style == "auto" and console.is_terminal):
         return partial(progress.show_bar, console=console)
     return progress.log_lines

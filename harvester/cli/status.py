@@ -21,7 +21,8 @@ from harvester.cli.options import (
 )
 from harvester.errors import Exit
 from harvester.operations import status as surveying
-from harvester.operations.project import open_project, steady_clock
+from harvester.operations.project import open_project
+from harvester.operations.runtime import steady_clock
 from harvester.survey import Stretch
 
 

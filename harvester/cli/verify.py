@@ -22,10 +22,10 @@ from harvester.cli.options import (
 )
 from harvester.errors import Exit
 from harvester.operations import verify as verifying
-from harvester.operations.project import open_harvested, steady_clock
+from harvester.operations.project import open_harvested
+from harvester.operations.runtime import new_run_id, steady_clock
 from harvester.operations.verify import Damage, Verdict
 from harvester.store import locks
-from harvester.summary import new_run_id, utc_text
 
 _MOST_STRETCHES = 12
 
@@ -61,7 +61,7 @@ def verify(
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
     project = open_harvested(manifest, output, now)
-    run_id, since = new_run_id(now), utc_text(now)
+    run_id, since = new_run_id(now), days.utc_text(now)
     buckets = range(project.tree.buckets) if repair else ()
     # Who only looks disturbs nobody. Who moves files must be alone with them.
     alone = locks.hold(project.tree, buckets, run_id=run_id, since=since)

@@ -25,7 +25,6 @@ from harvester.store.disk import OURS
 from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
-from harvester.summary import utc_text
 
 _MOST_RACES = 20
 
@@ -121,7 +120,7 @@ def forget(
 def _sweep(tree: Tree, buckets: set[int], books: Books) -> None:
     """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
     layout.sweep(tree, buckets)
-    since = utc_text(books.summary.started_at)
+    since = days.utc_text(books.summary.started_at)
     locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
 
 

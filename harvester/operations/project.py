@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 import stat
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import environ
@@ -31,12 +30,6 @@ class Project(NamedTuple):
     manifest: Manifest
     tree: Tree
     words: str
-
-
-def steady_clock() -> Callable[[], float]:
-    """Seconds since the Unix epoch, right at the start and never stepping back."""
-    anchor = time.time() - time.monotonic()
-    return lambda: anchor + time.monotonic()
 
 
 Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
