@@ -69,6 +69,11 @@ def instant(day: Day, minutes: int = 0) -> float:
     return day * 86_400 - 8 * 3600 + minutes * 60.0
 
 
+def utc_text(seconds: float) -> str:
+    """An instant as RFC 3339 in UTC, to the second."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @functools.lru_cache(maxsize=16_384)
 def month_of(day: Day) -> Month:
     """The month a day lies in."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 from harvester import days
@@ -287,27 +284,6 @@ def reason_of(gone: Gone) -> tuple[str, Exit]:
     return "refused", Exit.INCOMPLETE
 
 
-def begin(manifest: Path, now: float) -> Summary:
-    """The summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
-    return Summary(
-        run_id=new_run_id(now),
-        manifest=str(manifest),
-        started_at=now,
-        ended_at=now,
-        today=days.today(now),
-    )
-
-
-def new_run_id(now: float) -> str:
-    """A name that sorts by time: 20260131T235959Z-1a2b3c.
-
-    Half of what follows the second is what the second has more, so that of two runs in a row the
-    later one is the greater. The other half is chance.
-    """
-    compact = utc_text(now).replace("-", "").replace(":", "")
-    return f"{compact}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
-
-
 def summarise_states(
     want: Wanted, states: Mapping[str, Mapping[str, States]]
 ) -> list[DatasetSummary]:
@@ -335,9 +311,3 @@ def _summarise_dataset(
         provisional=sum(count(state.provisional) for state in states.values()),
         quarantined=sum(count(state.quarantined) for state in states.values()),
     )
-
-
-def utc_text(seconds: float) -> str:
-    """An instant as RFC 3339 in UTC, to the second."""
-    at = dt.datetime.fromtimestamp(seconds, dt.UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

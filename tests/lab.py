@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 
-from harvester import progress
 from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
 from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
@@ -26,7 +25,8 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
-from harvester.run import Orders, World, run_once
+from harvester.operations.run import run_once
+from harvester.operations.runtime import Orders, World, show_nothing
 from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
@@ -129,7 +129,7 @@ class Lab:
             now=self.now,
             reach=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),
-            watch=progress.show_nothing,
+            watch=show_nothing,
         )
 
     @asynccontextmanager

@@ -41,13 +41,13 @@ THIRD_PARTY = {
     "aiohttp": ("exchange", "transport", "sandbox.server"),
     "aiolimiter": ("pace",),
     "anyio": (
-        "authorised",
-        "check",
+        "operations.authorised_accounts",
+        "operations.check",
+        "operations.run",
         "pipeline",
-        "progress",
+        "cli.progress",
         "publisher",
         "recorder",
-        "run",
         "sandbox.server",
         "sources",
         "tokens",
@@ -61,17 +61,17 @@ THIRD_PARTY = {
         "audit",
         "bulk",
         "columns",
-        "compact",
         "coverage",
         "merge",
-        "oblivion",
+        "operations.erasure",
+        "operations.rewrite",
         "publish",
         "store",
         "upgrade",
     ),
     "pydantic": ("manifest",),
     "pydantic_core": ("manifest",),
-    "rich": ("cli", "progress"),
+    "rich": ("cli",),
     "yaml": ("manifest",),
     "yarl": ("exchange", "transport"),
 }
@@ -100,7 +100,7 @@ CLOCKS = {
 
 # Imports inside functions, each with its reason: (module, imported name).
 LATE_IMPORTS: dict[tuple[str, str], str] = {
-    ("cli.run", "harvester.cli.emulator"): "no run against WeChat pays for an emulator",
+    ("cli.run", "harvester.operations.emulator"): "no run against WeChat pays for an emulator",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("store.layout", "harvester.store.objects.Objects"): "no output on a disk pays for obstore",
 }

@@ -348,7 +348,7 @@ fetch.attempt = crash
 """,
     "of the interpreter": """
 import os
-from harvester import run
+from harvester.operations import run
 def crash(*args, **more):
     raise BaseException(os.environ['CANARY_wx0000000000000001'])
 run._make_whole = crash

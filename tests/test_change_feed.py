@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from harvester import run
 from harvester.errors import Exit, StoreError, UsageError
 from harvester.model import Limits
+from harvester.operations import run
+from harvester.operations.run import carry_out
+from harvester.operations.runtime import Orders, begin
 from harvester.report.books import Books
-from harvester.run import Orders, carry_out
 from harvester.sandbox import Rules
 from harvester.store import files, records
 from harvester.store.disk import Disk
 from harvester.store.journal import Journal
 from harvester.store.layout import Tree
-from harvester.summary import Summary, begin
+from harvester.summary import Summary
 from tests.lab import FAST, HOURLY, Lab, files_of
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
-from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
 from harvester.cli import invoke
 from harvester.errors import Exit
-from harvester.inquiry import Allowance, allowance_of, probes
+from harvester.inquiry import Allowance, allowance_of
 from harvester.model import Limits, Pace, Reserve
+from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
+from harvester.operations.probes import probes
 from harvester.quota import Note
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
 from harvester.store import learned

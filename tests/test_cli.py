@@ -20,8 +20,8 @@ from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.manifest import duration_option
 from harvester.model import Window
+from harvester.operations.status import read
 from harvester.sandbox import Row, truth
-from harvester.status import read
 from harvester.store import locks, quarantine
 from tests.answers import answer
 from tests.lab import DAILY, Lab

@@ -14,7 +14,6 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from harvester import compact as compacting
 from harvester.cli import invoke
 from harvester.cli.compact import MOST_BUCKETS, advice
 from harvester.coverage import AccountDays
@@ -22,6 +21,7 @@ from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.manifest import json_schema
 from harvester.model import Output, Window, bucket_of
+from harvester.operations import rewrite as compacting
 from harvester.store import forced, layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group

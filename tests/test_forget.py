@@ -21,7 +21,7 @@ from harvester.errors import Exit
 from harvester.inquiry import Allowance
 from harvester.manifest import load
 from harvester.model import Window, bucket_of
-from harvester.oblivion import Target, scrubbed
+from harvester.operations.erasure import Target, scrubbed
 from harvester.store import files, flock, layout, learned, locks, quarantine, rawlog, roster
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group

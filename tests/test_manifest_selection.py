@@ -11,9 +11,10 @@ import pytest
 
 from harvester import days, manifest
 from harvester.errors import UsageError
-from harvester.manifest import Selection, narrow
+from harvester.manifest import narrow
 from harvester.model import Manifest
 from harvester.plan import calls_kept
+from harvester.selection import Selection
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 A, B, C = (f"wx000000000000000{digit}" for digit in "abc")

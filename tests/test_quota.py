@@ -14,10 +14,11 @@ from harvester import plan as planning
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
-from harvester.manifest import Selection, narrow
+from harvester.manifest import narrow
 from harvester.model import Limits, Pace, Reserve, bucket_of
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
+from harvester.selection import Selection
 from harvester.store import learned
 from harvester.store import quota as notes
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted

@@ -12,16 +12,17 @@ from rich.console import Console
 
 from harvester import days, plan, publish, survey
 from harvester.cli import show
-from harvester.cli.project import Project
 from harvester.days import Day, parse_day
 from harvester.errors import Exit
 from harvester.lanes import Gone
+from harvester.operations.project import Project
+from harvester.operations.runtime import begin, new_run_id
 from harvester.publish import QuarantinedDay
 from harvester.report import record as recording
 from harvester.report.causes import causes
 from harvester.report.record import as_record
 from harvester.sandbox import Row, Rules, truth
-from harvester.summary import AccountSummary, Summary, begin, new_run_id
+from harvester.summary import AccountSummary, Summary
 from harvester.verdict import rule_for
 from harvester.wire import Refusal
 from tests.lab import BOTH, DAILY, HOURLY, Lab, appid

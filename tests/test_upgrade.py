@@ -13,16 +13,16 @@ from harvester.audit import Place
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import arrow_schema
-from harvester.compact import Compacted, compact
 from harvester.days import month_of
 from harvester.errors import OtherVersion
 from harvester.model import Window
+from harvester.operations.rewrite import Compacted, compact
+from harvester.operations.runtime import begin
 from harvester.publish import publish
 from harvester.report.books import Books
 from harvester.rows import decode
 from harvester.store import layout, partitions, rawlog, soundness
 from harvester.store.layout import Partition, Tree
-from harvester.summary import begin
 from harvester.upgrade import upgraded
 from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 from tests.trees import path_of, rows_of, tree_at

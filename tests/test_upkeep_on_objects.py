@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
-from harvester.compact import JOURNAL
 from harvester.days import parse_month
 from harvester.errors import Exit
 from harvester.model import Output
+from harvester.operations.rewrite import JOURNAL
 from harvester.store.layout import Partition, open_tree
 from tests.lab import BOTH, HOURLY, appid, expected, harvested, wanted
 from tests.worlds import conditions_sent, download

@@ -20,13 +20,14 @@ from typing import Any, Self
 import anyio
 import pytest
 
-from harvester import check as checking
 from harvester import days
-from harvester import run as running
 from harvester.days import Day, instant, parse_day
 from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
 from harvester.model import Api
-from harvester.run import Orders, run_once
+from harvester.operations import check as checking
+from harvester.operations import run as running
+from harvester.operations.run import run_once
+from harvester.operations.runtime import Orders
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire
 from harvester.secret import Secret

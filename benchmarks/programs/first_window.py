@@ -12,8 +12,8 @@ from benchmarks.workload import Broad, read_broad
 from harvester import days, plan, survey
 from harvester.catalogue import CATALOGUE
 from harvester.model import Account, Job, Manifest, Output, SecretCredential
+from harvester.operations.run import make_lanes
 from harvester.pace import Spacing
-from harvester.run import make_lanes
 from harvester.schedule import Schedule
 from harvester.store.layout import open_tree
 

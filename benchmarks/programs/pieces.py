@@ -22,8 +22,8 @@ from harvester import days, plan, publish, rows, wire
 from harvester.catalogue import CATALOGUE
 from harvester.lanes import Attempt
 from harvester.model import Account, Answer, Job, Manifest, Output, Pace, Window
+from harvester.operations.run import make_lanes
 from harvester.pace import Spacing
-from harvester.run import make_lanes
 from harvester.sandbox.data import truth
 from harvester.schedule import Schedule
 from harvester.store import rawlog

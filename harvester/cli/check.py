@@ -14,9 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester import days, progress
-from harvester.check import Check, Checked, Finding, State, keep
-from harvester.check import check as look
+from harvester import days
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -28,23 +26,24 @@ from harvester.cli.options import (
     Output,
     Selecting,
 )
-from harvester.cli.platform import PlatformAtHand
-from harvester.cli.project import (
-    Project,
-    if_heard,
-    open_project,
-    steady_clock,
-    warn_of_open_files,
-)
 from harvester.cli.run import credentials, reach
 from harvester.errors import Exit, StoreError
 from harvester.fetch import Refused
 from harvester.manifest import Touched, touched
 from harvester.model import Manifest
-from harvester.run import World
+from harvester.operations.check import Check, Checked, Finding, State, keep
+from harvester.operations.check import check as look
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.project import (
+    Project,
+    if_heard,
+    open_project,
+    warn_of_open_files,
+)
+from harvester.operations.runtime import World, steady_clock
 from harvester.wire import Refusal
 
-_LOG = log.getLogger(__name__)
+_LOG = log.getLogger("harvester.check")
 
 
 def check(
@@ -75,7 +74,7 @@ def check(
     now = steady_clock()
     platform = PlatformAtHand(now)
     authorised = if_heard if offline else platform.authorised
-    project = open_project(manifest, selecting, output, now(), authorised)
+    project = open_project(manifest, selecting.selection(), output, now(), authorised)
     warn_of_open_files(project.manifest)
     if offline:
         with streams.answering():
@@ -96,7 +95,6 @@ def _world(manifest: Manifest, platform: PlatformAtHand, now: Callable[[], float
         now=now,
         reach=partial(reach, manifest, now),
         credentials=credentials(manifest),
-        watch=progress.show_nothing,
         platform=platform.needed_by(manifest),
     )
 

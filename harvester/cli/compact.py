@@ -11,18 +11,19 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from harvester import compact as compacting
+from harvester import days
 from harvester.cli import show
 from harvester.cli.options import Format, ManifestPath, Output
-from harvester.cli.project import open_harvested, steady_clock
-from harvester.compact import Compacted
 from harvester.errors import UsageError
 from harvester.manifest import place_named
 from harvester.model import Output as Place
+from harvester.operations import rewrite as compacting
+from harvester.operations.project import open_harvested
+from harvester.operations.rewrite import Compacted
+from harvester.operations.runtime import begin, steady_clock
 from harvester.report.books import Books
 from harvester.store import locks
 from harvester.store.layout import open_tree
-from harvester.summary import begin, utc_text
 
 MOST_BUCKETS = 9_999
 """As many as a manifest may name."""
@@ -57,7 +58,7 @@ def compact(
     project = open_harvested(manifest, output, done.started_at)
     place = _place(project.manifest.output, to, buckets)
     old, new = project.tree, open_tree(place)
-    known, since = project.manifest.datasets, utc_text(done.started_at)
+    known, since = project.manifest.datasets, days.utc_text(done.started_at)
     with (
         locks.hold(old, range(old.buckets), run_id=done.run_id, since=since),
         locks.hold(new, range(new.buckets), run_id=done.run_id, since=since),

@@ -11,8 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from harvester import days, oblivion, plan
-from harvester import forget as forgetting
+from harvester import days, plan
 from harvester.cli import show
 from harvester.cli.options import (
     Format,
@@ -21,14 +20,16 @@ from harvester.cli.options import (
     names_option,
     split,
 )
-from harvester.cli.project import Project, open_harvested, steady_clock
 from harvester.errors import UsageError
-from harvester.forget import Receipt
 from harvester.manifest import day_option, meant
-from harvester.oblivion import Target
+from harvester.operations import erasure
+from harvester.operations import forget as forgetting
+from harvester.operations.erasure import Target
+from harvester.operations.forget import Receipt
+from harvester.operations.project import Project, open_harvested
+from harvester.operations.runtime import begin, steady_clock
 from harvester.report.books import Books, recorded
 from harvester.store import locks
-from harvester.summary import begin, utc_text
 
 
 def forget(
@@ -69,7 +70,7 @@ def forget(
     now = done.started_at
     project = open_harvested(manifest, output, now)
     target = _target(project, split(accounts), split(datasets), day_option("--before", before, now))
-    oblivion.refuse_wanted(target, plan.wanted(project.manifest, now))
+    erasure.refuse_wanted(target, plan.wanted(project.manifest, now))
     if dry_run:
         receipt = forgetting.forget(project.tree, project.manifest.datasets, target, None)
     else:
@@ -84,7 +85,7 @@ def forget(
 def _delete(project: Project, target: Target, books: Books) -> Receipt:
     tree, done = project.tree, books.summary
     own = sorted(target.buckets(tree.buckets))
-    since = utc_text(done.started_at)
+    since = days.utc_text(done.started_at)
     with locks.hold(tree, own, run_id=done.run_id, since=since), recorded(books):
         books.open(tree, own)
         return forgetting.forget(tree, project.manifest.datasets, target, books)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from harvester.errors import UsageError
-from harvester.manifest import Selection
+from harvester.selection import Selection
 
 _MOST_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)

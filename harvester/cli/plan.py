@@ -21,10 +21,11 @@ from harvester.cli.options import (
     Shard,
     parse_shard,
 )
-from harvester.cli.project import Project, open_project, steady_clock
 from harvester.model import bucket_of
+from harvester.operations.project import Project, open_project
+from harvester.operations.runtime import steady_clock
 from harvester.quota import Calls, Note, Quota
-from harvester.run import of_shard, own_buckets
+from harvester.sharding import of_shard, own_buckets
 from harvester.store import learned
 from harvester.store import quota as notes
 from harvester.store.layout import Tree
@@ -45,7 +46,7 @@ def plan(
 ) -> int:
     """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
     now = steady_clock()()
-    project = open_project(manifest, selecting, output, now)
+    project = open_project(manifest, selecting.selection(), output, now)
     own = own_buckets(project.manifest.output.buckets, parse_shard(shard))
     ours = of_shard(project.manifest, own)
     want = planning.wanted(ours, now)

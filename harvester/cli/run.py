@@ -16,9 +16,9 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from cyclopts import Parameter
 from rich.console import Console
 
-from harvester import progress, signals
+from harvester import signals
 from harvester.access import Access, AppSecret
-from harvester.cli import logs, show, streams
+from harvester.cli import logs, progress, show, streams
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -31,15 +31,16 @@ from harvester.cli.options import (
     Shard,
     parse_shard,
 )
-from harvester.cli.platform import PlatformAtHand
-from harvester.cli.project import open_project, steady_clock, warn_of_open_files
 from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of, duration_option
 from harvester.model import Api, Manifest
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.project import open_project, warn_of_open_files
+from harvester.operations.run import carry_out
+from harvester.operations.runtime import Orders, Watch, World, begin, show_nothing, steady_clock
 from harvester.report.books import Books, recorded
-from harvester.run import Orders, Watch, World, carry_out, of_shard, own_buckets
 from harvester.secret import Secret
-from harvester.summary import begin
+from harvester.sharding import of_shard, own_buckets
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -115,7 +116,9 @@ def run(
     with signals.stopping(_Brake(books)), recorded(books):
         orders = running.orders()
         platform = PlatformAtHand(now)
-        project = open_project(manifest, selecting, output, done.started_at, platform.authorised)
+        project = open_project(
+            manifest, selecting.selection(), output, done.started_at, platform.authorised
+        )
         warn_of_open_files(project.manifest)
         _warn_of_a_runner(project.manifest)
         _fit_to_a_small_machine()
@@ -177,7 +180,7 @@ async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[A
         yield manifest.api
         return
     # Loaded only here: no run against WeChat should pay for an emulator and a web server.
-    from harvester.cli import emulator  # noqa: PLC0415 - as the line above says
+    from harvester.operations import emulator  # noqa: PLC0415 - as the line above says
 
     async with emulator.serve(now) as address:
         yield replace(manifest.api, base_url=address)
@@ -216,7 +219,7 @@ def _once(alike: list[UsageError]) -> str:
 
 def _watch(style: ProgressStyle, console: Console) -> Watch:
     if style == "none":
-        return progress.show_nothing
+        return show_nothing
     if style == "bar" or (style == "auto" and console.is_terminal):
         return partial(progress.show_bar, console=console)
     return progress.log_lines

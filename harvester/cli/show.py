@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days
-from harvester.cli.project import Project
 from harvester.cli.streams import Terminal
 from harvester.errors import Exit
+from harvester.operations.project import Project
+from harvester.operations.status import Status
 from harvester.report.causes import causes
-from harvester.status import Status
 from harvester.summary import DatasetSummary, Summary
 from harvester.survey import Stretch
 from harvester.wire import safe_text

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from harvester import days
-from harvester import status as surveying
 from harvester.cli import show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -20,8 +19,10 @@ from harvester.cli.options import (
     Output,
     Selecting,
 )
-from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
+from harvester.operations import status as surveying
+from harvester.operations.project import open_project
+from harvester.operations.runtime import steady_clock
 from harvester.survey import Stretch
 
 
@@ -44,7 +45,7 @@ def status(
     """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
-    project = open_project(manifest, selecting, output, now)
+    project = open_project(manifest, selecting.selection(), output, now)
     found = surveying.read(project.manifest, project.tree, now)
     with streams.answering():
         if format == "json":

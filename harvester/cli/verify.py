@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester import days
-from harvester import verify as verifying
 from harvester.cli import show, streams
 from harvester.cli.options import (
     Format,
@@ -21,11 +20,12 @@ from harvester.cli.options import (
     OkExit,
     Output,
 )
-from harvester.cli.project import open_harvested, steady_clock
 from harvester.errors import Exit
+from harvester.operations import verify as verifying
+from harvester.operations.project import open_harvested
+from harvester.operations.runtime import new_run_id, steady_clock
+from harvester.operations.verify import Damage, Verdict
 from harvester.store import locks
-from harvester.summary import new_run_id, utc_text
-from harvester.verify import Damage, Verdict
 
 _MOST_STRETCHES = 12
 
@@ -61,7 +61,7 @@ def verify(
     del ok_exit  # settled where every verb ends
     now = steady_clock()()
     project = open_harvested(manifest, output, now)
-    run_id, since = new_run_id(now), utc_text(now)
+    run_id, since = new_run_id(now), days.utc_text(now)
     buckets = range(project.tree.buckets) if repair else ()
     # Who only looks disturbs nobody. Who moves files must be alone with them.
     alone = locks.hold(project.tree, buckets, run_id=run_id, since=since)

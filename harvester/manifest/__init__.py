@@ -13,10 +13,9 @@ from harvester.manifest.opening import access_of, platform_of
 from harvester.manifest.reach import Touched, secret_files, touched
 from harvester.manifest.schema import json_schema
 from harvester.manifest.sections import place_named
-from harvester.manifest.selection import Selection, day_option, duration_option, meant, narrow
+from harvester.manifest.selection import day_option, duration_option, meant, narrow
 
 __all__ = [
-    "Selection",
     "Touched",
     "access_of",
     "day_option",

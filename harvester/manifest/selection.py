@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from harvester import days
@@ -15,6 +14,7 @@ from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
 from harvester.model import Account, Job, Manifest, is_appid
+from harvester.selection import Selection
 
 _T = TypeVar("_T")
 
@@ -125,20 +125,6 @@ class _Finder(NamedTuple):
     def is_excused(self, name: str) -> bool:
         """Whether the name may belong to an account that has a mistake of its own."""
         return self.reading.blind or name in self.reading.loose
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What the command line asks for of a manifest. What is empty narrows nothing.
-
-    Dates are written as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
-    """
-
-    begin_date: str | None = None
-    end_date: str | None = None
-    accounts: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    jobs: tuple[str, ...] = ()
 
 
 def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:

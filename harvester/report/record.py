@@ -7,7 +7,7 @@ from typing import Any
 from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
-from harvester.summary import AccountSummary, Summary, utc_text
+from harvester.summary import AccountSummary, Summary
 from harvester.survey import Stretch
 from harvester.wire import Refusal, safe_text
 
@@ -25,8 +25,8 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "harvester": __version__,
         "run_id": summary.run_id,
         "manifest": summary.manifest,
-        "started_at": utc_text(summary.started_at),
-        "ended_at": utc_text(summary.ended_at),
+        "started_at": days.utc_text(summary.started_at),
+        "ended_at": days.utc_text(summary.ended_at),
         "seconds": round(summary.seconds, 3),
         "bound_seconds": summary.bound_seconds,
         "bound_by": summary.bound_by,
@@ -63,7 +63,7 @@ def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
     plain = _plain(row)
     if plain.pop("parked"):
         midnight = days.instant(days.today(summary.ended_at) + 1, 0)
-        return {**plain, "parked_until": utc_text(midnight)}
+        return {**plain, "parked_until": days.utc_text(midnight)}
     return {**plain, "parked_until": None}
 
 

@@ -6,23 +6,22 @@ import logging
 import os
 import shlex
 import stat
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import environ
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from harvester.cli.options import EVERYTHING, Selecting
-from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
+from harvester.operations.rewrite import refuse_unfinished
+from harvester.selection import ALL, Selection
 from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("harvester.project")
 
 
 class Project(NamedTuple):
@@ -31,12 +30,6 @@ class Project(NamedTuple):
     manifest: Manifest
     tree: Tree
     words: str
-
-
-def steady_clock() -> Callable[[], float]:
-    """Seconds since the Unix epoch, right at the start and never stepping back."""
-    anchor = time.time() - time.monotonic()
-    return lambda: anchor + time.monotonic()
 
 
 Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
@@ -55,7 +48,7 @@ def if_heard(_: Manifest, tree: Tree) -> Sequence[str] | None:
 
 def open_project(
     path: Path,
-    selecting: Selecting,
+    selection: Selection,
     output: str | None,
     now: float,
     authorised: Authorised = last_heard,
@@ -81,7 +74,7 @@ def open_project(
             )
     manifest = replace(manifest, output=target)
     if manifest.accounts:
-        manifest = narrow(manifest, selecting.selection(), now)
+        manifest = narrow(manifest, selection, now)
     words = [str(path)] if output is None else [str(path), "--output", output]
     return Project(manifest, tree, shlex.join(words))
 
@@ -92,7 +85,7 @@ def open_harvested(path: Path, output: str | None, now: float) -> Project:
     Raises UsageError where nothing of ours is: a typo in a path must not come out as sound,
     compacted or forgotten.
     """
-    project = open_project(path, EVERYTHING, output, now)
+    project = open_project(path, ALL, output, now)
     store = project.tree.store
     if not any(map(store.holds, (OURS, *project.manifest.datasets))):
         raise UsageError(

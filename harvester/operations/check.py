@@ -18,15 +18,15 @@ import anyio
 from harvester import days, fetch, retry
 from harvester.errors import SEVERITY, CallError, Exit
 from harvester.fetch import Refused
-from harvester.inquiry import QUOTA_PATH, Allowance, Probe, allowance_of, probes, quota_body
+from harvester.inquiry import QUOTA_PATH, Allowance, allowance_of, quota_body
 from harvester.model import Manifest, bucket_of
+from harvester.operations.probes import Probe, probes
+from harvester.operations.runtime import World, new_run_id
 from harvester.quota import Note
-from harvester.run import World
 from harvester.sources import Office
 from harvester.store import learned
 from harvester.store import quota as notes
 from harvester.store.layout import Tree
-from harvester.summary import new_run_id
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import Action, Scope

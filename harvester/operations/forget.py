@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from harvester import assembly, days, oblivion, publish
+from harvester import assembly, days, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
 from harvester.errors import LostRace
-from harvester.oblivion import Target
+from harvester.operations import erasure
+from harvester.operations.erasure import Target
 from harvester.publish import Published
 from harvester.report.books import Books
 from harvester.store import layout, locks, partitions, quarantine, rawlog
@@ -24,7 +25,6 @@ from harvester.store.disk import OURS
 from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
-from harvester.summary import utc_text
 
 _MOST_RACES = 20
 
@@ -120,7 +120,7 @@ def forget(
 def _sweep(tree: Tree, buckets: set[int], books: Books) -> None:
     """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
     layout.sweep(tree, buckets)
-    since = utc_text(books.summary.started_at)
+    since = days.utc_text(books.summary.started_at)
     locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
 
 
@@ -183,7 +183,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
             return None
         left = known.without(dict.fromkeys(gone, mask))
         schema = arrow_schema(dataset)
-        pieces = oblivion.kept(stored.batches(schema), work.target)
+        pieces = erasure.kept(stored.batches(schema), work.target)
         if work.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not work.dry:
@@ -255,7 +255,7 @@ def _forget_names(work: _Work) -> None:
                     tree.store.delete(found.name)
             continue
         old = _read(tree.store.read(found.name))
-        new = oblivion.scrubbed(old, work.target)
+        new = erasure.scrubbed(old, work.target)
         if new != old:
             work.receipt.records.append(found.name)
             if not work.dry:

@@ -5,35 +5,34 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 from anyio import to_thread
 
 from harvester import clock, days, plan, publish, survey
-from harvester.access import Access, Platform
 from harvester.days import Day
 from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
-from harvester.model import Api, Manifest, bucket_of
+from harvester.model import Manifest, bucket_of
+from harvester.operations.runtime import Orders, Position, World, begin
+from harvester.operations.status import quarantined_days
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
-from harvester.progress import Position
 from harvester.quota import Quota
 from harvester.report.accounts import troubled
 from harvester.report.books import Books, recorded
 from harvester.schedule import Schedule
+from harvester.sharding import of_shard, own_buckets
 from harvester.sources import Office
-from harvester.status import quarantined_days
 from harvester.store import forced, layout, learned, locks
 from harvester.store.layout import Tree
-from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
-from harvester.survey import Refetch
+from harvester.summary import MOST_SUSPICIOUS, Summary, summarise_states
 from harvester.tokens import Tokens
 from harvester.transport import Transport
 from harvester.treasurer import Terms
@@ -49,35 +48,6 @@ PUBLISH_SECONDS = 4.5
 
 _LOOK_SECONDS = 0.1
 """Between two looks whether to stop."""
-
-Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
-"""Shows progress until it is cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What the command line wants of a run, beyond the manifest."""
-
-    refetch: Refetch | None = None
-    shard: tuple[int, int] = (1, 1)
-    max_duration: float | None = None
-    unpark: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What a run may touch outside of the output: the clock, WeChat, secrets and the user's eyes.
-
-    ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
-    API for as long as the run needs it; ``credentials`` gives what opens an account, and
-    ``platform`` is the third-party platform that some are opened through.
-    """
-
-    now: Callable[[], float]
-    reach: Callable[[], AbstractAsyncContextManager[Api]]
-    credentials: Callable[[str], Access]
-    watch: Watch
-    platform: Platform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +67,6 @@ class _Stage:
         return self.books.summary
 
 
-def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
-    """The buckets that a shard owns. Raises UsageError if there are fewer buckets than shards."""
-    number, total = shard
-    if buckets < total:
-        raise UsageError(
-            f"{total} shards need at least {total} buckets, and output.buckets is {buckets}",
-            "A bucket is written by one shard alone; a new tree can have more of them.",
-        )
-    return [bucket for bucket in range(buckets) if bucket % total == number - 1]
-
-
 def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
     """Make coverage whole, as far as it can be had now. Raises as `carry_out`."""
     books = Books(begin(manifest.file, world.now()), world.now)
@@ -125,7 +84,7 @@ def carry_out(
     """
     own = own_buckets(manifest.output.buckets, orders.shard)
     manifest = of_shard(manifest, own)
-    since = utc_text(books.summary.started_at)
+    since = days.utc_text(books.summary.started_at)
     with locks.hold(tree, own, run_id=books.summary.run_id, since=since), recorded(books):
         books.open(tree, own)
         _make_whole(_Stage(manifest, tree, orders, world, own, books))
@@ -164,22 +123,6 @@ def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day)
             work[appid].append(Work(dataset, lacking, boundary, refetch=chosen))
     buckets = manifest.output.buckets
     return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
-
-
-def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
-    """The part of a manifest whose accounts lie in these buckets; jobs may be left without any."""
-    buckets = manifest.output.buckets
-    if len(own) == buckets:
-        return manifest
-    mine = {
-        account.appid for account in manifest.accounts if bucket_of(account.appid, buckets) in own
-    }
-    jobs = (
-        replace(job, appids=tuple(appid for appid in job.appids if appid in mine))
-        for job in manifest.jobs
-    )
-    accounts = tuple(account for account in manifest.accounts if account.appid in mine)
-    return replace(manifest, accounts=accounts, jobs=tuple(jobs))
 
 
 def _refuse_surprise(manifest: Manifest, requests: int) -> None:

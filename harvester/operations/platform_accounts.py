@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import environ
 
-from harvester import authorised
 from harvester.access import Platform
 from harvester.manifest import platform_of
 from harvester.model import Manifest, RefreshCredential
+from harvester.operations import authorised_accounts
 from harvester.store import roster
 from harvester.store.layout import Tree
 
@@ -32,7 +32,7 @@ class PlatformAtHand:
         if platform is None:
             return ()
         policy = manifest.retry
-        appids = authorised.ask(platform, manifest.api, clock=self._now, policy=policy)
+        appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
         roster.keep(tree, appids)
         return appids
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 import anyio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harvester.operations.runtime import Position
 
 LOG_SECONDS = 10.0
 """Between two lines where there is no terminal: often enough for a CI log to look alive."""
@@ -17,29 +18,6 @@ LOG_SECONDS = 10.0
 _BAR_SECONDS = 0.2
 
 _log = logging.getLogger("harvester.progress")
-
-
-class Position(NamedTuple):
-    """Where a run stands.
-
-    Windows, requests, retries and files are counts; ``seconds`` is elapsed time.
-    """
-
-    done: int
-    windows: int
-    requests: int
-    retries: int
-    files: int
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Requests per second so far."""
-        return self.requests / self.seconds if self.seconds > 0 else 0.0
-
-
-async def show_nothing(position: Callable[[], Position]) -> None:
-    """Say nothing at all."""
 
 
 async def show_bar(position: Callable[[], Position], console: Console) -> None:

@@ -1,0 +1,1 @@
+"""Each verb as a function: no terminal, no options, nothing printed."""

@@ -1,0 +1,49 @@
+"""The cheapest call that shows whether an account may use a family of datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from harvester import clock
+from harvester.catalogue import Dataset, Grain
+from harvester.model import Manifest, Window
+
+
+class Probe(NamedTuple):
+    """The call that shows whether an account may use a family, and the datasets it stands for."""
+
+    window: Window
+    dataset: Dataset
+    stands_for: tuple[Dataset, ...]
+
+
+def probes(manifest: Manifest, now: float) -> dict[str, list[Probe]]:
+    """For each account that has a job, a call for each family of datasets it is wanted of."""
+    wanted: dict[str, dict[str, None]] = {}
+    for job in manifest.jobs:
+        for appid in job.appids:
+            wanted.setdefault(appid, {}).update(dict.fromkeys(job.datasets))
+    return {
+        appid: _of_account(appid, [manifest.datasets[name] for name in names], now)
+        for appid, names in wanted.items()
+    }
+
+
+def _of_account(appid: str, datasets: Iterable[Dataset], now: float) -> list[Probe]:
+    families: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
+        families.setdefault(dataset.family, []).append(dataset)
+    return [_probe(appid, of_family, now) for of_family in families.values()]
+
+
+def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
+    """The newest period that is final, whatever its answer, of the dataset with the least rows."""
+    dataset = min(datasets, key=_cost)
+    final = clock.settled_before(dataset, now, empty=True) - 1
+    day = max(clock.period_begin(dataset.grain, final), dataset.first_day)
+    return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
+
+
+def _cost(dataset: Dataset) -> tuple[bool, int]:
+    return dataset.grain is Grain.HOUR, len(dataset.key)

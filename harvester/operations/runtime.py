@@ -1,0 +1,97 @@
+"""What a verb is given to work with: a clock, WeChat, credentials, the wishes of the user."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from harvester import days
+from harvester.access import Access, Platform
+from harvester.model import Api
+from harvester.summary import Summary
+from harvester.survey import Refetch
+
+
+class Position(NamedTuple):
+    """Where a run stands.
+
+    Windows, requests, retries and files are counts; ``seconds`` is elapsed time.
+    """
+
+    done: int
+    windows: int
+    requests: int
+    retries: int
+    files: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests per second so far."""
+        return self.requests / self.seconds if self.seconds > 0 else 0.0
+
+
+Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
+"""Shows progress until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the command line wants of a run, beyond the manifest."""
+
+    refetch: Refetch | None = None
+    shard: tuple[int, int] = (1, 1)
+    max_duration: float | None = None
+    unpark: bool = False
+
+
+async def show_nothing(position: Callable[[], Position]) -> None:
+    """Show no progress at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run may touch outside of the output: the clock, WeChat, secrets and the user's eyes.
+
+    ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
+    API for as long as the run needs it; ``credentials`` gives what opens an account, and
+    ``platform`` is the third-party platform that some are opened through.
+    """
+
+    now: Callable[[], float]
+    reach: Callable[[], AbstractAsyncContextManager[Api]]
+    credentials: Callable[[str], Access]
+    watch: Watch = show_nothing
+    platform: Platform | None = None
+
+
+def steady_clock() -> Callable[[], float]:
+    """Return a clock: seconds since the Unix epoch, right at the start and never stepping back."""
+    anchor = time.time() - time.monotonic()
+    return lambda: anchor + time.monotonic()
+
+
+def begin(manifest: Path, now: float) -> Summary:
+    """Return the summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
+    return Summary(
+        run_id=new_run_id(now),
+        manifest=str(manifest),
+        started_at=now,
+        ended_at=now,
+        today=days.today(now),
+    )
+
+
+def new_run_id(now: float) -> str:
+    """Make a name that sorts by time: 20260131T235959Z-1a2b3c.
+
+    Half of what follows the second is what the second has more, so that of two runs in a row the
+    later one is the greater. The other half is chance.
+    """
+    compact = days.utc_text(now).replace("-", "").replace(":", "")
+    return f"{compact}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
