@@ -8,7 +8,6 @@ from enum import Enum
 
 from harvester.days import FIRST_DAY, Day
 
-
 _PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
 
 
