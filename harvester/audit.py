@@ -108,14 +108,6 @@ class Rows:
         if not len(table):
             return
         self.count += len(table)
-        if any(column.null_count for column in table.columns):
-            missing = pc.invert(pc.is_valid(table.column(0)))
-            for column in table.columns[1:]:
-                missing = pc.or_(missing, pc.is_null(column))
-            self._note("rows without a key", table.filter(missing))
-            table = table.filter(pc.invert(missing))
-            if not len(table):
-                return
         ahead = table if self._last is None else pa.concat_tables([self._last, table])
         self._last = table.slice(len(table) - 1)
         self._note("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
@@ -160,10 +152,9 @@ class Rows:
         for appid in pc.unique(rows.column("appid")).to_pylist():
             self._note_account(what, appid)
 
-    def _note_account(self, what: str, appid: str | None) -> None:
+    def _note_account(self, what: str, appid: str) -> None:
         # A row that is where it should not be says little of its day: all the account has is named.
-        known = self.coverage.account(appid).covered if appid is not None else 0
-        self._odd.setdefault(what, {})[appid or ""] = known
+        self._odd.setdefault(what, {})[appid] = self.coverage.account(appid).covered
 
 
 def merged(flaws: Iterable[Flaw]) -> dict[str, int]:

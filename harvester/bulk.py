@@ -32,13 +32,13 @@ BATCH_BYTES = 1 << 20
 """Fewer answers are read at once if their bodies are this long together."""
 
 _PIECE_BYTES = 256 << 10
-"""So much of answers that are not plain becomes Arrow at a time."""
+"""So much of answers that nest becomes Arrow at a time."""
 
 Stamped: TypeAlias = tuple[Answer, Stamp]
 InArrow: TypeAlias = Reading[DayRows | Slice]
 BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Iterable[InArrow]]
 
-# No texts: Arrow does not look whether they are UTF-8.
+# All kinds that flat answers hold. Texts must not: Arrow does not look whether they are UTF-8.
 _ON_THE_WIRE = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
 _KEY_BITS = 32
 """A day and a number of so many bits make one sortable integer."""
@@ -62,7 +62,7 @@ def bulk_reader(dataset: Dataset) -> BulkReader:
     Days of a flawless batch are slices (`Slice`) of one Arrow batch in the dataset's schema.
     """
     one_by_one = reader(dataset)
-    if not _is_plain(dataset):
+    if dataset.nesting is not Nesting.FLAT:
         return partial(_read_in_pieces, arrow_schema(dataset), one_by_one)
     members = [(column.name, _ON_THE_WIRE[column.kind]) for column in dataset.columns]
     options = pj.ParseOptions(
@@ -70,19 +70,6 @@ def bulk_reader(dataset: Dataset) -> BulkReader:
         unexpected_field_behavior="error",
     )
     return partial(_read, _Plan(dataset, arrow_schema(dataset), options), one_by_one)
-
-
-def _is_plain(dataset: Dataset) -> bool:
-    """Whether answers are flat lists of days, hours and counts, keyed by numbers."""
-    keyed = [column for column in dataset.columns if column.name in dataset.key]
-    return (
-        dataset.nesting is Nesting.FLAT
-        and all(column.kind in _ON_THE_WIRE for column in dataset.columns)
-        and all(column.name == DATE_COLUMN or column.kind in _NUMBERS for column in keyed)
-    )
-
-
-_NUMBERS = (Kind.COUNT, Kind.HOUR)
 
 
 def batches(answers: Iterable[Stamped]) -> Iterator[list[Stamped]]:
@@ -194,10 +181,8 @@ def _checked(kind: Kind, values: pa.Array, *, nulls: bool) -> pa.Array:
         raise _Unusual("a member without a value")
     if kind is Kind.DATE:
         return values.cast(pa.date32())
-    if kind in _NUMBERS:
-        bounds = pc.min_max(values)
-        if (bounds["min"].as_py() or 0) < 0:
-            raise _Unusual("a negative number")
+    if (pc.min_max(values)["min"].as_py() or 0) < 0:
+        raise _Unusual("a negative number")
     return _hours(values) if kind is Kind.HOUR else values
 
 
@@ -225,8 +210,8 @@ def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> 
     for name in dataset.key:
         if name != DATE_COLUMN:
             part = columns[name].cast(pa.int64())
-            if part.null_count or pc.max(part).as_py() >= 1 << _bits_of(dataset, name):
-                raise _Unusual("a key that is null or very large")
+            if pc.max(part).as_py() >= 1 << _bits_of(dataset, name):
+                raise _Unusual("a very large key")
             found = pc.add(pc.shift_left(found, _bits_of(dataset, name)), part)
     return found
 

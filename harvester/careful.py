@@ -72,14 +72,8 @@ def read_day(
             raise Unfit("two different rows for the same key")
     if not kept:
         return (), []
-    *columns, extra = map(
-        list, zip(*(kept[key] for key in sorted(kept, key=_nulls_last)), strict=True)
-    )
+    *columns, extra = map(list, zip(*(kept[key] for key in sorted(kept)), strict=True))
     return tuple(columns), extra
-
-
-def _nulls_last(key: tuple[Any, ...]) -> list[tuple[bool, Any]]:
-    return [(value is None, value) for value in key]
 
 
 def _levels(shape: Shape, elements: list[Members], odd: Oddities) -> tuple[_Rows, _Rows]:
@@ -121,7 +115,7 @@ def _read_column(column: Column, rows: _Rows, odd: Oddities, *, is_key: bool) ->
     """A column's values, checked; null where a row has none. Raises Unfit."""
     path = rows.level.prefix + column.name
     values = _values(column, path, rows.members, odd)
-    if is_key and column.promised and None in values:
+    if is_key and None in values:
         raise Unfit(f"{path}: a row without it")
     if column.kind is Kind.LIST:
         return _read_lists(column, rows, values, odd)

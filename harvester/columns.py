@@ -46,14 +46,13 @@ class Unfit(Exception):
 def arrow_schema(dataset: Dataset) -> pa.Schema:
     """The columns of the dataset's files: appid, what WeChat sends, then where a row came from.
 
-    Only what the key is promised to have is declared as never null. ``appid`` is plain text, since
-    Arrow writes the whole dictionary with every slice of a dictionary column.
+    Only the key is declared as never null. ``appid`` is plain text, since Arrow writes the whole
+    dictionary with every slice of a dictionary column.
     """
-    never_null = {column.name for column in dataset.columns if column.promised} & {*dataset.key}
     fields = [
         pa.field("appid", pa.string(), nullable=False),
         *(
-            pa.field(column.name, _type_of(column), nullable=column.name not in never_null)
+            pa.field(column.name, _type_of(column), nullable=column.name not in dataset.key)
             for column in dataset.columns
         ),
         pa.field("_fetched_at", pa.timestamp("us", tz="UTC")),

@@ -26,9 +26,9 @@ None of them ever holds a URL, a token or a secret.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Exit(IntEnum):
@@ -75,19 +75,33 @@ class UsageError(HarvesterError):
     exit_code = Exit.USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake in a manifest or a file it names. Lines and columns count from one."""
+class Place(NamedTuple):
+    """A place in a file. Lines and columns count from one, columns in characters.
+
+    In a table ``line`` counts rows, ``column`` columns, and ``cell`` names the two.
+    """
 
     file: Path
     line: int
     column: int
+    cell: str = ""
+
+    def __str__(self) -> str:
+        if self.cell:
+            return f"{self.file}: {self.cell}"
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Problem(NamedTuple):
+    """One mistake in a manifest or a file it names."""
+
+    place: Place
     what: str
     hint: str = ""
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.file}:{self.line}:{self.column}: {self.what}{hint}"
+        return f"{self.place}: {self.what}{hint}"
 
 
 class ManifestError(HarvesterError):
@@ -96,7 +110,7 @@ class ManifestError(HarvesterError):
     exit_code = Exit.USAGE
 
     def __init__(self, problems: list[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (str(p.file), p.line, p.column)))
+        self.problems = tuple(sorted(problems, key=lambda p: p.place[:3]))
         count = len(self.problems)
         noun = "mistake" if count == 1 else "mistakes"
         super().__init__(

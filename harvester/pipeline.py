@@ -88,13 +88,12 @@ class Pipeline:
         self._recorder = Recorder(tools.tree, run_id, self._on_durable)
         self._publisher = Publisher(tools.tree, datasets, tools.on_published)
         self._treasurer = Treasurer(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
-        self._treasurer.on_granted = self._nudge
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
         await self._treasurer.open()
         async with anyio.create_task_group() as effects:
-            effects.start_soon(self._treasurer.run)
+            effects.start_soon(self._treasurer.run, self._nudge)
             effects.start_soon(self._record)
             effects.start_soon(self._publisher.run)
             with self._workers:

@@ -12,12 +12,11 @@ import json
 import re
 from urllib.parse import quote, quote_plus
 
-MASK = "***"
+from harvester.secret_words import MASK, mask_named
 
 SHORTEST = 8
 """A shorter value is not looked for: it would mask ordinary words and still give itself away."""
 
-_NAMED_VALUE = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 # The forms of every known value by their first characters and their length, the longest first: all
@@ -57,7 +56,7 @@ def masked(text: str) -> str:
 
 def redacted(text: str) -> str:
     """As `masked`, and what is called a token, a secret or a ticket; right for foreign words."""
-    return _NAMED_VALUE.sub(rf"\1{MASK}", masked(text))
+    return mask_named(masked(text))
 
 
 def redacted_bytes(data: bytes) -> bytes:

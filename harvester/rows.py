@@ -186,8 +186,6 @@ def _check(shape: Shape, columns: list[list[Any]]) -> None:
     for place in shape.counts:
         counts += columns[place]
     for place in shape.spare_counts:
-        if place in shape.key and None in columns[place]:
-            raise Unfit("null in the key")
         counts += [value for value in columns[place] if value is not None]
     if counts:
         check_counts(counts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn, final
 
-from harvester.redaction import MASK, conceal
+from harvester.redaction import conceal
+from harvester.secret_words import MASK
 
 
 @final

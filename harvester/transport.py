@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from asyncio import CancelledError, Task
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeAlias, cast
@@ -51,6 +51,7 @@ _HEADERS = {
 }
 
 Query: TypeAlias = Mapping[str, str | Secret]
+Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], ...] = (
     ((aiohttp.ConnectionTimeoutError,), Unreachable, "no connection in time"),
@@ -136,63 +137,31 @@ class Transport:
         # The connector closes only a resolver of its own making.
         await self._resolver.close()
 
-    async def post(self, path: str, body: bytes, token: Secret | None = None) -> tuple[int, bytes]:
+    # None of these is a coroutine function: a failure's traceback has no frame of theirs, so a
+    # reporter that prints variables finds neither a body with an AppSecret nor a URL.
+
+    def post(self, path: str, body: bytes, token: Secret | None = None) -> Call:
         """Send one body and return the HTTP status and the whole answer.
 
         Raises CallTimedOut when that takes longer than ``api.timeout`` seconds in all, and
         ConnectionFailed, BadTls or BadAnswer for whatever else comes between. So do the others.
         """
         if token and self._proxy is None:
-            answer = await self._answer(self._exchange.post(path, token, body))
-        else:
-            # Rare, or in the form that a proxy wants.
-            answer = await self._answer(
-                _reply(
-                    self._session.post(
-                        self._url(path, {"access_token": token} if token else {}),
-                        data=body,
-                        allow_redirects=False,
-                        proxy=self._proxy,
-                    )
-                )
-            )
-        if isinstance(answer, CallError):
-            # The body holds the AppSecret when a token is asked for.
-            del body
-            raise answer
-        return answer
+            return self._send(self._exchange.post(path, token, body))
+        # Rare, or in the form that a proxy wants.
+        return self._ask("POST", path, {"access_token": token} if token else {}, body)
 
-    async def post_as_platform(self, path: str, body: bytes, token: Secret) -> tuple[int, bytes]:
+    def post_as_platform(self, path: str, body: bytes, token: Secret) -> Call:
         """Send one body with the platform's own token."""
-        answer = await self._answer(
-            _reply(
-                self._session.post(
-                    self._url(path, {"component_access_token": token}),
-                    data=body,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
-            )
-        )
-        if isinstance(answer, CallError):
-            del body
-            raise answer
-        return answer
+        return self._ask("POST", path, {"component_access_token": token}, body)
 
-    async def get(self, path: str, query: Query) -> tuple[int, bytes]:
+    def get(self, path: str, query: Query) -> Call:
         """Ask the API with a query that may hold secrets."""
-        answer = await self._answer(
-            _reply(
-                self._session.get(self._url(path, query), allow_redirects=False, proxy=self._proxy)
-            )
-        )
-        if isinstance(answer, CallError):
-            raise answer
-        return answer
+        return self._ask("GET", path, query)
 
-    async def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> tuple[int, bytes]:
+    def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> Call:
         """Ask another server than WeChat, directly: the proxy is for the way to WeChat."""
-        answer = await self._answer(
+        return self._send(
             _reply(
                 self._session.get(
                     URL(url.reveal(), encoded=True),
@@ -201,34 +170,45 @@ class Transport:
                 )
             )
         )
-        if isinstance(answer, CallError):
-            raise answer
-        return answer
+
+    def _ask(self, method: str, path: str, query: Query, body: bytes | None = None) -> Call:
+        return self._send(
+            _reply(
+                self._session.request(
+                    method,
+                    self._url(path, query),
+                    data=body,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                )
+            )
+        )
 
     def _url(self, path: str, query: Query) -> URL:
         text = "&".join(f"{name}={quoted(value)}" for name, value in query.items())
         return URL(f"{self._base}{path}?{text}" if text else f"{self._base}{path}", encoded=True)
 
-    async def _answer(self, reply: Awaitable[Reply]) -> tuple[int, bytes] | CallError:
-        """The answer to a request that is about to be sent, or what came between.
-
-        An error is returned, for the caller to raise: there no foreign error is at hand to become
-        its context. URL and response stay nameless: a reporter that prints variables finds none.
-        """
+    async def _send(self, reply: Awaitable[Reply]) -> tuple[int, bytes]:
+        """Send a request and return the status and body of its answer. Raises CallError."""
         task = cast("Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._start_clock(task)
+        answer: tuple[int, bytes] | CallError
         try:
-            return _judged(await reply)
+            answer = _judged(await reply)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
-            return CallTimedOut(f"no whole answer within {self._seconds:g} s")
+            answer = CallTimedOut(f"no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            return translate(error)
+            answer = translate(error)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
+        # Raised here, where no foreign error is at hand to become its context.
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Give a call its deadline.

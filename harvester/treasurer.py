@@ -52,7 +52,7 @@ class _Grant(NamedTuple):
 
 
 class Treasurer:
-    """Notes what may be spent and grants it to the lanes; ``on_granted`` hears of it.
+    """Notes what may be spent and grants it to the lanes.
 
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
@@ -73,7 +73,6 @@ class Treasurer:
         self._wake = anyio.Event()
         self._urgent = anyio.Event()
         self._disk = CapacityLimiter(AT_ONCE)
-        self.on_granted: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
@@ -97,8 +96,11 @@ class Treasurer:
         self._wake.set()
         self._urgent.set()
 
-    async def run(self) -> None:
-        """Grant calls until closed. Raises StoreError, in a group, when the disk refuses."""
+    async def run(self, on_granted: Callable[[], None]) -> None:
+        """Grant calls until closed, and call ``on_granted`` after each time.
+
+        Raises StoreError, in a group, when the disk refuses.
+        """
         while not self._closing:
             midnight = days.instant(self._day + 1)
             with anyio.move_on_after(max(0.0, midnight - self._now())):
@@ -111,6 +113,7 @@ class Treasurer:
                 await self._begin_day(forget=False)
             else:
                 await self._serve()
+            on_granted()
         await self._settle()
 
     async def _hold_off(self, bucket: int) -> None:
@@ -155,7 +158,6 @@ class Treasurer:
                 self._schedule.grant(lane, work, calls, limit, now)
             else:
                 self._schedule.park(lane, work, told, now)
-        self.on_granted()
 
     def _next_block(self, lane: Lane, work: Work) -> _Grant:
         dataset, appid, note = work.dataset.name, lane.appid, self._notes[lane.bucket]

@@ -214,7 +214,7 @@ _DATA: _Table = {
         ),
         (47009,): (
             "WeChat has taken this API offline",
-            "Take the dataset out of the jobs; `harvester datasets` knows what replaces it.",
+            "Take the dataset out of the jobs; a newer harvester may know what replaces it.",
         ),
     },
 }

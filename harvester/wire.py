@@ -19,8 +19,9 @@ import orjson
 from harvester.days import day_text
 from harvester.errors import BadAnswer, Malformed
 from harvester.model import Window
-from harvester.redaction import MASK, redacted
+from harvester.redaction import redacted
 from harvester.secret import Secret
+from harvester.secret_words import mask_words
 
 LONGEST_LIFE = 7200
 """No token lives longer than this many seconds."""
@@ -35,7 +36,6 @@ _LONGEST_MESSAGE = 300
 _LONGEST_LOOKED_AT = 4096
 
 _TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
-_BARE_VALUE = re.compile(r"[0-9a-fA-F]{32,}|[A-Za-z0-9_\-+/=%.~]{60,}")
 _REQUEST_ID = re.compile(
     r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
 )
@@ -159,7 +159,7 @@ def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     if len(text) > _LONGEST_LOOKED_AT:
         # A value that is cut in two is not recognised any more: drop the piece of it.
         text = text[:_LONGEST_LOOKED_AT].rstrip(_TOKEN_CHARACTERS)
-    return _fit(_BARE_VALUE.sub(MASK, redacted(text)), longest)
+    return _fit(mask_words(redacted(text)), longest)
 
 
 def own_text(text: str, longest: int) -> str:

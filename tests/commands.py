@@ -28,7 +28,6 @@ jobs:
   - datasets: [{datasets}]
     begin_date: {begin}
     end_date: {end}
-{more}
 limits: {{per_token: {{rate: 100000/s, burst: 1000, concurrency: {concurrency}}}}}
 retry: {{max_attempts: 2, initial_delay: 1ms, max_delay: 2ms}}
 output: out
@@ -80,13 +79,12 @@ class Commands:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a manifest asks for. ``more`` are further lines of its job."""
+    """What a manifest asks for."""
 
     datasets: Sequence[str]
     begin: str
     end: str
     accounts: int = 2
-    more: str = ""
 
 
 @contextmanager
@@ -108,7 +106,6 @@ def commands(
                 begin=wanted.begin,
                 end=wanted.end,
                 concurrency=CONCURRENCY,
-                more=f"    {wanted.more}" if wanted.more else "",
             )
         )
         yield Commands(manifest, world, capsys)

@@ -6,8 +6,18 @@ import datetime as dt
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, Column, Dataset, Grain, Kind, Nesting, matching
-from harvester.catalogue import successors as successors_of
+from harvester.catalogue import (
+    CATALOGUE,
+    RETIRED,
+    Column,
+    Dataset,
+    Grain,
+    Kind,
+    Nesting,
+    Retired,
+    matching,
+    retirement,
+)
 from harvester.catalogue.page import members
 from harvester.days import FIRST_DAY, day_of
 
@@ -31,12 +41,6 @@ CLOCKS = {
     "upstream_msg_dist_month": (15, 0),
     "interface_summary": (30, 3),
     "interface_summary_hour": (1, 0),
-    "article_summary": (1, 0),
-    "article_total": (1, 7),
-    "user_read": (3, 3),
-    "user_read_hour": (1, 0),
-    "user_share": (7, 3),
-    "user_share_hour": (1, 0),
 }
 
 NESTED = {
@@ -44,7 +48,6 @@ NESTED = {
     "article_share": (Nesting.OBJECT, "detail"),
     "biz_summary": (Nesting.OBJECT, "detail"),
     "article_total_detail": (Nesting.ARRAY, "detail_list"),
-    "article_total": (Nesting.ARRAY, "details"),
 }
 
 SUCCESSORS = {
@@ -70,9 +73,8 @@ def names(found: tuple[Dataset, ...]) -> list[str]:
 
 
 def test_all_of_the_datacube_is_known() -> None:
-    """There are 21 datasets, the 15 live ones first."""
+    """The 15 datasets that WeChat answers are there."""
     assert [(d.name, (d.span, d.settle)) for d in CATALOGUE.values()] == list(CLOCKS.items())
-    assert [d.retired for d in CATALOGUE.values()] == [False] * 15 + [True] * 6
 
 
 @each_dataset
@@ -95,7 +97,7 @@ def test_a_dataset_says_where_it_comes_from(dataset: Dataset) -> None:
 @each_dataset
 def test_a_dataset_has_a_clock(dataset: Dataset) -> None:
     """Everything is ready at 10:00; articles are measured anew since 2025-11-01."""
-    anew = dataset.family == "article" and not dataset.retired
+    anew = dataset.family == "article"
     assert dataset.first_day == (day_of(dt.date(2025, 11, 1)) if anew else FIRST_DAY)
     assert dataset.delays == anew
     assert dataset.ready_minutes == 10 * 60
@@ -105,14 +107,12 @@ def test_a_dataset_has_a_clock(dataset: Dataset) -> None:
 
 @each_dataset
 def test_a_key_names_the_first_columns(dataset: Dataset) -> None:
-    """Files begin with what their rows are sorted by: the day, then what live ones always send."""
+    """Files begin with what their rows are sorted by: the day, then what every row has."""
     assert dataset.key[0] == "ref_date"
     keys = dataset.columns[: len(dataset.key)]
     assert tuple(column.name for column in keys) == dataset.key
     assert all(column.kind is not Kind.LIST for column in keys)
-    assert {column.name for column in keys if not column.promised} <= (
-        {"user_source"} if dataset.retired else set()
-    )
+    assert all(column.promised for column in keys)
     assert ("ref_hour" in dataset.key) == (dataset.grain is Grain.HOUR)
     assert ("stat_date" in dataset.key) == (dataset.nesting is Nesting.ARRAY)
 
@@ -151,26 +151,11 @@ def test_undocumented_members_are_not_promised() -> None:
         for column in dataset.columns
         if not column.promised
     }
-    sources = {"user_cumulate", "article_summary", "article_total", "user_share", "user_share_hour"}
-    sources |= {name for name in CATALOGUE if name.startswith("upstream_msg")}
-    assert missing >= {(name, "user_source") for name in sources} | {
-        ("article_total", "url"),
-        ("user_read_hour", "total_online_time"),
+    sources = {"user_cumulate", *(name for name in CATALOGUE if name.startswith("upstream_msg"))}
+    assert missing == {(name, "user_source") for name in sources} | {
         ("article_total_detail", "title"),
         ("article_total_detail", "content_url"),
     }
-    assert ("user_summary", "user_source") not in missing
-    assert {("user_read", "user_source"), ("user_read_hour", "user_source")} <= missing
-
-
-def test_the_same_code_means_different_things() -> None:
-    """user_source is a channel for followers and a place for readers: two enums, one name."""
-    channels = column_of("user_summary", "user_source").labels
-    places = column_of("user_read", "user_source").labels
-    assert dict(channels)[0].startswith("other")  # type: ignore[index]
-    assert dict(places)[0] == "the account's conversation"  # type: ignore[index]
-    assert 99999999 in places
-    assert 99999999 not in channels
 
 
 @pytest.mark.parametrize(
@@ -178,8 +163,6 @@ def test_the_same_code_means_different_things() -> None:
     [
         ("upstream_msg", "msg_type", [1, 2, 3, 4, 6]),
         ("upstream_msg_dist_week", "count_interval", [0, 1, 2, 3]),
-        ("user_share", "share_scene", [1, 2, 3, 255]),
-        ("user_read_hour", "user_source", [0, 1, 2, 3, 4, 5, 6, 7, 99999999]),
         ("article_total_detail", "publish_type", [0, 1]),
         ("article_total_detail", "read_jump_position[].position", [1, 2, 3, 4, 5]),
         (
@@ -194,39 +177,54 @@ def test_codes_have_labels(dataset: str, name: str, codes: list[int] | list[str]
     assert list(column_of(dataset, name).labels) == codes
 
 
+each_retired = pytest.mark.parametrize("retired", RETIRED, ids=[each.name for each in RETIRED])
+
+
 def test_retired_datasets_name_live_ones() -> None:
-    """What WeChat took away names what took its place, and only that does."""
-    assert {d.name: d.successors for d in CATALOGUE.values() if d.successors} == SUCCESSORS
-    assert all(d.retired == (d.name in SUCCESSORS) for d in CATALOGUE.values())
-    assert not any(CATALOGUE[name].retired for d in CATALOGUE.values() for name in d.successors)
-    shares = matching("user_share*", include_retired=True)
-    assert successors_of(shares) == ("article_share", "biz_summary")
-    assert successors_of(()) == ()
+    """Each of the six names what replaced it, and the catalogue has all of that."""
+    assert {each.name: each.successors for each in RETIRED} == SUCCESSORS
+    assert all(name in CATALOGUE for each in RETIRED for name in each.successors)
+
+
+@each_retired
+def test_no_pattern_matches_a_retired_dataset(retired: Retired) -> None:
+    """Neither a name nor a glob nor all finds a retired dataset."""
+    assert retired.api == "get" + retired.name.replace("_", "")
+    globs = (f"{retired.name}*", f"*{retired.name}", f"[{retired.name[0]}]{retired.name[1:]}")
+    for pattern in (retired.name, retired.api, "all", "*", "user_*", "article_*", "*_hour", *globs):
+        assert retired.name not in names(matching(pattern))
+
+
+@each_retired
+def test_a_retired_dataset_is_told_apart(retired: Retired) -> None:
+    """Both of its names, spelled out, are met with the errcode and every successor."""
+    for name in (retired.name, retired.api):
+        problem, advice = retirement(name) or ("", "")
+        assert problem == f"WeChat has retired `{name}`: it answers errcode 47009"
+        assert advice.startswith("use ")
+        assert all(f"`{successor}`" in advice for successor in retired.successors)
+    assert retirement(f"{retired.name}*") is None
+    assert all(retirement(name) is None for name in retired.successors)
 
 
 @pytest.mark.parametrize(
-    ("pattern", "live", "retired"),
+    ("pattern", "means"),
     [
-        ("interface_summary", ["interface_summary"], []),
-        ("getinterfacesummary", ["interface_summary"], []),
-        ("upstream_msg_dist_*", ["upstream_msg_dist_week", "upstream_msg_dist_month"], []),
-        ("article_*", ["article_read", "article_share", "article_total_detail"], 2),
-        ("user_read", [], ["user_read"]),
-        ("getuserread", [], ["user_read"]),
-        ("all", 15, 6),
-        ("*", 15, 6),
-        ("USER_SUMMARY", [], []),
-        ("nothing", [], []),
-        ("", [], []),
+        ("interface_summary", ["interface_summary"]),
+        ("getinterfacesummary", ["interface_summary"]),
+        ("upstream_msg_dist_*", ["upstream_msg_dist_week", "upstream_msg_dist_month"]),
+        ("article_*", ["article_read", "article_share", "article_total_detail"]),
+        ("user_*", ["user_summary", "user_cumulate"]),
+        ("all", list(CLOCKS)),
+        ("*", list(CLOCKS)),
+        ("USER_SUMMARY", []),
+        ("nothing", []),
+        ("", []),
     ],
 )
-def test_patterns(pattern: str, live: list[str] | int, retired: list[str] | int) -> None:
-    """Names, WeChat's names, globs and all mean live datasets; retired ones if asked for."""
-    found, everything = names(matching(pattern)), names(matching(pattern, include_retired=True))
-    gone = [name for name in everything if name not in found]
-    assert everything == found + gone
-    assert (len(found) if isinstance(live, int) else found) == live
-    assert (len(gone) if isinstance(retired, int) else gone) == retired
+def test_patterns(pattern: str, means: list[str]) -> None:
+    """Names, WeChat's names, globs and all find datasets in the catalogue's order."""
+    assert names(matching(pattern)) == means
 
 
 def test_a_dataset_is_a_value() -> None:

@@ -78,7 +78,7 @@ def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset
 
 
 def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:
-    """A live one before a retired one, days before hours, few rows before many."""
+    """Days before hours, few rows before many."""
     lab.datasets = tuple(CATALOGUE)
     [asked, *_] = probes(lab.manifest(), lab.now()).values()
     assert [probe.dataset.name for probe in asked] == [

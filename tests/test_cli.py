@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harvester.cli import app, invoke
-from harvester.cli.options import parse_duration, parse_shard
+from harvester.cli.options import parse_shard
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
+from harvester.manifest import duration_option
 from harvester.model import Window
 from harvester.operations.status import read
 from harvester.sandbox import Row, truth
@@ -517,15 +519,14 @@ def test_the_installed_command_works() -> None:
 
 def test_durations_and_shards() -> None:
     """The small texts of the command line."""
-    assert (parse_duration("90s"), parse_duration("2h"), parse_duration(None)) == (90, 7200, None)
+    read = partial(duration_option, "--max-duration")
+    assert [read(text) for text in ("90s", "1.5h", "30h", None)] == [90, 5400, 108_000, None]
+    for text in ("1d", "0s", "9" * 400 + "h", "50 m"):
+        with pytest.raises(UsageError, match="--max-duration "):
+            read(text)
     assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
-    for parse, text in (
-        (parse_duration, "1d"),
-        (parse_duration, "9" * 400 + "h"),
-        (parse_shard, "9" * 5000 + "/" + "9" * 5000),
-    ):
-        with pytest.raises(UsageError):
-            parse(text)
+    with pytest.raises(UsageError):
+        parse_shard("9" * 5000 + "/" + "9" * 5000)
 
 
 def test_an_empty_variable_is_as_good_as_none(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester import clock
-from harvester.catalogue import CATALOGUE, Column, Dataset, Kind
+from harvester.catalogue import CATALOGUE, RETIRED, Column, Dataset, Kind
 from harvester.catalogue.page import COMMAND, EMPTY_DAYS, final_text, members, page
 from harvester.cli import invoke
 from harvester.columns import arrow_schema
@@ -61,18 +61,12 @@ def test_the_page_tells_all(dataset: Dataset) -> None:
     assert f"```sql\n{dataset.example}\n```" in section
 
 
-def test_the_list_has_live_datasets_first(capsys: pytest.CaptureFixture[str]) -> None:
-    """What WeChat retired stands below, with what to ask instead."""
+def test_the_list_has_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each dataset of the catalogue begins a line, and no retired one does."""
     assert invoke(["datasets"]) == Exit.DONE
-    live, heading, retired = capsys.readouterr().out.partition("retired by WeChat")
-    assert heading
-    above, below = (
-        [line.split()[0] for line in part.splitlines()[1:] if line.strip()]
-        for part in (live, retired)
-    )
-    assert below == [d.name for d in CATALOGUE.values() if d.retired]
-    assert set(above) >= {d.name for d in CATALOGUE.values() if not d.retired}
-    assert all(", ".join(CATALOGUE[name].successors) in retired for name in below)
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert listed >= {*CATALOGUE}
+    assert not listed & {retired.name for retired in RETIRED}
 
 
 @each_dataset
@@ -87,7 +81,6 @@ def test_one_dataset_in_words(dataset: Dataset, capsys: pytest.CaptureFixture[st
     for name, column in members(dataset.columns):
         assert f" {name} " in printed
         assert all(str(code) in printed for code in column.labels)
-    assert ("retired" in printed) == dataset.retired
 
 
 def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,8 +93,6 @@ def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert [column["name"] for column in one["columns"]] == [
             column.name for column in dataset.columns
         ]
-        assert one["retired"] == dataset.retired
-        assert one["successors"] == [*dataset.successors]
         assert one["example"] == dataset.example
         assert one["notes"] == [*dataset.notes]
         assert (one["span_days"], one["settle_days"]) == (dataset.span, dataset.settle)
@@ -110,11 +101,21 @@ def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wechats_names_and_globs(capsys: pytest.CaptureFixture[str]) -> None:
-    """A dataset is found by WeChat's name and several by a glob, retired ones too."""
-    assert invoke(["datasets", "getuserread", "--format", "json"]) == Exit.DONE
-    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["user_read"]
+    """A dataset is found by WeChat's name and several by a glob."""
+    assert invoke(["datasets", "getusersummary", "--format", "json"]) == Exit.DONE
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["user_summary"]
     assert invoke(["datasets", "user_*", "--format", "json"]) == Exit.DONE
-    assert len(json.loads(capsys.readouterr().out)) == 6
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+@pytest.mark.parametrize("name", ["user_read_hour", "getuserreadhour"])
+def test_a_retired_dataset_is_exit_2(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer to the name of a retired dataset is what replaced it."""
+    assert invoke(["datasets", name]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"WeChat has retired `{name}`: it answers errcode 47009" in printed.err
+    assert "use `article_read` and `biz_summary`" in printed.err
 
 
 def test_an_unknown_dataset_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,12 +270,11 @@ def test_readers_by_scene(
     assert [(row["scene"], row["readers"]) for row in found] == [("朋友圈", 25), ("推荐", 10)]
 
 
-@pytest.mark.parametrize("dataset", ["article_total_detail", "article_total"])
 def test_the_newest_row_of_an_article_counts(
-    dataset: str, tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that count since publication are not added up."""
-    readers = "read_user" if dataset == "article_total_detail" else "int_page_read_user"
+    dataset = "article_total_detail"
     write(
         tmp_path,
         CATALOGUE[dataset],
@@ -283,11 +283,10 @@ def test_the_newest_row_of_an_article_counts(
                 "ref_date": dt.date(2026, 5, 1),
                 "msgid": "12003_3",
                 "stat_date": dt.date(2026, 5, day),
-                readers: day * 10,
-                **({"target_user": 100} if dataset == "article_total" else {}),
+                "read_user": day * 10,
             }
             for day in (1, 3, 2)
         ],
     )
     (found,) = ask(tmp_path, dataset, duck, monkeypatch)
-    assert found.get("read_user", found.get("opened_percent")) == 30
+    assert found["read_user"] == 30

@@ -16,12 +16,11 @@ import yaml
 
 from harvester import catalogue
 from harvester.cli import app, invoke
-from harvester.cli.options import parse_duration
 from harvester.columns import arrow_schema
 from harvester.days import day_text, instant, parse_day
 from harvester.errors import SEVERITY, Exit
 from harvester.lanes import Gone
-from harvester.manifest import json_schema, load
+from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.sandbox import Row, truth
 from harvester.summary import reason_of
@@ -365,7 +364,7 @@ def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
     assert re.search(r"@[0-9a-f]{40}$", checkout["uses"])
     assert run["run"].startswith("exec harvester run ")
     assert "${{" not in run["run"]
-    budget = parse_duration(run["env"]["HARVESTER_MAX_DURATION"])
+    budget = duration_option("", run["env"]["HARVESTER_MAX_DURATION"])
     assert budget is not None
     assert job["timeout-minutes"] * 60 > budget + 300
 

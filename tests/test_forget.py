@@ -377,6 +377,19 @@ def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -
     assert traces(tree)
 
 
+def test_a_bug_is_told_in_its_record(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a run: it has ended, and why."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("harvester.operations.forget._forget_names", broken)
+    assert invoke(["forget", "--accounts", GONE]) == Exit.BUG
+    record = json.loads(max(Path("output/_harvester/runs").glob("*.json")).read_bytes())
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
+    assert record["published"]
+
+
 @pytest.mark.parametrize("word", ["all", "*"])
 def test_all_datasets_by_any_word_are_everything(write: Write, word: str) -> None:
     """The names go also from what is about no dataset in particular."""

@@ -57,8 +57,7 @@ def test_schemas_follow_the_contract(dataset: Dataset) -> None:
         kind = schema.field(column.name).type
         assert str(kind).startswith(types.get(column.kind, column.kind.value.partition("<")[0]))
     strict = {field.name for field in schema if not field.nullable}
-    promised = {column.name for column in dataset.columns if column.promised}
-    assert strict == {"appid", *(promised & {*dataset.key})}
+    assert strict == {"appid", *dataset.key}
 
 
 def as_sent(dataset: Dataset, decoded: Decoded) -> list[dict[str, Any]]:

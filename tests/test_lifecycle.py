@@ -1,4 +1,4 @@
-"""What WeChat takes away, shortens, or had taken away before: whole runs of the command line."""
+"""What WeChat takes away or shortens: whole runs of the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from harvester.errors import Exit
 from harvester.sandbox import ANYONE, Rules, World
 from tests.commands import CONCURRENCY, Wanted, commands
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
-
-RETIRED = [name for name, dataset in CATALOGUE.items() if dataset.retired]
 
 
 @pytest.fixture(autouse=True)
@@ -70,45 +68,26 @@ def test_a_span_that_became_shorter_is_found_and_kept_to(
         assert run.calls() == 2 * -(-365 // 8)
 
 
-def test_retired_datasets_are_harvested_where_they_still_answer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
-) -> None:
-    """`include_retired: true` asks for them, by name and by `all`; without it nothing is asked."""
-    world = World(Rules(retired_alive=True, history=True), time.time)
-    asked = Wanted(("all",), "2025-03-01", "2025-03-04")
-    with commands(tmp_path, asked, world, capsys) as run:
-        assert run("run").code == Exit.DONE
-        assert not {item.dataset for item in world.counters.windows} & {*RETIRED}
-        text = run.manifest.read_text()
-        run.manifest.write_text(text.replace("datasets: [all]", "datasets: [article_total]"))
-        world.reset()
-        refused = run("run")
-        assert refused.code == Exit.USAGE
-        assert "article_total_detail" in refused.err
-        assert run.calls() == 0
-        run.manifest.write_text(text.replace("[all]", "[all]\n    include_retired: true"))
-        assert run("run").code == Exit.DONE
-        assert {item.dataset for item in world.counters.windows} == {*RETIRED}
-        days = wanted("2025-03-01", "2025-03-04")
-        for name in RETIRED:
-            rows = expected(name, [appid(1), appid(2)], days)
-            assert rows
-            assert harvested(duck, run.output, name) == rows
-
-
-def test_retired_datasets_that_answer_no_more_cost_a_call_each(
+def test_a_retired_dataset_is_refused_with_its_place_and_its_successor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """47009 to who asks for them all the same; the live ones of the job are whole."""
+    """A manifest that names one ends with 2 before anything is asked; globs do not name it."""
     world = World(Rules(), time.time)
-    more = "include_retired: true"
-    asked = Wanted(("user_*",), "2025-03-01", "2025-03-14", accounts=1, more=more)
+    asked = Wanted(("user_*", "article_total"), "2026-03-01", "2026-03-04")
     with commands(tmp_path, asked, world, capsys) as run:
+        text = run.manifest.read_text()
+        [(line, before)] = [
+            (number, written.partition("article_total")[0])
+            for number, written in enumerate(text.splitlines(), 1)
+            if "article_total" in written
+        ]
         done = run("run")
-        assert done.code == Exit.INCOMPLETE
-        gone = {item["dataset"] for item in run.record()["exceptions"]}
-        assert gone == {name for name in RETIRED if name.startswith("user_")}
-        for name in gone:
-            assert world.counters.paths[CATALOGUE[name].path] <= CONCURRENCY
-        missing = {row["dataset"]: row["missing"] for row in run.record()["datasets"]}
-        assert missing["user_summary"] == missing["user_cumulate"] == 0
+        assert done.code == Exit.USAGE
+        place = f"{run.manifest}:{line}:{len(before) + 1}"
+        assert f"{place}: WeChat has retired `article_total`: it answers errcode 47009" in done.err
+        assert "use `article_total_detail`" in done.err
+        assert run.calls() == 0
+        run.manifest.write_text(text.replace(", article_total", ""))
+        assert run("run").code == Exit.DONE
+        asked_for = {path for path in world.counters.paths if path.startswith("/datacube/")}
+        assert asked_for == {CATALOGUE[name].path for name in ("user_summary", "user_cumulate")}

@@ -85,20 +85,6 @@ def test_datasets(whole: Manifest, pattern: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("pattern", ["user_*", "user_read", "getuserread", "all"])
-def test_retired_datasets(tmp_path: Path, pattern: str) -> None:
-    """An option means a retired dataset if a job wants it; it never adds one to a job."""
-    (tmp_path / "jobs.yaml").write_text(
-        f"api: {{base_url: sandbox}}\naccounts: [{{appid: {A}}}]\njobs:\n"
-        "  - {name: old, datasets: user_read, include_retired: true}\n"
-        "  - {name: new, datasets: interface_summary}\n"
-    )
-    made = manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
-    narrowed = narrow(made, Selection(datasets=(pattern,)), NOW)
-    assert narrowed.jobs[0] == made.jobs[0]
-    assert narrowed.jobs[1:] == (made.jobs[1:] if pattern == "all" else ())
-
-
 def test_jobs(whole: Manifest) -> None:
     """Jobs are chosen by name; the manifest's order stays."""
     narrowed = narrow(whole, Selection(jobs=("days", "hours")), NOW)
@@ -165,8 +151,8 @@ def test_what_the_day_needs_is_not_narrowed(
         ),
         (
             Selection(datasets=("interface_*", "user_read")),
-            "--datasets: WeChat has retired `user_read`",
-            "use `biz_summary`, or `include_retired: true` in a job",
+            "--datasets: WeChat has retired `user_read`: it answers errcode 47009",
+            "use `biz_summary`",
         ),
         (Selection(jobs=("day",)), "--jobs: unknown job `day`", "did you mean `days`?"),
         (

@@ -45,11 +45,10 @@ def _project() -> dict[str, Any]:
 
 
 def _requirements() -> list[Requirement]:
-    """Everything declared: dependencies, extras and the development group."""
+    """Everything declared: dependencies and the development group."""
     declared = _project()
     lists = (
         [declared["project"]["dependencies"]],
-        declared["project"]["optional-dependencies"].values(),
         declared["dependency-groups"].values(),
     )
     texts = chain.from_iterable(chain.from_iterable(lists))

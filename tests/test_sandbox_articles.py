@@ -1,4 +1,4 @@
-"""Articles: ten datasets, old and new, that tell of the same readers."""
+"""Articles: four datasets that tell of the same readers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ BEGIN = parse_day("2025-11-01")
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")
 days = st.integers(BEGIN, BEGIN + 2_000)
 quickly = settings(max_examples=40)
-
-SCENES_OF_OLD = {
-    "公众号消息": 0,
-    "聊天会话": 1,
-    "朋友圈": 2,
-    "公众号主页": 4,
-    "其他": 5,
-    "推荐": 6,
-    "搜一搜": 7,
-}
 
 
 def scenes(detail: Row) -> dict[str, int]:
@@ -161,102 +151,10 @@ def test_unread_articles_have_zeros() -> None:
 @pytest.mark.parametrize(
     "dataset", ["article_read", "article_share", "biz_summary", "article_total_detail"]
 )
-def test_new_articles_begin_in_2025(dataset: str) -> None:
-    """The newer endpoints have nothing of the days before 2025-11-01, for all that happened."""
+def test_articles_begin_in_2025(dataset: str) -> None:
+    """The endpoints have nothing of the days before 2025-11-01, for all that happened."""
     assert not any(truth(dataset, BUSY, day) for day in range(BEGIN - 30, BEGIN))
     assert any(truth(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
-
-
-@given(appids, days)
-@quickly
-def test_both_generations_saw_the_same_readers(appid: str, day: int) -> None:
-    """An article's readers of a day are as many by the old endpoint as by the new one."""
-    new = details("article_read", appid, day)
-    for row in truth("article_summary", appid, day):
-        detail = new.get(row["msgid"], {"read_user": 0})
-        assert row["int_page_read_user"] == detail["read_user"]
-
-
-@given(appids, days)
-@quickly
-def test_old_totals_run_for_a_week(appid: str, day: int) -> None:
-    """Each article has seven cumulative entries, whose places of reading add up."""
-    for row in truth("article_total", appid, day):
-        dates = [detail["stat_date"] for detail in row["details"]]
-        assert dates == [day_text(day + n) for n in range(7)]
-        for detail in row["details"]:
-            for what in ("user", "count"):
-                places = [
-                    value
-                    for name, value in detail.items()
-                    if name.startswith("int_page_from") and name.endswith(what)
-                ]
-                assert detail[f"int_page_read_{what}"] == sum(places)
-        for before, after in pairwise(row["details"]):
-            assert all(before[name] <= after[name] for name in before if name != "stat_date")
-
-
-def test_old_summaries_forget_after_a_week() -> None:
-    """An article is listed on at most seven days, and only if there is anything to tell."""
-    found: dict[str, list[int]] = {}
-    for day in range(BEGIN, BEGIN + 60):
-        for row in truth("article_summary", BUSY, day):
-            found.setdefault(row["msgid"], []).append(day)
-            assert sum(value for name, value in row.items() if name.endswith("_count")) >= 3
-    assert max(max(listed) - min(listed) for listed in found.values()) == 6
-
-
-@given(appids, days)
-@quickly
-def test_sources_add_up_to_everywhere(appid: str, day: int) -> None:
-    """In user_read the source 99999999 counts what all other sources count, hour by hour too."""
-    for dataset in ("user_read", "user_read_hour"):
-        by_hour: dict[int, dict[int, int]] = {}
-        for row in truth(dataset, appid, day):
-            hour = by_hour.setdefault(row.get("ref_hour", 0), {})
-            hour[row["user_source"]] = row["int_page_read_count"]
-        for sources in by_hour.values():
-            assert sources.pop(99_999_999) == sum(sources.values())
-            assert set(sources) <= set(SCENES_OF_OLD.values())
-
-
-@given(appids, days)
-@quickly
-def test_old_hours_add_up(appid: str, day: int) -> None:
-    """Reads and shares of the hours are those of the day; nobody does it more often than all."""
-    for dataset, member, key in (
-        ("user_read", "int_page_read", "user_source"),
-        ("user_share", "share", "share_scene"),
-    ):
-        hours = truth(f"{dataset}_hour", appid, day)
-        for row in truth(dataset, appid, day):
-            same = [hour for hour in hours if hour[key] == row[key]]
-            assert row[f"{member}_count"] == sum(hour[f"{member}_count"] for hour in same)
-            assert all(hour[f"{member}_user"] <= hour[f"{member}_count"] for hour in same)
-            assert row[f"{member}_user"] <= row[f"{member}_count"]
-
-
-@given(appids, days)
-@quickly
-def test_shares_are_counted_once(appid: str, day: int) -> None:
-    """The shares of user_share are those of user_read's last row."""
-    *_, everywhere = truth("user_read", appid, day) or [{"share_count": 0}]
-    shares = sum(row["share_count"] for row in truth("user_share", appid, day))
-    assert everywhere["share_count"] == shares
-
-
-def test_members_went_missing_in_2020() -> None:
-    """Since March 2020 the rows of Top Stories and search lack what was tapped further on."""
-
-    def lacking(day: str) -> set[int]:
-        rows = truth("user_read", BUSY, parse_day(day))
-        return {row["user_source"] for row in rows if "ori_page_read_user" not in row}
-
-    assert (lacking("2020-02-27"), lacking("2020-02-29"), lacking("2020-03-01")) == (
-        set(),
-        set(),
-        {6, 7},
-    )
 
 
 def test_titles_are_not_plain() -> None:

@@ -15,7 +15,7 @@ import requests
 import wechatpy
 from requests.adapters import HTTPAdapter
 
-from harvester.catalogue import CATALOGUE
+from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.days import day_text
 from harvester.sandbox import World, truth
 from harvester.sandbox.server import serve
@@ -86,11 +86,26 @@ async def test_a_foreign_client_knows_most_datasets() -> None:
             if hasattr(api, f"get_{name}")
         }
 
-    world, _ = world_at(retired_alive=True)
+    world, _ = world_at()
     async with serve(world) as address:
         got = await anyio.to_thread.run_sync(harvest_all, address)
     assert got == {name: truth(name, BUSY, DAYS[0]) for name in got}
     assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.delays}
+
+
+async def test_a_foreign_client_is_told_what_is_offline() -> None:
+    """The client knows the six retired APIs, and gets WeChat's refusal of each."""
+
+    def ask(address: str, name: str) -> Any:
+        call = getattr(client_of(address, BUSY).datacube, f"get_{name}")
+        return call(day_text(DAYS[0]), day_text(DAYS[0]))
+
+    world, _ = world_at()
+    async with serve(world) as address:
+        for retired in RETIRED:
+            with pytest.raises(wechatpy.WeChatClientException, match="use the new api") as refused:
+                await anyio.to_thread.run_sync(ask, address, retired.name)
+            assert refused.value.errcode == 47009
 
 
 async def test_a_foreign_client_renews_its_token() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, Dataset, Grain
+from harvester.catalogue import CATALOGUE, RETIRED, Dataset, Grain
 from harvester.days import Day, day_text, instant, month_end, month_of
 from harvester.sandbox import (
     ANYONE,
@@ -39,8 +39,8 @@ each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALO
 
 
 def late_world(*troubles: Trouble, on: Day = LONG_AFTER, **rules: Any) -> tuple[World, Clock]:
-    """A world at noon of a day, with these troubles and with all endpoints."""
-    return world_at(instant(on, 720), retired_alive=True, troubles=troubles, **rules)
+    """A world at noon of a day, with these troubles."""
+    return world_at(instant(on, 720), troubles=troubles, **rules)
 
 
 async def ask(
@@ -99,18 +99,15 @@ async def test_a_strict_world_refuses_unfinished_periods() -> None:
     assert (await ask(world, "upstream_msg_week", DAY + 14)).errcode == 61503
 
 
-@pytest.mark.parametrize(
-    ("name", "member", "life"),
-    [("article_total_detail", "detail_list", 30), ("article_total", "details", 7)],
-)
-def test_articles_grow_by_a_day_every_day(name: str, member: str, life: int) -> None:
+def test_articles_grow_by_a_day_every_day() -> None:
     """An article has an entry for each day that is over, until all of them are the truth."""
     world, _ = late_world()
+    name = "article_total_detail"
     (whole,) = truth(name, BUSY, DAY)
-    for age in range(1, life + 2):
+    for age in range(1, 32):
         (row,) = world.rows(name, BUSY, DAY, DAY + age)
-        assert row == {**whole, member: whole[member][:age]}
-    assert world.rows(name, BUSY, DAY, DAY + life) == [whole]
+        assert row == {**whole, "detail_list": whole["detail_list"][:age]}
+    assert world.rows(name, BUSY, DAY, DAY + 30) == [whole]
 
 
 async def test_growing_answers_are_not_kept() -> None:
@@ -141,7 +138,7 @@ def test_nothing_else_changes_by_nature() -> None:
     """All other datasets tell the truth from the first day on."""
     world, _ = late_world()
     for name, dataset in CATALOGUE.items():
-        if name not in {"biz_summary", "article_total", "article_total_detail"}:
+        if name not in {"biz_summary", "article_total_detail"}:
             asked_on = last_day(dataset) + 1
             assert world.rows(name, BUSY, DAY, asked_on) == truth(name, BUSY, DAY)
 
@@ -266,12 +263,20 @@ async def test_strays_come_along() -> None:
     assert alone == [{**own[0], "ref_date": "2025-05-26"}]
 
 
-async def test_retired_endpoints_are_offline() -> None:
-    """The six retired endpoints answer 47009, unless the rules keep them alive."""
-    gone, alive = world_at(instant(LONG_AFTER))[0], late_world()[0]
-    for name, dataset in CATALOGUE.items():
-        assert (await ask(gone, name, DAY)).errcode == (47009 if dataset.retired else 0)
-        assert (await ask(alive, name, DAY)).errcode == 0
+@pytest.mark.parametrize("api", [retired.api for retired in RETIRED])
+async def test_retired_endpoints_are_offline(api: str) -> None:
+    """A retired endpoint answers 47009 in WeChat's words, and counts as any other call."""
+    world, _ = late_world()
+    path, day = f"/datacube/{api}", day_text(DAY)
+    async with talking_to(world) as client:
+        got = await client.ask(world.token_of(BUSY), day, day, path=path)
+        assert (got.status, got.errcode) == (200, 47009)
+        assert got.json["errmsg"].startswith("this api is offline, please use the new api rid: ")
+        assert (await client.ask("wrong", day, day, path=path)).errcode == 40001
+        assert (await client.send("GET", path)).errcode == 43002
+    assert world.counters.calls[BUSY] == 1
+    assert world.counters.paths == {path: 3}
+    assert world.counters.errcodes[47009] == 1
 
 
 async def test_permissions_are_given_by_family() -> None:

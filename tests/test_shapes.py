@@ -18,8 +18,7 @@ READ = CATALOGUE["article_read"]
 BIZ = CATALOGUE["biz_summary"]
 DETAIL = CATALOGUE["article_total_detail"]
 CUMULATE = CATALOGUE["user_cumulate"]
-USER_READ = CATALOGUE["user_read"]
-SUMMARY = CATALOGUE["article_summary"]
+MESSAGES = CATALOGUE["upstream_msg"]
 
 DAY = parse_day("2026-03-02")
 TODAY = day_text(DAY)
@@ -322,21 +321,9 @@ def test_members_that_nobody_promised_are_checked(value: Any) -> None:
 
 def test_a_promised_member_that_is_missing() -> None:
     """A metric that should be there and is not becomes null and is named."""
-    metrics = {"int_page_read_user": 1, "int_page_read_count": 2, "share_user": 3}
-    found = read(USER_READ, {"ref_date": TODAY, "user_source": 0, **metrics})
-    assert found.missing == {"share_count"}
-    assert found.days[DAY].tuples()[0] == (0, 1, 2, None, None, 3, None, None, None, None)
-
-
-def test_a_key_that_may_be_null() -> None:
-    """Rows without the part of the key that old answers lack are kept, behind all others."""
-    counts = {"int_page_read_user": 1, "int_page_read_count": 2, "share_user": 3, "share_count": 4}
-    rows = [{"ref_date": TODAY, **counts}, {"ref_date": TODAY, "user_source": 5, **counts}]
-    assert column(USER_READ, read(USER_READ, rows[0]), "user_source") == [None]
-    assert column(USER_READ, read(USER_READ, *rows), "user_source") == [5, None]
-    assert column(USER_READ, read(USER_READ, *rows, *rows), "user_source") == [5, None]
-    twice = read(USER_READ, rows[0], {**rows[0], "share_user": 9})
-    assert twice.quarantined == {DAY: "two different rows for the same key"}
+    found = read(MESSAGES, {"ref_date": TODAY, "msg_type": 1, "msg_user": 3})
+    assert found.missing == {"msg_count"}
+    assert found.days[DAY].tuples() == [(1, None, 3, None, None)]
 
 
 @pytest.mark.parametrize("mark", [True, "true"])
@@ -375,10 +362,3 @@ def test_the_publication_day_decides() -> None:
     assert found.dropped == 0
     outside = read(DETAIL, published(entry()), published(entry(), ref_date=day_text(DAY + 1)))
     assert (list(outside.days), outside.dropped) == ([DAY], 1)
-
-
-def test_titles_are_columns() -> None:
-    """Texts that are no keys are stored beside the numbers."""
-    row = {column.name: 1 for column in SUMMARY.columns}
-    found = read(SUMMARY, {**row, "ref_date": TODAY, "msgid": "1_1", "title": "标题"})
-    assert column(SUMMARY, found, "title") == ["标题"]

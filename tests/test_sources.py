@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -255,6 +257,7 @@ async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
         ("print()", "printed neither one word nor JSON with access_token"),
         ("print('{\"token\": 1}')", "printed neither one word nor JSON with access_token"),
         ("print('x' * 70000)", "printed more than 64 KiB"),
+        ("raise SystemExit(print('x' * 70000) or 'x' * 70000)", "printed more than 64 KiB"),
         ('print(\'{"errcode": 40125, "errmsg": "invalid appsecret"}\')', "40125 invalid appsecret"),
     ],
 )
@@ -270,8 +273,9 @@ async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str,
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (("/nowhere/vault",), "the command `vault` could not be started: No such file"),
-        (("/tmp",), "the command `tmp` could not be started: Permission denied"),
+        (("/nowhere/vault",), "cannot start the command `vault`: No such file"),
+        (("/tmp",), "cannot start the command `tmp`: Permission denied"),
+        (("vault", "a\0b"), "cannot start the command `vault`: an argument contains a NUL byte"),
     ],
 )
 async def test_a_command_that_is_none(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
@@ -328,6 +332,40 @@ async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
         await until(lambda: bool(started(tmp_path)))
         group.cancel_scope.cancel()
     await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+def open_files() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    """Neither while it starts nor later: no process, no open file, no task."""
+    limiter = anyio.CapacityLimiter(1)
+    argv = ("sh", "-c", "echo $$ >> pids; sleep 600 & wait")
+    files = open_files()
+    for moment in range(30):
+        async with anyio.create_task_group() as group:
+            given = Secret("refresh" * 30_000)
+            group.start_soon(command.run, Command(argv, tmp_path, 600), limiter, given)
+            for _ in range(moment):
+                await anyio.sleep(moment / 10_000)
+            group.cancel_scope.cancel()
+    assert open_files() == files
+    assert (limiter.borrowed_tokens, len(asyncio.all_tasks())) == (0, 1)
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert pids
+    await until(lambda: not any(map(runs, pids)))
+
+
+def test_a_command_runs_in_a_loop_of_any_thread(tmp_path: Path) -> None:
+    """Programs that embed a run may have their loop elsewhere than in the main thread."""
+    with ThreadPoolExecutor(1) as threads:
+        limiter = anyio.CapacityLimiter(1)
+        at = python("print('token')", tmp_path)
+        output = threads.submit(lambda: anyio.run(command.run, at, limiter)).result()
+    assert isinstance(output, Secret)
+    assert output.reveal() == "token\n"
 
 
 DAEMON = """

@@ -30,8 +30,6 @@ def main(year: Year, output: Path) -> None:
     found = Counter(rows=0, wrong=0)
     folders = {folder.name for folder in output.iterdir() if not folder.name.startswith("_")}
     for dataset in CATALOGUE.values():
-        if dataset.retired:
-            continue
         folders.discard(dataset.name)
         found += _compare(dataset, year, output / dataset.name)
     print(json.dumps({"rows": found["rows"], "wrong": found["wrong"] + len(folders)}))

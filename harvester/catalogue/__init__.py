@@ -3,38 +3,69 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from typing import NamedTuple
 
-from harvester.catalogue import article, article_retired, interface, message, user
+from harvester.catalogue import article, interface, message, user
 from harvester.catalogue.dataset import Column, Dataset, Grain, Kind, Nesting
 
-_FAMILIES = (user, article, message, interface, article_retired)
+
+class Retired(NamedTuple):
+    """A dataset that WeChat took offline in 2026: its API answers errcode 47009."""
+
+    name: str
+    api: str
+    successors: tuple[str, ...]
+
+
+_FAMILIES = (user, article, message, interface)
 
 CATALOGUE: dict[str, Dataset] = {
     dataset.name: dataset for family in _FAMILIES for dataset in family.DATASETS
 }
-"""Every dataset by its name, in the order people read them: live ones, then retired ones."""
+"""Every dataset by its name, family by family."""
+
+RETIRED = (
+    Retired("article_summary", "getarticlesummary", ("article_read", "article_share")),
+    Retired("article_total", "getarticletotal", ("article_total_detail",)),
+    Retired("user_read", "getuserread", ("biz_summary",)),
+    Retired("user_read_hour", "getuserreadhour", ("article_read", "biz_summary")),
+    Retired("user_share", "getusershare", ("article_share", "biz_summary")),
+    Retired("user_share_hour", "getusersharehour", ("article_share", "biz_summary")),
+)
+"""Datasets that no pattern matches, for error messages. All successors count by day."""
 
 
-def matching(pattern: str, *, include_retired: bool = False) -> tuple[Dataset, ...]:
-    """The datasets a manifest or an option means.
+def matching(pattern: str) -> tuple[Dataset, ...]:
+    """Find the datasets that a manifest or an option means.
 
-    ``pattern`` is a name, WeChat's own name (``getinterfacesummary``), a glob or ``all``. Retired
-    datasets are meant only with ``include_retired``, even by their own name. Empty if nothing
-    matches: the caller knows where the pattern stood and says so.
+    ``pattern`` is a name, WeChat's own name (``getinterfacesummary``), a glob or ``all``. The
+    result is empty if nothing matches: the caller knows where the pattern stands and reports it.
     """
     glob = "*" if pattern == "all" else pattern
     return tuple(
         dataset
         for dataset in CATALOGUE.values()
-        if (fnmatch.fnmatchcase(dataset.name, glob) or dataset.api == pattern)
-        and (include_retired or not dataset.retired)
+        if fnmatch.fnmatchcase(dataset.name, glob) or dataset.api == pattern
     )
 
 
-def successors(retired: Iterable[Dataset]) -> tuple[str, ...]:
-    """The names of the live datasets that took the place of retired ones, each once."""
-    return tuple(dict.fromkeys(name for dataset in retired for name in dataset.successors))
+def retirement(name: str) -> tuple[str, str] | None:
+    """Describe the problem and the remedy if a name is that of a retired dataset."""
+    for retired in RETIRED:
+        if name in (retired.name, retired.api):
+            instead = " and ".join(f"`{successor}`" for successor in retired.successors)
+            return f"WeChat has retired `{name}`: it answers errcode 47009", f"use {instead}"
+    return None
 
 
-__all__ = ["CATALOGUE", "Column", "Dataset", "Grain", "Kind", "Nesting", "matching", "successors"]
+__all__ = [
+    "CATALOGUE",
+    "RETIRED",
+    "Column",
+    "Dataset",
+    "Grain",
+    "Kind",
+    "Nesting",
+    "matching",
+    "retirement",
+]

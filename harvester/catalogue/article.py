@@ -1,6 +1,6 @@
 """The article family: who reads and shares what an account publishes.
 
-WeChat measures articles anew since 2025-11-01. The six older endpoints are in `article_retired`.
+WeChat measures articles anew since 2025-11-01; the endpoints it had before are retired.
 """
 
 from __future__ import annotations

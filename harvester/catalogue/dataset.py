@@ -75,9 +75,8 @@ class Dataset:
     with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
     ``delays`` says that an answer may be marked ``is_delay``. ``sparse`` says that days
     without rows are ordinary, also between days with some: nothing was published, or nobody read
-    it. A ``retired`` endpoint answers 47009 and has ``successors``, which may be none. ``notes``
-    say what misleads people who add its numbers up, ``example`` is a query for DuckDB over its
-    files.
+    it. ``notes`` say what misleads people who add its numbers up, ``example`` is a query for DuckDB
+    over its files.
     """
 
     name: str
@@ -98,8 +97,6 @@ class Dataset:
     inside: str = ""
     delays: bool = False
     sparse: bool = False
-    retired: bool = False
-    successors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     example: str = ""
 

@@ -58,24 +58,13 @@ Every table has these columns around its own:
 - Every query below runs in DuckDB, in the folder that holds `output`.
 """
 
-_RETIRED = """\
-## Retired
-
-WeChat answers 47009 to these since 2026. They are no part of `all` or of a glob, and a job that
-names one is refused, unless it says `include_retired: true`.
-"""
-
 
 def page() -> str:
     """All of docs/datasets.md."""
-    live = [dataset for dataset in CATALOGUE.values() if not dataset.retired]
-    retired = [dataset for dataset in CATALOGUE.values() if dataset.retired]
-    parts = [_INTRODUCTION, _overview(live)]
+    parts = [_INTRODUCTION, _overview()]
     for family, title in _FAMILIES.items():
         parts.append(f"## {title}\n")
-        parts += [_section(dataset) for dataset in live if dataset.family == family]
-    parts += [_RETIRED, _overview(retired)]
-    parts += [_section(dataset) for dataset in retired]
+        parts += [_section(dataset) for dataset in CATALOGUE.values() if dataset.family == family]
     return "\n".join(parts)
 
 
@@ -92,8 +81,6 @@ def facts(dataset: Dataset) -> dict[str, str]:
     }
     if dataset.sparse:
         told["a day without rows"] = "is ordinary, and never called suspicious"
-    if dataset.retired:
-        told["retired"] = f"use {' and '.join(dataset.successors)}"
     return told
 
 
@@ -122,9 +109,9 @@ def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
 
-def _overview(datasets: Iterable[Dataset]) -> str:
+def _overview() -> str:
     lines = ["| dataset | holds |", "|---|---|"]
-    lines += [f"| [{dataset.name}](#{dataset.name}) | {dataset.about} |" for dataset in datasets]
+    lines += [f"| [{one.name}](#{one.name}) | {one.about} |" for one in CATALOGUE.values()]
     return "\n".join(lines) + "\n"
 
 

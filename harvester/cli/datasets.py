@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester.catalogue import CATALOGUE, Column, Dataset, matching
+from harvester.catalogue import CATALOGUE, Column, Dataset, matching, retirement
 from harvester.catalogue.page import clock_text, facts, members
 from harvester.cli import show, streams
 from harvester.cli.options import Format
@@ -28,9 +28,11 @@ def datasets(
     format: Format = "text",
 ) -> int:
     """List the catalogue, or describe one dataset: columns, codes, clock, an example query."""
-    chosen = matching("all" if name is None else name, include_retired=True)
+    pattern = "all" if name is None else name
+    chosen = matching(pattern)
     if not chosen:
-        raise UsageError(f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}.")
+        unknown = f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}."
+        raise UsageError(*(retirement(pattern) or unknown))
     with streams.answering():
         if format == "json":
             plain = [_as_json(dataset) for dataset in chosen]
@@ -51,8 +53,6 @@ def _as_json(dataset: Dataset) -> dict[str, object]:
         "about": dataset.about,
         "family": dataset.family,
         "permission_set": dataset.permission,
-        "retired": dataset.retired,
-        "successors": list(dataset.successors),
         "grain": dataset.grain.value,
         "span_days": dataset.span,
         "first_day": day_text(dataset.first_day),
@@ -85,21 +85,11 @@ def _column_as_json(column: Column) -> dict[str, object]:
 
 
 def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
-    """What can be had, then what WeChat took away."""
     table = Table("dataset", "days per request", "first day", "about", box=None)
     table.columns[1].justify = "right"
     for dataset in chosen:
-        if not dataset.retired:
-            table.add_row(
-                dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.about
-            )
+        table.add_row(dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.about)
     out.print(table)
-    gone = Table("retired by WeChat", "instead", "about", box=None)
-    for dataset in chosen:
-        if dataset.retired:
-            gone.add_row(dataset.name, ", ".join(dataset.successors), dataset.about)
-    out.print()
-    out.print(gone)
 
 
 def _print_one(out: Console, dataset: Dataset) -> None:

@@ -145,16 +145,5 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise UsageError(f"--shard {text!r} is not a shard", "Write 1/8 for the first of eight.")
 
 
-def parse_duration(text: str | None) -> float | None:
-    """Read ``50m`` as seconds; units are s, m and h."""
-    if text is None:
-        return None
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number = text[:-1]
-    if text[-1:] in units and _is_count(number) and int(number) > 0:
-        return int(number) * units[text[-1]]
-    raise UsageError(f"{text!r} is not a duration", "Write 90s, 50m or 2h.")
-
-
 def _is_count(text: str) -> bool:
     return text.isdecimal() and len(text) <= _MOST_DIGITS

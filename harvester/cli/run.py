@@ -23,16 +23,15 @@ from harvester.cli.options import (
     Refetch,
     Selecting,
     Shard,
-    parse_duration,
     parse_shard,
 )
 from harvester.errors import Exit
+from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
 from harvester.operations.project import ask_wechat, open_project
-from harvester.operations.run import closing
 from harvester.operations.runtime import Orders, SteadyClock, Watch, show_nothing
 from harvester.operations.session import new_books
-from harvester.report.books import Books
+from harvester.report.books import Books, recorded
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -73,7 +72,8 @@ class Running:
 
     def orders(self) -> Orders:
         """The options as a run understands them. Raises UsageError."""
-        shard, seconds = parse_shard(self.shard), parse_duration(self.max_duration)
+        shard = parse_shard(self.shard)
+        seconds = duration_option("--max-duration", self.max_duration)
         return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
 
@@ -102,7 +102,7 @@ def run(
     books = new_books(manifest, clock, running.summary)
     done = books.summary
     # An old summary would mislead, so there is a new one however the run ends.
-    with signals.stopping(_Brake(books)), closing(books):
+    with signals.stopping(_Brake(books)), recorded(books):
         orders = running.orders()
         project = open_project(manifest, selecting.selection(), output, ask_wechat, clock)
         _fit_to_a_small_machine()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -24,12 +24,17 @@ class Terminal(Console):
 
 
 class Counter(Terminal):
-    """Where help and usage errors are told, to whoever may listen."""
+    """The console of help and usage errors."""
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """Print; if that cannot be, nobody is to know."""
-        with suppress(OSError):
+        """Print, ignoring write errors: losing a help text changes no exit code."""
+        try:
             super().print(*objects, **how)
+            # A buffered stream reports a full disk only here; left in the buffer, the text would
+            # fail again at the last flush of the process, as if an answer had been lost.
+            self.file.flush()
+        except OSError:
+            _discard(self.file)
 
 
 def make_ready() -> None:
@@ -60,9 +65,9 @@ def answering() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        close_stdout()
+        _discard(sys.stdout)
     except OSError as error:
-        close_stdout()
+        _discard(sys.stdout)
         raise HarvesterError(f"stdout: {error.strerror}") from None
 
 
@@ -87,9 +92,9 @@ def flush(code: int) -> int:
     return code
 
 
-def close_stdout() -> None:
-    """Nobody will have the rest of our output; shutdown must not try."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard(stream: IO[str]) -> None:
+    """Send the rest of a stream that cannot be written to the null device, its buffer included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def complain(error: HarvesterError) -> None:

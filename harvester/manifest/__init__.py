@@ -1,9 +1,9 @@
 """The manifest: ``jobs.yaml`` to one valid value, or every mistake in it at once.
 
-`load` reads, `narrow` applies the command line's selection, `meant` and `day_option` read its words
-where nothing is narrowed, `access_of` and `platform_of` follow references when a verb is about to
-talk to WeChat, `touched` names what that would reach for, `json_schema` tells editors what may be
-written, and `place_named` reads what the command line says of the output.
+`load` reads, `narrow` applies the command line's selection; `meant`, `day_option` and
+`duration_option` read single options. `access_of` and `platform_of` follow references when a verb
+is about to talk to WeChat, `touched` names what that would reach for, `json_schema` tells editors
+what may be written, and `place_named` reads what the command line says of the output.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from harvester.manifest.opening import access_of, platform_of
 from harvester.manifest.reach import Touched, secret_files, touched
 from harvester.manifest.schema import json_schema
 from harvester.manifest.sections import place_named
-from harvester.manifest.selection import day_option, meant, narrow
+from harvester.manifest.selection import day_option, duration_option, meant, narrow
 
 __all__ = [
     "Touched",
     "access_of",
     "day_option",
+    "duration_option",
     "json_schema",
     "load",
     "meant",

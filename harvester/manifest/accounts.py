@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import bisect
-import re
+import csv
+import io
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from harvester.errors import Place
 from harvester.manifest import credentials, shape
 from harvester.manifest.check import check
 from harvester.manifest.credentials import Claims, Terms
 from harvester.manifest.mistakes import (
     Mistakes,
-    Place,
     Reading,
     Step,
     Where,
@@ -45,79 +45,59 @@ class Entry(NamedTuple):
     where: Where
 
 
-class Row(NamedTuple):
-    """One line of a CSV file: its cells, and the offset of each in the text."""
-
-    cells: list[str]
-    offsets: list[int]
-
-
 class BrokenCsv(Exception):
-    """A quote that is wrong, at ``offset`` of the text."""
+    """A quote that is wrong in the row of this number."""
 
-    def __init__(self, what: str, offset: int) -> None:
-        super().__init__(what)
-        self.what = what
-        self.offset = offset
-
-
-_CELL = re.compile(r'[ \t]*(?:"([^"]*(?:""[^"]*)*)"[ \t]*|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row
 
 
-def csv_rows(text: str) -> Iterator[Row]:
-    """The rows of a CSV text as RFC 4180 has it, lines without a word left out.
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV text with their numbers, which count from one.
 
-    Spreadsheets leave rows of nothing but commas. The standard library's reader does not tell where
-    a cell stood. Blanks around a cell do not count. Raises BrokenCsv.
+    Rows of empty cells, as spreadsheets leave them, are left out; blanks around a cell do not
+    count. Raises BrokenCsv.
     """
-    row = Row([], [])
-    at, end = 0, ","
-    while at < len(text) or end == ",":
-        match = _CELL.match(text, at)
-        if match is None:
-            quoted = text[at:].lstrip(" \t").startswith('"')
-            raise BrokenCsv(
-                "a quoted cell does not end as it should" if quoted else "a quote inside a cell", at
-            )
-        quoted_cell, bare, end = match.groups()
-        row.cells.append(
-            bare.strip(" \t") if quoted_cell is None else quoted_cell.replace('""', '"')
-        )
-        row.offsets.append(at)
-        at = match.end()
-        if end != ",":
-            if any(row.cells):
-                yield row
-            row = Row([], [])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    number = 0
+    try:
+        for number, row in enumerate(reader, 1):
+            cells = [cell.strip(" \t") for cell in row]
+            if any(cells):
+                yield number, cells
+    except csv.Error:
+        raise BrokenCsv(number + 1) from None
 
 
 class _Table(NamedTuple):
-    """A CSV file whose header is known: turns rows into accounts and offsets into places."""
+    """A CSV file whose header is known: turns rows into accounts."""
 
     file: Path
     header: list[str]
-    lines: list[int]
 
-    def place(self, offset: int) -> Place:
-        """The place of an offset."""
-        line = bisect.bisect_right(self.lines, offset)
-        return Place(self.file, line, offset - self.lines[line - 1] + 1)
+    def place(self, row: int, column: str | int = "") -> Place:
+        """Return the place of a row, or of the cell in a column of this name or index."""
+        if column == "":
+            return Place(self.file, row, 1, f"row {row}")
+        index = self.header.index(column) if isinstance(column, str) else column
+        name = f"`{column}`" if isinstance(column, str) else str(index + 1)
+        return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
-    def where(self, row: Row) -> Where:
-        """The places in a row: of the cell whose column is asked for, else of the row."""
+    def where(self, row: int) -> Where:
+        """Return the places in a row: of the cell whose column is asked for, else of the row."""
 
         def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
-            column = next((step for step in reversed(loc) if step in self.header), None)
-            if column is None and "credential" in loc:
-                column = next((name for name in _IN_CREDENTIAL if name in self.header), None)
-            index = self.header.index(str(column)) if column is not None else 0
-            return self.place(row.offsets[index])
+            columns = [step for step in reversed(loc) if step in self.header]
+            if not columns and "credential" in loc:
+                columns = [name for name in _IN_CREDENTIAL if name in self.header]
+            return self.place(row, columns[0] if columns else "")
 
         return find
 
-    def value(self, row: Row) -> dict[str, object]:
-        """The row as the mapping a manifest would have. Empty cells are keys left out."""
-        given = {name: cell for name, cell in zip(self.header, row.cells, strict=True) if cell}
+    def value(self, cells: list[str]) -> dict[str, object]:
+        """Return the row as the mapping a manifest would have. Empty cells are keys left out."""
+        given = {name: cell for name, cell in zip(self.header, cells, strict=True) if cell}
         value: dict[str, object] = {
             name: cell for name, cell in given.items() if name not in _IN_CREDENTIAL
         }
@@ -154,29 +134,30 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
         reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return
-    lines = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", text))]
     rows = csv_rows(text)
-    table = _Table(file, [], lines)
     try:
-        header = next(rows, Row([], []))
-        table = _Table(file, header.cells, lines)
-        if _check_header(table, header, reading):
+        number, header = next(rows, (1, []))
+        table = _Table(file, header)
+        if _check_header(table, number, reading):
             yield from _entries(table, rows, reading)
     except BrokenCsv as flaw:
         hint = 'write the cell as "…", and a quote in it as ""'
-        reading.mistakes.at(table.place(flaw.offset), flaw.what, hint)
+        place = _Table(file, []).place(flaw.row)
+        reading.mistakes.at(place, "a quoted cell does not end as it should", hint)
         reading.blind = True
 
 
-def _entries(table: _Table, rows: Iterable[Row], reading: Reading) -> Iterator[Entry]:
-    for row in rows:
-        where = table.where(row)
-        if len(row.cells) != len(table.header):
-            what = f"cells in this row: {len(row.cells)}, columns: {len(table.header)}"
-            reading.mistakes.at(table.place(row.offsets[0]), what)
+def _entries(
+    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: Reading
+) -> Iterator[Entry]:
+    for number, cells in rows:
+        where = table.where(number)
+        if len(cells) != len(table.header):
+            what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
+            reading.mistakes.at(where(), what)
             reading.blind = True
             continue
-        value = table.value(row)
+        value = table.value(cells)
         resolve_all(value, where, reading)
         account = check(shape.Account, value, where, reading)
         if account is None:
@@ -194,21 +175,19 @@ def names_in(value: object) -> Iterator[str]:
             yield str(name)
 
 
-def _check_header(table: _Table, header: Row, reading: Reading) -> bool:
+def _check_header(table: _Table, row: int, reading: Reading) -> bool:
     mistakes = reading.mistakes
     before = len(mistakes.found)
-    seen: set[str] = set()
-    for name, offset in zip(header.cells, header.offsets, strict=True):
-        place = table.place(offset)
+    for index, name in enumerate(table.header):
+        place = table.place(row, index)
         if name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
             mistakes.at(place, f"unknown column{shown(name)}", hint)
-        elif name in seen:
+        elif name in table.header[:index]:
             mistakes.at(place, f"the column `{name}` comes twice")
-        seen.add(name)
-    if "appid" not in seen:
+    if "appid" not in table.header:
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
-        mistakes.at(Place(table.file, 1, 1), "there is no column `appid`", hint)
+        mistakes.at(table.place(row), "there is no column `appid`", hint)
     reading.blind = reading.blind or len(mistakes.found) > before
     return len(mistakes.found) == before
 
@@ -232,7 +211,7 @@ def merge(
         appid = entry.account.appid
         if appid in accounts:
             other = first[appid](("appid",))
-            hint = f"also in {other.file}:{other.line}:{other.column}"
+            hint = f"also in {other}"
             mistakes.at(entry.where(("appid",)), f"the account `{appid}` comes twice", hint)
             continue
         account = adding.account(entry.account)

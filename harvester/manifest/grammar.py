@@ -32,7 +32,6 @@ _SETTLE = re.compile(SETTLE)
 _SECONDS_SINCE = re.compile(r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?")
 _RESERVE = re.compile(RESERVE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST = 86_400.0
 
 
 def appid(text: str) -> str:
@@ -80,13 +79,15 @@ def _job_day(text: str, today: Day, like: str) -> Day:
     return explicit
 
 
-def duration(text: str) -> float:
-    """Seconds of ``30s``, ``500ms``, ``5m`` or ``1h``; more than none, at most a day."""
+def duration(text: str, *, longest: float = 86_400.0) -> float:
+    """Read ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds: more than 0, at most ``longest``."""
     if not (match := _DURATION.fullmatch(text)):
         raise Unfit("is not a duration", "write 30s, 500ms, 5m or 1h")
     seconds = float(match[1]) * _SECONDS[match[2]]
-    if not 0 < seconds <= _LONGEST:
-        raise Unfit("must be longer than nothing and at most 24h")
+    if seconds <= 0:
+        raise Unfit("must be longer than nothing")
+    if seconds > longest:
+        raise Unfit(f"must be at most {longest / _SECONDS['h']:g}h")
     return seconds
 
 

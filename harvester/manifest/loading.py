@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harvester import days
-from harvester.errors import ManifestError
+from harvester.errors import ManifestError, Place
 from harvester.manifest import credentials, sections, shape
 from harvester.manifest.accounts import Entry, merge, names_in, read_csv
 from harvester.manifest.check import check, good, salvage
 from harvester.manifest.credentials import Terms
-from harvester.manifest.mistakes import Place, Reading, Step, Where, shown
+from harvester.manifest.mistakes import Reading, Step, Where, shown
 from harvester.manifest.references import resolve_all
 from harvester.manifest.selection import job_of, known_from
 from harvester.manifest.source import Unreadable, read_text

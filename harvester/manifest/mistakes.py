@@ -8,23 +8,14 @@ printed.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from harvester.days import Day
-from harvester.errors import Problem
-
-
-class Place(NamedTuple):
-    """Where something stands. Lines and columns count from one, columns in characters."""
-
-    file: Path
-    line: int
-    column: int
-
+from harvester.errors import Place, Problem
+from harvester.secret_words import holds_secret
 
 Step = str | int
 """A key of a mapping or an index of a list."""
@@ -48,7 +39,7 @@ class Mistakes:
 
     def at(self, place: Place, what: str, hint: str = "") -> None:
         """Add one mistake."""
-        self.found.append(Problem(*place, what, hint))
+        self.found.append(Problem(place, what, hint))
 
 
 @dataclass(slots=True)
@@ -90,37 +81,26 @@ class Resolved(str):
     __slots__ = ()
 
 
-# An AppSecret is 32 hex digits, an appid has 16 behind its wx; a token is one long word.
-_HEX = re.compile(r"[0-9A-Fa-f]{24}")
-_LONG_WORD = re.compile(r"\S{41}")
-_LONG_RUN = re.compile(r"[A-Za-z0-9_\-+=]{41}")
 _SHOWN = 60
 _NAME_SHOWN = 200
 
 
-def shown(text: str) -> str:
-    """The text in backticks with a space before it, or nothing where it could be a secret."""
-    if isinstance(text, Resolved) or len(text) > _SHOWN or _LONG_WORD.search(text):
-        return ""
-    return shown_name(text)
-
-
-def shown_name(text: str) -> str:
-    """As `shown`, for what names a variable or a file: such names are long, secrets are not."""
-    if isinstance(text, Resolved) or len(text) > _NAME_SHOWN or _HEX.search(text):
+def shown(text: str, longest: int = _SHOWN) -> str:
+    """Return the text in backticks after a space, or nothing where it could be a secret."""
+    if isinstance(text, Resolved) or len(text) > longest or holds_secret(text):
         return ""
     safe = text if text.isprintable() else text.encode("unicode_escape").decode()
     return f" `{safe}`"
 
 
+def shown_name(text: str) -> str:
+    """Return the same for what names a variable or a file: such names may be longer."""
+    return shown(text, _NAME_SHOWN)
+
+
 def named(key: str) -> str:
     """A key of the manifest as messages call it. It may be the user's own word, even a secret."""
     return shown(key).strip() or "a value"
-
-
-def may_hold_secret(text: str) -> bool:
-    """Whether a literal text looks as if a secret stood in it."""
-    return bool(_HEX.search(text) or _LONG_RUN.search(text))
 
 
 _MANY = 200

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSch
 from harvester.catalogue import CATALOGUE
 from harvester.days import Day
 from harvester.manifest import grammar
-from harvester.manifest.mistakes import Resolved, Unfit, may_hold_secret
+from harvester.manifest.mistakes import Resolved, Unfit
 from harvester.manifest.references import (
     SECRET_FORMS,
     check_credential,
@@ -24,6 +24,7 @@ from harvester.manifest.references import (
 )
 from harvester.manifest.yaml_tree import Unquoted
 from harvester.model import APPID, Reserve
+from harvester.secret_words import has_secret_parameter, holds_secret, is_secret_name
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
 
@@ -127,8 +128,6 @@ def _credential(value: object) -> str:
     return check_credential(str(value))
 
 
-_TELLING = re.compile(r"(?i)auth|token|secret|key|pass|cookie|sign")
-_TELLING_QUERY = re.compile(r"(?i)[?&][^=&]*(?:token|secret|key|pass|sign?)[^=&]*=[^&$]")
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-_]*")
 
 
@@ -138,7 +137,7 @@ def _command_word(value: object) -> str:
     if is_reference(text):
         hint = "the command has our environment, and its arguments are visible to everybody"
         raise Unfit("must not hold a `${…}`", hint)
-    if may_hold_secret(text):
+    if holds_secret(text):
         raise Unfit("must not hold a secret", "arguments are visible to everybody on the machine")
     check_template(text)
     if "\0" in text:
@@ -149,7 +148,7 @@ def _command_word(value: object) -> str:
 def _token_url(value: object) -> str:
     text = plain(value)
     literals = check_template(text)
-    if any(map(may_hold_secret, literals)) or _TELLING_QUERY.search(text):
+    if any(map(holds_secret, literals)) or has_secret_parameter(text):
         raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
     if not text.startswith("${"):
         grammar.token_url(without_references(text))
@@ -158,7 +157,7 @@ def _token_url(value: object) -> str:
 
 def _header_value(value: object) -> str:
     text = plain(value)
-    if any(map(may_hold_secret, check_template(text))):
+    if any(map(holds_secret, check_template(text))):
         raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
     return text
 
@@ -168,7 +167,7 @@ def check_headers(written: dict[str, str]) -> dict[str, str]:
     for name, value in written.items():
         if not _HEADER.fullmatch(name):
             raise Unfit("has a name that is none of a header", "as in Authorization")
-        if _TELLING.search(name) and not is_reference(value):
+        if is_secret_name(name) and not is_reference(value):
             raise Unfit("must not hold a secret", 'write "${NAME}" in its place')
     return written
 

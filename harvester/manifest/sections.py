@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harvester.catalogue import CATALOGUE, Dataset
+from harvester.catalogue import CATALOGUE, Dataset, retirement
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.ground import Shape
@@ -106,8 +106,9 @@ def datasets(
     for name, override in (written or {}).items():
         if name not in known:
             hint = nearest(name, known) or "`harvester datasets` lists them"
+            unknown = f"unknown dataset{shown(name)}", hint
             place = where(("datasets", name), key=True)
-            reading.mistakes.at(place, f"unknown dataset{shown(name)}", hint)
+            reading.mistakes.at(place, *(retirement(name) or unknown))
             continue
         given = _given(override)
         if "ready_at" in given:

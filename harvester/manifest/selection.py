@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from harvester import days
-from harvester.catalogue import CATALOGUE, matching, successors
+from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
 from harvester.model import Account, Job, Manifest, is_appid
 from harvester.selection import Selection
+
+_T = TypeVar("_T")
 
 _HINTED = 20
 """How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
@@ -49,7 +52,7 @@ def job_of(written: shape.Job, index: int, where: Where, *, known: Known, readin
 def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index, pattern in enumerate(written.datasets or ("all",)):
-        found = matching(pattern, include_retired=bool(written.include_retired))
+        found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
             mistakes.at(where(("datasets", index)), *_not_meant(pattern))
@@ -58,11 +61,9 @@ def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str
 
 def _not_meant(pattern: str) -> tuple[str, str]:
     """What is wrong with a pattern that means no dataset, and a hint."""
-    retired = matching(pattern, include_retired=True)
+    retired = retirement(pattern)
     if retired:
-        instead = " and ".join(f"`{name}`" for name in successors(retired))
-        hint = f"use {instead}, or `include_retired: true` in a job"
-        return f"WeChat has retired{shown(pattern)}", hint
+        return retired
     names = [*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values())]
     hint = nearest(pattern, names) or "`harvester datasets` lists them"
     return f"unknown dataset{shown(pattern)}", hint
@@ -134,8 +135,8 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     nothing at all is left.
     """
     today = days.today(now)
-    begin = _option("--begin-date", selection.begin_date, grammar.begin_day, today)
-    end = _option("--end-date", selection.end_date, grammar.end_day, today)
+    begin = day_option("--begin-date", selection.begin_date, now)
+    end = _option("--end-date", selection.end_date, lambda text: grammar.end_day(text, today))
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
@@ -180,16 +181,19 @@ def meant(
 
 def day_option(option: str, text: str | None, now: float) -> days.Day | None:
     """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
-    return _option(option, text, grammar.begin_day, days.today(now))
+    return _option(option, text, lambda text: grammar.begin_day(text, days.today(now)))
 
 
-def _option(
-    option: str, text: str | None, read: Callable[[str, days.Day], days.Day | None], today: days.Day
-) -> days.Day | None:
+def duration_option(option: str, text: str | None) -> float | None:
+    """Read ``50m`` as seconds; None if nothing is said. Raises UsageError."""
+    return _option(option, text, lambda text: grammar.duration(text, longest=math.inf))
+
+
+def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | None:
     if text is None:
         return None
     try:
-        return read(text, today)
+        return read(text)
     except Unfit as flaw:
         problem, advice = f"{option} {flaw.what}", flaw.hint
     raise UsageError(problem, advice)
@@ -226,20 +230,16 @@ def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tup
 
 
 def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
-    """The datasets an option means. Retired ones are known if a job wants them."""
+    """Find the datasets that an option means. Raises UsageError for what means none."""
     if not patterns:
         return wanted
     names: set[str] = set()
     for pattern in patterns:
-        meant = {
-            dataset.name
-            for dataset in matching(pattern, include_retired=True)
-            if dataset.name in wanted or not dataset.retired
-        }
-        if not meant:
+        found = matching(pattern)
+        if not found:
             what, hint = _not_meant(pattern)
             raise UsageError(f"--datasets: {what}", hint)
-        names |= meant
+        names.update(dataset.name for dataset in found)
     return frozenset(names)
 
 

@@ -64,41 +64,31 @@ DatasetNames = Annotated[
 class Defaults(Shape):
     """For every account that does not say otherwise."""
 
-    credential: Credential | None = key("How tokens are got. Optional under base_url: sandbox.")
-    tags: Texts | None = key("Labels to select accounts by.")
-    begin_date: AccountDay = key("No account is asked for days before this one.")
-    end_date: AccountDay = key("No account is asked for days after this one.")
-    legacy_token: Truth = key(
-        "Get tokens from /cgi-bin/token, which ends the token of every other service.",
-        default=False,
-    )
-    owns_tokens: Truth = key(
-        "No other service holds this account's authorisation: it may be refreshed through the "
-        "platform.",
-        default=False,
-    )
-
-
-class Account(Shape):
-    """One Official Account."""
-
-    appid: Appid = Field(description="The account's appid: wx and 16 hex digits.")
-    name: Text | None = key("A label for people, in any script.")
     tags: Texts | None = key("Labels to select accounts by.")
     credential: Credential | None = key(
-        "How this account's token is got. Optional under base_url: sandbox."
+        "How tokens are got, for an account or for all. Optional under base_url: sandbox."
     )
-    begin_date: AccountDay = key("Never ask for days of this account before this one.")
-    end_date: AccountDay = key("Never ask for days of this account after this one.")
+    begin_date: AccountDay = key("Never ask for days of an account before this one.")
+    end_date: AccountDay = key("Never ask for days of an account after this one.")
     legacy_token: Truth = key(
         "Get tokens from /cgi-bin/token, which ends the token of every other service.",
         default=False,
     )
     owns_tokens: Truth = key(
-        "No other service holds this account's authorisation: it may be refreshed through the "
+        "No other service holds an account's authorisation: it may be refreshed through the "
         "platform.",
         default=False,
     )
+
+
+class _Identity(Shape):
+    appid: Appid = Field(description="The account's appid: wx and 16 hex digits.")
+    name: Text | None = key("A label for people, in any script.")
+
+
+# The keys of the last base come first, in the schema and in hints.
+class Account(Defaults, _Identity):
+    """One Official Account."""
 
 
 class Api(Shape):
@@ -126,10 +116,6 @@ class Job(Shape):
     name: Text | None = key("What reports call the job; job-1, job-2, … by place if left out.")
     datasets: DatasetNames | None = key(
         "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", default="all"
-    )
-    include_retired: Truth = key(
-        "Ask for datasets that WeChat has retired too, where datasets names or matches them.",
-        default=False,
     )
     accounts: (
         Annotated[

@@ -5,13 +5,13 @@ looks (``0123456`` is 42798, ``1:30`` is 90, ``no`` is false): here text stays a
 whole number, ``true`` or ``false`` is one, and whatever another reader might take for something
 else comes out as `Unquoted`, which is refused where plain text is wanted.
 
-The parser's events are read instead of its node tree: six times as fast, and an alias is refused
-before anybody walks it.
+The parser's events are read instead of its node tree, because aliases and duplicate keys are
+refused in the same pass that makes the values. For 10,000 accounts, with libyaml and the collector
+off, the events take 0.08 s, `parse` 0.17 s, the node tree 0.16 s before anything is read from it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
-from harvester.manifest.mistakes import Mistakes, Place, Step
+from harvester.errors import Place
+from harvester.manifest.mistakes import Mistakes, Step
 
 DEEPEST = 20
 """How deep lists and mappings may nest."""
@@ -81,7 +82,6 @@ def _mark(spot: Any) -> Mark:
 
 def parse(text: str, file: Path, mistakes: Mistakes) -> Document | None:
     """The document, or None after a mistake that ends all reading."""
-    text = _with_whole_escapes(text)
     reader = _Reader(text, file, mistakes)
     flaw = None
     try:
@@ -92,36 +92,6 @@ def parse(text: str, file: Path, mistakes: Mistakes) -> Document | None:
         flaw = (error.problem or "", error.problem_mark, error.context_mark)
     _explain(text, Place(file, 1, 1), flaw, mistakes)
     return None
-
-
-_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_ESCAPE = re.compile(rf"{_PAIR.pattern}|\\.")
-_STRING = re.compile(r'"(?:[^"\\]+|\\.)*"')
-
-
-def _with_whole_escapes(text: str) -> str:
-    """JSON as YAML reads it: a character beyond U+FFFF is two escapes in one, one in the other.
-
-    What a string gets shorter by follows it as blanks, so all that comes after keeps its place.
-    """
-    if not _PAIR.search(text) or not _is_json(text):
-        return text
-    return _STRING.sub(lambda string: _ESCAPE.sub(_whole, string[0]).ljust(len(string[0])), text)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _whole(escape: re.Match[str]) -> str:
-    if escape[1] is None:
-        return escape[0]
-    high, low = (int(half, 16) & 0x3FF for half in escape.groups())
-    return f"\\U{0x10000 + (high << 10) + low:08X}"
 
 
 class _End(Exception):
@@ -260,7 +230,11 @@ _SYNTAX = (
     ("entries are not allowed", "a list item cannot begin here", "begin a new line"),
     ("',' or '}'", "a `,` or `}` is missing here", "quote values that hold { } [ ] or ,"),
     ("',' or ']'", "a `,` or `]` is missing here", "quote values that hold { } [ ] or ,"),
-    ("escape", "an unknown escape in these double quotes", "use single quotes"),
+    (
+        "escape",
+        "an unknown escape in these double quotes",
+        "use single quotes, or write the character itself",
+    ),
     ("<document start>", "nothing may follow the end of the document", ""),
     ("key", "this does not fit the lines above it", "check indentation and quotes"),
     ("'-' indicator", "this does not fit the lines above it", "check indentation and quotes"),

@@ -45,5 +45,5 @@ def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
     return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
 
 
-def _cost(dataset: Dataset) -> tuple[bool, bool, int]:
-    return dataset.retired, dataset.grain is Grain.HOUR, len(dataset.key)
+def _cost(dataset: Dataset) -> tuple[bool, int]:
+    return dataset.grain is Grain.HOUR, len(dataset.key)

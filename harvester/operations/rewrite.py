@@ -31,7 +31,7 @@ from harvester.model import Output, bucket_of
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
 from harvester.publish import Published
-from harvester.report.books import Books, kept
+from harvester.report.books import Books, recorded
 from harvester.store import layout, partitions
 from harvester.store.disk import OURS
 from harvester.store.interface import Found, Version
@@ -125,14 +125,16 @@ def compact(
     finished = _finished(source, target, datasets)
     layout.sweep(source, range(source.buckets))
     layout.sweep(target, range(target.buckets))
-    with kept(old, source, list(range(source.buckets))) as books:
-        publish.recover(source, datasets, range(source.buckets), books.note)
+    with recorded(old):
+        old.open(source, list(range(source.buckets)))
+        publish.recover(source, datasets, range(source.buckets), old.note)
     if finished:
         return _sum(_fill_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
     _write(target, JOURNAL, begun)
-    with kept(new, target, list(range(target.buckets))) as books:
-        made = _sum(_fill_all(source, target, datasets, books))
+    with recorded(new):
+        new.open(target, list(range(target.buckets)))
+        made = _sum(_fill_all(source, target, datasets, new))
         _copy_the_rest(source, target)
     _write(target, JOURNAL, {**begun, "finished": True})
     return made

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -25,7 +25,7 @@ from harvester.model import Manifest, Output, bucket_of
 from harvester.operations.access import world_of
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.runtime import Orders, Position, Project, Watch, World, show_nothing
-from harvester.operations.session import locked
+from harvester.operations.session import working
 from harvester.operations.status import quarantined_days
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
@@ -95,26 +95,8 @@ def carry_out(stage: Stage) -> None:
     Raises Busy if another run holds them, UsageError if the plan is larger than
     ``limits.max_requests`` and StoreError if the output cannot be read or written.
     """
-    books, tree, own = stage.books, stage.tree, stage.own
-    with locked(tree, own, books.summary), closing(books):
-        books.open(tree, own)
+    with working(stage.books, stage.tree, stage.own):
         _make_whole(stage)
-
-
-@contextmanager
-def closing(books: Books) -> Iterator[None]:
-    """Close the books of a run, however it ends, with the reason if it fails."""
-    try:
-        yield
-    except HarvesterError as error:
-        books.summary.failed = error
-        books.close()
-        raise
-    except Exception:
-        books.summary.bugs += 1
-        books.close()
-        raise
-    books.close()
 
 
 def _make_whole(stage: Stage) -> None:
@@ -211,8 +193,15 @@ async def _harvest(stage: Stage, lanes: list[Lane], terms: Terms) -> None:
             platform=world.platform,
         )
         tokens = await opened.enter_async_context(Tokens(office.source, world.now))
-        effects = (transport, tokens, spacing, stage.tree, terms)
-        tools = Tools(*effects, world.now, stage.books.note)
+        tools = Tools(
+            transport=transport,
+            tokens=tokens,
+            spacing=spacing,
+            tree=stage.tree,
+            terms=terms,
+            now=world.now,
+            on_published=stage.books.note,
+        )
         pipeline = Pipeline(schedule, tools, run_id=summary.run_id, connections=connections)
         count = partial(_count, summary, pipeline, schedule, office)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harvester import days
 from harvester.operations.runtime import SteadyClock, begin
-from harvester.report.books import Books, kept
+from harvester.report.books import Books, recorded
 from harvester.store import locks
 from harvester.store.layout import Tree
 from harvester.summary import Summary
@@ -28,5 +28,6 @@ def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextM
 @contextmanager
 def working(books: Books, tree: Tree, own: list[int]) -> Iterator[Books]:
     """Hold buckets and keep books of what is done to them. Raises Busy and StoreError."""
-    with locked(tree, own, books.summary), kept(books, tree, own):
+    with locked(tree, own, books.summary), recorded(books):
+        books.open(tree, own)
         yield books

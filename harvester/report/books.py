@@ -113,13 +113,15 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def kept(books: Books, tree: Tree, own: list[int]) -> Iterator[Books]:
-    """The books, open for the block and closed however it ends. Raises StoreError."""
-    books.open(tree, own)
+def recorded(books: Books) -> Iterator[None]:
+    """Close the books of a run however the block ends, with the reason if it fails."""
     try:
-        yield books
-    except HarvesterError as error:
-        books.summary.failed = error
+        yield
+    except Exception as error:
+        if isinstance(error, HarvesterError):
+            books.summary.failed = error
+        else:
+            books.summary.bugs += 1
         books.close()
         raise
     books.close()

@@ -11,7 +11,6 @@ _CODES = frozenset(
     {
         "ref_hour",
         "user_source",
-        "share_scene",
         "msg_type",
         "count_interval",
         "publish_type",

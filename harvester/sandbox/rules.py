@@ -28,7 +28,6 @@ class Rules:
         ready_minutes: Minutes after midnight at which the rows of the day before appear.
         unready: Whether a window with a day that is not ready answers 61503. Otherwise the day is
             left out.
-        retired_alive: Whether the endpoints that WeChat took offline still answer.
         spans: The most days of a window by dataset, where they are not the catalogue's; more answer
             61501.
         delay_text: Whether ``is_delay`` is a string, as some have seen it, and not a boolean.
@@ -49,7 +48,6 @@ class Rules:
     seed: int = 0
     ready_minutes: int = 8 * 60
     unready: bool = False
-    retired_alive: bool = False
     spans: Mapping[str, int] = field(default_factory=dict, hash=False)
     delay_text: bool = False
     troubles: tuple[Trouble, ...] = ()

@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from harvester.catalogue import CATALOGUE, Dataset
+from harvester.catalogue import CATALOGUE, RETIRED, Dataset
 from harvester.days import Day, instant, today
 from harvester.sandbox import platform
 from harvester.sandbox.archive import Archive, Source, Window
@@ -33,7 +33,7 @@ from harvester.sandbox.calls import (
     text_of,
 )
 from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import TABLES, Row, truth
+from harvester.sandbox.data import Row, truth
 from harvester.sandbox.faults import QUOTA, TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.platform import Platforms
@@ -76,6 +76,7 @@ class World:
             platform.AUTHORIZER_TOKEN_PATH: self._authorizer_token,
             platform.AUTHORIZER_LIST_PATH: self._authorizer_list,
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
+            **{f"/datacube/{retired.api}": self._offline for retired in RETIRED},
         }
 
     # What tests and other services of an account do to the world
@@ -297,7 +298,8 @@ class World:
         fault = self._faults.take(appid, dataset.name)
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
-        self._permit(appid, dataset)
+        if not self._is_permitted(appid, dataset):
+            raise Refused(48001)
         if token.platform:
             self.platforms.may(token.platform, appid, dataset.family)
         self._admit(appid, dataset, now)
@@ -308,6 +310,12 @@ class World:
         rows = self._archive.rows(window)
         told = self._archive.told(window, fault.alter(rows) if fault.alter else rows)
         return spoilt(Reply(told), fault)
+
+    def _offline(self, request: Request, now: float) -> NoReturn:
+        """Refuse what WeChat has retired, to callers with a good token. Raises Refused 47009."""
+        require(request, "POST")
+        self._caller(request, now)
+        raise Refused(47009)
 
     def _caller(self, request: Request, now: float) -> Token:
         """Whose token it is; from here on the call counts. Raises Refused 41001, 40001 or 42001."""
@@ -324,13 +332,6 @@ class World:
         self._limits.admit(appid, dataset.name, now)
         if self.rules.fault_rate and self._chance("fault") < self.rules.fault_rate:
             raise Refused(-1)
-
-    def _permit(self, appid: str, dataset: Dataset) -> None:
-        """Raise Refused 47009 for what is offline, 48001 for what the account may not use."""
-        if TABLES[dataset.name].retired and not self.rules.retired_alive:
-            raise Refused(47009)
-        if not self._is_permitted(appid, dataset):
-            raise Refused(48001)
 
     def _is_permitted(self, appid: str, dataset: Dataset) -> bool:
         return dataset.family in self._permits.get(appid, (dataset.family,))

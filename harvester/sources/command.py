@@ -1,19 +1,16 @@
-"""A command that prints a secret: no shell, no terminal, a time limit, and never left behind."""
+"""Runs a command that prints a secret: no shell, no terminal, a time limit, nothing left behind."""
 
 from __future__ import annotations
 
 import os
-import selectors
 import signal
-import subprocess
-import threading
-import time
-from contextlib import suppress
-from functools import partial
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
 
 import anyio
+from anyio.abc import Process
 
 from harvester.access import Command
 from harvester.errors import CallTimedOut
@@ -21,184 +18,138 @@ from harvester.secret import Secret
 from harvester.wire import safe_text
 
 AT_ONCE = 8
-"""So many commands run at the same time; a thread waits for each."""
+"""Maximum number of commands that run at the same time."""
 
 _LARGEST = 64 * 1024
 _SHORTEST_SECRET = 8
-_TAIL = 4096
 
-_LOOK_SECONDS = 0.05
-"""Between two looks whether a process has ended whose pipes are still open."""
-
-_MOMENT = 0.5
-"""Seconds for what was printed just before the end, or is by somebody that was started last."""
-
-_READ = 1 << 20
-"""As many bytes as any pipe can hold."""
+_GRACE_SECONDS = 0.5
+"""Time to read what is still in the pipes after the end, and for a killed process to end."""
 
 
 def name_of(command: Command) -> str:
-    """A command as messages call it: its program alone, arguments may be telling."""
+    """Name a command in a message: its program alone, because arguments may be telling."""
     return f"the command `{safe_text(Path(command.argv[0]).name, 60)}`"
 
 
 async def run(
     command: Command, limiter: anyio.CapacityLimiter, given: Secret | None = None
 ) -> Secret | str:
-    """What a command prints, or why it failed, safe to print. ``given`` is its standard input.
+    """Return what a command prints, or why it failed, safe to print.
 
-    It runs in the directory of the manifest with our environment. Raises CallTimedOut when it takes
-    too long; then, and when the caller is cancelled, it is killed with all that it started. What
-    has a session of its own, as daemons have, is left alone and not waited for.
+    It runs in the directory of the manifest with the environment of this process; ``given`` is its
+    standard input. Raises CallTimedOut when it takes too long; then, and when the caller is
+    cancelled, it is killed with its process group. A process in a session of its own, as daemons
+    are, is left alone and not waited for.
     """
-    child = _Child(command)
-    try:
-        return await anyio.to_thread.run_sync(
-            partial(child.run, given), abandon_on_cancel=True, limiter=limiter
+    name = name_of(command)
+    async with limiter:
+        with ExitStack() as pipes:
+            try:
+                child = await _start(command, pipes)
+            except OSError as error:
+                return f"cannot start {name}: {os.strerror(error.errno or 0)}"
+            except ValueError:
+                return f"cannot start {name}: an argument contains a NUL byte"
+            try:
+                code = await child.communicate(given, command.timeout)
+            finally:
+                await child.kill()
+    if code is None:
+        raise CallTimedOut(f"{name} did not end within {command.timeout:g} s")
+    if len(child.output) > _LARGEST:
+        return f"{name} printed more than {_LARGEST // 1024} KiB"
+    if code:
+        return f"{name} {_end(code)}{_told(child.errors, child.output)}"
+    return Secret(child.output.decode(errors="replace"))
+
+
+async def _start(command: Command, pipes: ExitStack) -> _Child:
+    # Not asyncio's pipes: it would wait for their end, and a daemon may hold them open.
+    (stdin, feed), (output, stdout), (errors, stderr) = (_pipe(pipes) for _ in range(3))
+    # Shielded, because the process group of a start that was cancelled could not be killed.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            command.argv,
+            cwd=command.folder,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            # A group of its own: a Ctrl-C ends the run in order, and a kill ends all of it.
+            start_new_session=True,
         )
-    finally:
-        child.kill()
+    for end in (stdin, stdout, stderr):
+        end.close()
+    for end in (feed, output, errors):
+        os.set_blocking(end.fileno(), False)
+    return _Child(process, feed, output, errors)
 
 
+def _pipe(pipes: ExitStack) -> tuple[FileIO, FileIO]:
+    reading, writing = os.pipe()
+    return pipes.enter_context(FileIO(reading)), pipes.enter_context(FileIO(writing, "w"))
+
+
+@dataclass(frozen=True, slots=True)
 class _Child:
-    """One process. It runs in a thread and may be killed from another."""
+    """A process, our ends of its pipes, and the newest bytes that came out of them."""
 
-    def __init__(self, command: Command) -> None:
-        self._command = command
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._killed = False
+    process: Process
+    stdin: FileIO
+    stdout: FileIO
+    stderr: FileIO
+    output: bytearray = field(default_factory=bytearray)
+    errors: bytearray = field(default_factory=bytearray)
 
-    def run(self, given: Secret | None) -> Secret | str:
-        """Start it and wait for its end."""
-        name = name_of(self._command)
-        try:
-            process = self._start()
-        except OSError as error:
-            return f"{name} could not be started: {os.strerror(error.errno or 0)}"
-        except ValueError:
-            return f"{name} could not be started: its words are none"
-        pipes = _Pipes(process, given.reveal().encode() if given else b"")
-        late: CallTimedOut | None = None
-        try:
-            pipes.listen(self._command.timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            # One that belongs to root by now may outlive this.
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_MOMENT)
-            late = CallTimedOut(f"{name} did not end within {self._command.timeout:g} s")
-        finally:
-            pipes.close()
-        if late is not None:
-            raise late
-        output, errors = bytes(pipes.output), bytes(pipes.errors)
-        if process.returncode:
-            return f"{name} {_end(process.returncode)}{_told(errors, output)}"
-        if len(output) > _LARGEST:
-            return f"{name} printed more than {_LARGEST // 1024} KiB"
-        return Secret(output.decode(errors="replace"))
+    async def communicate(self, given: Secret | None, seconds: float) -> int | None:
+        """Wait for the end of the process; returns its exit code, or None if it is too late."""
+        code: int | None = None
+        async with anyio.create_task_group() as group:
+            group.cancel_scope.deadline = anyio.current_time() + seconds
+            group.start_soon(_write, self.stdin, given.reveal().encode() if given else b"")
+            group.start_soon(_read, self.stdout, self.output)
+            group.start_soon(_read, self.stderr, self.errors)
+            code = await self.process.wait()
+            # A child may print a moment longer; a daemon holds the pipes open while it lives.
+            group.cancel_scope.deadline = anyio.current_time() + _GRACE_SECONDS
+        return code
 
-    def kill(self) -> None:
-        """End it, and the processes it started; one that is not started yet never will be."""
-        with self._lock:
-            self._killed = True
-            process = self._process
+    async def kill(self) -> None:
+        """Kill the process group unless the process has ended, and collect the process."""
         # Once it has ended its number may belong to another process.
-        if process is not None and process.returncode is None:
+        if self.process.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._killed:
-                raise OSError
-            self._process = subprocess.Popen(  # noqa: S603 - the words are of the manifest
-                self._command.argv,
-                cwd=self._command.folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # A group of its own: a Ctrl-C ends the run in order, and a kill ends all of it.
-                start_new_session=True,
-            )
-            return self._process
+                os.killpg(self.process.pid, signal.SIGKILL)
+        # One that belongs to root by now may outlive this.
+        with anyio.move_on_after(_GRACE_SECONDS, shield=True):
+            await self.process.wait()
 
 
-class _Pipes:
-    """What a process is given, and what it prints.
+async def _write(pipe: FileIO, data: bytes) -> None:
+    with pipe, suppress(BrokenPipeError):
+        while data:
+            await anyio.wait_writable(pipe)
+            data = data[pipe.write(data) :]
 
-    Its own end counts and not that of its pipes: whoever it leaves behind (an agent, a connection
-    kept open) has them too, for as long as it lives, and is in no group that could be killed.
-    """
 
-    def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
-        self._process = process
-        self._given = given
-        self._open = selectors.DefaultSelector()
-        self.output, self.errors = bytearray(), bytearray()
-        self._add(process.stdout, selectors.EVENT_READ, self.output)
-        self._add(process.stderr, selectors.EVENT_READ, self.errors)
-        self._add(process.stdin, selectors.EVENT_WRITE, None)
-
-    def _add(self, pipe: IO[bytes] | None, event: int, heard: bytearray | None) -> None:
-        if pipe is not None:
-            os.set_blocking(pipe.fileno(), False)
-            self._open.register(pipe, event, heard)
-
-    def listen(self, seconds: float) -> None:
-        """Go on until the process has ended. Raises TimeoutExpired if it has not in time."""
-        ended, until = False, time.monotonic() + seconds
-        while self._open.get_map():
-            # Even then once more: what was printed in time counts, however late we are.
-            late = time.monotonic() >= until
-            self._pass_on(0.0 if late else _LOOK_SECONDS)
-            if late and ended:
-                return
-            if late:
-                raise subprocess.TimeoutExpired(self._process.args, seconds)
-            if not ended and self._process.poll() is not None:
-                ended, until = True, time.monotonic() + _MOMENT
-        self._process.wait(max(0.0, until - time.monotonic()))
-
-    def _pass_on(self, seconds: float) -> None:
-        """Pass on what can be, after waiting for it so long at most."""
-        for key, _ in self._open.select(seconds):
-            if key.data is None:
-                going_on = self._give(key.fd)
-            else:
-                said = os.read(key.fd, _READ)
-                key.data.extend(said)
-                going_on = bool(said)
-            if not going_on:
-                self._close(key.fileobj)
-
-    def _give(self, descriptor: int) -> bool:
-        """Hand over as much as there is room for; returns whether there is more."""
-        try:
-            self._given = self._given[os.write(descriptor, self._given) :]
-        except BrokenPipeError:
-            return False
-        return bool(self._given)
-
-    def close(self) -> None:
-        """Let go of the pipes that others may still hold."""
-        for key in list(self._open.get_map().values()):
-            self._close(key.fileobj)
-        self._open.close()
-
-    def _close(self, pipe: Any) -> None:
-        self._open.unregister(pipe)
-        pipe.close()
+async def _read(pipe: FileIO, kept: bytearray) -> None:
+    """Read to the end, and keep one byte more than a secret may have."""
+    while True:
+        await anyio.wait_readable(pipe)
+        data = pipe.read(_LARGEST)
+        if not data:
+            return
+        kept += data
+        del kept[: -_LARGEST - 1]
 
 
 def _end(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _told(errors: bytes, output: bytes) -> str:
-    """The last line of what it said of its failure, without anything it printed as the secret."""
-    lines = errors[-_TAIL:].decode(errors="replace").strip().splitlines()
+def _told(errors: bytearray, output: bytearray) -> str:
+    """Return the last line of its error output, without any word of its standard output."""
+    lines = errors.decode(errors="replace").strip().splitlines()
     if not lines:
         return ""
     line = lines[-1].strip()

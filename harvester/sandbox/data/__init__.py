@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from harvester.days import Day
-from harvester.sandbox.data import article, interface, message, retired, user
+from harvester.sandbox.data import article, interface, message, user
 from harvester.sandbox.data.account import Profile, Row, profile_of
 from harvester.sandbox.data.message import just, month_from, week_of
 from harvester.sandbox.data.publication import LIFE
@@ -25,14 +25,13 @@ class Table(NamedTuple):
 
     ``rows`` gives the rows of (appid, day) as they are in the end. ``period`` gives the days that
     the row of a day sums up, none if no period begins with it. Answers of a table that ``marks``
-    say ``is_delay``. A ``retired`` one answers 47009. ``growing`` names the list that gets an entry
-    every day of ``restless`` ones; without it, all figures change so many days.
+    say ``is_delay``. ``growing`` names the list that gets an entry every day of ``restless`` ones;
+    without it, all figures change so many days.
     """
 
     rows: Callable[[str, Day], list[Row]]
     period: Days = just
     marks: bool = False
-    retired: bool = False
     growing: str = ""
     restless: int = 0
 
@@ -63,14 +62,6 @@ TABLES: dict[str, Table] = {
     "article_total_detail": Table(
         article.total_rows, marks=True, growing="detail_list", restless=LIFE
     ),
-    "article_summary": Table(retired.summary_rows, retired=True),
-    "article_total": Table(
-        retired.total_rows, retired=True, growing="details", restless=retired.LIFE
-    ),
-    "user_read": Table(retired.read_rows, retired=True),
-    "user_read_hour": Table(retired.read_hour_rows, retired=True),
-    "user_share": Table(retired.share_rows, retired=True),
-    "user_share_hour": Table(retired.share_hour_rows, retired=True),
 }
 """Every dataset by its name in the catalogue."""
 

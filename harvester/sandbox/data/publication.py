@@ -2,7 +2,7 @@
 
 An article's whole life is decided when it is published. All figures run along one curve from zero
 to their end, so that daily ones are the differences of cumulative ones and parts add up on each
-day: every dataset of articles, old or new, tells of the same readers.
+day: every dataset of articles tells of the same readers.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _curve(first: int, stay: int) -> tuple[int, ...]:
 _CURVES = (_curve(46_000, 400), _curve(36_000, 560), _curve(24_000, 760), _curve(8_000, 940))
 
 
-def progress(article: Article, day: Day) -> int:
+def _progress(article: Article, day: Day) -> int:
     """How far an article is at the end of a day, in 65536ths of its life."""
     age = day - article.published
     return _CURVES[article.pace][min(age, LIFE - 1)] if age >= 0 else 0
@@ -81,12 +81,12 @@ def progress(article: Article, day: Day) -> int:
 
 def reached(article: Article, day: Day) -> Life:
     """What the article came to from its publication to the end of a day."""
-    return _between(article.whole, 0, progress(article, day))
+    return _between(article.whole, 0, _progress(article, day))
 
 
 def added(article: Article, day: Day) -> Life:
     """What one day added to it."""
-    return _between(article.whole, progress(article, day - 1), progress(article, day))
+    return _between(article.whole, _progress(article, day - 1), _progress(article, day))
 
 
 def _between(life: Life, before: int, after: int) -> Life:
@@ -116,9 +116,9 @@ def published(appid: str, day: Day) -> tuple[Article, ...]:
     return articles
 
 
-def alive(appid: str, day: Day, life: int = LIFE) -> list[Article]:
-    """The articles that are not older than so many days on a day, oldest first."""
-    return [a for then in range(day - life + 1, day + 1) for a in published(appid, then)]
+def alive(appid: str, day: Day) -> list[Article]:
+    """List the articles that are counted on a day, oldest first."""
+    return [a for then in range(day - LIFE + 1, day + 1) for a in published(appid, then)]
 
 
 @functools.lru_cache(maxsize=16_384)
