@@ -25,12 +25,14 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
-from harvester.operations.run import run_once
-from harvester.operations.runtime import Orders, World, show_nothing
+from harvester.operations.run import Stage, carry_out
+from harvester.operations.runtime import Orders, World, begin, show_nothing
+from harvester.report.books import Books
 from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
+from harvester.sharding import of_shard, own_buckets
 from harvester.store.layout import Tree, open_tree
 from harvester.summary import Summary
 
@@ -39,6 +41,19 @@ HOURLY = "interface_summary_hour"
 BOTH = (DAILY, HOURLY)
 FAST = Limits(Pace(count=10_000, period=0.01, burst=1000, concurrency=8), connections=32)
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
+
+
+def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
+    """Make coverage whole, as far as it can be had now."""
+    books = Books(begin(manifest.file, world.now()), world.now)
+    carry_out(stage_of(manifest, tree, orders, world, books))
+    return books.summary
+
+
+def stage_of(manifest: Manifest, tree: Tree, orders: Orders, world: World, books: Books) -> Stage:
+    """What a run is about that has these orders."""
+    own = own_buckets(manifest.output.buckets, orders.shard)
+    return Stage(of_shard(manifest, own), tree, orders, world, own, books)
 
 
 def appid(number: int) -> str:

@@ -100,7 +100,10 @@ CLOCKS = {
 
 # Imports inside functions, each with its reason: (module, imported name).
 LATE_IMPORTS: dict[tuple[str, str], str] = {
-    ("cli.run", "harvester.operations.emulator"): "no run against WeChat pays for an emulator",
+    (
+        "operations.access",
+        "harvester.operations.emulator",
+    ): "no run against WeChat pays for an emulator",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("store.layout", "harvester.store.objects.Objects"): "no output on a disk pays for obstore",
 }

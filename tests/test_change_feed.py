@@ -20,7 +20,7 @@ from harvester.store.disk import Disk
 from harvester.store.journal import Journal
 from harvester.store.layout import Tree
 from harvester.summary import Summary
-from tests.lab import FAST, HOURLY, Lab, files_of
+from tests.lab import FAST, HOURLY, Lab, files_of, stage_of
 
 
 class Killed(BaseException):
@@ -94,7 +94,7 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
 def run_with_copy(lab: Lab, copy: Path) -> Summary:
     """A run whose record is wanted elsewhere too."""
     books = Books(begin(lab.manifest().file, lab.now()), lab.now, copy)
-    carry_out(books, lab.manifest(), lab.tree, orders=Orders(), world=lab.world())
+    carry_out(stage_of(lab.manifest(), lab.tree, Orders(), lab.world(), books))
     return books.summary
 
 

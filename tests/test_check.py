@@ -15,7 +15,7 @@ from harvester.cli import invoke
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of
 from harvester.model import Limits, Pace, Reserve
-from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
+from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
 from harvester.operations.probes import probes
 from harvester.quota import Note
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
@@ -38,7 +38,7 @@ def lab(tmp_path: Path) -> Lab:
 
 def look(lab: Lab) -> Check:
     """One check of the lab's manifest."""
-    return check(lab.manifest(), lab.world())
+    return check_accounts(lab.manifest(), lab.world())
 
 
 def states(found: Check, name: str) -> list[State]:

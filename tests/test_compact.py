@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.compact import MOST_BUCKETS, advice
+from harvester.cli.compact import advice
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.manifest import json_schema
 from harvester.model import Output, Window, bucket_of
 from harvester.operations import rewrite as compacting
+from harvester.operations.rewrite import MOST_BUCKETS
 from harvester.store import forced, layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group

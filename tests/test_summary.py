@@ -15,8 +15,8 @@ from harvester.cli import show
 from harvester.days import Day, parse_day
 from harvester.errors import Exit
 from harvester.lanes import Gone
-from harvester.operations.project import Project
-from harvester.operations.runtime import begin, new_run_id
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.runtime import Project, SteadyClock, begin, new_run_id
 from harvester.publish import QuarantinedDay
 from harvester.report import record as recording
 from harvester.report.causes import causes
@@ -156,7 +156,8 @@ def summary_of(gone: list[Gone]) -> Summary:
 def printed(done: Summary, root: Path) -> str:
     """What a person sees who has no terminal."""
     lab, sink = Lab(root), io.StringIO()
-    project = Project(lab.manifest(), lab.tree, "jobs.yaml")
+    clock = SteadyClock()
+    project = Project(lab.manifest(), lab.tree, "jobs.yaml", clock, PlatformAtHand(clock))
     show.summary(Console(file=sink, width=140), done, project)
     return sink.getvalue()
 

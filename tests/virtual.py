@@ -26,14 +26,13 @@ from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreacha
 from harvester.model import Api
 from harvester.operations import check as checking
 from harvester.operations import run as running
-from harvester.operations.run import run_once
 from harvester.operations.runtime import Orders
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire
 from harvester.secret import Secret
 from harvester.store.layout import Tree
 from harvester.summary import Summary
-from tests.lab import Lab
+from tests.lab import Lab, run_once
 
 
 class Killed(BaseException):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging as log
-from collections.abc import Callable, Sized
-from functools import partial
+from collections.abc import Sized
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days
+from harvester.catalogue import CATALOGUE
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -26,24 +26,12 @@ from harvester.cli.options import (
     Output,
     Selecting,
 )
-from harvester.cli.run import credentials, reach
-from harvester.errors import Exit, StoreError
-from harvester.fetch import Refused
-from harvester.manifest import Touched, touched
-from harvester.model import Manifest
-from harvester.operations.check import Check, Checked, Finding, State, keep
-from harvester.operations.check import check as look
-from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.project import (
-    Project,
-    if_heard,
-    open_project,
-    warn_of_open_files,
-)
-from harvester.operations.runtime import World, steady_clock
-from harvester.wire import Refusal
-
-_LOG = log.getLogger("harvester.check")
+from harvester.errors import Exit
+from harvester.manifest import Touched
+from harvester.operations import check as checking
+from harvester.operations.check import Check, Checked, Finding, State
+from harvester.operations.project import ask_wechat, if_heard, open_project
+from harvester.operations.runtime import Project
 
 
 def check(
@@ -71,39 +59,20 @@ def check(
     """
     del ok_exit  # settled where every verb ends
     logs.set_up(logging)
-    now = steady_clock()
-    platform = PlatformAtHand(now)
-    authorised = if_heard if offline else platform.authorised
-    project = open_project(manifest, selecting.selection(), output, now(), authorised)
-    warn_of_open_files(project.manifest)
+    authorised = if_heard if offline else ask_wechat
+    project = open_project(manifest, selecting.selection(), output, authorised)
     if offline:
+        reached = checking.check_offline(project)
         with streams.answering():
-            _print_offline(project, touched(project.manifest), format)
+            _print_offline(project, reached, format)
         return Exit.DONE
-    found = look(project.manifest, _world(project.manifest, platform, now))
-    _keep(project, found, now())
+    found = checking.check(project)
     with streams.answering():
         if format == "json":
             print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
         else:
             _print(show.console(), found)
     return found.exit_code
-
-
-def _world(manifest: Manifest, platform: PlatformAtHand, now: Callable[[], float]) -> World:
-    return World(
-        now=now,
-        reach=partial(reach, manifest, now),
-        credentials=credentials(manifest),
-        platform=platform.needed_by(manifest),
-    )
-
-
-def _keep(project: Project, found: Check, now: float) -> None:
-    try:
-        keep(found, project.manifest, project.tree, now)
-    except StoreError as error:
-        _LOG.warning("what this look cost, and what it told of quotas, is not kept: %s", error)
 
 
 def _print(out: Console, found: Check) -> None:
@@ -115,7 +84,7 @@ def _print(out: Console, found: Check) -> None:
         label = f"{account.appid} {account.name}".rstrip()
         for finding in account.findings:
             table.add_row(
-                Text(label), _whose(finding), finding.state.value, *_quota(account, finding)
+                Text(label), finding.family, finding.state.value, *_quota(account, finding)
             )
             label = ""
     out.print(table)
@@ -125,14 +94,13 @@ def _print(out: Console, found: Check) -> None:
     out.print(f"\n{_many(found.accounts, 'account')}: {counts}; {found.calls:,} calls")
 
 
-def _whose(finding: Finding) -> str:
-    return "all" if finding.is_of_account else finding.probe.dataset.family
-
-
 def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
     """The scarcest quota of a family, and how much of it is used."""
-    names = [dataset.name for dataset in finding.probe.stands_for]
-    known = [account.allowances[name] for name in names if name in account.allowances]
+    known = [
+        allowance
+        for name, allowance in account.allowances.items()
+        if CATALOGUE[name].family == finding.family
+    ]
     if not known:
         return "", ""
     scarcest = min(known, key=lambda allowance: allowance.remain)
@@ -144,24 +112,22 @@ def _print_reasons(out: Console, found: Check) -> None:
     alike: dict[str, list[str]] = {}
     for account in found.accounts:
         for finding in account.findings:
-            if finding.refused is not None:
-                alike.setdefault(_reason(finding, finding.refused), []).append(account.appid)
+            if finding.state is not State.WORKS:
+                alike.setdefault(_reason(finding), []).append(account.appid)
     for reason, appids in alike.items():
         more = f" and {len(appids) - 1:,} more" if appids[1:] else ""
         out.print(Text(f"\n  {appids[0]}{more}: {reason}"), soft_wrap=True)
 
 
-def _reason(finding: Finding, refused: Refused) -> str:
+def _reason(finding: Finding) -> str:
     """What WeChat or the network said, without the rid, what it means, and what to do."""
-    why = refused.why
-    said = f"{why.errcode} {why.errmsg}" if isinstance(why, Refusal) else why
-    dataset = finding.probe.dataset
-    meaning = refused.rule.meaning
+    said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
+    meaning = finding.meaning
     if finding.is_of_account:
-        return f"{said}\n    {meaning}. {refused.rule.advice}"
+        return f"{said}\n    {meaning}. {finding.advice}"
     if finding.state is State.REFUSED:
-        meaning += f" (permission set {dataset.permission})"
-    return f"{dataset.family}: {said}\n    {meaning}. {refused.rule.advice}"
+        meaning += f" (permission set {finding.permission_set})"
+    return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
 
 
 def _as_json(found: Check) -> dict[str, Any]:
@@ -194,20 +160,8 @@ def _account(account: Checked) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    probe, refused = finding.probe, finding.refused
-    why = refused.why if refused is not None else ""
-    return {
-        "family": _whose(finding),
-        "permission_set": probe.dataset.permission,
-        "dataset": probe.dataset.name,
-        "day": days.day_text(probe.window.begin),
-        "state": finding.state.value,
-        "errcode": why.errcode if isinstance(why, Refusal) else None,
-        "errmsg": why.errmsg if isinstance(why, Refusal) else why,
-        "rid": why.rid if isinstance(why, Refusal) else "",
-        "meaning": refused.rule.meaning if refused is not None else "",
-        "advice": refused.rule.advice if refused is not None else "",
-    }
+    day, state = days.day_text(finding.day), finding.state.value
+    return {**asdict(finding), "day": day, "state": state}
 
 
 def _print_offline(project: Project, reached: Touched, form: str) -> None:

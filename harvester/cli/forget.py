@@ -11,25 +11,12 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from harvester import days, plan
+from harvester import days
 from harvester.cli import show
-from harvester.cli.options import (
-    Format,
-    ManifestPath,
-    Output,
-    names_option,
-    split,
-)
-from harvester.errors import UsageError
-from harvester.manifest import day_option, meant
-from harvester.operations import erasure
+from harvester.cli.options import Format, ManifestPath, Output, names_option, split
 from harvester.operations import forget as forgetting
-from harvester.operations.erasure import Target
 from harvester.operations.forget import Receipt
-from harvester.operations.project import Project, open_harvested
-from harvester.operations.runtime import begin, steady_clock
-from harvester.report.books import Books, recorded
-from harvester.store import locks
+from harvester.operations.project import open_harvested
 
 
 def forget(
@@ -65,60 +52,28 @@ def forget(
 
     Prints a receipt. Refuses what the manifest still wants: the next run would fetch it again.
     """
-    clock = steady_clock()
-    done = begin(manifest, clock())
-    now = done.started_at
-    project = open_harvested(manifest, output, now)
-    target = _target(project, split(accounts), split(datasets), day_option("--before", before, now))
-    erasure.refuse_wanted(target, plan.wanted(project.manifest, now))
-    if dry_run:
-        receipt = forgetting.forget(project.tree, project.manifest.datasets, target, None)
-    else:
-        receipt = _delete(project, target, Books(done, clock))
+    project = open_harvested(manifest, output)
+    receipt = forgetting.forget(project, split(accounts), split(datasets), before, dry_run=dry_run)
     if format == "json":
-        print(json.dumps(_as_json(receipt, target, dry_run=dry_run), indent=2))
+        print(json.dumps(_as_json(receipt), indent=2))
     else:
-        _print(show.console(), receipt, target, dry_run=dry_run)
+        _print(show.console(), receipt)
     return 0
 
 
-def _delete(project: Project, target: Target, books: Books) -> Receipt:
-    tree, done = project.tree, books.summary
-    own = sorted(target.buckets(tree.buckets))
-    since = days.utc_text(done.started_at)
-    with locks.hold(tree, own, run_id=done.run_id, since=since), recorded(books):
-        books.open(tree, own)
-        return forgetting.forget(tree, project.manifest.datasets, target, books)
-
-
-def _target(
-    project: Project, accounts: tuple[str, ...], datasets: tuple[str, ...], before: days.Day | None
-) -> Target:
-    if not accounts:
-        raise UsageError(
-            "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
-        )
-    appids, names = meant(project.manifest, accounts, datasets)
-    # However it is said: `all`, a glob, every name, or nothing.
-    return Target(appids, names, before, everything=names == set(project.manifest.datasets))
-
-
-def _as_json(receipt: Receipt, target: Target, *, dry_run: bool) -> dict[str, object]:
+def _as_json(receipt: Receipt) -> dict[str, object]:
     return {
-        "dry_run": dry_run,
-        "accounts": sorted(target.appids),
-        "datasets": sorted(target.datasets),
-        "before": None if target.before is None else days.day_text(target.before),
         **asdict(receipt),
+        "before": None if receipt.before is None else days.day_text(receipt.before),
         "rewritten": [item._asdict() for item in receipt.rewritten],
     }
 
 
-def _print(out: Console, receipt: Receipt, target: Target, *, dry_run: bool) -> None:
-    until = "" if target.before is None else f" before {days.day_text(target.before)}"
-    whom = "1 account" if len(target.appids) == 1 else f"{len(target.appids):,} accounts"
-    verb = "would be" if dry_run else "were"
-    out.print(f"of {whom} in {len(target.datasets)} datasets{until} {verb} deleted")
+def _print(out: Console, receipt: Receipt) -> None:
+    until = "" if receipt.before is None else f" before {days.day_text(receipt.before)}"
+    whom = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
+    verb = "would be" if receipt.dry_run else "were"
+    out.print(f"of {whom} in {len(receipt.datasets)} datasets{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
     account_days = sum(item.account_days for item in receipt.rewritten)
     removed = sum(item.removed for item in receipt.rewritten)
@@ -133,5 +88,5 @@ def _print(out: Console, receipt: Receipt, target: Target, *, dry_run: bool) -> 
         out.print(Text(f"  {name:<11}{figure}"))
     if receipt.empty:
         out.print("\nnothing is known of them here")
-    elif dry_run:
+    elif receipt.dry_run:
         out.print("\nnothing was changed")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
-from harvester import days, pricing, survey
-from harvester import plan as planning
+from harvester import days
 from harvester.cli import show, show_plan, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -21,17 +18,8 @@ from harvester.cli.options import (
     Shard,
     parse_shard,
 )
-from harvester.model import bucket_of
-from harvester.operations.project import Project, open_project
-from harvester.operations.runtime import steady_clock
-from harvester.quota import Calls, Note, Quota
-from harvester.sharding import of_shard, own_buckets
-from harvester.store import learned
-from harvester.store import quota as notes
-from harvester.store.layout import Tree
-
-Notes: TypeAlias = tuple[dict[int, Note], int]
-"""What is noted of today in each bucket, and how many buckets there are."""
+from harvester.operations import plan as planning
+from harvester.operations.project import open_project
 
 
 def plan(
@@ -45,60 +33,27 @@ def plan(
     format: Format = "text",
 ) -> int:
     """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
-    now = steady_clock()()
-    project = open_project(manifest, selecting.selection(), output, now)
-    own = own_buckets(project.manifest.output.buckets, parse_shard(shard))
-    ours = of_shard(project.manifest, own)
-    want = planning.wanted(ours, now)
-    missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
-    found = planning.summarise(ours, want, missing, days.today(now))
-    quota = Quota(ours.limits, learned.read(project.tree))
-    left = partial(_left, quota, _notes(project.tree, own, now), planning.calls_kept(ours, now))
-    price = pricing.price(ours, missing, found, pricing.Means(quota, left), now)
-    barren = pricing.barren(ours, missing, _rows(project, want, now), days.today(now))
+    project = open_project(manifest, selecting.selection(), output)
+    found = planning.plan(project, refetch=refetch, shard=parse_shard(shard))
     with streams.answering():
         if format == "json":
-            plain = _as_json(found, price, barren)
-            print(json.dumps(plain, indent=2, ensure_ascii=False))
+            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
         else:
-            show_plan.show(show.console(), found, price, barren)
+            show_plan.show(show.console(), found.plan, found.price, found.barren)
     return 0
 
 
-def _notes(tree: Tree, own: list[int], now: float) -> Notes:
-    """What is noted of today, by appid's bucket."""
-    day = days.today(now)
-    return {bucket: notes.read(tree, day, bucket) or Note(day) for bucket in own}, tree.buckets
-
-
-def _left(quota: Quota, found: Notes, kept: Calls, dataset: str, appid: str) -> int:
-    by_bucket, buckets = found
-    note = by_bucket[bucket_of(appid, buckets)]
-    return quota.left(note, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
-
-
-def _rows(project: Project, want: planning.Wanted, now: float) -> pricing.Rows:
-    """Which days of whom have rows, and which were answered without."""
-    states = survey.read_states(project.tree, want, days.today(now))
-    return {
-        dataset: {appid: (state.rows, state.empty) for appid, state in of_dataset.items()}
-        for dataset, of_dataset in states.items()
-    }
-
-
-def _as_json(
-    found: planning.Plan, price: pricing.Price, barren: tuple[pricing.Barren, ...]
-) -> dict[str, object]:
+def _as_json(found: planning.PricedPlan) -> dict[str, object]:
     """The plan and its price, days as text."""
-    plain = asdict(found)
+    plain = asdict(found.plan)
     for row in plain["datasets"]:
         for end in ("begin", "end"):
             row[f"{end}_date"] = _text(row.pop(end))
-    costs = asdict(price)
+    costs = asdict(found.price)
     plain["bound_seconds"], plain["bound_by"] = costs.pop("bound_seconds"), costs.pop("bound_by")
     for row in costs["narrower"]:
         row["begin_date"] = _text(row.pop("begin"))
-    before = [asdict(item) for item in barren]
+    before = [asdict(item) for item in found.barren]
     for row in before:
         row["first_row"] = _text(row["first_row"])
     return {**plain, "price": {**costs, "before_first_row": before}}

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import gc
-import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from os import environ
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -17,7 +12,6 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
-from harvester.access import Access, AppSecret
 from harvester.cli import logs, progress, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -31,16 +25,13 @@ from harvester.cli.options import (
     Shard,
     parse_shard,
 )
-from harvester.errors import Exit, UsageError
-from harvester.manifest import access_of, duration_option
-from harvester.model import Api, Manifest
-from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.project import open_project, warn_of_open_files
-from harvester.operations.run import carry_out
-from harvester.operations.runtime import Orders, Watch, World, begin, show_nothing, steady_clock
+from harvester.errors import Exit
+from harvester.manifest import duration_option
+from harvester.operations import run as harvesting
+from harvester.operations.project import ask_wechat, open_project
+from harvester.operations.runtime import Orders, SteadyClock, Watch, show_nothing
+from harvester.operations.session import new_books
 from harvester.report.books import Books, recorded
-from harvester.secret import Secret
-from harvester.sharding import of_shard, own_buckets
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -87,8 +78,6 @@ class Running:
 
 
 _ORDINARY = Running()
-_RUNNERS = ("CI", "GITHUB_ACTIONS")
-_log = logging.getLogger("harvester.run")
 
 
 def run(
@@ -108,32 +97,17 @@ def run(
     refused, 4 no account could be authorised, 75 not finished, run again.
     """
     del ok_exit  # settled where every verb ends
-    now = steady_clock()
     logs.set_up(logging)
-    done = begin(manifest, now())
-    books = Books(done, now, running.summary)
+    clock = SteadyClock()
+    books = new_books(manifest, clock, running.summary)
+    done = books.summary
     # An old summary would mislead, so there is a new one however the run ends.
     with signals.stopping(_Brake(books)), recorded(books):
         orders = running.orders()
-        platform = PlatformAtHand(now)
-        project = open_project(
-            manifest, selecting.selection(), output, done.started_at, platform.authorised
-        )
-        warn_of_open_files(project.manifest)
-        _warn_of_a_runner(project.manifest)
+        project = open_project(manifest, selecting.selection(), output, ask_wechat, clock)
         _fit_to_a_small_machine()
         console = show.console(stderr=True)
-        # Each runner of a shard need have only the secrets of its own accounts.
-        own = own_buckets(project.manifest.output.buckets, orders.shard)
-        ours = of_shard(project.manifest, own)
-        world = World(
-            now=now,
-            reach=partial(reach, project.manifest, now),
-            credentials=credentials(ours),
-            watch=_watch(running.progress, console),
-            platform=platform.needed_by(ours),
-        )
-        carry_out(books, project.manifest, project.tree, orders=orders, world=world)
+        harvesting.run(books, project, orders, _watch(running.progress, console))
         with streams.whispering():
             show.summary(console, done, project)
     return done.exit_code
@@ -154,67 +128,10 @@ class _Brake(NamedTuple):
         self.books.close(patience=signals.FAREWELL_SECONDS)
 
 
-def _warn_of_a_runner(manifest: Manifest) -> None:
-    """On a CI runner a folder is gone after the job, unless somebody made sure that it is not."""
-    output = manifest.output
-    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
-    if on_runner and isinstance(output.path, Path) and not output.must_exist:
-        _log.warning(
-            "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
-            " output, and the next run asks for everything again. Name an object store, or a disk"
-            " that stays together with `output.must_exist: true`",
-            output.path,
-        )
-
-
 def _fit_to_a_small_machine() -> None:
     """What was imported lives for ever, and requests make no cycles worth looking for often."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-@asynccontextmanager
-async def reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
-    """WeChat itself, or the sandbox for as long as the run lasts."""
-    if not manifest.api.is_sandbox:
-        yield manifest.api
-        return
-    # Loaded only here: no run against WeChat should pay for an emulator and a web server.
-    from harvester.operations import emulator  # noqa: PLC0415 - as the line above says
-
-    async with emulator.serve(now) as address:
-        yield replace(manifest.api, base_url=address)
-
-
-def credentials(manifest: Manifest) -> Callable[[str], Access]:
-    """What opens every selected account, its secrets read before the first request.
-
-    Raises UsageError that names each variable and file that is missing, once.
-    """
-    if manifest.api.is_sandbox:
-        return lambda _appid: AppSecret(Secret("sandbox"))
-    selected = {appid for job in manifest.jobs for appid in job.appids}
-    found: dict[str, Access] = {}
-    problems: defaultdict[str, list[UsageError]] = defaultdict(list)
-    for account in manifest.accounts:
-        if account.appid in selected:
-            try:
-                found[account.appid] = access_of(
-                    account, folder=manifest.file.parent, environ=environ
-                )
-            except UsageError as error:
-                # What is wrong without whose it is: thousands may wait for the same variable.
-                problems[error.problem.partition(account.appid)[2]].append(error)
-    if problems:
-        [first, *_] = next(iter(problems.values()))
-        told = "\n".join(_once(alike) for alike in problems.values())
-        raise UsageError(told, f"{first.advice}; nothing was requested")
-    return found.__getitem__
-
-
-def _once(alike: list[UsageError]) -> str:
-    more = len(alike) - 1
-    return f"{alike[0].problem} (and so for {more:,} more)" if more else alike[0].problem
 
 
 def _watch(style: ProgressStyle, console: Console) -> Watch:

@@ -11,7 +11,7 @@ from rich.text import Text
 from harvester import days
 from harvester.cli.streams import Terminal
 from harvester.errors import Exit
-from harvester.operations.project import Project
+from harvester.operations.runtime import Project
 from harvester.operations.status import Status
 from harvester.report.causes import causes
 from harvester.summary import DatasetSummary, Summary

@@ -22,7 +22,6 @@ from harvester.cli.options import (
 from harvester.errors import Exit
 from harvester.operations import status as surveying
 from harvester.operations.project import open_project
-from harvester.operations.runtime import steady_clock
 from harvester.survey import Stretch
 
 
@@ -44,9 +43,8 @@ def status(
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
     del ok_exit  # settled where every verb ends
-    now = steady_clock()()
-    project = open_project(manifest, selecting.selection(), output, now)
-    found = surveying.read(project.manifest, project.tree, now)
+    project = open_project(manifest, selecting.selection(), output)
+    found = surveying.status(project)
     with streams.answering():
         if format == "json":
             print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))

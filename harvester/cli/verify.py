@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +22,7 @@ from harvester.cli.options import (
 from harvester.errors import Exit
 from harvester.operations import verify as verifying
 from harvester.operations.project import open_harvested
-from harvester.operations.runtime import new_run_id, steady_clock
 from harvester.operations.verify import Damage, Verdict
-from harvester.store import locks
 
 _MOST_STRETCHES = 12
 
@@ -59,16 +56,8 @@ def verify(
     Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
     """
     del ok_exit  # settled where every verb ends
-    now = steady_clock()()
-    project = open_harvested(manifest, output, now)
-    run_id, since = new_run_id(now), days.utc_text(now)
-    buckets = range(project.tree.buckets) if repair else ()
-    # Who only looks disturbs nobody. Who moves files must be alone with them.
-    alone = locks.hold(project.tree, buckets, run_id=run_id, since=since)
-    with alone if repair else nullcontext():
-        found = verifying.verify(project.manifest, project.tree, now, read_data=read_data)
-        if repair:
-            found = verifying.repair(project.tree, found, run_id)
+    project = open_harvested(manifest, output)
+    found = verifying.verify(project, read_data=read_data, repair=repair)
     with streams.answering():
         if format == "json":
             print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
@@ -83,9 +72,9 @@ def _as_json(found: Verdict) -> dict[str, object]:
 
 def _damage(damage: Damage) -> dict[str, object]:
     return {
-        "path": damage.name,
-        "dataset": damage.dataset or None,
-        "ref_month": damage.ref_month or None,
+        "path": damage.path,
+        "dataset": damage.dataset,
+        "ref_month": damage.ref_month,
         "flaws": list(damage.flaws),
         "lost": [
             {
@@ -119,7 +108,7 @@ def _print(out: Console, found: Verdict, words: str) -> None:
 
 def _print_damage(out: Console, damage: Damage) -> None:
     kind = "of another version" if damage.other_version else "damaged"
-    out.print(Text(f"{kind}: {damage.name}"), soft_wrap=True)
+    out.print(Text(f"{kind}: {damage.path}"), soft_wrap=True)
     for flaw in damage.flaws:
         out.print(Text(f"  {flaw}"))
     for item in damage.lost[:_MOST_STRETCHES]:

@@ -6,22 +6,27 @@ for each dataset's quota. What one account comes to changes nothing for the othe
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import anyio
 
 from harvester import days, fetch, retry
-from harvester.errors import SEVERITY, CallError, Exit
+from harvester.days import Day
+from harvester.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.fetch import Refused
 from harvester.inquiry import QUOTA_PATH, Allowance, allowance_of, quota_body
+from harvester.manifest import Touched, touched
 from harvester.model import Manifest, bucket_of
+from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes
-from harvester.operations.runtime import World, new_run_id
+from harvester.operations.project import warn_of_open_files
+from harvester.operations.runtime import Project, World, new_run_id
 from harvester.quota import Note
 from harvester.sources import Office
 from harvester.store import learned
@@ -34,6 +39,8 @@ from harvester.verdict import Action, Scope
 MOST_ATTEMPTS = 3
 """A call that comes to nothing is made so often, or less often if the manifest says so."""
 
+_log = logging.getLogger("harvester.check")
+
 
 class State(Enum):
     """What a look came to."""
@@ -44,6 +51,9 @@ class State(Enum):
     """Allowed, but not now: a quota is spent, or the day has no data yet."""
     NO_ANSWER = "no answer"
 
+
+WHOLE_ACCOUNT = "all"
+"""In the place of a family."""
 
 STATES = {
     Action.RETRY: State.NO_ANSWER,
@@ -62,28 +72,50 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one probe came to; ``refused`` is None if it was answered."""
+    """What one probe came to; the members after ``state`` are empty if it was answered.
 
-    probe: Probe
-    refused: Refused | None
+    ``family`` is ``all`` if the finding speaks for the whole account, so that nothing else need be
+    asked. ``errcode`` is None if the network refused, and not WeChat.
+    """
 
-    @property
-    def state(self) -> State:
-        """In one word."""
-        if self.refused is None:
-            return State.WORKS
-        return STATES[self.refused.rule.action]
+    family: str
+    permission_set: int
+    dataset: str
+    day: Day
+    state: State
+    errcode: int | None = None
+    errmsg: str = ""
+    rid: str = ""
+    meaning: str = ""
+    advice: str = ""
 
     @property
     def is_of_account(self) -> bool:
-        """Whether it speaks for the whole account, so that nothing else need be asked.
+        """True if it speaks for the whole account."""
+        return self.family == WHOLE_ACCOUNT
 
-        Where nobody was reached, the account's other calls would not fare better.
-        """
-        if self.refused is None:
-            return False
-        rule, why, _ = self.refused
-        return rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
+
+def _finding(probe: Probe, refused: Refused | None) -> Finding:
+    dataset = probe.dataset
+    found = Finding(
+        dataset.family, dataset.permission, dataset.name, probe.window.begin, State.WORKS
+    )
+    if refused is None:
+        return found
+    rule, why, _ = refused
+    # Where nobody was reached, the account's other calls would not fare better.
+    of_account = rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
+    errcode, errmsg, rid = (None, why, "") if isinstance(why, str) else why
+    return replace(
+        found,
+        family=WHOLE_ACCOUNT if of_account else found.family,
+        state=STATES[rule.action],
+        errcode=errcode,
+        errmsg=errmsg,
+        rid=rid,
+        meaning=rule.meaning,
+        advice=rule.advice,
+    )
 
 
 @dataclass(slots=True)
@@ -146,7 +178,27 @@ def _severity(state: State) -> int:
     return [State.WORKS, State.NOT_READY, State.NO_ANSWER, State.REFUSED].index(state)
 
 
-def check(manifest: Manifest, world: World) -> Check:
+def check(project: Project) -> Check:
+    """Look at every account of a project that has a job, and keep what was learned for later runs.
+
+    Raises UsageError if secrets are missing.
+    """
+    warn_of_open_files(project.manifest)
+    found = check_accounts(project.manifest, world_of(project))
+    try:
+        keep(found, project.manifest, project.tree, project.clock())
+    except StoreError as error:
+        _log.warning("what this look cost, and what it told of quotas, is not kept: %s", error)
+    return found
+
+
+def check_offline(project: Project) -> Touched:
+    """Name what a run would reach for. Asks nothing."""
+    warn_of_open_files(project.manifest)
+    return touched(project.manifest)
+
+
+def check_accounts(manifest: Manifest, world: World) -> Check:
     """Look at every account that has a job; ``world`` is that of a run."""
     return anyio.run(_check, manifest, world)
 
@@ -232,7 +284,7 @@ class _Inspector:
     async def inspect(self, account: Checked, asked: list[Probe]) -> None:
         """Ask what there is to ask of an account, up to the first word that is about all of it."""
         for probe in asked:
-            finding = Finding(probe, await self._try(account, probe))
+            finding = _finding(probe, await self._try(account, probe))
             account.findings.append(finding)
             if finding.is_of_account:
                 return

@@ -7,17 +7,22 @@ forgets again. All of it is for who holds the locks of the accounts' buckets.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from harvester import assembly, days, publish
+from harvester import assembly, days, plan, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
-from harvester.errors import LostRace
+from harvester.days import Day
+from harvester.errors import LostRace, UsageError
+from harvester.manifest import day_option, meant
+from harvester.model import Manifest
 from harvester.operations import erasure
 from harvester.operations.erasure import Target
+from harvester.operations.runtime import Project
+from harvester.operations.session import new_books, working
 from harvester.publish import Published
 from harvester.report.books import Books
 from harvester.store import layout, locks, partitions, quarantine, rawlog
@@ -52,6 +57,10 @@ class Receipt:
     ``damaged`` are files in the quarantine that nobody can read and that may have held some of it.
     """
 
+    dry_run: bool
+    accounts: list[str]
+    datasets: list[str]
+    before: Day | None
     rewritten: list[Rewritten] = field(default_factory=list)
     answers: int = 0
     quarantined: int = 0
@@ -95,14 +104,46 @@ class _Work:
 
 
 def forget(
+    project: Project,
+    accounts: Sequence[str],
+    datasets: Sequence[str] = (),
+    before: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> Receipt:
+    """Delete accounts as they are named on the command line, or only count what would go.
+
+    Answers that wait are published first. What is replaced is told in the run's books, without the
+    accounts. Raises UsageError for names that mean nothing and for what the manifest still wants,
+    Busy if another run holds the accounts' buckets, and StoreError.
+    """
+    manifest, tree, now = project.manifest, project.tree, project.clock.started_at
+    target = _target(manifest, accounts, datasets, day_option("--before", before, now))
+    erasure.refuse_wanted(target, plan.wanted(manifest, now))
+    if dry_run:
+        return _forget(tree, manifest.datasets, target, None)
+    own, books = sorted(target.buckets(tree.buckets)), new_books(manifest.file, project.clock)
+    with working(books, tree, own):
+        return _forget(tree, manifest.datasets, target, books)
+
+
+def _target(
+    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
+) -> Target:
+    if not accounts:
+        raise UsageError(
+            "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
+        )
+    appids, names = meant(manifest, accounts, datasets)
+    # However it is said: `all`, a glob, every name, or nothing.
+    return Target(appids, names, before, everything=names == set(manifest.datasets))
+
+
+def _forget(
     tree: Tree, datasets: Mapping[str, Dataset], target: Target, books: Books | None
 ) -> Receipt:
-    """Delete what the target names; without ``books`` it is only counted.
-
-    Answers that wait are published first. What is replaced is told in the books, without the
-    accounts. Raises StoreError.
-    """
-    work = _Work(tree, datasets, target, Receipt(), books)
+    chosen = sorted(target.appids), sorted(target.datasets)
+    work = _Work(tree, datasets, target, Receipt(books is None, *chosen, target.before), books)
     work.receipt.answers = sum(1 for _ in _waiting(work))
     if books is not None:
         _sweep(tree, work.buckets, books)

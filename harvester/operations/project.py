@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import environ
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
+from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
+from harvester.operations.runtime import Project, SteadyClock
 from harvester.selection import ALL, Selection
 from harvester.store import roster
 from harvester.store.disk import OURS
@@ -24,40 +26,36 @@ from harvester.store.layout import Tree, open_tree
 _LOG = logging.getLogger("harvester.project")
 
 
-class Project(NamedTuple):
-    """A manifest, the output tree that belongs to it, and how a command names the two."""
+Authorised: TypeAlias = Callable[[PlatformAtHand, Manifest, Tree], Sequence[str] | None]
+"""Tells who authorised the manifest's platform; None if that is unknown and does not matter."""
 
-    manifest: Manifest
-    tree: Tree
-    words: str
+ask_wechat: Authorised = PlatformAtHand.authorised
 
 
-Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
-"""Who authorised the manifest's platform; None where nobody knows and it does not matter."""
-
-
-def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
-    """Who authorised the platform when it was last asked."""
+def last_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str]:
+    """Tell who authorised the platform when WeChat was last asked."""
     return roster.known(tree)
 
 
-def if_heard(_: Manifest, tree: Tree) -> Sequence[str] | None:
-    """The same for who can do without: the manifest alone is looked at."""
+def if_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str] | None:
+    """Tell the same, or that it is unknown: enough if the manifest alone is looked at."""
     return roster.known(tree) or None
 
 
 def open_project(
     path: Path,
-    selection: Selection,
-    output: str | None,
-    now: float,
+    selection: Selection = ALL,
+    output: str | None = None,
     authorised: Authorised = last_heard,
+    clock: SteadyClock | None = None,
 ) -> Project:
     """Load and narrow a manifest and look at its output; nothing is created.
 
     Raises ManifestError for mistakes and UsageError for options that match nothing or an output
     that does not fit.
     """
+    clock = clock or SteadyClock()
+    now, platform = clock.started_at, PlatformAtHand(clock)
     manifest = load(path, environ=environ, now=now)
     target = manifest.output
     if output is not None:
@@ -65,7 +63,7 @@ def open_project(
     tree = open_tree(target)
     refuse_unfinished(tree)
     if manifest.from_platform:
-        appids = authorised(manifest, tree)
+        appids = authorised(platform, manifest, tree)
         manifest = load(path, environ=environ, now=now, authorised=appids or ())
         if appids is not None and not manifest.accounts:
             raise UsageError(
@@ -76,16 +74,16 @@ def open_project(
     if manifest.accounts:
         manifest = narrow(manifest, selection, now)
     words = [str(path)] if output is None else [str(path), "--output", output]
-    return Project(manifest, tree, shlex.join(words))
+    return Project(manifest, tree, shlex.join(words), clock, platform)
 
 
-def open_harvested(path: Path, output: str | None, now: float) -> Project:
-    """The same for verbs about what is there already, whole.
+def open_harvested(path: Path, output: str | None) -> Project:
+    """Do the same for verbs about what is there already, whole.
 
     Raises UsageError where nothing of ours is: a typo in a path must not come out as sound,
     compacted or forgotten.
     """
-    project = open_project(path, ALL, output, now)
+    project = open_project(path, ALL, output)
     store = project.tree.store
     if not any(map(store.holds, (OURS, *project.manifest.datasets))):
         raise UsageError(

@@ -12,9 +12,9 @@ import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -26,13 +26,16 @@ from harvester.columns import Slice, arrow_schema
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
 from harvester.errors import UsageError
-from harvester.model import bucket_of
+from harvester.manifest import place_named
+from harvester.model import Output, bucket_of
+from harvester.operations.runtime import Project
+from harvester.operations.session import locked, new_books
 from harvester.publish import Published
 from harvester.report.books import Books, recorded
 from harvester.store import layout, partitions
 from harvester.store.disk import OURS
 from harvester.store.interface import Found, Version
-from harvester.store.layout import RAW, RUNS, Partition, Tree
+from harvester.store.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.store.partitions import Draft, Footer, Stored
 
 PIECE_ROWS = 16_384
@@ -42,9 +45,23 @@ JOURNAL = f"{OURS}/compact.json"
 _MONTHS = f"{OURS}/compact"
 
 
+MOST_BUCKETS = 9_999
+"""As many as a manifest may name."""
+
+
 class Compacted(NamedTuple):
     """What is in the new tree, and how many of its files were there already."""
 
+    files: int
+    kept: int
+    rows: int
+
+
+class NewTree(NamedTuple):
+    """The tree that was made: where it is, and what is in it, as `Compacted` has it."""
+
+    path: str
+    buckets: int
     files: int
     kept: int
     rows: int
@@ -58,6 +75,42 @@ class _Work:
     target: Tree
     dataset: Dataset
     old: Mapping[Month, Mapping[Partition, Found]]
+
+
+def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
+    """Make a fresh tree at another place, of as many buckets as now unless a number is given.
+
+    Raises UsageError for a place where no such tree can be, Busy if a run is at work in either
+    tree, and as `compact`.
+    """
+    old, clock, file = project.tree, project.clock, project.manifest.file
+    new = open_tree(_place(project.manifest.output, to, buckets))
+    told, made = new_books(file, clock), new_books(file, clock)
+    with (
+        locked(old, range(old.buckets), made.summary),
+        locked(new, range(new.buckets), made.summary),
+    ):
+        found = compact(old, new, project.manifest.datasets, old=told, new=made)
+    return NewTree(new.store.where(), new.buckets, *found)
+
+
+def _place(old: Output, to: str | None, buckets: int | None) -> Output:
+    """Where the new tree is made: beside the old one, or either would be read as part of both."""
+    if to is None:
+        raise UsageError("--to is missing", "Name a new place for the tree.")
+    if "${" in to:
+        raise UsageError(f"{to}: a manifest would fill in what ${{…}} means", "name another place")
+    if buckets is not None and not 1 <= buckets <= MOST_BUCKETS:
+        problem = f"--buckets {buckets}: must be from 1 to {MOST_BUCKETS:,}"
+        raise UsageError(problem, "Look at `harvester plan`.")
+    new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
+    one, other = (
+        PurePosixPath(place.path) if isinstance(place.path, str) else place.path.resolve()
+        for place in (old, new)
+    )
+    if type(one) is type(other) and (one.is_relative_to(other) or other.is_relative_to(one)):
+        raise UsageError(f"{to}: inside of {old.path}, or around it", "name a place beside it")
+    return new
 
 
 def compact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
@@ -9,6 +10,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from os import environ
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,19 +21,22 @@ from harvester import clock, days, plan, publish, survey
 from harvester.days import Day
 from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
-from harvester.model import Manifest, bucket_of
-from harvester.operations.runtime import Orders, Position, World, begin
+from harvester.model import Manifest, Output, bucket_of
+from harvester.operations.access import world_of
+from harvester.operations.project import warn_of_open_files
+from harvester.operations.runtime import Orders, Position, Project, Watch, World, show_nothing
+from harvester.operations.session import working
 from harvester.operations.status import quarantined_days
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted
 from harvester.quota import Quota
 from harvester.report.accounts import troubled
-from harvester.report.books import Books, recorded
+from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sharding import of_shard, own_buckets
 from harvester.sources import Office
-from harvester.store import forced, layout, learned, locks
+from harvester.store import forced, layout, learned
 from harvester.store.layout import Tree
 from harvester.summary import MOST_SUSPICIOUS, Summary, summarise_states
 from harvester.tokens import Tokens
@@ -49,10 +55,13 @@ PUBLISH_SECONDS = 4.5
 _LOOK_SECONDS = 0.1
 """Between two looks whether to stop."""
 
+_RUNNERS = ("CI", "GITHUB_ACTIONS")
+_log = logging.getLogger("harvester.run")
+
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """Everything that one run is about."""
+class Stage:
+    """Everything that one run is about. The manifest has the accounts of its own buckets alone."""
 
     manifest: Manifest
     tree: Tree
@@ -67,30 +76,30 @@ class _Stage:
         return self.books.summary
 
 
-def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
-    """Make coverage whole, as far as it can be had now. Raises as `carry_out`."""
-    books = Books(begin(manifest.file, world.now()), world.now)
-    carry_out(books, manifest, tree, orders=orders, world=world)
-    return books.summary
+def run(books: Books, project: Project, orders: Orders, watch: Watch = show_nothing) -> None:
+    """Make coverage whole, as far as it can be had now, told in ``books`` as far as it came.
+
+    Raises UsageError if secrets are missing, and as `carry_out`.
+    """
+    warn_of_open_files(project.manifest)
+    _warn_of_a_runner(project.manifest.output)
+    own = own_buckets(project.manifest.output.buckets, orders.shard)
+    # Each runner of a shard need have only the secrets of its own accounts.
+    ours = project._replace(manifest=of_shard(project.manifest, own))
+    carry_out(Stage(ours.manifest, ours.tree, orders, world_of(ours, watch), own, books))
 
 
-def carry_out(
-    books: Books, manifest: Manifest, tree: Tree, *, orders: Orders, world: World
-) -> None:
-    """Do what a run does, told in ``books`` as far as it came.
+def carry_out(stage: Stage) -> None:
+    """Do what a run does, in the buckets that it owns.
 
-    Raises Busy if another run holds the buckets, UsageError if the plan is larger than
+    Raises Busy if another run holds them, UsageError if the plan is larger than
     ``limits.max_requests`` and StoreError if the output cannot be read or written.
     """
-    own = own_buckets(manifest.output.buckets, orders.shard)
-    manifest = of_shard(manifest, own)
-    since = days.utc_text(books.summary.started_at)
-    with locks.hold(tree, own, run_id=books.summary.run_id, since=since), recorded(books):
-        books.open(tree, own)
-        _make_whole(_Stage(manifest, tree, orders, world, own, books))
+    with working(stage.books, stage.tree, stage.own):
+        _make_whole(stage)
 
 
-def _make_whole(stage: _Stage) -> None:
+def _make_whole(stage: Stage) -> None:
     """Recover, survey, plan, harvest, and survey again."""
     manifest, tree, summary, own = stage.manifest, stage.tree, stage.summary, stage.own
     layout.sweep(tree, own)
@@ -125,6 +134,18 @@ def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day)
     return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
 
 
+def _warn_of_a_runner(output: Output) -> None:
+    """Say that on a CI runner a folder is gone after the job, unless measures were taken."""
+    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
+    if on_runner and isinstance(output.path, Path) and not output.must_exist:
+        _log.warning(
+            "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
+            " output, and the next run asks for everything again. Name an object store, or a disk"
+            " that stays together with `output.must_exist: true`",
+            output.path,
+        )
+
+
 def _refuse_surprise(manifest: Manifest, requests: int) -> None:
     most = manifest.limits.max_requests
     if most is not None and requests > most:
@@ -153,7 +174,7 @@ def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
     return error
 
 
-async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
+async def _harvest(stage: Stage, lanes: list[Lane], terms: Terms) -> None:
     """The part of a run that talks to WeChat; fills in the summary."""
     manifest, world, summary = stage.manifest, stage.world, stage.summary
     summary.in_order = True
@@ -199,7 +220,7 @@ async def _harvest(stage: _Stage, lanes: list[Lane], terms: Terms) -> None:
             count()
 
 
-def _terms(stage: _Stage) -> Terms:
+def _terms(stage: Stage) -> Terms:
     """By which the calls of a day are handed out."""
     limits = stage.manifest.limits
     kept = partial(plan.calls_kept, stage.manifest)
@@ -224,7 +245,7 @@ def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
     return min(manifest.limits.connections, len(lanes) * manifest.limits.per_token.concurrency)
 
 
-async def _may_force(stage: _Stage, appid: str) -> bool:
+async def _may_force(stage: Stage, appid: str) -> bool:
     """Whether the account's token may be replaced by force, of which there are 20 a day."""
     spend = partial(forced.spend, stage.tree, appid, stage.world.now())
     return await anyio.to_thread.run_sync(spend)
@@ -250,7 +271,7 @@ async def _keep_books(books: Books, count: Callable[[], None]) -> None:
         await to_thread.run_sync(books.write)
 
 
-async def _keep_time(pipeline: Pipeline, stage: _Stage) -> None:
+async def _keep_time(pipeline: Pipeline, stage: Stage) -> None:
     """Start nothing new after the mark, which counts from the beginning of the run."""
     spent = stage.world.now() - stage.summary.started_at
     await anyio.sleep(max(0.0, (stage.orders.max_duration or 0.0) - spent))

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester import days
 from harvester.access import Access, Platform
-from harvester.model import Api
+from harvester.model import Api, Manifest
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.store.layout import Tree
 from harvester.summary import Summary
 from harvester.survey import Refetch
 
@@ -38,6 +40,31 @@ class Position(NamedTuple):
 
 Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 """Shows progress until it is cancelled."""
+
+
+class SteadyClock:
+    """Seconds since the Unix epoch, right at the start and never stepping back.
+
+    ``started_at`` is the moment at which a verb begins: all that it wants is wanted as of then.
+    """
+
+    def __init__(self) -> None:
+        self.started_at = time.time()
+        self._offset = self.started_at - time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the time of now."""
+        return self._offset + time.monotonic()
+
+
+class Project(NamedTuple):
+    """A manifest and the output tree that belongs to it; ``words`` are how a command names them."""
+
+    manifest: Manifest
+    tree: Tree
+    words: str
+    clock: SteadyClock
+    platform: PlatformAtHand
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +95,6 @@ class World:
     credentials: Callable[[str], Access]
     watch: Watch = show_nothing
     platform: Platform | None = None
-
-
-def steady_clock() -> Callable[[], float]:
-    """Return a clock: seconds since the Unix epoch, right at the start and never stepping back."""
-    anchor = time.time() - time.monotonic()
-    return lambda: anchor + time.monotonic()
 
 
 def begin(manifest: Path, now: float) -> Summary:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harvester import days, plan, sizes, survey
 from harvester.model import Manifest
+from harvester.operations.runtime import Project
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay
 from harvester.store import foreign, quarantine, records
@@ -42,6 +43,11 @@ class Status:
         It may be a provisional one of an earlier day: no day becomes a gap because midnight passed.
         """
         return not self.gaps and not self.unusable
+
+
+def status(project: Project) -> Status:
+    """Survey the files of a project. Raises StoreError."""
+    return read(project.manifest, project.tree, project.clock.started_at)
 
 
 def read(manifest: Manifest, tree: Tree, now: float) -> Status:

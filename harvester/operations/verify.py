@@ -9,14 +9,23 @@ from typing import NamedTuple
 from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
-from harvester.days import DaySet, Month
+from harvester.days import Day, DaySet, Month
 from harvester.errors import OtherVersion
-from harvester.model import Manifest, bucket_of
+from harvester.model import bucket_of
+from harvester.operations.runtime import Project, begin
+from harvester.operations.session import locked
 from harvester.plan import Wanted
 from harvester.store import foreign, layout, quarantine, rawlog, soundness
 from harvester.store.layout import Partition, Tree
 from harvester.store.rawlog import DamagedGroup
-from harvester.survey import Stretch
+
+
+class Lost(NamedTuple):
+    """Days of an account, ``begin`` to ``end``; the appid is empty if the account is unknown."""
+
+    appid: str
+    begin: Day
+    end: Day
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +37,11 @@ class Damage:
     `repair` put it.
     """
 
-    name: str
-    dataset: str
-    ref_month: str
+    path: str
+    dataset: str | None
+    ref_month: str | None
     flaws: tuple[str, ...]
-    lost: tuple[Stretch, ...]
+    lost: tuple[Lost, ...]
     other_version: bool = False
     moved_to: str | None = None
 
@@ -58,12 +67,24 @@ class _Seen(NamedTuple):
     damage: Damage | None
 
 
-def verify(manifest: Manifest, tree: Tree, now: float, *, read_data: bool) -> Verdict:
+def verify(project: Project, *, read_data: bool = False, repair: bool = False) -> Verdict:
     """Look at every data file and every raw group; with ``read_data`` at every byte of them.
 
-    ``now`` is in seconds since the Unix epoch. Raises StoreError if something cannot be read at
-    all, and UsageError for a tree with another number of buckets.
+    ``repair`` moves what is damaged to the quarantine: the next run asks for what only it knew.
+    Raises StoreError if something cannot be read at all, UsageError for a tree with another number
+    of buckets, and, to repair, Busy if a run is at work.
     """
+    if not repair:
+        return _look(project, read_data=read_data)
+    tree, run = project.tree, begin(project.manifest.file, project.clock.started_at)
+    with locked(tree, range(tree.buckets), run):
+        found = _look(project, read_data=read_data)
+        repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
+        return replace(found, damaged=tuple(repaired))
+
+
+def _look(project: Project, *, read_data: bool) -> Verdict:
+    manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     want = plan.wanted(manifest, now)
     seen = [
         _look_at(tree, want, dataset, partition, read_data=read_data)
@@ -81,23 +102,12 @@ def verify(manifest: Manifest, tree: Tree, now: float, *, read_data: bool) -> Ve
     )
 
 
-def repair(tree: Tree, verdict: Verdict, run_id: str) -> Verdict:
-    """Move what is damaged to the quarantine: the next run asks for what only it knew.
-
-    Only for who holds all locks, and looked while holding them. Files of a newer harvester stay.
-    Raises StoreError.
-    """
-    return replace(
-        verdict, damaged=tuple(_repaired(tree, each, run_id) for each in verdict.damaged)
-    )
-
-
 def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
     if damage.other_version:
         return damage
     if damage.dataset:
-        return replace(damage, moved_to=quarantine.set_file_aside(tree, damage.name, run_id))
-    return replace(damage, moved_to=quarantine.set_aside(tree, damage.name))
+        return replace(damage, moved_to=quarantine.set_file_aside(tree, damage.path, run_id))
+    return replace(damage, moved_to=quarantine.set_aside(tree, damage.path))
 
 
 def _look_at(
@@ -115,11 +125,11 @@ def _look_at(
     if found.coverage is None:
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(
-        name=name,
+        path=name,
         dataset=dataset.name,
         ref_month=days.month_text(partition.month),
         flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
-        lost=tuple(_stretches(dataset.name, partition.month, lost)),
+        lost=tuple(_lost(partition.month, lost)),
         other_version=found.other_version,
     )
     return _Seen(found.rows, damage)
@@ -135,10 +145,10 @@ def _wanted_of(wanted: Mapping[str, DaySet], place: Place) -> dict[str, int]:
     return {appid: mask for appid, mask in masks.items() if mask}
 
 
-def _stretches(dataset: str, month: Month, lost: Mapping[str, int]) -> Iterator[Stretch]:
+def _lost(month: Month, lost: Mapping[str, int]) -> Iterator[Lost]:
     for appid in sorted(lost):
-        for begin, end in days.day_ranges(days.from_month_mask(lost[appid], month)):
-            yield Stretch(appid, dataset, begin, end)
+        for first, last in days.day_ranges(days.from_month_mask(lost[appid], month)):
+            yield Lost(appid, first, last)
 
 
 def _groups(tree: Tree) -> Iterator[_Seen]:
@@ -158,9 +168,9 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
         except DamagedGroup:
             # A run that goes on meanwhile removes groups that it has published.
             if name in rawlog.names(tree):
-                yield _Seen(0, Damage(name, "", "", ("answers that cannot be read",), ()))
+                yield _Seen(0, Damage(name, None, None, ("answers that cannot be read",), ()))
                 continue
         except OtherVersion as error:
-            yield _Seen(0, Damage(name, "", "", (error.problem,), (), other_version=True))
+            yield _Seen(0, Damage(name, None, None, (error.problem,), (), other_version=True))
             continue
         yield _Seen(0, None)

@@ -1,0 +1,73 @@
+"""How a verb gets to WeChat: its API or the sandbox, and what opens each account."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from os import environ
+
+from harvester.access import Access, AppSecret
+from harvester.errors import UsageError
+from harvester.manifest import access_of
+from harvester.model import Api, Manifest
+from harvester.operations.runtime import Project, Watch, World, show_nothing
+from harvester.secret import Secret
+
+
+def world_of(project: Project, watch: Watch = show_nothing) -> World:
+    """Open what a verb needs to ask about a project's accounts, before the first request.
+
+    Raises UsageError that names each variable and file that is missing, once.
+    """
+    manifest, clock = project.manifest, project.clock
+    return World(
+        now=clock,
+        reach=partial(_reach, manifest, clock),
+        credentials=_credentials(manifest),
+        watch=watch,
+        platform=project.platform.needed_by(manifest),
+    )
+
+
+@asynccontextmanager
+async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+    """Give WeChat itself, or the sandbox for as long as the block lasts."""
+    if not manifest.api.is_sandbox:
+        yield manifest.api
+        return
+    # Loaded only here: no run against WeChat should pay for an emulator and a web server.
+    from harvester.operations import emulator  # noqa: PLC0415 - as the line above says
+
+    async with emulator.serve(now) as address:
+        yield replace(manifest.api, base_url=address)
+
+
+def _credentials(manifest: Manifest) -> Callable[[str], Access]:
+    """Read what opens every account that has a job."""
+    if manifest.api.is_sandbox:
+        return lambda _appid: AppSecret(Secret("sandbox"))
+    selected = {appid for job in manifest.jobs for appid in job.appids}
+    found: dict[str, Access] = {}
+    problems: defaultdict[str, list[UsageError]] = defaultdict(list)
+    for account in manifest.accounts:
+        if account.appid in selected:
+            try:
+                found[account.appid] = access_of(
+                    account, folder=manifest.file.parent, environ=environ
+                )
+            except UsageError as error:
+                # What is wrong without whose it is: thousands may wait for the same variable.
+                problems[error.problem.partition(account.appid)[2]].append(error)
+    if problems:
+        [first, *_] = next(iter(problems.values()))
+        told = "\n".join(_once(alike) for alike in problems.values())
+        raise UsageError(told, f"{first.advice}; nothing was requested")
+    return found.__getitem__
+
+
+def _once(alike: list[UsageError]) -> str:
+    more = len(alike) - 1
+    return f"{alike[0].problem} (and so for {more:,} more)" if more else alike[0].problem

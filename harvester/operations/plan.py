@@ -1,0 +1,70 @@
+"""What a run would ask, what that costs, and what of it no row will come of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harvester import days, pricing, survey
+from harvester import plan as planning
+from harvester.model import Manifest, bucket_of
+from harvester.operations.runtime import Project
+from harvester.plan import Plan, Wanted
+from harvester.pricing import Barren, Price
+from harvester.quota import Note, Quota
+from harvester.sharding import of_shard, own_buckets
+from harvester.store import learned
+from harvester.store import quota as notes
+from harvester.store.layout import Tree
+from harvester.survey import Refetch
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPlan:
+    """A plan, its price, and the requests for days before an account's first row."""
+
+    plan: Plan
+    price: Price
+    barren: tuple[Barren, ...]
+
+
+def plan(
+    project: Project, *, refetch: Refetch | None = None, shard: tuple[int, int] = (1, 1)
+) -> PricedPlan:
+    """Price what a run would ask now. Asks nothing and writes nothing.
+
+    Raises UsageError for a shard without buckets, StoreError if the output cannot be read.
+    """
+    tree, now = project.tree, project.clock.started_at
+    own, today = own_buckets(project.manifest.output.buckets, shard), days.today(now)
+    manifest = of_shard(project.manifest, own)
+    want = planning.wanted(manifest, now)
+    missing, _ = survey.to_ask(tree, want, today, refetch)
+    found = planning.summarise(manifest, want, missing, today)
+    quota = Quota(manifest.limits, learned.read(tree))
+    means = pricing.Means(quota, _left(manifest, tree, quota, own, now))
+    price = pricing.price(manifest, missing, found, means, now)
+    barren = pricing.barren(manifest, missing, _rows(tree, want, today), today)
+    return PricedPlan(found, price, barren)
+
+
+def _left(
+    manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
+) -> Callable[[str, str], int]:
+    """Return what tells how many calls today's notes leave for a dataset and an appid."""
+    today, kept = days.today(now), planning.calls_kept(manifest, now)
+    noted = {bucket: notes.read(tree, today, bucket) or Note(today) for bucket in own}
+
+    def left(dataset: str, appid: str) -> int:
+        note = noted[bucket_of(appid, tree.buckets)]
+        return quota.left(note, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
+
+    return left
+
+
+def _rows(tree: Tree, want: Wanted, today: days.Day) -> pricing.Rows:
+    """Tell which days of whom have rows, and which were answered without."""
+    return {
+        dataset: {appid: (state.rows, state.empty) for appid, state in of_dataset.items()}
+        for dataset, of_dataset in survey.read_states(tree, want, today).items()
+    }

@@ -1,0 +1,33 @@
+"""Work on an output: it is recorded, and other runs are kept away from its buckets meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from harvester import days
+from harvester.operations.runtime import SteadyClock, begin
+from harvester.report.books import Books, recorded
+from harvester.store import locks
+from harvester.store.layout import Tree
+from harvester.summary import Summary
+
+
+def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> Books:
+    """Return the books of a run that began with its clock; ``copy`` is where a record goes too."""
+    return Books(begin(manifest, clock.started_at), clock, copy)
+
+
+def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:
+    """Hold buckets for a run until the block ends. Raises Busy and StoreError."""
+    since = days.utc_text(run.started_at)
+    return locks.hold(tree, buckets, run_id=run.run_id, since=since)
+
+
+@contextmanager
+def working(books: Books, tree: Tree, own: list[int]) -> Iterator[Books]:
+    """Hold buckets and keep books of what is done to them. Raises Busy and StoreError."""
+    with locked(tree, own, books.summary), recorded(books):
+        books.open(tree, own)
+        yield books
