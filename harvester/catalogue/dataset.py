@@ -8,6 +8,9 @@ from enum import Enum
 
 from harvester.days import Day
 
+FINAL_IF_EMPTY = 3
+"""Days a period must be older than for an empty answer to be final, if settling is no longer."""
+
 
 class Kind(Enum):
     """The type of a column, by what WeChat sends for it."""
