@@ -60,8 +60,8 @@ class Work:
 
     ``room`` is how many calls may be spent before more of them are noted; at ``low`` it is
     ``thirsty`` for more, without any it is ``dry``. ``limit`` tells, once no more can be had today,
-    why that is. ``noted`` counts all calls that today's note has. ``waits`` counts the attempts
-    that wait for another try: the last calls of a day are theirs.
+    why that is. ``waits`` counts the attempts that wait for another try: the last calls of a day
+    are theirs.
     """
 
     dataset: Dataset
@@ -79,7 +79,6 @@ class Work:
     limit: str = ""
     thirsty: bool = False
     dry: bool = False
-    noted: int = 0
     waits: int = 0
     patience: int = PATIENCE
     calls: int = 0

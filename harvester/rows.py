@@ -40,11 +40,6 @@ class DayRows(NamedTuple):
     start: int
     stop: int
 
-    def tuples(self) -> list[tuple[Any, ...]]:
-        """The rows as tuples: the columns but ``ref_date``, then extra."""
-        cut = slice(self.start, self.stop)
-        return list(zip(*(values[cut] for values in (*self.columns, self.extra)), strict=True))
-
 
 class Reading(NamedTuple, Generic[Rows_co]):
     """An answer, read.

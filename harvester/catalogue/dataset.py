@@ -10,6 +10,9 @@ from harvester.days import FIRST_DAY, Day
 
 _PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
 
+FINAL_IF_EMPTY = 3
+"""Days a period must be older than for an empty answer to be final, if settling is no longer."""
+
 
 class Kind(Enum):
     """The type of a column, by what WeChat sends for it."""
