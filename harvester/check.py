@@ -16,10 +16,11 @@ from enum import Enum
 import anyio
 
 from harvester import days, fetch, retry
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.errors import SEVERITY, CallError, Exit
 from harvester.fetch import Refused
 from harvester.inquiry import QUOTA_PATH, Allowance, Probe, allowance_of, probes, quota_body
-from harvester.model import Manifest, bucket_of
 from harvester.quota import Note
 from harvester.run import World
 from harvester.sources import Office

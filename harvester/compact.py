@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from harvester import assembly, coverage, days, publish, upgrade
 from harvester.catalogue import Dataset
 from harvester.columns import Slice, arrow_schema
+from harvester.core.model import bucket_of
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
 from harvester.errors import UsageError
-from harvester.model import bucket_of
 from harvester.publish import Published
 from harvester.report.books import Books, kept
 from harvester.store import layout, partitions

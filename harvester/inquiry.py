@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from harvester import clock
 from harvester.catalogue import Dataset, Grain
+from harvester.core.config import Manifest
+from harvester.core.model import Window
 from harvester.errors import BadAnswer
-from harvester.model import Manifest, Window
 from harvester.wire import parse
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"

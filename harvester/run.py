@@ -15,11 +15,12 @@ import anyio
 from anyio import to_thread
 
 from harvester import clock, days, plan, publish, survey
-from harvester.access import Access, Platform
+from harvester.core.config import Api, Manifest
+from harvester.core.credentials import Access, Platform
+from harvester.core.model import bucket_of
 from harvester.days import Day
 from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
-from harvester.model import Api, Manifest, bucket_of
 from harvester.pace import Spacing
 from harvester.pipeline import Pipeline, Tools
 from harvester.plan import Wanted

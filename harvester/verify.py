@@ -9,9 +9,10 @@ from typing import NamedTuple
 from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.days import DaySet, Month
 from harvester.errors import OtherVersion
-from harvester.model import Manifest, bucket_of
 from harvester.plan import Wanted
 from harvester.store import foreign, layout, quarantine, rawlog, soundness
 from harvester.store.layout import Partition, Tree

@@ -12,10 +12,8 @@ from typing import Any
 import duckdb
 
 from harvester import progress
-from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
-from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
-from harvester.model import (
+from harvester.core.config import (
     Account,
     Api,
     Job,
@@ -26,6 +24,8 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
+from harvester.core.credentials import AppSecret
+from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.run import Orders, World, run_once
 from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox

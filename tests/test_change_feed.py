@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harvester import run
+from harvester.core.config import Limits
 from harvester.errors import Exit, StoreError, UsageError
-from harvester.model import Limits
 from harvester.report.books import Books
 from harvester.run import Orders, carry_out
 from harvester.sandbox import Rules

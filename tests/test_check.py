@@ -13,9 +13,10 @@ from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
 from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
 from harvester.cli import invoke
+from harvester.core.config import Limits, Pace
+from harvester.core.model import Reserve
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of, probes
-from harvester.model import Limits, Pace, Reserve
 from harvester.quota import Note
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
 from harvester.store import learned

@@ -17,11 +17,12 @@ import pytest
 from harvester import compact as compacting
 from harvester.cli import invoke
 from harvester.cli.compact import MOST_BUCKETS, advice
+from harvester.core.config import Output
+from harvester.core.model import Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.manifest import json_schema
-from harvester.model import Output, Window, bucket_of
 from harvester.store import forced, layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group

@@ -14,9 +14,9 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import arrow_schema
 from harvester.compact import Compacted, compact
+from harvester.core.model import Window
 from harvester.days import month_of
 from harvester.errors import OtherVersion
-from harvester.model import Window
 from harvester.publish import publish
 from harvester.report.books import Books
 from harvester.rows import decode

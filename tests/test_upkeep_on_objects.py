@@ -11,9 +11,9 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.compact import JOURNAL
+from harvester.core.config import Output
 from harvester.days import parse_month
 from harvester.errors import Exit
-from harvester.model import Output
 from harvester.store.layout import Partition, open_tree
 from tests.lab import BOTH, HOURLY, appid, expected, harvested, wanted
 from tests.worlds import conditions_sent, download

@@ -23,9 +23,9 @@ import pytest
 from harvester import check as checking
 from harvester import days
 from harvester import run as running
+from harvester.core.config import Api
 from harvester.days import Day, instant, parse_day
 from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
-from harvester.model import Api
 from harvester.run import Orders, run_once
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire

@@ -37,10 +37,10 @@ from harvester.cli.project import (
     warn_of_open_files,
 )
 from harvester.cli.run import credentials, reach
+from harvester.core.config import Manifest
 from harvester.errors import Exit, StoreError
 from harvester.fetch import Refused
 from harvester.manifest import Touched, touched
-from harvester.model import Manifest
 from harvester.run import World
 from harvester.wire import Refusal
 

@@ -16,9 +16,9 @@ from harvester.cli import show
 from harvester.cli.options import Format, ManifestPath, Output
 from harvester.cli.project import open_harvested, steady_clock
 from harvester.compact import Compacted
+from harvester.core.config import Output as Place
 from harvester.errors import UsageError
 from harvester.manifest import place_named
-from harvester.model import Output as Place
 from harvester.report.books import Books
 from harvester.store import locks
 from harvester.store.layout import open_tree

@@ -22,7 +22,7 @@ from harvester.cli.options import (
     parse_shard,
 )
 from harvester.cli.project import Project, open_project, steady_clock
-from harvester.model import bucket_of
+from harvester.core.model import bucket_of
 from harvester.quota import Calls, Note, Quota
 from harvester.run import of_shard, own_buckets
 from harvester.store import learned

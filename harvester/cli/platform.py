@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from os import environ
 
 from harvester import authorised
-from harvester.access import Platform
+from harvester.core.config import Manifest, RefreshCredential
+from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
-from harvester.model import Manifest, RefreshCredential
 from harvester.store import roster
 from harvester.store.layout import Tree
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.cli.options import EVERYTHING, Selecting
 from harvester.compact import refuse_unfinished
+from harvester.core.config import Manifest
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
-from harvester.model import Manifest
 from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree

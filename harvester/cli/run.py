@@ -17,7 +17,6 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import progress, signals
-from harvester.access import Access, AppSecret
 from harvester.cli import logs, show, streams
 from harvester.cli.options import (
     EVERYTHING,
@@ -33,9 +32,10 @@ from harvester.cli.options import (
 )
 from harvester.cli.platform import PlatformAtHand
 from harvester.cli.project import open_project, steady_clock, warn_of_open_files
+from harvester.core.config import Api, Manifest
+from harvester.core.credentials import Access, AppSecret
 from harvester.errors import Exit, UsageError
 from harvester.manifest import access_of, duration_option
-from harvester.model import Api, Manifest
 from harvester.report.books import Books
 from harvester.run import Orders, Watch, World, carry_out, closing, of_shard, own_buckets
 from harvester.secret import Secret

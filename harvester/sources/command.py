@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import anyio
 
-from harvester.access import Command
+from harvester.core.credentials import Command
 from harvester.errors import CallTimedOut
 from harvester.secret import Secret
 from harvester.wire import safe_text
