@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from harvester import days
 from harvester.catalogue import Dataset
+from harvester.core.model import Window
 from harvester.days import Day, DaySet, Month
-from harvester.model import Window
 from harvester.plan import count_windows, newest_window
 from harvester.verdict import Rule
 from harvester.wire import Refusal

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 import anyio
 
 from harvester import fetch
+from harvester.core.model import Answer
 from harvester.errors import places
 from harvester.fetch import Refused
 from harvester.lanes import Attempt
-from harvester.model import Answer
 from harvester.pace import Spacing
 from harvester.publish import Published
 from harvester.publisher import Publisher

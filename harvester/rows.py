@@ -17,9 +17,9 @@ from harvester import careful
 from harvester.careful import Oddities
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import DATE_COLUMN, Unfit, check_counts
+from harvester.core.model import Window
 from harvester.days import Day, parse_day
 from harvester.errors import BadAnswer, places
-from harvester.model import Window
 from harvester.shapes import Level, Members, Shape, flattened, shape_of
 from harvester.wire import parse
 

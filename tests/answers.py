@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.model import Answer, Window
 from harvester.days import Day, day_text, instant, parse_day
-from harvester.model import Answer, Window
 from harvester.rows import DayRows
 
 DAILY = CATALOGUE["interface_summary"]

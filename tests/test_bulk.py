@@ -15,8 +15,8 @@ from harvester.assembly import Stamp
 from harvester.bulk import InArrow, batches, bulk_reader
 from harvester.catalogue import CATALOGUE, Nesting
 from harvester.columns import Slice
+from harvester.core.model import Answer, Window
 from harvester.days import day_of, day_text, parse_day
-from harvester.model import Answer, Window
 from harvester.sandbox import truth
 from tests.answers import as_tuples
 from tests.lab import appid

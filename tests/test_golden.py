@@ -11,8 +11,8 @@ import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset, Kind
 from harvester.columns import DATE_COLUMN, arrow_schema
+from harvester.core.model import Window
 from harvester.days import day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
 from tests.answers import appid, as_tuples
 

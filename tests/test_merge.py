@@ -10,11 +10,11 @@ from hypothesis import given
 from harvester import days, merge
 from harvester.assembly import New, Stamp
 from harvester.columns import arrow_schema
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import Day, instant, month_of, parse_day
 from harvester.errors import StoreError
 from harvester.merge import Change, Reply
-from harvester.model import Answer, Window
 from harvester.rows import DayRows, decode
 from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
 

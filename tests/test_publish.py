@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from harvester import publish
 from harvester.catalogue import CATALOGUE, Dataset
 from harvester.clock import settled_before
+from harvester.core.model import Answer, Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import day_of, instant, month_of
 from harvester.errors import StoreError
-from harvester.model import Answer, Window, bucket_of
 from harvester.publish import Published, recover
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree

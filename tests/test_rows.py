@@ -11,8 +11,8 @@ from hypothesis import given
 from harvester import rows, shapes
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
+from harvester.core.model import Window
 from harvester.days import Day, day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
 from tests.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset
+from harvester.core.model import Window
 from harvester.days import day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
 from harvester.shapes import flattened, shape_of
 from tests.answers import appid, as_tuples
