@@ -23,9 +23,8 @@ from harvester.model import Manifest, bucket_of
 from harvester.quota import Note
 from harvester.run import World
 from harvester.sources import Office
-from harvester.store import learned
-from harvester.store import quota as notes
 from harvester.store.layout import Tree
+from harvester.store.state import quota_ledger, quota_limits
 from harvester.summary import new_run_id
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
@@ -155,10 +154,10 @@ def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
     """Keep what was told of the quotas, and what the look has spent of them. Raises StoreError."""
     told = dict(found.allowances())
     if told:
-        learned.write(tree, told, now)
+        quota_limits.write(tree, told, now)
     spent = _spent(found, manifest, now)
     if spent:
-        notes.leave(tree, spent)
+        quota_ledger.leave(tree, spent)
 
 
 def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:

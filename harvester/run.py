@@ -30,8 +30,9 @@ from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sources import Office
 from harvester.status import quarantined_days
-from harvester.store import forced, layout, learned, locks
+from harvester.store import layout, locks
 from harvester.store.layout import Tree
+from harvester.store.state import forced_refreshes, quota_limits
 from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
@@ -269,7 +270,7 @@ def _terms(stage: _Stage) -> Terms:
     """By which the calls of a day are handed out."""
     limits = stage.manifest.limits
     kept = partial(plan.calls_kept, stage.manifest)
-    told = learned.read(stage.tree)
+    told = quota_limits.read(stage.tree)
     if stage.orders.unpark:
         told = {key: allowance._replace(used=0) for key, allowance in told.items()}
     return Terms(Quota(limits, told), limits.per_token, kept, forget=stage.orders.unpark)
@@ -292,7 +293,7 @@ def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
 
 async def _may_force(stage: _Stage, appid: str) -> bool:
     """Whether the account's token may be replaced by force, of which there are 20 a day."""
-    spend = partial(forced.spend, stage.tree, appid, stage.world.now())
+    spend = partial(forced_refreshes.spend, stage.tree, appid, stage.world.now())
     return await anyio.to_thread.run_sync(spend)
 
 

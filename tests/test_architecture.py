@@ -55,7 +55,7 @@ THIRD_PARTY = {
     ),
     "cyclopts": ("cli",),
     "obstore": ("store.bucket", "store.objects"),
-    "orjson": ("wire", "store.learned", "store.quota", "store.records", "sandbox.calls"),
+    "orjson": ("wire", "store.state", "sandbox.calls"),
     "pyarrow": (
         "assembly",
         "audit",

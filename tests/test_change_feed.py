@@ -14,10 +14,11 @@ from harvester.model import Limits
 from harvester.report.books import Books
 from harvester.run import Orders, carry_out
 from harvester.sandbox import Rules
-from harvester.store import files, records
+from harvester.store import files
 from harvester.store.disk import Disk
-from harvester.store.journal import Journal
 from harvester.store.layout import Tree
+from harvester.store.state import run_records
+from harvester.store.state.publish_journal import Journal
 from harvester.summary import Summary, begin
 from tests.lab import FAST, HOURLY, Lab, files_of
 
@@ -197,13 +198,13 @@ def test_a_run_under_way_keeps_its_record_fresh(
     lab = Lab(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)
     seen: list[dict[str, Any]] = []
-    kept = records.write
+    kept = run_records.write
 
     def write(*args: Any, **kwargs: Any) -> None:
         kept(*args, **kwargs)
         seen.append(args[2])
 
-    monkeypatch.setattr(records, "write", write)
+    monkeypatch.setattr(run_records, "write", write)
     run_with_copy(lab, tmp_path / "copy.json")
     first, *_, last = seen
     assert (first["state"], first["requests"], last["state"]) == ("running", 0, "finished")
@@ -217,7 +218,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     """What the run did is done. The reason is logged, and the next run tells what was replaced."""
     lab = lab_of(tmp_path)
     lab.sandbox.fail(lab.appids[1], 48001)
-    kept = records.write
+    kept = run_records.write
 
     def full(tree: Tree, run_id: str, record: dict[str, Any], *rest: Any, **more: Any) -> None:
         if record["state"] == "finished":
@@ -225,7 +226,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
         kept(tree, run_id, record, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "write", full)
+        patch.setattr(run_records, "write", full)
         done = run_with_copy(lab, tmp_path / "copy.json")
     assert done.exit_code is Exit.INCOMPLETE
     assert "No space left on device; make room" in caplog.text

@@ -25,9 +25,8 @@ from harvester.cli.project import Project, open_project, steady_clock
 from harvester.model import bucket_of
 from harvester.quota import Calls, Note, Quota
 from harvester.run import of_shard, own_buckets
-from harvester.store import learned
-from harvester.store import quota as notes
 from harvester.store.layout import Tree
+from harvester.store.state import quota_ledger, quota_limits
 
 Notes: TypeAlias = tuple[dict[int, Note], int]
 """What is noted of today in each bucket, and how many buckets there are."""
@@ -51,7 +50,7 @@ def plan(
     want = planning.wanted(ours, now)
     missing, _ = survey.to_ask(project.tree, want, days.today(now), refetch)
     found = planning.summarise(ours, want, missing, days.today(now))
-    quota = Quota(ours.limits, learned.read(project.tree))
+    quota = Quota(ours.limits, quota_limits.read(project.tree))
     left = partial(_left, quota, _notes(project.tree, own, now), planning.calls_kept(ours, now))
     price = pricing.price(ours, missing, found, pricing.Means(quota, left), now)
     barren = pricing.barren(ours, missing, _rows(project, want, now), days.today(now))
@@ -67,7 +66,8 @@ def plan(
 def _notes(tree: Tree, own: list[int], now: float) -> Notes:
     """What is noted of today, by appid's bucket."""
     day = days.today(now)
-    return {bucket: notes.read(tree, day, bucket) or Note(day) for bucket in own}, tree.buckets
+    notes = {bucket: quota_ledger.read(tree, day, bucket) or Note(day) for bucket in own}
+    return notes, tree.buckets
 
 
 def _left(quota: Quota, found: Notes, kept: Calls, dataset: str, appid: str) -> int:

@@ -9,8 +9,8 @@ from harvester import authorised
 from harvester.access import Platform
 from harvester.manifest import platform_of
 from harvester.model import Manifest, RefreshCredential
-from harvester.store import roster
 from harvester.store.layout import Tree
+from harvester.store.state import authorised_accounts
 
 
 class PlatformAtHand:
@@ -33,7 +33,7 @@ class PlatformAtHand:
             return ()
         policy = manifest.retry
         appids = authorised.ask(platform, manifest.api, clock=self._now, policy=policy)
-        roster.keep(tree, appids)
+        authorised_accounts.keep(tree, appids)
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:

@@ -18,9 +18,9 @@ from harvester.compact import refuse_unfinished
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.model import Manifest
-from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
+from harvester.store.state import authorised_accounts
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ Authorised: TypeAlias = Callable[[Manifest, Tree], Sequence[str] | None]
 
 def last_heard(_: Manifest, tree: Tree) -> Sequence[str]:
     """Who authorised the platform when it was last asked."""
-    return roster.known(tree)
+    return authorised_accounts.known(tree)
 
 
 def if_heard(_: Manifest, tree: Tree) -> Sequence[str] | None:
     """The same for who can do without: the manifest alone is looked at."""
-    return roster.known(tree) or None
+    return authorised_accounts.known(tree) or None
 
 
 def open_project(
