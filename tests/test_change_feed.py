@@ -119,6 +119,7 @@ def test_a_killed_run_leaves_a_record_that_says_so(
     """
     lab, entry = killed_with_a_journal(tmp_path, monkeypatch)
     noted = json.loads(entry.read_bytes())
+    assert noted.pop("version") == 1
     [killed] = all_records(lab)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     lab.advance(1.0)
@@ -146,24 +147,24 @@ def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
         )
 
 
-def journal_of(tree: Tree, run_id: str, bucket: int, *entries: bytes) -> Journal:
-    """A journal with these entries."""
+def journal_of(tree: Tree, run_id: str, bucket: int, *entries: str) -> Journal:
+    """A journal with entries of these paths."""
     found = Journal(tree, run_id, bucket)
-    for entry in entries:
-        found.add(entry)
+    for path in entries:
+        found.add({"path": path})
     return found
 
 
 def test_a_journal_is_taken_over_by_who_holds_its_bucket(tmp_path: Path) -> None:
     """In its order, before what is our own; what belongs to others stays where it is."""
     tree = Tree(Disk(tmp_path), 4)
-    journal_of(tree, "dead-1", 1, b"one", b"two")
-    journal_of(tree, "dead-2", 3, b"three")
-    journal_of(tree, "alive", 2, b"theirs")
+    journal_of(tree, "dead-1", 1, "one", "two")
+    journal_of(tree, "dead-2", 3, "three")
+    journal_of(tree, "alive", 2, "theirs")
     mine = journal_of(tree, "mine", 1)
     mine.take_over([1, 3])
-    mine.add(b"four")
-    assert list(mine.entries()) == [b"one", b"two", b"three", b"four"]
+    mine.add({"path": "four"})
+    assert [entry["path"] for entry in mine.entries()] == ["one", "two", "three", "four"]
     mine.remove()
     assert list(mine.entries()) == []
     left = [path.name for path in (tmp_path / "_harvester/runs").iterdir()]

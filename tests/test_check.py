@@ -262,7 +262,7 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     [
         lambda _: b"",
         lambda data: data[:-5],
-        lambda data: data.replace(b'"version":1', b'"version":2'),
+        lambda data: data.replace(b'"version":1', b'"version":"1"'),
         lambda _: b"[]",
         lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
     ],

@@ -56,7 +56,7 @@ class Books:
         """Remember a file that was replaced, on the disk too. Raises StoreError."""
         with self._lock:
             if self._place is not None:
-                self._place.journal.add(run_records.entry(publication(item)))
+                self._place.journal.add(publication(item))
             self.summary.note(item)
 
     def write(self) -> None:
@@ -98,7 +98,7 @@ class Books:
         run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
         self._hand_over(record)
 
-    def _hand_over(self, record: dict[str, Any], feed: Iterable[bytes] = ()) -> None:
+    def _hand_over(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
         if self._copy is not None:
             with _complaining():
                 run_records.write_file(self._copy, record, feed)

@@ -1,31 +1,28 @@
-"""Who authorised the platform, as last heard: for verbs that ask nobody."""
+"""Cached list of the accounts that authorised the platform, for commands that make no calls."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 from harvester.model import is_appid
 from harvester.store.layout import ROSTER, Tree
+from harvester.store.state import json_file
+
+_MEMBER = "authorised"
 
 
 def keep(tree: Tree, appids: Sequence[str]) -> None:
-    """Remember the appids in the place of those before; no token is kept. Raises StoreError."""
-    # Written before anybody holds a lock: the name is this process's own.
+    """Replace the list; no token is kept. Raises StoreError."""
+    # Written before any lock is held: the name is this process's own.
     temp = tree.store.scratch / f"platform.{os.getpid()}.json.tmp"
-    text = json.dumps({"authorised": list(appids)}, indent=1)
-    tree.store.write(ROSTER, text.encode(), temp)
+    json_file.write(tree.store, ROSTER, {_MEMBER: appids}, temp)
 
 
 def known(tree: Tree) -> tuple[str, ...]:
-    """The appids as last heard; none if nobody asked yet, or the note says nothing.
+    """Return the appids; none if WeChat was not asked yet, or the file is damaged.
 
-    Raises StoreError.
+    Raises StoreError, and UsageError for a newer version.
     """
-    note = tree.store.read(ROSTER)
-    try:
-        appids = json.loads(note)["authorised"] if note else ()
-        return tuple(appid for appid in appids if is_appid(appid))
-    except (ValueError, KeyError, TypeError):
-        return ()
+    found = json_file.read(tree.store, ROSTER, dict[str, list[str]]) or {}
+    return tuple(filter(is_appid, found.get(_MEMBER, ())))

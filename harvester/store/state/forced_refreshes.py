@@ -1,48 +1,47 @@
-"""How often an account's token was replaced by force, over all runs: WeChat grants 20 a day.
+"""Forced token refreshes of each account, counted over all runs: WeChat grants 20 a day.
 
-A note an account, written before the call it is about: a run that is killed in between has spent
-one too many. A note that cannot be read counts as spent for today; one that is lost may let us ask
-for more than WeChat grants, and it refuses.
+A file an account, written before the call it is about: a run that is killed in between has counted
+one too many. A damaged file counts as spent for today; a lost one may let a run ask for more than
+WeChat grants, and WeChat refuses.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 
 from harvester import days
 from harvester.model import bucket_of
 from harvester.store.layout import FORCED, Tree
+from harvester.store.state import json_file
 
 A_DAY = 20
 APART = 30.0
 """Seconds between two: within them WeChat answers with the token as it is."""
 
 
-def spend(tree: Tree, appid: str, now: float) -> bool:
-    """Whether the account's token may be replaced by force at ``now``; a yes is written down.
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """The refreshes of a Beijing day, and when the last one was, in seconds since the epoch."""
 
-    ``now`` is in seconds since the Unix epoch; a day is one of Beijing. Raises StoreError.
+    day: str
+    count: int
+    last: float = float("-inf")
+
+
+def spend(tree: Tree, appid: str, now: float) -> bool:
+    """Count one more refresh at ``now``, if the account has one left; return whether it has.
+
+    ``now`` is in seconds since the Unix epoch; a day is one of Beijing. Raises StoreError, and
+    UsageError for a newer version.
     """
     name = f"{FORCED}/{appid}.json"
     today = days.day_text(days.today(now))
-    day, count, last = _read(tree.store.read(name), today)
-    if day != today:
-        count = 0
+    full, none = _Spent(today, A_DAY), _Spent(today, 0)
+    spent = json_file.read(tree.store, name, _Spent, damaged=full) or none
+    count = spent.count if spent.day == today else 0
     # A last time in the future is another machine's clock: wait for it to be over.
-    if count >= A_DAY or now - last < APART:
+    if count >= A_DAY or now - spent.last < APART:
         return False
-    note = {"day": today, "count": count + 1, "last": now}
     temp = tree.temp(bucket_of(appid, tree.buckets), f"forced.{appid}.json")
-    tree.store.write(name, json.dumps(note).encode(), temp)
+    json_file.write(tree.store, name, _Spent(today, count + 1, now), temp)
     return True
-
-
-def _read(data: bytes | None, today: str) -> tuple[str, int, float]:
-    """The note: its day, how often on it, and when last."""
-    if data is None:
-        return today, 0, float("-inf")
-    try:
-        note = json.loads(data)
-        return str(note["day"]), int(note["count"]), float(note["last"])
-    except (ValueError, KeyError, TypeError):
-        return today, A_DAY, float("-inf")

@@ -1,10 +1,10 @@
-"""Notes of the calls spent: a file per Beijing day and bucket, under ``_harvester/quota``.
+"""Ledger of the calls spent: a file per Beijing day and bucket, under ``_harvester/quota``.
 
-Losing them costs calls and never rows, so a note that cannot be read counts for nothing. They are
-kept for two days: yesterday's tells whether its run ended in order.
+Losing them costs calls and never rows, so a damaged note counts for nothing. They are kept for two
+days: yesterday's tells whether its run ended in order.
 
 A bucket's note is written by the run that holds the bucket. A check holds none and leaves a file of
-its own, which counts for whoever reads a note of that day and is in it from its next writing on.
+its own, which counts in every note of that day that is read, and is in it from its next writing on.
 """
 
 from __future__ import annotations
@@ -14,28 +14,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-import orjson
-
 from harvester import days
 from harvester.days import Day
 from harvester.errors import StoreError
 from harvester.quota import Note
 from harvester.store.layout import QUOTA, Tree
-from harvester.wire import Refusal
-
-VERSION = 1
-"""Of the form of a note. Another one is passed over."""
+from harvester.store.state import json_file
 
 _NAME = re.compile(r".*/(\d{4}-\d{2}-\d{2})\.(?:([0-9-]+of-\d+)|check-[\w-]+)\.json")
 
-_UNREADABLE = (StoreError, ValueError, KeyError, TypeError, AttributeError)
-
 
 def read(tree: Tree, day: Day, bucket: int) -> Note | None:
-    """The note of a bucket and a day, checks counted in; None if there is none to be read."""
+    """Return the note of a bucket and a day, checks counted in; None if there is none.
+
+    A file that is damaged or out of reach counts as absent. Raises UsageError for a newer version.
+    """
     note: Note | None = None
-    with suppress(*_UNREADABLE):
-        note = _note(orjson.loads(tree.store.read(_name(tree, day, bucket)) or b""))
+    with suppress(StoreError):
+        note = json_file.read(tree.store, _name(tree, day, bucket), Note, day=day)
     for check in _checks(tree, day, bucket):
         note = note or Note(day)
         note.count_in(check)
@@ -43,17 +39,18 @@ def read(tree: Tree, day: Day, bucket: int) -> Note | None:
 
 
 def write(tree: Tree, note: Note, bucket: int) -> None:
-    """Keep a note in the place of an earlier one, durably. Raises StoreError."""
-    temp = tree.temp(bucket, f"quota-{days.day_text(note.day)}")
-    tree.store.write(_name(tree, note.day, bucket), orjson.dumps(_plain(note)), temp)
+    """Replace the note of a bucket, durably. Raises StoreError."""
+    day = days.day_text(note.day)
+    temp = tree.temp(bucket, f"quota-{day}")
+    json_file.write(tree.store, _name(tree, note.day, bucket), note, temp, day=day)
 
 
 def leave(tree: Tree, spent: Mapping[int, Note]) -> None:
-    """Keep what one check has spent on one day, by bucket. Raises StoreError."""
-    [(day, check)] = {(note.day, note.run) for note in spent.values()}
-    notes = {tree.of(bucket): _plain(note) for bucket, note in spent.items()}
-    name = f"{_check_names(day)}{check}.json"
-    tree.store.write(name, orjson.dumps(notes), tree.store.scratch / f"check-{check}.tmp")
+    """Keep the calls of one check on one day, by bucket. Raises StoreError."""
+    [(day, check)] = {(days.day_text(note.day), note.run) for note in spent.values()}
+    notes = {tree.of(bucket): json_file.members(note, day=day) for bucket, note in spent.items()}
+    temp = tree.store.scratch / f"check-{check}.tmp"
+    json_file.write(tree.store, f"{QUOTA}/{day}.check-{check}.json", notes, temp)
 
 
 def sweep(tree: Tree, day: Day, bucket: int) -> None:
@@ -70,59 +67,12 @@ def _name(tree: Tree, day: Day, bucket: int) -> str:
     return f"{QUOTA}/{days.day_text(day)}.{tree.of(bucket)}.json"
 
 
-def _check_names(day: Day) -> str:
-    return f"{QUOTA}/{days.day_text(day)}.check-"
-
-
 def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[Note]:
-    """What checks have spent on a day in a bucket, in their order."""
-    names: list[str] = []
+    """Yield the notes that checks have left of a day and a bucket, in their order."""
     with suppress(StoreError):
-        names = [file.name for file in tree.store.list(QUOTA)]
-    for name in sorted(name for name in names if name.startswith(_check_names(day))):
-        with suppress(*_UNREADABLE):
-            yield _note(orjson.loads(tree.store.read(name) or b"")[tree.of(bucket)])
-
-
-def _plain(note: Note) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "day": days.day_text(note.day),
-        "run": note.run,
-        "open": note.open,
-        "period": note.period,
-        "quiet_at": note.quiet_at,
-        "recent": note.recent,
-        "calls": note.calls,
-        "parked": {
-            dataset: {appid: list(refusal) for appid, refusal in of_dataset.items()}
-            for dataset, of_dataset in note.parked.items()
-        },
-        "heard": note.heard,
-    }
-
-
-def _note(plain: dict[str, Any]) -> Note:
-    """Read a note. Raises KeyError, TypeError, ValueError or AttributeError for anything else."""
-    if plain["version"] != VERSION:
-        raise ValueError("another version")
-    return Note(
-        day=days.parse_day(plain["day"]),
-        run=str(plain["run"]),
-        open=bool(plain["open"]),
-        period=float(plain["period"]),
-        quiet_at=float(plain["quiet_at"]),
-        recent=int(plain["recent"]),
-        calls={
-            dataset: {appid: int(calls) for appid, calls in of_dataset.items()}
-            for dataset, of_dataset in plain["calls"].items()
-        },
-        parked={
-            dataset: {
-                appid: Refusal(int(errcode), str(errmsg), str(rid))
-                for appid, (errcode, errmsg, rid) in of_dataset.items()
-            }
-            for dataset, of_dataset in plain["parked"].items()
-        },
-        heard=list(map(str, plain.get("heard", ()))),
-    )
+        begin = f"{QUOTA}/{days.day_text(day)}.check-"
+        found = [file for file in tree.store.list(QUOTA) if file.name.startswith(begin)]
+        for notes in json_file.read_all(tree.store, found, dict[str, Any]):
+            note = json_file.value_of(notes.get(tree.of(bucket)), Note, day=day)
+            if note is not None:
+                yield note
