@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester import assembly, days, plan, publish
 from harvester.catalogue import Dataset
@@ -30,6 +30,7 @@ from harvester.store.disk import OURS
 from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
+from harvester.store.state import json_file
 
 _MOST_RACES = 20
 
@@ -296,6 +297,8 @@ def _forget_names(work: _Work) -> None:
                     tree.store.delete(found.name)
             continue
         old = _read(tree.store.read(found.name))
+        # A newer version is refused: it may hold names where none is looked for.
+        json_file.value_of(old, dict[str, Any], tree.store.where(found.name))
         new = erasure.scrubbed(old, work.target)
         if new != old:
             work.receipt.records.append(found.name)

@@ -19,9 +19,9 @@ from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.selection import ALL, Selection
-from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
+from harvester.store.state import account_cache
 
 _LOG = logging.getLogger("harvester.project")
 
@@ -34,12 +34,12 @@ ask_wechat: Authorised = PlatformAtHand.authorised
 
 def last_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str]:
     """Tell who authorised the platform when WeChat was last asked."""
-    return roster.known(tree)
+    return account_cache.known(tree)
 
 
 def if_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str] | None:
     """Tell the same, or that it is unknown: enough if the manifest alone is looked at."""
-    return roster.known(tree) or None
+    return account_cache.known(tree) or None
 
 
 def open_project(
