@@ -15,7 +15,6 @@ from typing import NamedTuple
 from harvester import assembly, days, oblivion, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
-from harvester.errors import LostRace
 from harvester.oblivion import Target
 from harvester.publish import Published
 from harvester.report.books import Books
@@ -25,8 +24,6 @@ from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
 from harvester.summary import utc_text
-
-_MOST_RACES = 20
 
 NOTES = (".json", ".entry")
 """Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
@@ -139,14 +136,7 @@ def _waiting(work: _Work) -> Iterator[None]:
 
 
 def _forget_rows(work: _Work, partition: Partition) -> None:
-    for _ in range(_MOST_RACES):
-        try:
-            rewritten = _rewrite(work, partition)
-        except LostRace:
-            continue
-        break
-    else:
-        rewritten = _rewrite(work, partition)
+    rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
     if rewritten is None:
         return
     work.receipt.rewritten.append(rewritten)

@@ -22,7 +22,6 @@ from harvester.cli.options import (
 )
 from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
-from harvester.survey import Stretch
 
 
 def status(
@@ -58,21 +57,12 @@ def _as_json(found: surveying.Status) -> dict[str, object]:
     return {
         "whole": found.whole,
         "datasets": [asdict(row) for row in found.datasets],
-        "gaps": list(map(_stretch, found.gaps)),
-        "suspicious": list(map(_stretch, found.suspicious)),
+        "gaps": [stretch.plain() for stretch in found.gaps],
+        "suspicious": [stretch.plain() for stretch in found.suspicious],
         "quarantined": [
             {**item._asdict(), "day": days.day_text(item.day)} for item in found.quarantined
         ],
         "runs": [asdict(record) for record in found.runs],
         "foreign": list(found.foreign),
         "warnings": list(found.warnings),
-    }
-
-
-def _stretch(item: Stretch) -> dict[str, str]:
-    return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": days.day_text(item.begin),
-        "end_date": days.day_text(item.end),
     }

@@ -8,7 +8,6 @@ from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
 from harvester.summary import AccountSummary, Summary, utc_text
-from harvester.survey import Stretch
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
@@ -54,7 +53,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
             }
             for item in summary.quarantined
         ],
-        "suspicious": list(map(_stretch, summary.suspicious)),
+        "suspicious": [stretch.plain() for stretch in summary.suspicious],
         "notes": summary.notes(),
     }
 
@@ -86,15 +85,6 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
-    }
-
-
-def _stretch(item: Stretch) -> dict[str, str]:
-    return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": days.day_text(item.begin),
-        "end_date": days.day_text(item.end),
     }
 
 
