@@ -22,6 +22,7 @@ from harvester.cli.options import (
 )
 from harvester.cli.project import open_project, steady_clock
 from harvester.errors import Exit
+from harvester.report.record import plain
 
 
 def status(
@@ -56,7 +57,7 @@ def status(
 def _as_json(found: surveying.Status) -> dict[str, object]:
     return {
         "whole": found.whole,
-        "datasets": [asdict(row) for row in found.datasets],
+        "datasets": list(map(plain, found.datasets)),
         "gaps": [stretch.plain() for stretch in found.gaps],
         "suspicious": [stretch.plain() for stretch in found.suspicious],
         "quarantined": [

@@ -7,7 +7,7 @@ from typing import Any
 from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
-from harvester.summary import AccountSummary, Summary, utc_text
+from harvester.summary import AccountSummary, DatasetSummary, DayCounts, Summary, utc_text
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
@@ -41,7 +41,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
         "rows": summary.rows,
-        "datasets": [_plain(row) for row in summary.datasets],
+        "datasets": [plain(row) for row in summary.datasets],
         "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
         "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
         "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
@@ -59,15 +59,19 @@ def as_record(summary: Summary) -> dict[str, Any]:
 
 
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
-    plain = _plain(row)
-    if plain.pop("parked"):
-        midnight = days.instant(days.today(summary.ended_at) + 1, 0)
-        return {**plain, "parked_until": utc_text(midnight)}
-    return {**plain, "parked_until": None}
+    found = plain(row)
+    midnight = utc_text(days.instant(days.today(summary.ended_at) + 1, 0))
+    found["parked_until"] = midnight if found.pop("parked") else None
+    return found
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+def plain(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
+    """Return the members of a row, its counts of days among them."""
+    found: dict[str, Any] = {}
+    for name in row.__slots__:
+        value = getattr(row, name)
+        found |= value._asdict() if isinstance(value, DayCounts) else {name: value}
+    return found
 
 
 def _exception(gone: Gone) -> dict[str, Any]:
