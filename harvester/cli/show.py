@@ -75,15 +75,15 @@ def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
     extra = [
         name
         for name in ("provisional", "suspicious", "quarantined", "missing")
-        if any(getattr(row, name) for row in rows)
+        if any(getattr(row.days, name) for row in rows)
     ]
     for name in extra:
         table.add_column(name, no_wrap=True)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
-        numbers = [row.accounts, row.wanted, row.done, row.empty]
-        numbers += [getattr(row, name) for name in extra]
+        numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
+        numbers += [getattr(row.days, name) for name in extra]
         table.add_row(row.dataset, *(f"{number:,}" for number in numbers))
     return table
 

@@ -22,7 +22,7 @@ from harvester.cli.options import (
 from harvester.errors import Exit
 from harvester.operations import status as surveying
 from harvester.operations.project import open_project
-from harvester.survey import Stretch
+from harvester.report.record import plain
 
 
 def status(
@@ -56,22 +56,13 @@ def status(
 def _as_json(found: surveying.Status) -> dict[str, object]:
     return {
         "whole": found.whole,
-        "datasets": [asdict(row) for row in found.datasets],
-        "gaps": list(map(_stretch, found.gaps)),
-        "suspicious": list(map(_stretch, found.suspicious)),
+        "datasets": list(map(plain, found.datasets)),
+        "gaps": [stretch.plain() for stretch in found.gaps],
+        "suspicious": [stretch.plain() for stretch in found.suspicious],
         "quarantined": [
             {**item._asdict(), "day": days.day_text(item.day)} for item in found.quarantined
         ],
         "runs": [asdict(record) for record in found.runs],
         "foreign": list(found.foreign),
         "warnings": list(found.warnings),
-    }
-
-
-def _stretch(item: Stretch) -> dict[str, str]:
-    return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": days.day_text(item.begin),
-        "end_date": days.day_text(item.end),
     }

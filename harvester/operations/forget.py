@@ -17,7 +17,7 @@ from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
 from harvester.core.config import Manifest
 from harvester.days import Day
-from harvester.errors import LostRace, UsageError
+from harvester.errors import UsageError
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.erasure import Target
@@ -31,8 +31,6 @@ from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
 from harvester.store.state import json_file
-
-_MOST_RACES = 20
 
 NOTES = (".json", ".entry")
 """Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
@@ -181,14 +179,7 @@ def _waiting(work: _Work) -> Iterator[None]:
 
 
 def _forget_rows(work: _Work, partition: Partition) -> None:
-    for _ in range(_MOST_RACES):
-        try:
-            rewritten = _rewrite(work, partition)
-        except LostRace:
-            continue
-        break
-    else:
-        rewritten = _rewrite(work, partition)
+    rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
     if rewritten is None:
         return
     work.receipt.rewritten.append(rewritten)

@@ -7,8 +7,7 @@ from typing import Any
 from harvester import __version__, days
 from harvester.lanes import Gone
 from harvester.publish import Published
-from harvester.summary import AccountSummary, Summary
-from harvester.survey import Stretch
+from harvester.summary import AccountSummary, DatasetSummary, DayCounts, Summary
 from harvester.wire import Refusal, safe_text
 
 RECORD_VERSION = 1
@@ -42,7 +41,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
         "rows": summary.rows,
-        "datasets": [_plain(row) for row in summary.datasets],
+        "datasets": [plain(row) for row in summary.datasets],
         "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
         "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
         "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
@@ -54,21 +53,25 @@ def as_record(summary: Summary) -> dict[str, Any]:
             }
             for item in summary.quarantined
         ],
-        "suspicious": list(map(_stretch, summary.suspicious)),
+        "suspicious": [stretch.plain() for stretch in summary.suspicious],
         "notes": summary.notes(),
     }
 
 
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
-    plain = _plain(row)
-    if plain.pop("parked"):
-        midnight = days.instant(days.today(summary.ended_at) + 1, 0)
-        return {**plain, "parked_until": days.utc_text(midnight)}
-    return {**plain, "parked_until": None}
+    found = plain(row)
+    midnight = days.utc_text(days.instant(days.today(summary.ended_at) + 1, 0))
+    found["parked_until"] = midnight if found.pop("parked") else None
+    return found
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+def plain(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
+    """Return the members of a row, its counts of days among them."""
+    found: dict[str, Any] = {}
+    for name in row.__slots__:
+        value = getattr(row, name)
+        found |= value._asdict() if isinstance(value, DayCounts) else {name: value}
+    return found
 
 
 def _exception(gone: Gone) -> dict[str, Any]:
@@ -86,15 +89,6 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
-    }
-
-
-def _stretch(item: Stretch) -> dict[str, str]:
-    return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": days.day_text(item.begin),
-        "end_date": days.day_text(item.end),
     }
 
 
