@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from harvester import days
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import DATE_COLUMN
+from harvester.core.model import bucket_of
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
-from harvester.model import bucket_of
 
 
 class Flaw(NamedTuple):

@@ -10,11 +10,8 @@ from __future__ import annotations
 import functools
 
 from harvester import days
-from harvester.catalogue.dataset import Dataset, Grain
+from harvester.catalogue.dataset import FINAL_IF_EMPTY, Dataset, Grain
 from harvester.days import Day, DaySet
-
-FINAL_IF_EMPTY = 3
-"""Days a period must be older than for an empty answer to be final, if settling is no longer."""
 
 _WEEK = 7
 
@@ -76,11 +73,6 @@ def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
     if period_end(dataset.grain, newest_last) > newest_last:
         return begin
     return newest_last + 1
-
-
-def is_final(dataset: Dataset, day: Day, asked_at: float, *, empty: bool) -> bool:
-    """Whether an answer settles the period that begins on ``day`` for good."""
-    return day < settled_before(dataset, asked_at, empty=empty)
 
 
 def boundary(dataset: Dataset, today: Day) -> Day:

@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from harvester import days
+from harvester.core.model import is_appid
 from harvester.days import Day, Month
 from harvester.errors import OtherVersion, StoreError
-from harvester.model import is_appid
 
 VERSION = 1
 """Of the text form. A newer one is refused, never guessed at."""

@@ -21,8 +21,6 @@ Day: TypeAlias = int
 Month: TypeAlias = int
 DaySet: TypeAlias = int
 
-BEIJING = dt.timezone(dt.timedelta(hours=8), "Beijing")
-
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import Dataset
+from harvester.core.model import Window
 from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
-from harvester.model import Window
 from harvester.redaction import redacted_bytes
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport

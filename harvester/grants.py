@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from harvester.core.model import is_appid
 from harvester.errors import BadAnswer
-from harvester.model import is_appid
 from harvester.secret import Secret
 from harvester.wire import Grant, Refusal, life_of, members_of
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from harvester import days
 from harvester.catalogue import Dataset
+from harvester.core.model import Window
 from harvester.days import Day, DaySet, Month
-from harvester.model import Window
 from harvester.plan import count_windows, newest_window
 from harvester.verdict import Rule
 from harvester.wire import Refusal
@@ -60,8 +60,8 @@ class Work:
 
     ``room`` is how many calls may be spent before more of them are noted; at ``low`` it is
     ``thirsty`` for more, without any it is ``dry``. ``limit`` tells, once no more can be had today,
-    why that is. ``noted`` counts all calls that today's note has. ``waits`` counts the attempts
-    that wait for another try: the last calls of a day are theirs.
+    why that is. ``waits`` counts the attempts that wait for another try: the last calls of a day
+    are theirs.
     """
 
     dataset: Dataset
@@ -79,7 +79,6 @@ class Work:
     limit: str = ""
     thirsty: bool = False
     dry: bool = False
-    noted: int = 0
     waits: int = 0
     patience: int = PATIENCE
     calls: int = 0

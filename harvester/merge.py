@@ -21,10 +21,10 @@ from harvester.assembly import New, Stamp, regrouped, row_group_rows
 from harvester.catalogue.dataset import Dataset
 from harvester.clock import settled_before
 from harvester.columns import DATE_COLUMN, Slice
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import Day, Month, instant, month_begin, month_length
 from harvester.errors import StoreError
-from harvester.model import Answer, Window
 from harvester.rows import DayRows, Reading
 
 _AFTER_ALL = "\U0010ffff"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 
 from aiolimiter import AsyncLimiter
 
-from harvester.model import Pace
+from harvester.core.config import Pace
 
 _HASTE = 0.95
 """Spacing runs a little ahead of the rate, since an empty bucket saves nothing and each late

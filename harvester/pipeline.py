@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 import anyio
 
 from harvester import fetch
+from harvester.core.model import Answer
 from harvester.errors import places
 from harvester.fetch import Refused
 from harvester.lanes import Attempt
-from harvester.model import Answer
 from harvester.pace import Spacing
 from harvester.publish import Published
 from harvester.publisher import Publisher
@@ -48,9 +48,7 @@ class Counters:
 
     requests: int = 0
     answered: int = 0
-    refused: int = 0
     bytes: int = 0
-    durable: int = 0
     bugs: int = 0
     waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -129,7 +127,6 @@ class Pipeline:
             asked_at = int(self._tools.now())
             outcome = await self._ask(attempt)
             if isinstance(outcome, Refused):
-                self.counters.refused += 1
                 attempt.since, attempt.cause = self._tools.now(), outcome.rule.action.value
                 if outcome.body is not None and self._schedule.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
@@ -168,7 +165,6 @@ class Pipeline:
         self._publisher.add(group)
         for attempt in attempts:
             self._schedule.durable(attempt)
-        self.counters.durable += len(attempts)
         self._publisher.request(self._schedule.owing.take_complete())
 
     async def _next(self) -> Attempt | None:

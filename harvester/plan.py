@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from harvester import clock, days, sizes
 from harvester.catalogue import Dataset
+from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.days import Day, DaySet
-from harvester.model import Account, Job, Manifest, Pace
 from harvester.quota import Calls, with_retries
 
 CPU_SECONDS_PER_REQUEST = 0.00015

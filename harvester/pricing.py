@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from harvester import clock, days
+from harvester.core.config import Manifest
 from harvester.days import Day, DaySet
-from harvester.model import Manifest
 from harvester.plan import Plan, Wanted, count_windows
 from harvester.quota import Quota
 

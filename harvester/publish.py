@@ -20,11 +20,11 @@ from harvester.assembly import Stamp
 from harvester.bulk import InArrow
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import arrow_schema
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Day, Month
 from harvester.errors import LostRace, StoreError
 from harvester.merge import Change, Reply
-from harvester.model import Answer, Window
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from harvester import days
+from harvester.core.config import Limits, Pace
 from harvester.days import Day
 from harvester.inquiry import Allowance
-from harvester.model import Limits, Pace
 from harvester.wire import Refusal
 
 BLOCK_SECONDS = 10.0

@@ -11,9 +11,9 @@ import random
 from typing import NamedTuple
 
 from harvester import days, retry
+from harvester.core.config import Retry
 from harvester.lanes import Attempt, Lane, Work
 from harvester.losses import IMPATIENT, Losses
-from harvester.model import Retry
 from harvester.reach import Reach
 from harvester.verdict import Action, Rule
 from harvester.wire import Refusal

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from harvester.core.model import Answer
 from harvester.lanes import Attempt
-from harvester.model import Answer
 from harvester.store import rawlog
 from harvester.store.layout import Tree
 from harvester.store.rawlog import Group

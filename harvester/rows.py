@@ -17,9 +17,9 @@ from harvester import careful
 from harvester.careful import Oddities
 from harvester.catalogue.dataset import Dataset
 from harvester.columns import DATE_COLUMN, Unfit, check_counts
+from harvester.core.model import Window
 from harvester.days import Day, parse_day
 from harvester.errors import BadAnswer, places
-from harvester.model import Window
 from harvester.shapes import Level, Members, Shape, flattened, shape_of
 from harvester.wire import parse
 
@@ -39,11 +39,6 @@ class DayRows(NamedTuple):
     extra: list[str | None]
     start: int
     stop: int
-
-    def tuples(self) -> list[tuple[Any, ...]]:
-        """The rows as tuples: the columns but ``ref_date``, then extra."""
-        cut = slice(self.start, self.stop)
-        return list(zip(*(values[cut] for values in (*self.columns, self.extra)), strict=True))
 
 
 class Reading(NamedTuple, Generic[Rows_co]):

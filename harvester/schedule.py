@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from harvester.core.config import Pace, Retry
 from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
 from harvester.losses import SPENT, Losses
-from harvester.model import Pace, Retry
 from harvester.reach import Reach
 from harvester.reactions import MIDNIGHT_SECONDS, Parked, Reactions
 from harvester.verdict import Rule, rule_for

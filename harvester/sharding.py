@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.errors import UsageError
-from harvester.model import Manifest, bucket_of
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:

@@ -9,8 +9,9 @@ from math import ceil
 from harvester import days
 from harvester.catalogue import Dataset, Kind
 from harvester.columns import DATE_COLUMN
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.days import DaySet
-from harvester.model import Manifest, bucket_of
 
 MOST_ROWS = 2_000_000
 """In a file. It is replaced as a whole whenever a day of its month comes."""

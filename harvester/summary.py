@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from harvester import days
+from harvester.core.model import Window
 from harvester.days import Day, DaySet
 from harvester.errors import (
     SEVERITY,
@@ -19,7 +20,6 @@ from harvester.errors import (
     Unauthorised,
 )
 from harvester.lanes import Gone
-from harvester.model import Window
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
 from harvester.rows import OUR_FAULT

@@ -23,6 +23,7 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from harvester import __version__
+from harvester.core.config import Api
 from harvester.errors import (
     BadAnswer,
     BadTls,
@@ -33,7 +34,6 @@ from harvester.errors import (
     UsageError,
 )
 from harvester.exchange import MAX_BODY, Exchange, Reply, quoted, read
-from harvester.model import Api
 from harvester.secret import Secret
 from harvester.wire import is_document, safe_text
 

@@ -14,9 +14,9 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from harvester import days, quota
+from harvester.core.config import Pace
 from harvester.days import Day
 from harvester.lanes import PLENTY, Lane, Work
-from harvester.model import Pace
 from harvester.quota import Calls, Note, Quota
 from harvester.schedule import Schedule
 from harvester.store import quota as notes

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from harvester.core.model import Window
 from harvester.days import day_text
 from harvester.errors import BadAnswer, Malformed
-from harvester.model import Window
 from harvester.redaction import redacted
 from harvester.secret import Secret
 from harvester.secret_words import mask_words

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.model import Answer, Window
 from harvester.days import Day, day_text, instant, parse_day
-from harvester.model import Answer, Window
+from harvester.rows import DayRows
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -51,6 +52,12 @@ def answer(
     """
     all_of_it = (1 << (window.end - window.begin + 1)) - 1
     return Answer(window, at, refetch & all_of_it, body(rows))
+
+
+def as_tuples(rows: DayRows) -> list[tuple[Any, ...]]:
+    """The rows of a day: the columns but ``ref_date``, then extra."""
+    cut = slice(rows.start, rows.stop)
+    return list(zip(*(values[cut] for values in (*rows.columns, rows.extra)), strict=True))
 
 
 def of_day(day: Day, number: int = 1, account: int = 1) -> Answer:

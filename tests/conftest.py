@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
-from harvester.model import Output
+from harvester.core.config import Output
 from harvester.store.layout import Tree
 from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
 

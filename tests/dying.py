@@ -18,7 +18,7 @@ from typing import Any
 
 import obstore
 
-from harvester.model import Output
+from harvester.core.config import Output
 from harvester.store import files
 from tests.lab import Lab
 

@@ -11,10 +11,8 @@ from typing import Any
 
 import duckdb
 
-from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
-from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
-from harvester.model import (
+from harvester.core.config import (
     Account,
     Api,
     Job,
@@ -25,6 +23,8 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
+from harvester.core.credentials import AppSecret
+from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.operations.run import Stage, carry_out
 from harvester.operations.runtime import Orders, World, begin, show_nothing
 from harvester.report.books import Books

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import orjson
 
-from harvester.access import Access, AppSecret, Platform
-from harvester.model import Api
+from harvester.core.config import Api
+from harvester.core.credentials import Access, AppSecret, Platform
 from harvester.secret import Secret
 from harvester.sources import Office as Sources
 from harvester.sources.direct import Budget

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from harvester.core.config import Job, Manifest
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.model import Job, Manifest
 from harvester.summary import Replaced
 from tests.lab import BOTH, HOURLY, Lab, expected, harvested, wanted
 

@@ -15,9 +15,10 @@ from harvester.assembly import Stamp
 from harvester.bulk import InArrow, batches, bulk_reader
 from harvester.catalogue import CATALOGUE, Nesting
 from harvester.columns import Slice
+from harvester.core.model import Answer, Window
 from harvester.days import day_of, day_text, parse_day
-from harvester.model import Answer, Window
 from harvester.sandbox import truth
+from tests.answers import as_tuples
 from tests.lab import appid
 
 BEGIN = parse_day("2026-03-02")
@@ -50,7 +51,7 @@ def tuples(found: InArrow) -> object:
 
 def _plain(part: rows.DayRows | Slice) -> list[tuple[Any, ...]]:
     if not isinstance(part, Slice):
-        return part.tuples()
+        return as_tuples(part)
     batch = part.batch.slice(part.offset, part.length).to_pylist()
     own = [name for name in batch[0] if name not in _OURS]
     return [tuple(_as_listed(row[name]) for name in own) for row in batch]

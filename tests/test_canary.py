@@ -20,12 +20,13 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester import days, fetch
-from harvester.access import Access, AppSecret, Platform, RefreshToken, Text, Url
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
+from harvester.core.config import Api
+from harvester.core.credentials import Access, AppSecret, Platform, RefreshToken, Text, Url
+from harvester.core.model import Window
 from harvester.errors import CallError, Exit
 from harvester.fetch import Refused
-from harvester.model import Api, Window
 from harvester.sandbox import QUOTA, TOKEN, Fault, Rules, Wire, World, faults
 from harvester.sandbox.server import serve
 from harvester.secret import Secret

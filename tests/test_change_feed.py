@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harvester.core.config import Limits
 from harvester.errors import Exit, StoreError, UsageError
-from harvester.model import Limits
 from harvester.operations import run
 from harvester.operations.run import carry_out
 from harvester.operations.runtime import Orders, begin

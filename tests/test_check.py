@@ -12,9 +12,10 @@ import pytest
 from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
 from harvester.cli import invoke
+from harvester.core.config import Limits, Pace
+from harvester.core.model import Reserve
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of
-from harvester.model import Limits, Pace, Reserve
 from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
 from harvester.operations.probes import probes
 from harvester.quota import Note
@@ -70,11 +71,12 @@ def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset
     for [probe] in probes(lab.manifest(), lab.now()).values():
         window = probe.window
         assert window.begin == window.end
-        assert clock.is_final(probe.dataset, window.begin, lab.now(), empty=True)
+        settled_before = clock.settled_before(probe.dataset, lab.now(), empty=True)
+        assert window.begin < settled_before
         assert window.begin >= probe.dataset.first_day
         assert window.begin == clock.period_begin(probe.dataset.grain, window.begin)
         following = clock.period_end(probe.dataset.grain, window.begin) + 1
-        assert not clock.is_final(probe.dataset, following, lab.now(), empty=True)
+        assert following >= settled_before
 
 
 def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:

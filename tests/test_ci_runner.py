@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harvester.cli import invoke
+from harvester.core.config import Output
 from harvester.errors import Exit
-from harvester.model import Output
 
 MANIFEST = """
 api: {base_url: sandbox}

@@ -16,10 +16,10 @@ import pytest
 
 from harvester.cli import app, invoke
 from harvester.cli.options import parse_shard
+from harvester.core.model import Window
 from harvester.days import Day, day_text, parse_day
 from harvester.errors import Exit, UsageError
 from harvester.manifest import duration_option
-from harvester.model import Window
 from harvester.operations.status import read
 from harvester.sandbox import Row, truth
 from harvester.store import locks, quarantine

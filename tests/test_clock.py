@@ -72,8 +72,8 @@ def test_when_an_answer_is_final(
     """Rows after the settling time, no rows after three days or the settling time if longer."""
     dataset = of_grain(grain, settle)
     at = instant(parse_day(asked), READY)
-    assert clock.is_final(dataset, parse_day(day), at, empty=False) is with_rows
-    assert clock.is_final(dataset, parse_day(day), at, empty=True) is empty
+    assert (parse_day(day) < clock.settled_before(dataset, at, empty=False)) is with_rows
+    assert (parse_day(day) < clock.settled_before(dataset, at, empty=True)) is empty
 
 
 grains = st.sampled_from(list(Grain))

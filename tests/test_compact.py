@@ -16,11 +16,12 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.cli.compact import advice
+from harvester.core.config import Output
+from harvester.core.model import Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.manifest import json_schema
-from harvester.model import Output, Window, bucket_of
 from harvester.operations import rewrite as compacting
 from harvester.operations.rewrite import MOST_BUCKETS
 from harvester.store import forced, layout, locks, quarantine

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from harvester import coverage
 from harvester.catalogue import Dataset
-from harvester.clock import is_final
+from harvester.clock import settled_before
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import instant, month_of, today
 from harvester.errors import StoreError
@@ -192,7 +192,7 @@ def test_only_appids(name: str) -> None:
 )
 def test_is_final(dataset: Dataset, age: int, empty: bool, final: bool) -> None:  # noqa: FBT001
     """A day is final when it is older than its settling time, and than 3 days if it is empty."""
-    assert is_final(dataset, MARCH + 20 - age, NOON, empty=empty) is final
+    assert (MARCH + 20 - age < settled_before(dataset, NOON, empty=empty)) is final
 
 
 def test_ten_thousand_accounts_are_small() -> None:

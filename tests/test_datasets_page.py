@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harvester import clock
 from harvester.catalogue import CATALOGUE, RETIRED, Column, Dataset, Kind
-from harvester.catalogue.page import COMMAND, EMPTY_DAYS, final_text, members, page
+from harvester.catalogue.page import COMMAND, final_text, members, page
 from harvester.cli import invoke
 from harvester.columns import arrow_schema
 from harvester.errors import Exit
@@ -37,9 +36,8 @@ def test_the_page_is_the_catalogue() -> None:
     assert printed.decode() == text
 
 
-def test_the_page_and_the_clock_agree() -> None:
-    """How long an empty answer is doubted is said as it is done."""
-    assert EMPTY_DAYS == clock.FINAL_IF_EMPTY
+def test_the_page_says_when_an_answer_is_final() -> None:
+    """With rows and without, at once or after days, or not while WeChat says so."""
     assert final_text(CATALOGUE["user_summary"]) == "when more than 3 days old"
     assert final_text(CATALOGUE["interface_summary_hour"]) == (
         "with rows at once, without any when more than 3 days old"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import day_text, instant, month_of, parse_day
-from harvester.model import Answer, Window
 from harvester.publish import Published, publish
 from harvester.store import quarantine
 from harvester.store.layout import Partition, Tree

@@ -9,9 +9,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.core.config import Limits, Pace
 from harvester.days import Day, date_of, day_range, parse_day
 from harvester.errors import Exit, UsageError
-from harvester.model import Limits, Pace
 from harvester.plan import count_windows
 from harvester.sandbox import Delayed, Row, Rules, truth
 from tests.lab import BOTH, DAILY, FAST, HOURLY, Lab, appid, columns, expected, harvested, wanted

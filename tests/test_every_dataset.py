@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from harvester import rows
 from harvester.catalogue import CATALOGUE, Column, Dataset, Grain, Kind, Nesting
 from harvester.columns import DATE_COLUMN
+from harvester.core.model import Answer, Window
 from harvester.days import Day, date_of, day_text, month_of, parse_day
-from harvester.model import Answer, Window
 from harvester.publish import publish
 from harvester.rows import Decoded, decode
 from harvester.sandbox import truth
 from harvester.shapes import shape_of
 from harvester.store.layout import Partition
 from harvester.store.rawlog import write_group
-from tests.answers import LONG_AFTER, appid
+from tests.answers import LONG_AFTER, appid, as_tuples
 from tests.sandboxes import BUSY
 from tests.trees import rows_of, tree_at
 
@@ -254,8 +254,8 @@ def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObje
         assert careful == Decoded(careful.days, {})
         assert list(fast.days) == list(careful.days) == sorted(fast.days)
         for day, mine in fast.days.items():
-            assert json.dumps(mine.tuples(), sort_keys=True) == json.dumps(
-                careful.days[day].tuples(), sort_keys=True
+            assert json.dumps(as_tuples(mine), sort_keys=True) == json.dumps(
+                as_tuples(careful.days[day]), sort_keys=True
             )
 
 

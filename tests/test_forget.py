@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
+from harvester.core.model import Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
 from harvester.manifest import load
-from harvester.model import Window, bucket_of
 from harvester.operations.erasure import Target, scrubbed
 from harvester.store import files, flock, layout, learned, locks, quarantine, rawlog, roster
 from harvester.store.layout import Tree

@@ -11,10 +11,10 @@ import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset, Kind
 from harvester.columns import DATE_COLUMN, arrow_schema
+from harvester.core.model import Window
 from harvester.days import day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
-from tests.answers import appid
+from tests.answers import appid, as_tuples
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMAS = GOLDEN / "schemas.txt"
@@ -72,7 +72,7 @@ def as_sent(dataset: Dataset, decoded: Decoded) -> list[dict[str, Any]]:
             },
         }
         for day, rows in decoded.days.items()
-        for values in rows.tuples()
+        for values in as_tuples(rows)
     ]
 
 

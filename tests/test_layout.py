@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harvester.core.config import Output
 from harvester.days import parse_month
 from harvester.errors import StoreError, UsageError
-from harvester.model import Output
 from harvester.store import files, flock, layout, roster
 from harvester.store.layout import Partition, open_tree
 from tests.trees import path_of, tree_at

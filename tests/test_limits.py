@@ -10,9 +10,9 @@ import duckdb
 import pytest
 
 from harvester import days, verdict
+from harvester.core.config import Limits, Pace, Retry
 from harvester.errors import Exit
 from harvester.lanes import PATIENCE
-from harvester.model import Limits, Pace, Retry
 from harvester.reach import PATIENCE_SECONDS, PROBE_SECONDS, Reach
 from harvester.sandbox import ANYONE, Fault, Rules, faults
 from harvester.sandbox.calls import Reply, Request

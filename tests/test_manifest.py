@@ -11,8 +11,7 @@ import pytest
 
 from harvester import days, manifest
 from harvester.catalogue import CATALOGUE
-from harvester.errors import ManifestError
-from harvester.model import (
+from harvester.core.config import (
     Api,
     Job,
     Limits,
@@ -23,6 +22,7 @@ from harvester.model import (
     SecretCredential,
     TokenCredential,
 )
+from harvester.errors import ManifestError
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"

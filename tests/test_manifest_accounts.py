@@ -11,8 +11,8 @@ import hypothesis.strategies as st
 import pytest
 
 from harvester import days, manifest
+from harvester.core.config import Account, Manifest, SecretCredential, TokenCredential
 from harvester.manifest.accounts import csv_rows
-from harvester.model import Account, Manifest, SecretCredential, TokenCredential
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from harvester import days, manifest
-from harvester.model import Api, Limits, Manifest, Output, Retry
+from harvester.core.config import Api, Limits, Manifest, Output, Retry
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 LEAST: dict[str, Any] = {

@@ -12,10 +12,11 @@ import hypothesis.strategies as st
 import pytest
 import yaml
 
-from harvester import access, days, manifest
+from harvester import days, manifest
+from harvester.core import credentials
+from harvester.core.config import Account, Credential, SecretCredential, TokenCredential
 from harvester.errors import ManifestError, UsageError
 from harvester.manifest.yaml_tree import Unquoted, typed
-from harvester.model import Account, Credential, SecretCredential, TokenCredential
 from harvester.secret import Secret
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
@@ -195,9 +196,9 @@ def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
 
     def read(credential: Credential) -> Secret:
         found = manifest.access_of(account(credential, "acme"), folder=tmp_path, environ=environ)
-        if isinstance(found, access.AppSecret):
+        if isinstance(found, credentials.AppSecret):
             return found.secret
-        assert isinstance(found, access.Text)
+        assert isinstance(found, credentials.Text)
         return found.read()
 
     assert read(SecretCredential("${A}")).reveal() == APPSECRET

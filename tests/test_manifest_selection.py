@@ -10,9 +10,9 @@ import hypothesis.strategies as st
 import pytest
 
 from harvester import days, manifest
+from harvester.core.config import Manifest
 from harvester.errors import UsageError
 from harvester.manifest import narrow
-from harvester.model import Manifest
 from harvester.plan import calls_kept
 from harvester.selection import Selection
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from harvester import days, manifest
+from harvester.core.config import Manifest
 from harvester.errors import ManifestError
-from harvester.model import Manifest
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
 

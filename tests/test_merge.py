@@ -10,13 +10,13 @@ from hypothesis import given
 from harvester import days, merge
 from harvester.assembly import New, Stamp
 from harvester.columns import arrow_schema
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import Day, instant, month_of, parse_day
 from harvester.errors import StoreError
 from harvester.merge import Change, Reply
-from harvester.model import Answer, Window
 from harvester.rows import DayRows, decode
-from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
+from tests.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
 
 MONTH = month_of(MARCH)
 SCHEMA = arrow_schema(DAILY)
@@ -47,7 +47,7 @@ def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
 def numbers(change: Change) -> dict[int, int]:
     """The first metric of each replaced day, counted from 0."""
     found = {day - MARCH: new for day, new in change.rows.items() if isinstance(new, New)}
-    return {day: new.rows.tuples()[0][0] for day, new in found.items()}
+    return {day: as_tuples(new.rows)[0][0] for day, new in found.items()}
 
 
 def test_settled_days_become_final() -> None:

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
+from harvester.core.config import Output
 from harvester.errors import Exit
-from harvester.model import Output
 from harvester.store import layout
 from harvester.store.layout import open_tree
 from tests import dying

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import pytest
 
-from harvester import access, days, manifest
-from harvester.errors import ManifestError, UsageError
-from harvester.model import (
+from harvester import days, manifest
+from harvester.core import credentials
+from harvester.core.config import (
     Account,
     CommandCredential,
     Credential,
@@ -20,6 +20,7 @@ from harvester.model import (
     TokenCredential,
     UrlCredential,
 )
+from harvester.errors import ManifestError, UsageError
 from harvester.secret import Secret
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
@@ -42,7 +43,7 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def opened(account: Account, folder: Path, **environ: str) -> access.Access:
+def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
     """What opens an account."""
     return manifest.access_of(account, folder=folder, environ=environ)
 
@@ -65,13 +66,13 @@ accounts:
     )
     one, two, three = made.accounts
     url = opened(one, tmp_path, KEY="k+/=&%")
-    assert isinstance(url, access.Url)
+    assert isinstance(url, credentials.Url)
     assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
     assert url.headers == {"Authorization": Secret("Bearer k+/=&%")}
     command = opened(two, tmp_path)
-    assert command == access.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
+    assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
     other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")
-    assert isinstance(other, access.Url)
+    assert isinstance(other, credentials.Url)
     assert other.url.reveal() == "http://[::1]:8080/c/d"
     assert other.headers == {"Authorization": Secret("Bearer k")}
 
@@ -104,7 +105,7 @@ def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None
         f'accounts: [{{appid: {ONE}, credential: {{token: "${{T}}", expires_at: {ends}}}}}]'
     )
     text = opened(made.accounts[0], tmp_path, T="t", ENDS="2026-06-15T12:00:00Z")
-    assert isinstance(text, access.Text)
+    assert isinstance(text, credentials.Text)
     assert (text.read(), text.expires_at) == (Secret("t"), 1781524800.0)
 
 
@@ -112,7 +113,7 @@ def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
     """Whoever keeps a token fresh replaces it while a run goes on."""
     (tmp_path / "t").write_text("one\n")
     text = opened(Account(ONE, TokenCredential("${file:t}")), tmp_path)
-    assert isinstance(text, access.Text)
+    assert isinstance(text, credentials.Text)
     (tmp_path / "t").write_text("two\n")
     assert text.read() == Secret("two")
     (tmp_path / "t").unlink()
@@ -190,8 +191,8 @@ def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
     assert platform is not None
     ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
-    assert ready.ticket == access.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
-    assert isinstance(ready.sink, access.Files)
+    assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
+    assert isinstance(ready.sink, credentials.Files)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
         manifest.platform_of(platform, folder=tmp_path, environ={})

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from harvester import fetch, rows
+from harvester.core.model import Window
 from harvester.days import day_text
 from harvester.errors import Exit
-from harvester.model import Window
 from harvester.sources import Office
 from harvester.sources.outcome import Outcome
 from tests.lab import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted

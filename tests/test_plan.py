@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harvester import days, plan
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Account, Job, Pace
 from harvester.days import DaySet, day_range, parse_day
-from harvester.model import Account, Job, Pace
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]

@@ -13,10 +13,19 @@ import anyio
 import pytest
 
 from harvester import fetch
-from harvester.access import Command, Commands, Files, Handed, Platform, RefreshToken, Text
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Api
+from harvester.core.credentials import (
+    Command,
+    Commands,
+    Files,
+    Handed,
+    Platform,
+    RefreshToken,
+    Text,
+)
+from harvester.core.model import Window
 from harvester.fetch import Refused
-from harvester.model import Api, Window
 from harvester.sandbox import TOKEN, World
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,

@@ -11,8 +11,9 @@ import pytest
 from harvester import days, plan, pricing
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
+from harvester.core.config import Account, Job, Limits, Manifest, Output
+from harvester.core.model import Reserve
 from harvester.days import day_range, instant, parse_day
-from harvester.model import Account, Job, Limits, Manifest, Output, Reserve
 from harvester.quota import Note, Quota
 from harvester.store import quota as notes
 from harvester.wire import Refusal

@@ -10,11 +10,12 @@ import anyio
 import pytest
 
 from harvester import fetch
-from harvester.access import AppSecret
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Api
+from harvester.core.credentials import AppSecret
+from harvester.core.model import Window
 from harvester.errors import Exit
 from harvester.fetch import Refused
-from harvester.model import Api, Window
 from harvester.sandbox import Rules, World
 from harvester.sandbox.server import serve
 from harvester.secret import Secret

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 
 from harvester import publish
 from harvester.catalogue import CATALOGUE, Dataset
-from harvester.clock import is_final
+from harvester.clock import settled_before
+from harvester.core.model import Answer, Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import day_of, instant, month_of
 from harvester.errors import StoreError
-from harvester.model import Answer, Window, bucket_of
 from harvester.publish import Published, recover
 from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree
@@ -308,7 +308,7 @@ def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
         empty = day not in numbers
         if not empty:
             cell.number = numbers[day]
-        settled = is_final(DAILY, day, each.asked_at, empty=empty)
+        settled = day < settled_before(DAILY, each.asked_at, empty=empty)
         final = (settled and (not empty or cell.number is None)) or (empty and cell.final)
         cell.final, cell.asked = final, None if final else each.asked_at
 

@@ -8,9 +8,9 @@ from anyio import from_thread
 
 from harvester import publisher
 from harvester.catalogue import CATALOGUE
+from harvester.core.model import Window
 from harvester.days import month_of
 from harvester.lanes import MonthOfBucket
-from harvester.model import Window
 from harvester.publish import Published
 from harvester.publisher import Publisher
 from harvester.store import rawlog

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from harvester.core.model import Answer, Window
 from harvester.days import parse_month
-from harvester.model import Answer, Window
 from harvester.store import quarantine
 from harvester.store.layout import Tree
 from harvester.store.quarantine import Entry, Whose

@@ -11,11 +11,12 @@ import pytest
 
 from harvester import days, survey
 from harvester import plan as planning
+from harvester.core.config import Limits, Pace
+from harvester.core.model import Reserve, bucket_of
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
 from harvester.manifest import narrow
-from harvester.model import Limits, Pace, Reserve, bucket_of
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.selection import Selection

@@ -11,9 +11,10 @@ import pytest
 
 from harvester import publish as publishing
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Output
+from harvester.core.model import Window
 from harvester.days import month_of
 from harvester.errors import LostRace
-from harvester.model import Output, Window
 from harvester.publish import Published, publish, recover
 from harvester.store import layout, rawlog
 from harvester.store.interface import Store, Version

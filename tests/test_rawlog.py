@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from harvester.core.model import Answer, Window
 from harvester.days import month_begin, month_end, month_of
 from harvester.errors import StoreError, UsageError
-from harvester.model import Answer, Window
 from harvester.store import rawlog
 from harvester.store.layout import Tree
 from harvester.store.rawlog import (

@@ -15,8 +15,8 @@ import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset, Grain, Kind
 from harvester.columns import DATE_COLUMN, arrow_schema
+from harvester.core.model import Answer, Window
 from harvester.days import month_of, parse_day
-from harvester.model import Answer, Window
 from harvester.publish import publish
 from harvester.sandbox import truth
 from harvester.store.layout import Partition

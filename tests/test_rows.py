@@ -11,10 +11,10 @@ from hypothesis import given
 from harvester import rows, shapes
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
+from harvester.core.model import Window
 from harvester.days import Day, day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
-from tests.answers import DAILY, HOURLY, MARCH, appid, body, row
+from tests.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
 
 HOUR = Window(appid(1), HOURLY.name, MARCH, MARCH)
 DAYS = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
@@ -23,7 +23,7 @@ METRICS = ("callback_count", "fail_count", "total_time_cost", "max_time_cost")
 
 def tuples(decoded: Decoded) -> dict[Day, list[tuple[Any, ...]]]:
     """All rows by day."""
-    return {day: found.tuples() for day, found in decoded.days.items()}
+    return {day: as_tuples(found) for day, found in decoded.days.items()}
 
 
 def read_hours(*hours: dict[str, Any]) -> Decoded:
@@ -64,7 +64,7 @@ def test_official_samples(dataset: Dataset, sample: bytes, expected: tuple[Any, 
 def test_rows_are_sorted_by_key() -> None:
     """Rows come in key order, whatever order WeChat sent them in."""
     found = read_hours(row(MARCH, 5), row(MARCH, 23), row(MARCH, 0))
-    assert [values[0] for values in found.days[MARCH].tuples()] == [0, 5, 23]
+    assert [values[0] for values in as_tuples(found.days[MARCH])] == [0, 5, 23]
     several = read_days(row(MARCH + 2, number=3), row(MARCH, number=1))
     assert {day: found[0][0] for day, found in tuples(several).items()} == {MARCH: 1, MARCH + 2: 3}
 
@@ -100,7 +100,7 @@ def test_hours_as_hundreds_or_plain(hours: list[Any], expected: list[int] | None
         assert list(found.quarantined) == [MARCH]
         assert "ref_hour" in found.quarantined[MARCH]
     else:
-        assert [values[0] for values in found.days[MARCH].tuples()] == expected
+        assert [values[0] for values in as_tuples(found.days[MARCH])] == expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_value_that_does_not_fit(metric: str, value: Any) -> None:
 
 def test_the_largest_number_fits() -> None:
     """A count of 63 bits comes through exactly."""
-    assert read_days(row(MARCH, fail_count=2**63 - 1)).days[MARCH].tuples()[0][1] == 2**63 - 1
+    assert as_tuples(read_days(row(MARCH, fail_count=2**63 - 1)).days[MARCH])[0][1] == 2**63 - 1
 
 
 @pytest.mark.parametrize("value", ["2024-3-01", "2024-02-30", "20240301", "", 5, None, True, ["a"]])
@@ -160,8 +160,8 @@ def test_all_rows_outside_the_window() -> None:
 def test_identical_rows_count_once() -> None:
     """A row that comes twice is there once."""
     found = read_hours(row(MARCH, 1), row(MARCH, 1), row(MARCH, 0))
-    assert [values[0] for values in found.days[MARCH].tuples()] == [0, 1]
-    assert len(read_days(row(MARCH), row(MARCH)).days[MARCH].tuples()) == 1
+    assert [values[0] for values in as_tuples(found.days[MARCH])] == [0, 1]
+    assert len(as_tuples(read_days(row(MARCH), row(MARCH)).days[MARCH])) == 1
 
 
 def test_contradicting_rows() -> None:
@@ -200,8 +200,8 @@ def test_missing_metrics_become_null() -> None:
     del short["max_time_cost"]
     found = read_days(short, row(MARCH + 1, fail_count=None), row(MARCH + 2))
     assert found.missing == {"max_time_cost", "fail_count"}
-    assert found.days[MARCH].tuples() == [(1, 1, 400, None, None)]
-    assert found.days[MARCH + 1].tuples() == [(1, None, 400, 5000, None)]
+    assert as_tuples(found.days[MARCH]) == [(1, 1, 400, None, None)]
+    assert as_tuples(found.days[MARCH + 1]) == [(1, None, 400, 5000, None)]
 
 
 def test_a_missing_key_member() -> None:
@@ -290,7 +290,7 @@ def test_exact_or_quarantined(sent: list[dict[str, Any]]) -> None:
             )
             for each in mine
         }
-        got = found.days[day].tuples() if day in found.days else []
+        got = as_tuples(found.days[day]) if day in found.days else []
         assert {
             (*it[:-1], it[-1] and json.dumps(json.loads(it[-1])["surprise"])) for it in got
         } == expected

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from harvester import days
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Pace, Retry
 from harvester.days import day_range, parse_day
 from harvester.lanes import Attempt, Lane, MonthOfBucket, Work, make_lane
-from harvester.model import Pace, Retry
 from harvester.reactions import MIDNIGHT_SECONDS
 from harvester.schedule import Schedule
 from harvester.verdict import Action, Rule, Scope

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset
+from harvester.core.model import Window
 from harvester.days import day_text, parse_day
-from harvester.model import Window
 from harvester.rows import Decoded, decode
 from harvester.shapes import flattened, shape_of
-from tests.answers import appid
+from tests.answers import appid, as_tuples
 
 READ = CATALOGUE["article_read"]
 BIZ = CATALOGUE["biz_summary"]
@@ -55,13 +55,13 @@ def read(dataset: Dataset, *elements: Any, days: int = 1, **top: Any) -> Decoded
 def column(dataset: Dataset, found: Decoded, name: str) -> list[Any]:
     """A column of the first day."""
     names = [each.name for each in dataset.columns if each.name != "ref_date"] + ["_extra"]
-    return [values[names.index(name)] for values in found.days[DAY].tuples()]
+    return [values[names.index(name)] for values in as_tuples(found.days[DAY])]
 
 
 def test_a_nested_object_is_part_of_its_row() -> None:
     """What stands in ``detail`` becomes columns, and its list stays a list."""
     found = read(READ, article("2_1"), article("10_1"))
-    assert found.days[DAY].tuples() == [
+    assert as_tuples(found.days[DAY]) == [
         ("10_1", 4123, SCENES, None),
         ("2_1", 4123, SCENES, None),
     ]
@@ -142,7 +142,7 @@ def test_a_nested_object_that_is_missing() -> None:
     """A row without ``detail`` has nulls, and what came in its place is kept."""
     element = {"ref_date": TODAY, "msgid": "1_1", "details": {"read_user": 5}}
     found = read(READ, element)
-    assert found.days[DAY].tuples() == [("1_1", None, None, '{"details":{"read_user":5}}')]
+    assert as_tuples(found.days[DAY]) == [("1_1", None, None, '{"details":{"read_user":5}}')]
     assert found.missing == {"detail", "detail.read_user", "detail.read_user_source"}
     assert found.unknown == {"details"}
 
@@ -262,9 +262,9 @@ def test_unknown_members_stay_where_they_stood() -> None:
 def test_a_member_on_the_wrong_level_is_unknown() -> None:
     """A name counts only where it is declared: its namesake elsewhere goes into _extra."""
     found = read(READ, article(read_user=7))
-    assert found.days[DAY].tuples() == [("1_1", 4123, SCENES, '{"read_user":7}')]
+    assert as_tuples(found.days[DAY]) == [("1_1", 4123, SCENES, '{"read_user":7}')]
     found = read(READ, article(detail={"read_user": 1, "read_user_source": [], "msgid": "x"}))
-    assert found.days[DAY].tuples() == [("1_1", 1, [], '{"detail":{"msgid":"x"}}')]
+    assert as_tuples(found.days[DAY]) == [("1_1", 1, [], '{"detail":{"msgid":"x"}}')]
 
 
 def test_unknown_names_are_fit_to_print() -> None:
@@ -290,7 +290,7 @@ def test_unknown_names_are_fit_to_print() -> None:
 def test_lists_with_gaps(source: Any, stored: Any, missing: set[str]) -> None:
     """Null is null, empty is empty, and an element without a member has null there."""
     found = read(READ, article(detail={"read_user": 1, "read_user_source": source}))
-    assert found.days[DAY].tuples() == [("1_1", 1, stored, None)]
+    assert as_tuples(found.days[DAY]) == [("1_1", 1, stored, None)]
     paths = {f"detail.read_user_source.{name}" if "." not in name else name for name in missing}
     assert found.missing == paths
 
@@ -301,7 +301,7 @@ def test_members_that_nobody_promised() -> None:
     rows[1]["user_source"] = 0
     rows[2]["user_source"] = None
     found = read(CUMULATE, *rows, days=7)
-    assert [day.tuples() for day in found.days.values()] == [
+    assert [as_tuples(day) for day in found.days.values()] == [
         [(None, 0, None)],
         [(0, 1, None)],
         [(None, 2, None)],
@@ -309,7 +309,7 @@ def test_members_that_nobody_promised() -> None:
     ]
     assert found == Decoded(found.days, {})
     constant = read(CUMULATE, *({**row, "user_source": 0} for row in rows), days=7)
-    assert all(day.tuples()[0][0] == 0 for day in constant.days.values())
+    assert all(as_tuples(day)[0][0] == 0 for day in constant.days.values())
 
 
 @pytest.mark.parametrize("value", [1.5, "0", True, -1])
@@ -323,7 +323,7 @@ def test_a_promised_member_that_is_missing() -> None:
     """A metric that should be there and is not becomes null and is named."""
     found = read(MESSAGES, {"ref_date": TODAY, "msg_type": 1, "msg_user": 3})
     assert found.missing == {"msg_count"}
-    assert found.days[DAY].tuples() == [(1, None, 3, None, None)]
+    assert as_tuples(found.days[DAY]) == [(1, None, 3, None, None)]
 
 
 @pytest.mark.parametrize("mark", [True, "true"])
@@ -350,7 +350,7 @@ def test_a_mark_that_cannot_be_read(mark: Any) -> None:
 def test_identical_nested_rows_count_once() -> None:
     """An article that comes twice with the same days is there once."""
     found = read(DETAIL, published(entry()), published(entry(), entry()))
-    assert len(found.days[DAY].tuples()) == 1
+    assert len(as_tuples(found.days[DAY])) == 1
     assert not found.quarantined
 
 

@@ -16,9 +16,10 @@ import pytest
 
 from harvester import days
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Limits, Pace, Retry
+from harvester.core.model import Reserve
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.model import Limits, Pace, Reserve, Retry
 from harvester.sandbox import Rules
 from harvester.store import quota as notes
 from harvester.summary import Summary

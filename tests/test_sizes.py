@@ -11,9 +11,9 @@ import pytest
 from harvester import sizes
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
+from harvester.core.model import bucket_of
 from harvester.days import day_range, parse_day
 from harvester.errors import Exit
-from harvester.model import bucket_of
 from tests.lab import DAILY, HOURLY, Lab, appid
 
 MARCH = day_range(parse_day("2026-02-10"), parse_day("2026-03-31"))

@@ -14,7 +14,7 @@ import anyio
 import orjson
 import pytest
 
-from harvester.access import Access, AppSecret, Command, Text, Url
+from harvester.core.credentials import Access, AppSecret, Command, Text, Url
 from harvester.errors import (
     BadAnswer,
     BadTls,

@@ -14,8 +14,8 @@ from typing import ClassVar
 import pytest
 from obstore.exceptions import GenericError
 
+from harvester.core.config import Output
 from harvester.errors import Exit, LostRace, StoreError, UsageError
-from harvester.model import Output
 from harvester.store import bucket
 from harvester.store.interface import Store, Version, contents
 from harvester.store.layout import Tree, open_tree

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import orjson
 import pytest
 
-from harvester.access import Access, Text
+from harvester.core.credentials import Access, Text
 from harvester.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.secret import Secret
 from harvester.tokens import TokenRefused

@@ -17,6 +17,7 @@ import pytest
 
 from harvester import exchange, wire
 from harvester import transport as module
+from harvester.core.config import Api
 from harvester.errors import (
     BadAnswer,
     BadTls,
@@ -27,7 +28,6 @@ from harvester.errors import (
     UsageError,
 )
 from harvester.exchange import MAX_BODY
-from harvester.model import Api
 from harvester.secret import Secret
 from harvester.transport import Transport, translate
 from tests.fault_server import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harvester.core.config import Api
 from harvester.errors import BadAnswer, BadTls, CallError
-from harvester.model import Api
 from harvester.secret import Secret
 from harvester.transport import Transport
 from tests.canary import APPSECRET, leaks, words_of

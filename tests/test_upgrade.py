@@ -13,9 +13,9 @@ from harvester.audit import Place
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.dataset import Column, Dataset, Kind
 from harvester.columns import arrow_schema
+from harvester.core.model import Window
 from harvester.days import month_of
 from harvester.errors import OtherVersion
-from harvester.model import Window
 from harvester.operations.rewrite import Compacted, compact
 from harvester.operations.runtime import begin
 from harvester.publish import publish

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
+from harvester.core.config import Output
 from harvester.days import parse_month
 from harvester.errors import Exit
-from harvester.model import Output
 from harvester.operations.rewrite import JOURNAL
 from harvester.store.layout import Partition, open_tree
 from tests.lab import BOTH, HOURLY, appid, expected, harvested, wanted

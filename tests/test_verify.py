@@ -20,10 +20,10 @@ from harvester.audit import Place
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.columns import arrow_schema
+from harvester.core.model import Window
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import instant, month_of, parse_day
 from harvester.errors import Exit, StoreError
-from harvester.model import Window
 from harvester.publish import publish
 from harvester.store import layout, locks, partitions, rawlog, soundness
 from harvester.store.interface import Found

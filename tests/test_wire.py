@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.core.model import Window
 from harvester.days import parse_day
 from harvester.errors import BadAnswer
 from harvester.grants import grant_of, stable_body
-from harvester.model import Window
 from harvester.secret import Secret
 from harvester.wire import (
     Grant,

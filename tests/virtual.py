@@ -21,9 +21,9 @@ import anyio
 import pytest
 
 from harvester import days
+from harvester.core.config import Api
 from harvester.days import Day, instant, parse_day
 from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
-from harvester.model import Api
 from harvester.operations import check as checking
 from harvester.operations import run as running
 from harvester.operations.runtime import Orders

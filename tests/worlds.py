@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harvester.model import Output
+from harvester.core.config import Output
 from harvester.store.interface import Store
 from harvester.store.layout import Tree, open_tree
 from tests.s3_server import TOLD

@@ -15,10 +15,10 @@ from pathlib import Path
 from benchmarks.workload import Broad, read_broad
 from harvester import coverage, days, survey
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Output
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
 from harvester.manifest import place_named
-from harvester.model import Output
 from harvester.store import partitions
 from harvester.store.layout import Partition, Tree, open_tree
 from harvester.store.partitions import Draft, Footer

@@ -20,7 +20,7 @@ from harvester import bulk, clock, days
 from harvester.assembly import Stamp
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.dataset import Dataset
-from harvester.model import Answer, Window
+from harvester.core.model import Answer, Window
 from harvester.plan import windows
 from harvester.sandbox import Rules
 from harvester.sandbox.archive import Archive

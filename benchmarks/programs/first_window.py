@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.workload import Broad, read_broad
 from harvester import days, plan, survey
 from harvester.catalogue import CATALOGUE
-from harvester.model import Account, Job, Manifest, Output, SecretCredential
+from harvester.core.config import Account, Job, Manifest, Output, SecretCredential
 from harvester.operations.run import make_lanes
 from harvester.pace import Spacing
 from harvester.schedule import Schedule

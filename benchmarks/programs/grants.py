@@ -16,9 +16,9 @@ import time
 
 from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Pace, Retry
 from harvester.days import day_range
 from harvester.lanes import Attempt, Work, make_lane
-from harvester.model import Pace, Retry
 from harvester.pace import Spacing
 from harvester.schedule import Schedule
 

@@ -23,9 +23,9 @@ from harvester import coverage, days, publish
 from harvester.assembly import ROW_GROUP_ROWS
 from harvester.catalogue import CATALOGUE
 from harvester.columns import arrow_schema
+from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import day_text
-from harvester.model import Answer, Window
 from harvester.store import partitions, rawlog
 from harvester.store.disk import Disk
 from harvester.store.layout import Partition, Tree

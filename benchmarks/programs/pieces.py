@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from benchmarks.workload import BEGIN, busy
 from harvester import days, plan, publish, rows, wire
 from harvester.catalogue import CATALOGUE
+from harvester.core.config import Account, Job, Manifest, Output, Pace
+from harvester.core.model import Answer, Window
 from harvester.lanes import Attempt
-from harvester.model import Account, Answer, Job, Manifest, Output, Pace, Window
 from harvester.operations.run import make_lanes
 from harvester.pace import Spacing
 from harvester.sandbox.data import truth

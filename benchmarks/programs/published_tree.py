@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harvester import days
 from harvester.catalogue import CATALOGUE
+from harvester.core.model import Answer, Window, bucket_of
 from harvester.days import Day, day_text
-from harvester.model import Answer, Window, bucket_of
 from harvester.publish import publish
 from harvester.store import rawlog
 from harvester.store.disk import Disk

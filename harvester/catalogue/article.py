@@ -6,13 +6,19 @@ WeChat measures articles anew since 2025-11-01; the endpoints it had before are 
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 
 from harvester.catalogue.dataset import Column, Dataset, Grain, Kind, Nesting
 from harvester.days import day_of
 
-_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/news/api_{}.html"
-_CHECKED = "2026-11-24"
-_FIRST_DAY = day_of(dt.date(2025, 11, 1))
+_dataset = partial(
+    Dataset,
+    family="article",
+    permission=7,
+    pages="news",
+    first_day=day_of(dt.date(2025, 11, 1)),
+    checked="2026-11-24",
+)
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
@@ -77,21 +83,13 @@ _CUMULATIVE = (
 )
 _EMPTY = "A day on which no article's numbers changed has no rows."
 
-ARTICLE_READ = Dataset(
+ARTICLE_READ = _dataset(
     name="article_read",
-    path="/datacube/getarticleread",
     span=1,
-    first_day=_FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
-    family="article",
-    permission=7,
     about="readers of each article and where they came from, a row a day and article",
-    source=_SOURCE.format("getarticleread"),
-    checked=_CHECKED,
     nesting=Nesting.OBJECT,
     inside="detail",
     sparse=True,
@@ -109,21 +107,13 @@ GROUP BY appid, scene
 ORDER BY appid, readers DESC;""",
 )
 
-ARTICLE_SHARE = Dataset(
+ARTICLE_SHARE = _dataset(
     name="article_share",
-    path="/datacube/getarticleshare",
     span=1,
-    first_day=_FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _SHARE_USER),
-    family="article",
-    permission=7,
     about="people who shared each article, a row a day and article",
-    source=_SOURCE.format("getarticleshare"),
-    checked=_CHECKED,
     nesting=Nesting.OBJECT,
     inside="detail",
     sparse=True,
@@ -140,13 +130,10 @@ ORDER BY people DESC
 LIMIT 20;""",
 )
 
-BIZ_SUMMARY = Dataset(
+BIZ_SUMMARY = _dataset(
     name="biz_summary",
-    path="/datacube/getbizsummary",
     span=30,
-    first_day=_FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=7,
     key=("ref_date",),
     columns=(
@@ -163,11 +150,7 @@ BIZ_SUMMARY = Dataset(
         ),
         Column("send_page_count", Kind.COUNT, "articles published", "articles", inner=True),
     ),
-    family="article",
-    permission=7,
     about="all articles of an account together, a row a day",
-    source=_SOURCE.format("getbizsummary"),
-    checked=_CHECKED,
     nesting=Nesting.OBJECT,
     inside="detail",
     delays=True,
@@ -184,13 +167,10 @@ GROUP BY appid, ref_month, scene
 ORDER BY appid, ref_month, readers DESC;""",
 )
 
-ARTICLE_TOTAL_DETAIL = Dataset(
+ARTICLE_TOTAL_DETAIL = _dataset(
     name="article_total_detail",
-    path="/datacube/getarticletotaldetail",
     span=1,
-    first_day=_FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=30,
     key=("ref_date", "msgid", "stat_date"),
     columns=(
@@ -234,11 +214,7 @@ ARTICLE_TOTAL_DETAIL = Dataset(
         Column("read_avg_activetime", Kind.RATE, "average reading time", "minutes", inner=True),
         _READ_JUMP_POSITION,
     ),
-    family="article",
-    permission=7,
     about="each article over its first 30 days, a row an article and day since it was published",
-    source=_SOURCE.format("getarticletotaldetail"),
-    checked=_CHECKED,
     nesting=Nesting.ARRAY,
     inside="detail_list",
     sparse=True,

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from harvester.days import Day
+from harvester.days import FIRST_DAY, Day
+
+_PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
+
+FINAL_IF_EMPTY = 3
+"""Days a period must be older than for an empty answer to be final, if settling is no longer."""
 
 
 class Kind(Enum):
@@ -73,6 +78,7 @@ class Dataset:
     after midnight of the Beijing day that follows a period it may be asked. ``settle`` is how many
     days old a period must be before an answer with rows is final. ``key`` names the columns that,
     with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
+    ``pages`` is the folder of its family in WeChat's documentation, read on the day ``checked``.
     ``delays`` says that an answer may be marked ``is_delay``. ``sparse`` says that days
     without rows are ordinary, also between days with some: nothing was published, or nobody read
     it. ``notes`` say what misleads people who add its numbers up, ``example`` is a query for DuckDB
@@ -80,19 +86,18 @@ class Dataset:
     """
 
     name: str
-    path: str
     span: int
-    first_day: Day
     grain: Grain
-    ready_minutes: int
-    settle: int
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    about: str
     family: str
     permission: int
-    about: str
-    source: str
+    pages: str
     checked: str
+    first_day: Day = FIRST_DAY
+    ready_minutes: int = 10 * 60
+    settle: int = 0
     nesting: Nesting = Nesting.FLAT
     inside: str = ""
     delays: bool = False
@@ -103,4 +108,14 @@ class Dataset:
     @property
     def api(self) -> str:
         """WeChat's name of the endpoint, such as ``getinterfacesummary``."""
-        return self.path.rpartition("/")[2]
+        return f"get{self.name.replace('_', '')}"
+
+    @property
+    def path(self) -> str:
+        """The path of the endpoint below the API's address."""
+        return f"/datacube/{self.api}"
+
+    @property
+    def source(self) -> str:
+        """The address of WeChat's page about the endpoint."""
+        return f"{_PAGES}/{self.pages}/api_{self.api}.html"

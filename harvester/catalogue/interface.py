@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
-from harvester.days import FIRST_DAY
+from functools import partial
 
-_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/api/api_{}.html"
-_CHECKED = "2026-11-24"
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+
+_dataset = partial(
+    Dataset,
+    family="interface",
+    permission=3,
+    pages="api",
+    checked="2026-11-24",
+)
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
@@ -27,21 +33,14 @@ _METRICS = (
     ),
 )
 
-INTERFACE_SUMMARY = Dataset(
+INTERFACE_SUMMARY = _dataset(
     name="interface_summary",
-    path="/datacube/getinterfacesummary",
     span=30,
-    first_day=FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=3,
     key=("ref_date",),
     columns=(_REF_DATE, *_METRICS),
-    family="interface",
-    permission=3,
     about="replies of the account's server, a row a day",
-    source=_SOURCE.format("getinterfacesummary"),
-    checked=_CHECKED,
     notes=("callback_count may be 0: guard the division.",),
     example="""\
 -- How long did the account's server take to answer, and how often did it fail?
@@ -55,25 +54,17 @@ GROUP BY appid, ref_month
 ORDER BY appid, ref_month;""",
 )
 
-INTERFACE_SUMMARY_HOUR = Dataset(
+INTERFACE_SUMMARY_HOUR = _dataset(
     name="interface_summary_hour",
-    path="/datacube/getinterfacesummaryhour",
     span=1,
-    first_day=FIRST_DAY,
     grain=Grain.HOUR,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "ref_hour"),
     columns=(
         _REF_DATE,
         Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
         *_METRICS,
     ),
-    family="interface",
-    permission=3,
     about="replies of the account's server, a row an hour",
-    source=_SOURCE.format("getinterfacesummaryhour"),
-    checked=_CHECKED,
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
     example="""\
 -- At which hours is the account's server slowest?

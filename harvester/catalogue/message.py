@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
-from harvester.days import FIRST_DAY
+from functools import partial
 
-_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/mess/api_{}.html"
-_CHECKED = "2026-11-24"
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+
+_dataset = partial(
+    Dataset,
+    family="message",
+    permission=1,
+    pages="mess",
+    checked="2026-11-24",
+)
 
 _DAY = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _WEEK = Column("ref_date", Kind.DATE, "the Monday of the week the row sums up")
@@ -40,21 +46,14 @@ _NARROW_SPAN = (
 )
 _PERIOD = "Only the period's first day is asked, once the period is over."
 
-UPSTREAM_MSG = Dataset(
+UPSTREAM_MSG = _dataset(
     name="upstream_msg",
-    path="/datacube/getupstreammsg",
     span=7,
-    first_day=FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=3,
     key=("ref_date", "msg_type"),
     columns=(_DAY, *_BY_TYPE),
-    family="message",
-    permission=1,
     about="messages people sent, a row a day and type",
-    source=_SOURCE.format("getupstreammsg"),
-    checked=_CHECKED,
     notes=(_SAME_PEOPLE,),
     example="""\
 -- What do people send, and how many messages does a sender send on a day?
@@ -66,21 +65,13 @@ GROUP BY appid, msg_type
 ORDER BY appid, messages DESC;""",
 )
 
-UPSTREAM_MSG_HOUR = Dataset(
+UPSTREAM_MSG_HOUR = _dataset(
     name="upstream_msg_hour",
-    path="/datacube/getupstreammsghour",
     span=1,
-    first_day=FIRST_DAY,
     grain=Grain.HOUR,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
-    family="message",
-    permission=1,
     about="messages people sent, a row an hour and type",
-    source=_SOURCE.format("getupstreammsghour"),
-    checked=_CHECKED,
     notes=(_SAME_PEOPLE, "So does somebody who writes in two hours of a day."),
     example="""\
 -- At which hours do messages arrive?
@@ -92,21 +83,13 @@ GROUP BY ref_hour
 ORDER BY ref_hour;""",
 )
 
-UPSTREAM_MSG_WEEK = Dataset(
+UPSTREAM_MSG_WEEK = _dataset(
     name="upstream_msg_week",
-    path="/datacube/getupstreammsgweek",
     span=1,
-    first_day=FIRST_DAY,
     grain=Grain.WEEK,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "msg_type"),
     columns=(_WEEK, *_BY_TYPE),
-    family="message",
-    permission=1,
     about="messages people sent, a row a week and type",
-    source=_SOURCE.format("getupstreammsgweek"),
-    checked=_CHECKED,
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How did the messages of a week change against the week before?
@@ -118,21 +101,13 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_MONTH = Dataset(
+UPSTREAM_MSG_MONTH = _dataset(
     name="upstream_msg_month",
-    path="/datacube/getupstreammsgmonth",
     span=1,
-    first_day=FIRST_DAY,
     grain=Grain.MONTH,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "msg_type"),
     columns=(_MONTH, *_BY_TYPE),
-    family="message",
-    permission=1,
     about="messages people sent, a row a month and type",
-    source=_SOURCE.format("getupstreammsgmonth"),
-    checked=_CHECKED,
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How many people wrote texts in each month, and how many did each write?
@@ -144,21 +119,14 @@ WHERE msg_type = 1
 ORDER BY appid, ref_month;""",
 )
 
-UPSTREAM_MSG_DIST = Dataset(
+UPSTREAM_MSG_DIST = _dataset(
     name="upstream_msg_dist",
-    path="/datacube/getupstreammsgdist",
     span=15,
-    first_day=FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=3,
     key=("ref_date", "count_interval"),
     columns=(_DAY, *_BY_INTERVAL),
-    family="message",
-    permission=1,
     about="people by how many messages they sent, a row a day and range",
-    source=_SOURCE.format("getupstreammsgdist"),
-    checked=_CHECKED,
     example="""\
 -- Which part of those who write on a day write more than ten messages?
 SELECT appid, ref_date,
@@ -171,21 +139,13 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_DIST_WEEK = Dataset(
+UPSTREAM_MSG_DIST_WEEK = _dataset(
     name="upstream_msg_dist_week",
-    path="/datacube/getupstreammsgdistweek",
     span=15,
-    first_day=FIRST_DAY,
     grain=Grain.WEEK,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "count_interval"),
     columns=(_WEEK, *_BY_INTERVAL),
-    family="message",
-    permission=1,
     about="people by how many messages they sent, a row a week and range",
-    source=_SOURCE.format("getupstreammsgdistweek"),
-    checked=_CHECKED,
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote in each week?
@@ -196,21 +156,13 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_DIST_MONTH = Dataset(
+UPSTREAM_MSG_DIST_MONTH = _dataset(
     name="upstream_msg_dist_month",
-    path="/datacube/getupstreammsgdistmonth",
     span=15,
-    first_day=FIRST_DAY,
     grain=Grain.MONTH,
-    ready_minutes=600,
-    settle=0,
     key=("ref_date", "count_interval"),
     columns=(_MONTH, *_BY_INTERVAL),
-    family="message",
-    permission=1,
     about="people by how many messages they sent, a row a month and range",
-    source=_SOURCE.format("getupstreammsgdistmonth"),
-    checked=_CHECKED,
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote 1 to 5, 6 to 10 and more than 10 messages in each month?

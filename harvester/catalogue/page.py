@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harvester.catalogue import CATALOGUE, Column, Dataset, Grain
+from harvester.catalogue.dataset import FINAL_IF_EMPTY
 from harvester.days import day_text
 
 COMMAND = "python -m harvester.catalogue > docs/datasets.md"
 """What writes the page anew."""
-
-EMPTY_DAYS = 3
-"""Days a period must be older than for an answer without rows to be final, if it settles sooner."""
 
 _FAMILIES = {
     "user": "Followers",
@@ -92,8 +90,8 @@ def clock_text(dataset: Dataset) -> str:
 def final_text(dataset: Dataset) -> str:
     """When an answer is final, in words."""
     rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
-    if dataset.settle < EMPTY_DAYS:
-        rows = f"with rows {rows}, without any when more than {_days(EMPTY_DAYS)} old"
+    if dataset.settle < FINAL_IF_EMPTY:
+        rows = f"with rows {rows}, without any when more than {_days(FINAL_IF_EMPTY)} old"
     return f"{rows}; never while WeChat marks it is_delay" if dataset.delays else rows
 
 

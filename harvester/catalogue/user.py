@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
-from harvester.days import FIRST_DAY
+from functools import partial
 
-_SOURCE = "https://developers.weixin.qq.com/doc/service/api/wedata/user/api_{}.html"
-_CHECKED = "2026-11-24"
+from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+
+_dataset = partial(
+    Dataset,
+    family="user",
+    permission=2,
+    pages="user",
+    checked="2026-11-24",
+)
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
@@ -28,13 +34,10 @@ _CHANNELS = {
     201: "live stream",
 }
 
-USER_SUMMARY = Dataset(
+USER_SUMMARY = _dataset(
     name="user_summary",
-    path="/datacube/getusersummary",
     span=7,
-    first_day=FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=3,
     key=("ref_date", "user_source"),
     columns=(
@@ -43,11 +46,7 @@ USER_SUMMARY = Dataset(
         Column("new_user", Kind.COUNT, "followers gained", "people"),
         Column("cancel_user", Kind.COUNT, "followers lost", "people"),
     ),
-    family="user",
-    permission=2,
     about="followers gained and lost, a row a day and channel",
-    source=_SOURCE.format("getusersummary"),
-    checked=_CHECKED,
     notes=(
         "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
         "WeChat sends new channels before it documents them.",
@@ -63,13 +62,10 @@ GROUP BY appid, ref_month
 ORDER BY appid, ref_month;""",
 )
 
-USER_CUMULATE = Dataset(
+USER_CUMULATE = _dataset(
     name="user_cumulate",
-    path="/datacube/getusercumulate",
     span=7,
-    first_day=FIRST_DAY,
     grain=Grain.DAY,
-    ready_minutes=600,
     settle=3,
     key=("ref_date",),
     columns=(
@@ -77,11 +73,7 @@ USER_CUMULATE = Dataset(
         Column("user_source", Kind.COUNT, "always 0; undocumented", "code", promised=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
-    family="user",
-    permission=2,
     about="followers in all, a row a day",
-    source=_SOURCE.format("getusercumulate"),
-    checked=_CHECKED,
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
     example="""\
 -- How many followers had each account at the end of each month, and how many more than before?

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harvester.cli.answers import answer
 from harvester.cli.options import Format, ManifestPath, Output, option
-from harvester.model import Output as Place
+from harvester.core.config import Output as Place
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
 from harvester.operations.rewrite import NewTree

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from harvester.core.config import Account, Credential
 from harvester.errors import Place
 from harvester.manifest import credentials, shape
 from harvester.manifest.check import check
@@ -24,7 +25,6 @@ from harvester.manifest.mistakes import (
 )
 from harvester.manifest.references import resolve_all
 from harvester.manifest.source import Unreadable, read_text
-from harvester.model import Account, Credential
 
 _IN_CREDENTIAL = (
     "secret",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from harvester.manifest import ways
-from harvester.manifest.mistakes import Mistakes, Where
-from harvester.model import (
+from harvester.core.config import (
     Account,
     CommandCredential,
     CommandSink,
@@ -21,6 +19,8 @@ from harvester.model import (
     TokenCredential,
     UrlCredential,
 )
+from harvester.manifest import ways
+from harvester.manifest.mistakes import Mistakes, Where
 
 
 class Terms(NamedTuple):

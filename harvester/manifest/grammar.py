@@ -11,9 +11,9 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from harvester.core.model import Reserve, is_appid
 from harvester.days import FIRST_DAY, Day, day_text, parse_day
 from harvester.manifest.mistakes import Unfit
-from harvester.model import Reserve, is_appid
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"

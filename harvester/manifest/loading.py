@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harvester import days
+from harvester.core.config import Account, Job, Manifest
 from harvester.errors import ManifestError, Place
 from harvester.manifest import credentials, sections, shape
 from harvester.manifest.accounts import Entry, merge, names_in, read_csv
@@ -18,7 +19,6 @@ from harvester.manifest.references import resolve_all
 from harvester.manifest.selection import job_of, known_from
 from harvester.manifest.source import Unreadable, read_text
 from harvester.manifest.yaml_tree import Document, parse
-from harvester.model import Account, Job, Manifest
 
 _LEAST: dict[str, object] = {"jobs": [{}], "accounts": None}
 """For salvaging a manifest without its accounts and jobs: their good items are found one by one."""

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from harvester import access, model
-from harvester.access import Access
-from harvester.errors import UsageError
-from harvester.manifest import grammar
-from harvester.manifest.mistakes import Unfit
-from harvester.manifest.references import Filling
-from harvester.model import (
+from harvester.core import config, credentials
+from harvester.core.config import (
     Account,
     CommandCredential,
     FileSink,
@@ -25,6 +20,11 @@ from harvester.model import (
     SecretCredential,
     UrlCredential,
 )
+from harvester.core.credentials import Access
+from harvester.errors import UsageError
+from harvester.manifest import grammar
+from harvester.manifest.mistakes import Unfit
+from harvester.manifest.references import Filling
 from harvester.secret import Secret
 
 T = TypeVar("T")
@@ -48,22 +48,22 @@ def access_of(account: Account, *, folder: Path, environ: Mapping[str, str]) -> 
         raise UsageError(f"{account.appid} has no credential", "give it one in the manifest")
     if isinstance(credential, SecretCredential):
         secret = _told(whose, _APPSECRET, lambda: filling.secret(credential.secret))
-        return access.AppSecret(secret, credential.legacy)
+        return credentials.AppSecret(secret, credential.legacy)
     if isinstance(credential, RefreshCredential):
         if not credential.refresh_token:
-            return access.RefreshToken()
-        return access.RefreshToken(_reader(credential.refresh_token, filling, whose, _REFRESH))
+            return credentials.RefreshToken()
+        return credentials.RefreshToken(_reader(credential.refresh_token, filling, whose, _REFRESH))
     return _handed(credential, filling, whose, _TOKEN)
 
 
 def platform_of(
-    platform: model.Platform, *, folder: Path, environ: Mapping[str, str]
-) -> access.Platform:
+    platform: config.Platform, *, folder: Path, environ: Mapping[str, str]
+) -> credentials.Platform:
     """The platform with its secret, ready for use. Raises UsageError."""
     filling = Filling(platform.appid, "", folder, environ)
     whose = "the secret of the platform"
     given = platform.secret
-    return access.Platform(
+    return credentials.Platform(
         platform.appid,
         None if given is None else _told(whose, _HANDED, lambda: filling.secret(given)),
         _of_platform(platform.verify_ticket, filling, "the verify_ticket of the platform"),
@@ -72,48 +72,50 @@ def platform_of(
     )
 
 
-def _of_platform(handed: Handed | None, filling: Filling, whose: str) -> access.Handed | None:
+def _of_platform(handed: Handed | None, filling: Filling, whose: str) -> credentials.Handed | None:
     return None if handed is None else _handed(handed, filling, whose, _HANDED)
 
 
-def _sink(sink: model.Sink | None, folder: Path) -> access.Files | access.Commands | None:
+def _sink(
+    sink: config.Sink | None, folder: Path
+) -> credentials.Files | credentials.Commands | None:
     if sink is None:
         return None
     if isinstance(sink, FileSink):
         path = sink.path
-        return access.Files(lambda appid: folder / path.replace("{appid}", appid))
+        return credentials.Files(lambda appid: folder / path.replace("{appid}", appid))
     argv, timeout = sink.command, sink.timeout
 
-    def command(appid: str) -> access.Command:
+    def command(appid: str) -> credentials.Command:
         words = tuple(word.replace("{appid}", appid) for word in argv)
-        return access.Command(words, folder, timeout or access.COMMAND_SECONDS)
+        return credentials.Command(words, folder, timeout or credentials.COMMAND_SECONDS)
 
-    return access.Commands(command)
+    return credentials.Commands(command)
 
 
-def _handed(handed: Handed, filling: Filling, whose: str, advice: str) -> access.Handed:
+def _handed(handed: Handed, filling: Filling, whose: str, advice: str) -> credentials.Handed:
     if isinstance(handed, CommandCredential):
         argv = _told(whose, advice, lambda: tuple(map(filling.words, handed.command)))
-        seconds = handed.timeout or access.COMMAND_SECONDS
-        return access.Command(argv, filling.folder, seconds)
+        seconds = handed.timeout or credentials.COMMAND_SECONDS
+        return credentials.Command(argv, filling.folder, seconds)
     if isinstance(handed, UrlCredential):
         return _told(whose, _HANDED, lambda: _url(handed, filling))
     read = _reader(handed.token, filling, whose, advice)
     ends = handed.expires_at
     if not ends:
-        return access.Text(read)
+        return credentials.Text(read)
     at = _told(whose, "write when the token ends", lambda: _moment(ends, filling))
-    return access.Text(read, at)
+    return credentials.Text(read, at)
 
 
 def _moment(text: str, filling: Filling) -> float:
     return grammar.moment(filling.text(text))
 
 
-def _url(handed: UrlCredential, filling: Filling) -> access.Url:
+def _url(handed: UrlCredential, filling: Filling) -> credentials.Url:
     url = filling.text(handed.url, lambda text: quote(text, safe=""))
     headers = {name: Secret(_header(filling.text(value))) for name, value in handed.headers}
-    return access.Url(Secret(grammar.token_url(url)), headers)
+    return credentials.Url(Secret(grammar.token_url(url)), headers)
 
 
 def _header(value: str) -> str:

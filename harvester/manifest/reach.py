@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.model import Account, CommandCredential, CommandSink, Manifest, RefreshCredential
+from harvester.core.config import (
+    Account,
+    CommandCredential,
+    CommandSink,
+    Manifest,
+    RefreshCredential,
+)
 
 _Item = TypeVar("_Item")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from harvester.catalogue import CATALOGUE, Dataset, retirement
+from harvester.core.config import Api, Limits, Output, Pace, Retry
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.ground import Shape
 from harvester.manifest.mistakes import Reading, Unfit, Where, nearest, shown
-from harvester.model import Api, Limits, Output, Pace, Retry
 
 
 def _given(written: Shape | None) -> dict[str, Any]:
-    """The keys that are there. The others keep the defaults of `harvester.model`."""
+    """The keys that are there. The others keep the defaults of `harvester.core.config`."""
     if written is None:
         return {}
     return {

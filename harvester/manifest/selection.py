@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeVar
 
 from harvester import days
 from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.core.config import Account, Job, Manifest
+from harvester.core.model import is_appid
 from harvester.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
-from harvester.model import Account, Job, Manifest, is_appid
 from harvester.selection import Selection
 
 _T = TypeVar("_T")

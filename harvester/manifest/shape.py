@@ -1,8 +1,8 @@
 """What a manifest may say: its keys, the type of each, and the sentence an editor shows for it.
 
 These models hold what is written, the short forms included. Defaults are those of
-`harvester.model`: a key that is left out stays None here. Only cross-references (is there such an
-account?) are judged elsewhere, in `accounts` and `selection`.
+`harvester.core.config`: a key that is left out stays None here. Only cross-references (is there
+such an account?) are judged elsewhere, in `accounts` and `selection`.
 """
 
 from __future__ import annotations

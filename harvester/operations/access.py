@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from os import environ
 
-from harvester.access import Access, AppSecret
+from harvester.core.config import Api, Manifest
+from harvester.core.credentials import Access, AppSecret
 from harvester.errors import UsageError
 from harvester.manifest import access_of
-from harvester.model import Api, Manifest
 from harvester.operations.runtime import Project, Watch, World, show_nothing
 from harvester.secret import Secret
 

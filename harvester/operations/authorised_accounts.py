@@ -8,9 +8,9 @@ from collections.abc import Callable
 import anyio
 
 from harvester import retry
-from harvester.access import Access, Platform
+from harvester.core.config import Api, Retry
+from harvester.core.credentials import Access, Platform
 from harvester.errors import BadTls, CallError, Unanswered, Unauthorised
-from harvester.model import Api, Retry
 from harvester.sources import Denied, Office
 from harvester.transport import Transport
 

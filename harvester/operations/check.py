@@ -17,12 +17,13 @@ from enum import Enum
 import anyio
 
 from harvester import days, fetch, retry
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.days import Day
 from harvester.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.fetch import Refused
 from harvester.inquiry import QUOTA_PATH, Allowance, allowance_of, quota_body
 from harvester.manifest import Touched, touched
-from harvester.model import Manifest, bucket_of
 from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files

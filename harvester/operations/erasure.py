@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from harvester import days
 from harvester.columns import DATE_COLUMN, Slice
+from harvester.core.model import APPID, bucket_of
 from harvester.days import Day, DaySet, Month
 from harvester.errors import UsageError
-from harvester.model import APPID, bucket_of
 from harvester.plan import Wanted
 
 _GONE = object()

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from harvester import assembly, days, plan, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
+from harvester.core.config import Manifest
 from harvester.days import Day
 from harvester.errors import LostRace, UsageError
 from harvester.manifest import day_option, meant
-from harvester.model import Manifest
 from harvester.operations import erasure
 from harvester.operations.erasure import Target
 from harvester.operations.runtime import Project

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harvester import days, pricing, survey
 from harvester import plan as planning
-from harvester.model import Manifest, bucket_of
+from harvester.core.config import Manifest
+from harvester.core.model import bucket_of
 from harvester.operations.runtime import Project
 from harvester.plan import Plan, Wanted
 from harvester.pricing import Barren, Price

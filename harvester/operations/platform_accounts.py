@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import environ
 
-from harvester.access import Platform
+from harvester.core.config import Manifest, RefreshCredential
+from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
-from harvester.model import Manifest, RefreshCredential
 from harvester.operations import authorised_accounts
 from harvester.store import roster
 from harvester.store.layout import Tree

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from harvester import clock
 from harvester.catalogue import Dataset, Grain
-from harvester.model import Manifest, Window
+from harvester.core.config import Manifest
+from harvester.core.model import Window
 
 
 class Probe(NamedTuple):

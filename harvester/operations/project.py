@@ -12,9 +12,9 @@ from os import environ
 from pathlib import Path
 from typing import TypeAlias
 
+from harvester.core.config import Manifest
 from harvester.errors import UsageError
 from harvester.manifest import load, narrow, place_named, secret_files
-from harvester.model import Manifest
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock

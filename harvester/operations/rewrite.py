@@ -23,11 +23,12 @@ import pyarrow.compute as pc
 from harvester import assembly, coverage, days, publish, upgrade
 from harvester.catalogue import Dataset
 from harvester.columns import Slice, arrow_schema
+from harvester.core.config import Output
+from harvester.core.model import bucket_of
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month
 from harvester.errors import UsageError
 from harvester.manifest import place_named
-from harvester.model import Output, bucket_of
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
 from harvester.publish import Published

@@ -18,10 +18,11 @@ import anyio
 from anyio import to_thread
 
 from harvester import clock, days, plan, publish, survey
+from harvester.core.config import Manifest, Output
+from harvester.core.model import bucket_of
 from harvester.days import Day
 from harvester.errors import HarvesterError, UsageError
 from harvester.lanes import Lane, Work, make_lane
-from harvester.model import Manifest, Output, bucket_of
 from harvester.operations.access import world_of
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.runtime import Orders, Position, Project, Watch, World, show_nothing

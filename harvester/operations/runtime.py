@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester import days
-from harvester.access import Access, Platform
-from harvester.model import Api, Manifest
+from harvester.core.config import Api, Manifest
+from harvester.core.credentials import Access, Platform
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.store.layout import Tree
 from harvester.summary import Summary

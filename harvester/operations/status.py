@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harvester import days, plan, sizes, survey
-from harvester.model import Manifest
+from harvester.core.config import Manifest
 from harvester.operations.runtime import Project
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from harvester import audit, days, plan
 from harvester.audit import Place
 from harvester.catalogue import Dataset
+from harvester.core.model import bucket_of
 from harvester.days import Day, DaySet, Month
 from harvester.errors import OtherVersion
-from harvester.model import bucket_of
 from harvester.operations.runtime import Project, begin
 from harvester.operations.session import locked
 from harvester.plan import Wanted

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from harvester.access import Command
+from harvester.core.credentials import Command
 from harvester.errors import CallTimedOut
 from harvester.secret import Secret
 from harvester.wire import safe_text

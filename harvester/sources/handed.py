@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
-from harvester import access
+from harvester.core import credentials as access
 from harvester.errors import (
     BadAnswer,
     BadTls,

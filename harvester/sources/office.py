@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.access import Access, AppSecret, Command, Platform, RefreshToken, Text
+from harvester.core.credentials import Access, AppSecret, Command, Platform, RefreshToken, Text
 from harvester.errors import UsageError
 from harvester.secret import Secret
 from harvester.sources import command

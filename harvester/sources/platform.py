@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 
-from harvester import access
+from harvester.core import credentials as access
 from harvester.grants import (
     Page,
     component_body,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from harvester.access import Commands, Files
+from harvester.core.credentials import Commands, Files
 from harvester.errors import CallTimedOut
 from harvester.secret import Secret
 from harvester.sources import command

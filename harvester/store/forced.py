@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from harvester import days
-from harvester.model import bucket_of
+from harvester.core.model import bucket_of
 from harvester.store.layout import FORCED, Tree
 
 A_DAY = 20

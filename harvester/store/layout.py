@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from harvester.core.config import Output
 from harvester.days import Month, month_text, parse_month
 from harvester.errors import UsageError
-from harvester.model import Output
 from harvester.store import files, flock
 from harvester.store.disk import OURS, Disk
 from harvester.store.interface import Found, Store

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from harvester.core.model import Answer, Window, bucket_of
 from harvester.days import Day, Month, day_text, parse_day, parse_month
-from harvester.model import Answer, Window, bucket_of
 from harvester.store.interface import contents
 from harvester.store.layout import QUARANTINE, Tree
 

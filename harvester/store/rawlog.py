@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from harvester.core.model import Answer, Window
 from harvester.days import Month, month_begin, month_end, month_of
 from harvester.errors import OtherVersion, UsageError
-from harvester.model import Answer, Window
 from harvester.store import files, quarantine
 from harvester.store.layout import RAW, Tree
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 
-from harvester.model import is_appid
+from harvester.core.model import is_appid
 from harvester.store.layout import ROSTER, Tree
 
 

@@ -1,19 +1,14 @@
-"""The nouns that travel down the line: account, window, answer.
-
-All of them are plain immutable values. A `Window` is a NamedTuple because millions are made.
-"""
+"""What a manifest says: accounts, credentials, the platform, jobs, limits and the output."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from harvester.catalogue.dataset import Dataset
-from harvester.days import Day, day_text
+from harvester.core.model import Reserve
+from harvester.days import Day
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +150,6 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserve:
-    """Calls a day that are left to others: so many, or a ``share`` of the quota."""
-
-    calls: int = 0
-    share: float = 0.0
-
-    def of(self, quota: int) -> int:
-        """How many calls of a quota that is."""
-        return self.calls + math.ceil(self.share * quota)
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What a run may ask. ``connections`` counts requests in flight over all accounts.
 
@@ -177,7 +160,7 @@ class Limits:
     per_token: Pace = Pace()
     connections: int = 100
     daily_quota: int = 5000
-    daily_reserve: Reserve = Reserve()
+    daily_reserve: Reserve = field(default_factory=Reserve)
     max_requests: int | None = None
 
 
@@ -226,51 +209,3 @@ class Manifest:
     retry: Retry = field(default_factory=Retry)
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = field(default=(), compare=False)
-
-
-class Window(NamedTuple):
-    """What one request asks: an account's days from ``begin`` to ``end``, both included."""
-
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
-
-    def __str__(self) -> str:
-        days = day_text(self.begin)
-        if self.end != self.begin:
-            days = f"{days}..{day_text(self.end)}"
-        return f"{self.appid} {self.dataset} {days}"
-
-
-class Answer(NamedTuple):
-    """What came back for a window, as it came.
-
-    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is the mask of the window's
-    days, its first being bit 0, that a user asked to have replaced even if they are final.
-    """
-
-    window: Window
-    asked_at: int
-    refetch: int
-    body: bytes
-
-
-APPID = r"wx[0-9a-f]{16}"
-"""What the appid of an account looks like."""
-
-_APPID = re.compile(APPID)
-
-
-def is_appid(text: str) -> bool:
-    """Whether a text could be the appid of an account."""
-    return _APPID.fullmatch(text) is not None
-
-
-def bucket_of(appid: str, buckets: int) -> int:
-    """The bucket an account's rows live in.
-
-    The first 8 bytes of sha256(appid), big-endian, modulo ``buckets``.
-    """
-    digest = hashlib.sha256(appid.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % buckets

@@ -1,0 +1,1 @@
+"""Value types, configuration and credentials: nothing here has an effect."""
