@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError
 
 from harvester import __version__, signals
 from harvester.cli import hooks, streams
-from harvester.cli.exits import parse_ok_exit
+from harvester.cli.options import parse_ok_exit
 from harvester.cli.streams import complain, confess
 from harvester.errors import Exit, HarvesterError
 
@@ -93,7 +93,7 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
         _collect_again()
-        fine = parse_ok_exit(bound.arguments.get("ok_exit", ""))
+        fine = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
         signals.forgive(fine)
         code = _code_of(verb(*bound.args, **bound.kwargs))
     except CycloptsError:

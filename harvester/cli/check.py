@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sized
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from harvester import days
 from harvester.catalogue import CATALOGUE
-from harvester.cli import logs, show, streams
+from harvester.cli import logs
+from harvester.cli.answers import answer, plain, table
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -25,13 +20,13 @@ from harvester.cli.options import (
     OkExit,
     Output,
     Selecting,
+    flag,
 )
 from harvester.errors import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.check import Check, Checked, Finding, State
 from harvester.operations.project import ask_wechat, if_heard, open_project
-from harvester.operations.runtime import Project
 
 
 def check(
@@ -42,14 +37,13 @@ def check(
     output: Output = None,
     offline: Annotated[
         bool,
-        Parameter(
-            help="Judge the manifest alone, and list what a run would reach for, by name.",
-            env_var="HARVESTER_OFFLINE",
-            negative="",
+        flag(
+            "Judge the manifest alone, and list what a run would reach for, by name.",
+            "HARVESTER_OFFLINE",
         ),
     ] = False,
     format: Format = "text",
-    ok_exit: OkExit = "",
+    _ok_exit: OkExit = "",
     logging: Logging = PLAINLY,
 ) -> int:
     """Ask for one token and one cheap call per family of each account.
@@ -57,41 +51,36 @@ def check(
     Exit codes: 0 all of them work, 2 a mistake in the manifest or the options, 3 some were refused,
     4 no account could be authorised. Keeps WeChat's quota numbers for the next plan.
     """
-    del ok_exit  # settled where every verb ends
     logs.set_up(logging)
     authorised = if_heard if offline else ask_wechat
     project = open_project(manifest, selecting.selection(), output, authorised)
+    sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
     if offline:
         reached = checking.check_offline(project)
-        with streams.answering():
-            _print_offline(project, reached, format)
+        answer(
+            format,
+            lambda: {**sizes, **plain(reached)},
+            lambda out: _print_offline(out, sizes, reached),
+        )
         return Exit.DONE
     found = checking.check(project)
-    with streams.answering():
-        if format == "json":
-            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-        else:
-            _print(show.console(), found)
+    answer(format, lambda: _as_json(found), lambda out: _print(out, found))
     return found.exit_code
 
 
 def _print(out: Console, found: Check) -> None:
-    table = Table(box=None)
-    for heading in ("account", "family", "state", "calls a day", "used"):
-        numeric = heading in ("calls a day", "used")
-        table.add_column(heading, no_wrap=True, justify="right" if numeric else "left")
+    rows = table("account", "family", "state", "calls a day", "used", texts=3)
     for account in found.accounts:
         label = f"{account.appid} {account.name}".rstrip()
         for finding in account.findings:
-            table.add_row(
-                Text(label), finding.family, finding.state.value, *_quota(account, finding)
-            )
+            quota = _quota(account, finding)
+            rows.add_row(Text(label), finding.family, finding.state.value, *quota)
             label = ""
-    out.print(table)
+    out.print(rows)
     _print_reasons(out, found)
     states = ((state, found.count(state)) for state in State)
     counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
-    out.print(f"\n{_many(found.accounts, 'account')}: {counts}; {found.calls:,} calls")
+    out.print(f"\n{_many(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
 
 
 def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
@@ -130,60 +119,35 @@ def _reason(finding: Finding) -> str:
     return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
 
 
-def _as_json(found: Check) -> dict[str, Any]:
-    return {
-        "accounts": [_account(account) for account in found.accounts],
-        "works": found.count(State.WORKS),
-        "refused": found.count(State.REFUSED),
-        "not_ready": found.count(State.NOT_READY),
-        "no_answer": found.count(State.NO_ANSWER),
-        "calls": found.calls,
-    }
+def _as_json(found: Check) -> dict[str, object]:
+    counts = {state.name.lower(): found.count(state) for state in State}
+    return {"accounts": list(map(_account, found.accounts)), **counts, "calls": found.calls}
 
 
-def _account(account: Checked) -> dict[str, Any]:
+def _account(account: Checked) -> dict[str, object]:
+    quotas = [
+        {"dataset": dataset, **plain(allowance)}
+        for dataset, allowance in account.allowances.items()
+    ]
+    for quota in quotas:
+        del quota["asked_at"]
     return {
         "appid": account.appid,
         "name": account.name,
         "authorised": account.is_authorised,
-        "findings": list(map(_finding, account.findings)),
-        "quotas": [
-            {
-                "dataset": dataset,
-                "daily_limit": allowance.daily_limit,
-                "used": allowance.used,
-                "remain": allowance.remain,
-            }
-            for dataset, allowance in account.allowances.items()
-        ],
+        "findings": account.findings,
+        "quotas": quotas,
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    day, state = days.day_text(finding.day), finding.state.value
-    return {**asdict(finding), "day": day, "state": state}
-
-
-def _print_offline(project: Project, reached: Touched, form: str) -> None:
-    manifest = project.manifest
-    named = {
-        "variables": list(reached.variables),
-        "files": list(map(str, reached.files)),
-        "programs": list(reached.programs),
-        "hosts": list(reached.hosts),
-    }
-    if form == "json":
-        head = {"accounts": len(manifest.accounts), "jobs": len(manifest.jobs)}
-        print(json.dumps({**head, **named}, indent=2, ensure_ascii=False))
-        return
-    out = show.console()
-    accounts, jobs = _many(manifest.accounts, "account"), _many(manifest.jobs, "job")
+def _print_offline(out: Console, sizes: dict[str, int], reached: Touched) -> None:
+    accounts, jobs = _many(sizes["accounts"], "account"), _many(sizes["jobs"], "job")
     out.print(f"{accounts}, {jobs}: no mistakes")
-    for what, names in named.items():
+    for what, names in reached._asdict().items():
         out.print(f"\n{what}" if names else f"\nno {what}")
         for name in names:
             out.print(Text(f"  {name}"), soft_wrap=True)
 
 
-def _many(things: Sized, noun: str) -> str:
-    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from rich.console import Console
 from rich.text import Text
 
-from harvester.cli import show
-from harvester.cli.options import Format, ManifestPath, Output
+from harvester.cli.answers import answer
+from harvester.cli.options import Format, ManifestPath, Output, option
 from harvester.core.config import Output as Place
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
@@ -26,15 +26,10 @@ def compact(
     manifest: ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    to: Annotated[
-        str | None, Parameter(help="Where the new tree is made.", env_var="HARVESTER_TO")
-    ] = None,
+    to: Annotated[str | None, option("Where the new tree is made.", "HARVESTER_TO")] = None,
     buckets: Annotated[
         int | None,
-        Parameter(
-            help="Files a month is split into; as many as now by default.",
-            env_var="HARVESTER_BUCKETS",
-        ),
+        option("Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"),
     ] = None,
     output: Output = None,
     format: Format = "text",
@@ -45,11 +40,12 @@ def compact(
     """
     project = open_harvested(manifest, output)
     made = rewriting.rewrite(project, to, buckets)
-    if format == "json":
-        print(json.dumps(made._asdict(), indent=2, ensure_ascii=False))
-    else:
-        place = replace(project.manifest.output, buckets=made.buckets)
-        _print(made, manifest, advice(place, to or "", manifest))
+    place = replace(project.manifest.output, buckets=made.buckets)
+    answer(
+        format,
+        lambda: made,
+        lambda out: _print(out, made, manifest, advice(place, to or "", manifest)),
+    )
     return 0
 
 
@@ -85,8 +81,7 @@ def _in_yaml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _print(made: NewTree, manifest: Path, output: str) -> None:
-    out = show.console()
+def _print(out: Console, made: NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
     out.print(Text(f"\nto switch to it, write into {manifest}:"), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, Column, Dataset, matching, retirement
 from harvester.catalogue.page import clock_text, facts, members
-from harvester.cli import show, streams
+from harvester.cli.answers import answer
 from harvester.cli.options import Format
 from harvester.days import day_text
 from harvester.errors import UsageError
@@ -33,15 +32,8 @@ def datasets(
     if not chosen:
         unknown = f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}."
         raise UsageError(*(retirement(pattern) or unknown))
-    with streams.answering():
-        if format == "json":
-            plain = [_as_json(dataset) for dataset in chosen]
-            print(json.dumps(plain, indent=2, ensure_ascii=False))
-        elif name is None:
-            _print_list(show.console(), chosen)
-        else:
-            for dataset in chosen:
-                _print_one(show.console(), dataset)
+    show = _print_list if name is None else _print_each
+    answer(format, lambda: list(map(_as_json, chosen)), lambda out: show(out, chosen))
     return 0
 
 
@@ -90,6 +82,11 @@ def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
     for dataset in chosen:
         table.add_row(dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.about)
     out.print(table)
+
+
+def _print_each(out: Console, chosen: Sequence[Dataset]) -> None:
+    for dataset in chosen:
+        _print_one(out, dataset)
 
 
 def _print_one(out: Console, dataset: Dataset) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from harvester.cli import show, streams
+from harvester.cli.answers import answer
 from harvester.cli.options import Format
 from harvester.errors import UsageError
 from harvester.verdict import Action, Rule, is_known, rule_for, token_rule_for
@@ -37,13 +36,8 @@ def explain(
     """Tell what an errcode of WeChat means, what a run does about it, and what you can do."""
     errcode = _parse(code)
     data, token = rule_for(errcode), token_rule_for(errcode)
-    with streams.answering():
-        if format == "json":
-            found = {"errcode": errcode, "known": is_known(errcode)}
-            plain = {**found, "data": _as_json(data), "token": _as_json(token)}
-            print(json.dumps(plain, indent=2, ensure_ascii=False))
-        else:
-            _print(show.console(), errcode, data, token)
+    found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
+    answer(format, lambda: found, lambda out: _print(out, errcode, data, token))
     return 0
 
 
@@ -52,15 +46,6 @@ def _parse(text: str) -> int:
         return int(text)
     except ValueError:
         raise UsageError(f"{text!r} is no errcode", "It is a whole number: 45009 or -1.") from None
-
-
-def _as_json(rule: Rule) -> dict[str, str]:
-    return {
-        "meaning": rule.meaning,
-        "action": rule.action.value,
-        "scope": rule.scope.value,
-        "advice": rule.advice,
-    }
 
 
 def _print(out: Console, errcode: int, data: Rule, token: Rule) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
 from harvester import days
-from harvester.cli import show
-from harvester.cli.options import Format, ManifestPath, Output, names_option, split
+from harvester.cli.answers import answer
+from harvester.cli.options import (
+    Format,
+    ManifestPath,
+    Output,
+    day_option,
+    flag,
+    names_option,
+    split,
+)
 from harvester.operations import forget as forgetting
 from harvester.operations.forget import Receipt
 from harvester.operations.project import open_harvested
@@ -33,17 +38,11 @@ def forget(
     ] = (),
     before: Annotated[
         str | None,
-        Parameter(
-            help="Only the days before this one: 2024-01-31 or -730d.",
-            env_var="HARVESTER_BEFORE",
-            allow_leading_hyphen=True,
-        ),
+        day_option("Only the days before this one: 2024-01-31 or -730d.", "HARVESTER_BEFORE"),
     ] = None,
     dry_run: Annotated[
         bool,
-        Parameter(
-            help="Only tell what would be deleted.", env_var="HARVESTER_DRY_RUN", negative=""
-        ),
+        flag("Only tell what would be deleted.", "HARVESTER_DRY_RUN"),
     ] = False,
     output: Output = None,
     format: Format = "text",
@@ -54,19 +53,8 @@ def forget(
     """
     project = open_harvested(manifest, output)
     receipt = forgetting.forget(project, split(accounts), split(datasets), before, dry_run=dry_run)
-    if format == "json":
-        print(json.dumps(_as_json(receipt), indent=2))
-    else:
-        _print(show.console(), receipt)
+    answer(format, lambda: receipt, lambda out: _print(out, receipt))
     return 0
-
-
-def _as_json(receipt: Receipt) -> dict[str, object]:
-    return {
-        **asdict(receipt),
-        "before": None if receipt.before is None else days.day_text(receipt.before),
-        "rewritten": [item._asdict() for item in receipt.rewritten],
-    }
 
 
 def _print(out: Console, receipt: Receipt) -> None:

@@ -1,53 +1,49 @@
-"""Options that several verbs share, and how their texts are read."""
+"""Options that several verbs share, and how their texts are read.
+
+Loads next to nothing, so that help stays quick.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.errors import UsageError
+from harvester.errors import Exit, UsageError
 from harvester.selection import Selection
 
 _MOST_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
 
-ManifestPath: TypeAlias = Annotated[
-    Path, Parameter(help="The manifest.", env_var="HARVESTER_MANIFEST")
-]
-Output: TypeAlias = Annotated[
-    str | None,
-    Parameter(
-        help="Write to and read from this directory or s3://…, gs://…, az://…, whatever the "
-        "manifest says.",
-        env_var="HARVESTER_OUTPUT",
-    ),
-]
-Format: TypeAlias = Annotated[
-    Literal["text", "json"],
-    Parameter(help="How the answer is printed on stdout.", env_var="HARVESTER_FORMAT"),
-]
-Refetch: TypeAlias = Annotated[
-    Literal["all", "empty", "quarantined", "refused"] | None,
-    Parameter(
-        help="Treat the selected days, or only those of this state, as missing. "
-        "Old rows stay until new ones arrive.",
-        env_var="HARVESTER_REFETCH",
-    ),
-]
-Shard: TypeAlias = Annotated[
-    str | None,
-    Parameter(help="Do only this part of the accounts: 1/8 to 8/8.", env_var="HARVESTER_SHARD"),
-]
-OkExit: TypeAlias = Annotated[
-    str,
-    Parameter(
-        help="Exit codes to turn into 0, separated by commas: 3,75.", env_var="HARVESTER_OK_EXIT"
-    ),
-]
+
+def option(what: str, variable: str, **how: Any) -> Parameter:
+    """An option that a variable of the environment sets as well."""
+    return Parameter(help=what, env_var=variable, **how)
+
+
+def flag(what: str, variable: str) -> Parameter:
+    """An option that is said or not."""
+    return option(what, variable, negative="")
+
+
+def names_option(what: str, variable: str) -> Parameter:
+    """An option that takes names, separated by commas."""
+    return option(
+        f"{what} Separate several by commas.",
+        variable,
+        env_var_split=_whole,
+        negative="",
+        group=_SELECTING,
+        show_default=False,
+    )
+
+
+def day_option(what: str, variable: str, **how: Any) -> Parameter:
+    """An option that takes a day, be it one like ``-30d``."""
+    return option(what, variable, allow_leading_hyphen=True, **how)
 
 
 def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
@@ -56,20 +52,33 @@ def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[st
     return [text]
 
 
-def names_option(what: str, variable: str) -> Parameter:
-    """An option that takes names, separated by commas."""
-    return Parameter(
-        help=f"{what} Separate several by commas.",
-        env_var=variable,
-        env_var_split=_whole,
-        negative="",
-        group=_SELECTING,
-        show_default=False,
-    )
-
-
-def _day(what: str, variable: str) -> Parameter:
-    return Parameter(help=what, env_var=variable, allow_leading_hyphen=True, group=_SELECTING)
+ManifestPath: TypeAlias = Annotated[Path, option("The manifest.", "HARVESTER_MANIFEST")]
+Output: TypeAlias = Annotated[
+    str | None,
+    option(
+        "Write to and read from this directory or s3://…, gs://…, az://…, whatever the "
+        "manifest says.",
+        "HARVESTER_OUTPUT",
+    ),
+]
+Format: TypeAlias = Annotated[
+    Literal["text", "json"], option("How the answer is printed on stdout.", "HARVESTER_FORMAT")
+]
+Refetch: TypeAlias = Annotated[
+    Literal["all", "empty", "quarantined", "refused"] | None,
+    option(
+        "Treat the selected days, or only those of this state, as missing. "
+        "Old rows stay until new ones arrive.",
+        "HARVESTER_REFETCH",
+    ),
+]
+Shard: TypeAlias = Annotated[
+    str | None, option("Do only this part of the accounts: 1/8 to 8/8.", "HARVESTER_SHARD")
+]
+# No verb reads it, hence the underscore: it is settled where every verb ends.
+OkExit: TypeAlias = Annotated[
+    str, option("Exit codes to turn into 0, separated by commas: 3,75.", "HARVESTER_OK_EXIT")
+]
 
 
 @Parameter(name="*")
@@ -79,11 +88,19 @@ class Selecting:
 
     begin_date: Annotated[
         str | None,
-        _day("Nothing before this day: 2024-01-31, -30d or earliest.", "HARVESTER_BEGIN_DATE"),
+        day_option(
+            "Nothing before this day: 2024-01-31, -30d or earliest.",
+            "HARVESTER_BEGIN_DATE",
+            group=_SELECTING,
+        ),
     ] = None
     end_date: Annotated[
         str | None,
-        _day("Nothing after this day: 2024-01-31, -30d or yesterday.", "HARVESTER_END_DATE"),
+        day_option(
+            "Nothing after this day: 2024-01-31, -30d or yesterday.",
+            "HARVESTER_END_DATE",
+            group=_SELECTING,
+        ),
     ] = None
     accounts: Annotated[
         tuple[str, ...],
@@ -96,13 +113,8 @@ class Selecting:
 
     def selection(self) -> Selection:
         """The options as the manifest understands them."""
-        return Selection(
-            begin_date=self.begin_date,
-            end_date=self.end_date,
-            accounts=split(self.accounts),
-            datasets=split(self.datasets),
-            jobs=split(self.jobs),
-        )
+        names = map(split, (self.accounts, self.datasets, self.jobs))
+        return Selection(self.begin_date, self.end_date, *names)
 
 
 @Parameter(name="*")
@@ -112,17 +124,13 @@ class Logging:
 
     log_format: Annotated[
         Literal["text", "json"],
-        Parameter(
-            help="Lines for people, or one JSON object a line.",
-            env_var="HARVESTER_LOG_FORMAT",
-            group=_LOGGING,
+        option(
+            "Lines for people, or one JSON object a line.", "HARVESTER_LOG_FORMAT", group=_LOGGING
         ),
     ] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Parameter(
-            help="The least important lines shown.", env_var="HARVESTER_LOG_LEVEL", group=_LOGGING
-        ),
+        option("The least important lines shown.", "HARVESTER_LOG_LEVEL", group=_LOGGING),
     ] = "info"
 
 
@@ -143,6 +151,19 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
         return int(number), int(total)
     raise UsageError(f"--shard {text!r} is not a shard", "Write 1/8 for the first of eight.")
+
+
+def parse_ok_exit(text: str) -> frozenset[int]:
+    """Read ``3,75`` as exit codes."""
+    known = {str(int(code)) for code in Exit}
+    codes = split((text,))
+    for code in codes:
+        if code not in known:
+            raise UsageError(
+                f"--ok-exit {code!r} is no exit code of harvester",
+                f"It has {', '.join(sorted(known, key=int))}.",
+            )
+    return frozenset(map(int, codes))
 
 
 def _is_count(text: str) -> bool:

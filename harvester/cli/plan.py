@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from harvester import days
-from harvester.cli import show, show_plan, streams
+from harvester.cli import show_plan
+from harvester.cli.answers import answer, plain
 from harvester.cli.options import (
     EVERYTHING,
     Format,
@@ -19,6 +17,7 @@ from harvester.cli.options import (
     parse_shard,
 )
 from harvester.operations import plan as planning
+from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
 
 
@@ -35,29 +34,11 @@ def plan(
     """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
     project = open_project(manifest, selecting.selection(), output)
     found = planning.plan(project, refetch=refetch, shard=parse_shard(shard))
-    with streams.answering():
-        if format == "json":
-            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-        else:
-            show_plan.show(show.console(), found.plan, found.price, found.barren)
+    answer(format, lambda: _as_json(found), lambda out: show_plan.show(out, found))
     return 0
 
 
-def _as_json(found: planning.PricedPlan) -> dict[str, object]:
-    """The plan and its price, days as text."""
-    plain = asdict(found.plan)
-    for row in plain["datasets"]:
-        for end in ("begin", "end"):
-            row[f"{end}_date"] = _text(row.pop(end))
-    costs = asdict(found.price)
-    plain["bound_seconds"], plain["bound_by"] = costs.pop("bound_seconds"), costs.pop("bound_by")
-    for row in costs["narrower"]:
-        row["begin_date"] = _text(row.pop("begin"))
-    before = [asdict(item) for item in found.barren]
-    for row in before:
-        row["first_row"] = _text(row["first_row"])
-    return {**plain, "price": {**costs, "before_first_row": before}}
-
-
-def _text(day: days.Day | None) -> str | None:
-    return None if day is None else days.day_text(day)
+def _as_json(found: PricedPlan) -> dict[str, object]:
+    price = {**plain(found.price), "before_first_row": plain(found.barren)}
+    bound = {name: price.pop(name) for name in ("bound_seconds", "bound_by")}
+    return {**plain(found.plan), **bound, "price": price}

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harvester import signals
 from harvester.cli import logs, progress, show, streams
+from harvester.cli.answers import console
 from harvester.cli.options import (
     EVERYTHING,
     PLAINLY,
@@ -23,6 +24,8 @@ from harvester.cli.options import (
     Refetch,
     Selecting,
     Shard,
+    flag,
+    option,
     parse_shard,
 )
 from harvester.errors import Exit
@@ -44,30 +47,28 @@ class Running:
     refetch: Refetch = None
     max_duration: Annotated[
         str | None,
-        Parameter(
-            help="Start nothing new after this long (50m), publish, and exit with 75.",
-            env_var="HARVESTER_MAX_DURATION",
+        option(
+            "Start nothing new after this long (50m), publish, and exit with 75.",
+            "HARVESTER_MAX_DURATION",
         ),
     ] = None
     unpark: Annotated[
         bool,
-        Parameter(
-            help="Forget what was spent today, and that WeChat said the quota is spent.",
-            env_var="HARVESTER_UNPARK",
-            negative="",
+        flag(
+            "Forget what was spent today, and that WeChat said the quota is spent.",
+            "HARVESTER_UNPARK",
         ),
     ] = False
     shard: Shard = None
     progress: Annotated[
         ProgressStyle,
-        Parameter(
-            help="A bar on a terminal and lines elsewhere, or always one of them.",
-            env_var="HARVESTER_PROGRESS",
+        option(
+            "A bar on a terminal and lines elsewhere, or always one of them.",
+            "HARVESTER_PROGRESS",
         ),
     ] = "auto"
     summary: Annotated[
-        Path | None,
-        Parameter(help="Also write the run record to this file.", env_var="HARVESTER_SUMMARY"),
+        Path | None, option("Also write the run record to this file.", "HARVESTER_SUMMARY")
     ] = None
 
     def orders(self) -> Orders:
@@ -87,7 +88,7 @@ def run(
     selecting: Selecting = EVERYTHING,
     output: Output = None,
     running: Running = _ORDINARY,
-    ok_exit: OkExit = "",
+    _ok_exit: OkExit = "",
     logging: Logging = PLAINLY,
 ) -> int:
     """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
@@ -96,7 +97,6 @@ def run(
     covered, 2 a mistake in the manifest or the options, 3 some windows failed or accounts were
     refused, 4 no account could be authorised, 75 not finished, run again.
     """
-    del ok_exit  # settled where every verb ends
     logs.set_up(logging)
     clock = SteadyClock()
     books = new_books(manifest, clock, running.summary)
@@ -106,10 +106,10 @@ def run(
         orders = running.orders()
         project = open_project(manifest, selecting.selection(), output, ask_wechat, clock)
         _fit_to_a_small_machine()
-        console = show.console(stderr=True)
-        harvesting.run(books, project, orders, _watch(running.progress, console))
+        terminal = console(stderr=True)
+        harvesting.run(books, project, orders, _watch(running.progress, terminal))
         with streams.whispering():
-            show.summary(console, done, project)
+            show.summary(terminal, done, project)
     return done.exit_code
 
 
@@ -134,9 +134,9 @@ def _fit_to_a_small_machine() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _watch(style: ProgressStyle, console: Console) -> Watch:
+def _watch(style: ProgressStyle, terminal: Console) -> Watch:
     if style == "none":
         return show_nothing
-    if style == "bar" or (style == "auto" and console.is_terminal):
-        return partial(progress.show_bar, console=console)
+    if style == "bar" or (style == "auto" and terminal.is_terminal):
+        return partial(progress.show_bar, console=terminal)
     return progress.log_lines

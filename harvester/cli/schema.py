@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-from harvester.cli import streams
+from harvester.cli.answers import answer
 from harvester.manifest import json_schema
 
 
 def schema() -> int:
     """Print the manifest's JSON Schema."""
-    with streams.answering():
-        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    answer("json", json_schema, print)
     return 0

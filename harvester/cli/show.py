@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester import days
-from harvester.cli.streams import Terminal
+from harvester.cli.answers import range_text, table
 from harvester.errors import Exit
 from harvester.operations.runtime import Project
 from harvester.operations.status import Status
@@ -28,16 +28,6 @@ _VERDICTS = {
     Exit.UNAUTHORISED: "no account could be authorised",
     Exit.AGAIN: "not finished: run again",
 }
-
-
-_WIDE = 140
-"""Columns where there is no terminal: a log that is cut off helps nobody."""
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Where tables go: stdout for answers, stderr for all else."""
-    found = Terminal(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
 
 
 def seconds_text(seconds: float) -> str:
@@ -69,23 +59,17 @@ def summary(out: Console, done: Summary, project: Project) -> None:
 
 def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
     """Account-days by state; states that no day is in get no column."""
-    table = Table(box=None)
-    for heading in ("dataset", "accounts", "account-days", "covered", "empty"):
-        table.add_column(heading, no_wrap=True)
     extra = [
         name
         for name in ("provisional", "suspicious", "quarantined", "missing")
         if any(getattr(row.days, name) for row in rows)
     ]
-    for name in extra:
-        table.add_column(name, no_wrap=True)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    found = table("dataset", "accounts", "account-days", "covered", "empty", *extra)
     for row in rows:
         numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
         numbers += [getattr(row.days, name) for name in extra]
-        table.add_row(row.dataset, *(f"{number:,}" for number in numbers))
-    return table
+        found.add_row(row.dataset, *(f"{number:,}" for number in numbers))
+    return found
 
 
 def _print_figures(out: Console, done: Summary) -> None:
@@ -184,9 +168,7 @@ def _print_stretches(out: Console, title: str, stretches: Sequence[Stretch]) -> 
         return
     out.print(f"\n{title}")
     for item in stretches[:_MOST_EXCEPTIONS]:
-        days_of = days.day_text(item.begin)
-        if item.end != item.begin:
-            days_of = f"{days_of}..{days.day_text(item.end)}"
-        out.print(Text(f"  {item.appid} {item.dataset} {days_of}"))
+        found = range_text(item.begin, item.end)
+        out.print(Text(f"  {item.appid} {item.dataset} {found}"))
     if len(stretches) > _MOST_EXCEPTIONS:
         out.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")

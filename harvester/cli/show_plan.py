@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harvester import days
+from harvester.cli.answers import table
 from harvester.cli.show import seconds_text
-from harvester.plan import Plan
+from harvester.operations.plan import PricedPlan
 from harvester.pricing import Barren, Price
 
 _BINDS = {
@@ -21,14 +20,12 @@ _BINDS = {
 }
 
 
-def show(out: Console, found: Plan, price: Price, barren: tuple[Barren, ...]) -> None:
+def show(out: Console, priced: PricedPlan) -> None:
     """What a run would ask, what binds it, and what would be cheaper."""
-    table = Table(box=None)
-    for heading in ("dataset", "accounts", "account-days", "requests", "from", "to"):
-        justify: Literal["left", "right"] = "left" if heading == "dataset" else "right"
-        table.add_column(heading, no_wrap=True, justify=justify)
+    found, price = priced.plan, priced.price
+    rows = table("dataset", "accounts", "account-days", "requests", "from", "to")
     for row in found.datasets:
-        table.add_row(
+        rows.add_row(
             row.dataset,
             f"{row.accounts:,}",
             f"{row.days:,} of {row.wanted:,}",
@@ -36,11 +33,11 @@ def show(out: Console, found: Plan, price: Price, barren: tuple[Barren, ...]) ->
             "" if row.begin is None else days.day_text(row.begin),
             "" if row.end is None else days.day_text(row.end),
         )
-    out.print(table)
+    out.print(rows)
     if found.requests:
         seconds = seconds_text(price.bound_seconds)
         out.print(f"\n{found.requests:,} requests, {seconds} at least: {_BINDS[price.bound_by]}")
-        for line in _costs(price, barren):
+        for line in _costs(price, priced.barren):
             out.print(Text(line))
     elif any(row.wanted for row in found.datasets):
         out.print("\nnothing to ask: every wanted day is covered")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from harvester import days
-from harvester.cli import show, streams
+from harvester.cli.answers import answer, plain, range_text
 from harvester.cli.options import (
     Format,
     ManifestPath,
     OkExit,
     Output,
+    flag,
 )
 from harvester.errors import Exit
 from harvester.operations import verify as verifying
@@ -34,59 +31,33 @@ def verify(
     output: Output = None,
     read_data: Annotated[
         bool,
-        Parameter(
-            help="Also read every page and compare the digest: every byte counts.",
-            env_var="HARVESTER_READ_DATA",
-            negative="",
+        flag(
+            "Also read every page and compare the digest: every byte counts.",
+            "HARVESTER_READ_DATA",
         ),
     ] = False,
     repair: Annotated[
         bool,
-        Parameter(
-            help="Move what is damaged to the quarantine: the next run asks for its days again.",
-            env_var="HARVESTER_REPAIR",
-            negative="",
+        flag(
+            "Move what is damaged to the quarantine: the next run asks for its days again.",
+            "HARVESTER_REPAIR",
         ),
     ] = False,
     format: Format = "text",
-    ok_exit: OkExit = "",
+    _ok_exit: OkExit = "",
 ) -> int:
     """Check every file against itself. Exits with 3 if anything is damaged.
 
     Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
     """
-    del ok_exit  # settled where every verb ends
     project = open_harvested(manifest, output)
     found = verifying.verify(project, read_data=read_data, repair=repair)
-    with streams.answering():
-        if format == "json":
-            print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
-        else:
-            _print(show.console(), found, project.words)
+    answer(
+        format,
+        lambda: {**plain(found), "sound": found.sound},
+        lambda out: _print(out, found, project.words),
+    )
     return Exit.DONE if found.sound else Exit.INCOMPLETE
-
-
-def _as_json(found: Verdict) -> dict[str, object]:
-    return {**asdict(found), "sound": found.sound, "damaged": list(map(_damage, found.damaged))}
-
-
-def _damage(damage: Damage) -> dict[str, object]:
-    return {
-        "path": damage.path,
-        "dataset": damage.dataset,
-        "ref_month": damage.ref_month,
-        "flaws": list(damage.flaws),
-        "lost": [
-            {
-                "appid": item.appid,
-                "begin_date": days.day_text(item.begin),
-                "end_date": days.day_text(item.end),
-            }
-            for item in damage.lost
-        ],
-        "other_version": damage.other_version,
-        "moved_to": damage.moved_to,
-    }
 
 
 def _print(out: Console, found: Verdict, words: str) -> None:
@@ -112,8 +83,8 @@ def _print_damage(out: Console, damage: Damage) -> None:
     for flaw in damage.flaws:
         out.print(Text(f"  {flaw}"))
     for item in damage.lost[:_MOST_STRETCHES]:
-        until = "" if item.end == item.begin else f"..{days.day_text(item.end)}"
-        out.print(Text(f"    {item.appid or 'no account'} {days.day_text(item.begin)}{until}"))
+        lost = range_text(item.begin, item.end)
+        out.print(Text(f"    {item.appid or 'no account'} {lost}"))
     if len(damage.lost) > _MOST_STRETCHES:
         more = len(damage.lost) - _MOST_STRETCHES
         out.print(f"    and {more:,} more (--format json lists all)")
