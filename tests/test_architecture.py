@@ -55,7 +55,7 @@ THIRD_PARTY = {
     ),
     "cyclopts": ("cli",),
     "obstore": ("store.bucket", "store.objects"),
-    "orjson": ("wire", "store.quarantine", "store.state", "sandbox.calls"),
+    "orjson": ("core.lenient_json", "wire", "store.quarantine", "store.state", "sandbox.calls"),
     "pyarrow": (
         "assembly",
         "audit",

@@ -13,9 +13,9 @@ from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
 from harvester.cli import invoke
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve
+from harvester.core.model import Allowance, Reserve
 from harvester.errors import Exit
-from harvester.inquiry import Allowance, allowance_of
+from harvester.inquiry import allowance_of
 from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
 from harvester.operations.probes import probes
 from harvester.quota import Note

@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.model import Window, bucket_of
+from harvester.core.model import Allowance, Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.inquiry import Allowance
 from harvester.manifest import load
 from harvester.operations.erasure import Target, scrubbed
 from harvester.store import files, flock, layout, locks, quarantine, rawlog

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.model import Answer, Window
+from harvester.core.model import Allowance, Answer, Refusal, Window
 from harvester.days import instant, parse_day
 from harvester.errors import Exit, UsageError
-from harvester.inquiry import Allowance
 from harvester.operations import rewrite
 from harvester.quota import Note
 from harvester.store import quarantine
@@ -28,7 +27,6 @@ from harvester.store.state import (
 )
 from harvester.store.state.publish_journal import Journal
 from harvester.store.state.run_records import RunRecord
-from harvester.wire import Refusal
 from tests.lab import appid
 
 ONE, DATASET = appid(1), "user_summary"

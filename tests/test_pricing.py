@@ -12,11 +12,10 @@ from harvester import days, plan, pricing
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.config import Account, Job, Limits, Manifest, Output
-from harvester.core.model import Reserve
+from harvester.core.model import Refusal, Reserve
 from harvester.days import day_range, instant, parse_day
 from harvester.quota import Note, Quota
 from harvester.store.state import quota_ledger
-from harvester.wire import Refusal
 from tests.lab import DAILY, HOURLY, appid
 from tests.trees import tree_at
 

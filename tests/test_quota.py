@@ -12,10 +12,9 @@ import pytest
 from harvester import days, survey
 from harvester import plan as planning
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve, bucket_of
+from harvester.core.model import Allowance, Reserve, bucket_of
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
-from harvester.inquiry import Allowance
 from harvester.manifest import narrow
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harvester import days, plan, publish, survey
 from harvester.cli import show
+from harvester.core.model import Refusal
 from harvester.days import Day, parse_day
 from harvester.errors import Exit
 from harvester.lanes import Gone
@@ -24,7 +25,6 @@ from harvester.report.record import as_record
 from harvester.sandbox import Row, Rules, truth
 from harvester.summary import AccountSummary, DayCounts, Summary
 from harvester.verdict import rule_for
-from harvester.wire import Refusal
 from tests.lab import BOTH, DAILY, HOURLY, Lab, appid
 
 BROKEN = parse_day("2026-03-02")

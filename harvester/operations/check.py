@@ -18,11 +18,11 @@ import anyio
 
 from harvester import days, fetch, retry
 from harvester.core.config import Manifest
-from harvester.core.model import bucket_of
+from harvester.core.model import Allowance, bucket_of
 from harvester.days import Day
 from harvester.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.fetch import Refused
-from harvester.inquiry import QUOTA_PATH, Allowance, allowance_of, quota_body
+from harvester.inquiry import QUOTA_PATH, allowance_of, quota_body
 from harvester.manifest import Touched, touched
 from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes

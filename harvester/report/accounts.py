@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from harvester.core.model import Refusal
 from harvester.lanes import Gone, Lane
 from harvester.plan import Wanted
 from harvester.summary import AccountSummary, count_states, reason_of
 from harvester.survey import States
 from harvester.verdict import Action
-from harvester.wire import Refusal
 
 
 def troubled(

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from harvester import days
+from harvester.core.model import Allowance
 from harvester.errors import StoreError
-from harvester.inquiry import Allowance
 from harvester.store.layout import QUOTA, Tree
 from harvester.store.state import json_file
 
