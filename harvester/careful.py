@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester.catalogue.dataset import Column, Kind
 from harvester.columns import Unfit, check_of, is_writable, nullable
+from harvester.core.safe_text import safe_text
 from harvester.shapes import Level, Members, Shape, demand, flattened, level_of
-from harvester.wire import safe_text
 
 Columns: TypeAlias = tuple[list[Any], ...]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harvester import days
 from harvester.core.model import Window
+from harvester.core.safe_text import safe_text
 from harvester.days import Day, DaySet
 from harvester.errors import (
     SEVERITY,
@@ -25,7 +26,6 @@ from harvester.publish import Published, QuarantinedDay
 from harvester.rows import OUR_FAULT
 from harvester.survey import States, Stretch
 from harvester.verdict import Action, Scope
-from harvester.wire import safe_text
 
 MOST_SUSPICIOUS = 100
 """Quiet accounts have empty days without number; `harvester status` lists them all."""

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import json
 import re
-import string
 from typing import Any, NamedTuple
 
 import orjson
 
 from harvester.core.model import Window
+from harvester.core.safe_text import safe_text
 from harvester.days import day_text
 from harvester.errors import BadAnswer, Malformed
-from harvester.redaction import redacted
 from harvester.secret import Secret
-from harvester.secret_words import mask_words
 
 LONGEST_LIFE = 7200
 """No token lives longer than this many seconds."""
@@ -32,10 +30,6 @@ PERMANENT_STATUS = frozenset({404, 412})
 Repeating cannot help, so they are refusals like an errcode. All others are passing trouble.
 """
 
-_LONGEST_MESSAGE = 300
-_LONGEST_LOOKED_AT = 4096
-
-_TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
 _REQUEST_ID = re.compile(
     r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
 )
@@ -148,33 +142,6 @@ def life_of(answer: dict[str, Any]) -> int:
     """The seconds that an answer gives its token, from 0 to 7200; 0 if it does not say."""
     life = _whole_number(answer.get("expires_in")) or 0
     return max(0, min(life, LONGEST_LIFE))
-
-
-def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """A foreign text fit for a terminal, a log or a table.
-
-    Whatever is a secret or looks like one becomes ``***``, control and direction characters are
-    escaped, and at most ``longest`` characters are left.
-    """
-    if len(text) > _LONGEST_LOOKED_AT:
-        # A value that is cut in two is not recognised any more: drop the piece of it.
-        text = text[:_LONGEST_LOOKED_AT].rstrip(_TOKEN_CHARACTERS)
-    return _fit(mask_words(redacted(text)), longest)
-
-
-def own_text(text: str, longest: int) -> str:
-    """As `safe_text` for words of our own, in which a long path is no token."""
-    return _fit(redacted(text), longest)
-
-
-def _fit(text: str, longest: int) -> str:
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def _parse_leniently(body: bytes, why: str) -> Parsed:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester import redaction
+from harvester.core.safe_text import safe_text
 from harvester.redaction import SHORTEST, masked, redacted
 from harvester.secret import Secret
-from harvester.wire import safe_text
 
 VALUE = 'k7+pq/z=x&9%v"\\é'
 

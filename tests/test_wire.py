@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.model import Window
+from harvester.core.safe_text import safe_text
 from harvester.days import parse_day
 from harvester.errors import BadAnswer
 from harvester.grants import grant_of, stable_body
@@ -21,7 +22,6 @@ from harvester.wire import (
     Refusal,
     parse,
     refusal_of,
-    safe_text,
     window_body,
 )
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 from harvester.cli.options import Logging
-from harvester.wire import own_text
+from harvester.core.safe_text import own_text
 
 _LONGEST_LINE = 2_000
 

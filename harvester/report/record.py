@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from harvester import __version__, days
+from harvester.core.safe_text import safe_text
 from harvester.lanes import Gone
 from harvester.publish import Published
 from harvester.summary import AccountSummary, Summary
 from harvester.survey import Stretch
-from harvester.wire import Refusal, safe_text
+from harvester.wire import Refusal
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""

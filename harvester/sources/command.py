@@ -13,9 +13,9 @@ import anyio
 from anyio.abc import Process
 
 from harvester.core.credentials import Command
+from harvester.core.safe_text import safe_text
 from harvester.errors import CallTimedOut
 from harvester.secret import Secret
-from harvester.wire import safe_text
 
 AT_ONCE = 8
 """Maximum number of commands that run at the same time."""
