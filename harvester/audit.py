@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester import days
-from harvester.catalogue.dataset import Dataset
-from harvester.columns import DATE_COLUMN
+from harvester.catalogue.dataset import DATE_COLUMN, Dataset
 from harvester.core.model import bucket_of
 from harvester.coverage import AccountDays, Coverage
 from harvester.days import Month

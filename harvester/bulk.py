@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from harvester.assembly import New, Stamp, in_arrow
-from harvester.catalogue.dataset import Dataset, Kind, Nesting
-from harvester.columns import DATE_COLUMN, Slice, arrow_schema
+from harvester.catalogue.dataset import DATE_COLUMN, Dataset, Kind, Nesting
+from harvester.columns import Slice, arrow_schema
 from harvester.core.model import Answer, Window
 from harvester.days import Day
 from harvester.rows import DayRows, Decoded, Reader, Reading, reader

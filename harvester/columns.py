@@ -19,8 +19,6 @@ from harvester.days import parse_day
 SCHEMA_VERSION = 1
 """Of the columns of every dataset. A file says which one it was written with."""
 
-DATE_COLUMN = "ref_date"
-"""The column every row is filed under. Each dataset's key begins with it."""
 
 Check: TypeAlias = Callable[[list[Any]], list[Any]]
 """Turns the values of one day, none of them null, into those of the file, or raises Unfit."""

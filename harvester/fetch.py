@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import Dataset
-from harvester.core.model import Window
+from harvester.core.model import Refusal, Window
 from harvester.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
 from harvester.redaction import redacted_bytes
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import Action, Rule, Scope, rule_for
-from harvester.wire import Refusal, refusal_of, window_body
+from harvester.wire import refusal_of, window_body
 
 Why: TypeAlias = Refusal | str
 """WeChat's refusal, or what the network did. Its ``str`` is safe to print."""

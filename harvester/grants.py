@@ -6,17 +6,34 @@ Bodies and queries made here hold secrets: they are for the transport alone.
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from harvester.core.model import is_appid
+from harvester.core.model import Refusal, is_appid
 from harvester.errors import BadAnswer
 from harvester.secret import Secret
-from harvester.wire import Grant, Refusal, life_of, members_of
+from harvester.wire import members_of, whole_number
 
 PAGE = 500
 """The most authorised accounts that one call lists."""
 
 _LONGEST_TOKEN = 4096
+
+
+LONGEST_LIFE = 7200
+"""No token lives longer than this many seconds."""
+
+
+class Grant(NamedTuple):
+    """A token and the seconds it has left, 0 if WeChat did not say."""
+
+    token: Secret
+    expires_in: int
+
+
+def life_of(answer: dict[str, Any]) -> int:
+    """The seconds that an answer gives its token, from 0 to 7200; 0 if it does not say."""
+    life = whole_number(answer.get("expires_in")) or 0
+    return max(0, min(life, LONGEST_LIFE))
 
 
 class Refreshed(NamedTuple):

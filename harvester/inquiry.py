@@ -7,26 +7,14 @@ to be asked for its own. Source: /doc/service/api/apimanage/openapi/api_openapi_
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from harvester.catalogue import Dataset
+from harvester.core.lenient_json import parse
+from harvester.core.model import Allowance
 from harvester.errors import BadAnswer
-from harvester.wire import parse
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
-
-
-class Allowance(NamedTuple):
-    """What WeChat said that an account may ask of one dataset in a day.
-
-    ``used`` and ``remain`` are of the Beijing day of ``asked_at``, which is in seconds since the
-    Unix epoch; calls of other services of the account count as well.
-    """
-
-    daily_limit: int
-    used: int
-    remain: int
-    asked_at: float
 
 
 def quota_body(dataset: Dataset) -> bytes:

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 from harvester import days
 from harvester.catalogue import Dataset
-from harvester.core.model import Window
+from harvester.core.model import Refusal, Window
 from harvester.days import Day, DaySet, Month
 from harvester.plan import count_windows, newest_window
 from harvester.verdict import Rule
-from harvester.wire import Refusal
 
 PLENTY = 1 << 62
 """More calls than anybody can make: nobody counts them."""

@@ -7,10 +7,10 @@ import heapq
 from collections.abc import Iterator
 
 from harvester import days
+from harvester.core.model import Refusal
 from harvester.days import DaySet
 from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
 from harvester.verdict import Action, Rule, Scope
-from harvester.wire import Refusal
 
 SPENT = Rule(
     Action.PARK,

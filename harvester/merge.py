@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester.assembly import New, Stamp, regrouped, row_group_rows
-from harvester.catalogue.dataset import Dataset
+from harvester.catalogue.dataset import DATE_COLUMN, Dataset
 from harvester.clock import settled_before
-from harvester.columns import DATE_COLUMN, Slice
+from harvester.columns import Slice
 from harvester.core.model import Answer, Window
 from harvester.coverage import AccountDays
 from harvester.days import Day, Month, instant, month_begin, month_length

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from harvester import bulk, coverage, days, merge
 from harvester.assembly import Stamp
@@ -29,6 +30,8 @@ from harvester.store import partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 from harvester.store.rawlog import DamagedGroup, Group
+
+T = TypeVar("T")
 
 _MOST_RACES = 20
 """Each is lost to a run that came further by it, so there is an end to them."""
@@ -84,13 +87,24 @@ def publish(
     stands.
     """
     touching = [group for group in groups if (dataset.name, partition.month) in group.touches]
-    for _ in range(_MOST_RACES):
-        try:
-            return _publish(tree, dataset, partition, touching)
-        except LostRace:
-            # Whoever won it may have published some of these groups too, and removed them.
-            touching = rawlog.standing(tree, touching)
-    return _publish(tree, dataset, partition, touching)
+
+    def attempt(lost: int) -> Published:
+        # The winner of a race may have published some of these groups too, and removed them.
+        left = rawlog.standing(tree, touching) if lost else touching
+        return _publish(tree, dataset, partition, left)
+
+    return retry_races(attempt)
+
+
+def retry_races(attempt: Callable[[int], T]) -> T:
+    """Repeat the replacement of a file until no other run replaces it meanwhile.
+
+    ``attempt`` gets the number of races that were lost. Raises LostRace if there are too many.
+    """
+    for lost in range(_MOST_RACES):
+        with suppress(LostRace):
+            return attempt(lost)
+    return attempt(_MOST_RACES)
 
 
 def _publish(

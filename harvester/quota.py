@@ -14,9 +14,8 @@ from typing import NamedTuple, TypeAlias
 
 from harvester import days
 from harvester.core.config import Limits, Pace
+from harvester.core.model import Allowance, Refusal
 from harvester.days import Day
-from harvester.inquiry import Allowance
-from harvester.wire import Refusal
 
 BLOCK_SECONDS = 10.0
 """A block lasts so long at the full rate."""

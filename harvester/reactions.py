@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from harvester import days, retry
 from harvester.core.config import Retry
+from harvester.core.model import Refusal
 from harvester.lanes import Attempt, Lane, Work
 from harvester.losses import IMPATIENT, Losses
 from harvester.reach import Reach
 from harvester.verdict import Action, Rule
-from harvester.wire import Refusal
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """In so many minutes one after the other refused by the minute limit, without one answer between,

@@ -15,13 +15,13 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester import careful
 from harvester.careful import Oddities
-from harvester.catalogue.dataset import Dataset
-from harvester.columns import DATE_COLUMN, Unfit, check_counts
+from harvester.catalogue.dataset import DATE_COLUMN, Dataset
+from harvester.columns import Unfit, check_counts
+from harvester.core.lenient_json import parse
 from harvester.core.model import Window
 from harvester.days import Day, parse_day
 from harvester.errors import BadAnswer, places
 from harvester.shapes import Level, Members, Shape, flattened, shape_of
-from harvester.wire import parse
 
 Rows_co = TypeVar("Rows_co", covariant=True)
 

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from harvester.core.config import Pace, Retry
+from harvester.core.model import Refusal
 from harvester.lanes import PATIENCE, Attempt, Gone, Lane, Owing, Work
 from harvester.losses import SPENT, Losses
 from harvester.reach import Reach
 from harvester.reactions import MIDNIGHT_SECONDS, Parked, Reactions
 from harvester.verdict import Rule, rule_for
-from harvester.wire import Refusal
 
 _LOOKS = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""

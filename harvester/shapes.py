@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.catalogue.dataset import Column, Dataset, Kind, Nesting
-from harvester.columns import DATE_COLUMN, Check, Unfit, name_of, nullable, quick_check_of
+from harvester.catalogue.dataset import DATE_COLUMN, Column, Dataset, Kind, Nesting
+from harvester.columns import Check, Unfit, name_of, nullable, quick_check_of
 
 Members: TypeAlias = dict[str, Any]
 

@@ -8,7 +8,7 @@ from math import ceil
 
 from harvester import days
 from harvester.catalogue import Dataset, Kind
-from harvester.columns import DATE_COLUMN
+from harvester.catalogue.dataset import DATE_COLUMN
 from harvester.core.config import Manifest
 from harvester.core.model import bucket_of
 from harvester.days import DaySet

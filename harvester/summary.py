@@ -31,24 +31,30 @@ MOST_SUSPICIOUS = 100
 """Quiet accounts have empty days without number; `harvester status` lists them all."""
 
 
+class DayCounts(NamedTuple):
+    """Numbers of days by state, as the files have them."""
+
+    wanted: int = 0
+    done: int = 0
+    missing: int = 0
+    empty: int = 0
+    suspicious: int = 0
+    provisional: int = 0
+    quarantined: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """The state of one dataset after a run, in account-days, as the files have it."""
+    """The state of one dataset after a run, in account-days."""
 
     dataset: str
     accounts: int
-    wanted: int
-    done: int
-    missing: int
-    empty: int
-    suspicious: int
-    provisional: int
-    quarantined: int
+    days: DayCounts
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
-    """One dataset of one account after a run: days by state, as the files have them.
+    """One dataset of one account after a run.
 
     ``requests`` and ``retries`` are what the run spent on it, ``failed`` counts windows given up.
     ``reasons`` are those that the run has because of it, ``errcodes`` what WeChat said; a
@@ -57,13 +63,7 @@ class AccountSummary:
 
     appid: str
     dataset: str
-    wanted: int
-    done: int
-    missing: int
-    empty: int
-    suspicious: int
-    provisional: int
-    quarantined: int
+    days: DayCounts
     requests: int
     retries: int
     failed: int = 0
@@ -150,7 +150,7 @@ class Summary:
     @property
     def missing(self) -> int:
         """Account-days that are wanted, could have been had, and are not covered."""
-        return sum(row.missing for row in self.datasets)
+        return sum(row.days.missing for row in self.datasets)
 
     def reasons(self) -> dict[str, Exit]:
         """Everything that kept the run from being whole, with the exit code each calls for."""
@@ -165,7 +165,7 @@ class Summary:
             found["unauthorised"] = Exit.UNAUTHORISED
         for gone in self.gone:
             found.update([reason_of(gone)])
-        if any(row.quarantined for row in self.datasets):
+        if any(row.days.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
         if self.delayed:
             found["not_ready"] = Exit.AGAIN
@@ -288,26 +288,24 @@ def summarise_states(
     want: Wanted, states: Mapping[str, Mapping[str, States]]
 ) -> list[DatasetSummary]:
     """Count the account-days of each dataset by state."""
-    return [
-        _summarise_dataset(dataset, of_dataset, states[dataset])
-        for dataset, of_dataset in want.items()
-    ]
+    found = []
+    for dataset, of_dataset in want.items():
+        counts = [
+            count_states(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()
+        ]
+        total = DayCounts(*map(sum, zip(*counts, strict=True)))
+        found.append(DatasetSummary(dataset, len(of_dataset), total))
+    return found
 
 
-def _summarise_dataset(
-    dataset: str, wanted: Mapping[str, DaySet], states: Mapping[str, States]
-) -> DatasetSummary:
-    count = days.count_days
-    everything = sum(map(count, wanted.values()))
-    done = sum(count(states[appid].covered & of_account) for appid, of_account in wanted.items())
-    return DatasetSummary(
-        dataset=dataset,
-        accounts=len(wanted),
-        wanted=everything,
-        done=done,
-        missing=everything - done,
-        empty=sum(count(state.empty) for state in states.values()),
-        suspicious=sum(count(state.suspicious) for state in states.values()),
-        provisional=sum(count(state.provisional) for state in states.values()),
-        quarantined=sum(count(state.quarantined) for state in states.values()),
+def count_states(wanted: DaySet, state: States) -> DayCounts:
+    """Count the days of one dataset of one account by state."""
+    return DayCounts(
+        wanted=days.count_days(wanted),
+        done=days.count_days(wanted & state.covered),
+        missing=days.count_days(wanted & ~state.covered),
+        empty=days.count_days(state.empty),
+        suspicious=days.count_days(state.suspicious),
+        provisional=days.count_days(state.provisional),
+        quarantined=days.count_days(state.quarantined),
     )

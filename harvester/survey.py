@@ -73,6 +73,15 @@ class Stretch:
     begin: Day
     end: Day
 
+    def plain(self) -> dict[str, str]:
+        """Return it as plain values for JSON."""
+        return {
+            "appid": self.appid,
+            "dataset": self.dataset,
+            "begin_date": days.day_text(self.begin),
+            "end_date": days.day_text(self.end),
+        }
+
 
 def stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
     """A day set as the stretches it is made of."""

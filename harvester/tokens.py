@@ -15,11 +15,11 @@ from typing import NamedTuple, Self, TypeAlias
 
 import anyio
 
+from harvester.core.model import Refusal
 from harvester.errors import CallError
 from harvester.secret import Secret
 from harvester.sources.outcome import Denied, Doubt, Outcome, Source
 from harvester.verdict import OUR_FAULT, Action, Rule, Scope
-from harvester.wire import Refusal
 
 _NO_TOKEN = replace(OUR_FAULT, scope=Scope.ACCOUNT)
 

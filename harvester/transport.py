@@ -24,6 +24,7 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.core.config import Api
+from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.errors import (
     BadAnswer,
@@ -36,7 +37,6 @@ from harvester.errors import (
 )
 from harvester.exchange import MAX_BODY, Exchange, Reply, quoted, read
 from harvester.secret import Secret
-from harvester.wire import is_document
 
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 10.0

@@ -19,8 +19,8 @@ from harvester.days import Day
 from harvester.lanes import PLENTY, Lane, Work
 from harvester.quota import Calls, Note, Quota
 from harvester.schedule import Schedule
-from harvester.store import quota as notes
 from harvester.store.layout import Tree
+from harvester.store.state import quota_ledger
 
 GATHER_SECONDS = 1.0
 """So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
@@ -140,7 +140,9 @@ class Treasurer:
     async def _begin_note(self, bucket: int) -> None:
         note = self._notes[bucket] = await self._read(self._day, bucket) or Note(self._day)
         note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
-        await to_thread.run_sync(notes.sweep, self._tree, self._day, bucket, limiter=self._disk)
+        await to_thread.run_sync(
+            quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
+        )
 
     async def _serve(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
@@ -196,11 +198,13 @@ class Treasurer:
         await _each(self._write, self._buckets)
 
     async def _read(self, day: Day, bucket: int) -> Note | None:
-        return await to_thread.run_sync(notes.read, self._tree, day, bucket, limiter=self._disk)
+        return await to_thread.run_sync(
+            quota_ledger.read, self._tree, day, bucket, limiter=self._disk
+        )
 
     async def _write(self, bucket: int) -> None:
         note = self._notes[bucket]
-        await to_thread.run_sync(notes.write, self._tree, note, bucket, limiter=self._disk)
+        await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
 
 
 async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:

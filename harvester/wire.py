@@ -9,20 +9,14 @@ Nothing here repeats what an answer said, but for the message of a refusal, made
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
-
-from harvester.core.model import Window
+from harvester.core.lenient_json import parse
+from harvester.core.model import Refusal, Window
 from harvester.core.safe_text import safe_text
 from harvester.days import day_text
 from harvester.errors import BadAnswer, Malformed
-from harvester.secret import Secret
-
-LONGEST_LIFE = 7200
-"""No token lives longer than this many seconds."""
 
 PERMANENT_STATUS = frozenset({404, 412})
 """The HTTP errors that WeChat gives to a wrong path and to a body without Content-Length.
@@ -30,35 +24,10 @@ PERMANENT_STATUS = frozenset({404, 412})
 Repeating cannot help, so they are refusals like an errcode. All others are passing trouble.
 """
 
+
 _REQUEST_ID = re.compile(
     r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
 )
-
-
-class Refusal(NamedTuple):
-    """WeChat's no. ``errmsg`` is safe to print, ``rid`` is what WeChat's support asks for."""
-
-    errcode: int
-    errmsg: str
-    rid: str
-
-    def __str__(self) -> str:
-        rid = f" (rid {self.rid})" if self.rid else ""
-        return f"{self.errcode} {self.errmsg}{rid}"
-
-
-class Parsed(NamedTuple):
-    """A JSON document, and the ``flaw`` for which strict JSON refused it; empty if it did not."""
-
-    value: Any
-    flaw: str
-
-
-class Grant(NamedTuple):
-    """A token and the seconds it has left, 0 if WeChat did not say."""
-
-    token: Secret
-    expires_in: int
 
 
 def window_body(window: Window) -> bytes:
@@ -66,30 +35,6 @@ def window_body(window: Window) -> bytes:
     return (
         f'{{"begin_date":"{day_text(window.begin)}","end_date":"{day_text(window.end)}"}}'.encode()
     )
-
-
-def parse(body: bytes) -> Parsed:
-    """Read a body as JSON, forgiving what WeChat is known to send.
-
-    Control characters in texts are kept, broken UTF-8 and lone surrogates are replaced, NaN and
-    numbers beyond a double become floats, and each of them is a flaw. Raises BadAnswer if the body
-    is not one whole JSON document.
-    """
-    try:
-        return Parsed(orjson.loads(body), "")
-    except orjson.JSONDecodeError as error:
-        # Only its words are kept: the exception itself holds the whole body.
-        why = error.msg
-    return _parse_leniently(body, why)
-
-
-def is_document(body: bytes) -> bool:
-    """Whether a body is one whole JSON document, flaws forgiven."""
-    try:
-        parse(body)
-    except BadAnswer:
-        return False
-    return True
 
 
 def refusal_of(status: int, body: bytes) -> Refusal | None:
@@ -132,39 +77,10 @@ def members_of(status: int, body: bytes) -> dict[str, Any] | Refusal:
     code = answer.get("errcode")
     if code is None:
         return answer
-    errcode = _whole_number(code)
+    errcode = whole_number(code)
     if errcode is None:
         raise Malformed("an errcode that is no number")
     return _refusal(errcode, answer.get("errmsg")) if errcode else answer
-
-
-def life_of(answer: dict[str, Any]) -> int:
-    """The seconds that an answer gives its token, from 0 to 7200; 0 if it does not say."""
-    life = _whole_number(answer.get("expires_in")) or 0
-    return max(0, min(life, LONGEST_LIFE))
-
-
-def _parse_leniently(body: bytes, why: str) -> Parsed:
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text, why = body.decode("utf-8-sig", "replace"), "broken UTF-8"
-    try:
-        encoded = json.dumps(json.loads(text, strict=False), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        encoded = ""
-    if not encoded:
-        raise BadAnswer(_no_json(body))
-    # There and back once more, since a lone surrogate is a text that nobody can write to a file.
-    return Parsed(json.loads(encoded.encode("utf-8", "replace")), why)
-
-
-def _no_json(body: bytes) -> str:
-    if not body.strip():
-        return "an empty body instead of JSON"
-    if body.lstrip()[:1] == b"<":
-        return f"HTML instead of JSON, {len(body)} bytes"
-    return f"not one whole JSON document, {len(body)} bytes"
 
 
 def _refusal(errcode: int, errmsg: object) -> Refusal:
@@ -176,7 +92,7 @@ def _refusal(errcode: int, errmsg: object) -> Refusal:
     return Refusal(errcode, safe_text(message[: len(message) - len(tail[0])]), rid)
 
 
-def _whole_number(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """An integer, also as a text or a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -15,10 +15,11 @@ from harvester.operations.run import carry_out
 from harvester.operations.runtime import Orders, begin
 from harvester.report.books import Books
 from harvester.sandbox import Rules
-from harvester.store import files, records
+from harvester.store import files
 from harvester.store.disk import Disk
-from harvester.store.journal import Journal
 from harvester.store.layout import Tree
+from harvester.store.state import run_records
+from harvester.store.state.publish_journal import Journal
 from harvester.summary import Summary
 from tests.lab import FAST, HOURLY, Lab, files_of, stage_of
 
@@ -119,6 +120,7 @@ def test_a_killed_run_leaves_a_record_that_says_so(
     """
     lab, entry = killed_with_a_journal(tmp_path, monkeypatch)
     noted = json.loads(entry.read_bytes())
+    assert noted.pop("version") == 1
     [killed] = all_records(lab)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     lab.advance(1.0)
@@ -146,24 +148,24 @@ def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
         )
 
 
-def journal_of(tree: Tree, run_id: str, bucket: int, *entries: bytes) -> Journal:
-    """A journal with these entries."""
+def journal_of(tree: Tree, run_id: str, bucket: int, *entries: str) -> Journal:
+    """A journal with entries of these paths."""
     found = Journal(tree, run_id, bucket)
-    for entry in entries:
-        found.add(entry)
+    for path in entries:
+        found.add({"path": path})
     return found
 
 
 def test_a_journal_is_taken_over_by_who_holds_its_bucket(tmp_path: Path) -> None:
     """In its order, before what is our own; what belongs to others stays where it is."""
     tree = Tree(Disk(tmp_path), 4)
-    journal_of(tree, "dead-1", 1, b"one", b"two")
-    journal_of(tree, "dead-2", 3, b"three")
-    journal_of(tree, "alive", 2, b"theirs")
+    journal_of(tree, "dead-1", 1, "one", "two")
+    journal_of(tree, "dead-2", 3, "three")
+    journal_of(tree, "alive", 2, "theirs")
     mine = journal_of(tree, "mine", 1)
     mine.take_over([1, 3])
-    mine.add(b"four")
-    assert list(mine.entries()) == [b"one", b"two", b"three", b"four"]
+    mine.add({"path": "four"})
+    assert [entry["path"] for entry in mine.entries()] == ["one", "two", "three", "four"]
     mine.remove()
     assert list(mine.entries()) == []
     left = [path.name for path in (tmp_path / "_harvester/runs").iterdir()]
@@ -198,13 +200,13 @@ def test_a_run_under_way_keeps_its_record_fresh(
     lab = Lab(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)
     seen: list[dict[str, Any]] = []
-    kept = records.write
+    kept = run_records.write
 
     def write(*args: Any, **kwargs: Any) -> None:
         kept(*args, **kwargs)
         seen.append(args[2])
 
-    monkeypatch.setattr(records, "write", write)
+    monkeypatch.setattr(run_records, "write", write)
     run_with_copy(lab, tmp_path / "copy.json")
     first, *_, last = seen
     assert (first["state"], first["requests"], last["state"]) == ("running", 0, "finished")
@@ -218,7 +220,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     """What the run did is done. The reason is logged, and the next run tells what was replaced."""
     lab = lab_of(tmp_path)
     lab.sandbox.fail(lab.appids[1], 48001)
-    kept = records.write
+    kept = run_records.write
 
     def full(tree: Tree, run_id: str, record: dict[str, Any], *rest: Any, **more: Any) -> None:
         if record["state"] == "finished":
@@ -226,7 +228,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
         kept(tree, run_id, record, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "write", full)
+        patch.setattr(run_records, "write", full)
         done = run_with_copy(lab, tmp_path / "copy.json")
     assert done.exit_code is Exit.INCOMPLETE
     assert "No space left on device; make room" in caplog.text

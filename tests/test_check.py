@@ -13,15 +13,14 @@ from harvester import clock, days
 from harvester.catalogue import CATALOGUE, Grain
 from harvester.cli import invoke
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve
+from harvester.core.model import Allowance, Reserve
 from harvester.errors import Exit
-from harvester.inquiry import Allowance, allowance_of
+from harvester.inquiry import allowance_of
 from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
 from harvester.operations.probes import probes
 from harvester.quota import Note
 from harvester.sandbox import QUOTA, TOKEN, Rules, faults
-from harvester.store import learned
-from harvester.store import quota as notes
+from harvester.store.state import quota_ledger, quota_limits
 from harvester.verdict import Action
 from tests.lab import DAILY, HOURLY, Lab, appid
 from tests.virtual import Killed, VirtualLab, virtual
@@ -250,13 +249,13 @@ def kept(root: Path) -> list[Path]:
 def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
     tree = Lab(tmp_path).tree
-    assert learned.read(tree) == {}
+    assert quota_limits.read(tree) == {}
     first = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(10, 2, 8, NOON)}
-    learned.write(tree, first, NOON)
-    assert learned.read(tree) == first
+    quota_limits.write(tree, first, NOON)
+    assert quota_limits.read(tree) == first
     later = {(SICK, DAILY): Allowance(20, 0, 20, NOON + 86_400)}
-    learned.write(tree, later, NOON + 86_400)
-    assert learned.read(tree) == {**first, **later}
+    quota_limits.write(tree, later, NOON + 86_400)
+    assert quota_limits.read(tree) == {**first, **later}
     assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
     assert not list(tree.store.scratch.iterdir())
 
@@ -266,7 +265,7 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     [
         lambda _: b"",
         lambda data: data[:-5],
-        lambda data: data.replace(b'"version":1', b'"version":2'),
+        lambda data: data.replace(b'"version":1', b'"version":"1"'),
         lambda _: b"[]",
         lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
     ],
@@ -275,12 +274,12 @@ def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) 
     """It is as if nothing had been learned, and the next check writes anew."""
     tree = Lab(tmp_path).tree
     told = {(SICK, DAILY): Allowance(10, 1, 9, NOON)}
-    learned.write(tree, told, NOON)
+    quota_limits.write(tree, told, NOON)
     [path] = kept(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    assert learned.read(tree) == {}
-    learned.write(tree, told, NOON)
-    assert learned.read(tree) == told
+    assert quota_limits.read(tree) == {}
+    quota_limits.write(tree, told, NOON)
+    assert quota_limits.read(tree) == told
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -342,7 +341,7 @@ def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
     for _ in range(2):
         patient.run()
         assert calls_for(patient, HOURLY) == 10
-    note = notes.read(patient.tree, TODAY, 0)
+    note = quota_ledger.read(patient.tree, TODAY, 0)
     assert note is not None
     assert note.spent(HOURLY, SICK) == 10
     patient.run(unpark=True)
@@ -355,9 +354,9 @@ def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -
     with pytest.raises(Killed):
         patient.run(kill_after=0.5)
     patient.advance(60)
-    before = notes.read(patient.tree, TODAY, 0)
+    before = quota_ledger.read(patient.tree, TODAY, 0)
     look_and_keep(patient)
-    after = notes.read(patient.tree, TODAY, 0)
+    after = quota_ledger.read(patient.tree, TODAY, 0)
     assert before is not None
     assert after is not None
     assert (after.open, after.run) == (True, before.run)
@@ -376,7 +375,7 @@ def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualLab) 
     good = file.read_bytes()
     for bad in (b"", b"[]", b'{"0000-of-0001": 1}', good[:-20]):
         file.write_bytes(bad)
-        assert notes.read(patient.tree, TODAY, 0) is None
+        assert quota_ledger.read(patient.tree, TODAY, 0) is None
     file.write_bytes(good)
     patient.advance(2 * 86_400)
     patient.run()
@@ -439,7 +438,7 @@ def test_check_prints_a_table_and_keeps_the_quotas(
     assert "wx0000000000000001 Acme" in printed
     assert printed.count("works") == 4 + 1
     assert "2 accounts: 2 works; 10 calls" in printed
-    known = learned.read(Lab(manifest.parent / "out").tree)
+    known = quota_limits.read(Lab(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
 
 

@@ -207,8 +207,8 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     assert read(lab.manifest(), lab.tree, evening).whole
     past_midnight = evening + 13 * 3600
     found = read(lab.manifest(), lab.tree, past_midnight)
-    assert (found.whole, found.gaps, found.datasets[0].missing) == (True, (), 0)
-    assert found.datasets[0].provisional > 0
+    assert (found.whole, found.gaps, found.datasets[0].days.missing) == (True, (), 0)
+    assert found.datasets[0].days.provisional > 0
     ready_again = evening + 24 * 3600
     found = read(lab.manifest(), lab.tree, ready_again)
     assert [day_text(gap.begin) for gap in found.gaps] == ["2026-05-20"]

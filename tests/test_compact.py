@@ -24,9 +24,10 @@ from harvester.errors import Exit
 from harvester.manifest import json_schema
 from harvester.operations import rewrite as compacting
 from harvester.operations.rewrite import MOST_BUCKETS
-from harvester.store import forced, layout, locks, quarantine
+from harvester.store import layout, locks, quarantine
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group
+from harvester.store.state import forced_refreshes
 from tests.answers import LONG_AFTER, answer, row
 from tests.lab import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.trees import coverage_of, tree_at
@@ -239,7 +240,7 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     day = parse_day("2026-04-01")
     bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
     quarantine.keep(source, quarantine.Entry(day, "a negative count", bad, "dead"))
-    assert forced.spend(source, gone, LONG_AFTER)
+    assert forced_refreshes.spend(source, gone, LONG_AFTER)
     command = ["compact", "--to", "new", "--buckets", str(buckets)]
     die_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, without=gone)

@@ -223,8 +223,8 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])
     [note] = [note for note in done.notes() if "still computing" in note]
     assert f"{appid(1)} article_read" in note
-    assert done.datasets[0].provisional > 0
-    assert done.datasets[0].missing == 0
+    assert done.datasets[0].days.provisional > 0
+    assert done.datasets[0].days.missing == 0
     lab.today, lab.end = "2026-05-25", "2026-05-19"
     again = lab.run()
     assert again.requests > 0
@@ -244,8 +244,8 @@ def test_an_empty_day_is_suspicious_only_where_every_day_has_rows(
 
     lab = Lab(tmp_path, begin=first, end=last, accounts=1, datasets=(dataset,), source=source)
     done = lab.run()
-    assert done.datasets[0].empty >= 2
-    assert done.datasets[0].suspicious == suspicious
+    assert done.datasets[0].days.empty >= 2
+    assert done.datasets[0].days.suspicious == suspicious
 
 
 def test_the_count_of_windows_is_what_a_run_asks() -> None:

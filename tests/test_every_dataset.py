@@ -16,7 +16,7 @@ from hypothesis import given, settings
 
 from harvester import rows
 from harvester.catalogue import CATALOGUE, Column, Dataset, Grain, Kind, Nesting
-from harvester.columns import DATE_COLUMN
+from harvester.catalogue.dataset import DATE_COLUMN
 from harvester.core.model import Answer, Window
 from harvester.days import Day, date_of, day_text, month_of, parse_day
 from harvester.publish import publish

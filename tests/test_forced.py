@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harvester.days import instant, parse_day
-from harvester.store import forced
 from harvester.store.disk import Disk
 from harvester.store.layout import FORCED, Tree
+from harvester.store.state import forced_refreshes
 from tests.lab import appid
 
 NOON = instant(parse_day("2026-05-20"), 12 * 60)
@@ -26,34 +26,34 @@ def tree(tmp_path: Path) -> Tree:
 def test_twenty_a_day(tree: Tree) -> None:
     """The twenty-first waits for midnight in Beijing, whoever spent the others."""
     for count in range(20):
-        assert forced.spend(tree, ONE, NOON + 31 * count)
-    assert not forced.spend(tree, ONE, MIDNIGHT - 1)
-    assert forced.spend(tree, TWO, MIDNIGHT - 1)
-    assert forced.spend(tree, ONE, MIDNIGHT)
+        assert forced_refreshes.spend(tree, ONE, NOON + 31 * count)
+    assert not forced_refreshes.spend(tree, ONE, MIDNIGHT - 1)
+    assert forced_refreshes.spend(tree, TWO, MIDNIGHT - 1)
+    assert forced_refreshes.spend(tree, ONE, MIDNIGHT)
 
 
 def test_thirty_seconds_apart(tree: Tree) -> None:
     """Also over midnight."""
-    assert forced.spend(tree, ONE, MIDNIGHT - 10)
-    assert not forced.spend(tree, ONE, MIDNIGHT + 19.9)
-    assert forced.spend(tree, ONE, MIDNIGHT + 20)
+    assert forced_refreshes.spend(tree, ONE, MIDNIGHT - 10)
+    assert not forced_refreshes.spend(tree, ONE, MIDNIGHT + 19.9)
+    assert forced_refreshes.spend(tree, ONE, MIDNIGHT + 20)
 
 
 def test_a_clock_that_was_wrong_costs_patience(tree: Tree) -> None:
     """A note from the future says wait: the other machine's clock may be the right one."""
-    assert forced.spend(tree, ONE, MIDNIGHT)
-    assert not forced.spend(tree, ONE, NOON)
+    assert forced_refreshes.spend(tree, ONE, MIDNIGHT)
+    assert not forced_refreshes.spend(tree, ONE, NOON)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"day": 1, "count": "x", "last": 0}'])
 def test_a_note_that_cannot_be_read_counts_as_spent(tree: Tree, text: str) -> None:
     """Until the next day."""
     tree.store.write(f"{FORCED}/{ONE}.json", text.encode(), tree.temp(0, "note"))
-    assert not forced.spend(tree, ONE, NOON)
+    assert not forced_refreshes.spend(tree, ONE, NOON)
 
 
 def test_a_spoilt_note_is_left_alone(tree: Tree) -> None:
     """Until somebody removes it; then it is as on the first day."""
-    assert forced.spend(tree, ONE, NOON)
+    assert forced_refreshes.spend(tree, ONE, NOON)
     tree.store.delete(f"{FORCED}/{ONE}.json")
-    assert forced.spend(tree, ONE, NOON)
+    assert forced_refreshes.spend(tree, ONE, NOON)

@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.model import Window, bucket_of
+from harvester.core.model import Allowance, Window, bucket_of
 from harvester.coverage import AccountDays
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.inquiry import Allowance
 from harvester.manifest import load
 from harvester.operations.erasure import Target, scrubbed
-from harvester.store import files, flock, layout, learned, locks, quarantine, rawlog, roster
+from harvester.store import files, flock, layout, locks, quarantine, rawlog
 from harvester.store.layout import Tree
 from harvester.store.rawlog import write_group
+from harvester.store.state import account_cache, quota_limits
 from tests.answers import answer, row
 from tests.lab import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.trees import coverage_of
@@ -343,8 +343,8 @@ def test_what_killed_ones_left_half_made_is_gone(
     write(GONE, STAYS, OTHER)
     left = [
         *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
-        *half_made(monkeypatch, lambda: learned.write(tree, told, NOW)),
-        *half_made(monkeypatch, lambda: roster.keep(tree, [GONE, STAYS])),
+        *half_made(monkeypatch, lambda: quota_limits.write(tree, told, NOW)),
+        *half_made(monkeypatch, lambda: account_cache.keep(tree, [GONE, STAYS])),
     ]
     left.append(replace(tree, buckets=7).temp(5, "x"))
     left[-1].write_text(GONE)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset, Kind
-from harvester.columns import DATE_COLUMN, arrow_schema
+from harvester.catalogue.dataset import DATE_COLUMN
+from harvester.columns import arrow_schema
 from harvester.core.model import Window
 from harvester.days import day_text, parse_day
 from harvester.rows import Decoded, decode

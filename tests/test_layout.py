@@ -10,8 +10,9 @@ import pytest
 from harvester.core.config import Output
 from harvester.days import parse_month
 from harvester.errors import StoreError, UsageError
-from harvester.store import files, flock, layout, roster
+from harvester.store import files, flock, layout
 from harvester.store.layout import Partition, open_tree
+from harvester.store.state import account_cache
 from tests.trees import path_of, tree_at
 
 MAY = parse_month("2026-05")
@@ -136,17 +137,17 @@ def test_a_note_is_in_the_making_while_it_is_written(
         real(temp, final)
 
     monkeypatch.setattr(files, "settle", settle)
-    roster.keep(tree, ["wx0000000000000001"])
+    account_cache.keep(tree, ["wx0000000000000001"])
     assert swept == [0]
-    assert roster.known(tree) == ("wx0000000000000001",)
+    assert account_cache.known(tree) == ("wx0000000000000001",)
     assert list(tree.store.scratch.iterdir()) == []
 
 
 def test_a_list_of_who_authorised_may_hold_strangers(tmp_path: Path) -> None:
     """Whatever a note says beside appids keeps no verb from loading the accounts."""
     tree = tree_at(tmp_path)
-    roster.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
-    assert roster.known(tree) == ("wx0000000000000001",)
+    account_cache.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
+    assert account_cache.known(tree) == ("wx0000000000000001",)
 
 
 def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
@@ -159,7 +160,7 @@ def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     tree = tree_at(tmp_path)
-    roster.keep(tree, ["wx0000000000000001"])
+    account_cache.keep(tree, ["wx0000000000000001"])
     left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     assert layout.sweep(tree, [0]) == 0
     assert left.exists()

@@ -12,11 +12,10 @@ from harvester import days, plan, pricing
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.config import Account, Job, Limits, Manifest, Output
-from harvester.core.model import Reserve
+from harvester.core.model import Refusal, Reserve
 from harvester.days import day_range, instant, parse_day
 from harvester.quota import Note, Quota
-from harvester.store import quota as notes
-from harvester.wire import Refusal
+from harvester.store.state import quota_ledger
 from tests.lab import DAILY, HOURLY, appid
 from tests.trees import tree_at
 
@@ -126,7 +125,7 @@ def test_plan_shows_what_binds_and_what_is_spent(
     today = days.today(time.time())
     note = Note(today)
     note.add(HOURLY, appid(1), 60)
-    notes.write(tree_at(tmp_path / "output"), note, 0)
+    quota_ledger.write(tree_at(tmp_path / "output"), note, 0)
     assert invoke(["plan", str(path), "--format", "json"]) == 0
     after = json.loads(capsys.readouterr().out)
     assert before["price"]["requests_today"] - after["price"]["requests_today"] == 60

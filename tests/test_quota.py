@@ -12,16 +12,14 @@ import pytest
 from harvester import days, survey
 from harvester import plan as planning
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve, bucket_of
+from harvester.core.model import Allowance, Reserve, bucket_of
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
-from harvester.inquiry import Allowance
 from harvester.manifest import narrow
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.selection import Selection
-from harvester.store import learned
-from harvester.store import quota as notes
+from harvester.store.state import quota_ledger, quota_limits
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
 from tests.virtual import Killed, VirtualLab, virtual
 
@@ -117,10 +115,10 @@ def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     lab.datasets = (DAILY, HOURLY)
     lab.sandbox.fail(appid(2), 45009, dataset=HOURLY)
     lab.run()
-    before = notes.read(lab.tree, TODAY, 0)
+    before = quota_ledger.read(lab.tree, TODAY, 0)
     lab.accounts, lab.datasets = 1, (HOURLY,)
     assert lab.run(unpark=True).requests == 10
-    after = notes.read(lab.tree, TODAY, 0)
+    after = quota_ledger.read(lab.tree, TODAY, 0)
     assert before is not None
     assert after is not None
     assert after.parked == before.parked
@@ -166,7 +164,7 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
 
     monkeypatch.setattr(lab.sandbox, "answer", answers)
     assert lab.run().exit_code is Exit.DONE
-    note = notes.read(lab.tree, TODAY + 1, 0)
+    note = quota_ledger.read(lab.tree, TODAY + 1, 0)
     assert note is not None
     assert note.parked == {}
 
@@ -175,7 +173,7 @@ def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> Non
     """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
     lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
     told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
-    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
     lab.sleep_until(TODAY, 24 * 60 - 10)
     lab.advance(30)
@@ -220,7 +218,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
         calls = lab.calls_of_day(TODAY + 1)
         assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
         for name in lab.appids:
-            note = notes.read(lab.tree, TODAY + 1, bucket_of(name, 16))
+            note = quota_ledger.read(lab.tree, TODAY + 1, bucket_of(name, 16))
             assert note is not None
             assert note.spent(HOURLY, name) >= calls[name, PATH]
 
@@ -241,7 +239,7 @@ def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab)
     lab.limits = replace(lab.limits, daily_quota=30)
     with pytest.raises(Killed):
         lab.run(kill_after=1.05)
-    note = notes.read(lab.tree, TODAY, 0)
+    note = quota_ledger.read(lab.tree, TODAY, 0)
     assert note is not None
     assert note.open
     for name in lab.appids:
@@ -254,7 +252,7 @@ def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualL
     """The note says what was spent, to the call."""
     lab.limits = replace(lab.limits, daily_quota=200)
     lab.run(max_duration=2.0)
-    note = notes.read(lab.tree, TODAY, 0)
+    note = quota_ledger.read(lab.tree, TODAY, 0)
     assert note is not None
     assert not note.open
     for name in lab.appids:
@@ -332,7 +330,7 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
 def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
     """Twelve calls are allowed, and another service of the account has used five today."""
     told = Allowance(daily_limit=12, used=5, remain=7, asked_at=lab.now())
-    learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     done = lab.run()
     assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
     said = {gone.appid: str(gone.why) for gone in done.gone}
@@ -348,7 +346,7 @@ def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) ->
     """WeChat's count of this morning is not forgotten block after block, and run after run."""
     lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4))
     told = Allowance(daily_limit=45, used=10, remain=35, asked_at=lab.now())
-    learned.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
+    quota_limits.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
     for _ in range(5):
         lab.run(max_duration=5.0)
         lab.advance(60)

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE, Dataset, Grain, Kind
-from harvester.columns import DATE_COLUMN, arrow_schema
+from harvester.catalogue.dataset import DATE_COLUMN
+from harvester.columns import arrow_schema
 from harvester.core.model import Answer, Window
 from harvester.days import month_of, parse_day
 from harvester.publish import publish

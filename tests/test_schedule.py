@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from harvester import days
 from harvester.catalogue import CATALOGUE
 from harvester.core.config import Pace, Retry
+from harvester.core.model import Refusal
 from harvester.days import day_range, parse_day
 from harvester.lanes import Attempt, Lane, MonthOfBucket, Work, make_lane
 from harvester.reactions import MIDNIGHT_SECONDS
 from harvester.schedule import Schedule
 from harvester.verdict import Action, Rule, Scope
-from harvester.wire import Refusal
 
 HOURLY = CATALOGUE["interface_summary_hour"]
 DAILY = CATALOGUE["interface_summary"]

@@ -21,7 +21,7 @@ from harvester.core.model import Reserve
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.sandbox import Rules
-from harvester.store import quota as notes
+from harvester.store.state import quota_ledger
 from harvester.summary import Summary
 from tests.lab import BOTH, expected, harvested, wanted
 from tests.virtual import Killed, VirtualLab, virtual
@@ -75,7 +75,7 @@ class History:
         assert all(worst.sliding <= pace.count for worst in lab.sandbox.worst().values())
         assert lab.sandbox.counters.errcodes[45011] == 0
         budget = limits.daily_quota - limits.daily_reserve.of(limits.daily_quota)
-        note = notes.read(lab.tree, today, 0)
+        note = quota_ledger.read(lab.tree, today, 0)
         for day in (today - 1, today):
             for (appid, path), calls in lab.calls_of_day(day).items():
                 assert calls <= budget

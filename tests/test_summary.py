@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harvester import days, plan, publish, survey
 from harvester.cli import show
+from harvester.core.model import Refusal
 from harvester.days import Day, parse_day
 from harvester.errors import Exit
 from harvester.lanes import Gone
@@ -22,9 +23,8 @@ from harvester.report import record as recording
 from harvester.report.causes import causes
 from harvester.report.record import as_record
 from harvester.sandbox import Row, Rules, truth
-from harvester.summary import AccountSummary, Summary
+from harvester.summary import AccountSummary, DayCounts, Summary
 from harvester.verdict import rule_for
-from harvester.wire import Refusal
 from tests.lab import BOTH, DAILY, HOURLY, Lab, appid
 
 BROKEN = parse_day("2026-03-02")
@@ -147,7 +147,7 @@ def summary_of(gone: list[Gone]) -> Summary:
     done = begin(Path("jobs.yaml"), 1_779_200_000.0)
     done.gone = gone
     done.accounts = [
-        AccountSummary(item.appid, item.dataset, 30, 0, 30, 0, 0, 0, 0, 1, 0) for item in gone
+        AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
     ]
     done.finished = True
     return done
@@ -202,7 +202,7 @@ def test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on(tmp_path: Pat
     done = lab.run(max_duration=0.3)
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["time_budget"])
     assert 0 < done.answered < 62
-    assert sum(row.done for row in done.datasets) == done.answered
+    assert sum(row.days.done for row in done.datasets) == done.answered
     again = lab.run()
     assert (again.exit_code, again.answered) == (Exit.DONE, 62 - done.answered)
 

@@ -11,19 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.model import Window
+from harvester.core.lenient_json import parse
+from harvester.core.model import Refusal, Window
 from harvester.core.safe_text import safe_text
 from harvester.days import parse_day
 from harvester.errors import BadAnswer
-from harvester.grants import grant_of, stable_body
+from harvester.grants import Grant, grant_of, stable_body
 from harvester.secret import Secret
-from harvester.wire import (
-    Grant,
-    Refusal,
-    parse,
-    refusal_of,
-    window_body,
-)
+from harvester.wire import refusal_of, window_body
 
 JSON = st.recursive(
     st.none()

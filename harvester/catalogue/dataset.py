@@ -14,6 +14,10 @@ FINAL_IF_EMPTY = 3
 """Days a period must be older than for an empty answer to be final, if settling is no longer."""
 
 
+DATE_COLUMN = "ref_date"
+"""The column every row is filed under. Each dataset's key begins with it."""
+
+
 class Kind(Enum):
     """The type of a column, by what WeChat sends for it."""
 

@@ -62,12 +62,12 @@ def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
     extra = [
         name
         for name in ("provisional", "suspicious", "quarantined", "missing")
-        if any(getattr(row, name) for row in rows)
+        if any(getattr(row.days, name) for row in rows)
     ]
     found = table("dataset", "accounts", "account-days", "covered", "empty", *extra)
     for row in rows:
-        numbers = [row.accounts, row.wanted, row.done, row.empty]
-        numbers += [getattr(row, name) for name in extra]
+        numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
+        numbers += [getattr(row.days, name) for name in extra]
         found.add_row(row.dataset, *(f"{number:,}" for number in numbers))
     return found
 

@@ -20,6 +20,7 @@ from harvester.errors import Exit
 from harvester.operations import status as surveying
 from harvester.operations.project import open_project
 from harvester.operations.status import Status
+from harvester.report import record
 
 
 def status(
@@ -48,4 +49,4 @@ def status(
 def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
-    return {"whole": found.whole, **members}
+    return {"whole": found.whole, **members, "datasets": list(map(record.plain, found.datasets))}

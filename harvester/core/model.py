@@ -69,3 +69,28 @@ def bucket_of(appid: str, buckets: int) -> int:
     """
     digest = hashlib.sha256(appid.encode()).digest()
     return int.from_bytes(digest[:8], "big") % buckets
+
+
+class Refusal(NamedTuple):
+    """WeChat's no. ``errmsg`` is safe to print, ``rid`` is what WeChat's support asks for."""
+
+    errcode: int
+    errmsg: str
+    rid: str
+
+    def __str__(self) -> str:
+        rid = f" (rid {self.rid})" if self.rid else ""
+        return f"{self.errcode} {self.errmsg}{rid}"
+
+
+class Allowance(NamedTuple):
+    """What WeChat said that an account may ask of one dataset in a day.
+
+    ``used`` and ``remain`` are of the Beijing day of ``asked_at``, which is in seconds since the
+    Unix epoch; calls of other services of the account count as well.
+    """
+
+    daily_limit: int
+    used: int
+    remain: int
+    asked_at: float

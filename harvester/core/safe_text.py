@@ -1,4 +1,4 @@
-"""Texts fit for a terminal, a log or a table, whatever they come from."""
+"""Foreign words made fit for a terminal, a log or a table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from harvester.secret_words import mask_words
 
 _LONGEST_MESSAGE = 300
 _LONGEST_LOOKED_AT = 4096
-
 _TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
 
 
 def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Make a foreign text fit for a terminal, a log or a table.
+    """A foreign text fit for a terminal, a log or a table.
 
     Whatever is a secret or looks like one becomes ``***``, control and direction characters are
     escaped, and at most ``longest`` characters are left.
@@ -26,7 +25,7 @@ def safe_text(text: str, longest: int = _LONGEST_MESSAGE) -> str:
 
 
 def own_text(text: str, longest: int) -> str:
-    """Do the same for words of our own, in which a long path is no token."""
+    """As `safe_text` for words of our own, in which a long path is no token."""
     return _fit(redacted(text), longest)
 
 

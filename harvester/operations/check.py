@@ -18,11 +18,11 @@ import anyio
 
 from harvester import days, fetch, retry
 from harvester.core.config import Manifest
-from harvester.core.model import bucket_of
+from harvester.core.model import Allowance, bucket_of
 from harvester.days import Day
 from harvester.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.fetch import Refused
-from harvester.inquiry import QUOTA_PATH, Allowance, allowance_of, quota_body
+from harvester.inquiry import QUOTA_PATH, allowance_of, quota_body
 from harvester.manifest import Touched, touched
 from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes
@@ -30,9 +30,8 @@ from harvester.operations.project import warn_of_open_files
 from harvester.operations.runtime import Project, World, new_run_id
 from harvester.quota import Note
 from harvester.sources import Office
-from harvester.store import learned
-from harvester.store import quota as notes
 from harvester.store.layout import Tree
+from harvester.store.state import quota_ledger, quota_limits
 from harvester.tokens import TokenRefused, Tokens
 from harvester.transport import Transport
 from harvester.verdict import Action, Scope
@@ -208,10 +207,10 @@ def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
     """Keep what was told of the quotas, and what the look has spent of them. Raises StoreError."""
     told = dict(found.allowances())
     if told:
-        learned.write(tree, told, now)
+        quota_limits.write(tree, told, now)
     spent = _spent(found, manifest, now)
     if spent:
-        notes.leave(tree, spent)
+        quota_ledger.leave(tree, spent)
 
 
 def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester import days
-from harvester.columns import DATE_COLUMN, Slice
+from harvester.catalogue.dataset import DATE_COLUMN
+from harvester.columns import Slice
 from harvester.core.model import APPID, bucket_of
 from harvester.days import Day, DaySet, Month
 from harvester.errors import UsageError

@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester import assembly, days, plan, publish
 from harvester.catalogue import Dataset
 from harvester.columns import arrow_schema
 from harvester.core.config import Manifest
 from harvester.days import Day
-from harvester.errors import LostRace, UsageError
+from harvester.errors import UsageError
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.erasure import Target
@@ -30,8 +30,7 @@ from harvester.store.disk import OURS
 from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer
 from harvester.store.rawlog import DamagedGroup
-
-_MOST_RACES = 20
+from harvester.store.state import json_file
 
 NOTES = (".json", ".entry")
 """Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
@@ -180,14 +179,7 @@ def _waiting(work: _Work) -> Iterator[None]:
 
 
 def _forget_rows(work: _Work, partition: Partition) -> None:
-    for _ in range(_MOST_RACES):
-        try:
-            rewritten = _rewrite(work, partition)
-        except LostRace:
-            continue
-        break
-    else:
-        rewritten = _rewrite(work, partition)
+    rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
     if rewritten is None:
         return
     work.receipt.rewritten.append(rewritten)
@@ -296,6 +288,8 @@ def _forget_names(work: _Work) -> None:
                     tree.store.delete(found.name)
             continue
         old = _read(tree.store.read(found.name))
+        # A newer version is refused: it may hold names where none is looked for.
+        json_file.value_of(old, dict[str, Any], tree.store.where(found.name))
         new = erasure.scrubbed(old, work.target)
         if new != old:
             work.receipt.records.append(found.name)

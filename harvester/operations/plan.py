@@ -14,9 +14,8 @@ from harvester.plan import Plan, Wanted
 from harvester.pricing import Barren, Price
 from harvester.quota import Note, Quota
 from harvester.sharding import of_shard, own_buckets
-from harvester.store import learned
-from harvester.store import quota as notes
 from harvester.store.layout import Tree
+from harvester.store.state import quota_ledger, quota_limits
 from harvester.survey import Refetch
 
 
@@ -42,7 +41,7 @@ def plan(
     want = planning.wanted(manifest, now)
     missing, _ = survey.to_ask(tree, want, today, refetch)
     found = planning.summarise(manifest, want, missing, today)
-    quota = Quota(manifest.limits, learned.read(tree))
+    quota = Quota(manifest.limits, quota_limits.read(tree))
     means = pricing.Means(quota, _left(manifest, tree, quota, own, now))
     price = pricing.price(manifest, missing, found, means, now)
     barren = pricing.barren(manifest, missing, _rows(tree, want, today), today)
@@ -54,7 +53,7 @@ def _left(
 ) -> Callable[[str, str], int]:
     """Return what tells how many calls today's notes leave for a dataset and an appid."""
     today, kept = days.today(now), planning.calls_kept(manifest, now)
-    noted = {bucket: notes.read(tree, today, bucket) or Note(today) for bucket in own}
+    noted = {bucket: quota_ledger.read(tree, today, bucket) or Note(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
         note = noted[bucket_of(appid, tree.buckets)]

@@ -9,8 +9,8 @@ from harvester.core.config import Manifest, RefreshCredential
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
 from harvester.operations import authorised_accounts
-from harvester.store import roster
 from harvester.store.layout import Tree
+from harvester.store.state import account_cache
 
 
 class PlatformAtHand:
@@ -33,7 +33,7 @@ class PlatformAtHand:
             return ()
         policy = manifest.retry
         appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
-        roster.keep(tree, appids)
+        account_cache.keep(tree, appids)
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:

@@ -18,9 +18,9 @@ from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.selection import ALL, Selection
-from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import open_tree
+from harvester.store.state import account_cache
 
 _LOG = logging.getLogger("harvester.project")
 
@@ -54,7 +54,7 @@ def open_project(
     refuse_unfinished(tree)
     if manifest.from_platform:
         asked = authorised == "asked"
-        appids = platform.authorised(manifest, tree) if asked else roster.known(tree)
+        appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)
         manifest = load(path, environ=environ, now=now, authorised=appids)
         if authorised != "optional" and not manifest.accounts:
             raise UsageError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import heapq
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from harvester.store.disk import OURS
 from harvester.store.interface import Found, Version
 from harvester.store.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.store.partitions import Draft, Footer, Stored
+from harvester.store.state import json_file
 
 PIECE_ROWS = 16_384
 """So many rows of each old file are held at once."""
@@ -66,6 +66,14 @@ class NewTree(NamedTuple):
     files: int
     kept: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A finished month: the versions of the old files, and the rows of the new ones, by name."""
+
+    of: dict[str, str]
+    files: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +171,8 @@ def _fill_all(
 
 def refuse_unfinished(tree: Tree) -> None:
     """Raise UsageError for a tree that is not whole yet: what it lacks would be bought again."""
-    found = _read(tree, JOURNAL)
-    if found and not found["finished"]:
+    found = json_file.read(tree.store, JOURNAL, dict[str, Any])
+    if found and not found.get("finished"):
         buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
         raise UsageError(
             f"{tree.store.where()}: the compaction that makes this tree is not finished",
@@ -174,23 +182,22 @@ def refuse_unfinished(tree: Tree) -> None:
 
 def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Whether the target was finished before. Raises UsageError if it is no place to go on."""
-    found = _read(target, JOURNAL)
+    found = json_file.read(target.store, JOURNAL, dict[str, Any])
     if found is None and _is_inhabited(target, datasets):
         raise UsageError(
             f"{target.store.where()}: there is an output already", "name a new place for --to"
         )
     if found is None:
         return False
-    if found["from"] != _identity(source):
-        raise UsageError(
-            f"{target.store.where()}: made of {found['from']}", "name a new place for --to"
-        )
+    origin = found.get("from")
+    if origin != _identity(source):
+        raise UsageError(f"{target.store.where()}: made of {origin}", "name a new place for --to")
     if found.get("buckets", target.buckets) != target.buckets:
         raise UsageError(
             f"{target.store.where()}: made with --buckets {found['buckets']}, not {target.buckets}",
             f"say --buckets {found['buckets']}, or name a new place for --to",
         )
-    return bool(found["finished"])
+    return bool(found.get("finished"))
 
 
 def _identity(tree: Tree) -> str:
@@ -219,15 +226,15 @@ def _by_month(
 def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
     name = f"{_MONTHS}/{work.dataset.name}.json"
-    journal = _read(work.target, name) or {}
-    standing: dict[str, Any] = {}
+    journal = json_file.read(work.target.store, name, dict[str, _Done]) or {}
+    standing: dict[str, _Done] = {}
     for month, parts in work.old.items():
         key = f"{days.month_text(month)} of {work.target.buckets}"
         versions = {work.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
-        if known is not None and known["of"] == versions:
+        if known is not None and known.of == versions:
             standing[key] = known
-            yield from (_Made(rows, kept=True) for rows in known["files"].values())
+            yield from (_Made(rows, kept=True) for rows in known.files.values())
             continue
         if books is None:
             raise _changed(work, days.month_text(month))
@@ -235,11 +242,11 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
         for path, count in rows.items():
             # Of whoever follows the new tree: all of it is new.
             books.note(Published(work.dataset.name, month, path, (), (), 0, count))
-        standing[key] = journal[key] = {"of": versions, "files": rows}
+        standing[key] = journal[key] = _Done(versions, rows)
         _write(work.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if books is not None:
-        _remove_others(work, {path for each in standing.values() for path in each["files"]})
+        _remove_others(work, {path for each in standing.values() for path in each.files})
     if journal != standing:
         if books is None:
             raise _changed(work, min(journal.keys() - standing.keys()).partition(" ")[0])
@@ -371,13 +378,5 @@ def _moves_along(name: str) -> bool:
     return not name.startswith(passed) and not name.endswith((".tmp", ".entry"))
 
 
-def _read(tree: Tree, name: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(tree.store.read(name) or b"null")
-    except ValueError:
-        found = None
-    return found if isinstance(found, dict) else None
-
-
-def _write(tree: Tree, name: str, journal: dict[str, Any]) -> None:
-    tree.store.write(name, json.dumps(journal).encode(), tree.temp(0, "compact.json"))
+def _write(tree: Tree, name: str, journal: Mapping[str, object]) -> None:
+    json_file.write(tree.store, name, journal, tree.temp(0, "compact.json"))

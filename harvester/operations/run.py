@@ -37,8 +37,9 @@ from harvester.report.books import Books
 from harvester.schedule import Schedule
 from harvester.sharding import of_shard, own_buckets
 from harvester.sources import Office
-from harvester.store import forced, layout, learned
+from harvester.store import layout
 from harvester.store.layout import Tree
+from harvester.store.state import forced_refreshes, quota_limits
 from harvester.summary import MOST_SUSPICIOUS, Summary, summarise_states
 from harvester.tokens import Tokens
 from harvester.transport import Transport
@@ -225,7 +226,7 @@ def _terms(stage: Stage) -> Terms:
     """By which the calls of a day are handed out."""
     limits = stage.manifest.limits
     kept = partial(plan.calls_kept, stage.manifest)
-    told = learned.read(stage.tree)
+    told = quota_limits.read(stage.tree)
     if stage.orders.unpark:
         told = {key: allowance._replace(used=0) for key, allowance in told.items()}
     return Terms(Quota(limits, told), limits.per_token, kept, forget=stage.orders.unpark)
@@ -248,7 +249,7 @@ def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
 
 async def _may_force(stage: Stage, appid: str) -> bool:
     """Whether the account's token may be replaced by force, of which there are 20 a day."""
-    spend = partial(forced.spend, stage.tree, appid, stage.world.now())
+    spend = partial(forced_refreshes.spend, stage.tree, appid, stage.world.now())
     return await anyio.to_thread.run_sync(spend)
 
 

@@ -10,8 +10,9 @@ from harvester.core.config import Manifest
 from harvester.operations.runtime import Project
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay
-from harvester.store import foreign, quarantine, records
+from harvester.store import foreign, quarantine
 from harvester.store.layout import Tree
+from harvester.store.state import run_records
 from harvester.summary import DatasetSummary, summarise_states
 from harvester.survey import States, Stretch, stretches
 
@@ -32,7 +33,7 @@ class Status:
     suspicious: tuple[Stretch, ...]
     quarantined: tuple[QuarantinedDay, ...]
     unusable: int
-    runs: tuple[records.RunRecord, ...]
+    runs: tuple[run_records.RunRecord, ...]
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -64,7 +65,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
             for of_dataset in states.values()
             for state in of_dataset.values()
         ),
-        runs=tuple(records.last(tree, LAST_RUNS)),
+        runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(foreign.files(tree, want)),
         warnings=tuple(sizes.warnings(manifest, want)),
     )

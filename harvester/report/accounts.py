@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from harvester.days import count_days
+from harvester.core.model import Refusal
 from harvester.lanes import Gone, Lane
 from harvester.plan import Wanted
-from harvester.summary import AccountSummary, reason_of
+from harvester.summary import AccountSummary, count_states, reason_of
 from harvester.survey import States
 from harvester.verdict import Action
-from harvester.wire import Refusal
 
 
 def troubled(
@@ -36,13 +35,7 @@ def troubled(
                 found = AccountSummary(
                     appid,
                     dataset,
-                    wanted=count_days(wanted),
-                    done=count_days(wanted & state.covered),
-                    missing=count_days(wanted & ~state.covered),
-                    empty=count_days(state.empty),
-                    suspicious=count_days(state.suspicious),
-                    provisional=count_days(state.provisional),
-                    quarantined=count_days(state.quarantined),
+                    count_states(wanted, state),
                     requests=spent[key].calls if key in spent else 0,
                     retries=spent[key].retries if key in spent else 0,
                 )
@@ -51,7 +44,7 @@ def troubled(
 
 def _with_reasons(found: AccountSummary, lost: list[Gone]) -> AccountSummary:
     reasons = [reason_of(item)[0] for item in lost]
-    if found.quarantined:
+    if found.days.quarantined:
         reasons.append("quarantined")
     codes = [item.why.errcode for item in lost if isinstance(item.why, Refusal)]
     return replace(

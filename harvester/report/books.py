@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from harvester.errors import HarvesterError, StoreError
 from harvester.publish import Published
 from harvester.report.record import as_record, publication
-from harvester.store import records
-from harvester.store.journal import Journal
 from harvester.store.layout import Tree
+from harvester.store.state import run_records
+from harvester.store.state.publish_journal import Journal
 from harvester.summary import Summary
 
 _log = logging.getLogger("harvester.run")
@@ -56,7 +56,7 @@ class Books:
         """Remember a file that was replaced, on the disk too. Raises StoreError."""
         with self._lock:
             if self._place is not None:
-                self._place.journal.add(records.entry(publication(item)))
+                self._place.journal.add(publication(item))
             self.summary.note(item)
 
     def write(self) -> None:
@@ -89,19 +89,19 @@ class Books:
         tree, bucket, journal = self._place
         self._hand_over(record, journal.entries())
         with _complaining():
-            records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
+            run_records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
             journal.remove()
 
     def _write(self, place: _Place) -> None:
         self.summary.ended_at = self._now()
         record = as_record(self.summary)
-        records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
+        run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
         self._hand_over(record)
 
-    def _hand_over(self, record: dict[str, Any], feed: Iterable[bytes] = ()) -> None:
+    def _hand_over(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
         if self._copy is not None:
             with _complaining():
-                records.write_file(self._copy, record, feed)
+                run_records.write_file(self._copy, record, feed)
 
 
 class _Place(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.days import Day, day_text
 from harvester.lanes import Gone
 from harvester.publish import QuarantinedDay
 from harvester.summary import Summary
-from harvester.wire import Refusal
 
 _SHOWN = 3
 """So many accounts or days are named; the record names all of them."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from harvester import __version__, days
+from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.lanes import Gone
 from harvester.publish import Published
-from harvester.summary import AccountSummary, Summary
-from harvester.survey import Stretch
-from harvester.wire import Refusal
+from harvester.summary import AccountSummary, DatasetSummary, DayCounts, Summary
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""
@@ -43,7 +42,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
         "rows": summary.rows,
-        "datasets": [_plain(row) for row in summary.datasets],
+        "datasets": [plain(row) for row in summary.datasets],
         "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
         "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
         "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
@@ -55,21 +54,25 @@ def as_record(summary: Summary) -> dict[str, Any]:
             }
             for item in summary.quarantined
         ],
-        "suspicious": list(map(_stretch, summary.suspicious)),
+        "suspicious": [stretch.plain() for stretch in summary.suspicious],
         "notes": summary.notes(),
     }
 
 
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
-    plain = _plain(row)
-    if plain.pop("parked"):
-        midnight = days.instant(days.today(summary.ended_at) + 1, 0)
-        return {**plain, "parked_until": days.utc_text(midnight)}
-    return {**plain, "parked_until": None}
+    found = plain(row)
+    midnight = days.utc_text(days.instant(days.today(summary.ended_at) + 1, 0))
+    found["parked_until"] = midnight if found.pop("parked") else None
+    return found
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+def plain(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
+    """Return the members of a row, its counts of days among them."""
+    found: dict[str, Any] = {}
+    for name in row.__slots__:
+        value = getattr(row, name)
+        found |= value._asdict() if isinstance(value, DayCounts) else {name: value}
+    return found
 
 
 def _exception(gone: Gone) -> dict[str, Any]:
@@ -87,15 +90,6 @@ def _exception(gone: Gone) -> dict[str, Any]:
         "errcode": refusal.errcode if refusal else None,
         "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
         "rid": refusal.rid if refusal else "",
-    }
-
-
-def _stretch(item: Stretch) -> dict[str, str]:
-    return {
-        "appid": item.appid,
-        "dataset": item.dataset,
-        "begin_date": days.day_text(item.begin),
-        "end_date": days.day_text(item.end),
     }
 
 

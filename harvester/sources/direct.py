@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from harvester.grants import grant_of, legacy_query, stable_body
+from harvester.core.model import Refusal
+from harvester.grants import Grant, grant_of, legacy_query, stable_body
 from harvester.secret import Secret
 from harvester.sources.outcome import (
     Doubt,
@@ -17,7 +18,6 @@ from harvester.sources.outcome import (
     usable_for,
 )
 from harvester.transport import Transport
-from harvester.wire import Grant, Refusal
 
 STABLE_PATH = "/cgi-bin/stable_token"
 LEGACY_PATH = "/cgi-bin/token"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import anyio
 
 from harvester.core import credentials as access
+from harvester.core.model import Refusal
 from harvester.errors import (
     BadAnswer,
     BadTls,
@@ -17,7 +18,7 @@ from harvester.errors import (
     Unreachable,
     UsageError,
 )
-from harvester.grants import handed_of
+from harvester.grants import Grant, handed_of
 from harvester.secret import Secret
 from harvester.sources import command
 from harvester.sources.outcome import (
@@ -32,7 +33,6 @@ from harvester.sources.outcome import (
     usable_for,
 )
 from harvester.transport import Transport
-from harvester.wire import Grant, Refusal
 
 CACHED_SECONDS = 60.0
 """A token server's answer is used for so long at most: its token may be replaced at any time."""

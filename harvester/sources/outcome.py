@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, TypeAlias
 
+from harvester.core.model import Refusal
 from harvester.secret import Secret
 from harvester.verdict import Action, Rule, Scope, token_rule_for
-from harvester.wire import Refusal
 
 RENEW_AHEAD = 300.0
 """Seconds before its end at which a token is renewed: from then on WeChat has a new one ready."""

@@ -15,8 +15,10 @@ from typing import TypeAlias, TypeVar
 import anyio
 
 from harvester.core import credentials as access
+from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.grants import (
+    Grant,
     Page,
     component_body,
     grant_of,
@@ -30,7 +32,6 @@ from harvester.sources import handed, sink
 from harvester.sources.outcome import Denied, Doubt, Fresh, Meter, Outcome, at_war, usable_for
 from harvester.transport import Transport
 from harvester.verdict import Action, platform_rule_for
-from harvester.wire import Grant, Refusal
 
 COMPONENT_PATH = "/cgi-bin/component/api_component_token"
 REFRESH_PATH = "/cgi-bin/component/api_authorizer_token"

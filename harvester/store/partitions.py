@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -276,25 +276,26 @@ def _leaves(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _keys(draft: Draft, footer: Footer, length: int) -> dict[bytes, bytes]:
+    with draft.temp.open("rb") as file:
+        found = digest(file, length)
     return {
         DATASET: draft.dataset.name.encode(),
         SCHEMA: str(SCHEMA_VERSION).encode(),
         COVERAGE: coverage.encode(footer.coverage).encode(),
         GROUPS: json.dumps(dict(footer.groups)).encode(),
-        DIGEST: digest(draft.temp, length).encode(),
+        DIGEST: found,
         seal.SEAL: seal.EMPTY,
     }
 
 
-def digest(path: Path, length: int) -> str:
-    """``sha256:<hex>:<length>`` of the first bytes of a file."""
+def digest(file: BinaryIO | pa.NativeFile, length: int) -> bytes:
+    """Return ``sha256:<hex>:<length>`` of the next bytes of a file."""
     found = hashlib.sha256()
     left = length
-    with path.open("rb") as file:
-        while left and (piece := file.read(min(left, _HASH_BYTES))):
-            found.update(piece)
-            left -= len(piece)
-    return f"sha256:{found.hexdigest()}:{length}"
+    while left and (piece := file.read(min(left, _HASH_BYTES))):
+        found.update(piece)
+        left -= len(piece)
+    return f"sha256:{found.hexdigest()}:{length}".encode()
 
 
 def _validate(draft: Draft, written: _Written) -> None:

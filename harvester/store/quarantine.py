@@ -6,17 +6,18 @@ The coverage in the data files says which days are in quarantine; what lies here
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harvester.core.model import Answer, Window, bucket_of
+from orjson import Fragment
+
+from harvester.core.model import Answer, bucket_of
 from harvester.days import Day, Month, day_text, parse_day, parse_month
-from harvester.store.interface import contents
 from harvester.store.layout import QUARANTINE, Tree
+from harvester.store.state import json_file
 
 GROUPS = "groups"
 """The folder of damaged raw groups, beside those of the datasets."""
@@ -60,7 +61,7 @@ def keep(tree: Tree, entry: Entry) -> str:
     window = entry.answer.window
     name = _name(window.dataset, window.appid, entry.day)
     temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
-    tree.store.write(name, json.dumps(_fields(entry), indent=1).encode(), temp)
+    json_file.write(tree.store, name, _fields(entry), temp)
     return name
 
 
@@ -82,11 +83,15 @@ def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
 
 
 def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
-    """Everything kept of a dataset, by account and day. What cannot be read is passed over."""
+    """Yield everything kept of a dataset, by account and day. What is damaged is passed over.
+
+    Raises StoreError, and UsageError for a newer version.
+    """
     found = tree.store.list(f"{QUARANTINE}/{dataset}")
-    for raw in contents(tree.store, found):
+    for fields in json_file.read_all(tree.store, found, dict[str, Any]):
         with suppress(ValueError, KeyError, TypeError, AttributeError):
-            yield _entry(json.loads(raw or b""))
+            if (entry := _entry(fields)) is not None:
+                yield entry
 
 
 def set_aside(tree: Tree, group: str) -> str | None:
@@ -136,7 +141,8 @@ def _fields(entry: Entry) -> dict[str, Any]:
         "begin_date": day_text(answer.window.begin),
         "end_date": day_text(answer.window.end),
         "asked_at": answer.asked_at,
-        "refetch": answer.refetch,
+        # A bit a day of the window, which may have more than 64.
+        "refetch": Fragment(str(answer.refetch)),
         "run_id": entry.run_id,
     }
     try:
@@ -146,14 +152,10 @@ def _fields(entry: Entry) -> dict[str, Any]:
     return fields
 
 
-def _entry(fields: dict[str, Any]) -> Entry:
+def _entry(fields: dict[str, Any]) -> Entry | None:
     body = fields.get("body")
-    window = Window(
-        fields["appid"],
-        fields["dataset"],
-        parse_day(fields["begin_date"]),
-        parse_day(fields["end_date"]),
-    )
     raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
-    answer = Answer(window, fields["asked_at"], fields["refetch"], raw)
-    return Entry(parse_day(fields["day"]), fields["reason"], answer, fields["run_id"])
+    begin, end = parse_day(fields["begin_date"]), parse_day(fields["end_date"])
+    window = (fields["appid"], fields["dataset"], begin, end)
+    answer = (window, fields["asked_at"], fields["refetch"], raw)
+    return json_file.value_of(fields, Entry, day=parse_day(fields["day"]), answer=answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from harvester.errors import OtherVersion, StoreError
 from harvester.store import files, partitions, seal
 from harvester.store.partitions import DATASET, DIGEST, GROUPS
 
-_PIECE = 1 << 20
 _UNREADABLE = (OSError, pa.ArrowException, ValueError)
 
 
@@ -132,13 +130,8 @@ def _data_length(look: _Look) -> int | None:
 
 def _has_its_digest(look: _Look, length: int) -> bool:
     """Compare the bytes of all pages with what was written down when they were."""
-    found = hashlib.sha256()
-    left = length
     look.source.seek(0)
-    while left and (piece := look.source.read(min(left, _PIECE))):
-        found.update(piece)
-        left -= len(piece)
-    return look.keys[DIGEST] == f"sha256:{found.hexdigest()}:{length}".encode()
+    return look.keys[DIGEST] == partitions.digest(look.source, length)
 
 
 def _is_sealed(look: _Look, length: int) -> bool:

@@ -1,0 +1,1 @@
+"""Small files beside the data: quotas, run records, and the like."""
