@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from harvester import days
-from harvester.core.model import Window
+from harvester.core.model import Stretch, Window
 from harvester.core.safe_text import safe_text
 from harvester.days import Day, DaySet
 from harvester.errors import (
@@ -24,7 +24,7 @@ from harvester.lanes import Gone
 from harvester.plan import Wanted
 from harvester.publish import Published, QuarantinedDay
 from harvester.rows import OUR_FAULT
-from harvester.survey import States, Stretch
+from harvester.survey import States
 from harvester.verdict import Action, Scope
 
 MOST_SUSPICIOUS = 100

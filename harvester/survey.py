@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from harvester import days
 from harvester.catalogue import CATALOGUE
+from harvester.core.model import Stretch
 from harvester.coverage import Coverage
 from harvester.days import Day, DaySet, Month
 from harvester.plan import Wanted
@@ -62,25 +63,6 @@ class States:
         if self.sparse or not self.rows:
             return days.NO_DAYS
         return self.empty & days.day_range(days.oldest(self.rows), days.newest(self.rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Days of one account that are alike, ``begin`` to ``end``, both included."""
-
-    appid: str
-    dataset: str
-    begin: Day
-    end: Day
-
-    def plain(self) -> dict[str, str]:
-        """Return it as plain values for JSON."""
-        return {
-            "appid": self.appid,
-            "dataset": self.dataset,
-            "begin_date": days.day_text(self.begin),
-            "end_date": days.day_text(self.end),
-        }
 
 
 def stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:

@@ -10,13 +10,13 @@ from rich.text import Text
 
 from harvester import days
 from harvester.cli.answers import range_text, table
+from harvester.core.model import Stretch
 from harvester.core.safe_text import safe_text
 from harvester.errors import Exit
 from harvester.operations.runtime import Project
 from harvester.operations.status import Status
 from harvester.report.causes import causes
 from harvester.summary import DatasetSummary, Summary
-from harvester.survey import Stretch
 
 _MOST_EXCEPTIONS = 12
 

@@ -94,3 +94,22 @@ class Allowance(NamedTuple):
     used: int
     remain: int
     asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Days of one account that are alike, ``begin`` to ``end``, both included."""
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+
+    def plain(self) -> dict[str, str]:
+        """Return it as plain values for JSON."""
+        return {
+            "appid": self.appid,
+            "dataset": self.dataset,
+            "begin_date": day_text(self.begin),
+            "end_date": day_text(self.end),
+        }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harvester import days, plan, sizes, survey
 from harvester.core.config import Manifest
+from harvester.core.model import Stretch
 from harvester.operations.runtime import Project
 from harvester.plan import Wanted
 from harvester.publish import QuarantinedDay
@@ -14,7 +15,7 @@ from harvester.store import foreign, quarantine
 from harvester.store.layout import Tree
 from harvester.store.state import run_records
 from harvester.summary import DatasetSummary, summarise_states
-from harvester.survey import States, Stretch, stretches
+from harvester.survey import States, stretches
 
 LAST_RUNS = 5
 """So many run records are shown."""
