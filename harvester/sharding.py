@@ -25,12 +25,12 @@ def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
     buckets = manifest.output.buckets
     if len(own) == buckets:
         return manifest
-    mine = {
-        account.appid for account in manifest.accounts if bucket_of(account.appid, buckets) in own
-    }
+    accounts = tuple(
+        account for account in manifest.accounts if bucket_of(account.appid, buckets) in own
+    )
+    mine = {account.appid for account in accounts}
     jobs = (
         replace(job, appids=tuple(appid for appid in job.appids if appid in mine))
         for job in manifest.jobs
     )
-    accounts = tuple(account for account in manifest.accounts if account.appid in mine)
     return replace(manifest, accounts=accounts, jobs=tuple(jobs))

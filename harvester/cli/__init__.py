@@ -1,4 +1,4 @@
-"""The command line. Each verb lives in a module of its own, loaded only when it is called."""
+"""The command line: its verbs, and how each of them ends."""
 
 from __future__ import annotations
 
@@ -20,6 +20,22 @@ from harvester.errors import Exit, HarvesterError
 # threads make no use of. Whoever sets the variable knows better.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
+_VERBS = {
+    "run": "Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.",
+    "plan": "Show what a run would ask and what binds it. Asks nothing, writes nothing.",
+    "check": "See which accounts work: one token and one cheap call per family of each.",
+    "status": "Show coverage, gaps, quarantine and the last runs.",
+    "verify": "Check every file against itself: exit 3 names what is damaged.",
+    "compact": "Make a fresh tree with another number of buckets, to switch to.",
+    "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
+    "datasets": "List the catalogue, or describe one dataset.",
+    "explain": "Tell what an errcode of WeChat means, and what to do about it.",
+    "init": "Print a commented manifest, or write it to a new file.",
+    "schema": "Print the manifest's JSON Schema.",
+    "sandbox": "Serve the built-in WeChat emulator to other clients.",
+}
+"""Each verb is a function of a module of its own name, loaded only when it is called."""
+
 app = App(
     name="harvester",
     help="Harvest WeChat Official Account statistics into partitioned Parquet.",
@@ -28,62 +44,8 @@ app = App(
     console=streams.Counter(),
     error_console=streams.Counter(stderr=True),
 )
-app.command(
-    "harvester.cli.run:run",
-    name="run",
-    help="Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.",
-)
-app.command(
-    "harvester.cli.plan:plan",
-    name="plan",
-    help="Show what a run would ask and what binds it. Asks nothing, writes nothing.",
-)
-app.command(
-    "harvester.cli.check:check",
-    name="check",
-    help="See which accounts work: one token and one cheap call per family of each.",
-)
-app.command(
-    "harvester.cli.status:status",
-    name="status",
-    help="Show coverage, gaps, quarantine and the last runs.",
-)
-app.command(
-    "harvester.cli.verify:verify",
-    name="verify",
-    help="Check every file against itself: exit 3 names what is damaged.",
-)
-app.command(
-    "harvester.cli.compact:compact",
-    name="compact",
-    help="Make a fresh tree with another number of buckets, to switch to.",
-)
-app.command(
-    "harvester.cli.forget:forget",
-    name="forget",
-    help="Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
-)
-app.command(
-    "harvester.cli.datasets:datasets",
-    name="datasets",
-    help="List the catalogue, or describe one dataset.",
-)
-app.command(
-    "harvester.cli.explain:explain",
-    name="explain",
-    help="Tell what an errcode of WeChat means, and what to do about it.",
-)
-app.command(
-    "harvester.cli.init:init",
-    name="init",
-    help="Print a commented manifest, or write it to a new file.",
-)
-app.command("harvester.cli.schema:schema", name="schema", help="Print the manifest's JSON Schema.")
-app.command(
-    "harvester.cli.sandbox:sandbox",
-    name="sandbox",
-    help="Serve the built-in WeChat emulator to other clients.",
-)
+for _name, _what in _VERBS.items():
+    app.command(f"harvester.cli.{_name}:{_name}", name=_name, help=_what)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ from harvester.errors import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.check import Check, Checked, Finding, State
-from harvester.operations.project import ask_wechat, if_heard, open_project
+from harvester.operations.project import Authorised, open_project
 
 
 def check(
@@ -52,7 +52,7 @@ def check(
     4 no account could be authorised. Keeps WeChat's quota numbers for the next plan.
     """
     logs.set_up(logging)
-    authorised = if_heard if offline else ask_wechat
+    authorised: Authorised = "optional" if offline else "asked"
     project = open_project(manifest, selecting.selection(), output, authorised)
     sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
     if offline:

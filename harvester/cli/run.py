@@ -31,7 +31,7 @@ from harvester.cli.options import (
 from harvester.errors import Exit
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
-from harvester.operations.project import ask_wechat, open_project
+from harvester.operations.project import open_project
 from harvester.operations.runtime import Orders, SteadyClock, Watch, show_nothing
 from harvester.operations.session import new_books
 from harvester.report.books import Books, recorded
@@ -104,7 +104,7 @@ def run(
     # An old summary would mislead, so there is a new one however the run ends.
     with signals.stopping(_Brake(books)), recorded(books):
         orders = running.orders()
-        project = open_project(manifest, selecting.selection(), output, ask_wechat, clock)
+        project = open_project(manifest, selecting.selection(), output, "asked", clock)
         _fit_to_a_small_machine()
         terminal = console(stderr=True)
         harvesting.run(books, project, orders, _watch(running.progress, terminal))

@@ -8,11 +8,7 @@ from harvester.redaction import redacted
 from harvester.secret_words import mask_words
 
 _LONGEST_MESSAGE = 300
-
-
 _LONGEST_LOOKED_AT = 4096
-
-
 _TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
 
 

@@ -6,11 +6,10 @@ import logging
 import os
 import shlex
 import stat
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import environ
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from harvester.core.config import Manifest
 from harvester.errors import UsageError
@@ -20,33 +19,24 @@ from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.selection import ALL, Selection
 from harvester.store.disk import OURS
-from harvester.store.layout import Tree, open_tree
+from harvester.store.layout import open_tree
 from harvester.store.state import account_cache
 
 _LOG = logging.getLogger("harvester.project")
 
 
-Authorised: TypeAlias = Callable[[PlatformAtHand, Manifest, Tree], Sequence[str] | None]
-"""Tells who authorised the manifest's platform; None if that is unknown and does not matter."""
+Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
+"""From where it is known who authorised the platform.
 
-ask_wechat: Authorised = PlatformAtHand.authorised
-
-
-def last_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str]:
-    """Tell who authorised the platform when WeChat was last asked."""
-    return account_cache.known(tree)
-
-
-def if_heard(_: PlatformAtHand, __: Manifest, tree: Tree) -> Sequence[str] | None:
-    """Tell the same, or that it is unknown: enough if the manifest alone is looked at."""
-    return account_cache.known(tree) or None
+WeChat is asked, or what it said last counts, which may be nothing if that is optional.
+"""
 
 
 def open_project(
     path: Path,
     selection: Selection = ALL,
     output: str | None = None,
-    authorised: Authorised = last_heard,
+    authorised: Authorised = "remembered",
     clock: SteadyClock | None = None,
 ) -> Project:
     """Load and narrow a manifest and look at its output; nothing is created.
@@ -63,9 +53,10 @@ def open_project(
     tree = open_tree(target)
     refuse_unfinished(tree)
     if manifest.from_platform:
-        appids = authorised(platform, manifest, tree)
-        manifest = load(path, environ=environ, now=now, authorised=appids or ())
-        if appids is not None and not manifest.accounts:
+        asked = authorised == "asked"
+        appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)
+        manifest = load(path, environ=environ, now=now, authorised=appids)
+        if authorised != "optional" and not manifest.accounts:
             raise UsageError(
                 "nobody is known to have authorised the platform",
                 "`harvester check` and `run` ask WeChat who has; others know what they have heard",
