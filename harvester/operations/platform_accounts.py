@@ -9,8 +9,8 @@ from harvester.core.config import Manifest, RefreshCredential
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
 from harvester.operations import authorised_accounts
-from harvester.store.layout import Tree
-from harvester.store.state import account_cache
+from harvester.storage.layout import Tree
+from harvester.storage.state import account_cache
 
 
 class PlatformAtHand:
