@@ -32,7 +32,7 @@ from harvester.sources import Office
 from harvester.status import quarantined_days
 from harvester.store import forced, layout, learned, locks
 from harvester.store.layout import Tree
-from harvester.summary import MOST_SUSPICIOUS, Summary, begin, summarise_states, utc_text
+from harvester.summary import MOST_SUSPICIOUS, Summary, summarise_states, utc_text
 from harvester.survey import Refetch
 from harvester.tokens import Tokens
 from harvester.transport import Transport
@@ -108,17 +108,10 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
     return [bucket for bucket in range(buckets) if bucket % total == number - 1]
 
 
-def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
-    """Make coverage whole, as far as it can be had now. Raises as `carry_out`."""
-    books = Books(begin(manifest.file, world.now()), world.now)
-    carry_out(books, manifest, tree, orders=orders, world=world)
-    return books.summary
-
-
 def carry_out(
     books: Books, manifest: Manifest, tree: Tree, *, orders: Orders, world: World
 ) -> None:
-    """Do what a run does, told in ``books`` as far as it came.
+    """Make coverage whole, as far as it can be had now, told in ``books`` as far as it came.
 
     Raises Busy if another run holds the buckets, UsageError if the plan is larger than
     ``limits.max_requests`` and StoreError if the output cannot be read or written.

@@ -26,13 +26,14 @@ from harvester.model import (
     Retry,
     SecretCredential,
 )
-from harvester.run import Orders, World, run_once
+from harvester.report.books import Books
+from harvester.run import Orders, World, carry_out
 from harvester.sandbox import Row, Rules, truth
 from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from harvester.secret import Secret
 from harvester.store.layout import Tree, open_tree
-from harvester.summary import Summary
+from harvester.summary import Summary, begin
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
@@ -117,11 +118,18 @@ class Lab:
             retry=self.retry,
         )
 
-    def run(self, tree: Tree | None = None, **orders: Any) -> Summary:
+    def run(self, tree: Tree | None = None, *, copy: Path | None = None, **orders: Any) -> Summary:
         """One whole run, through a tree of a test's own if it has one."""
-        return run_once(
-            self.manifest(), tree or self.tree, orders=Orders(**orders), world=self.world()
-        )
+        return self.run_in(self.world(), tree, copy=copy, **orders)
+
+    def run_in(
+        self, world: World, tree: Tree | None, *, copy: Path | None = None, **orders: Any
+    ) -> Summary:
+        """One whole run in a world of a test's own; ``copy`` is where the record goes too."""
+        manifest = self.manifest()
+        books = Books(begin(manifest.file, world.now()), world.now, copy)
+        carry_out(books, manifest, tree or self.tree, orders=Orders(**orders), world=world)
+        return books.summary
 
     def world(self) -> World:
         """The sandbox and the lab's clock, as a run sees them."""

@@ -11,14 +11,11 @@ import pytest
 from harvester import run
 from harvester.errors import Exit, StoreError, UsageError
 from harvester.model import Limits
-from harvester.report.books import Books
-from harvester.run import Orders, carry_out
 from harvester.sandbox import Rules
 from harvester.store import files, records
 from harvester.store.disk import Disk
 from harvester.store.journal import Journal
 from harvester.store.layout import Tree
-from harvester.summary import Summary, begin
 from tests.lab import FAST, HOURLY, Lab, files_of
 
 
@@ -88,13 +85,6 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
         assert len(list(files_of(lab.root))) == 4
         assert told(lab) == told(whole), f"killed before flush {at}"
     assert at > 10
-
-
-def run_with_copy(lab: Lab, copy: Path) -> Summary:
-    """A run whose record is wanted elsewhere too."""
-    books = Books(begin(lab.manifest().file, lab.now()), lab.now, copy)
-    carry_out(books, lab.manifest(), lab.tree, orders=Orders(), world=lab.world())
-    return books.summary
 
 
 def killed_with_a_journal(root: Path, patcher: pytest.MonkeyPatch) -> tuple[Lab, Path]:
@@ -204,7 +194,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
         seen.append(args[2])
 
     monkeypatch.setattr(records, "write", write)
-    run_with_copy(lab, tmp_path / "copy.json")
+    lab.run(copy=tmp_path / "copy.json")
     first, *_, last = seen
     assert (first["state"], first["requests"], last["state"]) == ("running", 0, "finished")
     assert any(each["state"] == "running" and each["exceptions"] for each in seen)
@@ -226,7 +216,7 @@ def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
 
     with monkeypatch.context() as patch:
         patch.setattr(records, "write", full)
-        done = run_with_copy(lab, tmp_path / "copy.json")
+        done = lab.run(copy=tmp_path / "copy.json")
     assert done.exit_code is Exit.INCOMPLETE
     assert "No space left on device; make room" in caplog.text
     copy = json.loads((tmp_path / "copy.json").read_bytes())

@@ -26,7 +26,6 @@ from harvester import run as running
 from harvester.days import Day, instant, parse_day
 from harvester.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
 from harvester.model import Api
-from harvester.run import Orders, run_once
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.faults import Wire
 from harvester.secret import Secret
@@ -175,9 +174,7 @@ class VirtualLab(Lab):
 
         world = replace(self.world(), watch=watch)
         try:
-            return run_once(
-                self.manifest(), tree or self.tree, orders=Orders(**orders), world=world
-            )
+            return self.run_in(world, tree, **orders)
         except BaseExceptionGroup as group:
             if group.subgroup(Killed) is None:
                 raise
