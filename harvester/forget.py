@@ -100,10 +100,11 @@ def forget(
     """Delete what the target names; without ``books`` it is only counted.
 
     Answers that wait are published first. What is replaced is told in the books, without the
-    accounts. Raises StoreError.
+    accounts. Raises StoreError, and OtherVersion before anything is changed.
     """
     work = _Work(tree, datasets, target, Receipt(), books)
     work.receipt.answers = sum(1 for _ in _waiting(work))
+    publish.refuse_newer(tree, target.datasets, work.buckets)
     if books is not None:
         _sweep(tree, work.buckets, books)
         publish.recover(tree, datasets, work.buckets, work.note)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -25,7 +25,7 @@ from harvester.days import Day, Month
 from harvester.errors import LostRace, StoreError
 from harvester.merge import Change, Reply
 from harvester.model import Answer, Window
-from harvester.store import partitions, quarantine, rawlog
+from harvester.store import layout, partitions, quarantine, rawlog
 from harvester.store.layout import RAW, Partition, Tree
 from harvester.store.partitions import Draft, Footer, Stored
 from harvester.store.rawlog import DamagedGroup, Group
@@ -113,7 +113,7 @@ def _publish(
 def recover(
     tree: Tree,
     datasets: Mapping[str, Dataset],
-    buckets: Iterable[int],
+    buckets: Collection[int],
     tell: Callable[[Published], None],
 ) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
@@ -121,9 +121,11 @@ def recover(
     ``tell`` hears of each file before anything is deleted, so that what is not told is found once
     more. Returns the groups that could not be read, as moved to the quarantine. Only for who holds
     the buckets' locks, before anything is planned. Raises StoreError, and UsageError if it was
-    written for another number of buckets.
+    written for another number of buckets, or if a file of these buckets is of a newer version.
     """
     groups, moved = rawlog.leftovers(tree, buckets)
+    if groups:
+        refuse_newer(tree, datasets, buckets)
     owed = {
         Partition(name, month, group.bucket) for group in groups for name, month in group.touches
     }
@@ -139,6 +141,16 @@ def recover(
     for group in groups:
         rawlog.delete(tree, group)
     return moved
+
+
+def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> None:
+    """Raise OtherVersion if a data file of these buckets is of a newer version.
+
+    It reads every footer. For what changes many files: none is changed then.
+    """
+    for dataset in datasets:
+        found = layout.partitions(tree, dataset, buckets).values()
+        partitions.refuse_newer(tree.store, found)
 
 
 @dataclass(slots=True)

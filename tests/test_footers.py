@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import pytest
 from harvester import coverage
 from harvester.coverage import AccountDays
 from harvester.days import month_of
-from harvester.errors import StoreError
+from harvester.errors import OtherVersion, StoreError
 from harvester.store import layout, partitions
 from harvester.store.interface import Store
 from harvester.store.layout import Partition, Tree
@@ -83,6 +84,18 @@ def test_a_file_that_is_gone(tree: Tree) -> None:
     found = layout.partitions(tree, DAILY.name).values()
     tree.store.delete(tree.name(HERE))
     assert list(footers(tree.store, found)) == [None]
+
+
+def test_a_footer_of_a_newer_version(tree: Tree) -> None:
+    """It is refused by name in both worlds, where one is read and where all are looked through."""
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setattr(partitions, "SCHEMA_VERSION", 2)
+        write(tree, 3)
+    where = re.escape(tree.store.where(tree.name(HERE)))
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+        footer_of(tree, HERE)
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+        partitions.refuse_newer(tree.store, layout.partitions(tree, DAILY.name).values())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4, 7, 8, 300, -9, -5, -1])
