@@ -8,7 +8,6 @@ from os import environ
 from harvester.core.config import Manifest, RefreshCredential
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
-from harvester.operations import authorised_accounts
 from harvester.storage.layout import Tree
 from harvester.storage.state import account_cache
 
@@ -24,20 +23,23 @@ class PlatformAtHand:
         self._platform: Platform | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
-        """Ask WeChat who authorised the platform, and remember it for verbs that ask nobody.
+        """Ask WeChat who authorised the platform, and remember it for verbs that make no calls.
 
         Raises UsageError for secrets that are not there, Unauthorised, Unanswered and StoreError.
         """
         platform = self._open(manifest)
         if platform is None:
             return ()
+        # Loaded only here: a verb that makes no calls should not pay for a client.
+        from harvester.operations import authorised_accounts  # noqa: PLC0415 - as the line above says
+
         policy = manifest.retry
         appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
         account_cache.keep(tree, appids)
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:
-        """The platform, if an account of a job gets its token through it. Raises UsageError."""
+        """Open the platform if an account of a job gets its token through it. Raises UsageError."""
         wanted = {appid for job in manifest.jobs for appid in job.appids}
         through = any(
             isinstance(account.credential, RefreshCredential) and account.appid in wanted

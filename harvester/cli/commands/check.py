@@ -1,4 +1,4 @@
-"""``harvester check``: who works, who does not, and why."""
+"""``harvester check``: the accounts that work, and why others do not."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE
-from harvester.cli.options import (
-    EVERYTHING,
-    PLAINLY,
-    Format,
-    Logging,
-    ManifestPath,
-    OkExit,
-    Output,
-    Selecting,
-    flag,
-)
+from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, plain, table
+from harvester.cli.output.answers import answer, table
 from harvester.core.errors import Exit
+from harvester.core.plain import plain
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.check import Check, Checked, Finding, State
@@ -30,21 +21,21 @@ from harvester.operations.project import Authorised, open_project
 
 
 def check(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
     offline: Annotated[
         bool,
-        flag(
+        options.flag(
             "Judge the manifest alone, and list what a run would reach for, by name.",
             "HARVESTER_OFFLINE",
         ),
     ] = False,
-    format: Format = "text",
-    _ok_exit: OkExit = "",
-    logging: Logging = PLAINLY,
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
+    logging: options.Logging = options.PLAINLY,
 ) -> int:
     """Ask for one token and one cheap call per family of each account.
 
@@ -84,7 +75,7 @@ def _print(out: Console, found: Check) -> None:
 
 
 def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
-    """The scarcest quota of a family, and how much of it is used."""
+    """Return the scarcest quota of a family, and how much of it is used."""
     known = [
         allowance
         for name, allowance in account.allowances.items()
@@ -97,7 +88,7 @@ def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
 
 
 def _print_reasons(out: Console, found: Check) -> None:
-    """Each reason once, with the accounts it is about and what to do."""
+    """Print each reason once, with the accounts it is about and the remedy."""
     alike: dict[str, list[str]] = {}
     for account in found.accounts:
         for finding in account.findings:
@@ -109,7 +100,7 @@ def _print_reasons(out: Console, found: Check) -> None:
 
 
 def _reason(finding: Finding) -> str:
-    """What WeChat or the network said, without the rid, what it means, and what to do."""
+    """Tell the words of WeChat or the network without the rid, their meaning, and the remedy."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
     if finding.is_of_account:

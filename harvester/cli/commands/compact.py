@@ -11,7 +11,7 @@ from typing import Annotated
 from rich.console import Console
 from rich.text import Text
 
-from harvester.cli.options import Format, ManifestPath, Output, option
+from harvester.cli import options
 from harvester.cli.output.answers import answer
 from harvester.core.config import Output as Place
 from harvester.operations import rewrite as rewriting
@@ -23,16 +23,18 @@ _NO_TEXTS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def compact(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    to: Annotated[str | None, option("Where the new tree is made.", "HARVESTER_TO")] = None,
+    to: Annotated[str | None, options.value("Where the new tree is made.", "HARVESTER_TO")] = None,
     buckets: Annotated[
         int | None,
-        option("Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"),
+        options.value(
+            "Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"
+        ),
     ] = None,
-    output: Output = None,
-    format: Format = "text",
+    output: options.Output = None,
+    format: options.Format = "text",
 ) -> int:
     """Make a fresh tree with another number of buckets, to switch to. Repeat it if it was killed.
 
@@ -50,9 +52,9 @@ def compact(
 
 
 def advice(place: Place, to: str, manifest: Path) -> str:
-    """What the manifest has to say of its output, in YAML, to mean a place called ``to`` here.
+    """Write the output that a manifest needs, in YAML, to mean a place called ``to`` here.
 
-    There it counts from the manifest and not from the current folder.
+    A path in a manifest counts from the manifest and not from the current folder.
     """
     keys = {"path": _in_yaml(_from(manifest.parent, to)), "buckets": str(place.buckets)}
     if place.must_exist:
@@ -66,7 +68,7 @@ def advice(place: Place, to: str, manifest: Path) -> str:
 
 
 def _from(folder: Path, to: str) -> str:
-    """A place as it is named from a folder: absolute, unless it lies in there."""
+    """Name a place as seen from a folder: absolute, unless it lies inside."""
     if "://" in to or Path(to).is_absolute():
         return to
     path, base = Path(to).resolve(), folder.resolve()
@@ -75,7 +77,7 @@ def _from(folder: Path, to: str) -> str:
 
 
 def _in_yaml(text: str) -> str:
-    """Bare where that is a text to everybody who reads YAML, and else in JSON, which YAML is."""
+    """Write a text bare where every reader of YAML takes it for one, and else as JSON."""
     if _BARE.fullmatch(text) and text.lower() not in _NO_TEXTS:
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -12,20 +12,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
-from harvester.cli.options import (
-    EVERYTHING,
-    PLAINLY,
-    Logging,
-    ManifestPath,
-    OkExit,
-    Output,
-    Refetch,
-    Selecting,
-    Shard,
-    flag,
-    option,
-    parse_shard,
-)
+from harvester.cli import options
 from harvester.cli.output import logs, progress, streams, tables
 from harvester.cli.output.answers import console
 from harvester.core.errors import Exit
@@ -42,38 +29,38 @@ ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How a run is done, beyond what the manifest says."""
+    """Options of a run alone."""
 
-    refetch: Refetch = None
+    refetch: options.Refetch = None
     max_duration: Annotated[
         str | None,
-        option(
+        options.value(
             "Start nothing new after this long (50m), publish, and exit with 75.",
             "HARVESTER_MAX_DURATION",
         ),
     ] = None
     unpark: Annotated[
         bool,
-        flag(
+        options.flag(
             "Forget what was spent today, and that WeChat said the quota is spent.",
             "HARVESTER_UNPARK",
         ),
     ] = False
-    shard: Shard = None
+    shard: options.Shard = None
     progress: Annotated[
         ProgressStyle,
-        option(
+        options.value(
             "A bar on a terminal and lines elsewhere, or always one of them.",
             "HARVESTER_PROGRESS",
         ),
     ] = "auto"
     summary: Annotated[
-        Path | None, option("Also write the run record to this file.", "HARVESTER_SUMMARY")
+        Path | None, options.value("Also write the run record to this file.", "HARVESTER_SUMMARY")
     ] = None
 
     def orders(self) -> Orders:
-        """The options as a run understands them. Raises UsageError."""
-        shard = parse_shard(self.shard)
+        """Return the options as a run takes them. Raises UsageError."""
+        shard = options.parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
         return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
@@ -82,14 +69,14 @@ _ORDINARY = Running()
 
 
 def run(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
     running: Running = _ORDINARY,
-    _ok_exit: OkExit = "",
-    logging: Logging = PLAINLY,
+    _ok_exit: options.OkExit = "",
+    logging: options.Logging = options.PLAINLY,
 ) -> int:
     """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
 
@@ -114,22 +101,22 @@ def run(
 
 
 class _Brake(NamedTuple):
-    """What a signal does to a run."""
+    """A run that signals can stop."""
 
     books: Books
 
     def stop(self, code: int) -> bool:
-        """Have it end; the files are safe at any moment, in order or not."""
+        """Let the run end; the files are safe at any moment, in order or not."""
         self.books.summary.stopped_by = Exit(code)
         return self.books.summary.in_order
 
     def farewell(self) -> None:
-        """Leave a record that says so."""
+        """Write a record that says so."""
         self.books.close(patience=signals.FAREWELL_SECONDS)
 
 
 def _fit_to_a_small_machine() -> None:
-    """What was imported lives for ever, and requests make no cycles worth looking for often."""
+    """Collect less often: imports live for ever, and requests make few cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from enum import Enum
-from pathlib import PurePath
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from harvester.cli.output.streams import Terminal, answering
 from harvester.core.calendar import Day, day_text
+from harvester.core.plain import plain
 
 _WIDE = 140
-"""Columns where there is no terminal: a log that is cut off helps nobody."""
-
-_DAYS = {
-    "before": "before",
-    "begin": "begin_date",
-    "day": "day",
-    "end": "end_date",
-    "first_row": "first_row",
-}
-"""The members of results that are days, and what JSON calls them."""
+"""Columns without a terminal, where a log must not be cut off."""
 
 
 def answer(
@@ -41,36 +30,14 @@ def answer(
             show(console())
 
 
-def plain(value: object) -> Any:
-    """A result as JSON has it: members by name, days and enumerations as text."""
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        return dict(_member(name, getattr(value, name)) for name in names)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return dict(_member(name, each) for name, each in value._asdict().items())
-    if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(plain, value))
-    if isinstance(value, PurePath):
-        return str(value)
-    return value.value if isinstance(value, Enum) else value
-
-
-def _member(name: str, value: object) -> tuple[str, Any]:
-    if name not in _DAYS:
-        return name, plain(value)
-    return _DAYS[name], day_text(value) if isinstance(value, int) else value
-
-
 def console(*, stderr: bool = False) -> Console:
-    """Where tables go: stdout for answers, stderr for all else."""
+    """Return the console of stdout for answers, or of stderr for all else."""
     found = Terminal(stderr=stderr, highlight=False)
     return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
 
 
 def table(*headings: str, texts: int = 1) -> Table:
-    """A table whose first columns are texts and whose others are numbers."""
+    """Begin a table whose first columns are texts and whose others are numbers."""
     found = Table(box=None)
     for at, heading in enumerate(headings):
         found.add_column(heading, no_wrap=True, justify="left" if at < texts else "right")
@@ -78,5 +45,5 @@ def table(*headings: str, texts: int = 1) -> Table:
 
 
 def range_text(begin: Day, end: Day) -> str:
-    """Days as people write them, ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
+    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
     return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"
