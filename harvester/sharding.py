@@ -1,4 +1,4 @@
-"""Which accounts a shard works on: those of the buckets that it owns."""
+"""The accounts of a shard: those in the buckets that it owns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harvester.errors import UsageError
 
 
 def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
-    """The buckets that a shard owns. Raises UsageError if there are fewer buckets than shards."""
+    """List the buckets that a shard owns. Raises UsageError if buckets are fewer than shards."""
     number, total = shard
     if buckets < total:
         raise UsageError(
@@ -21,7 +21,7 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
 
 
 def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
-    """The part of a manifest whose accounts lie in these buckets; jobs may be left without any."""
+    """Cut a manifest down to the accounts in these buckets; jobs may be left without any."""
     buckets = manifest.output.buckets
     if len(own) == buckets:
         return manifest

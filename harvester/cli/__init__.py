@@ -17,7 +17,7 @@ from harvester.cli.streams import complain, confess
 from harvester.errors import Exit, HarvesterError
 
 # Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
-# threads make no use of. Whoever sets the variable knows better.
+# threads make no use of. A variable that is set stays as it is.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _VERBS = {
@@ -72,14 +72,14 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _forget_empty_variables() -> None:
-    """A CI system sets what nobody filled in to nothing: as if it were not there."""
+    """Remove empty variables: a CI system sets an input that was not filled in to nothing."""
     for name, value in [*os.environ.items()]:
         if name.startswith("HARVESTER_") and not value:
             del os.environ[name]
 
 
 def _collect_again() -> None:
-    """The collector was off since the first line. What was loaded until now it need never see."""
+    """Turn on the collector, which was off while modules were loaded: it need never see those."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
@@ -90,7 +90,7 @@ def _code_of(returned: object) -> int:
 
 
 def main() -> NoReturn:
-    """The ``harvester`` command."""
+    """Run the ``harvester`` command."""
     signals.obey()
     streams.make_ready()
     hooks.install()

@@ -16,7 +16,7 @@ from harvester.cli.streams import Terminal, answering
 from harvester.days import Day, day_text
 
 _WIDE = 140
-"""Columns where there is no terminal: a log that is cut off helps nobody."""
+"""Columns without a terminal, where a log must not be cut off."""
 
 _DAYS = {
     "before": "before",
@@ -42,7 +42,7 @@ def answer(
 
 
 def plain(value: object) -> Any:
-    """A result as JSON has it: members by name, days and enumerations as text."""
+    """Turn a result into values for JSON: members by name, days and enumerations as text."""
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         return dict(_member(name, getattr(value, name)) for name in names)
@@ -64,13 +64,13 @@ def _member(name: str, value: object) -> tuple[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables go: stdout for answers, stderr for all else."""
+    """Return the console of stdout for answers, or of stderr for all else."""
     found = Terminal(stderr=stderr, highlight=False)
     return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
 
 
 def table(*headings: str, texts: int = 1) -> Table:
-    """A table whose first columns are texts and whose others are numbers."""
+    """Begin a table whose first columns are texts and whose others are numbers."""
     found = Table(box=None)
     for at, heading in enumerate(headings):
         found.add_column(heading, no_wrap=True, justify="left" if at < texts else "right")
@@ -78,5 +78,5 @@ def table(*headings: str, texts: int = 1) -> Table:
 
 
 def range_text(begin: Day, end: Day) -> str:
-    """Days as people write them, ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
+    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
     return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"

@@ -1,4 +1,4 @@
-"""``harvester check``: who works, who does not, and why."""
+"""``harvester check``: the accounts that work, and why others do not."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _print(out: Console, found: Check) -> None:
 
 
 def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
-    """The scarcest quota of a family, and how much of it is used."""
+    """Return the scarcest quota of a family, and how much of it is used."""
     known = [
         allowance
         for name, allowance in account.allowances.items()
@@ -97,7 +97,7 @@ def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
 
 
 def _print_reasons(out: Console, found: Check) -> None:
-    """Each reason once, with the accounts it is about and what to do."""
+    """Print each reason once, with the accounts it is about and the remedy."""
     alike: dict[str, list[str]] = {}
     for account in found.accounts:
         for finding in account.findings:
@@ -109,7 +109,7 @@ def _print_reasons(out: Console, found: Check) -> None:
 
 
 def _reason(finding: Finding) -> str:
-    """What WeChat or the network said, without the rid, what it means, and what to do."""
+    """Tell the words of WeChat or the network without the rid, their meaning, and the remedy."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
     if finding.is_of_account:

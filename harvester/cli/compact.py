@@ -50,9 +50,9 @@ def compact(
 
 
 def advice(place: Place, to: str, manifest: Path) -> str:
-    """What the manifest has to say of its output, in YAML, to mean a place called ``to`` here.
+    """Write the output that a manifest needs, in YAML, to mean a place called ``to`` here.
 
-    There it counts from the manifest and not from the current folder.
+    A path in a manifest counts from the manifest and not from the current folder.
     """
     keys = {"path": _in_yaml(_from(manifest.parent, to)), "buckets": str(place.buckets)}
     if place.must_exist:
@@ -66,7 +66,7 @@ def advice(place: Place, to: str, manifest: Path) -> str:
 
 
 def _from(folder: Path, to: str) -> str:
-    """A place as it is named from a folder: absolute, unless it lies in there."""
+    """Name a place as seen from a folder: absolute, unless it lies inside."""
     if "://" in to or Path(to).is_absolute():
         return to
     path, base = Path(to).resolve(), folder.resolve()
@@ -75,7 +75,7 @@ def _from(folder: Path, to: str) -> str:
 
 
 def _in_yaml(text: str) -> str:
-    """Bare where that is a text to everybody who reads YAML, and else in JSON, which YAML is."""
+    """Write a text bare where every reader of YAML takes it for one, and else as JSON."""
     if _BARE.fullmatch(text) and text.lower() not in _NO_TEXTS:
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""``harvester explain``: what one of WeChat's codes means here."""
+"""``harvester explain``: the meaning of one of WeChat's codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOES = {
     Action.PARK: "asks no more until the next day in Beijing",
     Action.STOP: "asks no more",
 }
-"""What a run does about a code, by the action of its rule."""
+"""The reaction of a run to a code, by the action of its rule."""
 
 
 def explain(
@@ -49,7 +49,7 @@ def _parse(text: str) -> int:
 
 
 def _print(out: Console, errcode: int, data: Rule, token: Rule) -> None:
-    """What it means as the answer to a data call, and to a token call if that is something else."""
+    """Print the rule for a data call, and the rule for a token call if it is another one."""
     words = ": " if is_known(errcode) else " is "
     out.print(Text(f"{errcode}{words}{data.meaning}"), style="bold", soft_wrap=True)
     _print_rule(out, data)

@@ -1,4 +1,4 @@
-"""What Python says of its own accord, scrubbed: uncaught errors, warnings, what was ignored.
+"""Messages of Python itself, scrubbed: uncaught errors, warnings, ignored errors.
 
 The command sets these up before it reads a word. An event loop's own complaints are log lines of
 ``asyncio``; so that those are scrubbed too where no verb has set up logging, the handler of last
@@ -66,7 +66,7 @@ def _warned(  # noqa: PLR0917 - the signature is Python's
 def _story(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> str:
-    """A traceback as Python prints it. Never fails: Python would then print the original."""
+    """Format a traceback as Python prints it. Never fails: Python would then print the original."""
     try:
         return "".join(traceback.format_exception(kind, error, trace))
     except Exception:  # noqa: BLE001 - whatever it is, the name of the error must do

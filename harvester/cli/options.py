@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their texts are read.
+"""Options that several verbs share, and the reading of their texts.
 
 Loads next to nothing, so that help stays quick.
 """
@@ -20,17 +20,17 @@ _LOGGING = Group("Logging", sort_key=3)
 
 
 def option(what: str, variable: str, **how: Any) -> Parameter:
-    """An option that a variable of the environment sets as well."""
+    """Describe an option that a variable of the environment sets as well."""
     return Parameter(help=what, env_var=variable, **how)
 
 
 def flag(what: str, variable: str) -> Parameter:
-    """An option that is said or not."""
+    """Describe an option without a value."""
     return option(what, variable, negative="")
 
 
 def names_option(what: str, variable: str) -> Parameter:
-    """An option that takes names, separated by commas."""
+    """Describe an option that takes names, separated by commas."""
     return option(
         f"{what} Separate several by commas.",
         variable,
@@ -42,12 +42,12 @@ def names_option(what: str, variable: str) -> Parameter:
 
 
 def day_option(what: str, variable: str, **how: Any) -> Parameter:
-    """An option that takes a day, be it one like ``-30d``."""
+    """Describe an option that takes a day, also one like ``-30d``."""
     return option(what, variable, allow_leading_hyphen=True, **how)
 
 
 def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
-    """A variable is split as an option is, at commas by `split`: a name may hold a blank."""
+    """Keep a variable whole: `split` splits it at commas as an option, since names hold blanks."""
     del delimiter
     return [text]
 
@@ -84,7 +84,7 @@ OkExit: TypeAlias = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Selecting:
-    """What of the manifest is meant. Everything narrows, nothing widens."""
+    """Options that narrow the manifest; none of them widens it."""
 
     begin_date: Annotated[
         str | None,
@@ -112,7 +112,7 @@ class Selecting:
     jobs: Annotated[tuple[str, ...], names_option("Only these jobs.", "HARVESTER_JOBS")] = ()
 
     def selection(self) -> Selection:
-        """The options as the manifest understands them."""
+        """Return the options as a value of their own."""
         names = map(split, (self.accounts, self.datasets, self.jobs))
         return Selection(self.begin_date, self.end_date, *names)
 
@@ -120,7 +120,7 @@ class Selecting:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """How much is said on stderr, and in which form."""
+    """Options for the lines on stderr."""
 
     log_format: Annotated[
         Literal["text", "json"],
@@ -139,7 +139,7 @@ PLAINLY = Logging()
 
 
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in what an option was given."""
+    """Split the values of an option into names."""
     return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
 
 

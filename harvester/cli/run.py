@@ -42,7 +42,7 @@ ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How a run is done, beyond what the manifest says."""
+    """Options of a run alone."""
 
     refetch: Refetch = None
     max_duration: Annotated[
@@ -72,7 +72,7 @@ class Running:
     ] = None
 
     def orders(self) -> Orders:
-        """The options as a run understands them. Raises UsageError."""
+        """Return the options as a run takes them. Raises UsageError."""
         shard = parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
         return Orders(self.refetch, shard, seconds, unpark=self.unpark)
@@ -114,22 +114,22 @@ def run(
 
 
 class _Brake(NamedTuple):
-    """What a signal does to a run."""
+    """A run that signals can stop."""
 
     books: Books
 
     def stop(self, code: int) -> bool:
-        """Have it end; the files are safe at any moment, in order or not."""
+        """Let the run end; the files are safe at any moment, in order or not."""
         self.books.summary.stopped_by = Exit(code)
         return self.books.summary.in_order
 
     def farewell(self) -> None:
-        """Leave a record that says so."""
+        """Write a record that says so."""
         self.books.close(patience=signals.FAREWELL_SECONDS)
 
 
 def _fit_to_a_small_machine() -> None:
-    """What was imported lives for ever, and requests make no cycles worth looking for often."""
+    """Collect less often: imports live for ever, and requests make few cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 

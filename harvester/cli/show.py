@@ -31,7 +31,7 @@ _VERDICTS = {
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration as people say it: 9.4 s, 12 min, 3.5 h, 9.2 days."""
+    """Write a duration in its largest unit: 9.4 s, 12 min, 3.5 h, 9.2 days."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     if seconds < 7_200:
@@ -42,7 +42,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def summary(out: Console, done: Summary, project: Project) -> None:
-    """What a run did, and what to do next."""
+    """Print the figures of a run, and the next steps."""
     out.print()
     out.print(_coverage_table(done.datasets))
     out.print()
@@ -58,7 +58,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
 
 
 def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
-    """Account-days by state; states that no day is in get no column."""
+    """Count account-days by state; states without a day get no column."""
     extra = [
         name
         for name in ("provisional", "suspicious", "quarantined", "missing")
@@ -89,14 +89,14 @@ def _print_figures(out: Console, done: Summary) -> None:
 
 
 def _waited(waits: Mapping[str, float]) -> str:
-    """How long refused requests waited, the longest first: they wait side by side."""
+    """Tell how long refused requests waited, the longest first: they wait side by side."""
     longest = sorted(waits.items(), key=lambda item: -item[1])
     told = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
     return f" (waited {told})" if told else ""
 
 
 def _print_causes(out: Console, done: Summary) -> None:
-    """What needs attention, alike things together, each with its advice."""
+    """Print the causes that need attention, alike ones together, each with its advice."""
     found = causes(done)
     for cause in found[:_MOST_EXCEPTIONS]:
         count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
@@ -108,7 +108,7 @@ def _print_causes(out: Console, done: Summary) -> None:
 
 
 def _next_steps(done: Summary, project: Project) -> list[str]:
-    """Commands worth typing now."""
+    """List commands worth typing now."""
     output, words = project.tree.store.where(), project.words
     again = [f"harvester run {words} --refetch empty"] if done.suspicious else []
     if done.exit_code is not Exit.DONE:
@@ -128,7 +128,7 @@ def _next_steps(done: Summary, project: Project) -> list[str]:
 
 
 def status(out: Console, found: Status, words: str) -> None:
-    """Coverage, what is missing or odd, what to do about it, and the last runs.
+    """Print the coverage, missing and odd days with the remedy, and the last runs.
 
     ``words`` are the manifest and the output as a command has them.
     """

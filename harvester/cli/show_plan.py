@@ -1,4 +1,4 @@
-"""What a plan asks and costs, for people."""
+"""A plan and its price as a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BINDS = {
 
 
 def show(out: Console, priced: PricedPlan) -> None:
-    """What a run would ask, what binds it, and what would be cheaper."""
+    """Print the requests of a plan, the limit that binds it, and cheaper ranges."""
     found, price = priced.plan, priced.price
     rows = table("dataset", "accounts", "account-days", "requests", "from", "to")
     for row in found.datasets:

@@ -59,7 +59,7 @@ def answering() -> Iterator[None]:
     """Print an answer to stdout; the block does nothing else.
 
     That the reader went away is no error and changes no exit code. Raises HarvesterError if the
-    answer cannot be written: nobody must take a part of it for all.
+    answer cannot be written: a part of it must not be taken for all.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def answering() -> Iterator[None]:
 
 @contextmanager
 def whispering() -> Iterator[None]:
-    """Print to stderr; if that cannot be, nobody is to know."""
+    """Print to stderr, ignoring write errors."""
     with suppress(OSError):
         yield
         sys.stderr.flush()
@@ -106,7 +106,7 @@ def complain(error: HarvesterError) -> None:
 
 
 def confess(error: Exception) -> None:
-    """A bug: where it happened, without the text of foreign errors, which may hold a URL."""
+    """Report a bug with its place, without the text of foreign errors, which may hold a URL."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     with whispering():

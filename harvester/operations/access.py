@@ -1,4 +1,4 @@
-"""How a verb gets to WeChat: its API or the sandbox, and what opens each account."""
+"""Access to WeChat: its API or the sandbox, and the credential of each account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harvester.secret import Secret
 
 
 def world_of(project: Project, watch: Watch = show_nothing) -> World:
-    """Open what a verb needs to ask about a project's accounts, before the first request.
+    """Prepare all that a verb needs to ask about a project's accounts.
 
     Raises UsageError that names each variable and file that is missing, once.
     """
@@ -46,7 +46,7 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
 
 
 def _credentials(manifest: Manifest) -> Callable[[str], Access]:
-    """Read what opens every account that has a job."""
+    """Read the credential of every account that has a job."""
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     selected = {appid for job in manifest.jobs for appid in job.appids}

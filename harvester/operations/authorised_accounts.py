@@ -1,4 +1,4 @@
-"""Who authorised the platform: asked before a run can be planned."""
+"""The accounts that authorised the platform: asked before a run can be planned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harvester.transport import Transport
 def ask(
     platform: Platform, api: Api, *, clock: Callable[[], float], policy: Retry
 ) -> tuple[str, ...]:
-    """The appids of all who authorised the platform, in WeChat's order.
+    """Ask for the appids that authorised the platform, in WeChat's order.
 
     Raises Unauthorised if WeChat does not let the platform ask, Unanswered if it does not answer.
     """
@@ -30,7 +30,7 @@ async def _ask(
 ) -> tuple[str, ...]:
     dice, failure = random.Random(), ""
     async with Transport(api, connections=1) as transport:
-        office = Office(_nobody, transport, clock=clock, budget=_never, platform=platform)
+        office = Office(_no_account, transport, clock=clock, budget=_never, platform=platform)
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 found = await office.authorised()
@@ -48,7 +48,7 @@ async def _ask(
     raise Unanswered(f"the platform's accounts: {failure}", advice)
 
 
-def _nobody(appid: str) -> Access:
+def _no_account(appid: str) -> Access:
     raise KeyError(appid)
 
 

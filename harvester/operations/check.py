@@ -43,7 +43,7 @@ _log = logging.getLogger("harvester.check")
 
 
 class State(Enum):
-    """What a look came to."""
+    """The result of a look."""
 
     WORKS = "works"
     REFUSED = "refused"
@@ -67,12 +67,12 @@ STATES = {
     Action.NARROW: State.REFUSED,
     Action.STOP: State.REFUSED,
 }
-"""What a refusal by each kind of rule comes to."""
+"""The state after a refusal, by the action of its rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one probe came to; the members after ``state`` are empty if it was answered.
+    """The result of one probe; the members after ``state`` are empty if it was answered.
 
     ``family`` is ``all`` if the finding speaks for the whole account, so that nothing else need be
     asked. ``errcode`` is None if the network refused, and not WeChat.
@@ -103,7 +103,7 @@ def _finding(probe: Probe, refused: Refused | None) -> Finding:
     if refused is None:
         return found
     rule, why, _ = refused
-    # Where nobody was reached, the account's other calls would not fare better.
+    # If the server was not reached, the account's other calls would not fare better.
     of_account = rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
     errcode, errmsg, rid = (None, why, "") if isinstance(why, str) else why
     return replace(
@@ -135,7 +135,7 @@ class Checked:
 
     @property
     def is_authorised(self) -> bool:
-        """Whether WeChat knows the account and lets us in, be it for nothing or not now."""
+        """True if WeChat knows the account and lets us in, even if for nothing or not now."""
         return any(
             finding.state is State.NOT_READY or not finding.is_of_account
             for finding in self.findings
@@ -150,7 +150,7 @@ class Check:
     calls: int = 0
 
     def count(self, state: State) -> int:
-        """How many accounts came to this; the worst of an account counts."""
+        """Count the accounts in a state; the worst finding of an account counts."""
         worst = [
             max((finding.state for finding in account.findings), key=_severity, default=State.WORKS)
             for account in self.accounts
@@ -158,14 +158,14 @@ class Check:
         return worst.count(state)
 
     def allowances(self) -> Iterator[tuple[tuple[str, str], Allowance]]:
-        """What was told, by appid and dataset."""
+        """List what was told, by appid and dataset."""
         for account in self.accounts:
             for dataset, allowance in account.allowances.items():
                 yield (account.appid, dataset), allowance
 
     @property
     def exit_code(self) -> Exit:
-        """4 if nobody was let in, 3 if somebody was refused something, 0 otherwise."""
+        """4 if no account was let in, 3 if one was refused something, 0 otherwise."""
         codes = {Exit.DONE}
         if not any(account.is_authorised for account in self.accounts):
             codes.add(Exit.UNAUTHORISED)
@@ -214,7 +214,7 @@ def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
 
 
 def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:
-    """The data calls as notes of today, by bucket."""
+    """Return the data calls as notes of today, by bucket."""
     today, name, period = days.today(now), new_run_id(now), manifest.limits.per_token.period
     spent: dict[int, Note] = {}
     for account in found.accounts:
@@ -255,7 +255,7 @@ async def _check(manifest: Manifest, world: World) -> Check:
 
 
 async def _never(_: str) -> bool:
-    """Whether a token may be replaced by force: not for the sake of a look."""
+    """Refuse to replace a token by force for the sake of a look."""
     return False
 
 
@@ -292,7 +292,7 @@ class _Inspector:
                 await self._learn(account, probe)
 
     async def _try(self, account: Checked, probe: Probe) -> Refused | None:
-        """One answer, or the last reason why there is none."""
+        """Return None for an answer, or the last reason why there is none."""
         renewed, tries = False, 0
         while True:
             outcome = await self._ask(account, probe)
@@ -308,7 +308,7 @@ class _Inspector:
                 await anyio.sleep(retry.delay(tries, self._policy, self._dice))
 
     async def _ask(self, account: Checked, probe: Probe) -> bytes | Refused:
-        """One attempt. It has cost a call unless nobody was reached, whatever it came to."""
+        """Make one attempt. It has cost a call unless the server was not reached."""
         self.calls += 1
         outcome = await fetch.attempt(probe.window, probe.dataset, self._tokens, self._transport)
         if isinstance(outcome, bytes) or outcome.rule.action is not Action.UNREACHED:

@@ -1,4 +1,4 @@
-"""What is to be forgotten, and what is left of rows and records without it."""
+"""The part of an output that is to be forgotten, and rows and records without it."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Target:
     everything: bool = False
 
     def buckets(self, buckets: int) -> set[int]:
-        """Where the accounts live."""
+        """Return the buckets of the accounts."""
         return {bucket_of(appid, buckets) for appid in self.appids}
 
     def mask(self, month: Month) -> int:
-        """The days of a month that are to be forgotten."""
+        """Return the days of a month that are to be forgotten."""
         length = days.month_length(month)
         if self.before is not None:
             length = max(0, min(length, self.before - days.month_begin(month)))
         return (1 << length) - 1
 
     def has(self, dataset: str | None, last: Day | None) -> bool:
-        """Whether all that is said of a dataset, up to a day, is to be forgotten.
+        """Return whether all that is said of a dataset, up to a day, is to be forgotten.
 
-        None for what is said of no dataset, or of no day, in particular.
+        None stands for no dataset, or no day, in particular.
         """
         inside = self.everything if dataset is None else dataset in self.datasets
         return inside and (self.before is None or (last is not None and last < self.before))
@@ -83,7 +83,7 @@ def refuse_wanted(target: Target, want: Wanted) -> None:
 
 
 def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
-    """The rows that stay. They come by appid and day, and so they leave."""
+    """Yield the rows that stay, in their order of appid and day."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
         dates: list[Day] = []
@@ -103,7 +103,7 @@ def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
 
 
 def scrubbed(record: Any, target: Target) -> Any:
-    """A record of ours, read from JSON, without what is to be forgotten."""
+    """Remove what is to be forgotten from a record of ours, read from JSON."""
     return _scrubbed(record, target, None, None)
 
 
@@ -141,7 +141,7 @@ def _scrubbed_text(text: str, target: Target, dataset: str | None, last: Day | N
 
 
 def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
-    """The last day that an object of a record speaks of."""
+    """Return the last day that an object of a record speaks of."""
     try:
         if "ref_month" in value:
             return days.month_end(days.parse_month(value["ref_month"]))

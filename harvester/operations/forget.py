@@ -1,7 +1,7 @@
 """Delete for good: rows and their coverage, answers, quarantine, and names in records.
 
-Each step is whole or has not happened, and none depends on another: whoever is killed in between
-forgets again. All of it is for who holds the locks of the accounts' buckets.
+Each step is whole or has not happened, and none depends on another: after a kill the same is
+forgotten again. The locks of the accounts' buckets are held meanwhile.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Rewritten(NamedTuple):
 
 @dataclass(slots=True)
 class Receipt:
-    """What was deleted, or would be: files, answers that were not published yet, quarantine, names.
+    """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
-    ``damaged`` are files in the quarantine that nobody can read and that may have held some of it.
+    ``damaged`` are unreadable files in the quarantine that may have held some of it.
     """
 
     dry_run: bool
@@ -68,7 +68,7 @@ class Receipt:
 
     @property
     def empty(self) -> bool:
-        """Whether there was nothing to forget."""
+        """True if there was nothing to forget."""
         return not (
             self.rewritten or self.answers or self.quarantined or self.damaged or self.records
         )
@@ -84,16 +84,16 @@ class _Work:
 
     @property
     def dry(self) -> bool:
-        """Whether nothing is to be changed."""
+        """True if nothing is to be changed."""
         return self.books is None
 
     @property
     def buckets(self) -> set[int]:
-        """Where the accounts live."""
+        """The buckets of the accounts."""
         return self.target.buckets(self.tree.buckets)
 
     def note(self, item: Published) -> None:
-        """Tell whoever follows the files that one was replaced; not whose rows they were."""
+        """Tell the change feed that a file was replaced, but not whose rows they were."""
         if self.books is not None:
             hit = self.target.has(item.dataset, days.month_end(item.month))
             left = tuple(
@@ -262,7 +262,7 @@ def _forget_quarantine(work: _Work, dataset: str) -> int:
 
 
 def _forget_damaged(work: _Work) -> None:
-    """What lies in quarantine because nobody can read it: it may hold anything of its bucket."""
+    """Delete what lies in quarantine unreadable: it may hold anything of its bucket."""
     target = work.target
     for name, whose in quarantine.unreadable(work.tree).items():
         elsewhere = whose.bucket is not None and whose.bucket not in target.buckets(whose.buckets)

@@ -1,4 +1,4 @@
-"""What a run would ask, what that costs, and what of it no row will come of."""
+"""The requests that a run would make, their price, and those that no row will come of."""
 
 from __future__ import annotations
 

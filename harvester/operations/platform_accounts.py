@@ -24,7 +24,7 @@ class PlatformAtHand:
         self._platform: Platform | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
-        """Ask WeChat who authorised the platform, and remember it for verbs that ask nobody.
+        """Ask WeChat who authorised the platform, and remember it for verbs that make no calls.
 
         Raises UsageError for secrets that are not there, Unauthorised, Unanswered and StoreError.
         """
@@ -37,7 +37,7 @@ class PlatformAtHand:
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:
-        """The platform, if an account of a job gets its token through it. Raises UsageError."""
+        """Open the platform if an account of a job gets its token through it. Raises UsageError."""
         wanted = {appid for job in manifest.jobs for appid in job.appids}
         through = any(
             isinstance(account.credential, RefreshCredential) and account.appid in wanted

@@ -20,7 +20,7 @@ class Probe(NamedTuple):
 
 
 def probes(manifest: Manifest, now: float) -> dict[str, list[Probe]]:
-    """For each account that has a job, a call for each family of datasets it is wanted of."""
+    """Choose, for each account that has a job, a call for each family of its datasets."""
     wanted: dict[str, dict[str, None]] = {}
     for job in manifest.jobs:
         for appid in job.appids:
@@ -39,7 +39,7 @@ def _of_account(appid: str, datasets: Iterable[Dataset], now: float) -> list[Pro
 
 
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
-    """The newest period that is final, whatever its answer, of the dataset with the least rows."""
+    """Choose the newest period that is surely final of the dataset with the least rows."""
     dataset = min(datasets, key=_cost)
     final = clock.settled_before(dataset, now, empty=True) - 1
     day = max(clock.period_begin(dataset.grain, final), dataset.first_day)

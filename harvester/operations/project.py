@@ -1,4 +1,4 @@
-"""What every verb over a manifest begins with: the manifest, narrowed, and its output tree."""
+"""The beginning of every verb over a manifest: the manifest, narrowed, and its output tree."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def open_harvested(path: Path, output: str | None) -> Project:
 
 
 def warn_of_open_files(manifest: Manifest) -> None:
-    """Say in one line which secret files every user of this machine can read."""
+    """Warn in one line of secret files that every user of this machine can read."""
     found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = os.path.relpath(found[0], manifest.file.parent)
@@ -94,7 +94,7 @@ def warn_of_open_files(manifest: Manifest) -> None:
 
 
 def _is_open_to_all(file: Path) -> bool:
-    """By its mode and by those of all folders above it; one that is not there is open to nobody."""
+    """Look at a file's mode and at those of all folders above it; a missing file is not open."""
     try:
         real = file.resolve(strict=True)
         modes = [folder.stat().st_mode for folder in real.parents]

@@ -1,7 +1,7 @@
 """A fresh tree from an old one, with another number of buckets or today's columns.
 
 Every file of the new tree is whole or is not there, and a journal in it says which months are done
-and of which files of the old one: whoever is killed in between goes on where it stopped. The old
+and of which files of the old one: after a kill the next attempt goes on where it stopped. The old
 tree only loses what waits in its raw log, which is published there first.
 """
 
@@ -51,7 +51,7 @@ MOST_BUCKETS = 9_999
 
 
 class Compacted(NamedTuple):
-    """What is in the new tree, and how many of its files were there already."""
+    """The contents of the new tree, and how many of its files were there already."""
 
     files: int
     kept: int
@@ -104,7 +104,7 @@ def rewrite(project: Project, to: str | None, buckets: int | None = None) -> New
 
 
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
-    """Where the new tree is made: beside the old one, or either would be read as part of both."""
+    """Choose the place of the new tree: beside the old one, or either would be part of both."""
     if to is None:
         raise UsageError("--to is missing", "Name a new place for the tree.")
     if "${" in to:
@@ -181,7 +181,7 @@ def refuse_unfinished(tree: Tree) -> None:
 
 
 def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
-    """Whether the target was finished before. Raises UsageError if it is no place to go on."""
+    """Return whether the target was finished. Raises UsageError if it is no place to go on."""
     found = json_file.read(target.store, JOURNAL, dict[str, Any])
     if found is None and _is_inhabited(target, datasets):
         raise UsageError(
@@ -201,13 +201,13 @@ def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bo
 
 
 def _identity(tree: Tree) -> str:
-    """Where a tree is: another project may spell its own just so, and we from another folder."""
+    """Return the absolute place of a tree, because relative ones mean another in another folder."""
     where = tree.store.where()
     return where if "://" in where else str(Path(where).resolve())
 
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
-    """Whether there is anything but our own locks."""
+    """Return whether there is anything but our own locks."""
     ours = (found.name for found in target.store.list(OURS))
     return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
         target.store.holds(folder) for folder in datasets
@@ -240,7 +240,7 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
             raise _changed(work, days.month_text(month))
         rows = _make_month(work, month)
         for path, count in rows.items():
-            # Of whoever follows the new tree: all of it is new.
+            # For readers of the new tree's changes all of it is new.
             books.note(Published(work.dataset.name, month, path, (), (), 0, count))
         standing[key] = journal[key] = _Done(versions, rows)
         _write(work.target, name, journal)
@@ -270,7 +270,7 @@ def _remove_others(work: _Work, standing: set[str]) -> None:
 
 
 def _make_month(work: _Work, month: Month) -> dict[str, int]:
-    """The new files of a month, and their rows."""
+    """Make the new files of a month, and count their rows."""
     step = gcd(work.source.buckets, work.target.buckets)
     there = layout.partitions(work.target, work.dataset.name)
     made: dict[str, int] = {}
@@ -322,7 +322,7 @@ def _make(
 
 
 def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -> Coverage:
-    """What the old files know of the new one's accounts."""
+    """Gather what the old files know of the new one's accounts."""
     accounts: dict[str, AccountDays] = {}
     for each in stored:
         known = each.footer.coverage
@@ -331,7 +331,7 @@ def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -
 
 
 def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """The rows of an old file in today's columns."""
+    """Read the rows of an old file in today's columns."""
     if not stored.older:
         return stored.batches(arrow_schema(dataset), PIECE_ROWS)
     old = stored.batches(stored.own_schema(), PIECE_ROWS)
@@ -341,7 +341,7 @@ def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
 def _runs(
     batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
 ) -> Iterator[tuple[str, Slice]]:
-    """The rows of a file that belong into the new one, account by account."""
+    """Yield the rows of a file that belong into the new one, account by account."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
         start = 0
@@ -370,7 +370,7 @@ def _copy_the_rest(source: Tree, target: Tree) -> None:
 
 
 def _moves_along(name: str) -> bool:
-    """Whether a file of ours is copied: no answers, locks and leftovers, and nobody's journal.
+    """Return whether a file of ours is copied: no answers, locks, leftovers and journals.
 
     What a journal tells is told of the old tree, and of the new one all is new.
     """

@@ -74,7 +74,7 @@ class Stage:
 
     @property
     def summary(self) -> Summary:
-        """What the run did so far."""
+        """The summary of the run so far."""
         return self.books.summary
 
 
@@ -124,7 +124,7 @@ def _make_whole(stage: Stage) -> None:
 
 
 def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day) -> list[Lane]:
-    """A lane for each account that lacks something, datasets in the catalogue's order."""
+    """Make a lane for each account that lacks something, datasets in the catalogue's order."""
     work: defaultdict[str, list[Work]] = defaultdict(list)
     for name, dataset in manifest.datasets.items():
         again = refetch.get(name, {})
@@ -169,7 +169,7 @@ def _plainly(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
-    """The first error that is no group. Those that follow it have the same cause."""
+    """Return the first error that is no group. Those that follow it have the same cause."""
     error: HarvesterError | BaseExceptionGroup[HarvesterError] = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -177,7 +177,7 @@ def _first(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
 
 
 async def _harvest(stage: Stage, lanes: list[Lane], terms: Terms) -> None:
-    """The part of a run that talks to WeChat; fills in the summary."""
+    """Talk to WeChat, and fill in the summary."""
     manifest, world, summary = stage.manifest, stage.world, stage.summary
     summary.in_order = True
     pace = manifest.limits.per_token
@@ -216,14 +216,14 @@ async def _harvest(stage: Stage, lanes: list[Lane], terms: Terms) -> None:
                 await pipeline.run()
                 watchers.cancel_scope.cancel()
             schedule.settle(world.now(), summary.wanted_accounts)
-            # If everything was answered before the mark or just after, nobody need come again.
+            # If everything was answered before the mark or just after, no run need come again.
             summary.out_of_time &= pipeline.owes
         finally:
             count()
 
 
 def _terms(stage: Stage) -> Terms:
-    """By which the calls of a day are handed out."""
+    """Return the terms by which the calls of a day are handed out."""
     limits = stage.manifest.limits
     kept = partial(plan.calls_kept, stage.manifest)
     told = quota_limits.read(stage.tree)
@@ -243,12 +243,12 @@ def _count(summary: Summary, pipeline: Pipeline, schedule: Schedule, office: Off
 
 
 def _connections(manifest: Manifest, lanes: list[Lane]) -> int:
-    """As many workers as can ever be busy."""
+    """Count the workers that can ever be busy."""
     return min(manifest.limits.connections, len(lanes) * manifest.limits.per_token.concurrency)
 
 
 async def _may_force(stage: Stage, appid: str) -> bool:
-    """Whether the account's token may be replaced by force, of which there are 20 a day."""
+    """Return whether the account's token may be replaced by force, which 20 a day may be."""
     spend = partial(forced_refreshes.spend, stage.tree, appid, stage.world.now())
     return await anyio.to_thread.run_sync(spend)
 
@@ -266,7 +266,7 @@ def _position(count: Callable[[], None], summary: Summary, now: Callable[[], flo
 
 
 async def _keep_books(books: Books, count: Callable[[], None]) -> None:
-    """A run that is killed leaves a record that is not older than half a minute."""
+    """Write the record twice a minute, so that a killed run leaves a recent one."""
     while True:
         await anyio.sleep(BOOKS_SECONDS)
         count()

@@ -1,4 +1,4 @@
-"""What a verb is given to work with: a clock, WeChat, credentials, the wishes of the user."""
+"""The surroundings of a verb: a clock, a project, WeChat, credentials, the user's wishes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harvester.survey import Refetch
 
 
 class Position(NamedTuple):
-    """Where a run stands.
+    """The progress of a run.
 
     Windows, requests, retries and files are counts; ``seconds`` is elapsed time.
     """
@@ -69,7 +69,7 @@ class Project(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the command line wants of a run, beyond the manifest."""
+    """Wishes for one run, beyond the manifest."""
 
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
@@ -83,7 +83,7 @@ async def show_nothing(position: Callable[[], Position]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a run may touch outside of the output: the clock, WeChat, secrets and the user's eyes.
+    """Everything outside of the output: the clock, WeChat, secrets and the user's eyes.
 
     ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
     API for as long as the run needs it; ``credentials`` gives what opens an account, and

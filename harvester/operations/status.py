@@ -1,4 +1,4 @@
-"""Coverage as people and schedulers ask for it: what is there, what is missing, what is odd."""
+"""Coverage for people and schedulers: days that are there, missing or odd."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Status:
 
     @property
     def whole(self) -> bool:
-        """Whether every day that is wanted and ready has an answer that can be used.
+        """True if every day that is wanted and ready has an answer that can be used.
 
         It may be a provisional one of an earlier day: no day becomes a gap because midnight passed.
         """
@@ -73,7 +73,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:
-    """The quarantined days among those that are wanted, with their reasons.
+    """Yield the quarantined days among those that are wanted, with their reasons.
 
     The files say which days these are: evidence may outlive its day.
     """

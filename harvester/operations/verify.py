@@ -1,4 +1,4 @@
-"""Every file of an output against itself: what is damaged, whose days that costs, what to do."""
+"""Every file of an output against itself: damage, the days it costs, and their repair."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What looking at all files came to. ``foreign`` are files that are not harvester's."""
+    """The result of looking at all files. ``foreign`` are files that are not harvester's."""
 
     files: int
     rows: int
@@ -58,7 +58,7 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """Whether every file can be believed."""
+        """True if every file can be believed."""
         return not self.damaged
 
 
@@ -136,7 +136,7 @@ def _look_at(
 
 
 def _wanted_of(wanted: Mapping[str, DaySet], place: Place) -> dict[str, int]:
-    """What the manifest wants of a file that cannot tell what it knows."""
+    """Return what the manifest wants of a file that cannot tell what it knows."""
     masks = {
         appid: days.month_mask(of_account, place.month)
         for appid, of_account in wanted.items()
@@ -152,7 +152,7 @@ def _lost(month: Month, lost: Mapping[str, int]) -> Iterator[Lost]:
 
 
 def _groups(tree: Tree) -> Iterator[_Seen]:
-    """The answers that wait to be published; what a damaged group held is asked again.
+    """Look at the answers that wait to be published; a damaged group's are asked again.
 
     Raises StoreError for one that the system will not give us: it may be whole or not.
     """
