@@ -11,7 +11,7 @@ import pytest
 
 from harvester.days import parse_day
 from harvester.errors import Exit
-from harvester.sandbox import Rules, World
+from harvester.sandbox import Outage, Rules, World
 from tests.commands import Commands, Wanted, commands
 from tests.lab import DAILY, HOURLY, appid, expected, harvested, wanted
 
@@ -37,7 +37,8 @@ def test_two_days_that_come_empty_are_named_and_healed(
     """The summary, the record and `status` name them; `--refetch empty` asks for them alone."""
     run, world = backfill, backfill.world
     gone = (parse_day(GONE[0]), parse_day(GONE[1]))
-    outage = world.outage(*gone)
+    outage = Outage(begin=gone[0], end=gone[1])
+    world.afflict(outage)
     first = run("run")
     assert first.code == Exit.DONE
     named = [

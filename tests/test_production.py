@@ -25,6 +25,7 @@ from harvester.transport import Transport
 from harvester.verdict import Action
 from tests.lab import DAILY, Lab
 from tests.sandboxes import BUSY, TODAY, Clock, world_at
+from tests.support.other_client import employ
 
 WINDOW = Window(BUSY, DAILY, TODAY - 30, TODAY - 2)
 WORKERS = 50
@@ -81,7 +82,7 @@ async def harvesters(
 async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
     """Fifty workers, and a production service whose token never ends before its time."""
     world, clock = world_at()
-    production = world.employ(BUSY)
+    production = employ(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         for _ in range(48):
             await harvester.round()
@@ -96,7 +97,7 @@ async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
 async def test_storms_of_40001_end_nobody_s_token() -> None:
     """All fifty are refused at once, again and again: one call each time, in normal mode."""
     world, clock = world_at()
-    production = world.employ(BUSY)
+    production = employ(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for storm in range(1, 11):
@@ -110,7 +111,7 @@ async def test_storms_of_40001_end_nobody_s_token() -> None:
 async def test_two_harvesters_share_the_token_of_production() -> None:
     """Each asks for itself, and all three hold the same one."""
     world, clock = world_at()
-    production = world.employ(BUSY)
+    production = employ(world, BUSY)
     async with harvesters(world, clock, 2) as both:
         for _ in range(20):
             async with anyio.create_task_group() as group:
@@ -128,7 +129,7 @@ async def is_forced_after(errcode: int) -> bool:
     async with harvesters(world, clock) as [harvester]:
         await harvester.round(1)
         for _ in range(3):
-            world.revoke(BUSY)
+            world.tokens.revoke(BUSY, clock.now)
             held = world.token_of(BUSY)
             world.fail(BUSY, errcode, times=1)
             for code in (40001, errcode):
@@ -161,7 +162,7 @@ async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for times in range(1, 6):
-            world.revoke(BUSY)
+            world.tokens.revoke(BUSY, clock.now)
             held = world.token_of(BUSY)
             await harvester.round()
             assert world.token_of(BUSY) == held
@@ -172,7 +173,7 @@ async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
 async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
     """If WeChat rejects two of its own tokens in a row, force is tried: once, and it is seen."""
     world, clock = world_at()
-    production = world.employ(BUSY)
+    production = employ(world, BUSY)
     world.fail(BUSY, 40001)
     async with harvesters(world, clock) as [harvester]:
         outcomes = [await harvester.attempt() for _ in range(5)]
@@ -187,7 +188,7 @@ async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
 async def test_the_judge_sees_what_legacy_tokens_do() -> None:
     """Whoever asks /cgi-bin/token ends the token of a service that does the same."""
     world, clock = world_at()
-    legacy, stable = world.employ(BUSY, legacy=True), world.employ(BUSY)
+    legacy, stable = employ(world, BUSY, legacy=True), employ(world, BUSY)
     async with harvesters(world, clock, legacy=True) as [harvester]:
         for _ in range(4):
             await harvester.round()
@@ -199,7 +200,7 @@ async def test_the_judge_sees_what_legacy_tokens_do() -> None:
 def test_a_whole_run_beside_production(tmp_path: Path) -> None:
     """Refused once under way, it asks once more and goes on."""
     lab = Lab(tmp_path, rules=Rules(history=True))
-    services = [lab.sandbox.employ(appid) for appid in lab.appids]
+    services = [employ(lab.sandbox, appid) for appid in lab.appids]
     for appid in lab.appids:
         lab.sandbox.fail(appid, 40001, times=1)
     assert lab.run().exit_code is Exit.DONE
@@ -211,7 +212,7 @@ def test_force_is_counted_over_runs(tmp_path: Path) -> None:
     """A second run within 30 s does not try it again; one a minute later may."""
     lab = Lab(tmp_path, accounts=1, limits=Lab(tmp_path).one_of_each_at_a_time())
     [appid] = lab.appids
-    production = lab.sandbox.employ(appid)
+    production = employ(lab.sandbox, appid)
     lab.sandbox.fail(appid, 40001)
     calls = []
     for seconds in (0, 10, 60):

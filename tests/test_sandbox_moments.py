@@ -1,4 +1,4 @@
-"""What is answered depends on when it is asked: over real HTTP, and by World.rows."""
+"""What is answered depends on when it is asked: over real HTTP, and by `rows_told`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.sandboxes import (
     QUIET,
     Clock,
     Got,
+    rows_told,
     talking_to,
     world_at,
 )
@@ -105,9 +106,9 @@ def test_articles_grow_by_a_day_every_day() -> None:
     name = "article_total_detail"
     (whole,) = truth(name, BUSY, DAY)
     for age in range(1, 32):
-        (row,) = world.rows(name, BUSY, DAY, DAY + age)
+        (row,) = rows_told(world, name, BUSY, DAY, DAY + age)
         assert row == {**whole, "detail_list": whole["detail_list"][:age]}
-    assert world.rows(name, BUSY, DAY, DAY + 30) == [whole]
+    assert rows_told(world, name, BUSY, DAY, DAY + 30) == [whole]
 
 
 async def test_growing_answers_are_not_kept() -> None:
@@ -125,7 +126,7 @@ def test_the_account_summary_is_revised_for_a_week() -> None:
     """biz_summary tells other, smaller figures on each of seven days, then the truth."""
     world, _ = late_world()
     (whole,) = truth("biz_summary", BUSY, DAY)
-    told = [world.rows("biz_summary", BUSY, DAY, DAY + age)[0] for age in range(1, 10)]
+    told = [rows_told(world, "biz_summary", BUSY, DAY, DAY + age)[0] for age in range(1, 10)]
     readers = [row["detail"]["read_user"] for row in told]
     assert all(count < whole["detail"]["read_user"] for count in readers[:7])
     assert len(set(readers[:7])) == 7
@@ -140,14 +141,14 @@ def test_nothing_else_changes_by_nature() -> None:
     for name, dataset in CATALOGUE.items():
         if name not in {"biz_summary", "article_total_detail"}:
             asked_on = last_day(dataset) + 1
-            assert world.rows(name, BUSY, DAY, asked_on) == truth(name, BUSY, DAY)
+            assert rows_told(world, name, BUSY, DAY, asked_on) == truth(name, BUSY, DAY)
 
 
 def test_the_future_has_no_rows() -> None:
     """A day that is not over has no rows on the day it is asked."""
     world, _ = late_world()
-    assert world.rows("interface_summary", BUSY, DAY, DAY) == []
-    assert world.rows("interface_summary", BUSY, DAY, DAY + 1) != []
+    assert rows_told(world, "interface_summary", BUSY, DAY, DAY) == []
+    assert rows_told(world, "interface_summary", BUSY, DAY, DAY + 1) != []
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -162,7 +163,7 @@ async def test_answers_say_whether_they_are_delayed(name: str) -> None:
             ("true", "false") if text else (True, False)
         )
         assert first["list"] != second["list"]
-        assert second["list"] == world.rows(name, BUSY, DAY, DAY + 3)
+        assert second["list"] == rows_told(world, name, BUSY, DAY, DAY + 3)
 
 
 async def test_other_answers_know_no_delay() -> None:
@@ -205,7 +206,7 @@ async def test_late_days_may_be_an_error() -> None:
     world, clock = late_world(trouble, on=DAY + 1)
     assert (await ask(world, "interface_summary", DAY - 1, DAY)).errcode == 61503
     assert (await ask(world, "interface_summary", DAY - 1)).errcode == 0
-    assert world.rows("interface_summary", BUSY, DAY, DAY + 1) == []
+    assert rows_told(world, "interface_summary", BUSY, DAY, DAY + 1) == []
     clock.now += 86_400
     assert (await ask(world, "interface_summary", DAY - 1, DAY)).errcode == 0
 
@@ -213,7 +214,7 @@ async def test_late_days_may_be_an_error() -> None:
 def test_the_latest_of_several_delays_counts() -> None:
     """Where two troubles make a day late, it comes with the later one."""
     world, _ = late_world(Late(days=3), Late(days=1, unready=True), Late(minutes=60))
-    there = [bool(world.rows("user_summary", BUSY, DAY, DAY + age)) for age in range(1, 6)]
+    there = [bool(rows_told(world, "user_summary", BUSY, DAY, DAY + age)) for age in range(1, 6)]
     assert there == [False, False, False, True, True]
 
 
@@ -223,7 +224,7 @@ def test_revised_figures_settle(dataset: Dataset) -> None:
     world, _ = late_world(Revised())
     whole = truth(dataset.name, BUSY, DAY)
     for age in range(1, 34):
-        told = world.rows(dataset.name, BUSY, DAY, last_day(dataset) + age)
+        told = rows_told(world, dataset.name, BUSY, DAY, last_day(dataset) + age)
         assert (told == whole) is (age > dataset.settle)
 
 
@@ -231,7 +232,7 @@ def test_revisions_may_last() -> None:
     """How long figures change may be said, whatever the catalogue says."""
     world, _ = late_world(Revised(days=5, datasets=("interface_summary_hour",)))
     whole = truth("interface_summary_hour", BUSY, DAY)
-    told = [world.rows("interface_summary_hour", BUSY, DAY, DAY + age) for age in range(1, 8)]
+    told = [rows_told(world, "interface_summary_hour", BUSY, DAY, DAY + age) for age in range(1, 8)]
     assert [rows == whole for rows in told] == [False] * 5 + [True] * 2
     assert {len(rows) for rows in told} == {23, 24}
 
@@ -240,7 +241,8 @@ async def test_an_outage_answers_empty() -> None:
     """During an outage its days have no rows, of the datasets it is of; healed they have all."""
     world, _ = late_world()
     before = (await ask(world, "interface_summary", DAY, DAY + 2)).json["list"]
-    outage = world.outage(DAY + 1, DAY + 1, ["interface_summary"])
+    outage = Outage(begin=DAY + 1, end=DAY + 1, datasets=("interface_summary",))
+    world.afflict(outage)
     during = (await ask(world, "interface_summary", DAY, DAY + 2)).json["list"]
     other = (await ask(world, "user_cumulate", DAY + 1)).json["list"]
     world.relieve(outage)
@@ -305,7 +307,7 @@ def test_troubles_hit_whom_they_are_meant_for() -> None:
 
     def empty(name: str, who: str) -> list[int]:
         some = range(DAY - 2, DAY + 4)
-        return [day - DAY for day in some if not world.rows(name, who, day, LONG_AFTER)]
+        return [day - DAY for day in some if not rows_told(world, name, who, day, LONG_AFTER)]
 
     assert empty("user_cumulate", BUSY) == [0, 1]
     assert empty("user_cumulate", QUIET) == []
@@ -318,7 +320,7 @@ def test_a_share_of_the_days_is_hit() -> None:
     def hit(share: float, seed: int = 0) -> set[Day]:
         world, _ = late_world(Outage(share=share), seed=seed)
         some = range(DAY - 400, DAY)
-        return {day for day in some if not world.rows("user_cumulate", BUSY, day, LONG_AFTER)}
+        return {day for day in some if not rows_told(world, "user_cumulate", BUSY, day, LONG_AFTER)}
 
     assert 60 < len(hit(0.25)) < 140
     assert hit(0.25) == hit(0.25)
@@ -333,7 +335,7 @@ def test_everything_at_once_ends_in_the_truth() -> None:
     )
     for name, dataset in CATALOGUE.items():
         for who in (BUSY, QUIET):
-            told = world.rows(name, who, DAY, last_day(dataset) + 31)
+            told = rows_told(world, name, who, DAY, last_day(dataset) + 31)
             assert told == truth(name, who, DAY)
 
 

@@ -16,6 +16,7 @@ from harvester.sandbox.platform import (
     COMPONENT_TOKEN_PATH,
 )
 from tests.sandboxes import BUSY, QUIET, Client, Clock, Got, talking_to, world_at
+from tests.support.other_client import employ
 
 PLATFORM, OTHER = "wx00000000000000ff", "wx00000000000000fe"
 SECRET = "s3cret"
@@ -125,7 +126,7 @@ async def test_refresh_tokens_may_stay() -> None:
 async def test_an_account_s_own_tokens_are_not_touched() -> None:
     """What a platform gets leaves stable and plain tokens of the account alone."""
     async with desk() as at:
-        stable, plain = at.world.employ(BUSY), at.world.employ(BUSY, legacy=True)
+        stable, plain = employ(at.world, BUSY), employ(at.world, BUSY, legacy=True)
         own = await at.own_token()
         token = at.world.platforms.authorise(PLATFORM, BUSY)
         for _ in range(3):
@@ -189,12 +190,12 @@ async def test_platforms_post_json(path: str) -> None:
 def test_a_service_notices_that_its_token_was_ended() -> None:
     """And takes another; what ends by its age is nobody's fault."""
     world, clock = world_at()
-    service = world.employ(BUSY)
+    service = employ(world, BUSY)
     for _ in range(10):
         clock.now += 1000
         service.work(clock.now)
     assert service.broken == []
-    world.revoke(BUSY)
+    world.tokens.revoke(BUSY, clock.now)
     service.work(clock.now)
     service.work(clock.now)
     assert service.broken == [clock.now]

@@ -187,7 +187,7 @@ async def test_the_worst_window_is_remembered() -> None:
     async with talking_to(world) as client:
         assert await errcodes(client, world.token_of(BUSY), 2) == [0, 0]
         clock.now += 5
-        world.revoke(BUSY)
+        world.tokens.revoke(BUSY, clock.now)
         assert await errcodes(client, world.token_of(BUSY), 3) == [0, 45011, 45011]
         clock.now += 100
         assert await errcodes(client, world.token_of(BUSY), 1) == [0]

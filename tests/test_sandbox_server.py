@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import anyio
@@ -173,22 +167,3 @@ async def test_a_taken_port_is_an_error() -> None:
         with pytest.raises(OSError, match="address already in use"):
             async with serve(world, port=port):
                 pass
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_blocking_server_stops_when_told(number: signal.Signals) -> None:
-    """run() serves until a signal comes and then ends as if nothing had been."""
-    code = (
-        "import time; from harvester.sandbox import Rules, World;"
-        "from harvester.sandbox.server import run;"
-        "run(World(Rules(), time.time), announce=lambda address: print(address, flush=True))"
-    )
-    command = [sys.executable, "-c", code]
-    root = Path(__file__).parent.parent
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-        assert process.stdout
-        address = process.stdout.readline().strip()
-        with urllib.request.urlopen(f"{address}/sandbox/counters", timeout=10) as answer:
-            assert b'"requests":0' in answer.read()
-        os.kill(process.pid, number)
-        assert process.wait(timeout=10) == 0

@@ -117,11 +117,11 @@ async def test_the_two_kinds_leave_each_other_alone() -> None:
 
 async def test_another_service_can_revoke_a_token() -> None:
     """A revoked token answers 40001, and the next token call gives a new one."""
-    world, _ = world_at()
+    world, clock = world_at()
     async with talking_to(world) as client:
         old = world.token_of(BUSY)
         assert old == token_in(await client.stable_token(BUSY))
-        world.revoke(BUSY)
+        world.tokens.revoke(BUSY, clock.now)
         assert await works(client, old) == 40001
         assert await works(client, token_in(await client.stable_token(BUSY))) == 0
 

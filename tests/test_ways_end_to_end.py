@@ -25,6 +25,7 @@ from harvester.sandbox import Rules, World
 from harvester.sandbox.server import serve
 from tests.canary import left_in
 from tests.lab import DAILY, appid, expected, harvested, wanted
+from tests.support.other_client import employ
 from tests.test_sources import runs
 
 ACCOUNTS = [appid(number) for number in range(1, 301)]
@@ -133,7 +134,7 @@ def test_three_hundred_accounts_by_one_line_each(
     Each account cost one question a run, and no token was ended or shown.
     """
     at = world()
-    services = [at.employ(account) for account in (MOUNTED[0], SERVED[0], PRINTED[0])]
+    services = [employ(at, account) for account in (MOUNTED[0], SERVED[0], PRINTED[0])]
     monkeypatch.chdir(tmp_path)
     with serving(at) as (address, server):
         write_accounts(tmp_path, at)

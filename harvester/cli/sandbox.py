@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from harvester.cli import streams
 from harvester.errors import UsageError
 from harvester.sandbox import Rules, World
-from harvester.sandbox.server import run_for_good
+from harvester.sandbox.server import run
 
 
 def sandbox(
@@ -56,7 +56,7 @@ def sandbox(
     for appid in unauthorised:
         world.fail(appid, 48001)
     try:
-        run_for_good(world, port=port, announce=_announce)
+        run(world, port=port, announce=_announce)
     except OSError as error:
         raise UsageError(
             f"port {port} cannot be had: {error.strerror}", "--port 0 takes any free one."

@@ -15,7 +15,6 @@ from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import Row, truth
 from harvester.sandbox.faults import ANYONE, QUOTA, TOKEN, Fault, Wire
 from harvester.sandbox.limits import Worst
-from harvester.sandbox.production import Production
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.troubles import Delayed, Late, Outage, Revised, Strays, Trouble
 from harvester.sandbox.world import World
@@ -30,7 +29,6 @@ __all__ = [
     "Fault",
     "Late",
     "Outage",
-    "Production",
     "Reply",
     "Request",
     "Revised",

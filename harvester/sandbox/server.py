@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import signal
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -29,7 +28,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @asynccontextmanager
-async def serve(world: World, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def serve(world: World, *, port: int = 0) -> AsyncIterator[str]:
     """Serve a world while the block runs, and give its address, such as ``http://127.0.0.1:8080``.
 
     Port 0 takes a free one. Raises OSError if the port is taken.
@@ -38,46 +37,26 @@ async def serve(world: World, *, host: str = "127.0.0.1", port: int = 0) -> Asyn
     runner = web.ServerRunner(server, shutdown_timeout=_GOODBYE)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
         await site.start()
-        bound_port = runner.addresses[0][1]
-        yield f"http://{host}:{bound_port}"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
-def run(
-    world: World,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    announce: Callable[[str], object] = lambda _: None,
-) -> None:
-    """Serve a world until SIGINT or SIGTERM; main thread only.
+def run(world: World, *, port: int = 0, announce: Callable[[str], object]) -> None:
+    """Serve a world until a signal ends the process.
 
     ``announce`` gets the address as soon as connections are accepted. Raises OSError if the port is
     taken.
     """
 
-    async def until_stopped() -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with serve(world, host=host, port=port) as address:
-                announce(address)
-                async for _ in signals:
-                    return
-
-    anyio.run(until_stopped)
-
-
-def run_for_good(world: World, *, port: int, announce: Callable[[str], object]) -> None:
-    """The same in a process that somebody else ends, signals and all."""
-
-    async def for_good() -> None:
+    async def until_ended() -> None:
         async with serve(world, port=port) as address:
             announce(address)
             await anyio.sleep_forever()
 
-    anyio.run(for_good)
+    anyio.run(until_ended)
 
 
 def _handler(world: World) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED, Dataset
-from harvester.days import Day, instant, today
+from harvester.days import Day, today
 from harvester.sandbox import platform
 from harvester.sandbox.archive import Archive, Source, Window
 from harvester.sandbox.calls import (
@@ -33,14 +33,13 @@ from harvester.sandbox.calls import (
     text_of,
 )
 from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import Row, truth
+from harvester.sandbox.data import truth
 from harvester.sandbox.faults import QUOTA, TOKEN, Fault, FaultBook, Refused
 from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.platform import Platforms
-from harvester.sandbox.production import Production
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenOffice
-from harvester.sandbox.troubles import Outage, Trouble
+from harvester.sandbox.troubles import Trouble
 
 STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
 PLAIN_TOKEN_PATH = "/cgi-bin/token"
@@ -61,7 +60,6 @@ class World:
         self.counters = Counters()
         self.tokens = TokenOffice(rules)
         self.platforms = Platforms(rules, self.tokens, clock)
-        self._neighbours: list[Production] = []
         self._clock = clock
         self._serial = 0
         self._faults = FaultBook()
@@ -111,39 +109,12 @@ class World:
         """Take back one trouble, one of the rules too. Raises ValueError if there is none such."""
         self._archive.troubles.remove(trouble)
 
-    def outage(self, begin: Day, end: Day, datasets: Iterable[str] = ()) -> Outage:
-        """Answer these days of everybody as if nothing had happened on them, until `relieve`.
-
-        Both days are included; no datasets mean all of them.
-        """
-        outage = Outage(begin=begin, end=end, datasets=tuple(datasets))
-        self.afflict(outage)
-        return outage
-
     def permit(self, appid: str, families: Iterable[str]) -> None:
         """From now on an account may use the datasets of these families only; others answer 48001.
 
         Families are the catalogue's: user, article, message, interface. At first all are permitted.
         """
         self._permits[appid] = frozenset(families)
-
-    def rows(self, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
-        """What the last call of a Beijing day gets for a day, in the troubles there are now.
-
-        A call that would be refused gets no rows; permissions, limits and faults do not count.
-        Long after the day it is the truth, but for outages and strays.
-        """
-        last_minute = instant(asked_on, 24 * 60 - 1)
-        if day >= asked_on:
-            return []
-        try:
-            return self._archive.rows(Window(CATALOGUE[dataset], appid, day, day, last_minute))
-        except Refused:
-            return []
-
-    def revoke(self, appid: str) -> None:
-        """End the account's stable token now, as another service does that forces a refresh."""
-        self.tokens.revoke(appid, self._clock())
 
     def token_of(self, appid: str) -> str:
         """The stable token that any service of the account would get now, without its secret.
@@ -152,16 +123,6 @@ class World:
         """
         self.tokens.open(appid)
         return self.tokens.stable(appid, self._clock()).text
-
-    def employ(self, appid: str, *, legacy: bool = False) -> Production:
-        """A production service of the account, which works before and after every call from now on.
-
-        It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.
-        """
-        service = Production(appid, self.tokens, legacy=legacy)
-        service.work(self._clock())
-        self._neighbours.append(service)
-        return service
 
     def worst(self) -> dict[str, Worst]:
         """Each account's most calls within the seconds of ``window_limit``, refused ones too."""
@@ -187,8 +148,6 @@ class World:
             reply = self._call(request, now)
         except Refused as refused:
             reply = self._error(refused.errcode, now)
-        for neighbour in self._neighbours:
-            neighbour.work(now)
         latency = self._latency()
         return reply._replace(delay=reply.delay + latency) if latency else reply
 

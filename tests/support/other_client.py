@@ -1,16 +1,17 @@
-"""A production service that holds the token of an account we harvest too: the judge of manners."""
+"""Another client of an account that harvester asks too: it notices if its token is ended."""
 
 from __future__ import annotations
 
+from harvester.sandbox import Reply, Request, World
 from harvester.sandbox.faults import Refused
 from harvester.sandbox.tokens import OVERLAP, Token, TokenOffice
 
 
-class Production:
+class OtherClient:
     """Does what WeChat tells services to do: gets a token, and another when it is about to end.
 
     ``broken`` has the moments at which the token that it held, and that was not about to end, was
-    found to be worth nothing: somebody else has ended it.
+    found to be worth nothing: another client has ended it.
     """
 
     def __init__(self, appid: str, tokens: TokenOffice, *, legacy: bool = False) -> None:
@@ -36,3 +37,21 @@ class Production:
             self._tokens.open(self._appid)
             self._held = self._issue(self._appid, now)
             self.renewals += 1
+
+
+def employ(world: World, appid: str, *, legacy: bool = False) -> OtherClient:
+    """Let another client of the account work now and after every call.
+
+    It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.
+    """
+    client = OtherClient(appid, world.tokens, legacy=legacy)
+    client.work(world._clock())
+    alone = world.answer
+
+    def answer(request: Request) -> Reply:
+        reply = alone(request)
+        client.work(world._clock())
+        return reply
+
+    vars(world)["answer"] = answer
+    return client
