@@ -16,7 +16,7 @@ from harvester.columns import arrow_schema
 from harvester.core.model import Window
 from harvester.days import month_of
 from harvester.errors import OtherVersion
-from harvester.operations.rewrite import Compacted, compact
+from harvester.operations.rewrite import NewTree, compact
 from harvester.operations.runtime import begin
 from harvester.publish import publish
 from harvester.report.books import Books
@@ -84,7 +84,7 @@ def test_compact_fills_new_columns_from_what_was_kept(
     request.getfixturevalue("newer")
     new = tree_at(tmp_path / "new", 1)
     made = compact(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
-    assert made == Compacted(1, 0, 4)
+    assert made == NewTree(new.store.where(), 1, files=1, kept=0, rows=4)
     after = rows_of(new, HERE)
     assert after.schema.equals(arrow_schema(NEWER))
     assert after.column("new_count").to_pylist() == [5, None, 7, None]

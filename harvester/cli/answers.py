@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from enum import Enum
-from pathlib import PurePath
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from harvester.cli.streams import Terminal, answering
+from harvester.core.plain import plain
 from harvester.days import Day, day_text
 
 _WIDE = 140
 """Columns without a terminal, where a log must not be cut off."""
-
-_DAYS = {
-    "before": "before",
-    "begin": "begin_date",
-    "day": "day",
-    "end": "end_date",
-    "first_row": "first_row",
-}
-"""The members of results that are days, and what JSON calls them."""
 
 
 def answer(
@@ -39,28 +28,6 @@ def answer(
             print(json.dumps(plain(result()), indent=2, ensure_ascii=False))
         else:
             show(console())
-
-
-def plain(value: object) -> Any:
-    """Turn a result into values for JSON: members by name, days and enumerations as text."""
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        return dict(_member(name, getattr(value, name)) for name in names)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return dict(_member(name, each) for name, each in value._asdict().items())
-    if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(plain, value))
-    if isinstance(value, PurePath):
-        return str(value)
-    return value.value if isinstance(value, Enum) else value
-
-
-def _member(name: str, value: object) -> tuple[str, Any]:
-    if name not in _DAYS:
-        return name, plain(value)
-    return _DAYS[name], day_text(value) if isinstance(value, int) else value
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -9,19 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE
-from harvester.cli import logs
-from harvester.cli.answers import answer, plain, table
-from harvester.cli.options import (
-    EVERYTHING,
-    PLAINLY,
-    Format,
-    Logging,
-    ManifestPath,
-    OkExit,
-    Output,
-    Selecting,
-    flag,
-)
+from harvester.cli import logs, options
+from harvester.cli.answers import answer, table
+from harvester.core.plain import plain
 from harvester.errors import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
@@ -30,21 +20,21 @@ from harvester.operations.project import Authorised, open_project
 
 
 def check(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
     offline: Annotated[
         bool,
-        flag(
+        options.flag(
             "Judge the manifest alone, and list what a run would reach for, by name.",
             "HARVESTER_OFFLINE",
         ),
     ] = False,
-    format: Format = "text",
-    _ok_exit: OkExit = "",
-    logging: Logging = PLAINLY,
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
+    logging: options.Logging = options.PLAINLY,
 ) -> int:
     """Ask for one token and one cheap call per family of each account.
 

@@ -11,8 +11,8 @@ from typing import Annotated
 from rich.console import Console
 from rich.text import Text
 
+from harvester.cli import options
 from harvester.cli.answers import answer
-from harvester.cli.options import Format, ManifestPath, Output, option
 from harvester.core.config import Output as Place
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
@@ -23,16 +23,18 @@ _NO_TEXTS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def compact(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    to: Annotated[str | None, option("Where the new tree is made.", "HARVESTER_TO")] = None,
+    to: Annotated[str | None, options.value("Where the new tree is made.", "HARVESTER_TO")] = None,
     buckets: Annotated[
         int | None,
-        option("Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"),
+        options.value(
+            "Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"
+        ),
     ] = None,
-    output: Output = None,
-    format: Format = "text",
+    output: options.Output = None,
+    format: options.Format = "text",
 ) -> int:
     """Make a fresh tree with another number of buckets, to switch to. Repeat it if it was killed.
 

@@ -9,50 +9,44 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester import days
+from harvester.cli import options
 from harvester.cli.answers import answer
-from harvester.cli.options import (
-    Format,
-    ManifestPath,
-    Output,
-    day_option,
-    flag,
-    names_option,
-    split,
-)
 from harvester.operations import forget as forgetting
 from harvester.operations.forget import Receipt
 from harvester.operations.project import open_harvested
 
 
 def forget(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
     accounts: Annotated[
         tuple[str, ...],
-        names_option("Whose: appids, names, tag:NAME or all.", "HARVESTER_ACCOUNTS"),
+        options.names("Whose: appids, names, tag:NAME or all.", "HARVESTER_ACCOUNTS"),
     ] = (),
     datasets: Annotated[
         tuple[str, ...],
-        names_option("Only of these datasets: names or globs.", "HARVESTER_DATASETS"),
+        options.names("Only of these datasets: names or globs.", "HARVESTER_DATASETS"),
     ] = (),
     before: Annotated[
         str | None,
-        day_option("Only the days before this one: 2024-01-31 or -730d.", "HARVESTER_BEFORE"),
+        options.day("Only the days before this one: 2024-01-31 or -730d.", "HARVESTER_BEFORE"),
     ] = None,
     dry_run: Annotated[
         bool,
-        flag("Only tell what would be deleted.", "HARVESTER_DRY_RUN"),
+        options.flag("Only tell what would be deleted.", "HARVESTER_DRY_RUN"),
     ] = False,
-    output: Output = None,
-    format: Format = "text",
+    output: options.Output = None,
+    format: options.Format = "text",
 ) -> int:
     """Delete accounts for good: rows, answers, quarantine and names in records.
 
     Prints a receipt. Refuses what the manifest still wants: the next run would fetch it again.
     """
     project = open_harvested(manifest, output)
-    receipt = forgetting.forget(project, split(accounts), split(datasets), before, dry_run=dry_run)
+    receipt = forgetting.forget(
+        project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
+    )
     answer(format, lambda: receipt, lambda out: _print(out, receipt))
     return 0
 

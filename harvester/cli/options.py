@@ -19,19 +19,19 @@ _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
 
 
-def option(what: str, variable: str, **how: Any) -> Parameter:
+def value(what: str, variable: str, **how: Any) -> Parameter:
     """Describe an option that a variable of the environment sets as well."""
     return Parameter(help=what, env_var=variable, **how)
 
 
 def flag(what: str, variable: str) -> Parameter:
     """Describe an option without a value."""
-    return option(what, variable, negative="")
+    return value(what, variable, negative="")
 
 
-def names_option(what: str, variable: str) -> Parameter:
+def names(what: str, variable: str) -> Parameter:
     """Describe an option that takes names, separated by commas."""
-    return option(
+    return value(
         f"{what} Separate several by commas.",
         variable,
         env_var_split=_whole,
@@ -41,9 +41,9 @@ def names_option(what: str, variable: str) -> Parameter:
     )
 
 
-def day_option(what: str, variable: str, **how: Any) -> Parameter:
+def day(what: str, variable: str, **how: Any) -> Parameter:
     """Describe an option that takes a day, also one like ``-30d``."""
-    return option(what, variable, allow_leading_hyphen=True, **how)
+    return value(what, variable, allow_leading_hyphen=True, **how)
 
 
 def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
@@ -52,32 +52,32 @@ def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[st
     return [text]
 
 
-ManifestPath: TypeAlias = Annotated[Path, option("The manifest.", "HARVESTER_MANIFEST")]
+ManifestPath: TypeAlias = Annotated[Path, value("The manifest.", "HARVESTER_MANIFEST")]
 Output: TypeAlias = Annotated[
     str | None,
-    option(
+    value(
         "Write to and read from this directory or s3://…, gs://…, az://…, whatever the "
         "manifest says.",
         "HARVESTER_OUTPUT",
     ),
 ]
 Format: TypeAlias = Annotated[
-    Literal["text", "json"], option("How the answer is printed on stdout.", "HARVESTER_FORMAT")
+    Literal["text", "json"], value("How the answer is printed on stdout.", "HARVESTER_FORMAT")
 ]
 Refetch: TypeAlias = Annotated[
     Literal["all", "empty", "quarantined", "refused"] | None,
-    option(
+    value(
         "Treat the selected days, or only those of this state, as missing. "
         "Old rows stay until new ones arrive.",
         "HARVESTER_REFETCH",
     ),
 ]
 Shard: TypeAlias = Annotated[
-    str | None, option("Do only this part of the accounts: 1/8 to 8/8.", "HARVESTER_SHARD")
+    str | None, value("Do only this part of the accounts: 1/8 to 8/8.", "HARVESTER_SHARD")
 ]
 # No verb reads it, hence the underscore: it is settled where every verb ends.
 OkExit: TypeAlias = Annotated[
-    str, option("Exit codes to turn into 0, separated by commas: 3,75.", "HARVESTER_OK_EXIT")
+    str, value("Exit codes to turn into 0, separated by commas: 3,75.", "HARVESTER_OK_EXIT")
 ]
 
 
@@ -88,7 +88,7 @@ class Selecting:
 
     begin_date: Annotated[
         str | None,
-        day_option(
+        day(
             "Nothing before this day: 2024-01-31, -30d or earliest.",
             "HARVESTER_BEGIN_DATE",
             group=_SELECTING,
@@ -96,7 +96,7 @@ class Selecting:
     ] = None
     end_date: Annotated[
         str | None,
-        day_option(
+        day(
             "Nothing after this day: 2024-01-31, -30d or yesterday.",
             "HARVESTER_END_DATE",
             group=_SELECTING,
@@ -104,17 +104,17 @@ class Selecting:
     ] = None
     accounts: Annotated[
         tuple[str, ...],
-        names_option("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
+        names("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
     ] = ()
     datasets: Annotated[
-        tuple[str, ...], names_option("Only these datasets: names or globs.", "HARVESTER_DATASETS")
+        tuple[str, ...], names("Only these datasets: names or globs.", "HARVESTER_DATASETS")
     ] = ()
-    jobs: Annotated[tuple[str, ...], names_option("Only these jobs.", "HARVESTER_JOBS")] = ()
+    jobs: Annotated[tuple[str, ...], names("Only these jobs.", "HARVESTER_JOBS")] = ()
 
     def selection(self) -> Selection:
         """Return the options as a value of their own."""
-        names = map(split, (self.accounts, self.datasets, self.jobs))
-        return Selection(self.begin_date, self.end_date, *names)
+        named = map(split, (self.accounts, self.datasets, self.jobs))
+        return Selection(self.begin_date, self.end_date, *named)
 
 
 @Parameter(name="*")
@@ -124,13 +124,13 @@ class Logging:
 
     log_format: Annotated[
         Literal["text", "json"],
-        option(
+        value(
             "Lines for people, or one JSON object a line.", "HARVESTER_LOG_FORMAT", group=_LOGGING
         ),
     ] = "text"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        option("The least important lines shown.", "HARVESTER_LOG_LEVEL", group=_LOGGING),
+        value("The least important lines shown.", "HARVESTER_LOG_LEVEL", group=_LOGGING),
     ] = "info"
 
 

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harvester.cli import show_plan
-from harvester.cli.answers import answer, plain
-from harvester.cli.options import (
-    EVERYTHING,
-    Format,
-    ManifestPath,
-    Output,
-    Refetch,
-    Selecting,
-    Shard,
-    parse_shard,
-)
+from harvester.cli import options, show_plan
+from harvester.cli.answers import answer
+from harvester.core.plain import plain
 from harvester.operations import plan as planning
 from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
 
 
 def plan(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
-    refetch: Refetch = None,
-    shard: Shard = None,
-    format: Format = "text",
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
+    refetch: options.Refetch = None,
+    shard: options.Shard = None,
+    format: options.Format = "text",
 ) -> int:
     """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
     project = open_project(manifest, selecting.selection(), output)
-    found = planning.plan(project, refetch=refetch, shard=parse_shard(shard))
+    found = planning.plan(project, refetch=refetch, shard=options.parse_shard(shard))
     answer(format, lambda: _as_json(found), lambda out: show_plan.show(out, found))
     return 0
 

@@ -12,22 +12,8 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
-from harvester.cli import logs, progress, show, streams
+from harvester.cli import logs, options, progress, show, streams
 from harvester.cli.answers import console
-from harvester.cli.options import (
-    EVERYTHING,
-    PLAINLY,
-    Logging,
-    ManifestPath,
-    OkExit,
-    Output,
-    Refetch,
-    Selecting,
-    Shard,
-    flag,
-    option,
-    parse_shard,
-)
 from harvester.errors import Exit
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
@@ -44,36 +30,36 @@ ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 class Running:
     """Options of a run alone."""
 
-    refetch: Refetch = None
+    refetch: options.Refetch = None
     max_duration: Annotated[
         str | None,
-        option(
+        options.value(
             "Start nothing new after this long (50m), publish, and exit with 75.",
             "HARVESTER_MAX_DURATION",
         ),
     ] = None
     unpark: Annotated[
         bool,
-        flag(
+        options.flag(
             "Forget what was spent today, and that WeChat said the quota is spent.",
             "HARVESTER_UNPARK",
         ),
     ] = False
-    shard: Shard = None
+    shard: options.Shard = None
     progress: Annotated[
         ProgressStyle,
-        option(
+        options.value(
             "A bar on a terminal and lines elsewhere, or always one of them.",
             "HARVESTER_PROGRESS",
         ),
     ] = "auto"
     summary: Annotated[
-        Path | None, option("Also write the run record to this file.", "HARVESTER_SUMMARY")
+        Path | None, options.value("Also write the run record to this file.", "HARVESTER_SUMMARY")
     ] = None
 
     def orders(self) -> Orders:
         """Return the options as a run takes them. Raises UsageError."""
-        shard = parse_shard(self.shard)
+        shard = options.parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
         return Orders(self.refetch, shard, seconds, unpark=self.unpark)
 
@@ -82,14 +68,14 @@ _ORDINARY = Running()
 
 
 def run(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
     running: Running = _ORDINARY,
-    _ok_exit: OkExit = "",
-    logging: Logging = PLAINLY,
+    _ok_exit: options.OkExit = "",
+    logging: options.Logging = options.PLAINLY,
 ) -> int:
     """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from harvester.cli import show
-from harvester.cli.answers import answer, plain
-from harvester.cli.options import (
-    EVERYTHING,
-    Format,
-    ManifestPath,
-    OkExit,
-    Output,
-    Selecting,
-    option,
-)
+from harvester.cli import options, show
+from harvester.cli.answers import answer
+from harvester.core.plain import plain
 from harvester.errors import Exit
 from harvester.operations import status as surveying
 from harvester.operations.project import open_project
@@ -24,20 +16,20 @@ from harvester.report import record
 
 
 def status(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: Selecting = EVERYTHING,
-    output: Output = None,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
     require: Annotated[
         Literal["yesterday"] | None,
-        option(
+        options.value(
             "Exit with 75 unless every day up to the newest ready one has a good answer.",
             "HARVESTER_REQUIRE",
         ),
     ] = None,
-    format: Format = "text",
-    _ok_exit: OkExit = "",
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
     project = open_project(manifest, selecting.selection(), output)
@@ -49,4 +41,5 @@ def status(
 def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
-    return {"whole": found.whole, **members, "datasets": list(map(record.plain, found.datasets))}
+    members["datasets"] = list(map(record.plain_row, found.datasets))
+    return {"whole": found.whole, **members}

@@ -8,14 +8,9 @@ from typing import Annotated
 from rich.console import Console
 from rich.text import Text
 
-from harvester.cli.answers import answer, plain, range_text
-from harvester.cli.options import (
-    Format,
-    ManifestPath,
-    OkExit,
-    Output,
-    flag,
-)
+from harvester.cli import options
+from harvester.cli.answers import answer, range_text
+from harvester.core.plain import plain
 from harvester.errors import Exit
 from harvester.operations import verify as verifying
 from harvester.operations.project import open_harvested
@@ -25,26 +20,26 @@ _MOST_STRETCHES = 12
 
 
 def verify(
-    manifest: ManifestPath = Path("jobs.yaml"),
+    manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    output: Output = None,
+    output: options.Output = None,
     read_data: Annotated[
         bool,
-        flag(
+        options.flag(
             "Also read every page and compare the digest: every byte counts.",
             "HARVESTER_READ_DATA",
         ),
     ] = False,
     repair: Annotated[
         bool,
-        flag(
+        options.flag(
             "Move what is damaged to the quarantine: the next run asks for its days again.",
             "HARVESTER_REPAIR",
         ),
     ] = False,
-    format: Format = "text",
-    _ok_exit: OkExit = "",
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
 ) -> int:
     """Check every file against itself. Exits with 3 if anything is damaged.
 

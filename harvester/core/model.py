@@ -104,12 +104,3 @@ class Stretch:
     dataset: str
     begin: Day
     end: Day
-
-    def plain(self) -> dict[str, str]:
-        """Return it as plain values for JSON."""
-        return {
-            "appid": self.appid,
-            "dataset": self.dataset,
-            "begin_date": day_text(self.begin),
-            "end_date": day_text(self.end),
-        }

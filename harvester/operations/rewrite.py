@@ -50,16 +50,8 @@ MOST_BUCKETS = 9_999
 """As many as a manifest may name."""
 
 
-class Compacted(NamedTuple):
-    """The contents of the new tree, and how many of its files were there already."""
-
-    files: int
-    kept: int
-    rows: int
-
-
 class NewTree(NamedTuple):
-    """The tree that was made: where it is, and what is in it, as `Compacted` has it."""
+    """The new tree: its place and contents, and how many of its files were there already."""
 
     path: str
     buckets: int
@@ -99,8 +91,7 @@ def rewrite(project: Project, to: str | None, buckets: int | None = None) -> New
         locked(old, range(old.buckets), made.summary),
         locked(new, range(new.buckets), made.summary),
     ):
-        found = compact(old, new, project.manifest.datasets, old=told, new=made)
-    return NewTree(new.store.where(), new.buckets, *found)
+        return compact(old, new, project.manifest.datasets, old=told, new=made)
 
 
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
@@ -124,7 +115,7 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
 
 def compact(
     source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: Books, new: Books
-) -> Compacted:
+) -> NewTree:
     """Fill the new tree, or what is lacking of it; only for who holds all locks of both.
 
     What is published in the old tree and made in the new one is told in their books. Raises
@@ -138,12 +129,12 @@ def compact(
         old.open(source, list(range(source.buckets)))
         publish.recover(source, datasets, range(source.buckets), old.note)
     if finished:
-        return _sum(_fill_all(source, target, datasets, None))
+        return _sum(target, _fill_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
     _write(target, JOURNAL, begun)
     with recorded(new):
         new.open(target, list(range(target.buckets)))
-        made = _sum(_fill_all(source, target, datasets, new))
+        made = _sum(target, _fill_all(source, target, datasets, new))
         _copy_the_rest(source, target)
     _write(target, JOURNAL, {**begun, "finished": True})
     return made
@@ -156,9 +147,10 @@ class _Made(NamedTuple):
     kept: bool
 
 
-def _sum(made: Iterable[_Made]) -> Compacted:
+def _sum(target: Tree, made: Iterable[_Made]) -> NewTree:
     files = list(made)
-    return Compacted(len(files), sum(each.kept for each in files), sum(each.rows for each in files))
+    kept, rows = sum(each.kept for each in files), sum(each.rows for each in files)
+    return NewTree(target.store.where(), target.buckets, len(files), kept, rows)
 
 
 def _fill_all(

@@ -6,6 +6,7 @@ from typing import Any
 
 from harvester import __version__, days
 from harvester.core.model import Refusal
+from harvester.core.plain import plain
 from harvester.core.safe_text import safe_text
 from harvester.lanes import Gone
 from harvester.publish import Published
@@ -42,31 +43,26 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
         "rows": summary.rows,
-        "datasets": [plain(row) for row in summary.datasets],
+        "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
         "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
         "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
         "quarantined": [
-            {
-                **item._asdict(),
-                "day": days.day_text(item.day),
-                "reason": safe_text(item.reason),
-            }
-            for item in summary.quarantined
+            {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
         ],
-        "suspicious": [stretch.plain() for stretch in summary.suspicious],
+        "suspicious": plain(summary.suspicious),
         "notes": summary.notes(),
     }
 
 
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
-    found = plain(row)
+    found = plain_row(row)
     midnight = days.utc_text(days.instant(days.today(summary.ended_at) + 1, 0))
     found["parked_until"] = midnight if found.pop("parked") else None
     return found
 
 
-def plain(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
+def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
     """Return the members of a row, its counts of days among them."""
     found: dict[str, Any] = {}
     for name in row.__slots__:
