@@ -104,6 +104,10 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
         "operations.access",
         "harvester.operations.emulator",
     ): "no run against WeChat pays for an emulator",
+    (
+        "operations.platform_accounts",
+        "harvester.operations.authorised_accounts",
+    ): "no verb that makes no calls pays for a client",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("store.layout", "harvester.store.objects.Objects"): "no output on a disk pays for obstore",
 }

@@ -8,7 +8,6 @@ from os import environ
 from harvester.core.config import Manifest, RefreshCredential
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
-from harvester.operations import authorised_accounts
 from harvester.store.layout import Tree
 from harvester.store.state import account_cache
 
@@ -31,6 +30,9 @@ class PlatformAtHand:
         platform = self._open(manifest)
         if platform is None:
             return ()
+        # Loaded only here: a verb that makes no calls should not pay for a client.
+        from harvester.operations import authorised_accounts  # noqa: PLC0415 - as the line above says
+
         policy = manifest.retry
         appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
         account_cache.keep(tree, appids)
