@@ -111,8 +111,8 @@ THIRD_PARTY = {
     "obstore": ("storage.backends",),
     "orjson": ("core.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
     "pyarrow": ("operations", "storage", "tables"),
-    "pydantic": ("manifest", "storage.state.json_file"),
-    "pydantic_core": ("manifest", "storage.state.json_file"),
+    "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
+    "pydantic_core": ("core.field_types", "manifest", "storage.state.json_file"),
     "rich": ("cli",),
     "yaml": ("manifest",),
     "yarl": ("wechat.transport", "wechat.fast_post"),
@@ -122,6 +122,9 @@ THIRD_PARTY = {
 LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("operations.access", "harvester.operations.emulator"): (
         "no run against WeChat pays for an emulator"
+    ),
+    ("operations.platform_accounts", "harvester.operations.authorised_accounts"): (
+        "no command without a platform pays for aiohttp"
     ),
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.Objects"): (

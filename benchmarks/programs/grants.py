@@ -18,11 +18,12 @@ from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range
 from harvester.core.config import Pace, Retry
+from harvester.core.model import Rate
 from harvester.engine.rate_limiter import Spacing
 from harvester.scheduling.account_queue import Attempt, Work, make_lane
 from harvester.scheduling.scheduler import Schedule
 
-PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
+PACE = Pace(Rate(10, 1.0), burst=1, concurrency=4)
 WINDOWS = 20
 FLIGHT = 100
 BLOCK = 10_000

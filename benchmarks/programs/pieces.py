@@ -21,7 +21,7 @@ from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest, Output, Pace
-from harvester.core.model import Answer, Window
+from harvester.core.model import Answer, Rate, Window
 from harvester.engine.rate_limiter import Spacing
 from harvester.operations.run import make_lanes
 from harvester.planning import windows
@@ -40,7 +40,7 @@ ACCOUNTS, DAYS, GROUPS = 50, 28, 4
 
 REPEATS = 7
 FLIGHT = 100
-PACE = Pace(count=999_999, burst=1_000)
+PACE = Pace(Rate(999_999, 1.0), burst=1_000)
 
 
 class Work(NamedTuple):
@@ -88,7 +88,7 @@ def _schedule(work: Work) -> Iterator[float]:
     job = Job("job-1", (DATASET.name,), appids, BEGIN, BEGIN + DAYS - 1)
     manifest = Manifest(
         Path("jobs.yaml"),
-        tuple(Account(appid, None) for appid in appids),
+        tuple(Account(appid) for appid in appids),
         (job,),
         Output(work.root),
         CATALOGUE,

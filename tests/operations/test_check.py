@@ -16,7 +16,7 @@ from harvester.core import calendar
 from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.errors import Exit
-from harvester.core.model import Allowance, Reserve
+from harvester.core.model import Allowance, Rate, Reserve
 from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
 from harvester.operations.probes import probes
 from harvester.planning.quota import Note
@@ -305,7 +305,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualLab]:
     """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
     lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
-    lab.limits = Limits(Pace(10, 60.0, 10, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
     lab.rules = Rules(window_limit=(10, 60.0), history=True)
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)

@@ -13,10 +13,10 @@ from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, table
 from harvester.core.errors import Exit
-from harvester.core.plain import plain
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.check import Check, Checked, Finding, State
+from harvester.operations.plain import plain
 from harvester.operations.project import Authorised, open_project
 
 

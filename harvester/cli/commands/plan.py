@@ -7,8 +7,8 @@ from pathlib import Path
 from harvester.cli import options
 from harvester.cli.output import plan_tables
 from harvester.cli.output.answers import answer
-from harvester.core.plain import plain
 from harvester.operations import plan as planning
+from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
 

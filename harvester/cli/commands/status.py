@@ -9,8 +9,8 @@ from harvester.cli import options
 from harvester.cli.output import tables
 from harvester.cli.output.answers import answer
 from harvester.core.errors import Exit
-from harvester.core.plain import plain
 from harvester.operations import status as surveying
+from harvester.operations.plain import plain
 from harvester.operations.project import open_project
 from harvester.operations.record import run_record
 from harvester.operations.status import Status

@@ -11,8 +11,8 @@ from rich.text import Text
 from harvester.cli import options
 from harvester.cli.output.answers import answer, range_text
 from harvester.core.errors import Exit
-from harvester.core.plain import plain
 from harvester.operations import verify as verifying
+from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested
 from harvester.operations.verify import Damage, Verdict
 

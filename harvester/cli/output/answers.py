@@ -11,7 +11,7 @@ from rich.table import Table
 
 from harvester.cli.output.streams import Terminal, answering
 from harvester.core.calendar import Day, day_text
-from harvester.core.plain import plain
+from harvester.operations.plain import plain
 
 _WIDE = 140
 """Columns without a terminal, where a log must not be cut off."""

@@ -7,8 +7,8 @@ from typing import Any
 from harvester import __version__
 from harvester.core import calendar
 from harvester.core.model import Refusal
-from harvester.core.plain import plain
 from harvester.core.safe_text import safe_text
+from harvester.operations.plain import plain
 from harvester.operations.record.summary import AccountSummary, DatasetSummary, DayCounts, Summary
 from harvester.scheduling.account_queue import Gone
 from harvester.storage.publish import Published
