@@ -16,15 +16,16 @@ from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
 from harvester.core.config import (
     Account,
     Api,
+    Credential,
     Job,
     Limits,
     Manifest,
     Output,
     Pace,
     Retry,
-    SecretCredential,
 )
 from harvester.core.credentials import AppSecret
+from harvester.core.model import Rate
 from harvester.days import Day, date_of, day_range, each_day, instant, parse_day
 from harvester.run import Orders, World, run_once
 from harvester.sandbox import Row, Rules, truth
@@ -37,7 +38,8 @@ from harvester.summary import Summary
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
 BOTH = (DAILY, HOURLY)
-FAST = Limits(Pace(count=10_000, period=0.01, burst=1000, concurrency=8), connections=32)
+FAST = Limits(Pace(Rate(10_000, 0.01), burst=1000, concurrency=8), connections=32)
+SECRET = Credential(secret="${SECRET}")
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 
@@ -109,7 +111,7 @@ class Lab:
         end = None if self.end is None else parse_day(self.end)
         return Manifest(
             file=self.root / "jobs.yaml",
-            accounts=tuple(Account(name, SecretCredential("${SECRET}")) for name in self.appids),
+            accounts=tuple(Account(name, credential=SECRET) for name in self.appids),
             jobs=(Job("job-1", self.datasets, self.appids, parse_day(self.begin), end),),
             output=self.place,
             datasets=dict(CATALOGUE),

@@ -69,7 +69,7 @@ THIRD_PARTY = {
         "store",
         "upgrade",
     ),
-    "pydantic": ("manifest",),
+    "pydantic": ("core.config", "core.field_types", "manifest"),
     "pydantic_core": ("manifest",),
     "rich": ("cli", "progress"),
     "yaml": ("manifest",),

@@ -14,7 +14,7 @@ from harvester.catalogue import CATALOGUE, Grain
 from harvester.check import MOST_ATTEMPTS, STATES, Check, State, check, keep
 from harvester.cli import invoke
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve
+from harvester.core.model import Rate, Reserve
 from harvester.errors import Exit
 from harvester.inquiry import Allowance, allowance_of, probes
 from harvester.quota import Note
@@ -303,7 +303,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualLab]:
     """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
     lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
-    lab.limits = Limits(Pace(10, 60.0, 10, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
     lab.rules = Rules(window_limit=(10, 60.0), history=True)
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)

@@ -226,7 +226,7 @@ SECTIONS = {
 }
 INSIDE = {
     ("### jobs", "accounts."): "Chosen",
-    ("### limits", "per_token."): "PerToken",
+    ("### limits", "per_token."): "Pace",
     ("### platform", "sink."): "Sink",
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 from harvester import days, verdict
 from harvester.core.config import Limits, Pace, Retry
+from harvester.core.model import Rate
 from harvester.errors import Exit
 from harvester.lanes import PATIENCE
 from harvester.reach import PATIENCE_SECONDS, PROBE_SECONDS, Reach
@@ -21,7 +22,7 @@ from tests.virtual import Killed, VirtualLab, virtual
 
 SICK = appid(1)
 BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
-TEN = Limits(Pace(10, 1.0, 1, concurrency=4))
+TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
     lab: VirtualLab, *, ends: str
 ) -> None:
     """Sixty a minute at once, and again by the next run: the server still never counts 61."""
-    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
     serve_by(lab, Rules(window_limit=(60, 60.0)))
     if ends == "killed":
         with pytest.raises(Killed):
@@ -93,7 +94,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
 
 def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualLab) -> None:
     """Ten of sixty calls a minute were made: the next run may make the other fifty at once."""
-    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
     serve_by(lab, Rules(window_limit=(60, 60.0)))
     lab.begin = "2026-04-20"
     lab.run()
@@ -108,7 +109,7 @@ def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_nex
     lab: VirtualLab,
 ) -> None:
     """Not one raw group stands: the note of its calls is there all the same."""
-    lab.limits = Limits(Pace(10, 5.0, 10, concurrency=10))
+    lab.limits = Limits(Pace(Rate(10, 5.0), 10, concurrency=10))
     with pytest.raises(Killed):
         lab.run(kill_after=0.2)
     assert not list((lab.root / "_harvester/raw").glob("*/*"))
@@ -134,7 +135,7 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
 ) -> None:
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency))
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency))
     serve_by(lab, Rules(window_limit=limit))
     done = lab.run()
     assert done.exit_code is Exit.DONE
@@ -150,7 +151,7 @@ def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: 
     """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
     lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
     lab.datasets, lab.retry = (HOURLY,), Retry(max_attempts=20)
-    lab.limits = Limits(Pace(2, 1.0, 1, concurrency=4), connections=100)
+    lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4), connections=100)
     lab.net.there = lab.net.back = 0.01
     serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
     with virtual(lab):

@@ -11,17 +11,8 @@ import pytest
 
 from harvester import days, manifest
 from harvester.catalogue import CATALOGUE
-from harvester.core.config import (
-    Api,
-    Job,
-    Limits,
-    Manifest,
-    Output,
-    Pace,
-    Retry,
-    SecretCredential,
-    TokenCredential,
-)
+from harvester.core.config import Api, Credential, Job, Limits, Manifest, Output, Pace, Retry
+from harvester.core.model import Rate
 from harvester.errors import ManifestError
 
 NOW = days.instant(days.parse_day("2026-06-15"), 12 * 60)
@@ -93,12 +84,12 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     )
     first, second = made.accounts
     assert (first.appid, first.name, set(first.tags)) == (ONE, "Acme Service", {"retail", "上海"})
-    assert first.credential == SecretCredential("${file:secrets/{appid}}")
-    assert (first.begin, first.end) == (days.parse_day("2020-03-01"), None)
+    assert first.credential == Credential(secret="${file:secrets/{appid}}")
+    assert (first.begin_date, first.end_date) == (days.parse_day("2020-03-01"), None)
     assert (second.name, set(second.tags)) == ("", {"default"})
-    assert second.credential == TokenCredential("${TOKEN}")
-    assert second.begin == days.parse_day("2019-01-01")
-    assert second.end == days.parse_day("2030-01-01")
+    assert second.credential == Credential(token="${TOKEN}")
+    assert second.begin_date == days.parse_day("2019-01-01")
+    assert second.end_date == days.parse_day("2030-01-01")
     both = ("interface_summary_hour", "interface_summary")
     assert made.jobs == (
         Job("interface", both, (ONE,), days.parse_day("2024-01-01"), days.parse_day("2024-12-31")),
@@ -107,7 +98,7 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     assert made.api == Api(
         "https://proxy.example/wechat", 45.0, "http://localhost:3128", tmp_path / "corp.pem"
     )
-    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, max_requests=1000)
+    assert made.limits == Limits(Pace(Rate(600, 60.0), 2, 8), 50, max_requests=1000)
     assert made.retry == Retry(3, 0.25, 120.0)
     assert made.output == Output(tmp_path / "out", 4, must_exist=True)
     changed = made.datasets["interface_summary"]
@@ -311,7 +302,7 @@ def test_credentials_stay_references(load: Load) -> None:
 accounts: [{{appid: {ONE}, credential: {{secret: "${{NOT_SET}}"}}}}]
 jobs: [{{}}]
 """)
-    assert made.accounts[0].credential == SecretCredential("${NOT_SET}")
+    assert made.accounts[0].credential == Credential(secret="${NOT_SET}")
 
 
 @pytest.mark.parametrize(
@@ -372,4 +363,4 @@ def test_days_clip_silently(load: Load) -> None:
     text = LEAST.replace(ONE, f"{ONE}, begin_date: 2001-01-01, end_date: 2099-12-31")
     made = load(text.replace("{}]", "{begin_date: -9999d, end_date: -1d}]"))
     assert (made.jobs[0].begin, made.jobs[0].end) == (days.FIRST_DAY, days.parse_day("2026-06-14"))
-    assert made.accounts[0].begin == days.parse_day("2001-01-01")
+    assert made.accounts[0].begin_date == days.parse_day("2001-01-01")

@@ -29,7 +29,7 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
     appids = (appid(1), appid(2))
     return Manifest(
         Path("jobs.yaml"),
-        tuple(Account(name, None) for name in appids),
+        tuple(Account(name) for name in appids),
         (Job("job-1", datasets, appids, parse_day(begin), None),),
         Output(Path("output")),
         CATALOGUE,

@@ -12,7 +12,7 @@ import pytest
 from harvester import days, survey
 from harvester import plan as planning
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Reserve, bucket_of
+from harvester.core.model import Rate, Reserve, bucket_of
 from harvester.days import day_range, instant, parse_day
 from harvester.errors import Exit
 from harvester.inquiry import Allowance
@@ -33,7 +33,7 @@ FAR = ("2026-03-01", "2026-04-19")
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[VirtualLab]:
     """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
-    limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
     lab = VirtualLab(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
     lab.limits = limits
     with virtual(lab):
@@ -139,7 +139,8 @@ def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
 
 def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     """Ten calls before it and ten after it, while another account is still at work."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=30)
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=30)
     lab.sandbox.fail(appid(1), 45009, times=1)
     lab.sleep_until(TODAY, 24 * 60 - 10)
     done = lab.run()
@@ -154,7 +155,8 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
     lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
-    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4), daily_quota=5000)
+    pace = Pace(Rate(2, 1.0), 1, concurrency=4)
+    lab.limits = replace(lab.limits, per_token=pace, daily_quota=5000)
     lab.sleep_until(TODAY, 24 * 60 - 1)
     lab.advance(57)
     midnight, well = instant(TODAY + 1), lab.sandbox.answer
@@ -172,7 +174,8 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
 
 def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
     """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
     told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
     learned.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
@@ -188,7 +191,8 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     lab: VirtualLab,
 ) -> None:
     """WeChat's clock is twenty seconds behind: a call too early would park the whole new day."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
     lab.sleep_until(TODAY, 24 * 60 - 10)
     reset = instant(TODAY + 1) + 20
     lab.sandbox.fail(appid(1), 45009)
@@ -210,7 +214,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
 ) -> None:
     """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
     lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=250)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250)
     with virtual(lab):
         lab.sleep_until(TODAY, 24 * 60)
         lab.advance(-before)
@@ -228,7 +232,7 @@ def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path
     """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
     lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
     lab.datasets, lab.store_takes = (HOURLY,), 0.2
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
     with virtual(lab):
         began = lab.now()
         lab.run()
@@ -345,7 +349,7 @@ def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab
 
 def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) -> None:
     """WeChat's count of this morning is not forgotten block after block, and run after run."""
-    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4))
+    lab.limits = replace(lab.limits, per_token=Pace(Rate(2, 1.0), 1, concurrency=4))
     told = Allowance(daily_limit=45, used=10, remain=35, asked_at=lab.now())
     learned.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
     for _ in range(5):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harvester import days
 from harvester.catalogue import CATALOGUE
 from harvester.core.config import Pace, Retry
+from harvester.core.model import Rate
 from harvester.days import day_range, parse_day
 from harvester.lanes import Attempt, Lane, MonthOfBucket, Work, make_lane
 from harvester.reactions import MIDNIGHT_SECONDS
@@ -110,7 +111,7 @@ def test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit(
 ) -> None:
     """However late each request arrives, the server never counts one too many."""
     count, period = rate
-    pace = Pace(count, period, burst, concurrency=8)
+    pace = Pace(Rate(count, period), burst, concurrency=8)
     simulation = Simulation(schedule_of([lane(1, 5 * count)], pace), (0.0, 0.4), seed)
     simulation.run()
     arrivals = [arrival for _, arrival, _ in simulation.sent]
@@ -121,14 +122,14 @@ def test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit(
 def test_a_run_is_hardly_slower_than_its_bound() -> None:
     """Ten seconds of work at 25/s take at most a tenth longer with 30 ms of latency."""
     lanes = [lane(number, 250) for number in range(12)]
-    pace = Pace(25, 1.0, 1, concurrency=4)
+    pace = Pace(Rate(25, 1.0), 1, concurrency=4)
     took = Simulation(schedule_of(lanes, pace), (0.02, 0.04)).run()
     assert took <= 1.1 * (250 - 1) / 25
 
 
 def test_requests_of_a_token_start_evenly_spaced_without_burst() -> None:
     """With a burst of one, no two requests of an account start at once."""
-    pace = Pace(10, 1.0, 1, concurrency=4)
+    pace = Pace(Rate(10, 1.0), 1, concurrency=4)
     simulation = Simulation(schedule_of([lane(1, 20)], pace))
     simulation.run()
     starts = [start for start, _, _ in simulation.sent]
@@ -137,7 +138,7 @@ def test_requests_of_a_token_start_evenly_spaced_without_burst() -> None:
 
 def test_concurrency_is_kept() -> None:
     """Never more requests of a token in flight than allowed, and one until the first answer."""
-    schedule = schedule_of([lane(1, 20)], Pace(1000, 1.0, 20, concurrency=3))
+    schedule = schedule_of([lane(1, 20)], Pace(Rate(1000, 1.0), 20, concurrency=3))
     first = schedule.next(START)
     assert first is not None
     assert schedule.next(START) is None
@@ -177,7 +178,7 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
 
 def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
     """A kept connection may be closed just as we send; the second time it is a failure."""
-    schedule = schedule_of([lane(1, 1)], Pace(100, 1.0, 10))
+    schedule = schedule_of([lane(1, 1)], Pace(Rate(100, 1.0), 10))
     schedule.refused(_one(schedule), rule(Action.REPEAT), START)
     again = _one(schedule, START)
     schedule.refused(again, rule(Action.REPEAT), START)
@@ -235,7 +236,7 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
         make_lane(f"wx{number:016x}", 0, [Work(DAILY, day_range(BEGIN, BEGIN + 39))])
         for number in (1, 2)
     ]
-    schedule = schedule_of(lanes, Pace(1000, 1.0, 100, concurrency=4))
+    schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now, answered = START, days.NO_DAYS
     while not schedule.finished:
         now += 0.01
@@ -288,7 +289,7 @@ def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -
 
 def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> None:
     """Nothing that WeChat sent is thrown away."""
-    schedule = schedule_of([lane(1, 5)], Pace(100, 1.0, 10, concurrency=4))
+    schedule = schedule_of([lane(1, 5)], Pace(Rate(100, 1.0), 10, concurrency=4))
     schedule.answered(_one(schedule), START)
     good, bad = _one(schedule, START + 0.1), _one(schedule, START + 0.2)
     schedule.refused(bad, rule(Action.STOP, Scope.ACCOUNT), START + 0.3)
@@ -313,7 +314,7 @@ def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> No
 
 def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
     """From midnight on all waits for the calls of the new day; what was in flight is told."""
-    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(100, 1.0, 10, concurrency=4))
+    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(Rate(100, 1.0), 10, concurrency=4))
     midnight = START + 100
     assert schedule.begin_day(START, midnight) == []
     grant_all(schedule, 5, START)
@@ -338,7 +339,7 @@ def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
 
 def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> None:
     """The last call before midnight heard after it that the quota is spent: it is back by now."""
-    schedule = schedule_of([lane(1, 9)], Pace(100, 1.0, 10, concurrency=4))
+    schedule = schedule_of([lane(1, 9)], Pace(Rate(100, 1.0), 10, concurrency=4))
     schedule.begin_day(START, START + 100)
     grant_all(schedule, 5, START)
     attempt = _one(schedule, START + 99)

@@ -17,7 +17,7 @@ import pytest
 from harvester import days
 from harvester.catalogue import CATALOGUE
 from harvester.core.config import Limits, Pace, Retry
-from harvester.core.model import Reserve
+from harvester.core.model import Rate, Reserve
 from harvester.days import parse_day
 from harvester.errors import Exit
 from harvester.sandbox import Rules
@@ -94,7 +94,7 @@ def history(seed: int, root: Path) -> History:
     """What this seed decides: accounts, limits, faults, outages and kills."""
     dice = random.Random(seed)
     count, period = dice.choice([(3, 1.0), (10, 1.0), (5, 2.0), (60, 60.0)])
-    pace = Pace(count, period, dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
+    pace = Pace(Rate(count, period), dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
     length = dice.randint(3, 18)
     quota = dice.choice([5000, 5000, length + 3, max(4, length // 2)])
     lab = VirtualLab(

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.workload import Broad, read_broad
 from harvester import days, plan, survey
 from harvester.catalogue import CATALOGUE
-from harvester.core.config import Account, Job, Manifest, Output, SecretCredential
+from harvester.core.config import Account, Credential, Job, Manifest, Output
 from harvester.pace import Spacing
 from harvester.run import make_lanes
 from harvester.schedule import Schedule
@@ -46,7 +46,7 @@ def first_window(manifest: Manifest, now: float) -> int:
 
 def manifest_of(broad: Broad, root: Path) -> Manifest:
     """The manifest that a file would give."""
-    accounts = tuple(Account(appid, SecretCredential("${S}")) for appid in broad.appids)
+    accounts = tuple(Account(appid, credential=Credential(secret="${S}")) for appid in broad.appids)
     job = Job("job-1", broad.datasets, broad.appids, broad.begin, broad.end)
     return Manifest(
         file=Path("jobs.yaml"),

@@ -17,12 +17,13 @@ import time
 from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core.config import Pace, Retry
+from harvester.core.model import Rate
 from harvester.days import day_range
 from harvester.lanes import Attempt, Work, make_lane
 from harvester.pace import Spacing
 from harvester.schedule import Schedule
 
-PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
+PACE = Pace(Rate(10, 1.0), burst=1, concurrency=4)
 WINDOWS = 20
 FLIGHT = 100
 BLOCK = 10_000

@@ -21,7 +21,7 @@ from benchmarks.workload import BEGIN, busy
 from harvester import days, plan, publish, rows, wire
 from harvester.catalogue import CATALOGUE
 from harvester.core.config import Account, Job, Manifest, Output, Pace
-from harvester.core.model import Answer, Window
+from harvester.core.model import Answer, Rate, Window
 from harvester.lanes import Attempt
 from harvester.pace import Spacing
 from harvester.run import make_lanes
@@ -37,7 +37,7 @@ ACCOUNTS, DAYS, GROUPS = 50, 28, 4
 
 REPEATS = 7
 FLIGHT = 100
-PACE = Pace(count=999_999, burst=1_000)
+PACE = Pace(Rate(999_999, 1.0), burst=1_000)
 
 
 class Work(NamedTuple):
@@ -85,7 +85,7 @@ def _schedule(work: Work) -> Iterator[float]:
     job = Job("job-1", (DATASET.name,), appids, BEGIN, BEGIN + DAYS - 1)
     manifest = Manifest(
         Path("jobs.yaml"),
-        tuple(Account(appid, None) for appid in appids),
+        tuple(Account(appid) for appid in appids),
         (job,),
         Output(work.root),
         CATALOGUE,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from os import environ
 
 from harvester import authorised
-from harvester.core.config import Manifest, RefreshCredential
+from harvester.core.config import Manifest
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
 from harvester.store import roster
@@ -40,8 +40,7 @@ class PlatformAtHand:
         """The platform, if an account of a job gets its token through it. Raises UsageError."""
         wanted = {appid for job in manifest.jobs for appid in job.appids}
         through = any(
-            isinstance(account.credential, RefreshCredential) and account.appid in wanted
-            for account in manifest.accounts
+            account.uses_platform and account.appid in wanted for account in manifest.accounts
         )
         return self._open(manifest) if through and not manifest.api.is_sandbox else None
 

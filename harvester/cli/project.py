@@ -17,7 +17,7 @@ from harvester.cli.options import EVERYTHING, Selecting
 from harvester.compact import refuse_unfinished
 from harvester.core.config import Manifest
 from harvester.errors import UsageError
-from harvester.manifest import load, narrow, place_named, secret_files
+from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.store import roster
 from harvester.store.disk import OURS
 from harvester.store.layout import Tree, open_tree
@@ -65,7 +65,8 @@ def open_project(
     Raises ManifestError for mistakes and UsageError for options that match nothing or an output
     that does not fit.
     """
-    manifest = load(path, environ=environ, now=now)
+    draft = read(path, environ=environ, now=now)
+    manifest = draft.manifest()
     target = manifest.output
     if output is not None:
         target = replace(target, path=place_named(output))
@@ -73,7 +74,7 @@ def open_project(
     refuse_unfinished(tree)
     if manifest.from_platform:
         appids = authorised(manifest, tree)
-        manifest = load(path, environ=environ, now=now, authorised=appids or ())
+        manifest = draft.manifest(appids or ())
         if appids is not None and not manifest.accounts:
             raise UsageError(
                 "nobody is known to have authorised the platform",

@@ -40,6 +40,14 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """``count`` requests in any ``period`` seconds."""
+
+    count: int
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reserve:
     """Calls a day that are left to others: so many, or a ``share`` of the quota."""
 

@@ -1,8 +1,8 @@
-"""The list every reader of a manifest writes its findings to, and what may be shown in it.
+"""The list every reader of a manifest writes its findings to.
 
 A manifest is judged whole: readers add what they find and go on with the rest. What a message
-repeats of the user's text passes `shown`, because a secret pasted into the wrong place must not be
-printed.
+repeats of the user's text passes `harvester.core.references.shown`, because a secret pasted into
+the wrong place must not be printed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harvester.core.references import shown
 from harvester.days import Day
 from harvester.errors import Place, Problem
-from harvester.secret_words import holds_secret
 
 Step = str | int
 """A key of a mapping or an index of a list."""
@@ -46,70 +46,33 @@ class Mistakes:
 class Reading:
     """One loading of a manifest: what it may look at, and what it found out so far.
 
-    ``authorised`` are the appids that the platform knows, ``followed`` the references that were
-    looked up. ``loose`` holds the appids and tags of accounts that have mistakes: a job that names
-    one is not mistaken itself. ``blind`` says that accounts could not be read at all, ``torn`` that
-    keys of the manifest were refused before anybody knew what they meant.
+    ``followed`` are the references that were looked up. ``loose`` holds the appids and tags of
+    accounts that have mistakes: a job that names one is not mistaken itself. ``blind`` says that
+    accounts could not be read at all.
     """
 
     folder: Path
     environ: Mapping[str, str]
     today: Day
-    authorised: tuple[str, ...] = ()
     mistakes: Mistakes = field(default_factory=Mistakes)
     followed: dict[str, None] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
     blind: bool = False
-    torn: bool = False
-
-
-class Unfit(ValueError):
-    """A text does not say what its key wants.
-
-    ``what`` goes on from the key's name: "is not a day". Neither it nor the hint holds the text.
-    """
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
-
-
-class Resolved(str):
-    """Text that came out of a ``${…}``. Never shown: nobody knows what a variable holds."""
-
-    __slots__ = ()
-
-
-_SHOWN = 60
-_NAME_SHOWN = 200
-
-
-def shown(text: str, longest: int = _SHOWN) -> str:
-    """Return the text in backticks after a space, or nothing where it could be a secret."""
-    if isinstance(text, Resolved) or len(text) > longest or holds_secret(text):
-        return ""
-    safe = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return f" `{safe}`"
-
-
-def shown_name(text: str) -> str:
-    """Return the same for what names a variable or a file: such names may be longer."""
-    return shown(text, _NAME_SHOWN)
 
 
 def named(key: str) -> str:
-    """A key of the manifest as messages call it. It may be the user's own word, even a secret."""
+    """Return a key as messages call it. It may be the user's own word, even a secret."""
     return shown(key).strip() or "a value"
 
 
 _MANY = 200
+_LONGEST_WORD = 60
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word most like this one, or nothing if none is."""
     pool = list(known)
-    if len(word) > _SHOWN:
+    if len(word) > _LONGEST_WORD:
         return ""
     if len(pool) > _MANY:
         half = max(len(word) // 2, 1)

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
-from harvester.core import config, credentials
-from harvester.core.config import (
-    Account,
-    CommandCredential,
-    FileSink,
+from harvester.core import config, parsers
+from harvester.core.credentials import (
+    COMMAND_SECONDS,
+    Access,
+    AppSecret,
+    Command,
+    Commands,
+    Files,
     Handed,
-    RefreshCredential,
-    SecretCredential,
-    UrlCredential,
+    Platform,
+    RefreshToken,
+    Text,
+    Url,
 )
-from harvester.core.credentials import Access
+from harvester.core.parsers import InvalidValue
 from harvester.errors import UsageError
-from harvester.manifest import grammar
-from harvester.manifest.mistakes import Unfit
 from harvester.manifest.references import Filling
 from harvester.secret import Secret
 
@@ -35,109 +37,117 @@ _REFRESH = "it must give the account's refresh token and nothing else"
 _HANDED = "correct it, or set what it names"
 
 
-def access_of(account: Account, *, folder: Path, environ: Mapping[str, str]) -> Access:
-    """What an account's credential says, ready for use.
+class _Opening(NamedTuple):
+    """Follows the references of one credential, which ``whose`` names in complaints."""
 
-    ``folder`` is the manifest's directory. Raises UsageError, which names the account and the
-    variable or file, never what is in it.
+    filling: Filling
+    whose: str
+
+    def secret(self, text: str, advice: str) -> Secret:
+        """Return the secret behind a reference."""
+        return self._told(advice, lambda: self.filling.secret(text))
+
+    def reader(self, text: str, advice: str) -> Callable[[], Secret]:
+        """Return what looks the secret up again. It is looked up now too, to tell mistakes."""
+        self.secret(text, advice)
+        return lambda: self.secret(text, advice)
+
+    def text(self, token: str, advice: str, ends: str | None = None) -> Text:
+        """Return a text that is kept fresh elsewhere."""
+        read = self.reader(token, advice)
+        if ends is None:
+            return Text(read)
+        moment = self._told(
+            "write when the token ends", lambda: parsers.moment(self.filling.text(ends))
+        )
+        return Text(read, moment)
+
+    def command(self, words: tuple[str, ...], seconds: float | None, advice: str) -> Command:
+        """Return a command, its words filled in."""
+        argv = self._told(advice, lambda: tuple(map(self.filling.words, words)))
+        return Command(argv, self.filling.folder, seconds or COMMAND_SECONDS)
+
+    def url(self, url: str, headers: Mapping[str, str] | None) -> Url:
+        """Return an address with its headers, filled in."""
+        return self._told(_HANDED, lambda: _url(url, headers or {}, self.filling))
+
+    def _told(self, advice: str, make: Callable[[], T]) -> T:
+        try:
+            return make()
+        except InvalidValue as flaw:
+            problem = f"{self.whose} {flaw.what}"
+        # Raised out here, where the flaw is no context of it.
+        raise UsageError(problem, advice)
+
+
+def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, str]) -> Access:
+    """Return what an account's credential says, ready for use.
+
+    An account without one has its refresh token in the platform's list. ``folder`` is the
+    manifest's directory. Raises UsageError, which names the account and the variable or file, never
+    what is in it.
     """
     credential = account.credential
-    filling = Filling(account.appid, account.name, folder, environ)
-    whose = f"the credential of {account.appid}"
     if credential is None:
-        raise UsageError(f"{account.appid} has no credential", "give it one in the manifest")
-    if isinstance(credential, SecretCredential):
-        secret = _told(whose, _APPSECRET, lambda: filling.secret(credential.secret))
-        return credentials.AppSecret(secret, credential.legacy)
-    if isinstance(credential, RefreshCredential):
-        if not credential.refresh_token:
-            return credentials.RefreshToken()
-        return credentials.RefreshToken(_reader(credential.refresh_token, filling, whose, _REFRESH))
-    return _handed(credential, filling, whose, _TOKEN)
+        return RefreshToken()
+    filling = Filling(account.appid, account.name, folder, environ)
+    opening = _Opening(filling, f"the credential of {account.appid}")
+    if credential.secret is not None:
+        return AppSecret(opening.secret(credential.secret, _APPSECRET), account.legacy_token)
+    if credential.refresh_token is not None:
+        return RefreshToken(opening.reader(credential.refresh_token, _REFRESH))
+    if credential.token is not None:
+        return opening.text(credential.token, _TOKEN, credential.expires_at)
+    if credential.token_command is not None:
+        return opening.command(credential.token_command, credential.timeout, _TOKEN)
+    return opening.url(credential.token_url or "", credential.headers)
 
 
-def platform_of(
-    platform: config.Platform, *, folder: Path, environ: Mapping[str, str]
-) -> credentials.Platform:
-    """The platform with its secret, ready for use. Raises UsageError."""
+def platform_of(platform: config.Platform, *, folder: Path, environ: Mapping[str, str]) -> Platform:
+    """Return the platform with its secret, ready for use. Raises UsageError."""
     filling = Filling(platform.appid, "", folder, environ)
-    whose = "the secret of the platform"
-    given = platform.secret
-    return credentials.Platform(
+    secret = platform.secret
+    opening = _Opening(filling, "the secret of the platform")
+    return Platform(
         platform.appid,
-        None if given is None else _told(whose, _HANDED, lambda: filling.secret(given)),
-        _of_platform(platform.verify_ticket, filling, "the verify_ticket of the platform"),
-        _of_platform(platform.component_token, filling, "the component_token of the platform"),
+        None if secret is None else opening.secret(secret, _HANDED),
+        _handed(platform.verify_ticket, filling, "the verify_ticket of the platform"),
+        _handed(platform.component_token, filling, "the component_token of the platform"),
         _sink(platform.sink, folder),
     )
 
 
-def _of_platform(handed: Handed | None, filling: Filling, whose: str) -> credentials.Handed | None:
-    return None if handed is None else _handed(handed, filling, whose, _HANDED)
+def _handed(given: str | config.External | None, filling: Filling, whose: str) -> Handed | None:
+    opening = _Opening(filling, whose)
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return opening.text(given, _HANDED)
+    if given.command is not None:
+        return opening.command(given.command, given.timeout, _HANDED)
+    return opening.url(given.url or "", given.headers)
 
 
-def _sink(
-    sink: config.Sink | None, folder: Path
-) -> credentials.Files | credentials.Commands | None:
+def _sink(sink: config.Sink | None, folder: Path) -> Files | Commands | None:
     if sink is None:
         return None
-    if isinstance(sink, FileSink):
-        path = sink.path
-        return credentials.Files(lambda appid: folder / path.replace("{appid}", appid))
-    argv, timeout = sink.command, sink.timeout
+    path, argv, timeout = sink.file, sink.command or (), sink.timeout or COMMAND_SECONDS
+    if path is not None:
+        return Files(lambda appid: folder / path.replace("{appid}", appid))
 
-    def command(appid: str) -> credentials.Command:
-        words = tuple(word.replace("{appid}", appid) for word in argv)
-        return credentials.Command(words, folder, timeout or credentials.COMMAND_SECONDS)
+    def command(appid: str) -> Command:
+        return Command(tuple(word.replace("{appid}", appid) for word in argv), folder, timeout)
 
-    return credentials.Commands(command)
+    return Commands(command)
 
 
-def _handed(handed: Handed, filling: Filling, whose: str, advice: str) -> credentials.Handed:
-    if isinstance(handed, CommandCredential):
-        argv = _told(whose, advice, lambda: tuple(map(filling.words, handed.command)))
-        seconds = handed.timeout or credentials.COMMAND_SECONDS
-        return credentials.Command(argv, filling.folder, seconds)
-    if isinstance(handed, UrlCredential):
-        return _told(whose, _HANDED, lambda: _url(handed, filling))
-    read = _reader(handed.token, filling, whose, advice)
-    ends = handed.expires_at
-    if not ends:
-        return credentials.Text(read)
-    at = _told(whose, "write when the token ends", lambda: _moment(ends, filling))
-    return credentials.Text(read, at)
-
-
-def _moment(text: str, filling: Filling) -> float:
-    return grammar.moment(filling.text(text))
-
-
-def _url(handed: UrlCredential, filling: Filling) -> credentials.Url:
-    url = filling.text(handed.url, lambda text: quote(text, safe=""))
-    headers = {name: Secret(_header(filling.text(value))) for name, value in handed.headers}
-    return credentials.Url(Secret(grammar.token_url(url)), headers)
+def _url(url: str, headers: Mapping[str, str], filling: Filling) -> Url:
+    filled = filling.text(url, lambda text: quote(text, safe=""))
+    values = {name: Secret(_header(filling.text(value))) for name, value in headers.items()}
+    return Url(Secret(parsers.token_url(filled)), values)
 
 
 def _header(value: str) -> str:
     if not value.isprintable():
-        raise Unfit("has a header that is not one line")
+        raise InvalidValue("has a header that is not one line")
     return value
-
-
-def _reader(text: str, filling: Filling, whose: str, advice: str) -> Callable[[], Secret]:
-    """Looks the secret up again whenever it is called; once now, so that mistakes are told."""
-
-    def read() -> Secret:
-        return _told(whose, advice, lambda: filling.secret(text))
-
-    read()
-    return read
-
-
-def _told(whose: str, advice: str, make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except Unfit as flaw:
-        problem = f"{whose} {flaw.what}"
-    # Raised out here, where the flaw is no context of it.
-    raise UsageError(problem, advice)

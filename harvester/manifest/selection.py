@@ -10,12 +10,15 @@ from typing import NamedTuple, TypeVar
 
 from harvester import days
 from harvester.catalogue import CATALOGUE, matching, successors
+from harvester.core import parsers
 from harvester.core.config import Account, Job, Manifest
 from harvester.core.model import is_appid
+from harvester.core.parsers import InvalidValue
+from harvester.core.references import shown
 from harvester.errors import UsageError
-from harvester.manifest import grammar, shape
+from harvester.manifest import shape
 from harvester.manifest.accounts import tags_of
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
+from harvester.manifest.mistakes import Mistakes, Reading, Step, Where, nearest
 
 _T = TypeVar("_T")
 
@@ -38,22 +41,21 @@ def known_from(accounts: Sequence[Account]) -> Known:
 def job_of(written: shape.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
     """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
     mistakes = reading.mistakes
-    begin = days.FIRST_DAY if written.begin_date is None else written.begin_date
-    if written.end_date is not None and written.end_date < begin:
+    if written.end_date is not None and written.end_date < written.begin_date:
         mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=_datasets(written, where, mistakes),
         appids=_appids(written.accounts, _Finder(where, known, reading)),
-        begin=begin,
+        begin=written.begin_date,
         end=written.end_date,
     )
 
 
 def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for index, pattern in enumerate(written.datasets or ("all",)):
-        found = matching(pattern, include_retired=bool(written.include_retired))
+    for index, pattern in enumerate(written.datasets):
+        found = matching(pattern, include_retired=written.include_retired)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
             mistakes.at(where(("datasets", index)), *_not_meant(pattern))
@@ -72,9 +74,9 @@ def _not_meant(pattern: str) -> tuple[str, str]:
     return f"unknown dataset{shown(pattern)}", hint
 
 
-def _appids(written: str | list[str] | shape.Chosen | None, find: _Finder) -> tuple[str, ...]:
+def _appids(written: str | list[str] | shape.Chosen, find: _Finder) -> tuple[str, ...]:
     everybody = tuple(find.known.appids)
-    if written is None or written == "all":
+    if written == "all":
         return everybody
     if isinstance(written, str):
         return find.appids((written,), ("accounts",))
@@ -153,7 +155,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     """
     today = days.today(now)
     begin = day_option("--begin-date", selection.begin_date, now)
-    end = _option("--end-date", selection.end_date, lambda text: grammar.end_day(text, today))
+    end = _option("--end-date", selection.end_date, lambda text: parsers.end_day(text, today))
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
@@ -198,12 +200,12 @@ def meant(
 
 def day_option(option: str, text: str | None, now: float) -> days.Day | None:
     """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
-    return _option(option, text, lambda text: grammar.begin_day(text, days.today(now)))
+    return _option(option, text, lambda text: parsers.begin_day(text, days.today(now)))
 
 
 def duration_option(option: str, text: str | None) -> float | None:
     """Read ``50m`` as seconds; None if nothing is said. Raises UsageError."""
-    return _option(option, text, lambda text: grammar.duration(text, longest=math.inf))
+    return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
 
 
 def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | None:
@@ -211,7 +213,7 @@ def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | No
         return None
     try:
         return read(text)
-    except Unfit as flaw:
+    except InvalidValue as flaw:
         problem, advice = f"{option} {flaw.what}", flaw.hint
     raise UsageError(problem, advice)
 

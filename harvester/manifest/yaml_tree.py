@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
+from harvester.core.field_types import Unquoted
 from harvester.errors import Place
 from harvester.manifest.mistakes import Mistakes, Step
 
@@ -27,12 +28,6 @@ DEEPEST = 20
 """How deep lists and mappings may nest."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Unquoted(str):
-    """Text that stood without quotes and looks like a number, a date, a time or a truth value."""
-
-    __slots__ = ()
 
 
 BROKEN: Final = object()
