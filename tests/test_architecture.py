@@ -112,7 +112,7 @@ THIRD_PARTY = {
     "orjson": ("core.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
     "pyarrow": ("operations", "storage", "tables"),
     "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
-    "pydantic_core": ("core.field_types", "manifest", "storage.state.json_file"),
+    "pydantic_core": ("manifest", "storage.state.json_file"),
     "rich": ("cli",),
     "yaml": ("manifest",),
     "yarl": ("wechat.transport", "wechat.fast_post"),
