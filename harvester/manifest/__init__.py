@@ -9,10 +9,10 @@ what may be written, and `place_named` reads what the command line says of the o
 from __future__ import annotations
 
 from harvester.manifest.build import place_named
-from harvester.manifest.loading import load, read
-from harvester.manifest.opening import access_of, platform_of
-from harvester.manifest.reach import Touched, secret_files, touched
-from harvester.manifest.schema import json_schema
+from harvester.manifest.external_inputs import Touched, secret_files, touched
+from harvester.manifest.json_schema import json_schema
+from harvester.manifest.loader import load, read
+from harvester.manifest.resolve_credentials import access_of, platform_of
 from harvester.manifest.selection import day_option, duration_option, meant, narrow
 
 __all__ = [

@@ -13,10 +13,10 @@ from harvester.core.config import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.references import shown, shown_name
 from harvester.manifest.build import Terms, check_credential
-from harvester.manifest.check import check, fields_of
-from harvester.manifest.mistakes import Reading, Step, Where, nearest
-from harvester.manifest.references import resolve_all
-from harvester.manifest.source import Unreadable, read_text
+from harvester.manifest.diagnostics import Reading, Step, Where, nearest
+from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.validation import check, fields_of
 
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
 _OWN = [name for name in fields_of(Account) if name != "credential"]

@@ -13,9 +13,9 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
-from harvester.manifest.check import fields_of
-from harvester.manifest.mistakes import Mistakes, Reading, Where, nearest
-from harvester.manifest.shape import Override, Root
+from harvester.manifest.diagnostics import Mistakes, Reading, Where, nearest
+from harvester.manifest.models import Override, Root
+from harvester.manifest.validation import fields_of
 
 
 class Terms(NamedTuple):

@@ -15,9 +15,9 @@ from harvester.core.model import is_appid
 from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
 from harvester.core.selection import Selection
-from harvester.manifest import shape
+from harvester.manifest import models
 from harvester.manifest.accounts import tags_of
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Where, nearest
+from harvester.manifest.diagnostics import Mistakes, Reading, Step, Where, nearest
 
 _T = TypeVar("_T")
 
@@ -37,7 +37,7 @@ def known_from(accounts: Sequence[Account]) -> Known:
     return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
 
 
-def job_of(written: shape.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
+def job_of(written: models.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
     """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
     mistakes = reading.mistakes
     if written.end_date is not None and written.end_date < written.begin_date:
@@ -51,7 +51,7 @@ def job_of(written: shape.Job, index: int, where: Where, *, known: Known, readin
     )
 
 
-def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
+def _datasets(written: models.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index, pattern in enumerate(written.datasets):
         found = matching(pattern)
@@ -71,7 +71,7 @@ def _not_meant(pattern: str) -> tuple[str, str]:
     return f"unknown dataset{shown(pattern)}", hint
 
 
-def _appids(written: str | list[str] | shape.Chosen, find: _Finder) -> tuple[str, ...]:
+def _appids(written: str | list[str] | models.Chosen, find: _Finder) -> tuple[str, ...]:
     everybody = tuple(find.known.appids)
     if written == "all":
         return everybody

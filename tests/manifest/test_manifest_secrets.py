@@ -18,7 +18,7 @@ from harvester.core.config import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.field_types import Unquoted
 from harvester.core.secret import Secret
-from harvester.manifest.yaml_tree import typed
+from harvester.manifest.yaml_reader import typed
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"

@@ -22,7 +22,7 @@ import yaml
 
 from harvester.core.errors import Place
 from harvester.core.field_types import Unquoted
-from harvester.manifest.mistakes import Mistakes, Step
+from harvester.manifest.diagnostics import Mistakes, Step
 
 DEEPEST = 20
 """How deep lists and mappings may nest."""

@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 from harvester.core.config import KINDS, Account
 from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Where, named, nearest
-from harvester.manifest.yaml_tree import BROKEN
+from harvester.manifest.diagnostics import Mistakes, Reading, Step, Where, named, nearest
+from harvester.manifest.yaml_reader import BROKEN
 
 Model = TypeVar("Model")
 

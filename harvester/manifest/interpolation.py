@@ -1,8 +1,8 @@
 """``${NAME}``, ``${NAME:-default}`` and ``${file:path}``: what a manifest reads from outside.
 
 Everywhere but in credentials and the platform they are resolved when the manifest is loaded. A
-credential's reference is only read then; `harvester.manifest.opening` follows it when a verb is
-about to talk to WeChat.
+credential's reference is only read then; `harvester.manifest.resolve_credentials` follows it when a
+verb is about to talk to WeChat.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from harvester.core.references import (
     shown_name,
 )
 from harvester.core.secret import Secret
-from harvester.manifest.mistakes import Reading, Where, named
-from harvester.manifest.source import Unreadable, read_text
-from harvester.manifest.yaml_tree import BROKEN
+from harvester.manifest.diagnostics import Reading, Where, named
+from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.yaml_reader import BROKEN
 
 _LARGEST_FILE = 64 * 1024
 _LATER = frozenset({"secret", "verify_ticket", "component_token", "command"})

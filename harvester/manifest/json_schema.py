@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harvester.manifest.shape import Root
+from harvester.manifest.models import Root
 
 
 def json_schema() -> dict[str, Any]:

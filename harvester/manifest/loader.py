@@ -14,14 +14,14 @@ from harvester.core.config import Account, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import ManifestError, Place
 from harvester.core.references import shown
-from harvester.manifest import build, shape
+from harvester.manifest import build, models
 from harvester.manifest.accounts import Written, judged, read_csv
-from harvester.manifest.check import check, salvage
-from harvester.manifest.mistakes import Reading, Step, Where
-from harvester.manifest.references import resolve_all
+from harvester.manifest.diagnostics import Reading, Step, Where
+from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.selection import job_of, known_from
-from harvester.manifest.source import Unreadable, read_text
-from harvester.manifest.yaml_tree import Document, parse
+from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.validation import check, salvage
+from harvester.manifest.yaml_reader import Document, parse
 
 
 def load(
@@ -67,9 +67,9 @@ class Draft:
 
     document: Document
     reading: Reading
-    root: shape.Root
+    root: models.Root
     accounts: dict[str, Account]
-    jobs: list[tuple[shape.Job, Where]]
+    jobs: list[tuple[models.Job, Where]]
     datasets: dict[str, Dataset]
 
     def manifest(self, authorised: Sequence[str] = ()) -> Manifest:
@@ -121,11 +121,11 @@ def _draft(path: Path, reading: Reading) -> Draft | None:
     torn = bool(mistakes.found)
     resolve_all(value, where, reading)
     if not isinstance(value, dict):
-        check(shape.Root, value, where, reading)
+        check(models.Root, value, where, reading)
         return None
     # The items of these lists are judged one by one, so that a bad one does not hide the others.
     head = {name: inner for name, inner in value.items() if not _has_items(name, inner)}
-    root, bad = salvage(shape.Root, head, where, reading)
+    root, bad = salvage(models.Root, head, where, reading)
     build.check_files(root.api, where, mistakes)
     build.check_platform(root, bad, where, reading)
     terms = build.terms_of(root, bad, torn=torn)
@@ -156,7 +156,7 @@ def _document(path: Path, reading: Reading) -> Document | None:
 
 
 def _accounts(
-    document: Document, root: shape.Root, terms: build.Terms, reading: Reading, bad: set[str]
+    document: Document, root: models.Root, terms: build.Terms, reading: Reading, bad: set[str]
 ) -> dict[str, Account]:
     value, where, mistakes = document.value, document.where, reading.mistakes
     before = len(mistakes.found)
@@ -178,13 +178,13 @@ def _accounts(
     return accounts
 
 
-def _jobs(document: Document, reading: Reading) -> Iterator[tuple[shape.Job, Where]]:
+def _jobs(document: Document, reading: Reading) -> Iterator[tuple[models.Job, Where]]:
     """Yield what is good of the jobs."""
     for value, where in _items(document, "jobs"):
         if isinstance(value, dict):
-            yield salvage(shape.Job, value, where, reading)[0], where
+            yield salvage(models.Job, value, where, reading)[0], where
         else:
-            check(shape.Job, value, where, reading, item_of="jobs")
+            check(models.Job, value, where, reading, item_of="jobs")
 
 
 def _items(document: Document, name: str) -> Iterator[tuple[Any, Where]]:

@@ -27,7 +27,7 @@ from harvester.core.credentials import (
 from harvester.core.errors import UsageError
 from harvester.core.parsers import InvalidValue
 from harvester.core.secret import Secret
-from harvester.manifest.references import Filling
+from harvester.manifest.interpolation import Filling
 
 T = TypeVar("T")
 
