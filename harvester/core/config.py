@@ -38,9 +38,9 @@ from harvester.core.field_types import (
     Text,
     TokenUrl,
     Truth,
-    forms,
-    key,
     one_of,
+    optional,
+    union_by_kind,
     whole,
 )
 from harvester.core.parsers import InvalidValue
@@ -55,29 +55,29 @@ _OPTIONS = {"expires_at": "token", "timeout": "token_command", "headers": "token
 class Credential:
     """How an account's token is got: exactly one of the ways, and what goes with it."""
 
-    secret: Reference | None = key(
+    secret: Reference | None = optional(
         'Where the AppSecret is, never the AppSecret itself: "${NAME}" reads the environment, '
         '"${file:path}" a file; {appid} and {name} are filled in.'
     )
-    token: Reference | None = key(
+    token: Reference | None = optional(
         "Where an access token is that somebody else keeps fresh, in the forms of secret."
     )
-    expires_at: Expiry | None = key(
+    expires_at: Expiry | None = optional(
         "When the token ends: 2026-06-15T12:00:00Z, seconds since 1970, or a ${…} with one of them."
     )
-    token_command: Argv | None = key(
+    token_command: Argv | None = optional(
         "A command that prints the token, or JSON with access_token and expires_in: a list of the "
         "program and its arguments. No shell; {appid} and {name} are filled in."
     )
-    timeout: Duration | None = key("The longest a token_command may take; 10s if left out.")
-    token_url: TokenUrl | None = key(
+    timeout: Duration | None = optional("The longest a token_command may take; 10s if left out.")
+    token_url: TokenUrl | None = optional(
         "A token server that answers with the token or such JSON. https only, http for localhost; "
         "{appid}, {name} and ${…} are filled in."
     )
-    headers: Headers | None = key(
+    headers: Headers | None = optional(
         'Headers for the token server, keys from a ${…}: Authorization: "Bearer ${KEY}".'
     )
-    refresh_token: Reference | None = key(
+    refresh_token: Reference | None = optional(
         "Where the account's refresh token of the platform is, in the forms of secret."
     )
 
@@ -97,10 +97,10 @@ class Credential:
 class External:
     """What somebody else keeps fresh, by command or address."""
 
-    command: Argv | None = key("A command that prints it, as token_command.")
-    timeout: Duration | None = key("The longest the command may take; 10s if left out.")
-    url: TokenUrl | None = key("An address that answers with it, as token_url.")
-    headers: Headers | None = key("Headers for that address.")
+    command: Argv | None = optional("A command that prints it, as token_command.")
+    timeout: Duration | None = optional("The longest the command may take; 10s if left out.")
+    url: TokenUrl | None = optional("An address that answers with it, as token_url.")
+    headers: Headers | None = optional("Headers for that address.")
 
     def __post_init__(self) -> None:
         if (self.command is None) == (self.url is None):
@@ -114,7 +114,7 @@ class External:
 
 _Handed = Annotated[
     Annotated[Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
-    forms('must be "${NAME}", "${file:path}" or a mapping of command or url'),
+    union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
 ]
 
 
@@ -122,14 +122,14 @@ _Handed = Annotated[
 class Sink:
     """Where rotated refresh tokens go."""
 
-    file: SinkPath | None = key(
+    file: SinkPath | None = optional(
         "A file for each account, {appid} in its path. It is written with mode 0600, and what it "
         "holds wins over the manifest's refresh_token."
     )
-    command: Argv | None = key(
+    command: Argv | None = optional(
         "A command that is given the token on its standard input; {appid} is filled in."
     )
-    timeout: Duration | None = key("The longest the command may take; 10s if left out.")
+    timeout: Duration | None = optional("The longest the command may take; 10s if left out.")
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.command is None):
@@ -143,16 +143,20 @@ class Platform:
     """A third-party platform that accounts have authorised."""
 
     appid: Appid = Field(description="The platform's own appid (component_appid).")
-    secret: Reference | None = key("Where the platform's secret is; needed with verify_ticket.")
-    verify_ticket: _Handed | None = key(
+    secret: Reference | None = optional(
+        "Where the platform's secret is; needed with verify_ticket."
+    )
+    verify_ticket: _Handed | None = optional(
         "The component_verify_ticket that WeChat pushes: a reference, or {command: […]} or "
         "{url: …}. It is looked up again when WeChat says that it expired."
     )
-    component_token: _Handed | None = key(
+    component_token: _Handed | None = optional(
         "A component access token that the live platform keeps fresh, in the forms of "
         "verify_ticket."
     )
-    sink: Sink | None = key("Where a rotated refresh token goes before its access token is used.")
+    sink: Sink | None = optional(
+        "Where a rotated refresh token goes before its access token is used."
+    )
 
     def __post_init__(self) -> None:
         if (self.verify_ticket is None) == (self.component_token is None):
@@ -168,16 +172,16 @@ class Platform:
 class Defaults:
     """For every account that does not say otherwise."""
 
-    tags: Tags = key("Labels to select accounts by.", frozenset())
-    credential: Credential | None = key(
+    tags: Tags = optional("Labels to select accounts by.", frozenset())
+    credential: Credential | None = optional(
         "How tokens are got, for an account or for all. Optional under base_url: sandbox."
     )
-    begin_date: AccountDay | None = key("Never ask for days of an account before this one.")
-    end_date: AccountDay | None = key("Never ask for days of an account after this one.")
-    legacy_token: Truth = key(
+    begin_date: AccountDay | None = optional("Never ask for days of an account before this one.")
+    end_date: AccountDay | None = optional("Never ask for days of an account after this one.")
+    legacy_token: Truth = optional(
         "Get tokens from /cgi-bin/token, which ends the token of every other service.", False
     )
-    owns_tokens: Truth = key(
+    owns_tokens: Truth = optional(
         "No other service holds an account's authorisation: it may be refreshed through the "
         "platform.",
         False,
@@ -205,18 +209,20 @@ class Account(Defaults, _Identity):
 class Api:
     """Where WeChat is, and how long to wait for it."""
 
-    base_url: BaseUrl = key(
+    base_url: BaseUrl = optional(
         "WeChat's address, or sandbox for the built-in emulator. https only, http for localhost.",
         "https://api.weixin.qq.com",
     )
-    timeout: Duration = key("The longest a request may take in all.", "30s")
+    timeout: Duration = optional("The longest a request may take in all.", "30s")
     # It may hold a password, so it is in no repr.
     proxy: Proxy | None = Field(
         default=None,
         repr=False,
         description="An HTTP proxy, http://host:port; a password in it needs a ${…}.",
     )
-    ca_file: FilePath | None = key("Certificates to trust instead of the system's: a PEM file.")
+    ca_file: FilePath | None = optional(
+        "Certificates to trust instead of the system's: a PEM file."
+    )
 
     @property
     def is_sandbox(self) -> bool:
@@ -228,11 +234,11 @@ class Api:
 class Pace:
     """How fast one account's token may be used."""
 
-    rate: RequestRate = key("Requests in any second or minute: 10/s or 600/min.", "10/s")
-    burst: Annotated[int, *whole(1, 1_000_000)] = key(
+    rate: RequestRate = optional("Requests in any second or minute: 10/s or 600/min.", "10/s")
+    burst: Annotated[int, *whole(1, 1_000_000)] = optional(
         "Requests that may start at once, at most the rate's number.", 1
     )
-    concurrency: Annotated[int, *whole(1, 1_000)] = key("Requests that may be in flight.", 4)
+    concurrency: Annotated[int, *whole(1, 1_000)] = optional("Requests that may be in flight.", 4)
 
     def __post_init__(self) -> None:
         if self.burst > self.count:
@@ -254,17 +260,17 @@ class Limits:
     """What a run may ask."""
 
     per_token: Pace = Field(default_factory=Pace)
-    connections: Annotated[int, *whole(1, 10_000)] = key(
+    connections: Annotated[int, *whole(1, 10_000)] = optional(
         "Requests in flight over all accounts.", 100
     )
-    daily_quota: Annotated[int, *whole(1, 10**9)] = key(
+    daily_quota: Annotated[int, *whole(1, 10**9)] = optional(
         "Calls a Beijing day of each dataset of each account, assumed until WeChat says how many.",
         5000,
     )
-    daily_reserve: Share = key(
+    daily_reserve: Share = optional(
         "Of these, calls left to the account's other users: a number, or a share such as 20%.", "0"
     )
-    max_requests: Annotated[int, *whole(1, 10**12)] | None = key(
+    max_requests: Annotated[int, *whole(1, 10**12)] | None = optional(
         "A run that would ask more is refused before its first request. No bound if left out."
     )
 
@@ -278,13 +284,13 @@ class Limits:
 class Retry:
     """How often a window is tried, and how long to wait in between."""
 
-    max_attempts: Annotated[int, *whole(1, 100)] = key(
+    max_attempts: Annotated[int, *whole(1, 100)] = optional(
         "Attempts at one window, the first included.", 6
     )
-    initial_delay: Duration = key(
+    initial_delay: Duration = optional(
         "The longest wait before the second attempt; it doubles from there.", "500ms"
     )
-    max_delay: Duration = key("The longest wait before any attempt.", "30s")
+    max_delay: Duration = optional("The longest wait before any attempt.", "30s")
 
     def __post_init__(self) -> None:
         if self.initial_delay > self.max_delay:
@@ -295,13 +301,13 @@ class Retry:
 class Output:
     """Where the files go."""
 
-    path: Place = key("A directory, or s3://…, gs://…, az://….", "output")
-    buckets: Annotated[int, *whole(1, 9_999)] = key(
+    path: Place = optional("A directory, or s3://…, gs://…, az://….", "output")
+    buckets: Annotated[int, *whole(1, 9_999)] = optional(
         "Files per month; fixed when a dataset's first file is written.", 1
     )
-    must_exist: Truth = key("Refuse to start a new tree, in case of a mistyped path.", False)
-    endpoint: Endpoint | None = key("The object store's address, if it is not the usual one.")
-    single_writer: Truth = key(
+    must_exist: Truth = optional("Refuse to start a new tree, in case of a mistyped path.", False)
+    endpoint: Endpoint | None = optional("The object store's address, if it is not the usual one.")
+    single_writer: Truth = optional(
         "A promise that only one run at a time writes to an object store that cannot tell.", False
     )
 

@@ -39,7 +39,7 @@ from harvester.core.references import (
 from harvester.core.secret_words import has_secret_parameter, holds_secret, is_secret_name
 
 
-class Unquoted(str):
+class AmbiguousScalar(str):
     """Text that stood without quotes and looks like a number, a date, a time or a truth value."""
 
     __slots__ = ()
@@ -55,7 +55,7 @@ def one_of(*ways: list[str]) -> ConfigDict:
     return ConfigDict(**CLOSED, json_schema_extra=schema)
 
 
-def key(about: str, default: Any = None, *, alias: str | None = None) -> Any:
+def optional(about: str, default: Any = None, *, alias: str | None = None) -> Any:
     """Return a key that may be left out, its default in the words of a manifest."""
     written = isinstance(default, str)
     return Field(default=default, validate_default=written, description=about, alias=alias)
@@ -83,7 +83,7 @@ def _form(value: object) -> str:
     return "[text]" if isinstance(value, str | int) else "[mapping]"
 
 
-def forms(what: str) -> Discriminator:
+def union_by_kind(what: str) -> Discriminator:
     """Return a union by the form of a value, tagged ``[text]``, ``[list]`` and ``[mapping]``.
 
     ``what`` is said of a value that has none of the forms.
@@ -97,8 +97,8 @@ def written_as(form: Any) -> GetPydanticSchema:
 
 
 def _must_be(wanted: str, value: object) -> str:
-    form = "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else ""
-    return f"must be {wanted}, not a {form}" if form else f"must be {wanted}"
+    kind_of = "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else ""
+    return f"must be {wanted}, not a {kind_of}" if kind_of else f"must be {wanted}"
 
 
 def text_of(value: object) -> str:
@@ -110,7 +110,7 @@ def text_of(value: object) -> str:
 
 def plain(value: object) -> str:
     """Return text that every reader of YAML takes for text. Raises InvalidValue for others."""
-    if isinstance(value, Unquoted | int):
+    if isinstance(value, AmbiguousScalar | int):
         raise InvalidValue("must be text", "quote it")
     text = text_of(value)
     if not text.strip():
@@ -262,7 +262,7 @@ def _sink_path(value: object) -> str:
 Text = Annotated[str, PlainValidator(_text), _TEXT]
 _Texts = Annotated[
     Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
-    forms("must be text or a list"),
+    union_by_kind("must be text or a list"),
     AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
 ]
 Tags = Annotated[frozenset[str], written_as(_Texts)]

@@ -91,7 +91,7 @@ class Refusal(NamedTuple):
         return f"{self.errcode} {self.errmsg}{rid}"
 
 
-class Allowance(NamedTuple):
+class ReportedQuota(NamedTuple):
     """What WeChat said that an account may ask of one dataset in a day.
 
     ``used`` and ``remain`` are of the Beijing day of ``asked_at``, which is in seconds since the
@@ -105,7 +105,7 @@ class Allowance(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class DayRange:
     """Days of one account that are alike, ``begin`` to ``end``, both included."""
 
     appid: str

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from harvester.core.config import Account, Credential
 from harvester.core.errors import Place
 from harvester.core.references import shown, shown_name
-from harvester.manifest.build import Terms, check_credential
-from harvester.manifest.diagnostics import Reading, Step, Where, nearest
+from harvester.manifest.build import CredentialRules, check_credential
+from harvester.manifest.diagnostics import LoadContext, Step, Where, nearest
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.text_file import Unreadable, read_text
 from harvester.manifest.validation import check, fields_of
@@ -111,7 +111,7 @@ def _words(cell: str) -> list[str] | str:
         return cell
 
 
-def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Written]:
+def read_csv(path: str, named: Place, reading: LoadContext) -> Iterator[Written]:
     """Yield the accounts of a CSV file. ``named`` is where the manifest names it."""
     file = reading.folder / path
     try:
@@ -120,7 +120,7 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Written]:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
         named_file = shown_name(path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
-        reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
+        reading.mistakes.add(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return
     rows = csv_rows(text)
@@ -132,18 +132,18 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Written]:
     except BrokenCsv as flaw:
         hint = 'write the cell as "…", and a quote in it as ""'
         place = _Table(file, []).place(flaw.row)
-        reading.mistakes.at(place, "a quoted cell does not end as it should", hint)
+        reading.mistakes.add(place, "a quoted cell does not end as it should", hint)
         reading.blind = True
 
 
 def _entries(
-    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: Reading
+    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: LoadContext
 ) -> Iterator[Written]:
     for number, cells in rows:
         where = table.where(number)
         if len(cells) != len(table.header):
             what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
-            reading.mistakes.at(where(), what)
+            reading.mistakes.add(where(), what)
             reading.blind = True
             continue
         value = table.value(cells)
@@ -151,25 +151,28 @@ def _entries(
         yield Written(value, where)
 
 
-def _check_header(table: _Table, row: int, reading: Reading) -> bool:
+def _check_header(table: _Table, row: int, reading: LoadContext) -> bool:
     mistakes = reading.mistakes
     before = len(mistakes.found)
     for index, name in enumerate(table.header):
         place = table.place(row, index)
         if name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
-            mistakes.at(place, f"unknown column{shown(name)}", hint)
+            mistakes.add(place, f"unknown column{shown(name)}", hint)
         elif name in table.header[:index]:
-            mistakes.at(place, f"the column `{name}` comes twice")
+            mistakes.add(place, f"the column `{name}` comes twice")
     if "appid" not in table.header:
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
-        mistakes.at(table.place(row), "there is no column `appid`", hint)
+        mistakes.add(table.place(row), "there is no column `appid`", hint)
     reading.blind = reading.blind or len(mistakes.found) > before
     return len(mistakes.found) == before
 
 
 def judged(
-    written: Iterable[Written], defaults: dict[str, Any], terms: Terms, reading: Reading
+    written: Iterable[Written],
+    defaults: dict[str, Any],
+    terms: CredentialRules,
+    reading: LoadContext,
 ) -> dict[str, Account]:
     """Return the accounts by appid, in their order, with what the defaults add.
 
@@ -188,13 +191,13 @@ def judged(
         appid = account.appid
         if appid in accounts:
             hint = f"also in {first[appid](('appid',))}"
-            mistakes.at(where(("appid",)), f"the account `{appid}` comes twice", hint)
+            mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
             continue
         accounts[appid], first[appid] = account, where
         begin, end = account.begin_date, account.end_date
         if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"
-            mistakes.at(where(("end_date",)), what, "swap the days")
+            mistakes.add(where(("end_date",)), what, "swap the days")
         check_credential(account, terms, where, mistakes)
     return accounts
 

@@ -13,12 +13,12 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
-from harvester.manifest.diagnostics import Mistakes, Reading, Where, nearest
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where, nearest
 from harvester.manifest.models import Override, Root
 from harvester.manifest.validation import fields_of
 
 
-class Terms(NamedTuple):
+class CredentialRules(NamedTuple):
     """What the rest of a manifest means for its accounts' credentials.
 
     ``needed`` says that every account must have one, ``platform`` that there is a platform, and
@@ -37,60 +37,62 @@ NOT_OWNED = (
 """What is wrong with a refresh of what others may use, and what to do."""
 
 
-def terms_of(root: Root, bad: set[str], *, torn: bool) -> Terms:
+def terms_of(root: Root, bad: set[str], *, torn: bool) -> CredentialRules:
     """Return what the manifest means for its accounts' credentials.
 
     They are not needed as long as what says so could not be read: ``bad`` keys, or a file that is
     ``torn``.
     """
     beside = fields_of(Root).keys() - {"api", "defaults", "accounts_from"}
-    return Terms(
+    return CredentialRules(
         needed=not (torn or bad - beside or root.api.is_sandbox),
         platform=root.platform is not None or "platform" in bad,
         from_platform=root.accounts_from is not None,
     )
 
 
-def check_platform(root: Root, bad: set[str], where: Where, reading: Reading) -> None:
+def check_platform(root: Root, bad: set[str], where: Where, reading: LoadContext) -> None:
     """Put on the list what keeps the accounts of the platform, or their tokens, from being had."""
     place = where(("accounts_from",))
     if root.accounts_from is None or bad & {"platform", "defaults", "api"}:
         return
     if root.platform is None:
         what, hint = "`accounts_from` needs `platform`", "say which platform it is"
-        reading.mistakes.at(place, what, hint)
+        reading.mistakes.add(place, what, hint)
     if root.api.is_sandbox:
         what = "`accounts_from` needs WeChat: the built-in emulator has no platform"
-        reading.mistakes.at(place, what, "list the accounts")
+        reading.mistakes.add(place, what, "list the accounts")
     elif root.defaults.credential is None and not root.defaults.owns_tokens:
         what, hint = NOT_OWNED
-        reading.mistakes.at(place, f"{what} under `defaults`", hint)
+        reading.mistakes.add(place, f"{what} under `defaults`", hint)
 
 
-def check_credential(account: Account, terms: Terms, where: Where, mistakes: Mistakes) -> None:
+def check_credential(
+    account: Account, terms: CredentialRules, where: Where, mistakes: Diagnostics
+) -> None:
     """Put on the list what keeps an account's credential from being used."""
     if not terms.needed:
         return
     credential = account.credential
     if credential is None and not terms.from_platform:
         hint = 'write credential: {secret: "${NAME}"}, here or under defaults'
-        mistakes.at(where(), "the account has no credential", hint)
+        mistakes.add(where(), "the account has no credential", hint)
         return
     if not account.name and any("{name}" in text for text in texts_of(credential)):
-        mistakes.at(where(), "the account has no name, which its credential needs", "name it")
+        mistakes.add(where(), "the account has no name, which its credential needs", "name it")
     if not account.uses_platform:
         return
     if not terms.platform:
         what = "a refresh_token needs `platform`, which can use it"
-        mistakes.at(where(("credential",)), what, "say which platform it belongs to")
+        mistakes.add(where(("credential",)), what, "say which platform it belongs to")
     if not account.owns_tokens:
-        mistakes.at(where(("credential",)), *NOT_OWNED)
+        mistakes.add(where(("credential",)), *NOT_OWNED)
 
 
-def check_files(api: Api, where: Where, mistakes: Mistakes) -> None:
+def check_files(api: Api, where: Where, mistakes: Diagnostics) -> None:
     """Put on the list that the file of certificates is not there."""
     if api.ca_file is not None and (flaw := _flaw_of(api.ca_file)):
-        mistakes.at(where(("api", "ca_file")), f"`ca_file` {flaw}", "a PEM file of certificates")
+        mistakes.add(where(("api", "ca_file")), f"`ca_file` {flaw}", "a PEM file of certificates")
 
 
 def _flaw_of(file: Path) -> str:
@@ -111,7 +113,9 @@ def place_named(text: str) -> Path | str:
         raise UsageError(f"the output named on the command line {error.what}", error.hint) from None
 
 
-def datasets(written: dict[str, Override], where: Where, reading: Reading) -> dict[str, Dataset]:
+def datasets(
+    written: dict[str, Override], where: Where, reading: LoadContext
+) -> dict[str, Dataset]:
     """Return the catalogue with what the manifest knows better."""
     known = dict(CATALOGUE)
     for name, override in written.items():
@@ -119,7 +123,7 @@ def datasets(written: dict[str, Override], where: Where, reading: Reading) -> di
             hint = nearest(name, known) or "`harvester datasets` lists them"
             unknown = f"unknown dataset{shown(name)}", hint
             place = where(("datasets", name), key=True)
-            reading.mistakes.at(place, *(retirement(name) or unknown))
+            reading.mistakes.add(place, *(retirement(name) or unknown))
             continue
         given = dataclasses.asdict(override).items()
         changed = {key: value for key, value in given if value is not None}

@@ -29,7 +29,7 @@ class Where(Protocol):
         ...
 
 
-class Mistakes:
+class Diagnostics:
     """What is wrong so far. ``found`` is in the order of finding; `ManifestError` sorts."""
 
     __slots__ = ("found",)
@@ -37,13 +37,13 @@ class Mistakes:
     def __init__(self) -> None:
         self.found: list[Problem] = []
 
-    def at(self, place: Place, what: str, hint: str = "") -> None:
+    def add(self, place: Place, what: str, hint: str = "") -> None:
         """Add one mistake."""
         self.found.append(Problem(place, what, hint))
 
 
 @dataclass(slots=True)
-class Reading:
+class LoadContext:
     """One loading of a manifest: what it may look at, and what it found out so far.
 
     ``followed`` are the references that were looked up. ``loose`` holds the appids and tags of
@@ -54,7 +54,7 @@ class Reading:
     folder: Path
     environ: Mapping[str, str]
     today: Day
-    mistakes: Mistakes = field(default_factory=Mistakes)
+    mistakes: Diagnostics = field(default_factory=Diagnostics)
     followed: dict[str, None] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
     blind: bool = False

@@ -26,15 +26,15 @@ from harvester.core.references import (
     shown_name,
 )
 from harvester.core.secret import Secret
-from harvester.manifest.diagnostics import Reading, Where, named
+from harvester.manifest.diagnostics import LoadContext, Where, named
 from harvester.manifest.text_file import Unreadable, read_text
-from harvester.manifest.yaml_reader import BROKEN
+from harvester.manifest.yaml_reader import INVALID
 
 _LARGEST_FILE = 64 * 1024
 _LATER = frozenset({"secret", "verify_ticket", "component_token", "command"})
 
 
-def resolve_all(value: Any, where: Where, reading: Reading) -> None:
+def resolve_all(value: Any, where: Where, reading: LoadContext) -> None:
     """Put the text behind every reference in place, in the value itself, but for secrets."""
 
     def walk(node: Any, loc: tuple[str | int, ...]) -> None:
@@ -49,10 +49,10 @@ def resolve_all(value: Any, where: Where, reading: Reading) -> None:
                     node[step] = resolve(child, reading.environ, reading.folder)
                 except InvalidValue as flaw:
                     name = next(part for part in (step, *reversed(loc)) if isinstance(part, str))
-                    reading.mistakes.at(
+                    reading.mistakes.add(
                         where((*loc, step)), f"{named(name)} {flaw.what}", flaw.hint
                     )
-                    node[step] = BROKEN
+                    node[step] = INVALID
 
     if isinstance(value, dict | list):
         walk(value, ())
@@ -94,7 +94,7 @@ def _read_file(path: str, folder: Path) -> str:
     return text
 
 
-class Filling(NamedTuple):
+class Interpolator(NamedTuple):
     """What a reference is followed with: whose it is, where relative paths begin, the variables."""
 
     appid: str

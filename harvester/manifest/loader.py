@@ -16,7 +16,7 @@ from harvester.core.errors import ManifestError, Place
 from harvester.core.references import shown
 from harvester.manifest import build, models
 from harvester.manifest.accounts import Written, judged, read_csv
-from harvester.manifest.diagnostics import Reading, Step, Where
+from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.selection import job_of, known_from
 from harvester.manifest.text_file import Unreadable, read_text
@@ -38,7 +38,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float) -> Draft:
     yesterday is. Secrets are not resolved, see `access_of`. Raises ManifestError if the file is no
     manifest at all.
     """
-    reading = Reading(path.parent, environ, calendar.today(now))
+    reading = LoadContext(path.parent, environ, calendar.today(now))
     with _no_collector():
         draft = _draft(path, reading)
     if draft is None:
@@ -66,7 +66,7 @@ class Draft:
     """A manifest that was read, up to the accounts that only its platform knows."""
 
     document: Document
-    reading: Reading
+    reading: LoadContext
     root: models.Root
     accounts: dict[str, Account]
     jobs: list[tuple[models.Job, Where]]
@@ -107,12 +107,12 @@ class Draft:
             if job.name in jobs:
                 what = f"the job name{shown(written.name or job.name)} comes twice"
                 hint = "a job without a name is job-1, job-2, …"
-                self.reading.mistakes.at(where(("name",)), what, hint)
+                self.reading.mistakes.add(where(("name",)), what, hint)
             jobs[job.name] = job
         return tuple(jobs.values())
 
 
-def _draft(path: Path, reading: Reading) -> Draft | None:
+def _draft(path: Path, reading: LoadContext) -> Draft | None:
     """Return what the file says. With mistakes on the list it is only good for finding more."""
     document = _document(path, reading)
     if document is None:
@@ -130,7 +130,7 @@ def _draft(path: Path, reading: Reading) -> Draft | None:
     build.check_platform(root, bad, where, reading)
     terms = build.terms_of(root, bad, torn=torn)
     if "jobs" not in value:
-        mistakes.at(where(), "`jobs` is missing", "one `- datasets: …` each")
+        mistakes.add(where(), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
         document,
         reading,
@@ -145,18 +145,22 @@ def _has_items(name: str, value: object) -> bool:
     return name in {"accounts", "jobs"} and isinstance(value, list) and bool(value)
 
 
-def _document(path: Path, reading: Reading) -> Document | None:
+def _document(path: Path, reading: LoadContext) -> Document | None:
     try:
         text = read_text(path)
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
-        reading.mistakes.at(place, f"the manifest {flaw.what}", flaw.hint)
+        reading.mistakes.add(place, f"the manifest {flaw.what}", flaw.hint)
         return None
     return parse(text, path, reading.mistakes)
 
 
 def _accounts(
-    document: Document, root: models.Root, terms: build.Terms, reading: Reading, bad: set[str]
+    document: Document,
+    root: models.Root,
+    terms: build.CredentialRules,
+    reading: LoadContext,
+    bad: set[str],
 ) -> dict[str, Account]:
     value, where, mistakes = document.value, document.where, reading.mistakes
     before = len(mistakes.found)
@@ -168,17 +172,17 @@ def _accounts(
     accounts = judged(written, {**given, "credential": root.defaults.credential}, terms, reading)
     sources = [name for name in ("accounts", "accounts_file", "accounts_from") if name in value]
     if not sources:
-        mistakes.at(where(), "`accounts` is missing", "list them, or name an accounts_file")
+        mistakes.add(where(), "`accounts` is missing", "list them, or name an accounts_file")
     elif not accounts and not reading.blind and not value.get("accounts"):
         name = sources[-1]
         if name != "accounts_from" and name not in bad and len(mistakes.found) == before:
-            mistakes.at(where((name,)), f"`{name}` holds no account")
+            mistakes.add(where((name,)), f"`{name}` holds no account")
     # Accounts that authorised the platform may be named, and only WeChat knows them.
     reading.blind |= not sources or "accounts_from" in sources or "accounts" in bad
     return accounts
 
 
-def _jobs(document: Document, reading: Reading) -> Iterator[tuple[models.Job, Where]]:
+def _jobs(document: Document, reading: LoadContext) -> Iterator[tuple[models.Job, Where]]:
     """Yield what is good of the jobs."""
     for value, where in _items(document, "jobs"):
         if isinstance(value, dict):

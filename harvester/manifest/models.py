@@ -18,12 +18,12 @@ from harvester.core.calendar import Day
 from harvester.core.field_types import (
     CLOSED,
     Place,
-    forms,
-    key,
+    optional,
     pattern,
     plain,
     read_by,
     text_of,
+    union_by_kind,
     whole,
     written_as,
 )
@@ -65,7 +65,7 @@ DatasetName = Annotated[
     # An editor offers the names; globs and WeChat's own names are text like any other.
     Schema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
 ]
-_NAMES = forms("must be a name or a list of names")
+_NAMES = union_by_kind("must be a name or a list of names")
 Words = Annotated[
     Annotated[Word, Tag("[text]")] | Annotated[list[Word], Tag("[list]"), Field(min_length=1)],
     _NAMES,
@@ -89,31 +89,31 @@ _DAY = f"{parsers.DAY}|{parsers.AGO}"
 class Chosen:
     """Accounts by tag: those with any of the tags, or all, without the excepted ones."""
 
-    tags: Words | None = key("Accounts that have any of these tags.")
-    without: Words | None = key("Appids to leave out.", alias="except")
+    tags: Words | None = optional("Accounts that have any of these tags.")
+    without: Words | None = optional("Appids to leave out.", alias="except")
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Job:
     """Which datasets of which accounts for which days."""
 
-    name: Annotated[str, PlainValidator(plain), Schema({"type": "string"})] | None = key(
+    name: Annotated[str, PlainValidator(plain), Schema({"type": "string"})] | None = optional(
         "What reports call the job; job-1, job-2, … by place if left out."
     )
-    datasets: DatasetNames = key(
+    datasets: DatasetNames = optional(
         "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", "all"
     )
     accounts: Annotated[
         Annotated[Word, Tag("[text]")]
         | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
         | Annotated[Chosen, Tag("[mapping]")],
-        forms("must be all, a list of appids or a mapping of tags and except"),
-    ] = key("A list of appids, {tags: […], except: […]}, or all.", "all")
-    begin_date: Annotated[Day, _read_today(parsers.begin_day), pattern(f"{_DAY}|earliest")] = key(
-        "The first day: 2024-01-31, -30d (days before today) or earliest.", "earliest"
+        union_by_kind("must be all, a list of appids or a mapping of tags and except"),
+    ] = optional("A list of appids, {tags: […], except: […]}, or all.", "all")
+    begin_date: Annotated[Day, _read_today(parsers.begin_day), pattern(f"{_DAY}|earliest")] = (
+        optional("The first day: 2024-01-31, -30d (days before today) or earliest.", "earliest")
     )
     end_date: Annotated[Day | None, _read_today(parsers.end_day), pattern(f"{_DAY}|yesterday")] = (
-        key(
+        optional(
             "The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready.",
             "yesterday",
         )
@@ -124,11 +124,11 @@ class Job:
 class Override:
     """What WeChat changed about a dataset before the catalogue knew."""
 
-    span: Annotated[int, *whole(1, 366)] | None = key("The most days one request may ask.")
-    ready_minutes: Annotated[int, read_by(parsers.clock), pattern(parsers.CLOCK)] | None = key(
+    span: Annotated[int, *whole(1, 366)] | None = optional("The most days one request may ask.")
+    ready_minutes: Annotated[int, read_by(parsers.clock), pattern(parsers.CLOCK)] | None = optional(
         "When on the next day a day may be asked, Beijing time: 11:00.", alias="ready_at"
     )
-    settle: Annotated[int, read_by(parsers.settle), pattern(parsers.SETTLE)] | None = key(
+    settle: Annotated[int, read_by(parsers.settle), pattern(parsers.SETTLE)] | None = optional(
         "How many days old a day must be before its rows are final: 5d."
     )
 
@@ -136,7 +136,7 @@ class Override:
 _Output = Annotated[
     Annotated[Place, AfterValidator(config.Output), Tag("[text]")]
     | Annotated[config.Output, Tag("[mapping]")],
-    forms("must be a path or a mapping"),
+    union_by_kind("must be a path or a mapping"),
 ]
 _SOURCES = ("accounts", "accounts_file", "accounts_from")
 _REQUIRED: dict[str, Any] = {
@@ -149,7 +149,7 @@ _REQUIRED: dict[str, Any] = {
 class Root:
     """What to fetch of which accounts, how fast, and where to put it."""
 
-    version: Annotated[int, *_only(1, "the only version there is")] = key(
+    version: Annotated[int, *_only(1, "the only version there is")] = optional(
         "The version of this format.", 1
     )
     api: config.Api = Field(
@@ -157,20 +157,20 @@ class Root:
         description="Where WeChat is. Leave it out to talk to https://api.weixin.qq.com.",
     )
     defaults: config.Defaults = Field(default_factory=config.Defaults)
-    accounts: list[config.Account] | None = key("The Official Accounts.")
-    accounts_file: PathText | None = key(
+    accounts: list[config.Account] | None = optional("The Official Accounts.")
+    accounts_file: PathText | None = optional(
         "More accounts: a CSV file in UTF-8 with the columns appid, name, tags (split by ;), "
         "begin_date, end_date, secret, token, expires_at, token_command, token_url, "
         "refresh_token, legacy_token, owns_tokens."
     )
-    accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = key(
+    accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = optional(
         "platform: whoever authorised it is an account too."
     )
     platform: config.Platform | None = None
-    jobs: Annotated[list[Job], Field(min_length=1)] | None = key("What to fetch.")
+    jobs: Annotated[list[Job], Field(min_length=1)] | None = optional("What to fetch.")
     limits: config.Limits = Field(default_factory=config.Limits)
     retry: config.Retry = Field(default_factory=config.Retry)
-    output: Annotated[config.Output, written_as(_Output)] = key(
+    output: Annotated[config.Output, written_as(_Output)] = optional(
         "Where the files go: a directory, s3://…, gs://…, az://…, or a mapping with more.",
         "output",
     )

@@ -16,18 +16,18 @@ from harvester.core.credentials import (
     Access,
     AppSecret,
     Command,
-    Commands,
-    Files,
-    Handed,
+    CommandSink,
+    ExternalSource,
+    FileSink,
+    HttpSource,
     Platform,
     RefreshToken,
-    Text,
-    Url,
+    SecretReader,
 )
 from harvester.core.errors import UsageError
 from harvester.core.parsers import InvalidValue
 from harvester.core.secret import Secret
-from harvester.manifest.interpolation import Filling
+from harvester.manifest.interpolation import Interpolator
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ _HANDED = "correct it, or set what it names"
 class _Opening(NamedTuple):
     """Follows the references of one credential, which ``whose`` names in complaints."""
 
-    filling: Filling
+    filling: Interpolator
     whose: str
 
     def secret(self, text: str, advice: str) -> Secret:
@@ -52,22 +52,22 @@ class _Opening(NamedTuple):
         self.secret(text, advice)
         return lambda: self.secret(text, advice)
 
-    def text(self, token: str, advice: str, ends: str | None = None) -> Text:
+    def text(self, token: str, advice: str, ends: str | None = None) -> SecretReader:
         """Return a text that is kept fresh elsewhere."""
         read = self.reader(token, advice)
         if ends is None:
-            return Text(read)
+            return SecretReader(read)
         moment = self._told(
             "write when the token ends", lambda: parsers.moment(self.filling.text(ends))
         )
-        return Text(read, moment)
+        return SecretReader(read, moment)
 
     def command(self, words: tuple[str, ...], seconds: float | None, advice: str) -> Command:
         """Return a command, its words filled in."""
         argv = self._told(advice, lambda: tuple(map(self.filling.words, words)))
         return Command(argv, self.filling.folder, seconds or COMMAND_SECONDS)
 
-    def url(self, url: str, headers: Mapping[str, str] | None) -> Url:
+    def url(self, url: str, headers: Mapping[str, str] | None) -> HttpSource:
         """Return an address with its headers, filled in."""
         return self._told(_HANDED, lambda: _url(url, headers or {}, self.filling))
 
@@ -90,7 +90,7 @@ def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, st
     credential = account.credential
     if credential is None:
         return RefreshToken()
-    filling = Filling(account.appid, account.name, folder, environ)
+    filling = Interpolator(account.appid, account.name, folder, environ)
     opening = _Opening(filling, f"the credential of {account.appid}")
     if credential.secret is not None:
         return AppSecret(opening.secret(credential.secret, _APPSECRET), account.legacy_token)
@@ -105,7 +105,7 @@ def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, st
 
 def platform_of(platform: config.Platform, *, folder: Path, environ: Mapping[str, str]) -> Platform:
     """Return the platform with its secret, ready for use. Raises UsageError."""
-    filling = Filling(platform.appid, "", folder, environ)
+    filling = Interpolator(platform.appid, "", folder, environ)
     secret = platform.secret
     opening = _Opening(filling, "the secret of the platform")
     return Platform(
@@ -117,7 +117,9 @@ def platform_of(platform: config.Platform, *, folder: Path, environ: Mapping[str
     )
 
 
-def _handed(given: str | config.External | None, filling: Filling, whose: str) -> Handed | None:
+def _handed(
+    given: str | config.External | None, filling: Interpolator, whose: str
+) -> ExternalSource | None:
     opening = _Opening(filling, whose)
     if given is None:
         return None
@@ -128,23 +130,23 @@ def _handed(given: str | config.External | None, filling: Filling, whose: str) -
     return opening.url(given.url or "", given.headers)
 
 
-def _sink(sink: config.Sink | None, folder: Path) -> Files | Commands | None:
+def _sink(sink: config.Sink | None, folder: Path) -> FileSink | CommandSink | None:
     if sink is None:
         return None
     path, argv, timeout = sink.file, sink.command or (), sink.timeout or COMMAND_SECONDS
     if path is not None:
-        return Files(lambda appid: folder / path.replace("{appid}", appid))
+        return FileSink(lambda appid: folder / path.replace("{appid}", appid))
 
     def command(appid: str) -> Command:
         return Command(tuple(word.replace("{appid}", appid) for word in argv), folder, timeout)
 
-    return Commands(command)
+    return CommandSink(command)
 
 
-def _url(url: str, headers: Mapping[str, str], filling: Filling) -> Url:
+def _url(url: str, headers: Mapping[str, str], filling: Interpolator) -> HttpSource:
     filled = filling.text(url, lambda text: quote(text, safe=""))
     values = {name: Secret(_header(filling.text(value))) for name, value in headers.items()}
-    return Url(Secret(parsers.token_url(filled)), values)
+    return HttpSource(Secret(parsers.token_url(filled)), values)
 
 
 def _header(value: str) -> str:

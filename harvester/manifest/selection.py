@@ -17,7 +17,7 @@ from harvester.core.references import shown
 from harvester.core.selection import Selection
 from harvester.manifest import models
 from harvester.manifest.accounts import tags_of
-from harvester.manifest.diagnostics import Mistakes, Reading, Step, Where, nearest
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
 _T = TypeVar("_T")
 
@@ -37,11 +37,13 @@ def known_from(accounts: Sequence[Account]) -> Known:
     return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
 
 
-def job_of(written: models.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
+def job_of(
+    written: models.Job, index: int, where: Where, *, known: Known, reading: LoadContext
+) -> Job:
     """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
     mistakes = reading.mistakes
     if written.end_date is not None and written.end_date < written.begin_date:
-        mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
+        mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=_datasets(written, where, mistakes),
@@ -51,13 +53,13 @@ def job_of(written: models.Job, index: int, where: Where, *, known: Known, readi
     )
 
 
-def _datasets(written: models.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
+def _datasets(written: models.Job, where: Where, mistakes: Diagnostics) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index, pattern in enumerate(written.datasets):
         found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
-            mistakes.at(where(("datasets", index)), *_not_meant(pattern))
+            mistakes.add(where(("datasets", index)), *_not_meant(pattern))
     return tuple(names)
 
 
@@ -89,7 +91,7 @@ def _appids(written: str | list[str] | models.Chosen, find: _Finder) -> tuple[st
     left = tuple(appid for appid in chosen if appid not in without)
     if chosen and not left and len(mistakes.found) == before and not find.reading.loose:
         what, hint = "`accounts` leaves none", "widen it or drop the job"
-        mistakes.at(find.where(("accounts",)), what, hint)
+        mistakes.add(find.where(("accounts",)), what, hint)
     return left
 
 
@@ -98,7 +100,7 @@ class _Finder(NamedTuple):
 
     where: Where
     known: Known
-    reading: Reading
+    reading: LoadContext
 
     def appids(self, names: Sequence[str], loc: tuple[Step, ...]) -> tuple[str, ...]:
         """The names that are appids, each once."""
@@ -112,7 +114,7 @@ class _Finder(NamedTuple):
             if name in self.known.tags:
                 hint = f"a tag is written {{tags: [{name}]}}"
             place = self.where((*loc, index))
-            self.reading.mistakes.at(place, f"unknown account{shown(name)}", hint)
+            self.reading.mistakes.add(place, f"unknown account{shown(name)}", hint)
         return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
 
     def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
@@ -121,7 +123,7 @@ class _Finder(NamedTuple):
             if name not in self.known.tags and not self.is_excused(name):
                 hint = nearest(name, self.known.tags) or "no account has it"
                 place = self.where((*loc, index))
-                self.reading.mistakes.at(place, f"unknown tag{shown(name)}", hint)
+                self.reading.mistakes.add(place, f"unknown tag{shown(name)}", hint)
         return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
 
     def is_excused(self, name: str) -> bool:

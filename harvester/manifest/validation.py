@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 from harvester.core.config import KINDS, Account
 from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
-from harvester.manifest.diagnostics import Mistakes, Reading, Step, Where, named, nearest
-from harvester.manifest.yaml_reader import BROKEN
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, named, nearest
+from harvester.manifest.yaml_reader import INVALID
 
 Model = TypeVar("Model")
 
@@ -44,7 +44,7 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
 
 
 def check(
-    model: type[Model], value: object, where: Where, reading: Reading, *, item_of: str = ""
+    model: type[Model], value: object, where: Where, reading: LoadContext, *, item_of: str = ""
 ) -> Model | None:
     """Return the value as a model, or None, and everything wrong with it is on the list.
 
@@ -61,7 +61,7 @@ def check(
 
 
 def salvage(
-    model: type[Model], value: dict[str, Any], where: Where, reading: Reading
+    model: type[Model], value: dict[str, Any], where: Where, reading: LoadContext
 ) -> tuple[Model, set[str]]:
     """Return what is good of a mapping, and the keys that are not, which are on the list."""
     try:
@@ -75,37 +75,37 @@ def salvage(
     return _validated(model, good, reading), bad
 
 
-def _validated(model: Any, value: object, reading: Reading) -> Any:
+def _validated(model: Any, value: object, reading: LoadContext) -> Any:
     # An adapter of pydantic's would be made anew for each of ten thousand accounts.
     context = {"today": reading.today, "folder": reading.folder}
     return model.__pydantic_validator__.validate_python(value, context=context)
 
 
 def _tell(
-    model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Mistakes, item_of: str = ""
+    model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Diagnostics, item_of: str = ""
 ) -> None:
     # The forms of a key have a step in pydantic's path and none in the file.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
     kind = flaw["type"]
     if kind == "unexpected_keyword_argument":
         what, hint = _unknown(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
-        mistakes.at(where(loc, key=True), what, hint)
+        mistakes.add(where(loc, key=True), what, hint)
         return
     if kind == "missing":
-        mistakes.at(where(loc), f"`{loc[-1]}` is missing", _EXAMPLES.get(str(loc[-1]), ""))
+        mistakes.add(where(loc), f"`{loc[-1]}` is missing", _EXAMPLES.get(str(loc[-1]), ""))
         return
-    if flaw["input"] is BROKEN:
+    if flaw["input"] is INVALID:
         return
     reason = flaw.get("ctx", {}).get("error")
     if isinstance(reason, InvalidValue) and reason.keys:
         present = next((name for name in reason.keys if name in flaw["input"]), reason.keys[0])
-        mistakes.at(where((*loc, present)), f"`{reason.keys[0]}` {reason.what}", reason.hint)
+        mistakes.add(where((*loc, present)), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
     name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
     what, hint = _words(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
     subject = f"{item}{named(name)}" if name else "the manifest"
-    mistakes.at(where(loc), f"{subject} {what}", hint)
+    mistakes.add(where(loc), f"{subject} {what}", hint)
 
 
 def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:

@@ -77,9 +77,9 @@ def open_harvested(path: Path, output: str | None) -> Project:
     """
     project = open_project(path, ALL, output)
     store = project.tree.store
-    if not any(map(store.holds, (OURS, *project.manifest.datasets))):
+    if not any(map(store.exists, (OURS, *project.manifest.datasets))):
         raise UsageError(
-            f"{store.where()}: nothing was harvested here", "correct the output's path"
+            f"{store.display_path()}: nothing was harvested here", "correct the output's path"
         )
     return project
 

@@ -82,7 +82,7 @@ class History:
                 if day == today and note is not None:
                     assert note.spent(NAME_OF[path], appid) >= calls
         if done is not None:
-            assert note is None or not note.open
+            assert note is None or not note.in_use
             assert (done.exit_code is Exit.DONE) == (not done.missing)
             assert done.exit_code in (Exit.DONE, Exit.AGAIN, Exit.INCOMPLETE)
 

@@ -16,9 +16,9 @@ from harvester import manifest
 from harvester.core import calendar, credentials
 from harvester.core.config import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
-from harvester.core.field_types import Unquoted
+from harvester.core.field_types import AmbiguousScalar
 from harvester.core.secret import Secret
-from harvester.manifest.yaml_reader import typed
+from harvester.manifest.yaml_reader import parse_scalar
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
@@ -169,7 +169,7 @@ def test_any_bytes_at_all(tmp_path: Path, content: str | bytes) -> None:
 )
 def test_nothing_is_guessed(text: str) -> None:
     """An unquoted word is text only if YAML thinks so too, and a number prints as written."""
-    value = typed(text)
+    value = parse_scalar(text)
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
     if type(value) is str:
@@ -177,7 +177,7 @@ def test_nothing_is_guessed(text: str) -> None:
         assert tag == "tag:yaml.org,2002:str"
     elif type(value) is int:
         assert str(value) == text
-    elif isinstance(value, Unquoted):
+    elif isinstance(value, AmbiguousScalar):
         assert value == text
     else:
         assert value is None or isinstance(value, bool)
@@ -199,7 +199,7 @@ def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
         found = manifest.access_of(account(credential, "acme"), folder=tmp_path, environ=environ)
         if isinstance(found, credentials.AppSecret):
             return found.secret
-        assert isinstance(found, credentials.Text)
+        assert isinstance(found, credentials.SecretReader)
         return found.read()
 
     assert read(Credential(secret="${A}")).reveal() == APPSECRET

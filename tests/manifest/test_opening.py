@@ -57,13 +57,13 @@ accounts:
     )
     one, two, three = made.accounts
     url = opened(one, tmp_path, KEY="k+/=&%")
-    assert isinstance(url, credentials.Url)
+    assert isinstance(url, credentials.HttpSource)
     assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
     assert url.headers == {"Authorization": Secret("Bearer k+/=&%")}
     command = opened(two, tmp_path)
     assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
     other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")
-    assert isinstance(other, credentials.Url)
+    assert isinstance(other, credentials.HttpSource)
     assert other.url.reveal() == "http://[::1]:8080/c/d"
     assert other.headers == {"Authorization": Secret("Bearer k")}
 
@@ -99,7 +99,7 @@ def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None
         f'accounts: [{{appid: {ONE}, credential: {{token: "${{T}}", expires_at: {ends}}}}}]'
     )
     text = opened(made.accounts[0], tmp_path, T="t", ENDS="2026-06-15T12:00:00Z")
-    assert isinstance(text, credentials.Text)
+    assert isinstance(text, credentials.SecretReader)
     assert (text.read(), text.expires_at) == (Secret("t"), 1781524800.0)
 
 
@@ -107,7 +107,7 @@ def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
     """Whoever keeps a token fresh replaces it while a run goes on."""
     (tmp_path / "t").write_text("one\n")
     text = opened(Account(ONE, credential=Credential(token="${file:t}")), tmp_path)
-    assert isinstance(text, credentials.Text)
+    assert isinstance(text, credentials.SecretReader)
     (tmp_path / "t").write_text("two\n")
     assert text.read() == Secret("two")
     (tmp_path / "t").unlink()
@@ -192,7 +192,7 @@ def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
     ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
     assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
-    assert isinstance(ready.sink, credentials.Files)
+    assert isinstance(ready.sink, credentials.FileSink)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
         manifest.platform_of(platform, folder=tmp_path, environ={})

@@ -17,7 +17,7 @@ def plan(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: options.Selecting = options.EVERYTHING,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     refetch: options.Refetch = None,
     shard: options.Shard = None,
