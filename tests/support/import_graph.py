@@ -47,6 +47,11 @@ class Module(NamedTuple):
         return self.path.parent.relative_to(PACKAGE).as_posix()
 
     @property
+    def is_face(self) -> bool:
+        """True if the file is the ``__init__`` of its folder."""
+        return self.path.name == "__init__.py"
+
+    @property
     def room(self) -> str:
         """The package below ``harvester``; for a module at the root, its own name."""
         return self.name.partition(".")[0]
@@ -129,14 +134,10 @@ def levels(arrows: Iterable[Arrow]) -> dict[str, int]:
     return {node: level(node) for node in below}
 
 
-def levels_inside(room: str) -> dict[str, int]:
-    """The level of each module of a room, by the imports inside of it alone."""
-    inside = {
-        (a, b)
-        for a, b in module_arrows()
-        if a != b and a.partition(".")[0] == b.partition(".")[0] == room and "." in a and "." in b
-    }
-    return levels(inside)
+def levels_inside(folder: str) -> dict[str, int]:
+    """The level of each module of a folder, by the imports inside of it; its face does not count."""
+    names = {module.name for module in MODULES if module.folder == folder and not module.is_face}
+    return levels({(a, b) for a, b in module_arrows() if a != b and {a, b} <= names})
 
 
 def essential(arrows: set[Arrow]) -> set[Arrow]:
@@ -180,8 +181,9 @@ def main() -> None:
         "rooms": len(rooms),
         "arrows between rooms": len(arrows),
         "levels of rooms": max(levels(arrows).values()),
-        "levels inside a room": {
-            room: max(levels_inside(room).values(), default=1) for room in sorted(rooms)
+        "levels inside a folder": {
+            folder: max(levels_inside(folder).values(), default=1)
+            for folder in sorted({module.folder for module in MODULES})
         },
         "lines": sum(module.text.count("\n") for module in MODULES),
     }

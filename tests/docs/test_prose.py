@@ -1,0 +1,87 @@
+"""The words of docstrings, messages and pages: plain sentences whose subject is a component."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.doc_pages import PAGES, ROOT
+from tests.support.import_graph import MODULES, Module
+
+QUESTIONS = {"What", "Who", "Whose", "Where", "When", "How", "Whether", "Which", "Why"}
+
+# A function does something, so its summary begins with a verb in the imperative.
+NO_VERBS = {
+    *QUESTIONS,
+    *("The", "A", "An", "All", "Any", "Both", "Each", "Every", "Everything", "Some", "No", "None"),
+    *("It", "Its", "Nothing", "One", "Only", "So", "As", "At", "From", "In", "Of", "On", "That"),
+    *("These", "This", "Those", "To", "True", "With", "Without", "Is", "Has", "Not", "If", "Now"),
+}
+
+# A sentence about such a person hides which component does it.
+PERSONS = re.compile(r"(?i)\b(nobody|somebody|everybody|anybody|whoever|whomever|someone|no one)\b")
+
+each_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
+
+
+def _documented(module: Module) -> Iterator[tuple[ast.AST, str, str, int]]:
+    """Every documented node with its name, its docstring and its line."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield node, getattr(node, "name", module.name), text, getattr(node, "lineno", 1)
+
+
+def _is_value(node: ast.AST) -> bool:
+    """Return whether a node is named as a value: a module, a class, a property, a fixture."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return True
+    decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
+    return any("property" in decorator for decorator in decorators)
+
+
+@each_module
+def test_summaries_say_what_a_thing_does_or_is(module: Module) -> None:
+    """A function's summary begins with a verb, any other with a noun; none asks a question."""
+    astray = [
+        f"{module.file}:{line} {name}: {text.splitlines()[0]}"
+        for node, name, text, line in _documented(module)
+        if re.split(r"\W", text, maxsplit=1)[0] in (QUESTIONS if _is_value(node) else NO_VERBS)
+    ]
+    assert not astray, "\n".join(astray)
+
+
+@each_module
+def test_sentences_are_about_components(module: Module) -> None:
+    """No docstring and no message has an indefinite person for a subject."""
+    texts = [(text, line) for _, _, text, line in _documented(module)]
+    texts += [
+        (node.value, node.lineno)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    found = {
+        f"{module.file}:{line} {match[0]}"
+        for text, line in texts
+        for match in PERSONS.finditer(text)
+    }
+    assert not found, "\n".join(sorted(found))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_are_about_components(page: Path) -> None:
+    """No page has an indefinite person for a subject; decisions keep the words of their time."""
+    if "decisions" in page.parts:
+        return
+    lines = page.read_text("utf-8").splitlines()
+    found = [
+        f"{page.name}:{number} {match[0]}"
+        for number, line in enumerate(lines, 1)
+        for match in PERSONS.finditer(line)
+    ]
+    assert not found, "\n".join(found)
