@@ -128,7 +128,7 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
         "no command without a platform pays for aiohttp"
     ),
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
-    ("storage.layout", "harvester.storage.backends.object_store.Objects"): (
+    ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
     ),
 }
