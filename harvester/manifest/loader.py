@@ -15,7 +15,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import ManifestError, Place
 from harvester.core.references import shown
 from harvester.manifest import build, models
-from harvester.manifest.accounts import Written, judged, read_csv
+from harvester.manifest.accounts import judged, read_csv
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.selection import job_of, known_from
@@ -164,7 +164,7 @@ def _accounts(
 ) -> dict[str, Account]:
     value, where, mistakes = document.value, document.where, reading.mistakes
     before = len(mistakes.found)
-    written = [Written(*item) for item in _items(document, "accounts")]
+    written = [*_items(document, "accounts")]
     if root.accounts_file is not None:
         reading.followed[f"${{file:{root.accounts_file}}}"] = None
         written += read_csv(root.accounts_file, where(("accounts_file",)), reading)

@@ -135,7 +135,7 @@ def levels(arrows: Iterable[Arrow]) -> dict[str, int]:
 
 
 def levels_inside(folder: str) -> dict[str, int]:
-    """The level of each module of a folder, by the imports inside of it; its face does not count."""
+    """The level of each module of a folder by the imports inside of it, its face left out."""
     names = {module.name for module in MODULES if module.folder == folder and not module.is_face}
     return levels({(a, b) for a, b in module_arrows() if a != b and {a, b} <= names})
 
