@@ -1,14 +1,14 @@
-"""What a manifest says: accounts, credentials, the platform, limits and the output.
+"""The configuration: accounts, credentials, the platform, limits and the output.
 
-The models are what is written and what is used: the manifest is validated into them, and they
-arrive unchanged where they are needed. A key is declared here alone, with its type, its default in
-the words of a manifest, and the sentence that editors show for it.
+The models are what is written and what is used: a manifest is validated into them, and they arrive
+unchanged where they are needed. A key is declared here alone, with its type, its default, and below
+it the sentence that editors show.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,143 +16,113 @@ from pydantic import Field, Tag, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from harvester.catalogue.dataset import Dataset
-from harvester.core.field_types import (
-    CLOSED,
-    AccountDay,
-    Appid,
-    Argv,
-    BaseUrl,
-    Duration,
-    Endpoint,
-    Expiry,
-    FilePath,
-    Headers,
-    Place,
-    Proxy,
-    Reference,
-    RequestRate,
-    Share,
-    SinkPath,
-    Tags,
-    Text,
-    TokenUrl,
-    Truth,
-    forms,
-    key,
-    one_of,
-    whole,
-)
+from harvester.core import field_types as types
+from harvester.core.field_types import CLOSED, forms, one_of, whole, written
 from harvester.core.parsers import InvalidValue
 from harvester.days import Day
 
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """The ways to a token. Each of the other keys of a credential goes with one of them."""
 
-_OPTIONS = {"expires_at": "token", "timeout": "token_command", "headers": "token_url"}
+
+def _check_way(model: object, ways: tuple[str, ...], options: Mapping[str, str], hint: str) -> None:
+    """Raise InvalidValue unless one of several keys is given, and only options that go with it."""
+    given = [way for way in ways if getattr(model, way) is not None]
+    if not given:
+        raise InvalidValue(f"needs one of {', '.join(ways)}", hint)
+    if len(given) > 1:
+        raise InvalidValue(f"has both {given[0]} and {given[1]}", "leave one out")
+    for option, way in options.items():
+        if getattr(model, option) is not None and way != given[0]:
+            raise InvalidValue(f"has {option}, which goes with {way}", "leave it out")
 
 
 @dataclass(frozen=True, config=one_of(*([kind] for kind in KINDS)))
 class Credential:
-    """How an account's token is got: exactly one of the ways, and what goes with it."""
+    """One way to an account's token, and what goes with it."""
 
-    secret: Reference | None = key(
-        'Where the AppSecret is, never the AppSecret itself: "${NAME}" reads the environment, '
-        '"${file:path}" a file; {appid} and {name} are filled in.'
-    )
-    token: Reference | None = key(
-        "Where an access token is that somebody else keeps fresh, in the forms of secret."
-    )
-    expires_at: Expiry | None = key(
-        "When the token ends: 2026-06-15T12:00:00Z, seconds since 1970, or a ${…} with one of them."
-    )
-    token_command: Argv | None = key(
-        "A command that prints the token, or JSON with access_token and expires_in: a list of the "
-        "program and its arguments. No shell; {appid} and {name} are filled in."
-    )
-    timeout: Duration | None = key("The longest a token_command may take; 10s if left out.")
-    token_url: TokenUrl | None = key(
-        "A token server that answers with the token or such JSON. https only, http for localhost; "
-        "{appid}, {name} and ${…} are filled in."
-    )
-    headers: Headers | None = key(
-        'Headers for the token server, keys from a ${…}: Authorization: "Bearer ${KEY}".'
-    )
-    refresh_token: Reference | None = key(
-        "Where the account's refresh token of the platform is, in the forms of secret."
-    )
+    secret: types.Reference | None = None
+    """Reference to the AppSecret, never the AppSecret itself: "${NAME}" reads the environment,
+    "${file:path}" a file; {appid} and {name} are filled in."""
+    token: types.Reference | None = None
+    """Reference to an access token that is kept fresh elsewhere, in the forms of secret."""
+    expires_at: types.Expiry | None = None
+    """End of the token: 2026-06-15T12:00:00Z, seconds since 1970, or a ${…} with one of them."""
+    token_command: types.Argv | None = None
+    """A command that prints the token, or JSON with access_token and expires_in: a list of the
+    program and its arguments. No shell; {appid} and {name} are filled in."""
+    timeout: types.Duration | None = None
+    """The longest a token_command may take; 10s if left out."""
+    token_url: types.TokenUrl | None = None
+    """A token server that answers with the token or such JSON. https only, http for localhost;
+    {appid}, {name} and ${…} are filled in."""
+    headers: types.Headers | None = None
+    """Headers for the token server, keys from a ${…}: Authorization: "Bearer ${KEY}"."""
+    refresh_token: types.Reference | None = None
+    """Reference to the account's refresh token of the platform, in the forms of secret."""
 
     def __post_init__(self) -> None:
-        given = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if not given:
-            raise InvalidValue(f"needs one of {', '.join(KINDS)}", 'as in {secret: "${NAME}"}')
-        if len(given) > 1:
-            what = f"has both {given[0]} and {given[1]}"
-            raise InvalidValue(what, "an account has one way to its token")
-        for option, kind in _OPTIONS.items():
-            if getattr(self, option) is not None and kind != given[0]:
-                raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
+        options = {"expires_at": "token", "timeout": "token_command", "headers": "token_url"}
+        _check_way(self, KINDS, options, 'as in {secret: "${NAME}"}')
 
 
 @dataclass(frozen=True, config=one_of(["command"], ["url"]))
 class External:
-    """What somebody else keeps fresh, by command or address."""
+    """A secret that is kept fresh elsewhere, got by command or address."""
 
-    command: Argv | None = key("A command that prints it, as token_command.")
-    timeout: Duration | None = key("The longest the command may take; 10s if left out.")
-    url: TokenUrl | None = key("An address that answers with it, as token_url.")
-    headers: Headers | None = key("Headers for that address.")
+    command: types.Argv | None = None
+    """A command that prints it, as token_command."""
+    timeout: types.Duration | None = None
+    """The longest the command may take; 10s if left out."""
+    url: types.TokenUrl | None = None
+    """An address that answers with it, as token_url."""
+    headers: types.Headers | None = None
+    """Headers for that address."""
 
     def __post_init__(self) -> None:
-        if (self.command is None) == (self.url is None):
-            hint = 'or write "${NAME}" or "${file:path}"'
-            raise InvalidValue("needs either command or url", hint)
-        if self.timeout is not None and self.command is None:
-            raise InvalidValue("has timeout, which goes with command", "leave it out")
-        if self.headers is not None and self.url is None:
-            raise InvalidValue("has headers, which go with url", "leave them out")
+        hint = 'or write "${NAME}" or "${file:path}"'
+        _check_way(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
 
 
 _Handed = Annotated[
-    Annotated[Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
+    Annotated[types.Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
     forms('must be "${NAME}", "${file:path}" or a mapping of command or url'),
 ]
 
 
 @dataclass(frozen=True, config=one_of(["file"], ["command"]))
 class Sink:
-    """Where rotated refresh tokens go."""
+    """A place for rotated refresh tokens."""
 
-    file: SinkPath | None = key(
-        "A file for each account, {appid} in its path. It is written with mode 0600, and what it "
-        "holds wins over the manifest's refresh_token."
-    )
-    command: Argv | None = key(
-        "A command that is given the token on its standard input; {appid} is filled in."
-    )
-    timeout: Duration | None = key("The longest the command may take; 10s if left out.")
+    file: types.SinkPath | None = None
+    """A file for each account, {appid} in its path. It is written with mode 0600, and what it
+    holds wins over the manifest's refresh_token."""
+    command: types.Argv | None = None
+    """A command that is given the token on its standard input; {appid} is filled in."""
+    timeout: types.Duration | None = None
+    """The longest the command may take; 10s if left out."""
 
     def __post_init__(self) -> None:
-        if (self.file is None) == (self.command is None):
-            raise InvalidValue("needs either file or command", "as in {file: refresh/{appid}}")
-        if self.timeout is not None and self.command is None:
-            raise InvalidValue("has timeout, which goes with command", "leave it out")
+        hint = "as in {file: refresh/{appid}}"
+        _check_way(self, ("file", "command"), {"timeout": "command"}, hint)
 
 
 @dataclass(frozen=True, config=one_of(["secret", "verify_ticket"], ["component_token"]))
 class Platform:
     """A third-party platform that accounts have authorised."""
 
-    appid: Appid = Field(description="The platform's own appid (component_appid).")
-    secret: Reference | None = key("Where the platform's secret is; needed with verify_ticket.")
-    verify_ticket: _Handed | None = key(
-        "The component_verify_ticket that WeChat pushes: a reference, or {command: […]} or "
-        "{url: …}. It is looked up again when WeChat says that it expired."
-    )
-    component_token: _Handed | None = key(
-        "A component access token that the live platform keeps fresh, in the forms of "
-        "verify_ticket."
-    )
-    sink: Sink | None = key("Where a rotated refresh token goes before its access token is used.")
+    appid: types.Appid
+    """The platform's own appid (component_appid)."""
+    secret: types.Reference | None = None
+    """Reference to the platform's secret; needed with verify_ticket."""
+    verify_ticket: _Handed | None = None
+    """The component_verify_ticket that WeChat pushes: a reference, or {command: […]} or
+    {url: …}. It is looked up again when WeChat says that it expired."""
+    component_token: _Handed | None = None
+    """A component access token that the live platform keeps fresh, in the forms of
+    verify_ticket."""
+    sink: Sink | None = None
+    """The place that a rotated refresh token goes to before its access token is used."""
 
     def __post_init__(self) -> None:
         if (self.verify_ticket is None) == (self.component_token is None):
@@ -166,28 +136,29 @@ class Platform:
 
 @dataclass(frozen=True, config=CLOSED)
 class Defaults:
-    """For every account that does not say otherwise."""
+    """Settings of every account that does not say otherwise."""
 
-    tags: Tags = key("Labels to select accounts by.", frozenset())
-    credential: Credential | None = key(
-        "How tokens are got, for an account or for all. Optional under base_url: sandbox."
-    )
-    begin_date: AccountDay | None = key("Never ask for days of an account before this one.")
-    end_date: AccountDay | None = key("Never ask for days of an account after this one.")
-    legacy_token: Truth = key(
-        "Get tokens from /cgi-bin/token, which ends the token of every other service.", False
-    )
-    owns_tokens: Truth = key(
-        "No other service holds an account's authorisation: it may be refreshed through the "
-        "platform.",
-        False,
-    )
+    tags: types.Tags = frozenset()
+    """Labels to select accounts by."""
+    credential: Credential | None = None
+    """The way to tokens, for an account or for all. Optional under base_url: sandbox."""
+    begin_date: types.AccountDay | None = None
+    """Never ask for days of an account before this one."""
+    end_date: types.AccountDay | None = None
+    """Never ask for days of an account after this one."""
+    legacy_token: types.Truth = False
+    """Get tokens from /cgi-bin/token, which ends the token of every other service."""
+    owns_tokens: types.Truth = False
+    """No other service holds an account's authorisation: it may be refreshed through the
+    platform."""
 
 
 @dataclass(frozen=True, config=CLOSED)
 class _Identity:
-    appid: Appid = Field(description="The account's appid: wx and 16 hex digits.")
-    name: Text = Field(default="", description="A label for people, in any script.")
+    appid: types.Appid
+    """The account's appid: wx and 16 hex digits."""
+    name: types.Text = ""
+    """A label for people, in any script."""
 
 
 # The keys of the last base come first, in the schema and in hints.
@@ -203,20 +174,16 @@ class Account(Defaults, _Identity):
 
 @dataclass(frozen=True, config=CLOSED)
 class Api:
-    """Where WeChat is, and how long to wait for it."""
+    """WeChat's address, and the time to wait for it."""
 
-    base_url: BaseUrl = key(
-        "WeChat's address, or sandbox for the built-in emulator. https only, http for localhost.",
-        "https://api.weixin.qq.com",
-    )
-    timeout: Duration = key("The longest a request may take in all.", "30s")
-    # It may hold a password, so it is in no repr.
-    proxy: Proxy | None = Field(
-        default=None,
-        repr=False,
-        description="An HTTP proxy, http://host:port; a password in it needs a ${…}.",
-    )
-    ca_file: FilePath | None = key("Certificates to trust instead of the system's: a PEM file.")
+    base_url: types.BaseUrl = "https://api.weixin.qq.com"
+    """WeChat's address, or sandbox for the built-in emulator. https only, http for localhost."""
+    timeout: types.Duration = written("30s")
+    """The longest a request may take in all."""
+    proxy: types.Proxy | None = Field(default=None, repr=False)
+    """An HTTP proxy, http://host:port; a password in it needs a ${…}."""
+    ca_file: types.FilePath | None = None
+    """Certificates to trust instead of the system's: a PEM file."""
 
     @property
     def is_sandbox(self) -> bool:
@@ -226,13 +193,14 @@ class Api:
 
 @dataclass(frozen=True, config=CLOSED)
 class Pace:
-    """How fast one account's token may be used."""
+    """Limits of one account's token."""
 
-    rate: RequestRate = key("Requests in any second or minute: 10/s or 600/min.", "10/s")
-    burst: Annotated[int, *whole(1, 1_000_000)] = key(
-        "Requests that may start at once, at most the rate's number.", 1
-    )
-    concurrency: Annotated[int, *whole(1, 1_000)] = key("Requests that may be in flight.", 4)
+    rate: types.RequestRate = written("10/s")
+    """Requests in any second or minute: 10/s or 600/min."""
+    burst: Annotated[int, *whole(1, 1_000_000)] = 1
+    """Requests that may start at once, at most the rate's number."""
+    concurrency: Annotated[int, *whole(1, 1_000)] = 4
+    """Requests that may be in flight."""
 
     def __post_init__(self) -> None:
         if self.burst > self.count:
@@ -251,22 +219,18 @@ class Pace:
 
 @dataclass(frozen=True, config=CLOSED)
 class Limits:
-    """What a run may ask."""
+    """Limits of a run."""
 
     per_token: Pace = Field(default_factory=Pace)
-    connections: Annotated[int, *whole(1, 10_000)] = key(
-        "Requests in flight over all accounts.", 100
-    )
-    daily_quota: Annotated[int, *whole(1, 10**9)] = key(
-        "Calls a Beijing day of each dataset of each account, assumed until WeChat says how many.",
-        5000,
-    )
-    daily_reserve: Share = key(
-        "Of these, calls left to the account's other users: a number, or a share such as 20%.", "0"
-    )
-    max_requests: Annotated[int, *whole(1, 10**12)] | None = key(
-        "A run that would ask more is refused before its first request. No bound if left out."
-    )
+    """Limits of one account's token."""
+    connections: Annotated[int, *whole(1, 10_000)] = 100
+    """Requests in flight over all accounts."""
+    daily_quota: Annotated[int, *whole(1, 10**9)] = 5000
+    """Calls a Beijing day of each dataset of each account, assumed until WeChat says how many."""
+    daily_reserve: types.Share = written("0")
+    """Of these, calls left to the account's other users: a number, or a share such as 20%."""
+    max_requests: Annotated[int, *whole(1, 10**12)] | None = None
+    """A run that would ask more is refused before its first request. No bound if left out."""
 
     def __post_init__(self) -> None:
         if self.daily_reserve.of(self.daily_quota) >= self.daily_quota:
@@ -276,15 +240,14 @@ class Limits:
 
 @dataclass(frozen=True, config=CLOSED)
 class Retry:
-    """How often a window is tried, and how long to wait in between."""
+    """Attempts at one window, and the waits in between."""
 
-    max_attempts: Annotated[int, *whole(1, 100)] = key(
-        "Attempts at one window, the first included.", 6
-    )
-    initial_delay: Duration = key(
-        "The longest wait before the second attempt; it doubles from there.", "500ms"
-    )
-    max_delay: Duration = key("The longest wait before any attempt.", "30s")
+    max_attempts: Annotated[int, *whole(1, 100)] = 6
+    """Attempts at one window, the first included."""
+    initial_delay: types.Duration = written("500ms")
+    """The longest wait before the second attempt; it doubles from there."""
+    max_delay: types.Duration = written("30s")
+    """The longest wait before any attempt."""
 
     def __post_init__(self) -> None:
         if self.initial_delay > self.max_delay:
@@ -293,17 +256,18 @@ class Retry:
 
 @dataclass(frozen=True, config=CLOSED)
 class Output:
-    """Where the files go."""
+    """Place and form of the output."""
 
-    path: Place = key("A directory, or s3://…, gs://…, az://….", "output")
-    buckets: Annotated[int, *whole(1, 9_999)] = key(
-        "Files per month; fixed when a dataset's first file is written.", 1
-    )
-    must_exist: Truth = key("Refuse to start a new tree, in case of a mistyped path.", False)
-    endpoint: Endpoint | None = key("The object store's address, if it is not the usual one.")
-    single_writer: Truth = key(
-        "A promise that only one run at a time writes to an object store that cannot tell.", False
-    )
+    path: types.Place = written("output")
+    """A directory, or s3://…, gs://…, az://…."""
+    buckets: Annotated[int, *whole(1, 9_999)] = 1
+    """Files per month; fixed when a dataset's first file is written."""
+    must_exist: types.Truth = False
+    """Refuse to start a new tree, in case of a mistyped path."""
+    endpoint: types.Endpoint | None = None
+    """The object store's address, if it is not the usual one."""
+    single_writer: types.Truth = False
+    """A promise that only one run at a time writes to an object store that cannot tell."""
 
     @field_validator("endpoint", "single_writer")
     @classmethod

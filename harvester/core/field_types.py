@@ -55,10 +55,9 @@ def one_of(*ways: list[str]) -> ConfigDict:
     return ConfigDict(**CLOSED, json_schema_extra=schema)
 
 
-def key(about: str, default: Any = None, *, alias: str | None = None) -> Any:
-    """Return a key that may be left out, its default in the words of a manifest."""
-    written = isinstance(default, str)
-    return Field(default=default, validate_default=written, description=about, alias=alias)
+def written(default: str) -> Any:
+    """Return a default in the words of a manifest."""
+    return Field(default=default, validate_default=True)
 
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
@@ -74,7 +73,7 @@ def pattern(regex: str) -> WithJsonSchema:
     return said({"type": "string", "pattern": f"^(?:{regex})$"})
 
 
-_TEXT = WithJsonSchema({"type": "string"})
+TEXT = WithJsonSchema({"type": "string"})
 
 
 def _form(value: object) -> str:
@@ -259,7 +258,7 @@ def _sink_path(value: object) -> str:
     return text
 
 
-Text = Annotated[str, PlainValidator(_text), _TEXT]
+Text = Annotated[str, PlainValidator(_text), TEXT]
 _Texts = Annotated[
     Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
     forms("must be text or a list"),
@@ -285,25 +284,22 @@ Share = Annotated[
 ]
 BaseUrl = Annotated[str, read_by(parsers.base_url), pattern("sandbox|https?://.+")]
 Proxy = Annotated[str, PlainValidator(_proxy), pattern("https?://.+")]
-FilePath = Annotated[
-    Path, PlainValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})
-]
-Place = Annotated[
-    Path | str, PlainValidator(_place), WithJsonSchema({"type": "string", "minLength": 1})
-]
+PATH = WithJsonSchema({"type": "string", "minLength": 1})
+FilePath = Annotated[Path, PlainValidator(_file), PATH]
+Place = Annotated[Path | str, PlainValidator(_place), PATH]
 Endpoint = Annotated[str, read_by(parsers.endpoint), pattern("https?://.+")]
 Reference = Annotated[str, PlainValidator(_reference), WithJsonSchema(REFERENCE)]
 Argv = Annotated[
-    tuple[Annotated[str, PlainValidator(_command_word), _TEXT], ...], Field(min_length=1)
+    tuple[Annotated[str, PlainValidator(_command_word), TEXT], ...], Field(min_length=1)
 ]
 TokenUrl = Annotated[str, PlainValidator(_token_url), pattern("https?://.+")]
 Headers = Annotated[
-    dict[str, Annotated[str, PlainValidator(_header_value), _TEXT]], AfterValidator(_headers)
+    dict[str, Annotated[str, PlainValidator(_header_value), TEXT]], AfterValidator(_headers)
 ]
 Expiry = Annotated[
     str,
     PlainValidator(_expiry),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
-SinkPath = Annotated[str, PlainValidator(_sink_path), _TEXT]
+SinkPath = Annotated[str, PlainValidator(_sink_path), TEXT]
 Truth = Annotated[bool, PlainValidator(_truth), said({"type": "boolean"})]

@@ -7,7 +7,7 @@ import io
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config import Account, Credential
 from harvester.core.references import shown, shown_name
@@ -20,18 +20,15 @@ from harvester.manifest.source import Unreadable, read_text
 
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
 _OWN = [name for name in fields_of(Account) if name != "credential"]
-_TRUTHS = [name for name, field in fields_of(Account).items() if field.default is False]
+_TRUTHS = {name for name, field in fields_of(Account).items() if field.default is False}
 COLUMNS = (*_OWN, *_IN_CREDENTIAL)
 
 _SHARED = (("token_command", "timeout"), ("token_url", "headers"))
 """What an account's own credential takes from one of the same kind in the defaults."""
 
 
-class Written(NamedTuple):
-    """An account as written, and where its parts stand."""
-
-    value: object
-    where: Where
+Written: TypeAlias = tuple[Any, Where]
+"""An account as written, and where its parts stand."""
 
 
 class BrokenCsv(Exception):
@@ -84,23 +81,19 @@ class _Table(NamedTuple):
 
         return find
 
-    def value(self, cells: list[str]) -> dict[str, object]:
+    def value(self, cells: list[str]) -> dict[str, Any]:
         """Return the row as the mapping a manifest would have. Empty cells are keys left out."""
-        given = {name: cell for name, cell in zip(self.header, cells, strict=True) if cell}
-        value: dict[str, object] = {
-            name: cell for name, cell in given.items() if name not in _IN_CREDENTIAL
+        given: dict[str, Any] = {
+            name: cell for name, cell in zip(self.header, cells, strict=True) if cell
         }
         if "tags" in given:
-            value["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
-        for name in _TRUTHS:
-            if given.get(name) in ("true", "false"):
-                value[name] = given[name] == "true"
-        credential: dict[str, object] = {
-            name: given[name] for name in _IN_CREDENTIAL if name in given
-        }
+            given["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
         if "token_command" in given:
-            credential["token_command"] = _words(given["token_command"])
-        return {**value, "credential": credential} if credential else value
+            given["token_command"] = _words(given["token_command"])
+        for name in _TRUTHS & given.keys():
+            given[name] = {"true": True, "false": False}.get(given[name], given[name])
+        credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
+        return {**given, "credential": credential} if credential else given
 
 
 def _words(cell: str) -> list[str] | str:
@@ -128,7 +121,7 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Written]:
         number, header = next(rows, (1, []))
         table = _Table(file, header)
         if _check_header(table, number, reading):
-            yield from _entries(table, rows, reading)
+            yield from _accounts(table, rows, reading)
     except BrokenCsv as flaw:
         hint = 'write the cell as "…", and a quote in it as ""'
         place = _Table(file, []).place(flaw.row)
@@ -136,19 +129,19 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Written]:
         reading.blind = True
 
 
-def _entries(
+def _accounts(
     table: _Table, rows: Iterable[tuple[int, list[str]]], reading: Reading
 ) -> Iterator[Written]:
     for number, cells in rows:
         where = table.where(number)
-        if len(cells) != len(table.header):
+        if len(cells) == len(table.header):
+            value = table.value(cells)
+            resolve_all(value, where, reading)
+            yield value, where
+        else:
             what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
             reading.mistakes.at(where(), what)
             reading.blind = True
-            continue
-        value = table.value(cells)
-        resolve_all(value, where, reading)
-        yield Written(value, where)
 
 
 def _check_header(table: _Table, row: int, reading: Reading) -> bool:

@@ -50,35 +50,34 @@ def check(
 
     ``item_of`` is the key of the list whose item the value is.
     """
-    try:
-        valid: Model = _validated(model, value, reading)
-        return valid
-    except ValidationError as error:
-        flaws = error.errors(include_url=False)
+    valid: Model | None
+    valid, flaws = _judged(model, value, reading)
     for flaw in flaws:
         _tell(model, flaw, where, reading.mistakes, item_of)
-    return None
+    return valid
 
 
 def salvage(
     model: type[Model], value: dict[str, Any], where: Where, reading: Reading
 ) -> tuple[Model, set[str]]:
     """Return what is good of a mapping, and the keys that are not, which are on the list."""
-    try:
-        return _validated(model, value, reading), set()
-    except ValidationError as error:
-        flaws = error.errors(include_url=False)
+    good, flaws = _judged(model, value, reading)
     for flaw in flaws:
         _tell(model, flaw, where, reading.mistakes)
     bad = {str(flaw["loc"][0]) for flaw in flaws}
-    good = {name: inner for name, inner in value.items() if name not in bad}
-    return _validated(model, good, reading), bad
+    if bad:
+        rest = {name: inner for name, inner in value.items() if name not in bad}
+        good, _ = _judged(model, rest, reading)
+    return good, bad
 
 
-def _validated(model: Any, value: object, reading: Reading) -> Any:
-    # An adapter of pydantic's would be made anew for each of ten thousand accounts.
+def _judged(model: Any, value: object, reading: Reading) -> tuple[Any, list[ErrorDetails]]:
     context = {"today": reading.today, "folder": reading.folder}
-    return model.__pydantic_validator__.validate_python(value, context=context)
+    try:
+        # An adapter of pydantic's would be made anew for each of ten thousand accounts.
+        return model.__pydantic_validator__.validate_python(value, context=context), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
 
 
 def _tell(
@@ -92,7 +91,7 @@ def _tell(
         mistakes.at(where(loc, key=True), what, hint)
         return
     if kind == "missing":
-        mistakes.at(where(loc), f"`{loc[-1]}` is missing", _EXAMPLES.get(str(loc[-1]), ""))
+        mistakes.at(where(loc), f"`{loc[-1]}` is missing")
         return
     if flaw["input"] is BROKEN:
         return

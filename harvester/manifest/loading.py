@@ -15,7 +15,7 @@ from harvester.core.config import Account, Job, Manifest
 from harvester.core.references import shown
 from harvester.errors import ManifestError, Place
 from harvester.manifest import build, shape
-from harvester.manifest.accounts import Written, judged, read_csv
+from harvester.manifest.accounts import judged, read_csv
 from harvester.manifest.check import check, salvage
 from harvester.manifest.mistakes import Reading, Step, Where
 from harvester.manifest.references import resolve_all
@@ -160,7 +160,7 @@ def _accounts(
 ) -> dict[str, Account]:
     value, where, mistakes = document.value, document.where, reading.mistakes
     before = len(mistakes.found)
-    written = [Written(*item) for item in _items(document, "accounts")]
+    written = [*_items(document, "accounts")]
     if root.accounts_file is not None:
         reading.followed[f"${{file:{root.accounts_file}}}"] = None
         written += read_csv(root.accounts_file, where(("accounts_file",)), reading)

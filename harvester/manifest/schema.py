@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from harvester.manifest.shape import Root
+from harvester.core import config
+from harvester.manifest import shape
+from harvester.manifest.check import fields_of
 
 
 def json_schema() -> dict[str, Any]:
-    """What a manifest may say, as JSON Schema (draft 2020-12), for editors and other tools.
+    """Return what a manifest may say, as JSON Schema (draft 2020-12), for editors and other tools.
 
     Every key has a description, and its default where it has one. Anything may also be a
     ``${…}``; what that yields is only known when the manifest is loaded.
     """
-    schema: dict[str, Any] = _tidied(TypeAdapter(Root).json_schema())
+    schema: dict[str, Any] = _tidied(TypeAdapter(shape.Root).json_schema())
+    sentences = {**_sentences(config), **_sentences(shape)}
+    for name, model in {"Root": schema, **schema["$defs"]}.items():
+        made = getattr(shape, name, None) or getattr(config, name)
+        bases = [base.__name__ for base in made.__mro__]
+        for key, field in fields_of(made).items():
+            [sentence] = [sentences[base, key] for base in bases if (base, key) in sentences]
+            model["properties"][field.alias or key]["description"] = sentence
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "harvester manifest",
         **schema,
+    }
+
+
+def _sentences(module: Any) -> dict[tuple[str, str], str]:
+    """Return the text below each field of a module's classes, by class and field.
+
+    pydantic can read them as well, but would whenever a class is made, and slow every command down.
+    """
+    return {
+        (made.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
+        for made in ast.parse(inspect.getsource(module)).body
+        if isinstance(made, ast.ClassDef)
+        for field, text in itertools.pairwise(made.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
     }
 
 

@@ -16,15 +16,17 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import config, parsers
 from harvester.core.field_types import (
     CLOSED,
+    PATH,
+    TEXT,
     Place,
     Truth,
     forms,
-    key,
     pattern,
     plain,
     read_by,
     text_of,
     whole,
+    written,
     written_as,
 )
 from harvester.core.parsers import InvalidValue
@@ -59,7 +61,7 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
     return PlainValidator(validate), Schema({"const": wanted})
 
 
-Word = Annotated[str, PlainValidator(_word), Schema({"type": "string"})]
+Word = Annotated[str, PlainValidator(_word), TEXT]
 DatasetName = Annotated[
     str,
     PlainValidator(_word),
@@ -78,64 +80,60 @@ DatasetNames = Annotated[
     _NAMES,
     AfterValidator(_several),
 ]
-PathText = Annotated[
-    str,
-    PlainValidator(lambda value: parsers.path(plain(value))),
-    Schema({"type": "string", "minLength": 1}),
-]
+PathText = Annotated[str, PlainValidator(lambda value: parsers.path(plain(value))), PATH]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
+BeginDay = Annotated[Day, _read_today(parsers.begin_day), pattern(f"{_DAY}|earliest")]
+EndDay = Annotated[Day | None, _read_today(parsers.end_day), pattern(f"{_DAY}|yesterday")]
+Clock = Annotated[int, read_by(parsers.clock), pattern(parsers.CLOCK)]
+Settle = Annotated[int, read_by(parsers.settle), pattern(parsers.SETTLE)]
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Chosen:
     """Accounts by tag: those with any of the tags, or all, without the excepted ones."""
 
-    tags: Words | None = key("Accounts that have any of these tags.")
-    without: Words | None = key("Appids to leave out.", alias="except")
+    tags: Words | None = None
+    """Accounts that have any of these tags."""
+    without: Words | None = Field(default=None, alias="except")
+    """Appids to leave out."""
+
+
+_Accounts = Annotated[
+    Annotated[Word, Tag("[text]")]
+    | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
+    | Annotated[Chosen, Tag("[mapping]")],
+    forms("must be all, a list of appids or a mapping of tags and except"),
+]
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Job:
-    """Which datasets of which accounts for which days."""
+    """Datasets of accounts for a range of days."""
 
-    name: Annotated[str, PlainValidator(plain), Schema({"type": "string"})] | None = key(
-        "What reports call the job; job-1, job-2, … by place if left out."
-    )
-    datasets: DatasetNames = key(
-        "Datasets: names, WeChat's API names, globs such as upstream_msg*, or all.", "all"
-    )
-    include_retired: Truth = key(
-        "Ask for datasets that WeChat has retired too, where datasets names or matches them.",
-        False,
-    )
-    accounts: Annotated[
-        Annotated[Word, Tag("[text]")]
-        | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
-        | Annotated[Chosen, Tag("[mapping]")],
-        forms("must be all, a list of appids or a mapping of tags and except"),
-    ] = key("A list of appids, {tags: […], except: […]}, or all.", "all")
-    begin_date: Annotated[Day, _read_today(parsers.begin_day), pattern(f"{_DAY}|earliest")] = key(
-        "The first day: 2024-01-31, -30d (days before today) or earliest.", "earliest"
-    )
-    end_date: Annotated[Day | None, _read_today(parsers.end_day), pattern(f"{_DAY}|yesterday")] = (
-        key(
-            "The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready.",
-            "yesterday",
-        )
-    )
+    name: Annotated[str, PlainValidator(plain), TEXT] | None = None
+    """The job's name in reports; job-1, job-2, … by place if left out."""
+    datasets: DatasetNames = written("all")
+    """Datasets: names, WeChat's API names, globs such as upstream_msg*, or all."""
+    include_retired: Truth = False
+    """Ask for datasets that WeChat has retired too, where datasets names or matches them."""
+    accounts: _Accounts = written("all")
+    """A list of appids, {tags: […], except: […]}, or all."""
+    begin_date: BeginDay = written("earliest")
+    """The first day: 2024-01-31, -30d (days before today) or earliest."""
+    end_date: EndDay = written("yesterday")
+    """The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready."""
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Override:
-    """What WeChat changed about a dataset before the catalogue knew."""
+    """A change of WeChat's to a dataset before the catalogue knew."""
 
-    span: Annotated[int, *whole(1, 366)] | None = key("The most days one request may ask.")
-    ready_minutes: Annotated[int, read_by(parsers.clock), pattern(parsers.CLOCK)] | None = key(
-        "When on the next day a day may be asked, Beijing time: 11:00.", alias="ready_at"
-    )
-    settle: Annotated[int, read_by(parsers.settle), pattern(parsers.SETTLE)] | None = key(
-        "How many days old a day must be before its rows are final: 5d."
-    )
+    span: Annotated[int, *whole(1, 366)] | None = None
+    """The most days one request may ask."""
+    ready_minutes: Clock | None = Field(default=None, alias="ready_at")
+    """The time of the next day from which a day may be asked, in Beijing: 11:00."""
+    settle: Settle | None = None
+    """Days a day must be old before its rows are final: 5d."""
 
 
 _Output = Annotated[
@@ -152,35 +150,33 @@ _REQUIRED: dict[str, Any] = {
 
 @dataclass(frozen=True, config=ConfigDict(**CLOSED, json_schema_extra=_REQUIRED))
 class Root:
-    """What to fetch of which accounts, how fast, and where to put it."""
+    """The accounts, what to fetch of them, how fast, and the place for it."""
 
-    version: Annotated[int, *_only(1, "the only version there is")] = key(
-        "The version of this format.", 1
-    )
-    api: config.Api = Field(
-        default_factory=config.Api,
-        description="Where WeChat is. Leave it out to talk to https://api.weixin.qq.com.",
-    )
+    version: Annotated[int, *_only(1, "the only version there is")] = 1
+    """The version of this format."""
+    api: config.Api = Field(default_factory=config.Api)
+    """WeChat's address. Leave it out to talk to https://api.weixin.qq.com."""
     defaults: config.Defaults = Field(default_factory=config.Defaults)
-    accounts: list[config.Account] | None = key("The Official Accounts.")
-    accounts_file: PathText | None = key(
-        "More accounts: a CSV file in UTF-8 with the columns appid, name, tags (split by ;), "
-        "begin_date, end_date, secret, token, expires_at, token_command, token_url, "
-        "refresh_token, legacy_token, owns_tokens."
-    )
-    accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = key(
-        "platform: whoever authorised it is an account too."
-    )
+    """Settings of every account that does not say otherwise."""
+    accounts: list[config.Account] | None = None
+    """The Official Accounts."""
+    accounts_file: PathText | None = None
+    """More accounts: a CSV file in UTF-8. Its columns are the keys of accounts and of their
+    credentials; tags are split by ;."""
+    accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = None
+    """platform: every account that authorised it is an account too."""
     platform: config.Platform | None = None
-    jobs: Annotated[list[Job], Field(min_length=1)] | None = key("What to fetch.")
+    """A third-party platform that accounts have authorised."""
+    jobs: Annotated[list[Job], Field(min_length=1)] | None = None
+    """Datasets to fetch, of accounts and days."""
     limits: config.Limits = Field(default_factory=config.Limits)
+    """Limits of a run."""
     retry: config.Retry = Field(default_factory=config.Retry)
-    output: Annotated[config.Output, written_as(_Output)] = key(
-        "Where the files go: a directory, s3://…, gs://…, az://…, or a mapping with more.",
-        "output",
-    )
-    datasets: dict[str, Override] = Field(
-        default_factory=dict,
-        description="By dataset: what WeChat changed before the catalogue knew.",
-        json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}},
-    )
+    """Attempts at one window, and the waits in between."""
+    output: Annotated[config.Output, written_as(_Output)] = written("output")
+    """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""
+    datasets: Annotated[
+        dict[str, Override],
+        Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}}),
+    ] = Field(default_factory=dict)
+    """By dataset: changes of WeChat's before the catalogue knew."""
