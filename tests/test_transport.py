@@ -404,7 +404,7 @@ async def test_a_name_that_does_not_resolve_is_named(monkeypatch: pytest.MonkeyP
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     monkeypatch.setattr(module, "_addresses", unknown)
-    async with transport_to("http://wechat.test") as transport:
+    async with transport_to("https://wechat.test") as transport:
         with pytest.raises(ConnectionFailed, match="name was not found") as caught:
             await transport.post(PATH, BODY, TOKEN)
     assert_silent(caught.value)
@@ -528,7 +528,7 @@ async def test_a_slow_look_up_is_not_waited_for(
 
     monkeypatch.setattr(module, "_addresses", hang)
     begin = time.monotonic()
-    async with transport_to("http://wechat.test", seconds=0.1) as transport:
+    async with transport_to("https://wechat.test", seconds=0.1) as transport:
         with pytest.raises(CallTimedOut):
             await transport.post(PATH, BODY, token)
     assert time.monotonic() - begin < 2
