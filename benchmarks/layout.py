@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from benchmarks.processes import measure, program
 from benchmarks.result import Result, Settings, Table
 from benchmarks.workload import busy
-from harvester.days import parse_day
+from harvester.core.calendar import parse_day
 
 BEGIN, END = parse_day("2022-01-01"), parse_day("2024-12-31")
 """Three years, one of them a leap year."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.processes import Usage, harvester, measure, program
 from benchmarks.result import Limit, Result, Settings, Table
 from benchmarks.workload import Broad, appids, write_broad_manifest
-from harvester.days import FIRST_DAY, parse_day
+from harvester.core.calendar import FIRST_DAY, parse_day
 
 BOTH = ("interface_summary", "interface_summary_hour")
 DAYS = 4_000

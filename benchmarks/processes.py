@@ -98,7 +98,7 @@ def server(*options: object) -> Iterator[str]:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """An S3 server in a process of its own while the block runs; gives its address."""
-    command = [sys.executable, "-m", "tests.s3_server"]
+    command = [sys.executable, "-m", "tests.support.s3_server"]
     process = _start(command, None, core=1, stdin=subprocess.PIPE)
     assert process.stdout is not None
     with process.stdout:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from benchmarks.processes import Usage, harvester, measure, program, s3_server, server
 from benchmarks.result import Limit, Result, Settings, Table
 from benchmarks.workload import BEGIN, Broad, appids, busy, write_text
-from harvester.days import day_text, parse_day
+from harvester.core.calendar import day_text, parse_day
 
 ROUNDS = 3
 DATASET = "interface_summary_hour"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harvester.catalogue import Dataset, Grain
-from harvester.days import Day, date_of, day_text, parse_day
+from harvester.core.calendar import Day, date_of, day_text, parse_day
+from harvester.core.dataset import Dataset, Grain
 from harvester.sandbox.data import profile_of
 
 BEGIN = parse_day("2022-01-01")

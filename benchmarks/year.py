@@ -9,8 +9,9 @@ from itertools import islice
 from benchmarks.processes import harvester, measure, program, server
 from benchmarks.result import Limit, Result, Settings, Table
 from benchmarks.workload import Year, appids, write_year_manifest
-from harvester.catalogue import CATALOGUE, Dataset
-from harvester.days import parse_day
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import parse_day
+from harvester.core.dataset import Dataset
 
 BEGIN = parse_day("2025-10-20")
 """Twelve days before articles have numbers. A year later their 30 days have passed as well."""

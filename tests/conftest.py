@@ -21,8 +21,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from harvester.core.config import Output
-from harvester.store.layout import Tree
-from tests.worlds import CREDENTIALS, Outputs, output_in, s3_process
+from harvester.storage.layout import Tree
+from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,22 +13,23 @@ import time
 from pathlib import Path
 
 from benchmarks.workload import Broad, read_broad
-from harvester import coverage, days, survey
 from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.calendar import Month
 from harvester.core.config import Output
-from harvester.coverage import AccountDays, Coverage
-from harvester.days import Month
 from harvester.manifest import place_named
-from harvester.store import partitions
-from harvester.store.layout import Partition, Tree, open_tree
-from harvester.store.partitions import Draft, Footer
+from harvester.storage import coverage_scan, partitions
+from harvester.storage.layout import Partition, Tree, open_tree
+from harvester.storage.partitions import Draft, Footer
+from harvester.tables import coverage
+from harvester.tables.coverage import AccountDays, Coverage
 
 
 def make(tree: Tree, broad: Broad) -> None:
     """Write one file for each month of each dataset."""
     dice = random.Random(1)
     for name in broad.datasets:
-        for month in days.each_month(days.day_range(broad.begin, broad.end)):
+        for month in calendar.each_month(calendar.day_range(broad.begin, broad.end)):
             temp = tree.temp(0, "benchmark")
             draft = Draft(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
             footer = Footer(_ragged(broad, month, dice), {})
@@ -36,7 +37,7 @@ def make(tree: Tree, broad: Broad) -> None:
 
 
 def _ragged(broad: Broad, month: Month, dice: random.Random) -> Coverage:
-    whole = (1 << days.month_length(month)) - 1
+    whole = (1 << calendar.month_length(month)) - 1
     known = {}
     for number, appid in enumerate(broad.appids):
         final = whole & dice.getrandbits(31) if number % 10 < 3 else whole
@@ -46,12 +47,12 @@ def _ragged(broad: Broad, month: Month, dice: random.Random) -> Coverage:
 
 def read(tree: Tree, broad: Broad) -> None:
     """Survey the files as a run does; prints the seconds, and what is missing."""
-    wanted = days.day_range(broad.begin, broad.end)
+    wanted = calendar.day_range(broad.begin, broad.end)
     want = {name: dict.fromkeys(broad.appids, wanted) for name in broad.datasets}
     begun = time.perf_counter()
-    missing = survey.read_missing(tree, want, broad.end + 1000)
+    missing = coverage_scan.read_missing(tree, want, broad.end + 1000)
     seconds = time.perf_counter() - begun
-    lacking = sum(days.count_days(each) for of in missing.values() for each in of.values())
+    lacking = sum(calendar.count_days(each) for of in missing.values() for each in of.values())
     print(json.dumps({"seconds": seconds, "missing": lacking}))
 
 

@@ -6,22 +6,23 @@ import sys
 from pathlib import Path
 
 from benchmarks.workload import Broad, read_broad
-from harvester import coverage, days
 from harvester.catalogue import CATALOGUE
-from harvester.coverage import AccountDays, Coverage
-from harvester.days import Month
-from harvester.store import partitions
-from harvester.store.disk import Disk
-from harvester.store.layout import Partition, Tree
-from harvester.store.partitions import Draft, Footer
+from harvester.core import calendar
+from harvester.core.calendar import Month
+from harvester.storage import partitions
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.partitions import Draft, Footer
+from harvester.tables import coverage
+from harvester.tables.coverage import AccountDays, Coverage
 
 
 def main(broad: Broad, root: Path) -> None:
     """Write one file for each month of each dataset."""
     tree = Tree(Disk(root))
-    everything = days.day_range(broad.begin, broad.end)
+    everything = calendar.day_range(broad.begin, broad.end)
     for name in broad.datasets:
-        for month in days.each_month(everything):
+        for month in calendar.each_month(everything):
             partition = Partition(name, month, 0)
             temp = tree.temp(0, "benchmark")
             draft = Draft(tree.store, temp, tree.name(partition), CATALOGUE[name])
@@ -31,7 +32,7 @@ def main(broad: Broad, root: Path) -> None:
 
 def known_month(broad: Broad, month: Month) -> Coverage:
     """A month of which every wanted day is final."""
-    mask = days.month_mask(days.day_range(broad.begin, broad.end), month)
+    mask = calendar.month_mask(calendar.day_range(broad.begin, broad.end), month)
     known = AccountDays(final=mask, with_rows=mask)
     return coverage.empty(month).updated(dict.fromkeys(broad.appids, known))
 

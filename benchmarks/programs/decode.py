@@ -16,21 +16,22 @@ from typing import Any
 import orjson
 
 from benchmarks.workload import busy
-from harvester import bulk, clock, days
-from harvester.assembly import Stamp
-from harvester.catalogue import CATALOGUE
-from harvester.catalogue.dataset import Dataset
+from harvester.catalogue import CATALOGUE, readiness
+from harvester.core import calendar
+from harvester.core.dataset import Dataset
 from harvester.core.model import Answer, Window
-from harvester.plan import windows
+from harvester.planning.windows import windows
 from harvester.sandbox import Rules
-from harvester.sandbox.archive import Archive
-from harvester.sandbox.archive import Window as Asked
 from harvester.sandbox.data import truth
+from harvester.sandbox.responses import Archive
+from harvester.sandbox.responses import Window as Asked
+from harvester.tables import decode_batch
+from harvester.tables.row_groups import Stamp
 
 ACCOUNTS = 60
 WINDOWS = 8
 REPEATS = 9
-NOW = days.instant(days.parse_day("2026-10-01"))
+NOW = calendar.instant(calendar.parse_day("2026-10-01"))
 STAMP = Stamp(1_790_000_000_000_000, "run")
 
 
@@ -45,8 +46,8 @@ def main() -> None:
 
 
 def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[Answer]:
-    newest = clock.newest_ready(dataset, NOW) - 40
-    asked = clock.periods(dataset.grain, dataset.first_day, newest)
+    newest = readiness.newest_ready(dataset, NOW) - 40
+    asked = readiness.periods(dataset.grain, dataset.first_day, newest)
     return [
         Answer(Window(appid, dataset.name, begin, end), int(NOW), 0, body)
         for appid in appids
@@ -60,10 +61,10 @@ _EMPTY = len('{"list":[],"is_delay":false}')
 
 def _cost(answers: list[Answer]) -> dict[str, float]:
     """The bytes of an answer, and the CPU microseconds of loading and of reading one."""
-    read = bulk.bulk_reader(CATALOGUE[answers[0].window.dataset])
+    read = decode_batch.bulk_reader(CATALOGUE[answers[0].window.dataset])
     batches = [
-        [(answer, STAMP) for answer in answers[start : start + bulk.BATCH]]
-        for start in range(0, len(answers), bulk.BATCH)
+        [(answer, STAMP) for answer in answers[start : start + decode_batch.BATCH]]
+        for start in range(0, len(answers), decode_batch.BATCH)
     ]
     loading = _least(lambda: [orjson.loads(answer.body) for answer in answers])
     reading = _least(lambda: [sum(1 for _ in read(batch)) for batch in batches])

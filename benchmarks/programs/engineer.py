@@ -14,7 +14,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from benchmarks.programs.bare import token_of
 from benchmarks.workload import BEGIN, HOURLY, Load, read_load
-from harvester.days import day_text
+from harvester.core.calendar import day_text
 
 AT_ONCE = 100
 

@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 import pyarrow.parquet as pq
 
 from benchmarks.workload import Year, read_year
-from harvester.catalogue import CATALOGUE, Column, Dataset, Kind, Nesting
-from harvester.days import Day, date_of, parse_day
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import Day, date_of, parse_day
+from harvester.core.dataset import Column, Dataset, Kind, Nesting
 from harvester.sandbox.data import truth
 
 Row: TypeAlias = dict[str, Any]

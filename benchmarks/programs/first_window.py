@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 
 from benchmarks.workload import Broad, read_broad
-from harvester import days, plan, survey
 from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest, Output, SecretCredential
+from harvester.engine.rate_limiter import Spacing
 from harvester.operations.run import make_lanes
-from harvester.pace import Spacing
-from harvester.schedule import Schedule
-from harvester.store.layout import open_tree
+from harvester.planning import windows as plan
+from harvester.scheduling.scheduler import Schedule
+from harvester.storage import coverage_scan
+from harvester.storage.layout import open_tree
 
 
 def main(broad: Broad, root: Path) -> None:
@@ -29,9 +31,9 @@ def main(broad: Broad, root: Path) -> None:
 def first_window(manifest: Manifest, now: float) -> int:
     """What a run does before its first request; gives the number of windows it would ask."""
     tree = open_tree(manifest.output)
-    today = days.today(now)
+    today = calendar.today(now)
     want = plan.wanted(manifest, now)
-    missing, refetch = survey.to_ask(tree, want, today, None)
+    missing, refetch = coverage_scan.to_ask(tree, want, today, None)
     windows = plan.summarise(manifest, want, missing, today).requests
     if windows:
         pace = manifest.limits.per_token

@@ -16,11 +16,11 @@ import time
 
 from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import day_range
 from harvester.core.config import Pace, Retry
-from harvester.days import day_range
-from harvester.lanes import Attempt, Work, make_lane
-from harvester.pace import Spacing
-from harvester.schedule import Schedule
+from harvester.engine.rate_limiter import Spacing
+from harvester.scheduling.account_queue import Attempt, Work, make_lane
+from harvester.scheduling.scheduler import Schedule
 
 PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
 WINDOWS = 20

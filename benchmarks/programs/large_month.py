@@ -19,23 +19,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.workload import BEGIN, appids
-from harvester import coverage, days, publish
-from harvester.assembly import ROW_GROUP_ROWS
 from harvester.catalogue import CATALOGUE
-from harvester.columns import arrow_schema
+from harvester.core import calendar
+from harvester.core.calendar import day_text
 from harvester.core.model import Answer, Window
-from harvester.coverage import AccountDays
-from harvester.days import day_text
-from harvester.store import partitions, rawlog
-from harvester.store.disk import Disk
-from harvester.store.layout import Partition, Tree
-from harvester.store.partitions import Draft, Footer
+from harvester.storage import partitions, publish, raw_log
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.partitions import Draft, Footer
+from harvester.tables import coverage
+from harvester.tables.columns import arrow_schema
+from harvester.tables.coverage import AccountDays
+from harvester.tables.row_groups import ROW_GROUP_ROWS
 
 DATASET = CATALOGUE["interface_summary_hour"]
 SCHEMA = arrow_schema(DATASET)
-MONTH = days.month_of(BEGIN)
+MONTH = calendar.month_of(BEGIN)
 HERE = Partition(DATASET.name, MONTH, 0)
-LENGTH = days.month_length(MONTH)
+LENGTH = calendar.month_length(MONTH)
 CHANGED = BEGIN + 15
 METRICS = [name for name in SCHEMA.names if name.endswith(("_count", "_cost"))]
 GROUPS = 14
@@ -56,7 +57,7 @@ def make(root: Path, count: int) -> None:
         for name, body in zip(names, map(_body, range(count)), strict=True)
     ]
     for number in range(GROUPS):
-        rawlog.write_group(tree, 0, "benchmark", answers[number::GROUPS])
+        raw_log.write_group(tree, 0, "benchmark", answers[number::GROUPS])
 
 
 def _tables(names: list[str]) -> Iterator[pa.Table]:
@@ -104,7 +105,7 @@ def merge(root: Path) -> None:
         # On every core there is, for a publish reads ahead in a thread.
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     tree = Tree(Disk(root))
-    groups = rawlog.leftovers(tree, [0]).groups
+    groups = raw_log.leftovers(tree, [0]).groups
     begun, used = time.perf_counter(), time.process_time()
     publish.publish(tree, DATASET, HERE, groups)
     taken = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used}
@@ -116,7 +117,7 @@ def compare(root: Path) -> None:
     tree = Tree(Disk(root))
     old = pq.ParquetFile(root / "before.parquet").read()
     rows = []
-    for group in rawlog.leftovers(tree, [0]).groups:
+    for group in raw_log.leftovers(tree, [0]).groups:
         for answer in group.answers(DATASET.name, MONTH):
             for row in json.loads(answer.body)["list"]:
                 row |= {

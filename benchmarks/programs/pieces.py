@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.workload import BEGIN, busy
-from harvester import days, plan, publish, rows, wire
 from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest, Output, Pace
 from harvester.core.model import Answer, Window
-from harvester.lanes import Attempt
+from harvester.engine.rate_limiter import Spacing
 from harvester.operations.run import make_lanes
-from harvester.pace import Spacing
+from harvester.planning import windows
 from harvester.sandbox.data import truth
-from harvester.schedule import Schedule
-from harvester.store import rawlog
-from harvester.store.disk import Disk
-from harvester.store.layout import Partition, Tree
+from harvester.scheduling.account_queue import Attempt
+from harvester.scheduling.scheduler import Schedule
+from harvester.storage import publish, raw_log
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Partition, Tree
+from harvester.tables import decode
+from harvester.wechat import protocol
 
 DATASET = CATALOGUE["interface_summary_hour"]
 ACCOUNTS, DAYS, GROUPS = 50, 28, 4
@@ -92,7 +95,7 @@ def _schedule(work: Work) -> Iterator[float]:
     )
     for _ in range(REPEATS):
         lanes = make_lanes(
-            manifest, plan.wanted(manifest, time.time()), {}, days.today(time.time())
+            manifest, windows.wanted(manifest, time.time()), {}, calendar.today(time.time())
         )
         spacing = Spacing(PACE)
         schedule = Schedule(
@@ -124,15 +127,15 @@ async def _play(schedule: Schedule, spacing: Spacing) -> None:
 def _judge(work: Work) -> Iterator[float]:
     def judge() -> None:
         for answer in work.answers:
-            wire.window_body(answer.window)
-            if wire.refusal_of(200, answer.body) is not None:
+            protocol.window_body(answer.window)
+            if protocol.refusal_of(200, answer.body) is not None:
                 raise RuntimeError("a good answer was refused")
 
     return (_timed(judge) for _ in range(REPEATS))
 
 
 def _read(work: Work) -> Iterator[float]:
-    read = rows.reader(DATASET)
+    read = decode.reader(DATASET)
 
     def everything() -> None:
         for answer in work.answers:
@@ -152,14 +155,16 @@ def _publish(work: Work) -> Iterator[float]:
     for number in range(REPEATS):
         tree = Tree(Disk(work.root / f"publish-{number}"))
         groups = _write(tree, work.answers)
-        partition = Partition(DATASET.name, days.month_of(BEGIN), 0)
+        partition = Partition(DATASET.name, calendar.month_of(BEGIN), 0)
         begun = time.process_time()
         publish.publish(tree, DATASET, partition, groups)
         yield time.process_time() - begun
 
 
-def _write(tree: Tree, answers: list[Answer]) -> list[rawlog.Group]:
-    return [rawlog.write_group(tree, 0, "run", answers[number::GROUPS]) for number in range(GROUPS)]
+def _write(tree: Tree, answers: list[Answer]) -> list[raw_log.Group]:
+    return [
+        raw_log.write_group(tree, 0, "run", answers[number::GROUPS]) for number in range(GROUPS)
+    ]
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from harvester import days
 from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.calendar import Day, day_text
 from harvester.core.model import Answer, Window, bucket_of
-from harvester.days import Day, day_text
-from harvester.publish import publish
-from harvester.store import rawlog
-from harvester.store.disk import Disk
-from harvester.store.layout import Partition, Tree
+from harvester.storage import raw_log
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.publish import publish
 
 HOURLY = CATALOGUE["interface_summary_hour"]
 GROUP = 2_000
@@ -24,18 +24,20 @@ GROUP = 2_000
 
 def main(appids: list[str], begin: Day, end: Day, tree: Tree) -> None:
     """Write every answer of a month to the raw log, then publish the month."""
-    for month in days.each_month(days.day_range(begin, end)):
+    for month in calendar.each_month(calendar.day_range(begin, end)):
         for bucket in range(tree.buckets):
             mine = [appid for appid in appids if bucket_of(appid, tree.buckets) == bucket]
-            inside = list(days.each_day(days.month_days(month) & days.day_range(begin, end)))
+            inside = list(
+                calendar.each_day(calendar.month_days(month) & calendar.day_range(begin, end))
+            )
             waiting = [(appid, day) for day in reversed(inside) for appid in mine]
             groups = [
-                rawlog.write_group(tree, bucket, "run", list(answers(waiting[i : i + GROUP])))
+                raw_log.write_group(tree, bucket, "run", list(answers(waiting[i : i + GROUP])))
                 for i in range(0, len(waiting), GROUP)
             ]
             publish(tree, HOURLY, Partition(HOURLY.name, month, bucket), groups)
             for group in groups:
-                rawlog.delete(tree, group)
+                raw_log.delete(tree, group)
 
 
 def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
@@ -49,7 +51,7 @@ def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
         )
         window = Window(appid, HOURLY.name, day, day)
         yield Answer(
-            window, int(days.instant(day + 1, 12 * 60)), 0, f'{{"list":[{rows}]}}'.encode()
+            window, int(calendar.instant(day + 1, 12 * 60)), 0, f'{{"list":[{rows}]}}'.encode()
         )
 
 

@@ -6,7 +6,7 @@ import fnmatch
 from typing import NamedTuple
 
 from harvester.catalogue import article, interface, message, user
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind, Nesting
+from harvester.core.dataset import Dataset
 
 
 class Retired(NamedTuple):
@@ -58,14 +58,4 @@ def retirement(name: str) -> tuple[str, str] | None:
     return None
 
 
-__all__ = [
-    "CATALOGUE",
-    "RETIRED",
-    "Column",
-    "Dataset",
-    "Grain",
-    "Kind",
-    "Nesting",
-    "matching",
-    "retirement",
-]
+__all__ = ["CATALOGUE", "RETIRED", "error_codes", "markdown", "matching", "readiness", "retirement"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from harvester.catalogue.page import page
+from harvester.catalogue.markdown import page
 
 if __name__ == "__main__":
     sys.stdout.buffer.write(page().encode())

@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from functools import partial
 
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind, Nesting
-from harvester.days import day_of
+from harvester.core.calendar import day_of
+from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
 
 _dataset = partial(
     Dataset,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from harvester.catalogue.dataset import Column, Dataset, Grain, Kind
+from harvester.core.dataset import Column, Dataset, Grain, Kind
 
 _dataset = partial(
     Dataset,

@@ -11,10 +11,10 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from harvester import __version__, signals
-from harvester.cli import hooks, streams
 from harvester.cli.options import parse_ok_exit
-from harvester.cli.streams import complain, confess
-from harvester.errors import Exit, HarvesterError
+from harvester.cli.output import hooks, streams
+from harvester.cli.output.streams import complain, confess
+from harvester.core.errors import Exit, HarvesterError
 
 # Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
 # threads make no use of. A variable that is set stays as it is.
@@ -45,7 +45,7 @@ app = App(
     error_console=streams.Counter(stderr=True),
 )
 for _name, _what in _VERBS.items():
-    app.command(f"harvester.cli.{_name}:{_name}", name=_name, help=_what)
+    app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_what)
 
 
 def invoke(arguments: Sequence[str]) -> int:

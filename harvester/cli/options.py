@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.errors import Exit, UsageError
-from harvester.selection import Selection
+from harvester.core.errors import Exit, UsageError
+from harvester.core.selection import Selection
 
 _MOST_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)

@@ -1,1 +1,1 @@
-"""Value types, configuration and credentials: nothing here has an effect."""
+"""Value types, configuration, calendar, errors and secrets: does nothing by itself."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from harvester.catalogue.dataset import Dataset
+from harvester.core.calendar import Day
+from harvester.core.dataset import Dataset
 from harvester.core.model import Reserve
-from harvester.days import Day
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What opens an account, ready for use: a credential whose references were followed.
 
-The manifest makes these when a verb is about to talk to WeChat; the sources of `harvester.tokens`
-use them. ``read`` functions look again each time: what a file holds may have been replaced since.
-They raise UsageError, which names the variable or file.
+The manifest makes these when a verb is about to talk to WeChat; the sources of
+`harvester.wechat.auth.token_cache` use them. ``read`` functions look again each time: what a file
+holds may have been replaced since. They raise UsageError, which names the variable or file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from harvester.secret import Secret
+from harvester.core.secret import Secret
 
 COMMAND_SECONDS = 10.0
 """How long a command may take if the manifest does not say."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from harvester.errors import BadAnswer
+from harvester.core.errors import BadAnswer
 
 
 class Parsed(NamedTuple):

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harvester.days import Day, day_text
+from harvester.core.calendar import Day, day_text
 
 
 class Window(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import string
 
-from harvester.redaction import redacted
-from harvester.secret_words import mask_words
+from harvester.core.redaction import redacted
+from harvester.core.secret_words import mask_words
 
 _LONGEST_MESSAGE = 300
 _LONGEST_LOOKED_AT = 4096

@@ -10,19 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.core.config import Account, Credential
-from harvester.errors import Place
+from harvester.core.errors import Place
 from harvester.manifest import credentials, shape
 from harvester.manifest.check import check
 from harvester.manifest.credentials import Claims, Terms
-from harvester.manifest.mistakes import (
-    Mistakes,
-    Reading,
-    Step,
-    Where,
-    nearest,
-    shown,
-    shown_name,
-)
+from harvester.manifest.mistakes import Mistakes, Reading, Step, Where, nearest, shown, shown_name
 from harvester.manifest.references import resolve_all
 from harvester.manifest.source import Unreadable, read_text
 

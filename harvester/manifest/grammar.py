@@ -11,8 +11,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
 from harvester.core.model import Reserve, is_appid
-from harvester.days import FIRST_DAY, Day, day_text, parse_day
 from harvester.manifest.mistakes import Unfit
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"

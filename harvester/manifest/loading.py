@@ -7,9 +7,9 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harvester import days
+from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest
-from harvester.errors import ManifestError, Place
+from harvester.core.errors import ManifestError, Place
 from harvester.manifest import credentials, sections, shape
 from harvester.manifest.accounts import Entry, merge, names_in, read_csv
 from harvester.manifest.check import check, good, salvage
@@ -34,7 +34,7 @@ def load(
     yesterday is. Secrets are not resolved, see `access_of`. Raises ManifestError with every
     mistake, none of which repeats what could be a secret.
     """
-    reading = Reading(path.parent, environ, days.today(now), tuple(authorised))
+    reading = Reading(path.parent, environ, calendar.today(now), tuple(authorised))
     with _no_collector():
         document = _document(path, reading)
         manifest = _manifest(document, reading) if document is not None else None

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harvester.days import Day
-from harvester.errors import Place, Problem
-from harvester.secret_words import holds_secret
+from harvester.core.calendar import Day
+from harvester.core.errors import Place, Problem
+from harvester.core.secret_words import holds_secret
 
 Step = str | int
 """A key of a mapping or an index of a list."""

@@ -21,11 +21,11 @@ from harvester.core.config import (
     UrlCredential,
 )
 from harvester.core.credentials import Access
-from harvester.errors import UsageError
+from harvester.core.errors import UsageError
+from harvester.core.secret import Secret
 from harvester.manifest import grammar
 from harvester.manifest.mistakes import Unfit
 from harvester.manifest.references import Filling
-from harvester.secret import Secret
 
 T = TypeVar("T")
 

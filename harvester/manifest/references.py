@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harvester.core.secret import Secret
 from harvester.manifest.mistakes import Reading, Resolved, Unfit, Where, named, shown, shown_name
 from harvester.manifest.source import Unreadable, read_text
 from harvester.manifest.yaml_tree import BROKEN
-from harvester.secret import Secret
 
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
 SECRET_FORMS = 'write "${NAME}" or "${file:path}"'

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import Day
 from harvester.core.model import APPID, Reserve
-from harvester.days import Day
+from harvester.core.secret_words import has_secret_parameter, holds_secret, is_secret_name
 from harvester.manifest import grammar
 from harvester.manifest.mistakes import Resolved, Unfit
 from harvester.manifest.references import (
@@ -24,7 +25,6 @@ from harvester.manifest.references import (
     without_references,
 )
 from harvester.manifest.yaml_tree import Unquoted
-from harvester.secret_words import has_secret_parameter, holds_secret, is_secret_name
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
 

@@ -6,9 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harvester.catalogue import CATALOGUE, Dataset, retirement
+from harvester.catalogue import CATALOGUE, retirement
 from harvester.core.config import Api, Limits, Output, Pace, Retry
-from harvester.errors import UsageError
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
 from harvester.manifest import grammar, shape
 from harvester.manifest.ground import Shape
 from harvester.manifest.mistakes import Reading, Unfit, Where, nearest, shown

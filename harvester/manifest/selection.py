@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from harvester import days
 from harvester.catalogue import CATALOGUE, matching, retirement
+from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest
+from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
-from harvester.errors import UsageError
+from harvester.core.selection import Selection
 from harvester.manifest import grammar, shape
 from harvester.manifest.accounts import tags_of
 from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
-from harvester.selection import Selection
 
 _T = TypeVar("_T")
 
@@ -38,7 +38,7 @@ def known_from(accounts: Sequence[Account]) -> Known:
 def job_of(written: shape.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
     """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
     mistakes = reading.mistakes
-    begin = days.FIRST_DAY if written.begin_date is None else written.begin_date
+    begin = calendar.FIRST_DAY if written.begin_date is None else written.begin_date
     if written.end_date is not None and written.end_date < begin:
         mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
@@ -135,7 +135,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     seconds since the Unix epoch. Raises UsageError for what the manifest does not know, and if
     nothing at all is left.
     """
-    today = days.today(now)
+    today = calendar.today(now)
     begin = day_option("--begin-date", selection.begin_date, now)
     end = _option("--end-date", selection.end_date, lambda text: grammar.end_day(text, today))
     if begin is not None and end is not None and begin > end:
@@ -180,9 +180,9 @@ def meant(
     return appids, _chosen_datasets(datasets, frozenset(manifest.datasets))
 
 
-def day_option(option: str, text: str | None, now: float) -> days.Day | None:
+def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
     """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
-    return _option(option, text, lambda text: grammar.begin_day(text, days.today(now)))
+    return _option(option, text, lambda text: grammar.begin_day(text, calendar.today(now)))
 
 
 def duration_option(option: str, text: str | None) -> float | None:
@@ -200,14 +200,14 @@ def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | No
     raise UsageError(problem, advice)
 
 
-def _earlier(end: days.Day | None, other: days.Day | None) -> days.Day | None:
+def _earlier(end: calendar.Day | None, other: calendar.Day | None) -> calendar.Day | None:
     """The earlier end; None is the newest day that is ready and so later than any day named."""
     if end is None or other is None:
         return other if end is None else end
     return min(end, other)
 
 
-def _is_something(job: Job, today: days.Day) -> bool:
+def _is_something(job: Job, today: calendar.Day) -> bool:
     end = today - 1 if job.end is None else job.end
     return bool(job.datasets and job.appids) and job.begin <= end
 

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
-from harvester.errors import Place
+from harvester.core.errors import Place
 from harvester.manifest.mistakes import Mistakes, Step
 
 DEEPEST = 20

@@ -1,1 +1,15 @@
-"""Each verb as a function: no terminal, no options, nothing printed."""
+"""One module per verb, without printing."""
+
+__all__ = [
+    "check",
+    "forget",
+    "plan",
+    "project",
+    "record",
+    "rewrite",
+    "run",
+    "runtime",
+    "session",
+    "status",
+    "verify",
+]

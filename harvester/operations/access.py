@@ -11,10 +11,10 @@ from os import environ
 
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, AppSecret
-from harvester.errors import UsageError
+from harvester.core.errors import UsageError
+from harvester.core.secret import Secret
 from harvester.manifest import access_of
 from harvester.operations.runtime import Project, Watch, World, show_nothing
-from harvester.secret import Secret
 
 
 def world_of(project: Project, watch: Watch = show_nothing) -> World:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester import retry
 from harvester.core.config import Api, Retry
 from harvester.core.credentials import Access, Platform
-from harvester.errors import BadTls, CallError, Unanswered, Unauthorised
-from harvester.sources import Denied, Office
-from harvester.transport import Transport
+from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
+from harvester.scheduling import backoff
+from harvester.wechat.auth import Denied, Office
+from harvester.wechat.transport import Transport
 
 
 def ask(
@@ -38,7 +38,7 @@ async def _ask(
                 failure = str(error)
                 if isinstance(error, BadTls):
                     break
-                await anyio.sleep(retry.delay(attempt, policy, dice))
+                await anyio.sleep(backoff.delay(attempt, policy, dice))
                 continue
             if isinstance(found, Denied):
                 problem = f"the platform's accounts: {found.why}: {found.rule.meaning}"

@@ -16,25 +16,27 @@ from enum import Enum
 
 import anyio
 
-from harvester import days, fetch, retry
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core import calendar
+from harvester.core.calendar import Day
 from harvester.core.config import Manifest
+from harvester.core.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.core.model import Allowance, bucket_of
-from harvester.days import Day
-from harvester.errors import SEVERITY, CallError, Exit, StoreError
-from harvester.fetch import Refused
-from harvester.inquiry import QUOTA_PATH, allowance_of, quota_body
 from harvester.manifest import Touched, touched
 from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.runtime import Project, World, new_run_id
-from harvester.quota import Note
-from harvester.sources import Office
-from harvester.store.layout import Tree
-from harvester.store.state import quota_ledger, quota_limits
-from harvester.tokens import TokenRefused, Tokens
-from harvester.transport import Transport
-from harvester.verdict import Action, Scope
+from harvester.planning.quota import Note
+from harvester.scheduling import backoff
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_ledger, quota_limits
+from harvester.wechat import attempt
+from harvester.wechat.attempt import Refused
+from harvester.wechat.auth import Office
+from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
+from harvester.wechat.transport import Transport
 
 MOST_ATTEMPTS = 3
 """A call that comes to nothing is made so often, or less often if the manifest says so."""
@@ -215,7 +217,7 @@ def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
 
 def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:
     """Return the data calls as notes of today, by bucket."""
-    today, name, period = days.today(now), new_run_id(now), manifest.limits.per_token.period
+    today, name, period = calendar.today(now), new_run_id(now), manifest.limits.per_token.period
     spent: dict[int, Note] = {}
     for account in found.accounts:
         if not account.calls:
@@ -305,12 +307,12 @@ class _Inspector:
             elif STATES[action] is not State.NO_ANSWER or tries >= self._most:
                 return outcome
             elif action is not Action.REPEAT:
-                await anyio.sleep(retry.delay(tries, self._policy, self._dice))
+                await anyio.sleep(backoff.delay(tries, self._policy, self._dice))
 
     async def _ask(self, account: Checked, probe: Probe) -> bytes | Refused:
         """Make one attempt. It has cost a call unless the server was not reached."""
         self.calls += 1
-        outcome = await fetch.attempt(probe.window, probe.dataset, self._tokens, self._transport)
+        outcome = await attempt.attempt(probe.window, probe.dataset, self._tokens, self._transport)
         if isinstance(outcome, bytes) or outcome.rule.action is not Action.UNREACHED:
             account.calls[probe.dataset.name] += 1
             account.heard_at = self._now()

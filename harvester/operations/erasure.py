@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester import days
-from harvester.catalogue.dataset import DATE_COLUMN
-from harvester.columns import Slice
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
+from harvester.core.dataset import DATE_COLUMN
+from harvester.core.errors import UsageError
 from harvester.core.model import APPID, bucket_of
-from harvester.days import Day, DaySet, Month
-from harvester.errors import UsageError
-from harvester.plan import Wanted
+from harvester.planning.windows import Wanted
+from harvester.tables.columns import Slice
 
 _GONE = object()
 _SHOWN = 3
@@ -41,9 +41,9 @@ class Target:
 
     def mask(self, month: Month) -> int:
         """Return the days of a month that are to be forgotten."""
-        length = days.month_length(month)
+        length = calendar.month_length(month)
         if self.before is not None:
-            length = max(0, min(length, self.before - days.month_begin(month)))
+            length = max(0, min(length, self.before - calendar.month_begin(month)))
         return (1 << length) - 1
 
     def has(self, dataset: str | None, last: Day | None) -> bool:
@@ -59,7 +59,7 @@ def refuse_wanted(target: Target, want: Wanted) -> None:
     """Raise UsageError if the manifest asks for what is to be forgotten: a run would fetch it."""
     until: DaySet = -1
     if target.before is not None:
-        until = days.day_range(days.FIRST_DAY, target.before - 1)
+        until = calendar.day_range(calendar.FIRST_DAY, target.before - 1)
     still = [
         (appid, name, wanted & until)
         for name in sorted(target.datasets & want.keys())
@@ -69,13 +69,11 @@ def refuse_wanted(target: Target, want: Wanted) -> None:
     if not still:
         return
     lines = [
-        f"{appid} {name} {days.day_text(days.oldest(wanted))}..{days.day_text(days.newest(wanted))}"
+        f"{appid} {name} {day_text(oldest(wanted))}..{day_text(newest(wanted))}"
         for appid, name, wanted in still[:_SHOWN]
     ]
     more = f"\nand {len(still) - _SHOWN:,} more" if len(still) > _SHOWN else ""
-    begin = (
-        "" if target.before is None else f", or let them begin on {days.day_text(target.before)}"
-    )
+    begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
     raise UsageError(
         "the manifest still wants what is to be forgotten:\n" + "\n".join(lines) + more,
         f"Take the accounts off the jobs{begin}; the next run would fetch all of it again.",
@@ -144,10 +142,10 @@ def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
     """Return the last day that an object of a record speaks of."""
     try:
         if "ref_month" in value:
-            return days.month_end(days.parse_month(value["ref_month"]))
+            return calendar.month_end(calendar.parse_month(value["ref_month"]))
         for name in ("end_date", "day"):
             if name in value:
-                return days.parse_day(value[name])
+                return calendar.parse_day(value[name])
     except (TypeError, ValueError):
         pass
     return last

@@ -12,25 +12,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from harvester import assembly, days, plan, publish
-from harvester.catalogue import Dataset
-from harvester.columns import arrow_schema
+from harvester.core import calendar
+from harvester.core.calendar import Day
 from harvester.core.config import Manifest
-from harvester.days import Day
-from harvester.errors import UsageError
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.erasure import Target
+from harvester.operations.record.run_log import Books
 from harvester.operations.runtime import Project
 from harvester.operations.session import new_books, working
-from harvester.publish import Published
-from harvester.report.books import Books
-from harvester.store import layout, locks, partitions, quarantine, rawlog
-from harvester.store.disk import OURS
-from harvester.store.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.store.partitions import Draft, Footer
-from harvester.store.rawlog import DamagedGroup
-from harvester.store.state import json_file
+from harvester.planning import windows
+from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
+from harvester.storage.backends.local import OURS
+from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
+from harvester.storage.partitions import Draft, Footer
+from harvester.storage.publish import Published
+from harvester.storage.raw_log import DamagedGroup
+from harvester.storage.state import json_file
+from harvester.tables import row_groups
+from harvester.tables.columns import arrow_schema
 
 NOTES = (".json", ".entry")
 """Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
@@ -95,7 +97,7 @@ class _Work:
     def note(self, item: Published) -> None:
         """Tell the change feed that a file was replaced, but not whose rows they were."""
         if self.books is not None:
-            hit = self.target.has(item.dataset, days.month_end(item.month))
+            hit = self.target.has(item.dataset, calendar.month_end(item.month))
             left = tuple(
                 appid for appid in item.appids if not hit or appid not in self.target.appids
             )
@@ -118,7 +120,7 @@ def forget(
     """
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     target = _target(manifest, accounts, datasets, day_option("--before", before, now))
-    erasure.refuse_wanted(target, plan.wanted(manifest, now))
+    erasure.refuse_wanted(target, windows.wanted(manifest, now))
     if dry_run:
         return _forget(tree, manifest.datasets, target, None)
     own, books = sorted(target.buckets(tree.buckets)), new_books(manifest.file, project.clock)
@@ -160,20 +162,20 @@ def _forget(
 def _sweep(tree: Tree, buckets: set[int], books: Books) -> None:
     """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
     layout.sweep(tree, buckets)
-    since = days.utc_text(books.summary.started_at)
+    since = calendar.utc_text(books.summary.started_at)
     locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
 
 
 def _waiting(work: _Work) -> Iterator[None]:
     """Answers in the raw log with days that are to be forgotten."""
     target = work.target
-    for group in rawlog.readable(work.tree, work.buckets):
+    for group in raw_log.readable(work.tree, work.buckets):
         for dataset, month in group.touches:
             if dataset in target.datasets and target.mask(month):
                 with suppress(DamagedGroup):
                     for answer in group.answers(dataset, month):
                         # An answer over two months is counted with its first one.
-                        first = days.month_of(answer.window.begin) == month
+                        first = calendar.month_of(answer.window.begin) == month
                         if first and answer.window.appid in target.appids:
                             yield None
 
@@ -201,7 +203,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
     """Write a file anew without what is to be forgotten; None if it has nothing of it."""
     tree, dataset = work.tree, work.datasets[partition.dataset]
     name, mask = tree.name(partition), work.target.mask(partition.month)
-    month = days.month_text(partition.month)
+    month = calendar.month_text(partition.month)
     temp = f"{partition.dataset}.{month}.forget"
     with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
         if stored is None:
@@ -224,7 +226,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
         else:
             there = {file.name for file in tree.store.list(RAW)}
             groups = {key: at for key, at in stored.footer.groups.items() if at in there}
-            tables = assembly.regrouped(schema, pieces, assembly.row_group_rows(schema))
+            tables = row_groups.regrouped(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
             draft = Draft(tree.store, new, name, dataset, stored.version)
             after = partitions.write(draft, tables, lambda: Footer(left, groups))

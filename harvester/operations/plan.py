@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harvester import days, pricing, survey
-from harvester import plan as planning
+from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.model import bucket_of
 from harvester.operations.runtime import Project
-from harvester.plan import Plan, Wanted
-from harvester.pricing import Barren, Price
-from harvester.quota import Note, Quota
-from harvester.sharding import of_shard, own_buckets
-from harvester.store.layout import Tree
-from harvester.store.state import quota_ledger, quota_limits
-from harvester.survey import Refetch
+from harvester.planning import cost
+from harvester.planning import windows as planning
+from harvester.planning.cost import Barren, Price
+from harvester.planning.quota import Note, Quota
+from harvester.planning.sharding import of_shard, own_buckets
+from harvester.planning.windows import Plan, Wanted
+from harvester.storage import coverage_scan
+from harvester.storage.coverage_scan import Refetch
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_ledger, quota_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,15 @@ def plan(
     Raises UsageError for a shard without buckets, StoreError if the output cannot be read.
     """
     tree, now = project.tree, project.clock.started_at
-    own, today = own_buckets(project.manifest.output.buckets, shard), days.today(now)
+    own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
     manifest = of_shard(project.manifest, own)
     want = planning.wanted(manifest, now)
-    missing, _ = survey.to_ask(tree, want, today, refetch)
+    missing, _ = coverage_scan.to_ask(tree, want, today, refetch)
     found = planning.summarise(manifest, want, missing, today)
     quota = Quota(manifest.limits, quota_limits.read(tree))
-    means = pricing.Means(quota, _left(manifest, tree, quota, own, now))
-    price = pricing.price(manifest, missing, found, means, now)
-    barren = pricing.barren(manifest, missing, _rows(tree, want, today), today)
+    means = cost.Means(quota, _left(manifest, tree, quota, own, now))
+    price = cost.price(manifest, missing, found, means, now)
+    barren = cost.barren(manifest, missing, _rows(tree, want, today), today)
     return PricedPlan(found, price, barren)
 
 
@@ -52,7 +54,7 @@ def _left(
     manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
 ) -> Callable[[str, str], int]:
     """Return what tells how many calls today's notes leave for a dataset and an appid."""
-    today, kept = days.today(now), planning.calls_kept(manifest, now)
+    today, kept = calendar.today(now), planning.calls_kept(manifest, now)
     noted = {bucket: quota_ledger.read(tree, today, bucket) or Note(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
@@ -62,9 +64,9 @@ def _left(
     return left
 
 
-def _rows(tree: Tree, want: Wanted, today: days.Day) -> pricing.Rows:
+def _rows(tree: Tree, want: Wanted, today: calendar.Day) -> cost.Rows:
     """Tell which days of whom have rows, and which were answered without."""
     return {
         dataset: {appid: (state.rows, state.empty) for appid, state in of_dataset.items()}
-        for dataset, of_dataset in survey.read_states(tree, want, today).items()
+        for dataset, of_dataset in coverage_scan.read_states(tree, want, today).items()
     }

@@ -8,8 +8,8 @@ from os import environ
 from harvester.core.config import Manifest, RefreshCredential
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
-from harvester.store.layout import Tree
-from harvester.store.state import account_cache
+from harvester.storage.layout import Tree
+from harvester.storage.state import account_cache
 
 
 class PlatformAtHand:

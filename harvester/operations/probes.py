@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from harvester import clock
-from harvester.catalogue import Dataset, Grain
+from harvester.catalogue import readiness
 from harvester.core.config import Manifest
+from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import Window
 
 
@@ -41,8 +41,8 @@ def _of_account(appid: str, datasets: Iterable[Dataset], now: float) -> list[Pro
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
     """Choose the newest period that is surely final of the dataset with the least rows."""
     dataset = min(datasets, key=_cost)
-    final = clock.settled_before(dataset, now, empty=True) - 1
-    day = max(clock.period_begin(dataset.grain, final), dataset.first_day)
+    final = readiness.settled_before(dataset, now, empty=True) - 1
+    day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)
     return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from harvester.core.config import Manifest
-from harvester.errors import UsageError
+from harvester.core.errors import UsageError
+from harvester.core.selection import ALL, Selection
 from harvester.manifest import load, narrow, place_named, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
-from harvester.selection import ALL, Selection
-from harvester.store.disk import OURS
-from harvester.store.layout import open_tree
-from harvester.store.state import account_cache
+from harvester.storage.backends.local import OURS
+from harvester.storage.layout import open_tree
+from harvester.storage.state import account_cache
 
 _LOG = logging.getLogger("harvester.project")
 

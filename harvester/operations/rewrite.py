@@ -19,25 +19,26 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harvester import assembly, coverage, days, publish, upgrade
-from harvester.catalogue import Dataset
-from harvester.columns import Slice, arrow_schema
+from harvester.core import calendar
+from harvester.core.calendar import Month
 from harvester.core.config import Output
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
-from harvester.coverage import AccountDays, Coverage
-from harvester.days import Month
-from harvester.errors import UsageError
 from harvester.manifest import place_named
+from harvester.operations.record.run_log import Books, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
-from harvester.publish import Published
-from harvester.report.books import Books, recorded
-from harvester.store import layout, partitions
-from harvester.store.disk import OURS
-from harvester.store.interface import Found, Version
-from harvester.store.layout import RAW, RUNS, Partition, Tree, open_tree
-from harvester.store.partitions import Draft, Footer, Stored
-from harvester.store.state import json_file
+from harvester.storage import layout, partitions, publish
+from harvester.storage.backends.base import Found, Version
+from harvester.storage.backends.local import OURS
+from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
+from harvester.storage.partitions import Draft, Footer, Stored
+from harvester.storage.publish import Published
+from harvester.storage.state import json_file
+from harvester.tables import coverage, row_groups, schema_upgrade
+from harvester.tables.columns import Slice, arrow_schema
+from harvester.tables.coverage import AccountDays, Coverage
 
 PIECE_ROWS = 16_384
 """So many rows of each old file are held at once."""
@@ -221,7 +222,7 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
     journal = json_file.read(work.target.store, name, dict[str, _Done]) or {}
     standing: dict[str, _Done] = {}
     for month, parts in work.old.items():
-        key = f"{days.month_text(month)} of {work.target.buckets}"
+        key = f"{calendar.month_text(month)} of {work.target.buckets}"
         versions = {work.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         if known is not None and known.of == versions:
@@ -229,7 +230,7 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
             yield from (_Made(rows, kept=True) for rows in known.files.values())
             continue
         if books is None:
-            raise _changed(work, days.month_text(month))
+            raise _changed(work, calendar.month_text(month))
         rows = _make_month(work, month)
         for path, count in rows.items():
             # For readers of the new tree's changes all of it is new.
@@ -283,7 +284,7 @@ def _make(
 ) -> int | None:
     """Make one file; returns its rows, or None if nothing is known of any of its accounts."""
     source, target = work.source, work.target
-    what = f"{partition.dataset}.{days.month_text(partition.month)}"
+    what = f"{partition.dataset}.{calendar.month_text(partition.month)}"
     schema = arrow_schema(work.dataset)
 
     @functools.cache
@@ -305,7 +306,7 @@ def _make(
             return None
         mine = (_runs(_rows(each, work.dataset), is_mine) for each in stored)
         pieces = (piece for _, piece in heapq.merge(*mine, key=_appid))
-        tables = assembly.regrouped(schema, pieces, assembly.row_group_rows(schema))
+        tables = row_groups.regrouped(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
         draft = Draft(target.store, temp, target.name(partition), work.dataset, over)
         rows = partitions.write(draft, tables, lambda: Footer(known, {}))
@@ -327,7 +328,7 @@ def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     if not stored.older:
         return stored.batches(arrow_schema(dataset), PIECE_ROWS)
     old = stored.batches(stored.own_schema(), PIECE_ROWS)
-    return (upgrade.upgraded(batch, dataset) for batch in old)
+    return (schema_upgrade.upgraded(batch, dataset) for batch in old)
 
 
 def _runs(

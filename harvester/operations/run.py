@@ -17,33 +17,35 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from harvester import clock, days, plan, publish, survey
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.calendar import Day
 from harvester.core.config import Manifest, Output
+from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.model import bucket_of
-from harvester.days import Day
-from harvester.errors import HarvesterError, UsageError
-from harvester.lanes import Lane, Work, make_lane
+from harvester.engine.call_budget import Terms
+from harvester.engine.pipeline import Pipeline, Tools
+from harvester.engine.rate_limiter import Spacing
 from harvester.operations.access import world_of
 from harvester.operations.project import warn_of_open_files
+from harvester.operations.record.account_report import troubled
+from harvester.operations.record.run_log import Books
+from harvester.operations.record.summary import MOST_SUSPICIOUS, Summary, summarise_states
 from harvester.operations.runtime import Orders, Position, Project, Watch, World, show_nothing
 from harvester.operations.session import working
 from harvester.operations.status import quarantined_days
-from harvester.pace import Spacing
-from harvester.pipeline import Pipeline, Tools
-from harvester.plan import Wanted
-from harvester.quota import Quota
-from harvester.report.accounts import troubled
-from harvester.report.books import Books
-from harvester.schedule import Schedule
-from harvester.sharding import of_shard, own_buckets
-from harvester.sources import Office
-from harvester.store import layout
-from harvester.store.layout import Tree
-from harvester.store.state import forced_refreshes, quota_limits
-from harvester.summary import MOST_SUSPICIOUS, Summary, summarise_states
-from harvester.tokens import Tokens
-from harvester.transport import Transport
-from harvester.treasurer import Terms
+from harvester.planning import windows
+from harvester.planning.quota import Quota
+from harvester.planning.sharding import of_shard, own_buckets
+from harvester.planning.windows import Wanted
+from harvester.scheduling.account_queue import Lane, Work, make_lane
+from harvester.scheduling.scheduler import Schedule
+from harvester.storage import coverage_scan, layout, publish
+from harvester.storage.layout import Tree
+from harvester.storage.state import forced_refreshes, quota_limits
+from harvester.wechat.auth import Office
+from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.transport import Transport
 
 BOOKS_SECONDS = 30.0
 """Between two records of a run under way."""
@@ -106,21 +108,21 @@ def _make_whole(stage: Stage) -> None:
     manifest, tree, summary, own = stage.manifest, stage.tree, stage.summary, stage.own
     layout.sweep(tree, own)
     summary.damaged += publish.recover(tree, manifest.datasets, own, stage.books.note)
-    want = plan.wanted(manifest, summary.started_at)
+    want = windows.wanted(manifest, summary.started_at)
     summary.wanted_accounts = len({appid for of_dataset in want.values() for appid in of_dataset})
-    missing, refetch = survey.to_ask(tree, want, summary.today, stage.orders.refetch)
-    priced = plan.summarise(manifest, want, missing, summary.today)
+    missing, refetch = coverage_scan.to_ask(tree, want, summary.today, stage.orders.refetch)
+    priced = windows.summarise(manifest, want, missing, summary.today)
     _refuse_surprise(manifest, priced.requests)
     summary.bound_seconds, summary.bound_by = priced.bound_seconds, priced.bound_by
     summary.windows = priced.requests
     lanes = make_lanes(manifest, missing, refetch, summary.today) if priced.requests else []
     if lanes:
         _plainly(partial(_harvest, stage, lanes, _terms(stage)))
-    states = survey.read_states(tree, want, summary.today)
+    states = coverage_scan.read_states(tree, want, summary.today)
     summary.datasets = summarise_states(want, states)
     summary.accounts = list(troubled(want, states, summary.gone, lanes))
     summary.quarantined = list(quarantined_days(tree, states))
-    summary.suspicious = list(islice(survey.suspicious(states), MOST_SUSPICIOUS))
+    summary.suspicious = list(islice(coverage_scan.suspicious(states), MOST_SUSPICIOUS))
 
 
 def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day) -> list[Lane]:
@@ -128,9 +130,9 @@ def make_lanes(manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day)
     work: defaultdict[str, list[Work]] = defaultdict(list)
     for name, dataset in manifest.datasets.items():
         again = refetch.get(name, {})
-        boundary = clock.boundary(dataset, today)
+        boundary = readiness.boundary(dataset, today)
         for appid, lacking in missing.get(name, {}).items():
-            chosen = again.get(appid, days.NO_DAYS)
+            chosen = again.get(appid, calendar.NO_DAYS)
             work[appid].append(Work(dataset, lacking, boundary, refetch=chosen))
     buckets = manifest.output.buckets
     return [make_lane(appid, bucket_of(appid, buckets), items) for appid, items in work.items()]
@@ -225,7 +227,7 @@ async def _harvest(stage: Stage, lanes: list[Lane], terms: Terms) -> None:
 def _terms(stage: Stage) -> Terms:
     """Return the terms by which the calls of a day are handed out."""
     limits = stage.manifest.limits
-    kept = partial(plan.calls_kept, stage.manifest)
+    kept = partial(windows.calls_kept, stage.manifest)
     told = quota_limits.read(stage.tree)
     if stage.orders.unpark:
         told = {key: allowance._replace(used=0) for key, allowance in told.items()}

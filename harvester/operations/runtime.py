@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester import days
+from harvester.core import calendar
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, Platform
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.store.layout import Tree
-from harvester.summary import Summary
-from harvester.survey import Refetch
+from harvester.operations.record.summary import Summary
+from harvester.storage.coverage_scan import Refetch
+from harvester.storage.layout import Tree
 
 
 class Position(NamedTuple):
@@ -104,7 +104,7 @@ def begin(manifest: Path, now: float) -> Summary:
         manifest=str(manifest),
         started_at=now,
         ended_at=now,
-        today=days.today(now),
+        today=calendar.today(now),
     )
 
 
@@ -114,5 +114,5 @@ def new_run_id(now: float) -> str:
     Half of what follows the second is what the second has more, so that of two runs in a row the
     later one is the greater. The other half is chance.
     """
-    compact = days.utc_text(now).replace("-", "").replace(":", "")
+    compact = calendar.utc_text(now).replace("-", "").replace(":", "")
     return f"{compact}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from harvester import days
+from harvester.core import calendar
+from harvester.operations.record.run_log import Books, recorded
+from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import SteadyClock, begin
-from harvester.report.books import Books, recorded
-from harvester.store import locks
-from harvester.store.layout import Tree
-from harvester.summary import Summary
+from harvester.storage import locks
+from harvester.storage.layout import Tree
 
 
 def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> Books:
@@ -21,7 +21,7 @@ def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> B
 
 def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:
     """Hold buckets for a run until the block ends. Raises Busy and StoreError."""
-    since = days.utc_text(run.started_at)
+    since = calendar.utc_text(run.started_at)
     return locks.hold(tree, buckets, run_id=run.run_id, since=since)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harvester import days, plan, sizes, survey
+from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.model import Stretch
+from harvester.operations.record.summary import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
-from harvester.plan import Wanted
-from harvester.publish import QuarantinedDay
-from harvester.store import foreign, quarantine
-from harvester.store.layout import Tree
-from harvester.store.state import run_records
-from harvester.summary import DatasetSummary, summarise_states
-from harvester.survey import States, stretches
+from harvester.planning import bucket_sizing, windows
+from harvester.planning.windows import Wanted
+from harvester.storage import coverage_scan, quarantine, unmanaged_files
+from harvester.storage.coverage_scan import States, stretches
+from harvester.storage.layout import Tree
+from harvester.storage.publish import QuarantinedDay
+from harvester.storage.state import run_records
 
 LAST_RUNS = 5
 """So many run records are shown."""
@@ -54,21 +55,21 @@ def status(project: Project) -> Status:
 
 def read(manifest: Manifest, tree: Tree, now: float) -> Status:
     """Survey the files. ``now`` is in seconds since the Unix epoch. Raises StoreError."""
-    want = plan.wanted(manifest, now)
-    states = survey.read_states(tree, want, days.today(now))
+    want = windows.wanted(manifest, now)
+    states = coverage_scan.read_states(tree, want, calendar.today(now))
     return Status(
         datasets=tuple(summarise_states(want, states)),
         gaps=tuple(_gaps(want, states)),
-        suspicious=tuple(survey.suspicious(states)),
+        suspicious=tuple(coverage_scan.suspicious(states)),
         quarantined=tuple(quarantined_days(tree, states)),
         unusable=sum(
-            days.count_days(state.unusable)
+            calendar.count_days(state.unusable)
             for of_dataset in states.values()
             for state in of_dataset.values()
         ),
         runs=tuple(run_records.last(tree, LAST_RUNS)),
-        foreign=tuple(foreign.files(tree, want)),
-        warnings=tuple(sizes.warnings(manifest, want)),
+        foreign=tuple(unmanaged_files.files(tree, want)),
+        warnings=tuple(bucket_sizing.warnings(manifest, want)),
     )
 
 
@@ -81,7 +82,7 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
         for entry in quarantine.entries(tree, dataset):
             appid = entry.answer.window.appid
             state = of_dataset.get(appid)
-            if state is not None and days.has_day(state.quarantined, entry.day):
+            if state is not None and calendar.has_day(state.quarantined, entry.day):
                 yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 

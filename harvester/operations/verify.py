@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from harvester import audit, days, plan
-from harvester.audit import Place
-from harvester.catalogue import Dataset
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.dataset import Dataset
+from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
-from harvester.days import Day, DaySet, Month
-from harvester.errors import OtherVersion
 from harvester.operations.runtime import Project, begin
 from harvester.operations.session import locked
-from harvester.plan import Wanted
-from harvester.store import foreign, layout, quarantine, rawlog, soundness
-from harvester.store.layout import Partition, Tree
-from harvester.store.rawlog import DamagedGroup
+from harvester.planning import windows
+from harvester.planning.windows import Wanted
+from harvester.storage import inspect, layout, quarantine, raw_log, unmanaged_files
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.raw_log import DamagedGroup
+from harvester.tables import integrity
+from harvester.tables.integrity import Place
 
 
 class Lost(NamedTuple):
@@ -85,7 +87,7 @@ def verify(project: Project, *, read_data: bool = False, repair: bool = False) -
 
 def _look(project: Project, *, read_data: bool) -> Verdict:
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
-    want = plan.wanted(manifest, now)
+    want = windows.wanted(manifest, now)
     seen = [
         _look_at(tree, want, dataset, partition, read_data=read_data)
         for dataset in manifest.datasets.values()
@@ -98,7 +100,7 @@ def _look(project: Project, *, read_data: bool) -> Verdict:
         rows=sum(each.rows for each in seen),
         groups=len(groups),
         damaged=tuple(damaged),
-        foreign=tuple(foreign.files(tree, manifest.datasets)),
+        foreign=tuple(unmanaged_files.files(tree, manifest.datasets)),
     )
 
 
@@ -118,16 +120,16 @@ def _look_at(
     with tree.store.fetched(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             return _Seen(0, None)
-        found = soundness.inspect(copy.path, place, read_data=read_data)
+        found = inspect.inspect(copy.path, place, read_data=read_data)
     if not found.flaws:
         return _Seen(found.rows, None)
-    lost = audit.merged(found.flaws)
+    lost = integrity.merged(found.flaws)
     if found.coverage is None:
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(
         path=name,
         dataset=dataset.name,
-        ref_month=days.month_text(partition.month),
+        ref_month=calendar.month_text(partition.month),
         flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
         lost=tuple(_lost(partition.month, lost)),
         other_version=found.other_version,
@@ -138,7 +140,7 @@ def _look_at(
 def _wanted_of(wanted: Mapping[str, DaySet], place: Place) -> dict[str, int]:
     """Return what the manifest wants of a file that cannot tell what it knows."""
     masks = {
-        appid: days.month_mask(of_account, place.month)
+        appid: calendar.month_mask(of_account, place.month)
         for appid, of_account in wanted.items()
         if bucket_of(appid, place.buckets) == place.bucket
     }
@@ -147,7 +149,7 @@ def _wanted_of(wanted: Mapping[str, DaySet], place: Place) -> dict[str, int]:
 
 def _lost(month: Month, lost: Mapping[str, int]) -> Iterator[Lost]:
     for appid in sorted(lost):
-        for first, last in days.day_ranges(days.from_month_mask(lost[appid], month)):
+        for first, last in calendar.day_ranges(calendar.from_month_mask(lost[appid], month)):
             yield Lost(appid, first, last)
 
 
@@ -156,18 +158,18 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
 
     Raises StoreError for one that the system will not give us: it may be whole or not.
     """
-    names = rawlog.names(tree)
+    names = raw_log.names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
         try:
-            group = rawlog.open_group(name, path)
+            group = raw_log.open_group(name, path)
             for dataset, month in sorted(group.touches):
                 for _ in group.answers(dataset, month):
                     pass
         except DamagedGroup:
             # A run that goes on meanwhile removes groups that it has published.
-            if name in rawlog.names(tree):
+            if name in raw_log.names(tree):
                 yield _Seen(0, Damage(name, None, None, ("answers that cannot be read",), ()))
                 continue
         except OtherVersion as error:

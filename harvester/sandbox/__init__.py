@@ -10,14 +10,14 @@
 
 from __future__ import annotations
 
+from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN, Fault, Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.counters import Asked, Counters
 from harvester.sandbox.data import Row, truth
-from harvester.sandbox.faults import ANYONE, QUOTA, TOKEN, Fault, Wire
+from harvester.sandbox.data_faults import Delayed, Late, Outage, Revised, Strays, Trouble
 from harvester.sandbox.limits import Worst
 from harvester.sandbox.rules import Rules
-from harvester.sandbox.troubles import Delayed, Late, Outage, Revised, Strays, Trouble
-from harvester.sandbox.world import World
+from harvester.sandbox.server_state import World
 
 __all__ = [
     "ANYONE",
@@ -39,5 +39,6 @@ __all__ = [
     "Wire",
     "World",
     "Worst",
+    "server",
     "truth",
 ]

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from harvester.days import Day, parse_day
+from harvester.core.calendar import Day, parse_day
+from harvester.sandbox.call_faults import MESSAGES, Fault, Refused, Wire
 from harvester.sandbox.data import Row
-from harvester.sandbox.faults import MESSAGES, Fault, Refused, Wire
 
 JSON = "application/json; encoding=utf-8"
 """What WeChat calls its JSON; no standard knows the parameter."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harvester.days import Day, day_text
+from harvester.core.calendar import Day, day_text
 
 
 class Asked(NamedTuple):

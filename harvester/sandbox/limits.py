@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from harvester.days import today
-from harvester.sandbox.faults import Refused
+from harvester.core.calendar import today
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.rules import Rules
 
 

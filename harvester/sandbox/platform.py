@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
-from harvester.sandbox.faults import Refused
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import TokenOffice
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harvester.sandbox.troubles import Trouble
+from harvester.sandbox.data_faults import Trouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The sandbox on a socket: HTTP in, `World.answer`, HTTP out.
 
 One low-level handler, no routes and no access log, so that the server costs less than the client it
-is there to measure. All rules are in `harvester.sandbox.world`.
+is there to measure. All rules are in `harvester.sandbox.server_state`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 import anyio
 from aiohttp import hdrs, web
 
+from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.faults import Wire
-from harvester.sandbox.world import World
+from harvester.sandbox.server_state import World
 
 _GOODBYE = 0.2
 """Seconds that answers under way get when the server stops."""

@@ -15,8 +15,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
-from harvester.days import Day, today
-from harvester.sandbox.faults import Refused
+from harvester.core.calendar import Day, today
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.rules import Rules
 
 OVERLAP = 300.0

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from harvester.cli import invoke
-from harvester.days import Day, instant, parse_day
+from harvester.core.calendar import Day, instant, parse_day
 from harvester.sandbox import Row, Rules, World, truth
-from harvester.store import forced
-from harvester.store.disk import Disk
-from harvester.store.layout import Tree
-from tests.sandboxes import served
+from harvester.storage import forced
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Tree
+from tests.support.sandboxes import served
 
 QUOTA = 24
 BUSY = "wx0000000000000001"

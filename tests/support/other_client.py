@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harvester.sandbox import Reply, Request, World
-from harvester.sandbox.faults import Refused
+from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.tokens import OVERLAP, Token, TokenOffice
 
 

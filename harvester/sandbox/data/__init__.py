@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from harvester.days import Day
+from harvester.core.calendar import Day
 from harvester.sandbox.data import article, interface, message, user
 from harvester.sandbox.data.account import Profile, Row, profile_of
 from harvester.sandbox.data.message import just, month_from, week_of

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.days import FIRST_DAY, Day
+from harvester.core.calendar import FIRST_DAY, Day
 
 Row: TypeAlias = dict[str, Any]
 """One element of the answer's list as WeChat sends it, before it becomes JSON."""

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harvester.days import Day, day_text, parse_day
+from harvester.core.calendar import Day, day_text, parse_day
 from harvester.sandbox.data.account import Row, overlap, split
-from harvester.sandbox.data.publication import (
-    LIFE,
-    Article,
-    Life,
-    added,
-    alive,
-    published,
-    reached,
-)
+from harvester.sandbox.data.publication import LIFE, Article, Life, added, alive, published, reached
 
 FIRST_DAY_OF_ARTICLES = parse_day("2025-11-01")
 """These endpoints have nothing of the days before."""

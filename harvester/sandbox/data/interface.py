@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from harvester.days import FIRST_DAY, Day, day_text
+from harvester.core.calendar import FIRST_DAY, Day, day_text
 from harvester.sandbox.data.account import DAY_SHARES, Profile, Row, digest, profile_of
 
 PUSH_TIMEOUT = 5000

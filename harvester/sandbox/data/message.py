@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
-from harvester.days import Day, day_text, month_begin, month_end, month_of
+from harvester.core.calendar import Day, day_text, month_begin, month_end, month_of
 from harvester.sandbox.data.account import Row, overlap, share_of, split, words
 from harvester.sandbox.data.interface import hours_of
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from harvester.days import FIRST_DAY, Day
+from harvester.core.calendar import FIRST_DAY, Day
 from harvester.sandbox.data.account import digest, followers, profile_of, share_of, words
 
 LIFE = 30

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harvester.days import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
 from harvester.sandbox.data.account import Row, audience_of, followers, split, words
 
 

@@ -1,0 +1,1 @@
+"""One module per verb: its options, and its answer as text or JSON."""

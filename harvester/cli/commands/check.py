@@ -1,0 +1,144 @@
+"""``harvester check``: the accounts that work, and why others do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.text import Text
+
+from harvester.catalogue import CATALOGUE
+from harvester.cli import options
+from harvester.cli.output import logs
+from harvester.cli.output.answers import answer, table
+from harvester.core.errors import Exit
+from harvester.manifest import Touched
+from harvester.operations import check as checking
+from harvester.operations.check import Check, Checked, Finding, State
+from harvester.operations.project import Authorised, open_project
+from harvester.operations.record.plain import plain
+
+
+def check(
+    manifest: options.ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
+    offline: Annotated[
+        bool,
+        options.flag(
+            "Judge the manifest alone, and list what a run would reach for, by name.",
+            "HARVESTER_OFFLINE",
+        ),
+    ] = False,
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
+    logging: options.Logging = options.PLAINLY,
+) -> int:
+    """Ask for one token and one cheap call per family of each account.
+
+    Exit codes: 0 all of them work, 2 a mistake in the manifest or the options, 3 some were refused,
+    4 no account could be authorised. Keeps WeChat's quota numbers for the next plan.
+    """
+    logs.set_up(logging)
+    authorised: Authorised = "optional" if offline else "asked"
+    project = open_project(manifest, selecting.selection(), output, authorised)
+    sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
+    if offline:
+        reached = checking.check_offline(project)
+        answer(
+            format,
+            lambda: {**sizes, **plain(reached)},
+            lambda out: _print_offline(out, sizes, reached),
+        )
+        return Exit.DONE
+    found = checking.check(project)
+    answer(format, lambda: _as_json(found), lambda out: _print(out, found))
+    return found.exit_code
+
+
+def _print(out: Console, found: Check) -> None:
+    rows = table("account", "family", "state", "calls a day", "used", texts=3)
+    for account in found.accounts:
+        label = f"{account.appid} {account.name}".rstrip()
+        for finding in account.findings:
+            quota = _quota(account, finding)
+            rows.add_row(Text(label), finding.family, finding.state.value, *quota)
+            label = ""
+    out.print(rows)
+    _print_reasons(out, found)
+    states = ((state, found.count(state)) for state in State)
+    counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
+    out.print(f"\n{_many(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
+
+
+def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
+    """Return the scarcest quota of a family, and how much of it is used."""
+    known = [
+        allowance
+        for name, allowance in account.allowances.items()
+        if CATALOGUE[name].family == finding.family
+    ]
+    if not known:
+        return "", ""
+    scarcest = min(known, key=lambda allowance: allowance.remain)
+    return f"{scarcest.daily_limit:,}", f"{scarcest.used:,}"
+
+
+def _print_reasons(out: Console, found: Check) -> None:
+    """Print each reason once, with the accounts it is about and the remedy."""
+    alike: dict[str, list[str]] = {}
+    for account in found.accounts:
+        for finding in account.findings:
+            if finding.state is not State.WORKS:
+                alike.setdefault(_reason(finding), []).append(account.appid)
+    for reason, appids in alike.items():
+        more = f" and {len(appids) - 1:,} more" if appids[1:] else ""
+        out.print(Text(f"\n  {appids[0]}{more}: {reason}"), soft_wrap=True)
+
+
+def _reason(finding: Finding) -> str:
+    """Tell the words of WeChat or the network without the rid, their meaning, and the remedy."""
+    said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
+    meaning = finding.meaning
+    if finding.is_of_account:
+        return f"{said}\n    {meaning}. {finding.advice}"
+    if finding.state is State.REFUSED:
+        meaning += f" (permission set {finding.permission_set})"
+    return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
+
+
+def _as_json(found: Check) -> dict[str, object]:
+    counts = {state.name.lower(): found.count(state) for state in State}
+    return {"accounts": list(map(_account, found.accounts)), **counts, "calls": found.calls}
+
+
+def _account(account: Checked) -> dict[str, object]:
+    quotas = [
+        {"dataset": dataset, **plain(allowance)}
+        for dataset, allowance in account.allowances.items()
+    ]
+    for quota in quotas:
+        del quota["asked_at"]
+    return {
+        "appid": account.appid,
+        "name": account.name,
+        "authorised": account.is_authorised,
+        "findings": account.findings,
+        "quotas": quotas,
+    }
+
+
+def _print_offline(out: Console, sizes: dict[str, int], reached: Touched) -> None:
+    accounts, jobs = _many(sizes["accounts"], "account"), _many(sizes["jobs"], "job")
+    out.print(f"{accounts}, {jobs}: no mistakes")
+    for what, names in reached._asdict().items():
+        out.print(f"\n{what}" if names else f"\nno {what}")
+        for name in names:
+            out.print(Text(f"  {name}"), soft_wrap=True)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

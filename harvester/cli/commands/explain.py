@@ -1,0 +1,64 @@
+"""``harvester explain``: the meaning of one of WeChat's codes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+from harvester.catalogue.error_codes import Action, Rule, is_known, rule_for, token_rule_for
+from harvester.cli.options import Format
+from harvester.cli.output.answers import answer
+from harvester.core.errors import UsageError
+
+DOES = {
+    Action.RETRY: "repeats the request, later and a bounded number of times",
+    Action.REFRESH: "fetches another token and repeats the request once",
+    Action.SLOW_DOWN: "leaves the account alone until the next minute; no attempt is counted",
+    Action.NARROW: "asks fewer days at once",
+    Action.NOT_READY: "asks the days before the newest one, and that one in a later run",
+    Action.PARK: "asks no more until the next day in Beijing",
+    Action.STOP: "asks no more",
+}
+"""The reaction of a run to a code, by the action of its rule."""
+
+
+def explain(
+    code: Annotated[
+        str, Parameter(help="An errcode, such as 45009 or -1.", allow_leading_hyphen=True)
+    ],
+    /,
+    *,
+    format: Format = "text",
+) -> int:
+    """Tell what an errcode of WeChat means, what a run does about it, and what you can do."""
+    errcode = _parse(code)
+    data, token = rule_for(errcode), token_rule_for(errcode)
+    found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
+    answer(format, lambda: found, lambda out: _print(out, errcode, data, token))
+    return 0
+
+
+def _parse(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no errcode", "It is a whole number: 45009 or -1.") from None
+
+
+def _print(out: Console, errcode: int, data: Rule, token: Rule) -> None:
+    """Print the rule for a data call, and the rule for a token call if it is another one."""
+    words = ": " if is_known(errcode) else " is "
+    out.print(Text(f"{errcode}{words}{data.meaning}"), style="bold", soft_wrap=True)
+    _print_rule(out, data)
+    if (token.meaning, token.action) != (data.meaning, data.action):
+        out.print(Text(f"\nto a call for a token: {token.meaning}"), style="bold", soft_wrap=True)
+        _print_rule(out, token)
+
+
+def _print_rule(out: Console, rule: Rule) -> None:
+    lines = {"a run": DOES[rule.action], "scope": rule.scope.value, "advice": rule.advice}
+    for name, value in lines.items():
+        out.print(Text(f"  {name:<8}{value}"), soft_wrap=True)

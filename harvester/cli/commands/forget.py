@@ -1,0 +1,74 @@
+"""``harvester forget``: delete for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.text import Text
+
+from harvester.cli import options
+from harvester.cli.output.answers import answer
+from harvester.core import calendar
+from harvester.operations import forget as forgetting
+from harvester.operations.forget import Receipt
+from harvester.operations.project import open_harvested
+
+
+def forget(
+    manifest: options.ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    accounts: Annotated[
+        tuple[str, ...],
+        options.names("Whose: appids, names, tag:NAME or all.", "HARVESTER_ACCOUNTS"),
+    ] = (),
+    datasets: Annotated[
+        tuple[str, ...],
+        options.names("Only of these datasets: names or globs.", "HARVESTER_DATASETS"),
+    ] = (),
+    before: Annotated[
+        str | None,
+        options.day("Only the days before this one: 2024-01-31 or -730d.", "HARVESTER_BEFORE"),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        options.flag("Only tell what would be deleted.", "HARVESTER_DRY_RUN"),
+    ] = False,
+    output: options.Output = None,
+    format: options.Format = "text",
+) -> int:
+    """Delete accounts for good: rows, answers, quarantine and names in records.
+
+    Prints a receipt. Refuses what the manifest still wants: the next run would fetch it again.
+    """
+    project = open_harvested(manifest, output)
+    receipt = forgetting.forget(
+        project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
+    )
+    answer(format, lambda: receipt, lambda out: _print(out, receipt))
+    return 0
+
+
+def _print(out: Console, receipt: Receipt) -> None:
+    until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
+    whom = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
+    verb = "would be" if receipt.dry_run else "were"
+    out.print(f"of {whom} in {len(receipt.datasets)} datasets{until} {verb} deleted")
+    rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
+    account_days = sum(item.account_days for item in receipt.rewritten)
+    removed = sum(item.removed for item in receipt.rewritten)
+    figures = {
+        "rows": f"{rows:,} of {account_days:,} account-days",
+        "files": f"{len(receipt.rewritten) - removed:,} rewritten, {removed:,} removed",
+        "answers": f"{receipt.answers:,} not published yet",
+        "quarantine": f"{receipt.quarantined:,} answers, {len(receipt.damaged):,} damaged files",
+        "records": f"{len(receipt.records):,} without the names",
+    }
+    for name, figure in figures.items():
+        out.print(Text(f"  {name:<11}{figure}"))
+    if receipt.empty:
+        out.print("\nnothing is known of them here")
+    elif receipt.dry_run:
+        out.print("\nnothing was changed")

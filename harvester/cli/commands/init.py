@@ -1,0 +1,36 @@
+"""``harvester init``: a manifest to begin with."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from harvester.cli.output import streams
+from harvester.core.errors import UsageError
+
+
+def init(
+    file: Annotated[
+        Path | None, Parameter(help="Write it to this new file instead of stdout.")
+    ] = None,
+    /,
+) -> int:
+    """Print a commented manifest, or write it to a new file. It runs as it stands."""
+    text = resources.files("harvester.cli").joinpath("jobs.yaml").read_bytes()
+    if file is None:
+        with streams.answering():
+            print(text.decode(), end="")
+        return 0
+    try:
+        with file.open("xb") as new:
+            new.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file}: exists already", "Name another file, or remove it.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{file}: {error.strerror}", "Name a file in a folder that can be written."
+        ) from None
+    return 0

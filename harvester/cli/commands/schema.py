@@ -1,0 +1,12 @@
+"""``harvester schema``: the manifest's JSON Schema, for editors."""
+
+from __future__ import annotations
+
+from harvester.cli.output.answers import answer
+from harvester.manifest import json_schema
+
+
+def schema() -> int:
+    """Print the manifest's JSON Schema."""
+    answer("json", json_schema, print)
+    return 0

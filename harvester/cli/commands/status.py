@@ -1,0 +1,46 @@
+"""``harvester status``: coverage, gaps, quarantine, the last runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from harvester.cli import options
+from harvester.cli.output import tables
+from harvester.cli.output.answers import answer
+from harvester.core.errors import Exit
+from harvester.operations import status as surveying
+from harvester.operations.project import open_project
+from harvester.operations.record import run_record
+from harvester.operations.record.plain import plain
+from harvester.operations.status import Status
+
+
+def status(
+    manifest: options.ManifestPath = Path("jobs.yaml"),
+    /,
+    *,
+    selecting: options.Selecting = options.EVERYTHING,
+    output: options.Output = None,
+    require: Annotated[
+        Literal["yesterday"] | None,
+        options.value(
+            "Exit with 75 unless every day up to the newest ready one has a good answer.",
+            "HARVESTER_REQUIRE",
+        ),
+    ] = None,
+    format: options.Format = "text",
+    _ok_exit: options.OkExit = "",
+) -> int:
+    """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
+    project = open_project(manifest, selecting.selection(), output)
+    found = surveying.status(project)
+    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
+    return Exit.AGAIN if require is not None and not found.whole else Exit.DONE
+
+
+def _as_json(found: Status) -> dict[str, object]:
+    members = plain(found)
+    del members["unusable"]
+    members["datasets"] = list(map(run_record.plain_row, found.datasets))
+    return {"whole": found.whole, **members}

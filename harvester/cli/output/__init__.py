@@ -1,0 +1,1 @@
+"""Tables, progress, logs and the standard streams."""

@@ -1,0 +1,49 @@
+"""An answer on stdout: tables for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from harvester.cli.output.streams import Terminal, answering
+from harvester.core.calendar import Day, day_text
+from harvester.operations.record.plain import plain
+
+_WIDE = 140
+"""Columns without a terminal, where a log must not be cut off."""
+
+
+def answer(
+    form: Literal["text", "json"],
+    result: Callable[[], object],
+    show: Callable[[Console], object],
+) -> None:
+    """Print a result as JSON, or have it shown on a console."""
+    with answering():
+        if form == "json":
+            print(json.dumps(plain(result()), indent=2, ensure_ascii=False))
+        else:
+            show(console())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console of stdout for answers, or of stderr for all else."""
+    found = Terminal(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
+
+
+def table(*headings: str, texts: int = 1) -> Table:
+    """Begin a table whose first columns are texts and whose others are numbers."""
+    found = Table(box=None)
+    for at, heading in enumerate(headings):
+        found.add_column(heading, no_wrap=True, justify="left" if at < texts else "right")
+    return found
+
+
+def range_text(begin: Day, end: Day) -> str:
+    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
+    return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"

@@ -1,0 +1,85 @@
+"""A plan and its price as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from harvester.cli.output.answers import table
+from harvester.cli.output.tables import seconds_text
+from harvester.core import calendar
+from harvester.operations.plan import PricedPlan
+from harvester.planning.cost import Barren, Price
+
+_BINDS = {
+    "rate": "limits.per_token.rate binds it",
+    "cpu": "the processor binds it",
+    "quota": "the daily quota binds it",
+}
+
+
+def show(out: Console, priced: PricedPlan) -> None:
+    """Print the requests of a plan, the limit that binds it, and cheaper ranges."""
+    found, price = priced.plan, priced.price
+    rows = table("dataset", "accounts", "account-days", "requests", "from", "to")
+    for row in found.datasets:
+        rows.add_row(
+            row.dataset,
+            f"{row.accounts:,}",
+            f"{row.days:,} of {row.wanted:,}",
+            f"{row.requests:,}",
+            "" if row.begin is None else calendar.day_text(row.begin),
+            "" if row.end is None else calendar.day_text(row.end),
+        )
+    out.print(rows)
+    if found.requests:
+        seconds = seconds_text(price.bound_seconds)
+        out.print(f"\n{found.requests:,} requests, {seconds} at least: {_BINDS[price.bound_by]}")
+        for line in _costs(price, priced.barren):
+            out.print(Text(line))
+    elif any(row.wanted for row in found.datasets):
+        out.print("\nnothing to ask: every wanted day is covered")
+    else:
+        out.print("\nnothing to ask: no day is wanted")
+    for warning in found.warnings:
+        out.print(Text(f"note: {warning}"))
+
+
+def _costs(price: Price, barren: tuple[Barren, ...]) -> Iterator[str]:
+    most, least = price.accounts[0], price.accounts[-1]
+    if most.requests > least.requests:
+        yield (
+            f"{least.requests:,} to {most.requests:,} requests an account; "
+            f"{most.appid} needs the most"
+        )
+    else:
+        yield f"{most.requests:,} requests an account"
+    if price.quota_days > 1:
+        origin = _origin(price)
+        yield (
+            f"{price.quota_days:,} days under the daily quota ({origin}), "
+            f"{price.requests_today:,} requests of it today"
+        )
+    for item in price.narrower:
+        took = f" on {item.quota_days:,} days" if item.quota_days > 1 else ""
+        yield f"from {calendar.day_text(item.begin)} on: {item.requests:,} requests{took}"
+    if barren:
+        first = barren[0]
+        since = (
+            "no row at all"
+            if first.first_row is None
+            else (f"its first row on {calendar.day_text(first.first_row)}")
+        )
+        yield (
+            f"note: {sum(item.requests for item in barren):,} requests are for days before an "
+            f"account's first row; set its begin_date ({first.appid} {first.dataset}: {since}, "
+            f"{first.empty:,} empty days before)"
+        )
+
+
+def _origin(price: Price) -> str:
+    if not price.read:
+        return "assumed"
+    return "read" if not price.assumed else f"{price.read:,} read, {price.assumed:,} assumed"

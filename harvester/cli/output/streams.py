@@ -1,0 +1,116 @@
+"""The three streams of a process, as they are given to us: closed, full, or in some old charset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import IO, Any
+
+from rich.console import Console
+
+from harvester.core.errors import HarvesterError, places
+from harvester.core.redaction import masked
+
+
+class Terminal(Console):
+    """A console that raises what went wrong, where rich would end the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich while it handles the error."""
+        raise  # noqa: PLE0704 - as the line above says
+
+
+class Counter(Terminal):
+    """The console of help and usage errors."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, ignoring write errors: losing a help text changes no exit code."""
+        try:
+            super().print(*objects, **how)
+            # A buffered stream reports a full disk only here; left in the buffer, the text would
+            # fail again at the last flush of the process, as if an answer had been lost.
+            self.file.flush()
+        except OSError:
+            _discard(self.file)
+
+
+def make_ready() -> None:
+    """See that whatever we print can be printed, or is lost without harm."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # It was closed. The next file that is opened would get its number, and our words.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Print an answer to stdout; the block does nothing else.
+
+    That the reader went away is no error and changes no exit code. Raises HarvesterError if the
+    answer cannot be written: a part of it must not be taken for all.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+    except OSError as error:
+        _discard(sys.stdout)
+        raise HarvesterError(f"stdout: {error.strerror}") from None
+
+
+@contextmanager
+def whispering() -> Iterator[None]:
+    """Print to stderr, ignoring write errors."""
+    with suppress(OSError):
+        yield
+        sys.stderr.flush()
+
+
+def flush(code: int) -> int:
+    """Send what was printed; returns the exit code. An answer that is lost is a failure."""
+    try:
+        with answering():
+            pass
+    except HarvesterError as error:
+        complain(error)
+        code = code or error.exit_code
+    with whispering():
+        pass
+    return code
+
+
+def _discard(stream: IO[str]) -> None:
+    """Send the rest of a stream that cannot be written to the null device, its buffer included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def complain(error: HarvesterError) -> None:
+    """Say what is wrong, then what to do."""
+    with whispering():
+        print(f"error: {masked(error.problem)}", file=sys.stderr)
+        if error.advice:
+            print(f"\n{masked(error.advice)}", file=sys.stderr)
+
+
+def confess(error: Exception) -> None:
+    """Report a bug with its place, without the text of foreign errors, which may hold a URL."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    with whispering():
+        print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
+        for place in places(error):
+            print(f"  {place}", file=sys.stderr)
+        print("\nPlease report it with the lines above.", file=sys.stderr)

@@ -1,0 +1,174 @@
+"""Tables for people: the summary of a run, a plan, the coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli.output.answers import range_text, table
+from harvester.core import calendar
+from harvester.core.errors import Exit
+from harvester.core.model import Stretch
+from harvester.core.safe_text import safe_text
+from harvester.operations.record.causes import causes
+from harvester.operations.record.summary import DatasetSummary, Summary
+from harvester.operations.runtime import Project
+from harvester.operations.status import Status
+
+_MOST_EXCEPTIONS = 12
+
+_SUSPICIOUS = "suspicious: empty between days with rows"
+
+_VERDICTS = {
+    Exit.DONE: "everything wanted is covered",
+    Exit.INCOMPLETE: "finished, but not everything could be had",
+    Exit.UNAUTHORISED: "no account could be authorised",
+    Exit.AGAIN: "not finished: run again",
+}
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a duration in its largest unit: 9.4 s, 12 min, 3.5 h, 9.2 days."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def summary(out: Console, done: Summary, project: Project) -> None:
+    """Print the figures of a run, and the next steps."""
+    out.print()
+    out.print(_coverage_table(done.datasets))
+    out.print()
+    _print_figures(out, done)
+    _print_causes(out, done)
+    _print_stretches(out, _SUSPICIOUS, done.suspicious)
+    for note in done.notes():
+        out.print(Text(f"\n  note: {note}"))
+    verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
+    out.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
+    for line in _next_steps(done, project):
+        out.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
+    """Count account-days by state; states without a day get no column."""
+    extra = [
+        name
+        for name in ("provisional", "suspicious", "quarantined", "missing")
+        if any(getattr(row.days, name) for row in rows)
+    ]
+    found = table("dataset", "accounts", "account-days", "covered", "empty", *extra)
+    for row in rows:
+        numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
+        numbers += [getattr(row.days, name) for name in extra]
+        found.add_row(row.dataset, *(f"{number:,}" for number in numbers))
+    return found
+
+
+def _print_figures(out: Console, done: Summary) -> None:
+    against = ""
+    if done.bound_seconds:
+        against = f" (the limits allow {seconds_text(done.bound_seconds)})"
+    figures = {
+        "requests": f"{done.requests:,} for {done.windows:,} windows",
+        "retries": f"{done.retries:,}{_waited(done.waits)}",
+        "refused": f"{sum(gone.count for gone in done.gone):,} account-days",
+        "rows": f"{done.rows:,} new",
+        "files": f"{len({item.path for item in done.published}):,} written",
+        "time": f"{seconds_text(done.seconds)}{against}",
+    }
+    for name, value in figures.items():
+        out.print(Text(f"  {name:<10}{value}"))
+
+
+def _waited(waits: Mapping[str, float]) -> str:
+    """Tell how long refused requests waited, the longest first: they wait side by side."""
+    longest = sorted(waits.items(), key=lambda item: -item[1])
+    told = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
+    return f" (waited {told})" if told else ""
+
+
+def _print_causes(out: Console, done: Summary) -> None:
+    """Print the causes that need attention, alike ones together, each with its advice."""
+    found = causes(done)
+    for cause in found[:_MOST_EXCEPTIONS]:
+        count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
+        out.print(Text(f"\n  {cause.whose}: {count}: {cause.why}"), soft_wrap=True)
+        if cause.advice:
+            out.print(Text(f"    {cause.advice}"), soft_wrap=True)
+    if len(found) > _MOST_EXCEPTIONS:
+        out.print(f"\n  and {len(found) - _MOST_EXCEPTIONS:,} more kinds in the run record")
+
+
+def _next_steps(done: Summary, project: Project) -> list[str]:
+    """List commands worth typing now."""
+    output, words = project.tree.store.where(), project.words
+    again = [f"harvester run {words} --refetch empty"] if done.suspicious else []
+    if done.exit_code is not Exit.DONE:
+        steps = [f"harvester status {words}"]
+        if list(done.reasons()) != ["quarantined"]:
+            steps.append(f"harvester run {words}")
+        if done.quarantined:
+            steps.append(f"harvester run {words} --refetch quarantined")
+        return steps + again
+    dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
+    glob = f"{output}/{dataset}/ref_month=*/*.parquet"
+    return [
+        f"harvester status {words}",
+        f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
+        *again,
+    ]
+
+
+def status(out: Console, found: Status, words: str) -> None:
+    """Print the coverage, missing and odd days with the remedy, and the last runs.
+
+    ``words`` are the manifest and the output as a command has them.
+    """
+    out.print(_coverage_table(found.datasets))
+    _print_stretches(out, "missing", found.gaps)
+    _print_stretches(out, _SUSPICIOUS, found.suspicious)
+    if found.suspicious:
+        _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
+    for item in found.quarantined[:_MOST_EXCEPTIONS]:
+        where = f"{item.appid} {item.dataset} {calendar.day_text(item.day)}"
+        out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
+    if found.quarantined:
+        _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
+    for line in (*found.warnings, *(f"not harvester's: {name}" for name in found.foreign)):
+        out.print(Text(f"\nnote: {line}"), soft_wrap=True)
+    if found.runs:
+        out.print("\nlast runs")
+    for record in found.runs:
+        reasons = f" ({', '.join(record.reasons)})" if record.reasons else ""
+        ended = "under way, or killed" if record.exit_code is None else f"exit {record.exit_code}"
+        figures = f"{record.requests:,} requests, {record.rows:,} rows"
+        out.print(Text(f"  {record.started_at}  {ended}{reasons}  {figures}"))
+    if found.gaps:
+        out.print(Text(f"\nnot whole: harvester run {words}"), soft_wrap=True)
+    elif found.unusable:
+        out.print(f"\nnot whole: of {found.unusable:,} account-days no answer could be used")
+    else:
+        out.print("\nwhole")
+
+
+def _print_advice(out: Console, line: str) -> None:
+    out.print(Text(f"\n  {line}"), soft_wrap=True)
+
+
+def _print_stretches(out: Console, title: str, stretches: Sequence[Stretch]) -> None:
+    if not stretches:
+        return
+    out.print(f"\n{title}")
+    for item in stretches[:_MOST_EXCEPTIONS]:
+        found = range_text(item.begin, item.end)
+        out.print(Text(f"  {item.appid} {item.dataset} {found}"))
+    if len(stretches) > _MOST_EXCEPTIONS:
+        out.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")

@@ -1,0 +1,7 @@
+"""The tasks and threads of one harvest: workers, raw writer, publish queue, call budget."""
+
+__all__ = [
+    "call_budget",
+    "pipeline",
+    "rate_limiter",
+]

@@ -1,0 +1,215 @@
+"""The calls of a day: noted on disk before they are spent, and given back if they were not.
+
+The schedule spends what it was granted and says when it runs low. A note is written for many lanes
+at once and for seconds ahead, so that nobody waits for the disk but at the beginning of a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.config import Pace
+from harvester.planning import quota
+from harvester.planning.quota import Calls, Note, Quota
+from harvester.scheduling.account_queue import PLENTY, Lane, Work
+from harvester.scheduling.scheduler import Schedule
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_ledger
+
+GATHER_SECONDS = 1.0
+"""So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
+
+AT_ONCE = 16
+"""So many notes are read or written at the same time: an object store is far away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By which the calls of a day are handed out.
+
+    ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
+    ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user knows
+    that they are.
+    """
+
+    quota: Quota
+    pace: Pace
+    kept: Callable[[float], Calls]
+    forget: bool = False
+
+
+class _Grant(NamedTuple):
+    lane: Lane
+    work: Work
+    calls: int
+    limit: str
+
+
+class Treasurer:
+    """Notes what may be spent and grants it to the lanes.
+
+    ``now`` is in seconds since the Unix epoch and never steps back.
+    """
+
+    def __init__(
+        self, tree: Tree, schedule: Schedule, terms: Terms, *, run_id: str, now: Callable[[], float]
+    ) -> None:
+        self._tree = tree
+        self._schedule = schedule
+        self._terms = terms
+        self._run_id = run_id
+        self._now = now
+        self._buckets = {lane.bucket for lane in schedule.lanes}
+        self._notes: dict[int, Note] = {}
+        self._kept: Calls = {}
+        self._day: Day = 0
+        self._closing = False
+        self._wake = anyio.Event()
+        self._urgent = anyio.Event()
+        self._disk = CapacityLimiter(AT_ONCE)
+
+    async def open(self) -> None:
+        """Before the first request: read what the day has spent, note the first calls.
+
+        Calls that the run before made a moment ago still count; if it did not end in order, the
+        lanes hold off until none of them can. Raises StoreError, in a group.
+        """
+        self._day = calendar.today(self._now())
+        await _each(self._hold_off, self._buckets)
+        await self._begin_day(forget=self._terms.forget)
+
+    def wake(self) -> None:
+        """Lanes ran low, or were told that a quota is spent."""
+        self._wake.set()
+        if self._schedule.is_dry or self._schedule.parked:
+            self._urgent.set()
+
+    def close(self) -> None:
+        """No more calls will be made: `run` gives back what is left and returns."""
+        self._closing = True
+        self._wake.set()
+        self._urgent.set()
+
+    async def run(self, on_granted: Callable[[], None]) -> None:
+        """Grant calls until closed, and call ``on_granted`` after each time.
+
+        Raises StoreError, in a group, when the disk refuses.
+        """
+        while not self._closing:
+            midnight = calendar.instant(self._day + 1)
+            with anyio.move_on_after(max(0.0, midnight - self._now())):
+                await self._wake.wait()
+            with anyio.move_on_after(min(GATHER_SECONDS, max(0.0, midnight - self._now()))):
+                await self._urgent.wait()
+            self._wake, self._urgent = anyio.Event(), anyio.Event()
+            if calendar.today(self._now()) != self._day:
+                self._day = calendar.today(self._now())
+                await self._begin_day(forget=False)
+            else:
+                await self._serve()
+            on_granted()
+        await self._settle()
+
+    async def _hold_off(self, bucket: int) -> None:
+        """Let a bucket's lanes wait for what the run before has sent."""
+        found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
+        if found is not None:
+            until = found.quiet_from(self._now(), self._terms.pace.period)
+            self._schedule.hold_off(bucket, until, None if found.open else found.recent)
+
+    async def _begin_day(self, *, forget: bool) -> None:
+        """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        # First of all: whatever is granted of the day before may not be spent any more.
+        flown = self._schedule.begin_day(self._now(), calendar.instant(self._day + 1))
+        self._kept = self._terms.kept(self._now())
+        await _each(self._begin_note, self._buckets)
+        for lane in self._schedule.lanes if forget else []:
+            for work in lane.work:
+                self._notes[lane.bucket].forget(work.dataset.name, lane.appid)
+        for lane, calls in flown:
+            for work in lane.work:
+                self._notes[lane.bucket].add(work.dataset.name, lane.appid, calls)
+        await self._serve()
+
+    async def _begin_note(self, bucket: int) -> None:
+        note = self._notes[bucket] = await self._read(self._day, bucket) or Note(self._day)
+        note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
+        await to_thread.run_sync(
+            quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
+        )
+
+    async def _serve(self) -> None:
+        """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
+        thirsty, self._schedule.thirsty = self._schedule.thirsty, []
+        touched = {lane.bucket for lane, _ in thirsty}
+        for lane, work, refusal in self._schedule.take_parked():
+            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
+            touched.add(lane.bucket)
+        grants = [self._next_block(lane, work) for lane, work in thirsty]
+        await _each(self._write, touched)
+        now = self._now()
+        for lane, work, calls, limit in grants:
+            told = self._notes[lane.bucket].parked_by(work.dataset.name, lane.appid)
+            if told is None:
+                self._schedule.grant(lane, work, calls, limit, now)
+            else:
+                self._schedule.park(lane, work, told, now)
+
+    def _next_block(self, lane: Lane, work: Work) -> _Grant:
+        dataset, appid, note = work.dataset.name, lane.appid, self._notes[lane.bucket]
+        if work.stopped is not None or note.parked_by(dataset, appid) is not None:
+            return _Grant(lane, work, 0, "")
+        kept = self._kept.get(dataset, {}).get(appid, 0)
+        spent = self._terms.quota.spent(note, dataset, appid)
+        note.add(dataset, appid, spent - note.spent(dataset, appid))
+        left = self._terms.quota.left(note, dataset, appid, kept=kept)
+        calls = min(quota.block(self._terms.pace, work.left + work.waits, work.calls), left)
+        note.add(dataset, appid, calls)
+        words = self._terms.quota.words(dataset, appid, kept=kept) if calls == left else ""
+        return _Grant(lane, work, calls, words)
+
+    async def _settle(self) -> None:
+        """Give back what was noted and not spent; the run ends in order."""
+        now = self._now()
+        for note in self._notes.values():
+            if note.quiet_at <= now:
+                note.recent = 0
+        for lane, work, refusal in self._schedule.take_parked():
+            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
+        for lane in self._schedule.lanes:
+            note = self._notes[lane.bucket]
+            # A call that was given up under way may have arrived all the same.
+            flown = lane.slots[-1] if lane.slots else 0.0
+            quiet_at = now + lane.period if lane.in_flight else flown
+            recent = lane.in_flight + sum(1 for slot in lane.slots if slot > now)
+            note.quiet_at = max(note.quiet_at, quiet_at)
+            note.recent = max(note.recent, recent)
+            for work in lane.work:
+                if 0 < work.room < PLENTY // 2:
+                    note.add(work.dataset.name, lane.appid, -work.room)
+        for note in self._notes.values():
+            note.open = False
+        await _each(self._write, self._buckets)
+
+    async def _read(self, day: Day, bucket: int) -> Note | None:
+        return await to_thread.run_sync(
+            quota_ledger.read, self._tree, day, bucket, limiter=self._disk
+        )
+
+    async def _write(self, bucket: int) -> None:
+        note = self._notes[bucket]
+        await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
+
+
+async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:
+    """Do this for all buckets at once, as far as the disk's limiter lets them."""
+    async with anyio.create_task_group() as tasks:
+        for bucket in buckets:
+            tasks.start_soon(work, bucket)

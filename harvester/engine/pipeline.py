@@ -1,0 +1,232 @@
+"""The run itself: a fixed pool of workers, one recorder, one publisher, in one task group.
+
+::
+
+    schedule ─► worker ─► fetch ─► schedule        what to ask next, what the verdict changes
+                  └────► recorder ─► raw group ─► schedule ─► publisher ─► partition
+
+A worker takes a window that may be asked right now, makes one attempt and hands back the verdict.
+When nothing may be asked it waits with the others; one of them, the *sentry*, also watches the
+clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from harvester.catalogue.error_codes import OUR_FAULT
+from harvester.core.errors import places
+from harvester.core.model import Answer
+from harvester.engine.call_budget import Terms, Treasurer
+from harvester.engine.publish_queue import Publisher
+from harvester.engine.rate_limiter import Spacing
+from harvester.engine.raw_writer import Held, Recorder
+from harvester.scheduling.account_queue import Attempt
+from harvester.scheduling.scheduler import Schedule
+from harvester.storage.layout import Tree
+from harvester.storage.publish import Published
+from harvester.storage.raw_log import Group
+from harvester.wechat import attempt as fetch
+from harvester.wechat.attempt import Refused
+from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.transport import Transport
+
+_log = logging.getLogger("harvester.pipeline")
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened so far; progress and summary read it.
+
+    ``waits`` has seconds, by what was done about the refusal before.
+    """
+
+    requests: int = 0
+    answered: int = 0
+    bytes: int = 0
+    bugs: int = 0
+    waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The effects a run works with, and by which terms its calls are handed out.
+
+    ``now`` is in seconds since the Unix epoch and never steps back. ``on_published`` is told of
+    each partition that was replaced, in a thread, while its raw groups still stand.
+    """
+
+    transport: Transport
+    tokens: Tokens
+    spacing: Spacing
+    tree: Tree
+    terms: Terms
+    now: Callable[[], float]
+    on_published: Callable[[Published], None]
+
+
+class Pipeline:
+    """One run. `run` returns when everything that could be had is published, or after `stop`."""
+
+    def __init__(self, schedule: Schedule, tools: Tools, *, run_id: str, connections: int) -> None:
+        self._schedule = schedule
+        self._tools = tools
+        self._connections = connections
+        self._idle: deque[anyio.Event] = deque()
+        self._sentry_until = _NEVER
+        self._stopping = False
+        self._workers = anyio.CancelScope()
+        self.counters = Counters()
+        datasets = {work.dataset.name: work.dataset for work in schedule.all_work()}
+        self._recorder = Recorder(tools.tree, run_id, self._on_durable)
+        self._publisher = Publisher(tools.tree, datasets, tools.on_published)
+        self._treasurer = Treasurer(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
+
+    async def run(self) -> None:
+        """Ask, record and publish until nothing is left to do. Raises StoreError."""
+        await self._treasurer.open()
+        async with anyio.create_task_group() as effects:
+            effects.start_soon(self._treasurer.run, self._nudge)
+            effects.start_soon(self._record)
+            effects.start_soon(self._publisher.run)
+            with self._workers:
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self._connections):
+                        workers.start_soon(self._work)
+            self._treasurer.close()
+            self._recorder.close()
+
+    @property
+    def owes(self) -> bool:
+        """Whether there are days that were neither answered nor given up."""
+        return any(work.open for work in self._schedule.all_work())
+
+    def stop(self) -> None:
+        """Start nothing new; what is in flight comes home, and all of it is published."""
+        self._stopping = True
+        self._schedule.stop()
+        self._wake_all()
+
+    def hurry(self, *, flight: float, publishing: float) -> None:
+        """After `stop`: so many seconds for what is in flight, and for beginning to publish."""
+        now = anyio.current_time()
+        self._workers.deadline = now + flight
+        self._publisher.hurry(now + publishing)
+
+    async def _record(self) -> None:
+        await self._recorder.run()
+        self._publisher.close()
+
+    async def _work(self) -> None:
+        while (attempt := await self._next()) is not None:
+            asked_at = int(self._tools.now())
+            outcome = await self._ask(attempt)
+            if isinstance(outcome, Refused):
+                attempt.since, attempt.cause = self._tools.now(), outcome.rule.action.value
+                if outcome.body is not None and self._schedule.is_last_try(attempt):
+                    await self._keep(attempt, asked_at, outcome.body)
+                    continue
+                self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
+                self._publisher.request(self._schedule.owing.take_complete())
+                if self._schedule.parked:
+                    self._treasurer.wake()
+            else:
+                self.counters.answered += 1
+                self.counters.bytes += len(outcome)
+                await self._keep(attempt, asked_at, outcome)
+
+    async def _ask(self, attempt: Attempt) -> bytes | Refused:
+        """One attempt. A fault of our own costs its window, and the others go on."""
+        tools = self._tools
+        try:
+            return await fetch.attempt(
+                attempt.window, attempt.work.dataset, tools.tokens, tools.transport
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self.counters.bugs += 1
+            name = type(error).__name__
+            _log.error(
+                "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
+            )
+            return Refused(OUR_FAULT, f"a bug in harvester: {name}")
+
+    async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
+        """File an answer: its days are published, or quarantined if nobody can read them."""
+        self._schedule.answered(attempt, self._tools.now())
+        answer = Answer(attempt.window, asked_at, attempt.refetch, body)
+        await self._recorder.keep(Held(attempt, answer))
+
+    def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
+        self._publisher.add(group)
+        for attempt in attempts:
+            self._schedule.durable(attempt)
+        self._publisher.request(self._schedule.owing.take_complete())
+
+    async def _next(self) -> Attempt | None:
+        """The next attempt of this worker; None when there will be no more."""
+        while not self._stopping:
+            now = self._tools.now()
+            attempt = self._schedule.next(now)
+            if attempt is not None:
+                if self._schedule.thirsty:
+                    self._treasurer.wake()
+                self._pass_on(now)
+                await self._tools.spacing.take(attempt.lane.appid)
+                self._count(attempt)
+                return attempt
+            if self._schedule.finished:
+                self._wake_all()
+                return None
+            await self._wait()
+        return None
+
+    def _count(self, attempt: Attempt) -> None:
+        self.counters.requests += 1
+        attempt.work.calls += 1
+        if attempt.cause:
+            attempt.work.retries += 1
+            self.counters.waits[attempt.cause] += self._tools.now() - attempt.since
+
+    async def _wait(self) -> None:
+        """Wait to be woken; the sentry wakes itself when the next lane comes up."""
+        event = anyio.Event()
+        self._idle.append(event)
+        at = self._schedule.wake_at(self._tools.now())
+        if at is None or at >= self._sentry_until:
+            await event.wait()
+            return
+        self._sentry_until = at
+        with anyio.move_on_after(max(0.0, at - self._tools.now())):
+            await event.wait()
+        if self._sentry_until == at:
+            self._sentry_until = _NEVER
+        if not event.is_set():
+            self._idle.remove(event)
+
+    def _pass_on(self, now: float) -> None:
+        """Wake one more worker if there is more to do now, or before the sentry looks again."""
+        if self._idle and (
+            self._schedule.has_ready(now)
+            # A lane may have come to stand before the one that the sentry waits for.
+            or ((at := self._schedule.wake_at(now)) is not None and at < self._sentry_until)
+        ):
+            self._idle.popleft().set()
+
+    def _nudge(self) -> None:
+        """Calls were granted, or refused for today: there may be more to do, or nothing."""
+        if self._schedule.finished:
+            self._wake_all()
+        else:
+            self._pass_on(self._tools.now())
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self._idle.popleft().set()
+
+
+_NEVER = float("inf")

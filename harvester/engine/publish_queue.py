@@ -1,0 +1,107 @@
+"""Which months are published when, and when a raw group has done its duty.
+
+A month of a dataset in a bucket is published once nobody owes a window of it, so that its file is
+written once, however far apart the accounts are. It is published earlier when the raw log grows
+past its cap, or when a publish would have to walk too many groups side by side. A group is deleted
+only after every month it touches was published and told of: a run that is killed in between is told
+by the next one, which finds the group.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from harvester.core.dataset import Dataset
+from harvester.scheduling.account_queue import MonthOfBucket
+from harvester.storage import publish, raw_log
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.publish import Published
+from harvester.storage.raw_log import Group
+
+RAW_BYTES = 256 << 20
+"""Past so many bytes in the raw log, everything in it is published."""
+
+RAW_GROUPS = 400
+"""Past so many groups with answers of a month, the month is published: each of them costs a publish
+an eighth of a megabyte while it lasts."""
+
+
+class Publisher:
+    """Publishes months one after the other, each in a thread, none of them twice without need."""
+
+    def __init__(
+        self, tree: Tree, datasets: dict[str, Dataset], on_published: Callable[[Published], None]
+    ) -> None:
+        self._tree = tree
+        self._datasets = datasets
+        self._on_published = on_published
+        self._unpublished: dict[Group, set[MonthOfBucket]] = {}
+        self._groups_of: Counter[MonthOfBucket] = Counter()
+        self._queue: deque[MonthOfBucket] = deque()
+        self._closing = False
+        self._until = float("inf")
+        self._wake = anyio.Event()
+        self._thread = CapacityLimiter(1)
+
+    def add(self, group: Group) -> None:
+        """A group became durable."""
+        months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.touches}
+        self._unpublished[group] = months
+        self._groups_of.update(months)
+        if sum(group.size for group in self._unpublished) > RAW_BYTES:
+            self.request(self._owed())
+        else:
+            self.request(month for month in months if self._groups_of[month] > RAW_GROUPS)
+
+    def request(self, months: Iterable[MonthOfBucket]) -> None:
+        """Publish these months, soon."""
+        new = [month for month in months if month not in self._queue]
+        if new:
+            self._queue.extend(new)
+            self._wake.set()
+
+    def close(self) -> None:
+        """Everything is in the raw log: `run` publishes it all and returns."""
+        self.request(self._owed())
+        self._closing = True
+        self._wake.set()
+
+    def hurry(self, until: float) -> None:
+        """Begin no month after ``until`` (the loop's clock); the next run finds the raw groups."""
+        self._until = until
+
+    async def run(self) -> None:
+        """Publish what is asked for until closed. Raises StoreError when the disk refuses."""
+        while True:
+            while self._queue and anyio.current_time() < self._until:
+                await self._publish(self._queue.popleft())
+            if self._closing:
+                return
+            await self._wake.wait()
+            self._wake = anyio.Event()
+
+    def _owed(self) -> list[MonthOfBucket]:
+        """Every month that waits in the raw log, newest first."""
+        owed = {month for months in self._unpublished.values() for month in months}
+        return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
+
+    def _publish_and_tell(self, key: MonthOfBucket, groups: list[Group]) -> None:
+        dataset = self._datasets[key.dataset]
+        self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))
+
+    async def _publish(self, key: MonthOfBucket) -> None:
+        groups = [group for group, months in self._unpublished.items() if key in months]
+        if not groups:
+            return
+        await to_thread.run_sync(self._publish_and_tell, key, groups, limiter=self._thread)
+        self._groups_of[key] -= len(groups)
+        for group in groups:
+            months = self._unpublished[group]
+            months.discard(key)
+            if not months:
+                del self._unpublished[group]
+                await to_thread.run_sync(raw_log.delete, self._tree, group, limiter=self._thread)

@@ -1,0 +1,92 @@
+"""Answers on their way to safety: gathered in memory, written to the raw log in groups.
+
+An answer counts only when its group is durable. A group is written when enough bytes came together
+or when the oldest of them has waited long enough, so a killed run loses a moment's work and no
+more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from harvester.core.model import Answer
+from harvester.scheduling.account_queue import Attempt
+from harvester.storage import raw_log
+from harvester.storage.layout import Tree
+from harvester.storage.raw_log import Group
+
+GROUP_BYTES = 2 << 20
+"""A group is written when its bodies are this long together."""
+
+GROUP_SECONDS = 2.0
+"""A group is written when its oldest answer has waited this long."""
+
+_MOST_HELD = 2 * GROUP_BYTES
+
+
+class Held(NamedTuple):
+    """An answer in memory, and the attempt it came from."""
+
+    attempt: Attempt
+    answer: Answer
+
+
+class Recorder:
+    """Gathers answers and writes them; ``on_durable`` hears of each group that is safe."""
+
+    def __init__(
+        self, tree: Tree, run_id: str, on_durable: Callable[[Group, list[Attempt]], None]
+    ) -> None:
+        self._tree = tree
+        self._run_id = run_id
+        self._on_durable = on_durable
+        self._held: dict[int, list[Held]] = {}
+        self._bytes = 0
+        self._closing = False
+        self._due = anyio.Event()
+        self._drained = anyio.Event()
+        self._disk = CapacityLimiter(1)
+
+    async def keep(self, held: Held) -> None:
+        """Take an answer. Waits only while the disk is far behind."""
+        self._held.setdefault(held.attempt.lane.bucket, []).append(held)
+        self._bytes += len(held.answer.body)
+        if self._bytes >= GROUP_BYTES:
+            self._due.set()
+        while self._bytes >= _MOST_HELD:
+            await self._drained.wait()
+
+    def close(self) -> None:
+        """No more answers will come: `run` writes what is held and returns."""
+        self._closing = True
+        self._due.set()
+
+    async def run(self) -> None:
+        """Write groups until closed. Raises StoreError when the disk refuses."""
+        while self._held or not self._closing:
+            with anyio.move_on_after(GROUP_SECONDS):
+                await self._due.wait()
+            self._due = anyio.Event()
+            if self._closing:
+                self._due.set()
+            await self._write()
+
+    async def _write(self) -> None:
+        held, self._held = self._held, {}
+        self._bytes = 0
+        self._drained.set()
+        self._drained = anyio.Event()
+        for bucket, answers in held.items():
+            group = await to_thread.run_sync(
+                raw_log.write_group,
+                self._tree,
+                bucket,
+                self._run_id,
+                [item.answer for item in answers],
+                limiter=self._disk,
+            )
+            self._on_durable(group, [item.attempt for item in answers])

@@ -1,0 +1,77 @@
+"""What kept a run from being whole, by cause: few lines, however many accounts there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from harvester.core.calendar import Day, day_text
+from harvester.core.model import Refusal
+from harvester.core.safe_text import safe_text
+from harvester.operations.record.summary import Summary
+from harvester.scheduling.account_queue import Gone
+from harvester.storage.publish import QuarantinedDay
+
+_SHOWN = 3
+"""So many accounts or days are named; the record names all of them."""
+
+
+class Cause(NamedTuple):
+    """Things that are alike: how many days of whom, an example of why, and what to do."""
+
+    days: int
+    whose: str
+    why: str
+    advice: str = ""
+
+
+def causes(summary: Summary) -> list[Cause]:
+    """Refusals and failures first, those of most days before others; then the quarantine."""
+    refused = sorted(_given_up(summary.gone), key=lambda cause: -cause.days)
+    return [*refused, *_quarantined(summary.quarantined)]
+
+
+def _given_up(gone: Iterable[Gone]) -> Iterator[Cause]:
+    alike: dict[tuple[object, ...], list[Gone]] = {}
+    for item in gone:
+        why = item.why
+        said = why.errcode if isinstance(why, Refusal) else item.rule.meaning
+        alike.setdefault((said, item.rule.meaning, item.rule.action), []).append(item)
+    for items in alike.values():
+        first = items[0]
+        yield Cause(
+            sum(item.count for item in items),
+            _whose((item.appid, item.dataset) for item in items),
+            str(first.why),
+            f"{first.rule.meaning}. {first.rule.advice}",
+        )
+
+
+def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
+    alike: dict[str, list[QuarantinedDay]] = {}
+    for item in days:
+        alike.setdefault(item.reason, []).append(item)
+    for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
+        whose = _whose((item.appid, item.dataset) for item in items)
+        when = _when({item.day for item in items})
+        yield Cause(len(items), f"{whose} {when}", f"quarantined: {safe_text(reason)}")
+
+
+def _when(found: set[Day]) -> str:
+    """The days, oldest first; of many the first and the last."""
+    if len(found) <= _SHOWN:
+        return ", ".join(map(day_text, sorted(found)))
+    return f"{day_text(min(found))}..{day_text(max(found))}"
+
+
+def _whose(pairs: Iterable[tuple[str, str]]) -> str:
+    """``3 accounts (wx…, wx…, wx…), 2 datasets``, or the one there is."""
+    found = list(pairs)
+    appids = list(dict.fromkeys(appid for appid, _ in found))
+    datasets = list(dict.fromkeys(dataset for _, dataset in found))
+    named = ", ".join(appids[:_SHOWN])
+    if len(appids) > 1:
+        more = ", …" if len(appids) > _SHOWN else ""
+        named = f"{len(appids):,} accounts ({named}{more})"
+    what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
+    return f"{named} {what}"

@@ -1,0 +1,42 @@
+"""Results as JSON has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from harvester.core.calendar import day_text
+
+_DAYS = {
+    "before": "before",
+    "begin": "begin_date",
+    "day": "day",
+    "end": "end_date",
+    "first_row": "first_row",
+}
+"""The members of results that are days, and what JSON calls them."""
+
+
+def plain(value: object) -> Any:
+    """Turn a result into values for JSON: members by name, days and enumerations as text."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return dict(_member(name, getattr(value, name)) for name in names)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return dict(_member(name, each) for name, each in value._asdict().items())
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(plain, value))
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _member(name: str, value: object) -> tuple[str, Any]:
+    if name not in _DAYS:
+        return name, plain(value)
+    return _DAYS[name], day_text(value) if isinstance(value, int) else value

@@ -1,0 +1,103 @@
+"""A run in plain values, for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harvester import __version__
+from harvester.core import calendar
+from harvester.core.model import Refusal
+from harvester.core.safe_text import safe_text
+from harvester.operations.record.plain import plain
+from harvester.operations.record.summary import AccountSummary, DatasetSummary, DayCounts, Summary
+from harvester.scheduling.account_queue import Gone
+from harvester.storage.publish import Published
+
+RECORD_VERSION = 1
+"""Of the run record's members. A newer number may add some and never changes their meaning."""
+
+MOST = 20_000
+"""So many accounts and so many exceptions are listed; the totals count all of them."""
+
+
+def as_record(summary: Summary) -> dict[str, Any]:
+    """The run record: plain values for JSON. ``published``, the change feed, is in the journal."""
+    return {
+        "record_version": RECORD_VERSION,
+        "harvester": __version__,
+        "run_id": summary.run_id,
+        "manifest": summary.manifest,
+        "started_at": calendar.utc_text(summary.started_at),
+        "ended_at": calendar.utc_text(summary.ended_at),
+        "seconds": round(summary.seconds, 3),
+        "bound_seconds": summary.bound_seconds,
+        "bound_by": summary.bound_by,
+        "today": calendar.day_text(summary.today),
+        "state": "finished" if summary.finished else "running",
+        "exit_code": int(summary.exit_code) if summary.finished else None,
+        "reasons": list(summary.reasons()) if summary.finished else [],
+        "windows": summary.windows,
+        "requests": summary.requests,
+        "answered": summary.answered,
+        "retries": summary.retries,
+        "waits": {cause: round(seconds, 3) for cause, seconds in sorted(summary.waits.items())},
+        "token_calls": summary.token_calls,
+        "bytes": summary.bytes,
+        "rows": summary.rows,
+        "datasets": list(map(plain_row, summary.datasets)),
+        "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
+        "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
+        "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
+        "quarantined": [
+            {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
+        ],
+        "suspicious": plain(summary.suspicious),
+        "notes": summary.notes(),
+    }
+
+
+def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
+    found = plain_row(row)
+    midnight = calendar.utc_text(calendar.instant(calendar.today(summary.ended_at) + 1, 0))
+    found["parked_until"] = midnight if found.pop("parked") else None
+    return found
+
+
+def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
+    """Return the members of a row, its counts of days among them."""
+    found: dict[str, Any] = {}
+    for name in row.__slots__:
+        value = getattr(row, name)
+        found |= value._asdict() if isinstance(value, DayCounts) else {name: value}
+    return found
+
+
+def _exception(gone: Gone) -> dict[str, Any]:
+    refusal = gone.why if isinstance(gone.why, Refusal) else None
+    return {
+        "appid": gone.appid,
+        "dataset": gone.dataset,
+        "begin_date": calendar.day_text(gone.begin),
+        "end_date": calendar.day_text(gone.end),
+        "days": gone.count,
+        "action": gone.rule.action.value,
+        "scope": gone.rule.scope.value,
+        "meaning": gone.rule.meaning,
+        "advice": gone.rule.advice,
+        "errcode": refusal.errcode if refusal else None,
+        "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
+        "rid": refusal.rid if refusal else "",
+    }
+
+
+def publication(item: Published) -> dict[str, Any]:
+    """An entry of the change feed: a file that was replaced, and who and when is new in it."""
+    return {
+        "dataset": item.dataset,
+        "ref_month": item.ref_month,
+        "path": item.path,
+        "days": [calendar.day_text(day) for day in item.days],
+        "appids": list(item.appids),
+        "rows_before": item.rows_before,
+        "rows_after": item.rows_after,
+    }

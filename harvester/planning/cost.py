@@ -1,0 +1,185 @@
+"""What a plan costs: calls per account, days under the quota, and what would be cheaper.
+
+Arithmetic on what is missing and what today's notes say is spent. Nothing here knows what the days
+will bring besides: each later day needs calls of its own for what gets ready on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.config import Manifest
+from harvester.planning.quota import Quota
+from harvester.planning.windows import Plan, Wanted, count_windows
+
+NARROWER = (30, 90, 365, 3 * 365)
+"""Ranges that a plan is compared with, in days before today."""
+
+BARREN_DAYS = 90
+"""An account with so many empty days before its first row pays for what is older, for nothing."""
+
+Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
+"""By dataset and appid, the days that have rows, and those that were answered without."""
+
+
+class Means(NamedTuple):
+    """What may be spent: a day's quota, and ``left`` of today's for a dataset and an appid."""
+
+    quota: Quota
+    left: Callable[[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPrice:
+    """What one account costs: requests, and Beijing days under its quotas, today included."""
+
+    appid: str
+    requests: int
+    quota_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowerPrice:
+    """What the plan costs from a later first day on."""
+
+    begin: Day
+    requests: int
+    quota_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Barren:
+    """Requests that one account needs for days before its first row.
+
+    ``empty`` days before the first row were answered, all without rows. ``first_row`` is None if
+    no day has any.
+    """
+
+    appid: str
+    dataset: str
+    first_row: Day | None
+    empty: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a plan costs.
+
+    ``quota_days`` is how many Beijing days it takes, today included; ``requests_today`` what the
+    quota leaves of it for today. ``read`` of the quotas are WeChat's own, ``assumed`` are not.
+    ``bound_seconds`` and ``bound_by`` are the plan's, or those of the quota if that binds.
+    """
+
+    requests_today: int
+    quota_days: int
+    bound_seconds: float
+    bound_by: str
+    read: int
+    assumed: int
+    accounts: tuple[AccountPrice, ...]
+    narrower: tuple[NarrowerPrice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What is missing of one dataset of one account, and what a day may bring of it."""
+
+    dataset: str
+    appid: str
+    missing: DaySet
+    span: int
+    boundary: Day
+    left: int
+    budget: int
+
+    def requests(self, begin: Day = calendar.FIRST_DAY) -> int:
+        """For the days from ``begin`` on."""
+        older = begin - calendar.FIRST_DAY
+        missing = self.missing >> older << older if older > 0 else self.missing
+        return count_windows(missing, self.span, self.boundary)
+
+    def quota_days(self, requests: int) -> int:
+        """How many Beijing days so many requests take, today included."""
+        if requests <= self.left:
+            return 1 if requests else 0
+        return 1 - (self.left - requests) // max(1, self.budget)
+
+
+def price(manifest: Manifest, missing: Wanted, found: Plan, means: Means, now: float) -> Price:
+    """What a plan costs at a moment. ``found`` is the plan that was made of the same days."""
+    today = calendar.today(now)
+    items = list(_items(manifest, missing, means, today))
+    requests: Counter[str] = Counter()
+    longest: Counter[str] = Counter()
+    for item in items:
+        needed = item.requests()
+        requests[item.appid] += needed
+        longest[item.appid] = max(longest[item.appid], item.quota_days(needed))
+    quota_days = max(longest.values(), default=0)
+    seconds, binds = found.bound_seconds, found.bound_by
+    if quota_days > 1:
+        seconds, binds = max(seconds, calendar.instant(today + quota_days - 1) - now), "quota"
+    read = sum(means.quota.numbers(item.dataset, item.appid).read for item in items)
+    return Price(
+        requests_today=sum(min(item.requests(), item.left) for item in items),
+        quota_days=quota_days,
+        bound_seconds=round(seconds, 3),
+        bound_by=binds,
+        read=read,
+        assumed=len(items) - read,
+        accounts=tuple(
+            AccountPrice(appid, count, longest[appid]) for appid, count in requests.most_common()
+        ),
+        narrower=tuple(_narrower(items, found.requests, today)),
+    )
+
+
+def barren(manifest: Manifest, missing: Wanted, rows: Rows, today: Day) -> tuple[Barren, ...]:
+    """The accounts that would pay for what lies before their first row, the dearest first."""
+    found = []
+    for name, of_dataset in missing.items():
+        dataset = manifest.datasets[name]
+        boundary = readiness.boundary(dataset, today)
+        for appid, lacking in of_dataset.items():
+            with_rows, empty = rows.get(name, {}).get(appid, (calendar.NO_DAYS, calendar.NO_DAYS))
+            first = calendar.oldest(with_rows) if with_rows else None
+            before = calendar.day_range(calendar.FIRST_DAY, (today if first is None else first) - 1)
+            in_vain = calendar.count_days(empty & before)
+            if in_vain >= BARREN_DAYS and lacking & before:
+                requests = count_windows(lacking & before, dataset.span, boundary)
+                found.append(Barren(appid, name, first, in_vain, requests))
+    return tuple(sorted(found, key=lambda item: -item.requests))
+
+
+def _items(manifest: Manifest, missing: Wanted, means: Means, today: Day) -> Iterator[_Item]:
+    for name, of_dataset in missing.items():
+        dataset = manifest.datasets[name]
+        boundary = readiness.boundary(dataset, today)
+        for appid, lacking in of_dataset.items():
+            if lacking:
+                yield _Item(
+                    name,
+                    appid,
+                    lacking,
+                    dataset.span,
+                    boundary,
+                    means.left(name, appid),
+                    means.quota.budget(name, appid),
+                )
+
+
+def _narrower(items: list[_Item], everything: int, today: Day) -> Iterator[NarrowerPrice]:
+    """The ranges that would be cheaper."""
+    for back in NARROWER:
+        begin = today - back
+        counts = [item.requests(begin) for item in items]
+        if 0 < sum(counts) < everything:
+            quota_days = max(map(_Item.quota_days, items, counts))
+            yield NarrowerPrice(begin, sum(counts), quota_days)

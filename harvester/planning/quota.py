@@ -1,0 +1,173 @@
+"""How many calls a Beijing day allows, and how they are noted before they are spent.
+
+WeChat counts calls per account, dataset and Beijing day. What may be spent of that is the quota,
+less a reserve for the account's other users, less what notes of the day say is spent, and less what
+the day's own work needs as long as that is not ready. Calls are noted in blocks before the first of
+a block is made: a run that is killed has noted too many rather than too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.config import Limits, Pace
+from harvester.core.model import Allowance, Refusal
+
+BLOCK_SECONDS = 10.0
+"""A block lasts so long at the full rate."""
+
+_FEWEST = 20
+_SPARE = 3
+
+Calls: TypeAlias = dict[str, dict[str, int]]
+"""A number of calls by dataset and appid."""
+
+
+class Numbers(NamedTuple):
+    """What is known of a quota: how large it is, and whether WeChat said so."""
+
+    quota: int
+    read: bool = False
+
+    @property
+    def origin(self) -> str:
+        """``read`` from WeChat, or ``assumed``."""
+        return "read" if self.read else "assumed"
+
+
+@dataclass(slots=True)
+class Note:
+    """What is written down of one bucket on one Beijing day.
+
+    ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count ``recent``
+    calls of each account until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody
+    knows how many, but they count no longer than ``period`` seconds. ``parked`` has what WeChat
+    said of a spent quota. ``heard`` are the checks whose calls are counted in.
+    """
+
+    day: Day
+    run: str = ""
+    open: bool = False
+    period: float = 0.0
+    quiet_at: float = 0.0
+    recent: int = 0
+    calls: Calls = field(default_factory=dict)
+    parked: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
+
+    def spent(self, dataset: str, appid: str) -> int:
+        """How many calls are noted."""
+        return self.calls.get(dataset, {}).get(appid, 0)
+
+    def add(self, dataset: str, appid: str, calls: int) -> None:
+        """Note so many calls more."""
+        of_dataset = self.calls.setdefault(dataset, {})
+        of_dataset[appid] = of_dataset.get(appid, 0) + calls
+
+    def park(self, dataset: str, appid: str, refusal: Refusal) -> None:
+        """Note that WeChat says the quota is spent."""
+        self.parked.setdefault(dataset, {})[appid] = refusal
+
+    def parked_by(self, dataset: str, appid: str) -> Refusal | None:
+        """What WeChat said when the quota was spent, if it did."""
+        return self.parked.get(dataset, {}).get(appid)
+
+    def count_in(self, check: Note) -> None:
+        """Count what a check has spent on this day, once."""
+        if check.run in self.heard:
+            return
+        self.heard.append(check.run)
+        for dataset, of_dataset in check.calls.items():
+            for appid, calls in of_dataset.items():
+                self.add(dataset, appid, calls)
+        earlier, later = sorted((self, check), key=lambda note: note.quiet_at)
+        together = earlier.quiet_at > later.quiet_at - later.period
+        self.recent = later.recent + (earlier.recent if together else 0)
+        self.quiet_at = later.quiet_at
+
+    def forget(self, dataset: str, appid: str) -> None:
+        """Take the quota for unspent: the user knows that it is."""
+        self.calls.get(dataset, {}).pop(appid, None)
+        self.parked.get(dataset, {}).pop(appid, None)
+
+    def quiet_from(self, now: float, period: float) -> float:
+        """From when on no call of the run that wrote this can count any more.
+
+        A clock that was put back since then makes nobody wait for longer than a period.
+        """
+        longest = now + max(self.period, period)
+        return longest if self.open else min(self.quiet_at, longest)
+
+
+class Quota:
+    """What may be spent, by the manifest's limits and what WeChat has told of its own.
+
+    ``told`` has what WeChat said, by appid and dataset, where it was asked.
+    """
+
+    def __init__(
+        self, limits: Limits, told: Mapping[tuple[str, str], Allowance] | None = None
+    ) -> None:
+        self._limits = limits
+        self._told = told or {}
+
+    def numbers(self, dataset: str, appid: str) -> Numbers:
+        """The quota of a dataset of an account."""
+        told = self._told.get((appid, dataset))
+        if told is None or not told.daily_limit:
+            return Numbers(self._limits.daily_quota)
+        return Numbers(told.daily_limit, read=True)
+
+    def budget(self, dataset: str, appid: str) -> int:
+        """What a day's runs may spend of it together."""
+        quota = self.numbers(dataset, appid).quota
+        return max(0, quota - self._limits.daily_reserve.of(quota))
+
+    def left(self, note: Note, dataset: str, appid: str, *, kept: int = 0) -> int:
+        """What may still be spent on the note's day, ``kept`` calls being left for later."""
+        if note.parked_by(dataset, appid) is not None:
+            return 0
+        return max(0, self.budget(dataset, appid) - self.spent(note, dataset, appid) - kept)
+
+    def spent(self, note: Note, dataset: str, appid: str) -> int:
+        """What is spent of it on the note's day: at least what is noted, and what WeChat told.
+
+        WeChat counts what others spent, and ``check`` itself, until the moment it was asked. Calls
+        that are noted after that come on top, so whoever notes some notes this number first.
+        """
+        noted = note.spent(dataset, appid)
+        told = self._told.get((appid, dataset))
+        if told is None or calendar.today(told.asked_at) != note.day:
+            return noted
+        return max(noted, told.used)
+
+    def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
+        """What is said when no call is left: the numbers that decide."""
+        numbers = self.numbers(dataset, appid)
+        reserve = self._limits.daily_reserve.of(numbers.quota)
+        text = f"{numbers.quota:,} calls a day ({numbers.origin})"
+        if reserve:
+            text += f", {reserve:,} of them reserved"
+        if kept:
+            text += f", {kept:,} kept for what gets ready later today"
+        return text
+
+
+def block(pace: Pace, windows: int, made: int) -> int:
+    """How many calls are noted at once for so many windows that are owed, ``made`` being behind.
+
+    A second's worth at first, then as many as were made, and at most some seconds' worth, so that a
+    run that is killed at once loses few. No more than the windows need with some retries.
+    """
+    rate = pace.count / pace.period
+    calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
+    return min(max(_FEWEST, calls), windows + windows // 4 + _SPARE)
+
+
+def with_retries(windows: int) -> int:
+    """How many calls so many windows need if one attempt in six fails."""
+    return windows + -(-windows // 5)

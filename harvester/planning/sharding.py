@@ -1,0 +1,36 @@
+"""The accounts of a shard: those in the buckets that it owns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harvester.core.config import Manifest
+from harvester.core.errors import UsageError
+from harvester.core.model import bucket_of
+
+
+def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
+    """List the buckets that a shard owns. Raises UsageError if buckets are fewer than shards."""
+    number, total = shard
+    if buckets < total:
+        raise UsageError(
+            f"{total} shards need at least {total} buckets, and output.buckets is {buckets}",
+            "A bucket is written by one shard alone; a new tree can have more of them.",
+        )
+    return [bucket for bucket in range(buckets) if bucket % total == number - 1]
+
+
+def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
+    """Cut a manifest down to the accounts in these buckets; jobs may be left without any."""
+    buckets = manifest.output.buckets
+    if len(own) == buckets:
+        return manifest
+    accounts = tuple(
+        account for account in manifest.accounts if bucket_of(account.appid, buckets) in own
+    )
+    mine = {account.appid for account in accounts}
+    jobs = (
+        replace(job, appids=tuple(appid for appid in job.appids if appid in mine))
+        for job in manifest.jobs
+    )
+    return replace(manifest, accounts=accounts, jobs=tuple(jobs))

@@ -1,0 +1,247 @@
+"""What is wanted, what of it is missing, and the fewest windows that cover that.
+
+Everything here is arithmetic on day sets. A plan is never a list of windows: `windows` peels them
+off one by one, newest first, so ten thousand accounts over ten years cost a few integers each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.config import Account, Job, Manifest, Pace
+from harvester.core.dataset import Dataset
+from harvester.planning import bucket_sizing
+from harvester.planning.quota import Calls, with_retries
+
+CPU_SECONDS_PER_REQUEST = 0.00015
+"""What one request costs a core; measured, see docs/performance.md."""
+
+Wanted = dict[str, dict[str, DaySet]]
+"""For each dataset's name and each appid, the days the manifest asks for and WeChat can answer."""
+
+
+def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
+    """One account's days of one dataset in one job, clipped to what exists and is ready.
+
+    Of weeks and months only the first days, for periods whose first day lies in the range.
+    """
+    newest = readiness.newest_ready(dataset, now)
+    begin = max(job.begin, dataset.first_day, account.begin or job.begin)
+    end = min(
+        newest if job.end is None else min(job.end, newest),
+        newest if account.end is None else account.end,
+    )
+    return readiness.periods(dataset.grain, begin, end)
+
+
+def wanted(manifest: Manifest, now: float) -> Wanted:
+    """The days all jobs together want. Accounts for which nothing is left are not listed."""
+    accounts = {account.appid: account for account in manifest.accounts}
+    result: Wanted = {}
+    for job in manifest.jobs:
+        for name in job.datasets:
+            dataset = manifest.datasets[name]
+            of_dataset = result.setdefault(name, {})
+            for appid in job.appids:
+                found = wanted_days(accounts[appid], job, dataset, now)
+                if found:
+                    of_dataset[appid] = of_dataset.get(appid, calendar.NO_DAYS) | found
+    return result
+
+
+def later_today(manifest: Manifest, now: float) -> Wanted:
+    """The days that get ready before this Beijing day ends, and are not wanted yet."""
+    end = calendar.instant(calendar.today(now) + 1) - 1
+    changing = {
+        name: dataset
+        for name, dataset in manifest.datasets.items()
+        if readiness.newest_ready(dataset, end) > readiness.newest_ready(dataset, now)
+    }
+    jobs = tuple(
+        replace(job, datasets=tuple(name for name in job.datasets if name in changing))
+        for job in manifest.jobs
+    )
+    narrowed = replace(manifest, jobs=jobs)
+    want = wanted(narrowed, now)
+    return {
+        name: {
+            appid: found & ~want[name].get(appid, calendar.NO_DAYS) for appid, found in of.items()
+        }
+        for name, of in wanted(narrowed, end).items()
+    }
+
+
+def calls_kept(manifest: Manifest, now: float) -> Calls:
+    """How many calls a run leaves for what gets ready later today, some retries included.
+
+    Options narrow what is asked and not what the day needs, so all jobs count.
+    """
+    return {
+        name: {
+            appid: with_retries(count_windows(found, manifest.datasets[name].span))
+            for appid, found in of_dataset.items()
+            if found
+        }
+        for name, of_dataset in later_today(_unnarrowed(manifest), now).items()
+    }
+
+
+def _unnarrowed(manifest: Manifest) -> Manifest:
+    """The manifest with all of its jobs, for the accounts that are meant."""
+    if not manifest.all_jobs:
+        return manifest
+    meant = {account.appid for account in manifest.accounts}
+    jobs = (
+        replace(job, appids=tuple(appid for appid in job.appids if appid in meant))
+        for job in manifest.all_jobs
+    )
+    return replace(manifest, jobs=tuple(jobs))
+
+
+def windows(
+    missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY
+) -> Iterator[tuple[Day, Day]]:
+    """The fewest windows of at most ``span`` days that cover a day set, newest first.
+
+    Greedy from the newest day is optimal, since a window that holds it can reach no further back
+    than ``span`` days. A window begins and ends on a missing day; days in between may be known
+    already, because calls are scarce and rows are not. No window holds days on both sides of
+    ``boundary``, which is the first day of its newer side.
+    """
+    while missing:
+        begin, end = newest_window(missing, span, boundary)
+        yield begin, end
+        missing &= (1 << (begin - calendar.FIRST_DAY)) - 1
+
+
+def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
+    """The first of `windows`, of a day set that is not empty."""
+    end = missing.bit_length()
+    if span == 1:
+        return calendar.FIRST_DAY + end - 1, calendar.FIRST_DAY + end - 1
+    cut = boundary - calendar.FIRST_DAY
+    floor = max(0, end - span, cut if end > cut else 0)
+    inside = missing >> floor
+    begin = floor + (inside & -inside).bit_length()
+    return calendar.FIRST_DAY + begin - 1, calendar.FIRST_DAY + end - 1
+
+
+@functools.lru_cache(maxsize=4_096)
+def count_windows(missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY) -> int:
+    """How many windows `windows` yields. Remembered, since accounts often lack the same days."""
+    if span == 1:
+        return calendar.count_days(missing)
+    return sum(1 for _ in windows(missing, span, boundary))
+
+
+def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
+    """The least seconds a run can take for so many requests per account, and what binds it.
+
+    The slowest account needs ``(requests - burst) / rate``; one core needs its time per request.
+    Returns the greater and ``rate``, ``cpu`` or, when nothing is to be asked, ``nothing``.
+    """
+    counts = list(requests)
+    if not sum(counts):
+        return 0.0, "nothing"
+    paced = max(0.0, (max(counts) - pace.burst) * pace.period / pace.count)
+    cpu = sum(counts) * CPU_SECONDS_PER_REQUEST
+    return (paced, "rate") if paced >= cpu else (cpu, "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """What a run would ask of one dataset. ``begin`` and ``end`` bound the missing days."""
+
+    dataset: str
+    accounts: int
+    requests: int
+    days: int
+    wanted: int
+    begin: Day | None
+    end: Day | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would ask now, what binds it, and what the user should know before."""
+
+    datasets: tuple[DatasetPlan, ...]
+    requests: int
+    days: int
+    bound_seconds: float
+    bound_by: str
+    warnings: tuple[str, ...] = ()
+
+
+def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
+    """Add up a plan from the wanted and the missing days of a run on this Beijing day."""
+    per_account: Counter[str] = Counter()
+    for name, of_dataset in missing.items():
+        dataset = manifest.datasets[name]
+        boundary = readiness.boundary(dataset, today)
+        for appid, lacking in of_dataset.items():
+            per_account[appid] += count_windows(lacking, dataset.span, boundary)
+    rows = tuple(
+        _dataset_plan(manifest.datasets[name], want[name], missing.get(name, {}), today)
+        for name in want
+    )
+    seconds, binds = bound_seconds(per_account.values(), manifest.limits.per_token)
+    return Plan(
+        datasets=rows,
+        requests=sum(row.requests for row in rows),
+        days=sum(row.days for row in rows),
+        bound_seconds=round(seconds, 3),
+        bound_by=binds,
+        warnings=(*_clip_warnings(manifest, want), *bucket_sizing.warnings(manifest, want)),
+    )
+
+
+def _dataset_plan(
+    dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet], today: Day
+) -> DatasetPlan:
+    boundary = readiness.boundary(dataset, today)
+    everything = functools.reduce(int.__or__, missing.values(), calendar.NO_DAYS)
+    return DatasetPlan(
+        dataset=dataset.name,
+        accounts=sum(1 for lacking in missing.values() if lacking),
+        requests=sum(
+            count_windows(lacking, dataset.span, boundary) for lacking in missing.values()
+        ),
+        days=sum(map(calendar.count_days, missing.values())),
+        wanted=sum(map(calendar.count_days, want.values())),
+        begin=calendar.oldest(everything) if everything else None,
+        end=calendar.newest(everything) if everything else None,
+    )
+
+
+def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
+    """Say which jobs were clipped: silence would look like days that were fetched."""
+    accounts = {account.appid: account for account in manifest.accounts}
+    for job in manifest.jobs:
+        clipped = sum(1 for appid in job.appids if _is_clipped(accounts[appid], job))
+        if clipped:
+            yield f"{job.name}: {_accounts(clipped)} limited by account dates"
+        for name in job.datasets:
+            dataset = manifest.datasets[name]
+            if job.begin < dataset.first_day:
+                yield f"{job.name}: {name} begins on {calendar.day_text(dataset.first_day)}"
+            nothing = sum(1 for appid in job.appids if appid not in want[name])
+            if nothing:
+                yield f"{job.name}: {_accounts(nothing)} without days of {name} in this range"
+
+
+def _is_clipped(account: Account, job: Job) -> bool:
+    """Whether an account's own dates leave less of a job."""
+    begins_late = account.begin is not None and account.begin > job.begin
+    ends_early = account.end is not None and (job.end is None or account.end < job.end)
+    return begins_late or ends_early
+
+
+def _accounts(count: int) -> str:
+    return "1 account is" if count == 1 else f"{count:,} accounts are"

@@ -1,0 +1,1 @@
+"""The places an output may be in: a folder, or an object store."""

@@ -1,0 +1,194 @@
+"""What the files know: each account's days by state, read from the footers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.model import Stretch
+from harvester.planning.windows import Wanted
+from harvester.storage import layout, partitions
+from harvester.storage.layout import Tree
+from harvester.tables.coverage import Coverage
+
+Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
+
+
+@dataclass(slots=True)
+class States:
+    """One account's days of one dataset, as sets.
+
+    ``known`` needs no asking today, ``good`` were answered by something that fits, ``rows`` have
+    rows, ``provisional`` will be asked again on a later day, and the last answer of ``quarantined``
+    ones does not fit. Of a ``sparse`` dataset empty days are ordinary.
+    """
+
+    known: DaySet = calendar.NO_DAYS
+    good: DaySet = calendar.NO_DAYS
+    rows: DaySet = calendar.NO_DAYS
+    provisional: DaySet = calendar.NO_DAYS
+    quarantined: DaySet = calendar.NO_DAYS
+    sparse: bool = False
+
+    def cut(self, inside: DaySet) -> None:
+        """Forget all other days."""
+        self.known &= inside
+        self.good &= inside
+        self.rows &= inside
+        self.provisional &= inside
+        self.quarantined &= inside
+
+    @property
+    def covered(self) -> DaySet:
+        """Days about which something is known, be it of an earlier day."""
+        return self.known | self.good
+
+    @property
+    def unusable(self) -> DaySet:
+        """Days of which nothing but answers that do not fit is known."""
+        return self.quarantined & ~self.good
+
+    @property
+    def empty(self) -> DaySet:
+        """Days that were answered without rows."""
+        return self.covered & ~self.rows & ~self.quarantined
+
+    @property
+    def suspicious(self) -> DaySet:
+        """Empty days that have days with rows both before and after them."""
+        if self.sparse or not self.rows:
+            return calendar.NO_DAYS
+        return self.empty & calendar.day_range(
+            calendar.oldest(self.rows), calendar.newest(self.rows)
+        )
+
+
+def stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
+    """A day set as the stretches it is made of."""
+    for begin, end in calendar.day_ranges(found):
+        yield Stretch(appid, dataset, begin, end)
+
+
+def suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+    """The stretches of empty days between days with rows."""
+    for dataset, of_dataset in states.items():
+        for appid, of_account in of_dataset.items():
+            yield from stretches(appid, dataset, of_account.suspicious)
+
+
+def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
+    """The wanted days that the files do not know. Raises StoreError for a damaged footer."""
+    missing: Wanted = {}
+    for dataset, of_dataset in want.items():
+        known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
+        for month, coverage in _coverages(tree, dataset, of_dataset):
+            in_place = _InPlace(month)
+            for appid, mask in coverage.known(today):
+                if appid in known:
+                    known[appid] |= in_place[mask]
+        missing[dataset] = {
+            appid: lacking
+            for appid, wanted in of_dataset.items()
+            if (lacking := wanted & ~known[appid])
+        }
+    return missing
+
+
+def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, States]]:
+    """Every wanted account's days by state, within the days that are wanted."""
+    found: dict[str, dict[str, States]] = {}
+    for dataset, of_dataset in want.items():
+        sparse = CATALOGUE[dataset].sparse
+        states = found[dataset] = {appid: States(sparse=sparse) for appid in of_dataset}
+        for month, coverage in _coverages(tree, dataset, of_dataset):
+            _add_month(states, month, coverage, today)
+        for appid, of_account in states.items():
+            of_account.cut(of_dataset[appid])
+    return found
+
+
+def to_ask(tree: Tree, want: Wanted, today: Day, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
+    """The days a run asks for, and those of them whose answers may replace final rows."""
+    missing = read_missing(tree, want, today)
+    if refetch is None:
+        return missing, {}
+    again = refetched(read_states(tree, want, today), want, refetch)
+    for dataset, of_dataset in again.items():
+        for appid, chosen in of_dataset.items():
+            missing[dataset][appid] = missing[dataset].get(appid, calendar.NO_DAYS) | chosen
+    return missing, again
+
+
+def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
+    """The days that ``--refetch`` treats as missing.
+
+    ``refused`` adds nothing to what is missing anyway: a refused day was never covered.
+    """
+    if state == "all":
+        return want
+    if state == "refused":
+        return {dataset: {} for dataset in want}
+    return {
+        dataset: {
+            appid: chosen
+            for appid, of_account in of_dataset.items()
+            if (chosen := of_account.empty if state == "empty" else of_account.quarantined)
+        }
+        for dataset, of_dataset in states.items()
+    }
+
+
+def _coverages(
+    tree: Tree, dataset: str, wanted: dict[str, DaySet]
+) -> Iterator[tuple[Month, Coverage]]:
+    """The coverage of each file that may hold wanted days, newest month first."""
+    everything = calendar.NO_DAYS
+    for of_account in set(wanted.values()):
+        everything |= of_account
+    months = set(calendar.each_month(everything))
+    located = layout.partitions(tree, dataset)
+    wanted_files = {each: found for each, found in located.items() if each.month in months}
+    footers = partitions.footers(tree.store, wanted_files.values())
+    for partition, footer in zip(wanted_files, footers, strict=True):
+        if footer is not None:
+            yield partition.month, footer.coverage
+
+
+class _InPlace(dict[int, DaySet]):
+    """A month's masks as day sets. Thousands of accounts have the same, so each is made once."""
+
+    def __init__(self, month: Month) -> None:
+        super().__init__()
+        self._shift = calendar.month_begin(month) - calendar.FIRST_DAY
+
+    def __missing__(self, mask: int) -> DaySet:
+        self[mask] = found = mask << self._shift
+        return found
+
+
+def _add_month(states: dict[str, States], month: Month, coverage: Coverage, today: Day) -> None:
+    found = zip(
+        coverage.known(today),
+        coverage.final,
+        coverage.with_rows,
+        coverage.provisional,
+        coverage.quarantined,
+        strict=True,
+    )
+    in_place = _InPlace(month)
+    for (appid, known), final, rows, provisional, quarantined in found:
+        of_account = states.get(appid)
+        if of_account is None:
+            continue
+        of_account.known |= in_place[known]
+        of_account.good |= in_place[final | provisional]
+        of_account.rows |= in_place[rows]
+        # Most months have none of these.
+        if provisional:
+            of_account.provisional |= in_place[provisional]
+        if quarantined:
+            of_account.quarantined |= in_place[quarantined]

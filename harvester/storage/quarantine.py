@@ -1,0 +1,161 @@
+"""What could not be used, kept as it came: answers by account and day, damaged groups and files.
+
+The coverage in the data files says which days are in quarantine; what lies here is the evidence.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from orjson import Fragment
+
+from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
+from harvester.core.model import Answer, bucket_of
+from harvester.storage.layout import QUARANTINE, Tree
+from harvester.storage.state import json_file
+
+GROUPS = "groups"
+"""The folder of damaged raw groups, beside those of the datasets."""
+
+FILES = "files"
+"""The folder of damaged data files."""
+
+
+_DATA_FILE = re.compile(
+    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
+)
+
+
+class Whose(NamedTuple):
+    """What a damaged file may hold, by its name; what is None it does not tell.
+
+    ``bucket`` is one of as many ``buckets`` as there were then: compacted since, there are others.
+    """
+
+    bucket: int | None = None
+    buckets: int = 1
+    dataset: str | None = None
+    month: Month | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One day of an account in quarantine: why, and the answer that brought it there."""
+
+    day: Day
+    reason: str
+    answer: Answer
+    run_id: str
+
+
+def keep(tree: Tree, entry: Entry) -> str:
+    """Keep an answer under its day, durably, in the place of an older one; returns its name.
+
+    Raises StoreError.
+    """
+    window = entry.answer.window
+    name = _name(window.dataset, window.appid, entry.day)
+    temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
+    json_file.write(tree.store, name, _fields(entry), temp)
+    return name
+
+
+def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
+    """Remove what is kept of these days, now that better answers came. Raises StoreError."""
+    for day in days:
+        tree.store.delete(_name(dataset, appid, day))
+
+
+def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
+    """The days of which something is kept, by appid. Raises StoreError."""
+    found: dict[str, list[Day]] = {}
+    for file in tree.store.list(f"{QUARANTINE}/{dataset}"):
+        appid, _, day = file.name.removeprefix(f"{QUARANTINE}/{dataset}/").partition("/")
+        if day.endswith(".json"):
+            with suppress(ValueError):
+                found.setdefault(appid, []).append(parse_day(day.removesuffix(".json")))
+    return found
+
+
+def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
+    """Yield everything kept of a dataset, by account and day. What is damaged is passed over.
+
+    Raises StoreError, and UsageError for a newer version.
+    """
+    found = tree.store.list(f"{QUARANTINE}/{dataset}")
+    for fields in json_file.read_all(tree.store, found, dict[str, Any]):
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            if (entry := _entry(fields)) is not None:
+                yield entry
+
+
+def set_aside(tree: Tree, group: str) -> str | None:
+    """Move a raw group that cannot be read out of the way; returns where to.
+
+    None if it is gone, for somebody else had it. Raises StoreError.
+    """
+    target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
+    return target if tree.store.move(group, target) else None
+
+
+def set_file_aside(tree: Tree, name: str, run_id: str) -> str | None:
+    """Move a data file that cannot be believed out of the way; returns where to.
+
+    None if it is gone. Raises StoreError.
+    """
+    stem = name.removesuffix(".parquet").replace("/", ".")
+    target = f"{QUARANTINE}/{FILES}/{stem}.{run_id}.damaged"
+    return target if tree.store.move(name, target) else None
+
+
+def unreadable(tree: Tree) -> dict[str, Whose]:
+    """The damaged groups and files that were set aside, by name. Raises StoreError."""
+    found: dict[str, Whose] = {}
+    for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
+        if file.name.endswith(".group"):
+            # It is named by its bucket, and nowhere does it say of how many.
+            found[file.name] = Whose()
+    for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
+        if match := _DATA_FILE.search(file.name):
+            bucket, buckets = int(match[3]), int(match[4])
+            found[file.name] = Whose(bucket, buckets, match[1], parse_month(match[2]))
+    return found
+
+
+def _name(dataset: str, appid: str, day: Day) -> str:
+    return f"{QUARANTINE}/{dataset}/{appid}/{day_text(day)}.json"
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    answer = entry.answer
+    fields: dict[str, Any] = {
+        "appid": answer.window.appid,
+        "dataset": answer.window.dataset,
+        "day": day_text(entry.day),
+        "reason": entry.reason,
+        "begin_date": day_text(answer.window.begin),
+        "end_date": day_text(answer.window.end),
+        "asked_at": answer.asked_at,
+        # A bit a day of the window, which may have more than 64.
+        "refetch": Fragment(str(answer.refetch)),
+        "run_id": entry.run_id,
+    }
+    try:
+        fields["body"] = answer.body.decode()
+    except UnicodeDecodeError:
+        fields["body_base64"] = base64.b64encode(answer.body).decode()
+    return fields
+
+
+def _entry(fields: dict[str, Any]) -> Entry | None:
+    body = fields.get("body")
+    raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
+    begin, end = parse_day(fields["begin_date"]), parse_day(fields["end_date"])
+    window = (fields["appid"], fields["dataset"], begin, end)
+    answer = (window, fields["asked_at"], fields["refetch"], raw)
+    return json_file.value_of(fields, Entry, day=parse_day(fields["day"]), answer=answer)

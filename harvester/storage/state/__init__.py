@@ -1,0 +1,1 @@
+"""Side files: run records, journals, quota ledgers and other small JSON files."""

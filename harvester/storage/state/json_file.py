@@ -1,0 +1,92 @@
+"""Side files: small JSON files beside the data, with a version, a tolerant read, a durable write.
+
+A file without a version is of version 1. Damaged and foreign contents count as none. A file of a
+newer version is refused, because passing it over would lose what another harvester relies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+from harvester.core.errors import UsageError
+from harvester.storage.backends.base import Found, Store, contents
+
+VERSION = 1
+"""The version that is written, and the newest one that is read."""
+
+T = TypeVar("T")
+
+# Built when a type is first read: no command pays for files that it does not open.
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def read(
+    store: Store, name: str, kind: type[T], *, damaged: T | None = None, **known: object
+) -> T | None:
+    """Read a file as a dataclass, or as a dict; None if there is none.
+
+    Damaged contents are read as ``damaged``. ``known`` are members that the caller knows better
+    than the file. Raises StoreError, and UsageError for a newer version.
+    """
+    data = store.read(name)
+    if data is None:
+        return None
+    return _decoded(data, kind, store.where(name), **known) or damaged
+
+
+def read_all(store: Store, found: Sequence[Found], kind: type[T]) -> Iterator[T]:
+    """Read many files in the order given, without those that are gone or damaged.
+
+    An object store is asked for many at once. Raises as `read`.
+    """
+    for file, data in zip(found, contents(store, found), strict=True):
+        value = _decoded(data or b"", kind, store.where(file.name))
+        if value is not None:
+            yield value
+
+
+def write(store: Store, name: str, value: Any, temp: Path, **spelled: object) -> None:
+    """Write a file durably, in the place of an older one. Raises StoreError.
+
+    ``spelled`` are members that stand in the file in another form than in ``value``.
+    """
+    store.write(name, orjson.dumps(members(value, **spelled), default=tuple), temp)
+
+
+def members(value: Any, **spelled: object) -> dict[str, Any]:
+    """Return the members of the file of a dataclass or a mapping, its version among them."""
+    if not isinstance(value, Mapping):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {"version": VERSION, **value, **spelled}
+
+
+def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T | None:
+    """Return what the members of a file make, None if they make nothing. Raises UsageError."""
+    try:
+        found = {"version": 1, **plain, **known}
+        version = found.pop("version")
+        if version > VERSION:
+            raise UsageError(
+                f"{where}: version {version}, and this harvester reads up to version {VERSION}",
+                "upgrade harvester: a newer one has written to this output",
+            )
+        value: T = _adapter(kind).validate_python(found)
+        return value
+    except (TypeError, ValueError):
+        return None
+
+
+def _decoded(data: bytes, kind: type[T], where: str, **known: object) -> T | None:
+    try:
+        plain = from_json(data, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return value_of(plain, kind, where, **known)

@@ -1,0 +1,78 @@
+"""Ledger of the calls spent: a file per Beijing day and bucket, under ``_harvester/quota``.
+
+Losing them costs calls and never rows, so a damaged note counts for nothing. They are kept for two
+days: yesterday's tells whether its run ended in order.
+
+A bucket's note is written by the run that holds the bucket. A check holds none and leaves a file of
+its own, which counts in every note of that day that is read, and is in it from its next writing on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.errors import StoreError
+from harvester.planning.quota import Note
+from harvester.storage.layout import QUOTA, Tree
+from harvester.storage.state import json_file
+
+_NAME = re.compile(r".*/(\d{4}-\d{2}-\d{2})\.(?:([0-9-]+of-\d+)|check-[\w-]+)\.json")
+
+
+def read(tree: Tree, day: Day, bucket: int) -> Note | None:
+    """Return the note of a bucket and a day, checks counted in; None if there is none.
+
+    A file that is damaged or out of reach counts as absent. Raises UsageError for a newer version.
+    """
+    note: Note | None = None
+    with suppress(StoreError):
+        note = json_file.read(tree.store, _name(tree, day, bucket), Note, day=day)
+    for check in _checks(tree, day, bucket):
+        note = note or Note(day)
+        note.count_in(check)
+    return note
+
+
+def write(tree: Tree, note: Note, bucket: int) -> None:
+    """Replace the note of a bucket, durably. Raises StoreError."""
+    day = calendar.day_text(note.day)
+    temp = tree.temp(bucket, f"quota-{day}")
+    json_file.write(tree.store, _name(tree, note.day, bucket), note, temp, day=day)
+
+
+def leave(tree: Tree, spent: Mapping[int, Note]) -> None:
+    """Keep the calls of one check on one day, by bucket. Raises StoreError."""
+    [(day, check)] = {(calendar.day_text(note.day), note.run) for note in spent.values()}
+    notes = {tree.of(bucket): json_file.members(note, day=day) for bucket, note in spent.items()}
+    temp = tree.store.scratch / f"check-{check}.tmp"
+    json_file.write(tree.store, f"{QUOTA}/{day}.check-{check}.json", notes, temp)
+
+
+def sweep(tree: Tree, day: Day, bucket: int) -> None:
+    """Remove the notes of a bucket, and of checks, older than the day before this one."""
+    oldest, mine = calendar.day_text(day - 1), tree.of(bucket)
+    for file in tree.store.list(QUOTA):
+        match = _NAME.fullmatch(file.name)
+        if match and match[2] in (None, mine) and match[1] < oldest:
+            with suppress(StoreError):
+                tree.store.delete(file.name)
+
+
+def _name(tree: Tree, day: Day, bucket: int) -> str:
+    return f"{QUOTA}/{calendar.day_text(day)}.{tree.of(bucket)}.json"
+
+
+def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[Note]:
+    """Yield the notes that checks have left of a day and a bucket, in their order."""
+    with suppress(StoreError):
+        begin = f"{QUOTA}/{calendar.day_text(day)}.check-"
+        found = [file for file in tree.store.list(QUOTA) if file.name.startswith(begin)]
+        for notes in json_file.read_all(tree.store, found, dict[str, Any]):
+            note = json_file.value_of(notes.get(tree.of(bucket)), Note, day=day)
+            if note is not None:
+                yield note

@@ -1,0 +1,71 @@
+"""Quotas as WeChat reported them, by account and dataset, under ``_harvester/quota``.
+
+::
+
+    for (appid, dataset), allowance in quota_limits.read(tree).items(): ...
+
+A ``daily_limit`` holds until WeChat changes it; ``used`` and ``remain`` are of one moment, see
+`Allowance`. One file a Beijing day, which takes over what the days before it knew. Losing them
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from harvester.core import calendar
+from harvester.core.errors import StoreError
+from harvester.core.model import Allowance
+from harvester.storage.layout import QUOTA, Tree
+from harvester.storage.state import json_file
+
+Allowances: TypeAlias = dict[tuple[str, str], Allowance]
+"""The reported quotas, by appid and dataset."""
+
+_NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """The reported quotas as a file has them: by appid, then by dataset."""
+
+    accounts: dict[str, dict[str, Allowance]]
+
+
+def read(tree: Tree) -> Allowances:
+    """Return the newest quota of each account and dataset. Raises UsageError for a newer version.
+
+    A file that is damaged or out of reach counts as absent.
+    """
+    with suppress(StoreError):
+        for name in reversed(_names(tree)):
+            if (found := json_file.read(tree.store, name, _Limits)) is not None:
+                return {
+                    (appid, dataset): allowance
+                    for appid, of_account in found.accounts.items()
+                    for dataset, allowance in of_account.items()
+                }
+    return {}
+
+
+def write(tree: Tree, told: Mapping[tuple[str, str], Allowance], now: float) -> None:
+    """Add newly reported quotas; ``now`` decides the day. Raises StoreError and as `read`."""
+    limits, older = _Limits({}), _names(tree)
+    for (appid, dataset), allowance in sorted({**read(tree), **told}.items()):
+        limits.accounts.setdefault(appid, {})[dataset] = allowance
+    name = f"{QUOTA}/learned-{calendar.day_text(calendar.today(now))}.json"
+    # Two checks may end at the same moment; whose file is left does not matter.
+    temp = tree.store.scratch / f"learned-{os.getpid()}.tmp"
+    json_file.write(tree.store, name, limits, temp)
+    for old in older:
+        if old != name:
+            tree.store.delete(old)
+
+
+def _names(tree: Tree) -> list[str]:
+    return [file.name for file in tree.store.list(QUOTA) if _NAME.fullmatch(file.name)]

@@ -1,0 +1,104 @@
+"""Run records: one JSON file a run, replaced whole or not at all.
+
+A record has a version of its own, ``record_version``, which only ever adds members: a record of any
+number can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import orjson
+
+from harvester.core.errors import StoreError
+from harvester.storage.backends import atomic_files
+from harvester.storage.layout import RUNS, Tree
+from harvester.storage.state import json_file
+
+Feed: TypeAlias = Iterable[Mapping[str, Any]]
+"""The entries of ``published``, one at a time: they are never held whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The head of a run record. Times are RFC 3339 in UTC.
+
+    A run that is ``running``, or was killed, has no exit code yet.
+    """
+
+    run_id: str
+    started_at: str
+    ended_at: str
+    state: str
+    exit_code: int | None
+    reasons: tuple[str, ...]
+    requests: int
+    rows: int
+
+
+def write(
+    tree: Tree, run_id: str, record: dict[str, Any], feed: Feed = (), *, bucket: int = 0
+) -> None:
+    """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
+
+    A run writes its own record alone, so what stands there is always older. ``bucket`` is one
+    that the run holds: what a killed run leaves half-made is swept with it.
+    """
+    temp = tree.temp(bucket, f"{run_id}.json")
+    with _made(temp, record, feed):
+        tree.store.settle(temp, f"{RUNS}/{run_id}.json")
+
+
+def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
+    """Write a record where the user wants it, whole or not at all. Raises StoreError.
+
+    What is no file, such as ``/dev/stdout``, gets the record once it is final.
+    """
+    with atomic_files.guarded(path):
+        is_no_file = path.exists() and not path.is_file()
+    if not is_no_file:
+        temp = path.with_name(f".{path.name}.tmp")
+        with _made(temp, record, feed):
+            atomic_files.settle(temp, path)
+    elif record["state"] != "running":
+        with atomic_files.guarded(path), path.open("wb") as sink:
+            sink.writelines(_pieces(record, feed))
+
+
+def last(tree: Tree, count: int) -> list[RunRecord]:
+    """Return the newest records, newest first. One that cannot be read is passed over."""
+    found: list[RunRecord] = []
+    for file in reversed(tree.store.list(RUNS)):
+        if len(found) < count and file.name.endswith(".json"):
+            with suppress(StoreError):
+                record = json_file.read(tree.store, file.name, RunRecord)
+                found += [record] if record else []
+    return found
+
+
+@contextmanager
+def _made(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]:
+    """Make the file of a record; whatever is left of it is gone after the block."""
+    try:
+        with atomic_files.guarded(temp):
+            atomic_files.make_folder(temp.parent)
+            with temp.open("wb") as file:
+                file.writelines(_pieces(record, feed))
+        yield
+    finally:
+        atomic_files.discard(temp)
+
+
+def _pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:
+    """Yield the record as JSON, ``published`` last: an entry a line."""
+    text = orjson.dumps({**record, "published": []}, option=orjson.OPT_INDENT_2)
+    yield text.removesuffix(b"]\n}")
+    separator = b"\n    "
+    for item in feed:
+        yield separator + orjson.dumps(item)
+        separator = b",\n    "
+    yield b"]\n}\n" if separator.startswith(b"\n") else b"\n  ]\n}\n"

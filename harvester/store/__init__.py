@@ -1,1 +1,0 @@
-"""The output tree on disk: data files, raw groups, locks, quarantine."""

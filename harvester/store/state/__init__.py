@@ -1,1 +1,0 @@
-"""Small files beside the data: quotas, run records, and the like."""

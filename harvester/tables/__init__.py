@@ -1,0 +1,12 @@
+"""Answers to rows, and rows to merged tables. Pure: in memory, in Arrow."""
+
+__all__ = [
+    "columns",
+    "coverage",
+    "decode",
+    "decode_batch",
+    "integrity",
+    "merge",
+    "row_groups",
+    "schema_upgrade",
+]

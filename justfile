@@ -1,0 +1,47 @@
+# Everyday commands; `just` alone lists them. CONTRIBUTING.md has the set-up.
+
+python := ".venv/bin/python"
+
+_list:
+    @just --list --unsorted
+
+# create .venv with everything pinned
+setup:
+    python3 -m venv .venv
+    {{python}} -m pip install -q -r constraints.txt
+    {{python}} -m pip install -q --no-deps -e .
+
+# run tests: `just test`, `just test tests/tables -k merge`
+test *arguments:
+    {{python}} -m pytest {{arguments}}
+
+# run the slow tests as well: kills, simulation, power cuts (about an hour)
+slow *arguments:
+    {{python}} -m pytest -m slow {{arguments}}
+
+# check style and types
+lint:
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    {{python}} -m mypy
+
+# format the code and sort its imports
+format:
+    .venv/bin/ruff check --fix .
+    .venv/bin/ruff format .
+
+# run a benchmark: `just bench cpu`; without a name it lists them
+bench *name:
+    {{python}} -m benchmarks {{name}}
+
+# write docs/datasets.md from the catalogue
+datasets:
+    {{python}} -m harvester.catalogue > docs/datasets.md
+
+# print the drawing of docs/architecture.md and the figures of the import graph
+rooms:
+    {{python}} -m tests.support.import_graph
+
+# do all that CI does, on a fresh clone's terms
+ci:
+    .ci/run

@@ -1,0 +1,291 @@
+"""The data dictionary: on the terminal, as JSON, as a page, and its queries in DuckDB."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.catalogue import CATALOGUE, RETIRED
+from harvester.catalogue.markdown import COMMAND, final_text, members, page
+from harvester.cli import invoke
+from harvester.core.dataset import Column, Dataset, Kind
+from harvester.core.errors import Exit
+from harvester.tables.columns import arrow_schema
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "datasets.md"
+
+each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
+
+
+def test_the_page_is_the_catalogue() -> None:
+    """docs/datasets.md is what the command in its first lines prints."""
+    text = PAGE.read_text("utf-8")
+    assert COMMAND in text.partition("-->")[0]
+    assert text == page()
+    command = [sys.executable, *COMMAND.partition(" > ")[0].split()[1:]]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    assert printed.decode() == text
+
+
+def test_the_page_says_when_an_answer_is_final() -> None:
+    """With rows and without, at once or after days, or not while WeChat says so."""
+    assert final_text(CATALOGUE["user_summary"]) == "when more than 3 days old"
+    assert final_text(CATALOGUE["interface_summary_hour"]) == (
+        "with rows at once, without any when more than 3 days old"
+    )
+    assert final_text(CATALOGUE["biz_summary"]) == (
+        "when more than 7 days old; never while WeChat marks it is_delay"
+    )
+
+
+@each_dataset
+def test_the_page_tells_all(dataset: Dataset) -> None:
+    """A dataset's section has its columns, codes, notes, source and query."""
+    section = page().partition(f"### {dataset.name}\n")[2].partition("\n### ")[0]
+    for name, column in members(dataset.columns):
+        assert f"| `{name}` | `{column.kind.value}` | {column.meaning} |" in section
+        assert all(f"| {code} | {label} |" in section for code, label in column.labels.items())
+    assert all(f"- {note}\n" in section for note in dataset.notes)
+    assert dataset.source in section
+    assert f"```sql\n{dataset.example}\n```" in section
+
+
+def test_the_list_has_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each dataset of the catalogue begins a line, and no retired one does."""
+    assert invoke(["datasets"]) == Exit.DONE
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert listed >= {*CATALOGUE}
+    assert not listed & {retired.name for retired in RETIRED}
+
+
+@each_dataset
+def test_one_dataset_in_words(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verb prints columns, key, clock, codes, the page and a query to copy."""
+    assert invoke(["datasets", dataset.name]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert dataset.example in printed
+    assert dataset.source in printed
+    assert ", ".join(("appid", *dataset.key)) in printed
+    assert final_text(dataset) in printed
+    for name, column in members(dataset.columns):
+        assert f" {name} " in printed
+        assert all(str(code) in printed for code in column.labels)
+
+
+def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs get every fact of the catalogue."""
+    assert invoke(["datasets", "--format", "json"]) == Exit.DONE
+    told = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert list(told) == list(CATALOGUE)
+    for name, dataset in CATALOGUE.items():
+        one = told[name]
+        assert [column["name"] for column in one["columns"]] == [
+            column.name for column in dataset.columns
+        ]
+        assert one["example"] == dataset.example
+        assert one["notes"] == [*dataset.notes]
+        assert (one["span_days"], one["settle_days"]) == (dataset.span, dataset.settle)
+    (scenes,) = (c for c in told["article_read"]["columns"] if c["type"] == "list<struct>")
+    assert scenes["fields"][1]["labels"]["朋友圈"] == "Moments"
+
+
+def test_wechats_names_and_globs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dataset is found by WeChat's name and several by a glob."""
+    assert invoke(["datasets", "getusersummary", "--format", "json"]) == Exit.DONE
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["user_summary"]
+    assert invoke(["datasets", "user_*", "--format", "json"]) == Exit.DONE
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+@pytest.mark.parametrize("name", ["user_read_hour", "getuserreadhour"])
+def test_a_retired_dataset_is_exit_2(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer to the name of a retired dataset is what replaced it."""
+    assert invoke(["datasets", name]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"WeChat has retired `{name}`: it answers errcode 47009" in printed.err
+    assert "use `article_read` and `biz_summary`" in printed.err
+
+
+def test_an_unknown_dataset_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name nobody knows is a mistake, and the answer lists those there are."""
+    assert invoke(["datasets", "user_sumary"]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "user_summary" in printed.err
+
+
+def value_of(column: Column, place: int) -> Any:
+    """Something a column may hold."""
+    labels = list(column.labels)
+    if column.kind is Kind.LIST:
+        codes = max(len(field.labels) for field in column.fields)
+        return [
+            {field.name: value_of(field, number) for field in column.fields}
+            for number in range(codes)
+        ]
+    if labels:
+        return labels[place % len(labels)]
+    simple: dict[Kind, Any] = {
+        Kind.COUNT: 10 + place,
+        Kind.HOUR: place % 24,
+        Kind.RATE: 0.5,
+        Kind.TEXT: f"10000050_{place}",
+        Kind.DATE: dt.date(2026, 5, 1 + place % 28),
+    }
+    return simple[column.kind]
+
+
+def write(folder: Path, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
+    """A month of a dataset where its example looks for it; what a row leaves out is made up."""
+    schema = arrow_schema(dataset)
+    whole = [
+        {
+            "appid": "wx0000000000000001",
+            **{column.name: value_of(column, place) for column in dataset.columns},
+            **row,
+        }
+        for place, row in enumerate(rows)
+    ]
+    file = folder / "output" / dataset.name / "ref_month=2026-05" / "part-0000-of-0001.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(whole, schema=schema), file)
+
+
+def ask(
+    folder: Path, dataset: str, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    """What the example of a dataset finds."""
+    monkeypatch.chdir(folder)
+    found: list[dict[str, Any]] = duck.sql(CATALOGUE[dataset].example).to_arrow_table().to_pylist()
+    return found
+
+
+@each_dataset
+def test_the_example_runs(
+    dataset: Dataset,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each query asks one question of its own dataset's files, and gets rows."""
+    assert dataset.example.startswith("-- ")
+    assert dataset.example.partition("\n")[0].endswith("?")
+    files = f"read_parquet('output/{dataset.name}/ref_month=*/*.parquet', hive_partitioning = true)"
+    assert dataset.example.count("read_parquet") == dataset.example.count(files) == 1
+    write(tmp_path, dataset, [{} for _ in range(24)])
+    assert ask(tmp_path, dataset.name, duck, monkeypatch)
+
+
+@each_dataset
+def test_the_example_divides_by_nothing(
+    dataset: Dataset,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows full of zeros make null, no error, no infinity and no NaN."""
+    zeros = {
+        column.name: 0
+        for column in dataset.columns
+        if column.kind is Kind.COUNT and column.name not in dataset.key
+    }
+    write(tmp_path, dataset, [dict(zeros) for _ in range(24)])
+    for row in ask(tmp_path, dataset.name, duck, monkeypatch):
+        assert all(value == value for value in row.values())  # noqa: PLR0124
+        assert all(abs(value) != float("inf") for value in row.values() if type(value) is float)
+
+
+def test_the_average_time_of_an_answer(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The average is over calls and not over days."""
+    write(
+        tmp_path,
+        CATALOGUE["interface_summary"],
+        [
+            {"callback_count": 1, "fail_count": 1, "total_time_cost": 4000, "max_time_cost": 4000},
+            {"callback_count": 0, "fail_count": 0, "total_time_cost": 0, "max_time_cost": 0},
+            {"callback_count": 3, "fail_count": 0, "total_time_cost": 400, "max_time_cost": 200},
+        ],
+    )
+    (found,) = ask(tmp_path, "interface_summary", duck, monkeypatch)
+    assert found == {
+        "appid": "wx0000000000000001",
+        "ref_month": "2026-05",
+        "calls": 4,
+        "average_ms": 1100.0,
+        "slowest_ms": 4000,
+        "failed_percent": 25.0,
+    }
+
+
+def test_followers_net(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Followers net are those won less those lost, over all channels, 0 included."""
+    day = dt.date(2026, 5, 1)
+    write(
+        tmp_path,
+        CATALOGUE["user_summary"],
+        [
+            {"ref_date": day, "user_source": 0, "new_user": 10, "cancel_user": 4},
+            {"ref_date": day, "user_source": 30, "new_user": 5, "cancel_user": 20},
+        ],
+    )
+    (found,) = ask(tmp_path, "user_summary", duck, monkeypatch)
+    assert (found["gained"], found["lost"], found["net"]) == (15, 24, -9)
+
+
+@pytest.mark.parametrize("dataset", ["article_read", "biz_summary"])
+def test_readers_by_scene(
+    dataset: str, tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenes are added up without the one that stands for all of them."""
+
+    def scenes(**counts: int) -> list[dict[str, Any]]:
+        return [{"user_count": count, "scene_desc": scene} for scene, count in counts.items()]
+
+    write(
+        tmp_path,
+        CATALOGUE[dataset],
+        [
+            {"read_user_source": scenes(全部=30, 朋友圈=20, 推荐=10)},
+            {"read_user_source": scenes(全部=5, 朋友圈=5)},
+            {"read_user_source": []},
+        ],
+    )
+    found = ask(tmp_path, dataset, duck, monkeypatch)
+    assert [(row["scene"], row["readers"]) for row in found] == [("朋友圈", 25), ("推荐", 10)]
+
+
+def test_the_newest_row_of_an_article_counts(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that count since publication are not added up."""
+    dataset = "article_total_detail"
+    write(
+        tmp_path,
+        CATALOGUE[dataset],
+        [
+            {
+                "ref_date": dt.date(2026, 5, 1),
+                "msgid": "12003_3",
+                "stat_date": dt.date(2026, 5, day),
+                "read_user": day * 10,
+            }
+            for day in (1, 3, 2)
+        ],
+    )
+    (found,) = ask(tmp_path, dataset, duck, monkeypatch)
+    assert found["read_user"] == 30

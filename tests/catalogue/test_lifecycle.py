@@ -1,0 +1,93 @@
+"""What WeChat takes away or shortens: whole runs of the command line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.errors import Exit
+from harvester.sandbox import ANYONE, Rules, World
+from tests.support.cli import CONCURRENCY, Wanted, commands
+from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the manifests name."""
+    monkeypatch.setenv("COMMANDS_SECRET", "s")
+
+
+def test_an_api_that_goes_offline_is_asked_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Of hundreds of windows no more are asked than were in flight; the others are untouched."""
+    world = World(Rules(), time.time)
+    world.fail(ANYONE, 47009, dataset=HOURLY)
+    asked = Wanted((DAILY, HOURLY), "2026-03-01", "2026-04-29", accounts=6)
+    with commands(tmp_path, asked, world, capsys) as run:
+        done = run("run")
+        path = CATALOGUE[HOURLY].path
+        assert done.code == Exit.INCOMPLETE
+        assert 1 <= world.counters.paths[path] <= 6 * CONCURRENCY
+        assert "6 accounts (wx" in done.err
+        assert "360 days: 47009 this api is offline" in done.err
+        assert "WeChat has taken this API offline" in done.err
+        assert run.record()["reasons"] == ["refused"]
+        every = [appid(number) for number in range(1, 7)]
+        rows = expected(DAILY, every, wanted("2026-03-01", "2026-04-29"))
+        assert harvested(duck, run.output, DAILY) == rows
+
+
+def test_a_span_that_became_shorter_is_found_and_kept_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
+    world = World(Rules(spans={DAILY: 10}, history=True), time.time)
+    begin, end = "2025-01-01", "2025-12-31"
+    with commands(tmp_path, Wanted((DAILY,), begin, end), world, capsys) as run:
+        done = run("run")
+        assert done.code == Exit.DONE
+        assert f"{DAILY}: WeChat refused longer windows, 8 days at once worked" in done.err
+        assert f"set datasets.{DAILY}.span to it" in "; ".join(run.record()["notes"])
+        rows = expected(DAILY, [appid(1), appid(2)], wanted(begin, end))
+        assert harvested(duck, run.output, DAILY) == rows
+        # Each account's first window, and its halves: more was not in flight when one was answered.
+        assert 3 <= world.counters.errcodes[61501] <= 2 * (1 + 2)
+        worked = run.calls() - world.counters.errcodes[61501]
+        assert worked <= 2 * (4 + -(-(365 - 30) // 8))
+
+        world.reset()
+        text = run.manifest.read_text()
+        run.manifest.write_text(f"{text}datasets: {{{DAILY}: {{span: 8}}}}\n")
+        assert run("run", "--refetch", "all").code == Exit.DONE
+        assert world.counters.errcodes[61501] == 0
+        assert run.calls() == 2 * -(-365 // 8)
+
+
+def test_a_retired_dataset_is_refused_with_its_place_and_its_successor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A manifest that names one ends with 2 before anything is asked; globs do not name it."""
+    world = World(Rules(), time.time)
+    asked = Wanted(("user_*", "article_total"), "2026-03-01", "2026-03-04")
+    with commands(tmp_path, asked, world, capsys) as run:
+        text = run.manifest.read_text()
+        [(line, before)] = [
+            (number, written.partition("article_total")[0])
+            for number, written in enumerate(text.splitlines(), 1)
+            if "article_total" in written
+        ]
+        done = run("run")
+        assert done.code == Exit.USAGE
+        place = f"{run.manifest}:{line}:{len(before) + 1}"
+        assert f"{place}: WeChat has retired `article_total`: it answers errcode 47009" in done.err
+        assert "use `article_total_detail`" in done.err
+        assert run.calls() == 0
+        run.manifest.write_text(text.replace(", article_total", ""))
+        assert run("run").code == Exit.DONE
+        asked_for = {path for path in world.counters.paths if path.startswith("/datacube/")}
+        assert asked_for == {CATALOGUE[name].path for name in ("user_summary", "user_cumulate")}

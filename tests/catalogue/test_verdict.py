@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from harvester.catalogue.error_codes import (
+    DATA_RULES,
+    TOKEN_RULES,
+    Action,
+    Rule,
+    Scope,
+    is_known,
+    rule_for,
+    token_rule_for,
+)
+
+DATA_CASES = [
+    (Action.RETRY, Scope.WINDOW, [-1, -1000, 61450, 268487001, 268487002]),
+    (Action.SLOW_DOWN, Scope.ACCOUNT, [45011]),
+    (Action.NOT_READY, Scope.WINDOW, [61503]),
+    (Action.NARROW, Scope.WINDOW, [61501]),
+    (Action.REFRESH, Scope.ACCOUNT, [40001, 40014, 42001]),
+    (Action.PARK, Scope.ACCOUNT_DATASET, [45009, 48006]),
+    (Action.STOP, Scope.ACCOUNT_DATASET, [48001, 61007, 61016, 61017]),
+    (
+        Action.STOP,
+        Scope.ACCOUNT,
+        [48004, 40013, 40125, 40164, 40243, 40200, 45035, 50001, 50002, 50004],
+    ),
+    (
+        Action.STOP,
+        Scope.ACCOUNT,
+        [42007, 61003, 61004, 61023, 89501, 89503, 89506, 89507],
+    ),
+    (
+        Action.STOP,
+        Scope.WINDOW,
+        [61500, 47001, 44002, 43002, 41001, 40097, 61451],
+    ),
+    (Action.STOP, Scope.DATASET, [47009, 404, 412]),
+]
+TOKEN_ENDPOINT = [40002, 40013, 40125, 40164, 41002, 41004, 43002, 40243]
+TOKEN_ENDPOINT += [89501, 89503, 89506, 89507]
+
+
+@pytest.mark.parametrize(
+    ("code", "action", "scope"),
+    [(code, action, scope) for action, scope, codes in DATA_CASES for code in codes],
+)
+def test_a_data_refusal_stops_exactly_what_it_condemns(
+    code: int, action: Action, scope: Scope
+) -> None:
+    """Each code that WeChat's datacube is known to send has its action and its scope."""
+    rule = rule_for(code)
+    assert (rule.action, rule.scope) == (action, scope)
+    assert is_known(code)
+
+
+def test_an_unknown_code_costs_one_window() -> None:
+    """A code that nobody has seen yet stops its window and nothing else."""
+    assert not is_known(99999)
+    assert (rule_for(99999).action, rule_for(99999).scope) == (Action.STOP, Scope.WINDOW)
+
+
+@pytest.mark.parametrize("code", [*TOKEN_ENDPOINT, 40001, 40014, 42001, 48001, 61503, 99999])
+def test_a_refused_token_stops_the_account(code: int) -> None:
+    """Whatever the token endpoint refuses for good concerns one account, and all of it."""
+    rule = token_rule_for(code)
+    assert (rule.action, rule.scope) == (Action.STOP, Scope.ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [(-1, Action.RETRY), (45011, Action.SLOW_DOWN), (45009, Action.PARK)],
+)
+def test_passing_trouble_at_the_token_endpoint_passes(code: int, action: Action) -> None:
+    """A busy server, the minute's limit and the day's quota do not condemn an account for good."""
+    rule = token_rule_for(code)
+    assert (rule.action, rule.scope) == (action, Scope.ACCOUNT)
+
+
+def test_40001_means_two_things() -> None:
+    """A data call's 40001 speaks of the token, the token endpoint's of the AppSecret."""
+    assert "token" in rule_for(40001).meaning
+    assert "AppSecret" in token_rule_for(40001).meaning
+
+
+def test_the_allow_list_is_named() -> None:
+    """Who is refused for the machine's address is told of the IP allow-list."""
+    assert "allow-list" in rule_for(40164).advice
+    assert "allow-list" in token_rule_for(40164).advice
+
+
+@pytest.mark.parametrize("rule", [*DATA_RULES.values(), *TOKEN_RULES.values(), rule_for(99999)])
+def test_every_rule_can_be_explained(rule: Rule) -> None:
+    """A rule has a meaning without a full stop and an advice of one sentence with one."""
+    assert rule.meaning
+    assert not rule.meaning.endswith(".")
+    assert rule.advice[0].isupper()
+    assert rule.advice.endswith(".")
+    assert ". " not in rule.advice

@@ -1,0 +1,593 @@
+"""The command line as people and schedulers use it: streams, formats, exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harvester.cli import app, invoke
+from harvester.cli.options import parse_shard
+from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.errors import Exit, UsageError
+from harvester.core.model import Window
+from harvester.manifest import duration_option
+from harvester.operations.status import read
+from harvester.sandbox import Row, truth
+from harvester.storage import locks, quarantine
+from tests.support.answers import answer
+from tests.support.output_helpers import tree_at
+from tests.support.run_harness import DAILY, Lab
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+accounts: [{appid: wx0000000000000001, tags: [a]}, {appid: wx0000000000000002}]
+jobs:
+  - {name: daily, datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-31}
+  - {name: hourly, datasets: [interface_summary_hour], begin_date: 2026-03-01, end_date: 2026-03-02}
+limits: {per_token: {rate: 1000/s, burst: 100, concurrency: 8}}
+output: out
+"""
+
+Command = Callable[..., int]
+
+
+def live_manifest(secret: str) -> str:
+    """The same manifest, for a server and with a credential for everybody."""
+    live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
+    return live.replace("jobs:", f'defaults: {{credential: {{secret: "{secret}"}}}}\njobs:')
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A small manifest on the sandbox."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A run sets up logging for its process, which here is everybody's."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+
+
+@pytest.fixture
+def run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a verb on the manifest; what it printed is for `capsys`."""
+
+    def command(verb: str, *options: str) -> int:
+        capsys.readouterr()
+        return invoke([verb, str(manifest), *options])
+
+    return command
+
+
+def test_a_run_ends_with_a_summary_on_stderr_and_nothing_on_stdout(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stdout is for answers; a run has none."""
+    assert run("run") == Exit.DONE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "everything wanted is covered" in printed.err
+    assert "for 8 windows" in printed.err
+
+
+def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its JSON has the members that scripts rely on, before and after the run."""
+    assert run("plan", "--format", "json") == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == [
+        "datasets",
+        "requests",
+        "days",
+        "bound_seconds",
+        "bound_by",
+        "warnings",
+        "price",
+    ]
+    assert (found["requests"], found["days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert not (manifest.parent / "out").exists()
+    run("run")
+    run("plan", "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["requests"], found["days"], found["bound_by"]) == (0, 0, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [
+        (("--accounts", "wx0000000000000001"), 4),
+        (("--accounts", "tag:a"), 4),
+        (("--datasets", "interface_summary"), 4),
+        (("--datasets", "*_hour"), 4),
+        (("--jobs", "hourly"), 4),
+        (("--begin-date", "2026-03-31"), 2),
+        (("--end-date", "2026-03-01"), 4),
+        (("--accounts", "wx0000000000000001,wx0000000000000002"), 8),
+    ],
+)
+def test_a_selection_narrows_the_manifest(
+    run: Command, options: tuple[str, ...], requests: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Accounts, datasets, jobs and days, by option."""
+    assert run("plan", "--format", "json", *options) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["requests"] == requests
+
+
+def test_every_option_has_an_environment_variable(
+    run: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A schedule sets them without a command line."""
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "wx0000000000000001")
+    monkeypatch.setenv("HARVESTER_FORMAT", "json")
+    run("plan")
+    assert json.loads(capsys.readouterr().out)["requests"] == 4
+
+
+def test_a_name_with_a_blank_can_stand_in_a_variable(
+    run: Command,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Commas separate names, and nothing else does."""
+    manifest.write_text(MANIFEST.replace("tags: [a]", "name: Acme Shoes"))
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "Acme Shoes")
+    run("plan", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 4
+    monkeypatch.setenv("HARVESTER_ACCOUNTS", "Acme Shoes, wx0000000000000002")
+    run("plan", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["requests"] == 8
+
+
+def test_status_is_a_gate_for_what_comes_after(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """75 until everything wanted is there, then 0; `--ok-exit` makes it no failure."""
+    assert run("status", "--require", "yesterday") == Exit.AGAIN
+    assert run("status", "--require", "yesterday", "--ok-exit", "75") == Exit.DONE
+    assert run("status") == Exit.DONE
+    run("run")
+    assert run("status", "--require", "yesterday", "--format", "json") == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["whole"] is True
+    assert found["gaps"] == []
+    assert found["runs"][0]["exit_code"] == 0
+
+
+def test_a_plan_of_a_shard_speaks_of_its_own_accounts(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What other shards leave out is none of its business; the shards' notes add up."""
+    dated = MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30")
+    manifest.write_text(dated.replace("output: out", "output: {path: out, buckets: 2}"))
+    notes = []
+    for shard in ("1/2", "2/2"):
+        assert run("plan", "--shard", shard, "--format", "json") == Exit.DONE
+        notes += json.loads(capsys.readouterr().out)["warnings"]
+    assert sorted(notes) == [
+        "daily: 1 account is limited by account dates",
+        "hourly: 1 account is limited by account dates",
+        "hourly: 1 account is without days of interface_summary_hour in this range",
+    ]
+
+
+def test_a_plan_without_a_wanted_day_says_so(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That nothing is wanted is something else than that all of it is covered."""
+    manifest.write_text(MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30"))
+    run("plan", "--accounts", "wx0000000000000001", "--jobs", "hourly")
+    said = capsys.readouterr().out
+    assert "no day is wanted" in said
+    assert "covered" not in said
+
+
+def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
+    """A provisional answer of yesterday counts until a newer day is ready and missing."""
+    lab = Lab(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
+    lab.run()
+    evening = lab.now()
+    assert read(lab.manifest(), lab.tree, evening).whole
+    past_midnight = evening + 13 * 3600
+    found = read(lab.manifest(), lab.tree, past_midnight)
+    assert (found.whole, found.gaps, found.datasets[0].days.missing) == (True, (), 0)
+    assert found.datasets[0].days.provisional > 0
+    ready_again = evening + 24 * 3600
+    found = read(lab.manifest(), lab.tree, ready_again)
+    assert [day_text(gap.begin) for gap in found.gaps] == ["2026-05-20"]
+    assert not found.whole
+
+
+def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
+    """Quarantined and nothing else known of it: not whole; with an older good answer, whole."""
+    broken = True
+
+    def source(dataset: str, appid: str, day: Day) -> list[Row]:
+        rows = truth(dataset, appid, day)
+        if broken and day == parse_day("2026-03-02"):
+            return [{**row, "callback_count": "many"} for row in rows]
+        return rows
+
+    lab = Lab(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
+    lab.run()
+    found = read(lab.manifest(), lab.tree, lab.now())
+    assert (found.whole, found.gaps, found.unusable) == (False, (), 1)
+    broken = False
+    lab.run(refetch="quarantined")
+    assert read(lab.manifest(), lab.tree, lab.now()).whole
+    broken = True
+    lab.run(refetch="all")
+    found = read(lab.manifest(), lab.tree, lab.now())
+    assert (found.whole, len(found.quarantined)) == (True, 1)
+
+
+def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
+    """What is kept of a day that the file knows to be good is named by nobody."""
+    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    lab.run()
+    day = parse_day("2026-03-02")
+    window = Window(lab.appids[0], DAILY, day, day)
+    kept = quarantine.Entry(day, "why", answer(window, []), "of-old")
+    quarantine.keep(lab.tree, kept)
+    assert read(lab.manifest(), lab.tree, lab.now()).quarantined == ()
+    assert lab.run().quarantined == []
+
+
+def test_next_steps_name_the_output_that_was_given(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line can be typed as it stands."""
+    elsewhere = manifest.parent / "else where"
+    run("run", "--output", str(elsewhere))
+    said = capsys.readouterr().err
+    assert f"harvester status {manifest} --output '{elsewhere}'" in said
+    run("status", "--output", str(elsewhere), "--begin-date", "2026-03-01")
+    assert "whole" in capsys.readouterr().out
+
+
+def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
+    run: Command, manifest: Path
+) -> None:
+    """Both say the same, and `published` names files that exist."""
+    wanted = manifest.parent / "reports/summary.json"
+    run("run", "--summary", str(wanted))
+    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    record = json.loads(wanted.read_bytes())
+    assert json.loads(kept.read_bytes()) == record
+    assert (record["exit_code"], record["reasons"], record["requests"]) == (0, [], 8)
+    assert record["state"] == "finished"
+    assert {item["dataset"] for item in record["published"]} == {
+        "interface_summary",
+        "interface_summary_hour",
+    }
+    for item in record["published"]:
+        assert set(item) == {
+            "dataset",
+            "ref_month",
+            "path",
+            "days",
+            "appids",
+            "rows_before",
+            "rows_after",
+        }
+        assert (manifest.parent / "out" / item["path"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        (("--accounts", "wx0000000000000009"), ""),
+        (("--shard", "1/2"), ""),
+        ((), "max_requests: 1, "),
+    ],
+)
+def test_an_old_summary_file_never_misleads(
+    run: Command, manifest: Path, options: tuple[str, ...], limits: str
+) -> None:
+    """A run that ends before its first request says so in the file that the user named."""
+    wanted = manifest.parent / "summary.json"
+    wanted.write_text('{"exit_code": 0}')
+    manifest.write_text(MANIFEST.replace("limits: {", f"limits: {{{limits}"))
+    assert run("run", "--summary", str(wanted), *options) == Exit.USAGE
+    record = json.loads(wanted.read_bytes())
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 2, ["usage"])
+    assert record["requests"] == 0
+
+
+def test_every_code_can_be_made_fine(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that comes with an error: what is wrong is said all the same."""
+    tree = tree_at(manifest.parent / "out")
+    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+        assert run("run", "--ok-exit", "3,75") == Exit.DONE
+    assert "another run works" in capsys.readouterr().err
+    assert run("run", "--shard", "1/2", "--ok-exit", "2") == Exit.DONE
+    assert "2 shards need" in capsys.readouterr().err
+    assert run("run", "--shard", "1/2", "--ok-exit", "75") == Exit.USAGE
+    assert run("status", "--ok-exit", "7") == Exit.USAGE
+
+
+@pytest.mark.parametrize("name", ["long" * 75, "closed/summary.json"])
+def test_a_summary_that_cannot_be_written_changes_nothing(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The run is what it was; that its copy could not be written is said."""
+    assert run("run", "--summary", str(manifest.parent / name)) == Exit.DONE
+    assert "the run record is not written" in capsys.readouterr().err
+    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    assert json.loads(kept.read_bytes())["exit_code"] == 0
+
+
+@pytest.mark.parametrize("name", ["long" * 75, "closed/out"])
+def test_an_output_that_cannot_be(
+    run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whoever wrote its path is told, wherever it stands; no fault of harvester's is confessed."""
+    place = str(manifest.parent / name)
+    assert run("run") == Exit.DONE
+    capsys.readouterr()
+    for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
+        if options == ("run",):
+            manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
+        assert run(*options) == Exit.USAGE
+        assert capsys.readouterr().err.startswith(f"error: {place}: ")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("verify",), ("compact", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
+)
+def test_where_nothing_was_harvested_there_is_nothing_to_look_after(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+) -> None:
+    """A typo in a path is no receipt and no sound output, and nothing is made there."""
+    assert run(*verb, "--output", str(manifest.parent / "outptu")) == Exit.USAGE
+    assert "outptu: nothing was harvested here" in capsys.readouterr().err
+    assert {path.name for path in manifest.parent.iterdir()} == {"jobs.yaml"}
+
+
+def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
+    """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
+    wanted = manifest.parent / "summary.json"
+    tree = tree_at(manifest.parent / "out")
+    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+        assert run("run", "--summary", str(wanted)) == Exit.AGAIN
+    record = json.loads(wanted.read_bytes())
+    assert (record["exit_code"], record["reasons"]) == (75, ["locked"])
+    assert tree.store.list("_harvester/runs") == []
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_ended(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record has no exit code, and status does not make one up."""
+    run("run")
+    [path] = (manifest.parent / "out/_harvester/runs").glob("*.json")
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps(record | {"state": "running", "exit_code": None}))
+    run("status")
+    assert "under way, or killed" in capsys.readouterr().out
+
+
+def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What came within the budget is published and not asked again."""
+    manifest.write_text(MANIFEST.replace("1000/s, burst: 100", "1/s, burst: 1"))
+    assert run("run", "--max-duration", "1s") == Exit.AGAIN
+    assert "not finished: run again" in capsys.readouterr().err
+    manifest.write_text(MANIFEST)
+    assert run("run") == Exit.DONE
+    records = sorted((manifest.parent / "out/_harvester/runs").glob("*.json"))
+    first, second = (json.loads(path.read_bytes()) for path in records)
+    assert first["reasons"] == ["time_budget"]
+    assert first["answered"] + second["requests"] == 8
+
+
+def test_a_mistake_in_the_manifest_is_exit_2_with_its_place(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, line and column, and nothing was requested."""
+    manifest.write_text(MANIFEST.replace("datasets: [interface_summary]", "datasets: [interface]"))
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert f"{manifest}:6:30: " in error
+    assert "interface" in error
+    assert "nothing was requested" in error
+    assert not (manifest.parent / "out").exists()
+
+
+def test_a_missing_variable_is_named_before_the_first_request(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every account's secret is looked up before anything is asked."""
+    manifest.write_text(live_manifest("${NO_SUCH_{appid}}"))
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "NO_SUCH_wx0000000000000001" in error
+    assert "NO_SUCH_wx0000000000000002" in error
+    assert "nothing was requested" in error
+    assert run("plan") == Exit.DONE
+
+
+def test_a_variable_that_all_accounts_lack_is_named_once(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One variable for ten thousand accounts is one line, with the number of the others."""
+    manifest.write_text(live_manifest("${NO_SUCH}"))
+    assert run("run") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert error.count("NO_SUCH") == 1
+    assert "the credential of wx0000000000000001 refers to" in error
+    assert "(and so for 1 more)" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shard", "3/2"), "is not a shard"),
+        (("--shard", "1/2"), "2 shards need at least 2 buckets"),
+        (("--max-duration", "soon"), "is not a duration"),
+        (("--ok-exit", "7"), "is no exit code"),
+        (("--accounts", "wx0000000000000009"), "wx0000000000000009"),
+        (("--datasets", "interface_sumary"), "interface_summary"),
+        (("--begin-date", "yesteryear"), "--begin-date is not a day"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_exit_2(
+    run: Command, options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says what is wrong with which option."""
+    assert run("run", *options) == Exit.USAGE
+    assert words in capsys.readouterr().err
+
+
+def test_a_missing_manifest_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback for a user's mistake."""
+    assert invoke(["run", "no-such.yaml"]) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "no-such.yaml" in error
+    assert "Traceback" not in error
+
+
+def test_another_number_of_buckets_is_refused(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was fixed when the dataset was made."""
+    run("run")
+    manifest.write_text(MANIFEST.replace("output: out", "output: {path: out, buckets: 4}"))
+    assert run("run") == Exit.USAGE
+    assert "buckets" in capsys.readouterr().err
+
+
+def test_datasets_and_schema_print_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are for programs as well."""
+    assert invoke(["datasets", "getinterfacesummary", "--format", "json"]) == Exit.DONE
+    [dataset] = json.loads(capsys.readouterr().out)
+    assert dataset["span_days"] == 30
+    assert invoke(["schema"]) == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
+    assert invoke(["datasets"]) == Exit.DONE
+    assert "interface_summary_hour" in capsys.readouterr().out
+
+
+def test_every_verb_has_help_and_stands_in_the_manual() -> None:
+    """A command nobody can find is no command."""
+    manual = Path("docs/cli.md").read_text()
+    verbs = [name for name in app if not name.startswith("-")]
+    assert verbs
+    for verb in verbs:
+        assert app[verb].help
+        assert f"harvester {verb}" in manual
+
+
+def test_a_closed_pipe_is_quiet(manifest: Path) -> None:
+    """`harvester datasets | head` is nobody's error."""
+    shell = f"{sys.executable} -m harvester schema | head -1"
+    ended = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", shell], check=False, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_installed_command_works() -> None:
+    """`harvester` and `python -m harvester` are the same."""
+    command = shutil.which("harvester", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("harvester is not installed in this environment")
+    printed = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
+    assert "plan" in printed.stdout
+
+
+def test_durations_and_shards() -> None:
+    """The small texts of the command line."""
+    read = partial(duration_option, "--max-duration")
+    assert [read(text) for text in ("90s", "1.5h", "30h", None)] == [90, 5400, 108_000, None]
+    for text in ("1d", "0s", "9" * 400 + "h", "50 m"):
+        with pytest.raises(UsageError, match="--max-duration "):
+            read(text)
+    assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
+    with pytest.raises(UsageError):
+        parse_shard("9" * 5000 + "/" + "9" * 5000)
+
+
+def test_an_empty_variable_is_as_good_as_none(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CI system sets what its user left out to nothing."""
+    for name in ("MAX_DURATION", "SHARD", "UNPARK", "REFETCH", "ACCOUNTS", "OUTPUT", "SUMMARY"):
+        monkeypatch.setenv(f"HARVESTER_{name}", "")
+    assert run("run") == Exit.DONE
+
+
+def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
+    run: Command,
+    manifest: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The runner of another part of the accounts may never have heard of theirs."""
+    live = live_manifest("${NO_SUCH_{appid}}")
+    # One in each bucket.
+    live = live.replace("wx0000000000000002", "wx0000000000000005")
+    manifest.write_text(live.replace("output: out", "output: {path: out, buckets: 2}"))
+    named = []
+    for shard in ("1/2", "2/2"):
+        assert run("run", "--shard", shard) == Exit.USAGE
+        named.append(re.findall(r"`NO_SUCH_(\w+)`", capsys.readouterr().err))
+    assert named == [["wx0000000000000001"], ["wx0000000000000005"]]
+
+
+def test_a_shard_needs_the_platform_s_secret_for_its_own_accounts_alone(
+    run: Command,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who gets no token through it may have a runner that has never heard of the platform."""
+    manifest.write_text("""
+api: {base_url: "http://127.0.0.1:9"}
+platform: {appid: wx00000000000000ff, secret: "${NO_SUCH_PLATFORM}", verify_ticket: "${TICKET}"}
+defaults: {owns_tokens: true}
+accounts:
+  - {appid: wx0000000000000001, credential: {secret: "${SECRET}"}}
+  - {appid: wx0000000000000005, credential: {refresh_token: "${TICKET}"}}
+jobs: [{datasets: [interface_summary_hour], begin_date: -5d}]
+limits: {max_requests: 1}
+output: {path: out, buckets: 2}
+""")
+    for name in ("SECRET", "TICKET"):
+        monkeypatch.setenv(name, "of-no-use-to-anybody")
+    told = []
+    for shard in ("1/2", "2/2"):
+        assert run("run", "--shard", shard) == Exit.USAGE
+        told.append("NO_SUCH_PLATFORM" in capsys.readouterr().err)
+    assert sorted(told) == [False, True]
+
+
+def test_log_lines_are_objects_without_secrets(
+    run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--log-format json` gives one object a line, scrubbed in the formatter of the handler."""
+    run("run", "--log-format", "json", "--log-level", "debug")
+    capsys.readouterr()
+    logging.getLogger("harvester.test").warning("access_token=%s", "a" * 70)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["message"]) == ("warning", "access_token=***")

@@ -1,0 +1,90 @@
+"""What a code means, and a manifest to begin with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES
+from harvester.cli import invoke
+from harvester.cli.commands.explain import DOES
+from harvester.core.errors import Exit
+
+
+@pytest.mark.parametrize("code", sorted({*DATA_RULES, *TOKEN_RULES, 99_999}))
+def test_every_code_is_explained(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """In words and as JSON, and what is said is the table's."""
+    assert invoke(["explain", str(code)]) == Exit.DONE
+    said = capsys.readouterr().out
+    assert invoke(["explain", str(code), "--format", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["errcode"], found["known"]) == (code, code != 99_999)
+    for member in ("meaning", "advice", "scope"):
+        assert found["data"][member] in said
+    assert found["token"]["scope"] == "account"
+    assert {rule.action for rule in DATA_RULES.values()} <= DOES.keys()
+
+
+def test_a_code_means_something_else_to_a_call_for_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """40001 is an expired token to one and a wrong AppSecret to the other."""
+    invoke(["explain", "40001"])
+    data, token = capsys.readouterr().out.split("to a call for a token: ")
+    assert "fetches another token" in data
+    assert token.startswith("the AppSecret is wrong")
+
+
+def test_an_unknown_code_has_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """It stops its window alone."""
+    invoke(["explain", "99999"])
+    said = capsys.readouterr().out
+    assert "99999 is a code that is not in harvester's table" in said
+    assert "scope   window" in said
+
+
+@pytest.mark.parametrize("text", ["quota", "", "4.5", "45009x"])
+def test_what_is_no_code_is_a_usage_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the text and an example."""
+    assert invoke(["explain", text]) == Exit.USAGE
+    assert "is no errcode" in capsys.readouterr().err
+
+
+def test_a_first_manifest_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From stdout or as a file, against the emulator; and it overwrites nothing."""
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["init"]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert invoke(["init", "jobs.yaml"]) == Exit.DONE
+    manifest = tmp_path / "jobs.yaml"
+    assert manifest.read_text("utf-8") == printed
+    assert invoke(["plan", "jobs.yaml"]) == Exit.DONE
+    assert "interface_summary_hour" in capsys.readouterr().out
+    manifest.write_text("mine")
+    assert invoke(["init", "jobs.yaml"]) == Exit.USAGE
+    assert "exists already" in capsys.readouterr().err
+    assert manifest.read_text() == "mine"
+    assert invoke(["init", "no/such/folder.yaml"]) == Exit.USAGE
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
+    """Every line that invites to be used can be."""
+    manifest = tmp_path / "jobs.yaml"
+    assert invoke(["init", str(manifest)]) == Exit.DONE
+    text = manifest.read_text("utf-8")
+    for section in ("limits", "retry"):
+        begin = text.index(f"# {section}:")
+        end = text.index("\n\n", begin)
+        text = (
+            text[:begin] + text[begin:end].replace("# ", "", 1).replace("\n# ", "\n") + text[end:]
+        )
+    text = text.replace("    # end_date", "    end_date").replace(
+        "    # accounts:", "    accounts:"
+    )
+    manifest.write_text(text, "utf-8")
+    assert invoke(["plan", str(manifest)]) == Exit.DONE

@@ -1,0 +1,308 @@
+"""Signals at every moment: how soon the process is gone, with which code, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.core.errors import Exit
+from tests.end_to_end.test_kills import (
+    ENVIRONMENT,
+    PYTHON,
+    ends_within,
+    rows_told,
+    sandbox_process,
+    start,
+    write_manifest,
+)
+from tests.support.run_harness import BOTH, appid, expected, files_of, harvested, wanted
+
+GONE = 7.0
+"""Seconds after the first signal: CI runners kill at ten."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Accepts connections and never says a word; gives its address."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def hanging(what: str, mark: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command that hangs there, once it does."""
+    command = [*PYTHON, "tests.support.hanging_call", what, str(mark), *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    await_mark(process, mark)
+    return process
+
+
+def await_mark(process: subprocess.Popen[Any], mark: Path) -> None:
+    """Wait until a file is there."""
+    while not mark.exists():
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"ended with {process.returncode} before {mark.name}")
+
+
+def stop(process: subprocess.Popen[Any], number: signal.Signals) -> tuple[int, float]:
+    """Send a signal; returns the exit code and how long it took."""
+    process.send_signal(number)
+    began = time.monotonic()
+    return process.wait(20), time.monotonic() - began
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    """A record as written for the user."""
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        ("import:cyclopts", signal.SIGINT),
+        ("import:pyarrow", signal.SIGHUP),
+        ("harvester.operations.project:load", signal.SIGTERM),
+        ("harvester.storage.publish:recover", signal.SIGINT),
+        ("harvester.storage.coverage_scan:read_missing", signal.SIGTERM),
+    ],
+)
+def test_before_the_first_request_a_signal_ends_the_run_at_once(
+    tmp_path: Path, what: str, number: signal.Signals
+) -> None:
+    """Loading, recovering, planning: there is nothing to put in order. No traceback."""
+    manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
+    summary = tmp_path / "summary.json"
+    options = ("run", str(manifest), "--summary", str(summary))
+    with hanging(what, tmp_path / "mark", *options) as process:
+        code, seconds = stop(process, number)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert code == 128 + number
+    assert seconds < 3
+    if not what.startswith("import:"):
+        record = record_of(summary)
+        assert (record["exit_code"], record["reasons"]) == (code, ["stopped"])
+
+
+@pytest.mark.parametrize("verb", ["plan", "status"])
+def test_other_verbs_end_at_once_as_well(tmp_path: Path, verb: str) -> None:
+    """With the signal's code and not a word."""
+    manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
+    what = "harvester.operations.project:load"
+    with hanging(what, tmp_path / "mark", verb, str(manifest)) as process:
+        assert stop(process, signal.SIGINT)[0] == Exit.SIGINT
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_resolver_that_hangs_holds_nobody(tmp_path: Path) -> None:
+    """Requests in flight get their seconds, and no thread is waited for."""
+    manifest = write_manifest(tmp_path, "https://wechat.invalid", 2)
+    with hanging("socket:getaddrinfo", tmp_path / "mark", "run", str(manifest)) as process:
+        code, seconds = stop(process, signal.SIGINT)
+    assert (code, seconds < GONE) == (Exit.SIGINT, True)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "harvester.storage.publish:publish",
+        pytest.param("harvester.storage.coverage_scan:read_states", marks=pytest.mark.slow),
+        pytest.param("harvester.storage.backends.atomic_files:sync", marks=pytest.mark.slow),
+    ],
+)
+def test_a_disk_that_hangs_holds_nobody(
+    tmp_path: Path, what: str, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """While a month is published or the end is surveyed; the next run is exact."""
+    with sandbox_process() as address:
+        manifest = write_manifest(tmp_path, address, 1)
+        options = ("run", str(manifest), "--end-date", "2026-02-10")
+        with hanging(what, tmp_path / "mark", *options) as process:
+            code, seconds = stop(process, signal.SIGTERM)
+        assert (code, seconds < GONE) == (Exit.SIGTERM, True)
+        records = list((tmp_path / "output/_harvester/runs").glob("*.json"))
+        assert [record_of(path)["exit_code"] for path in records] == [code] * len(records)
+        assert len(records) == (what != "harvester.storage.backends.atomic_files:sync")
+        assert start(manifest).wait() == Exit.DONE
+    check_exact(tmp_path / "output", 1, duck)
+
+
+def check_exact(
+    output: Path, accounts: int, duck: duckdb.DuckDBPyConnection, begin: str = "2026-02-01"
+) -> None:
+    """The files hold the truth, and the feed named each of them as it is."""
+    appids = [appid(number) for number in range(1, accounts + 1)]
+    for dataset in BOTH:
+        truth = expected(dataset, appids, wanted(begin, "2026-04-01"))
+        assert harvested(duck, output, dataset) == truth
+    told = rows_told(output)
+    for path in files_of(output):
+        assert told[path.relative_to(output).as_posix()] == pq.read_metadata(path).num_rows
+
+
+def test_a_signal_can_be_made_fine(tmp_path: Path) -> None:
+    """`--ok-exit` holds for the codes of signals as for all others."""
+    with silent_server() as address:
+        manifest = write_manifest(tmp_path, address, 1)
+        options = ("run", str(manifest), "--ok-exit", "143")
+        mark = tmp_path / "mark"
+        with hanging("harvester.storage.publish:recover", mark, *options) as process:
+            assert stop(process, signal.SIGTERM)[0] == Exit.DONE
+
+
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    """Whatever is in flight, with the second signal's code."""
+    with silent_server() as address:
+        manifest = write_manifest(tmp_path, address, 2)
+        run = start(manifest)
+        await_mark(run, tmp_path / "output/_harvester/locks/0000-of-0001.lock")
+        ends_within(run, 1.0)
+        run.send_signal(signal.SIGINT)
+        assert not ends_within(run, 0.3)
+        code, seconds = stop(run, signal.SIGTERM)
+    assert (code, seconds < 1) == (Exit.SIGTERM, True)
+
+
+def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:
+    """SIGINT to the step's shell, SIGTERM 7.5 seconds later: `exec` is all it takes.
+
+    The server never answers. The run is gone before the second signal.
+    """
+    script = tmp_path / "step.sh"
+    with silent_server() as address:
+        manifest = write_manifest(tmp_path, address, 2)
+        script.write_text(f"exec {sys.executable} -m harvester run {manifest} --progress log\n")
+        shell = ["/bin/bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
+        with subprocess.Popen(shell, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as step:
+            await_mark(step, tmp_path / "output/_harvester/locks/0000-of-0001.lock")
+            ends_within(step, 1.0)
+            step.send_signal(signal.SIGINT)
+            assert ends_within(step, 7.5)
+            assert step.stderr is not None
+            said = step.stderr.read()
+    assert step.returncode == Exit.SIGINT
+    assert "stopped; what was harvested is safe" in said
+    assert "Traceback" not in said
+
+
+def test_what_we_start_hears_signals_as_ever(tmp_path: Path) -> None:
+    """A command that fetches a secret, or a daemon it leaves behind, can be ended."""
+    told = tmp_path / "status"
+    helper = tmp_path / "helper.sh"
+    lines = ("#!/bin/sh", f"cat /proc/self/status > {told}.new", f"mv {told}.new {told}")
+    helper.write_text("\n".join((*lines, "echo secret\n")))
+    helper.chmod(0o755)
+    with sandbox_process() as address:
+        manifest = write_manifest(tmp_path, address, 1)
+        text = manifest.read_text()
+        command = f"{{token_command: [{helper}]}}"
+        manifest.write_text(text.replace('{secret: "${SECRET}"}', command))
+        run = start(manifest)
+        await_mark(run, told)
+        run.kill()
+        run.wait()
+    status = dict(line.split(":\t", 1) for line in told.read_text().splitlines() if ":\t" in line)
+    ours = sum(1 << number - 1 for number in SIGNALS)
+    assert int(status["SigBlk"], 16) & ours == 0
+    assert int(status["SigIgn"], 16) & ours == 0
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    """Who asks that the run survive its terminal gets that."""
+    with silent_server() as address:
+        manifest = write_manifest(tmp_path, address, 1)
+        command = ["nohup", *PYTHON, "harvester", "run", str(manifest), "--progress", "none"]
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        ) as run:
+            await_mark(run, tmp_path / "output/_harvester/locks/0000-of-0001.lock")
+            run.send_signal(signal.SIGHUP)
+            assert not ends_within(run, 0.5)
+            run.send_signal(signal.SIGTERM)
+            run.send_signal(signal.SIGINT)
+            assert run.wait(GONE) in {Exit.SIGTERM, Exit.SIGINT}
+
+
+def stop_at_random(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int, begin: str) -> None:
+    """Signals at random moments of work that is not done so soon, then an exact end."""
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    with sandbox_process("--latency", "0.02", "--fault-rate", "0.05") as address:
+        manifest = write_manifest(tmp_path, address, 4)
+        manifest.write_text(manifest.read_text().replace("2026-02-01", begin))
+        for _ in range(times):
+            number = dice.choice(SIGNALS)
+            run = start(manifest)
+            assert not ends_within(run, dice.uniform(0.3, 4.0)), f"seed {seed}"
+            code, seconds = stop(run, number)
+            assert (code, seconds < GONE) == (128 + number, True), f"seed {seed}"
+        assert start(manifest).wait() == Exit.DONE
+    check_exact(tmp_path / "output", 4, duck, begin)
+
+
+def test_signals_at_a_few_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
+    """Starting, asking, publishing: the code is the signal's, and the next run is exact."""
+    stop_at_random(tmp_path, duck, 4, "2025-09-01")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
+    """The same, more often."""
+    stop_at_random(tmp_path, duck, 20, "2024-08-01")
+
+
+@pytest.mark.parametrize("style", ["bar", "log"])
+def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: str) -> None:
+    """SIGHUP, and every write fails from then on: what came is published and recorded."""
+    with sandbox_process("--latency", "0.05") as address:
+        manifest = write_manifest(tmp_path, address, 2)
+        ours, theirs = os.openpty()
+        command = [*PYTHON, "harvester", "run", str(manifest), "--progress", style]
+        with subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=ENVIRONMENT
+        ) as run:
+            os.close(theirs)
+            raw = tmp_path / "output/_harvester/raw"
+            while not list(raw.glob("*/*")):
+                assert not ends_within(run, 0.02)
+                drain(ours)
+            os.close(ours)
+            code, seconds = stop(run, signal.SIGHUP)
+        assert (code, seconds < GONE) == (Exit.SIGHUP, True)
+    assert list(files_of(tmp_path / "output"))
+    [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    found = record_of(record)
+    assert (found["exit_code"], found["reasons"]) == (Exit.SIGHUP, ["stopped"])
+    assert found["published"]
+
+
+def drain(terminal: int) -> None:
+    """Read what a terminal shows, so that it never fills up."""
+    if select.select([terminal], [], [], 0.02)[0]:
+        os.read(terminal, 4096)

@@ -1,0 +1,125 @@
+"""When a period may be asked and when it is final: a table of cases, and what holds for all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.catalogue import CATALOGUE, readiness
+from harvester.core import calendar
+from harvester.core.calendar import day_text, instant, parse_day
+from harvester.core.dataset import Dataset, Grain
+
+DAILY = CATALOGUE["interface_summary"]
+READY = 10 * 60
+
+
+def of_grain(grain: Grain, settle: int = 0) -> Dataset:
+    """A dataset with this clock."""
+    return dataclasses.replace(DAILY, grain=grain, settle=settle, ready_minutes=READY)
+
+
+@pytest.mark.parametrize(
+    ("grain", "now", "newest"),
+    [
+        (Grain.DAY, ("2026-05-20", READY), "2026-05-19"),
+        (Grain.DAY, ("2026-05-20", READY - 1), "2026-05-18"),
+        (Grain.HOUR, ("2026-05-20", READY), "2026-05-19"),
+        # Monday the 11th begins a week that ends on Sunday the 17th.
+        (Grain.WEEK, ("2026-05-18", READY), "2026-05-11"),
+        (Grain.WEEK, ("2026-05-18", READY - 1), "2026-05-04"),
+        (Grain.WEEK, ("2026-05-24", READY), "2026-05-11"),
+        (Grain.MONTH, ("2026-06-01", READY), "2026-05-01"),
+        (Grain.MONTH, ("2026-06-01", READY - 1), "2026-04-01"),
+        (Grain.MONTH, ("2024-03-01", READY), "2024-02-01"),
+    ],
+)
+def test_the_newest_period_that_may_be_asked(
+    grain: Grain, now: tuple[str, int], newest: str
+) -> None:
+    """A period may be asked from the ready hour of the day after its last, not a minute before."""
+    day, minutes = now
+    at = instant(parse_day(day), minutes)
+    assert day_text(readiness.newest_ready(of_grain(grain), at)) == newest
+
+
+@pytest.mark.parametrize(
+    ("grain", "settle", "day", "asked", "with_rows", "empty"),
+    [
+        # A span-1 dataset: rows are final at once, an empty answer after three days.
+        (Grain.DAY, 0, "2026-05-19", "2026-05-20", True, False),
+        (Grain.DAY, 0, "2026-05-17", "2026-05-20", True, False),
+        (Grain.DAY, 0, "2026-05-16", "2026-05-20", True, True),
+        # Three days of settling, as where the span covers it for free.
+        (Grain.DAY, 3, "2026-05-17", "2026-05-20", False, False),
+        (Grain.DAY, 3, "2026-05-16", "2026-05-20", True, True),
+        # Thirty days after publication: settling is longer than the patience with empty answers.
+        (Grain.DAY, 30, "2026-04-20", "2026-05-20", False, False),
+        (Grain.DAY, 30, "2026-04-19", "2026-05-20", True, True),
+        # A week counts its age from its Sunday, a month from its last day.
+        (Grain.WEEK, 0, "2026-05-11", "2026-05-18", True, False),
+        (Grain.WEEK, 0, "2026-05-11", "2026-05-20", True, False),
+        (Grain.WEEK, 0, "2026-05-11", "2026-05-21", True, True),
+        (Grain.MONTH, 0, "2026-04-01", "2026-05-01", True, False),
+        (Grain.MONTH, 0, "2026-04-01", "2026-05-04", True, True),
+    ],
+)
+def test_when_an_answer_is_final(
+    grain: Grain, settle: int, day: str, asked: str, *, with_rows: bool, empty: bool
+) -> None:
+    """Rows after the settling time, no rows after three days or the settling time if longer."""
+    dataset = of_grain(grain, settle)
+    at = instant(parse_day(asked), READY)
+    assert (parse_day(day) < readiness.settled_before(dataset, at, empty=False)) is with_rows
+    assert (parse_day(day) < readiness.settled_before(dataset, at, empty=True)) is empty
+
+
+grains = st.sampled_from(list(Grain))
+some_days = st.integers(calendar.FIRST_DAY, calendar.FIRST_DAY + 5_000)
+
+
+@given(grains, some_days)
+def test_a_period_holds_its_days(grain: Grain, day: int) -> None:
+    """From its first to its last, and every day of it tells the same period."""
+    begin, end = readiness.period_begin(grain, day), readiness.period_end(grain, day)
+    assert begin <= day <= end
+    assert readiness.period_begin(grain, end) == begin
+    assert readiness.period_end(grain, begin) == end
+
+
+@given(grains, some_days, st.integers(0, 400))
+def test_the_periods_of_a_range_are_those_that_begin_in_it(
+    grain: Grain, begin: int, length: int
+) -> None:
+    """First days inside of the range, each once, no others."""
+    found = set(calendar.each_day(readiness.periods(grain, begin, begin + length)))
+    inside = range(begin, begin + length + 1)
+    assert found == {day for day in inside if readiness.period_begin(grain, day) == day}
+
+
+@given(grains, st.integers(0, 40), some_days, st.integers(0, 1439))
+def test_what_is_ready_is_over_and_what_is_final_stays_so(
+    grain: Grain, settle: int, day: int, minutes: int
+) -> None:
+    """Nothing is asked before its period has ended, and an answer never gets less final."""
+    dataset = of_grain(grain, settle)
+    now = instant(day, minutes)
+    newest = readiness.newest_ready(dataset, now)
+    assert readiness.period_end(grain, newest) < day
+    for empty in (False, True):
+        earlier = readiness.settled_before(dataset, now, empty=empty)
+        assert earlier <= readiness.settled_before(dataset, now + 86_400, empty=empty)
+    assert readiness.settled_before(dataset, now, empty=True) <= readiness.settled_before(
+        dataset, now, empty=False
+    )
+
+
+def test_windows_are_cut_only_where_one_delay_holds_them_whole() -> None:
+    """At the settling boundary of a dataset that knows `is_delay`; elsewhere before all days."""
+    today = parse_day("2026-05-20")
+    late = dataclasses.replace(DAILY, settle=7, delays=True)
+    assert day_text(readiness.boundary(late, today)) == "2026-05-13"
+    assert readiness.boundary(DAILY, today) == calendar.FIRST_DAY

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+import traceback
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from harvester.core.secret import Secret
+
+VALUE = "0123456789abcdef0123456789abcdef"
+
+
+@dataclasses.dataclass
+class Holder:
+    secret: Secret
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        repr,
+        str,
+        "{}".format,
+        "{:>40}".format,
+        "{!r}".format,
+        lambda secret: f"{secret}",
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031
+        lambda secret: repr([secret, {"a": secret}, Holder(secret)]),
+        lambda secret: repr(dir(secret)),
+    ],
+)
+def test_no_way_of_printing_shows_the_value(show: Callable[[Secret], str]) -> None:
+    """However a secret is printed, the value is not in the text."""
+    assert VALUE not in show(Secret(VALUE))
+
+
+def spend(secret: Secret) -> int:
+    """Fail with a secret at hand."""
+    return int(f"{secret}")
+
+
+def test_a_traceback_with_locals_hides_the_value() -> None:
+    """A reporter that prints the variables of every frame does not see the value."""
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        spend(Secret(VALUE))
+    report = traceback.TracebackException(
+        ValueError, caught.value, caught.value.__traceback__, capture_locals=True
+    )
+    assert "secret = ***" in "".join(report.format())
+
+
+@pytest.mark.parametrize(
+    "carry", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, orjson.dumps]
+)
+def test_a_secret_leaves_by_no_serialiser(carry: Callable[[object], object]) -> None:
+    """Pickling, copying and turning it into JSON raise TypeError."""
+    with pytest.raises(TypeError):
+        carry(Secret(VALUE))
+
+
+def test_secrets_compare_by_value() -> None:
+    """Two secrets of one value are the same key; another value and a plain text are not."""
+    assert Secret("a") == Secret("a")
+    assert hash(Secret("a")) == hash(Secret("a"))
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+
+
+def test_reveal_gives_the_value() -> None:
+    """The value comes out by its one method."""
+    assert Secret(VALUE).reveal() == VALUE

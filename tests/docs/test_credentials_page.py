@@ -1,0 +1,214 @@
+"""docs/credentials.md: its scripts run, its manifests load, and its server serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from anyio.from_thread import start_blocking_portal
+
+from harvester.cli import invoke
+from harvester.core.calendar import instant, parse_day
+from harvester.core.errors import Exit
+from harvester.manifest import load
+from harvester.sandbox import Rules, World
+from harvester.sandbox.server import serve
+from tests.support.doc_pages import CREDENTIALS as PAGE
+from tests.support.doc_pages import Block, blocks, every
+from tests.support.run_harness import appid
+
+NOON = instant(parse_day("2026-05-20"), 12 * 60)
+ACCOUNTS = [appid(number) for number in (1, 2)]
+SECRETS = dict.fromkeys(ACCOUNTS, "0123456789abcdef0123456789abcdef")
+KEY = "k3y-of-the-token-server"
+
+
+def script(name: str, folder: Path) -> Path:
+    """A Python script of the page, as a file."""
+    [text] = [block.text for block in blocks(PAGE, "python") if f"# {name}" in block.text]
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def manifest(block: Block) -> str:
+    """A block as a whole manifest."""
+    written = yaml.safe_load(block.text)
+    if "accounts_from" not in written:
+        written["accounts"] = [{"appid": name} for name in ACCOUNTS]
+    written["jobs"] = [{"datasets": "interface_summary", "begin_date": "-30d"}]
+    return yaml.safe_dump(written)
+
+
+@every(blocks(PAGE, "yaml"))
+def test_every_manifest_of_the_page_loads(block: Block, tmp_path: Path) -> None:
+    """With accounts and a job put beside it, and without a secret."""
+    (tmp_path / "jobs.yaml").write_text(manifest(block))
+    assert load(tmp_path / "jobs.yaml", environ={}, now=NOON).jobs
+
+
+@every(blocks(PAGE, "yaml kubernetes", "yaml workflow", "json"))
+def test_everything_else_is_well_formed(block: Block) -> None:
+    """YAML and JSON that other programs read."""
+    assert yaml.safe_load(block.text)
+
+
+def unpacked(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run the page's script."""
+    command = [sys.executable, str(script("unpack.py", folder)), str(folder / "secrets")]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def test_one_json_secret_becomes_a_file_an_account(tmp_path: Path) -> None:
+    """For its owner alone, and within GitHub's limit for three hundred accounts."""
+    many = {appid(number): "0123456789abcdef" * 2 for number in range(300)}
+    text = json.dumps(many)
+    assert len(text) < 18 * 1024
+    assert unpacked(tmp_path, text).returncode == 0
+    folder = tmp_path / "secrets"
+    assert {path.name: path.read_text() for path in folder.iterdir()} == many
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_key_that_is_no_appid_is_not_repeated(tmp_path: Path) -> None:
+    """It may be the secret, and it may lead out of the folder."""
+    for key in ("../wx0000000000000001", "0123456789abcdef0123456789abcdef"):
+        ended = unpacked(tmp_path, json.dumps({key: "x"}))
+        assert ended.returncode == 1
+        assert key not in ended.stdout + ended.stderr
+        assert not list((tmp_path / "secrets").iterdir())
+
+
+@pytest.fixture
+def wechat() -> Iterator[tuple[World, str]]:
+    """A sandbox for programs in other processes, and its address."""
+    world = World(Rules(), time.time)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(world)) as address,
+    ):
+        yield world, address
+
+
+@pytest.fixture
+def token_server(tmp_path: Path, wechat: tuple[World, str]) -> Iterator[str]:
+    """The page's token server in front of the sandbox, and its address."""
+    unpacked(tmp_path, json.dumps(SECRETS))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {
+        **os.environ,
+        "WECHAT_API": wechat[1],
+        "SECRETS": str(tmp_path / "secrets"),
+        "TOKEN_SERVER_KEY": KEY,
+        "PORT": str(port),
+    }
+    command = [sys.executable, str(script("token_server.py", tmp_path))]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def _wait_for(port: int) -> None:
+    """Until somebody listens there."""
+    for _ in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+
+
+def answer(url: str, key: str = KEY) -> tuple[int, bytes]:
+    """What the token server says."""
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as got:
+            return got.status, got.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_the_token_server_answers_whoever_has_the_key(
+    token_server: str, wechat: tuple[World, str]
+) -> None:
+    """With the token that all services of the account have; nobody else gets a word."""
+    status, body = answer(f"{token_server}/{ACCOUNTS[0]}")
+    assert status == 200
+    assert json.loads(body)["access_token"] == wechat[0].token_of(ACCOUNTS[0])
+    assert answer(f"{token_server}/{ACCOUNTS[0]}")[1] == body or json.loads(body)["expires_in"]
+    assert answer(f"{token_server}/{ACCOUNTS[0]}", "another key")[0] == 403
+    assert answer(f"{token_server}/../etc/passwd")[0] == 403
+
+
+def live(folder: Path, address: str, credential: str) -> Path:
+    """A manifest for the sandbox at an address."""
+    path = folder / "jobs.yaml"
+    path.write_text(
+        f'api: {{base_url: "{address}"}}\n'
+        f"accounts: [{{appid: {ACCOUNTS[0]}}}, {{appid: {ACCOUNTS[1]}}}]\n"
+        "jobs: [{datasets: interface_summary, begin_date: -30d}]\n"
+        "limits: {per_token: {rate: 1000/s}}\n" + credential
+    )
+    return path
+
+
+def of_page(word: str) -> str:
+    """The page's manifest that has a word."""
+    [text] = [block.text for block in blocks(PAGE, "yaml") if word in block.text]
+    return text
+
+
+def test_harvester_works_with_the_token_server(
+    token_server: str,
+    wechat: tuple[World, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the page's manifest. WeChat is asked for tokens by the server alone."""
+    credential = of_page("token_url").replace("https://tokens.internal", token_server)
+    monkeypatch.setenv("TOKEN_SERVER_KEY", KEY)
+    before = {name: wechat[0].token_of(name) for name in ACCOUNTS}
+    assert invoke(["check", str(live(tmp_path, wechat[1], credential))]) == Exit.DONE
+    assert {name: wechat[0].token_of(name) for name in ACCOUNTS} == before
+    monkeypatch.setenv("TOKEN_SERVER_KEY", "another key")
+    assert invoke(["check", str(tmp_path / "jobs.yaml")]) == Exit.UNAUTHORISED
+
+
+def test_harvester_works_with_the_vault_command(
+    wechat: tuple[World, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A program of that name is asked as the page has it, and prints what Vault would."""
+    tokens = {name: wechat[0].token_of(name) for name in ACCOUNTS}
+    vault = tmp_path / "bin/vault"
+    vault.parent.mkdir()
+    cases = "\n".join(f"  wechat/tokens/{name}) echo {token} ;;" for name, token in tokens.items())
+    head = '[ "$*" = "kv get -mount=secret -field=access_token $5" ] || exit 2'
+    vault.write_text(f'#!/bin/sh\n{head}\ncase "$5" in\n{cases}\n  *) exit 1 ;;\nesac\n')
+    vault.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{vault.parent}:{os.environ['PATH']}")
+    assert invoke(["check", str(live(tmp_path, wechat[1], of_page("vault")))]) == Exit.DONE
+    assert not wechat[0].counters.token_calls
+
+
+def test_the_token_server_has_twenty_lines_or_so(tmp_path: Path) -> None:
+    """As the page says."""
+    lines = script("token_server.py", tmp_path).read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 21

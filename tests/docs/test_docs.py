@@ -1,0 +1,382 @@
+"""The guides say what the product does: options, keys, columns, codes, and every snippet."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+import yaml
+
+from harvester import catalogue
+from harvester.catalogue.error_codes import DATA_RULES
+from harvester.cli import app, invoke
+from harvester.core.calendar import day_text, instant, parse_day
+from harvester.core.errors import SEVERITY, Exit
+from harvester.manifest import duration_option, json_schema, load
+from harvester.manifest.accounts import COLUMNS
+from harvester.operations.record.summary import reason_of
+from harvester.sandbox import Row, truth
+from harvester.scheduling.account_queue import Gone
+from harvester.tables.columns import arrow_schema
+from tests.support.doc_pages import (
+    CLI,
+    FENCED,
+    GUIDES,
+    MANIFEST,
+    OPERATIONS,
+    PAGES,
+    READING,
+    README,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    every,
+    section,
+    table_rows,
+)
+from tests.support.run_harness import Lab
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SHIPPED = ROOT / "jobs.yaml"
+
+VERBS = [name for name in app if not name.startswith("-")]
+ACCOUNTS = tuple(re.findall(r"wx[0-9a-f]{16}", SHIPPED.read_text().partition("accounts:")[2]))
+
+
+class ShippedLab(Lab):
+    """A lab whose accounts are the first of the shipped manifest."""
+
+    @property
+    def appids(self) -> tuple[str, ...]:
+        """As many as `accounts` says."""
+        return ACCOUNTS[: self.accounts]
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """A folder as a reader of the guides has it: jobs.yaml and an output with some history."""
+
+    folder: Path
+    record: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
+    """Two months of three accounts: one refused an API, one with a day in quarantine."""
+
+    def source(dataset: str, appid: str, day: int) -> list[Row]:
+        rows = [dict(row) for row in truth(dataset, appid, day)]
+        if appid == ACCOUNTS[1] and day_text(day) == "2026-04-02":
+            rows = [{**row, "fail_count": "none"} for row in rows]
+        return rows
+
+    folder = tmp_path_factory.mktemp("docs")
+    lab = ShippedLab(folder / "output", end="2026-04-30", source=source)
+    lab.sandbox.fail(ACCOUNTS[2], 48001, dataset="interface_summary_hour")
+    (folder / "jobs.yaml").write_text(SHIPPED.read_text())
+    done = lab.run()
+    record = json.loads((lab.root / f"_harvester/runs/{done.run_id}.json").read_bytes())
+    return Harvest(folder, record)
+
+
+@pytest.fixture
+def here(harvest: Harvest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the harvest, as the current one."""
+    monkeypatch.chdir(harvest.folder)
+    return harvest.folder
+
+
+# The command line.
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_stands_in_its_verbs_table_with_its_variable(verb: str) -> None:
+    """And no table has an option that the verb does not know."""
+    rows = table_rows(section(CLI, f"## harvester {verb}"))
+    known: set[str] = set()
+    for argument in app[verb].assemble_argument_collection():
+        [name, *_] = argument.names
+        if name == "*":
+            continue
+        known.add(name)
+        for variable in argument.parameter.env_var or ():
+            assert f"`{variable}`" in rows[name]
+        for choice in () if "as for `run`" in rows[name] else argument.get_choices() or ():
+            assert f"`{choice}`" in rows[name] or f" {choice}`" in rows[name]
+    assert {name for name in rows if name.startswith("--")} <= known
+
+
+def test_every_variable_a_guide_names_belongs_to_an_option() -> None:
+    """A variable that nothing reads is worse than none."""
+    known = {
+        variable
+        for verb in VERBS
+        for argument in app[verb].assemble_argument_collection()
+        for variable in argument.parameter.env_var or ()
+    }
+    for page in GUIDES:
+        assert set(re.findall(r"HARVESTER_[A-Z_]*[A-Z]", page.read_text())) <= known
+
+
+def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
+    """In the reference, with all reasons of a run record; and in operations, with what to do."""
+    table = section(CLI, "## Exit codes")
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
+    assert codes == [int(code) for code in SEVERITY]
+    for rule in DATA_RULES.values():
+        gone = Gone("wx0000000000000001", "interface_summary", 0, 0, count=1, rule=rule, why="")
+        assert f"`{reason_of(gone)[0]}`" in table
+    actions = section(OPERATIONS, "## What each exit code calls for")
+    told = re.findall(r"^\| ([\d, ]+) \|", actions, flags=re.MULTILINE)
+    assert {int(code) for cell in told for code in cell.split(",")} >= set(Exit)
+
+
+def members(value: object) -> Iterator[str]:
+    """The names of all members of a JSON value, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+        for inner in value.values():
+            yield from members(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from members(inner)
+
+
+def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
+    """Those of exceptions, quarantined days and publications as well."""
+    record = harvest.record
+    assert record["exceptions"]
+    assert record["quarantined"]
+    assert record["published"]
+    named = table_rows(section(CLI, "## The run record"))
+    named |= table_rows(section(CLI, "## harvester status"))
+    assert set(members(record)) - named.keys() <= {"day", "reason"}
+    assert set(record) <= table_rows(section(CLI, "## The run record")).keys()
+
+
+@pytest.mark.parametrize("verb", ["plan", "check", "status"])
+def test_every_member_of_an_answer_in_json_is_explained(
+    verb: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What scripts rely on stands in the reference."""
+    assert invoke([verb, "jobs.yaml", "--format", "json"]) == Exit.DONE
+    text = section(CLI, f"## harvester {verb}")
+    for member in set(members(json.loads(capsys.readouterr().out))):
+        assert f"`{member}`" in text
+
+
+def commands(page: Path) -> Iterator[tuple[str, ...]]:
+    """The `harvester` commands of a page's blocks, split as a shell would."""
+    for block in blocks(page, "sh", "crontab", "yaml"):
+        for found in re.findall(rf"harvester ((?:{'|'.join(VERBS)})\b[^|;&>#\n]*)", block.text):
+            yield tuple(shlex.split(found))
+
+
+COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
+CHANGING = ("run", "sandbox", "compact", "forget")
+ANSWERED = [
+    command
+    for command in COMMANDS
+    if command[0] not in CHANGING and command != ("init", "new-jobs.yaml")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_in_the_guides_is_one(command: tuple[str, ...]) -> None:
+    """Its options exist and take the values they are given."""
+    app.parse_args(command, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("command", ANSWERED, ids=" ".join)
+def test_every_question_in_the_guides_is_answered(
+    command: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the shipped manifest; only the gate may say that days are missing.
+
+    An output that a guide has elsewhere is the one that is here.
+    """
+    command = tuple("output" if word.startswith("/data/") else word for word in command)
+    assert invoke(command) == (Exit.AGAIN if "--require" in command else Exit.DONE)
+    assert capsys.readouterr().out
+
+
+# The manifest.
+
+SECTIONS = {
+    "## Keys": "",
+    "### api": "Api",
+    "### accounts": "Account",
+    "### credentials": "Credential",
+    "### platform": "Platform",
+    "### jobs": "Job",
+    "### limits": "Limits",
+    "### retry": "Retry",
+    "### output": "Output",
+    "### datasets": "Override",
+}
+INSIDE = {
+    ("### jobs", "accounts."): "Chosen",
+    ("### limits", "per_token."): "PerToken",
+    ("### platform", "sink."): "Sink",
+}
+
+
+def check_keys(rows: dict[str, str], model: dict[str, Any], prefix: str = "") -> None:
+    """Each key of a model has a row, with its default."""
+    for name, key in model["properties"].items():
+        row = rows[prefix + name]
+        if "default" in key:
+            assert f"| `{json.dumps(key['default']).strip(chr(34))}` |" in row
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_every_key_of_the_manifest_is_explained_with_its_default(heading: str) -> None:
+    """As the JSON Schema has them, and no row is left over."""
+    schema = json_schema()
+    model = schema["$defs"].get(SECTIONS[heading], schema)
+    rows = table_rows(section(MANIFEST, heading).partition("\n### ")[0])
+    check_keys(rows, model)
+    known = set(model["properties"])
+    for (place, prefix), name in INSIDE.items():
+        if place == heading:
+            check_keys(rows, schema["$defs"][name], prefix)
+            known |= {prefix + key for key in schema["$defs"][name]["properties"]}
+    assert set(rows) == known
+
+
+def test_everything_else_that_a_manifest_may_say_is_named() -> None:
+    """What defaults may hold, and the columns of an accounts file."""
+    row = table_rows(section(MANIFEST, "## Keys"))["defaults"]
+    for name in json_schema()["$defs"]["Defaults"]["properties"]:
+        assert f"`{name}`" in row
+    text = section(MANIFEST, "### accounts_file")
+    for name in COLUMNS:
+        assert f"`{name}`" in text
+
+
+@every([*blocks(MANIFEST, "yaml"), *blocks(README, "yaml")])
+def test_every_manifest_in_the_guides_loads(block: Block, tmp_path: Path) -> None:
+    """Without a secret: references in credentials are followed by a run alone."""
+    [table] = blocks(MANIFEST, "csv")
+    (tmp_path / "accounts.csv").write_text(table.text)
+    (tmp_path / "corp.pem").touch()
+    (tmp_path / "jobs.yaml").write_text(block.text)
+    now = instant(parse_day("2026-11-25"), 12 * 60)
+    assert load(tmp_path / "jobs.yaml", environ={}, now=now).jobs
+
+
+MISTAKES = [block for block in blocks(MANIFEST) if block.info.startswith("yaml broken")]
+
+
+@every(MISTAKES)
+def test_every_mistake_is_printed_as_the_guide_has_it(
+    block: Block,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """To the letter."""
+    verb = block.info.split()[-1]
+    # Should a run ever get that far, nobody listens there.
+    nowhere = '\napi: {base_url: "http://127.0.0.1:9"}\n' if verb == "run" else ""
+    [table] = blocks(MANIFEST, "csv broken")
+    (tmp_path / "accounts.csv").write_text(table.text)
+    (tmp_path / "jobs.yaml").write_text(block.text + nowhere)
+    monkeypatch.chdir(tmp_path)
+    for name in ("ACME_SECRET", "CAFE_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    assert invoke([verb, "jobs.yaml"]) == Exit.USAGE
+    printed = next(each for each in blocks(MANIFEST, "text") if each.line > block.line)
+    assert capsys.readouterr().err == printed.text
+
+
+# Reading.
+
+
+def test_every_column_is_explained_with_its_type() -> None:
+    """Those of the interface family, and those that harvester adds; docs/datasets.md has all."""
+    rows = table_rows(section(READING, "## Columns"))
+    assert "(datasets.md)" in section(READING, "## Columns")
+    for name in ("interface_summary", "interface_summary_hour"):
+        dataset = catalogue.CATALOGUE[name]
+        assert f"`{name}`" in READING.read_text()
+        for field in arrow_schema(dataset):
+            assert f"| {str(field.type).replace('[day]', '').replace('[us, tz=', '(us, ')}" in (
+                rows[field.name].replace(")", "]")
+            )
+        for column in dataset.columns:
+            assert re.split("[,;]", column.meaning)[0] in rows[column.name]
+
+
+@every([*blocks(README, "sql"), *blocks(READING, "sql")])
+def test_every_query_runs_and_finds_something(
+    block: Block, here: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """In DuckDB, over a harvested output, as it stands there."""
+    for statement in duck.extract_statements(block.text):
+        answer = duck.execute(statement).fetchall()
+        assert answer or statement.type is not duckdb.StatementType.SELECT
+
+
+PYTHON = [*blocks(README, "python"), *blocks(READING, "python")]
+
+
+@every([block for block in PYTHON if not block.text.startswith("# Spark")])
+def test_every_python_snippet_runs(block: Block, here: Path) -> None:
+    """Polars, pandas where it is installed, and plain Python."""
+    if block.text.startswith("# pandas"):
+        pytest.importorskip("pandas")
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.name, "exec"), names)
+    ask: Callable[[str], list[tuple[int]]] | None = names.get("ask")
+    assert ask is None or ask("select 1") == [(1,)]
+
+
+@every([block for block in PYTHON if block.text.startswith("# Spark")])
+def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession) -> None:
+    """Over absolute paths, since Java keeps the folder it was started in."""
+    text = block.text.replace('"output/', f'"{here}/output/')
+    exec(compile(text, block.name, "exec"), {"spark": spark})
+
+
+# Operations and links.
+
+
+@every([block for block in blocks(OPERATIONS, "yaml") if "\njobs:" in f"\n{block.text}"])
+def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
+    """Signals arrive, runs wait for each other, and none is killed before its time is up."""
+    workflow = yaml.safe_load(block.text)
+    job = workflow["jobs"]["harvest"]
+    group = workflow.get("concurrency") or job["concurrency"]
+    assert group["cancel-in-progress"] is False
+    checkout, run = job["steps"]
+    assert checkout["with"]["persist-credentials"] is False
+    assert re.search(r"@[0-9a-f]{40}$", checkout["uses"])
+    assert run["run"].startswith("exec harvester run ")
+    assert "${{" not in run["run"]
+    budget = duration_option("", run["env"]["HARVESTER_MAX_DURATION"])
+    assert budget is not None
+    assert job["timeout-minutes"] * 60 > budget + 300
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """To a file that exists, and to a heading that it has."""
+    text = FENCED.sub("", page.read_text())
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

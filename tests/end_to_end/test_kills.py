@@ -1,0 +1,216 @@
+"""Kill it anywhere, run it again, and the files are right."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.core.errors import Exit
+from tests.support import kill_at
+from tests.support.run_harness import BOTH, appid, expected, files_of, harvested, wanted
+
+PYTHON = (sys.executable, "-m")
+ENVIRONMENT = {
+    # As a person's, wherever the tests run.
+    **{name: value for name, value in os.environ.items() if name not in {"CI", "GITHUB_ACTIONS"}},
+    "SECRET": "kill-test",
+    "PYTHONPATH": str(Path.cwd()),
+}
+
+BEGIN = "2026-02-01"
+MANIFEST = """
+version: 1
+api: {{base_url: "{address}"}}
+defaults: {{credential: {{secret: "${{SECRET}}"}}}}
+accounts:
+{accounts}
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: {begin}
+    end_date: 2026-04-01
+limits: {{per_token: {{rate: 20/s, burst: 5, concurrency: 4}}}}
+output: {output}
+"""
+
+
+@contextmanager
+def sandbox_process(*options: str) -> Iterator[str]:
+    """`harvester sandbox` in a process of its own; gives its address."""
+    command = [*PYTHON, "harvester", "sandbox", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+
+
+def write_manifest(folder: Path, address: str, accounts: int, begin: str = BEGIN) -> Path:
+    """Sixty days or more of two datasets, slow enough to be hit under way."""
+    lines = "\n".join(f"  - appid: {appid(number)}" for number in range(1, accounts + 1))
+    path = folder / "jobs.yaml"
+    path.write_text(
+        MANIFEST.format(address=address, accounts=lines, begin=begin, output=folder / "output")
+    )
+    return path
+
+
+def start(manifest: Path) -> subprocess.Popen[bytes]:
+    """A run as a scheduler starts it."""
+    command = [*PYTHON, "harvester", "run", str(manifest), "--progress", "none"]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+
+
+def ends_within(run: subprocess.Popen[Any], seconds: float) -> bool:
+    """Give a run so long; returns whether it ended by itself."""
+    try:
+        run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+KILLS = [
+    pytest.param(10, BEGIN, marks=pytest.mark.timeout(600)),
+    pytest.param(100, "2025-04-01", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+]
+
+
+@pytest.mark.parametrize(("kills", "begin"), KILLS)
+def test_many_kills_in_a_row_then_one_run_is_exact(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, kills: int, begin: str
+) -> None:
+    """`kill -9` at random moments, also while the next run recovers: nothing lost or doubled."""
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    with sandbox_process("--latency", "0.01") as address:
+        manifest = write_manifest(tmp_path, address, 12, begin)
+        for _ in range(kills):
+            run = start(manifest)
+            ends_within(run, dice.uniform(0.5, 1.6))
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+        assert start(manifest).wait() == Exit.DONE
+    appids = [appid(number) for number in range(1, 13)]
+    for dataset in BOTH:
+        truth = expected(dataset, appids, wanted(begin, "2026-04-01"))
+        assert harvested(duck, tmp_path / "output", dataset) == truth, f"seed {seed}"
+    assert not list((tmp_path / "output/_harvester/tmp").iterdir())
+    assert not list((tmp_path / "output/_harvester/raw").glob("*/*"))
+    told = rows_told(tmp_path / "output")
+    for path in files_of(tmp_path / "output"):
+        name = path.relative_to(tmp_path / "output").as_posix()
+        assert told.get(name) == pq.read_metadata(path).num_rows, f"seed {seed}"
+
+
+def rows_told(output: Path) -> dict[str, int]:
+    """The rows of each file as the change feed last named them."""
+    return {
+        item["path"]: item["rows_after"]
+        for path in sorted((output / "_harvester/runs").glob("*.json"))
+        for item in json.loads(path.read_bytes())["published"]
+    }
+
+
+@pytest.fixture
+def die() -> Iterator[Callable[[Path, int], bool]]:
+    """One life of a run that dies before its Nth change of the disk; whether it died."""
+    command = [*PYTHON, "tests.support.kill_at"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) as lives:
+
+        def die(root: Path, count: int) -> bool:
+            assert lives.stdin is not None
+            assert lives.stdout is not None
+            print(count, root, file=lives.stdin, flush=True)
+            code = int(lives.stdout.readline())
+            assert code in {0, kill_at.DIED}
+            return code == kill_at.DIED
+
+        yield die
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
+    tmp_path: Path, die: Callable[[Path, int], bool], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """A life dies before its Nth flush, rename or removal, for every N there is.
+
+    The next one dies while it recovers; the third ends exact, and no reader ever met half a file.
+    """
+    count = 0
+    died = True
+    while died:
+        count += 1
+        root = tmp_path / str(count)
+        died = die(root, count)
+        die(root, 1 + count % 4)
+        for path in files_of(root):
+            assert duck.sql(f"select count(*) from '{path}'").fetchall()
+        lab = kill_at.lab_of(root)
+        assert lab.run().exit_code is Exit.DONE
+        for dataset in BOTH:
+            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
+            assert harvested(duck, root, dataset) == truth
+        assert not list((root / "_harvester/raw").glob("*/*"))
+    assert count > 10
+
+
+def test_a_second_run_on_the_same_buckets_names_the_holder(tmp_path: Path) -> None:
+    """Exit 75, nothing touched, and the sentence says which host and process works there."""
+    with sandbox_process("--latency", "0.3") as address:
+        manifest = write_manifest(tmp_path, address, 2)
+        first = start(manifest)
+        lock = tmp_path / "output/_harvester/locks/0000-of-0001.lock"
+        while not (lock.is_file() and lock.read_bytes()):
+            assert not ends_within(first, 0.02)
+        second = subprocess.run(
+            [*PYTHON, "harvester", "run", str(manifest)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        first.kill()
+        first.wait()
+    assert second.returncode == Exit.AGAIN
+    assert f"pid {first.pid}" in second.stderr
+    assert json.loads(lock.read_bytes())["pid"] == first.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_in_order_and_quickly(
+    tmp_path: Path, number: signal.Signals, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Within seven seconds, with 128 plus its number, everything that was answered published."""
+    with sandbox_process("--latency", "0.05") as address:
+        manifest = write_manifest(tmp_path, address, 4)
+        run = start(manifest)
+        raw = tmp_path / "output/_harvester/raw"
+        while not list(raw.glob("*/*")):
+            assert not ends_within(run, 0.02)
+        run.send_signal(number)
+        began = time.monotonic()
+        assert run.wait(timeout=10) == 128 + number
+        assert time.monotonic() - began < 7
+        assert list(files_of(tmp_path / "output"))
+        assert start(manifest).wait() == Exit.DONE
+    appids = [appid(number) for number in range(1, 5)]
+    for dataset in BOTH:
+        truth = expected(dataset, appids, wanted("2026-02-01", "2026-04-01"))
+        assert harvested(duck, tmp_path / "output", dataset) == truth

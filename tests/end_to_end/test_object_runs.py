@@ -1,0 +1,216 @@
+"""Whole runs whose output is in an object store."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.cli import invoke
+from harvester.core.config import Output
+from harvester.core.errors import Exit
+from harvester.storage import layout
+from harvester.storage.layout import open_tree
+from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, ends_within, sandbox_process, start
+from tests.support import kill_at
+from tests.support.run_harness import BOTH, DAILY, Lab, appid, expected, harvested, wanted
+from tests.support.store_backends import CREDENTIALS, all_names, conditions_sent, download
+
+MANIFEST = """
+version: 1
+api: {{base_url: "{address}"}}
+defaults: {{credential: {{secret: "${{SECRET}}"}}}}
+accounts: [{accounts}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: 2026-02-01
+    end_date: 2026-04-01
+limits: {{per_token: {{rate: {rate}/s, burst: 5, concurrency: 4}}}}
+output: {{path: "{path}", endpoint: "{endpoint}"}}
+"""
+
+
+def write_manifest(
+    folder: Path, output: Output, address: str, accounts: int, rate: int = 100
+) -> Path:
+    """Sixty days of two datasets, into an object store."""
+    path = folder / "jobs.yaml"
+    path.write_text(
+        MANIFEST.format(
+            address=address,
+            accounts=", ".join(f"{{appid: {appid(number)}}}" for number in range(1, accounts + 1)),
+            path=output.path,
+            endpoint=output.endpoint,
+            rate=rate,
+        )
+    )
+    return path
+
+
+def assert_exact(
+    duck: duckdb.DuckDBPyConnection, output: Output, folder: Path, accounts: int, hint: str = ""
+) -> None:
+    """The files hold every row once, and nothing waits to be published."""
+    tree = open_tree(output)
+    appids = [appid(number) for number in range(1, accounts + 1)]
+    download(tree.store, folder)
+    for dataset in BOTH:
+        truth = expected(dataset, appids, wanted("2026-02-01", "2026-04-01"))
+        assert harvested(duck, folder, dataset) == truth, hint
+    assert all_names(tree, layout.RAW) == []
+
+
+def test_a_run_into_an_object_store(
+    tmp_path: Path,
+    s3_output: Output,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Every row once; a second run asks nothing; the reading verbs know it; no key is shown."""
+    monkeypatch.setenv("SECRET", "run-test")
+    monkeypatch.chdir(tmp_path)
+    with sandbox_process() as address:
+        manifest = str(write_manifest(tmp_path, s3_output, address, 3))
+        for name in ("first", "second"):
+            options = ["--summary", f"{name}.json", "--log-level", "debug"]
+            assert invoke(["run", manifest, *options]) == Exit.DONE
+    assert_exact(duck, s3_output, tmp_path / "copy", 3)
+    first, second = (json.loads(Path(f"{n}.json").read_bytes()) for n in ("first", "second"))
+    assert first["requests"] > 0
+    assert (second["requests"], second["published"]) == (0, [])
+    assert invoke(["plan", manifest, "--format", "json"]) == Exit.DONE
+    assert invoke(["status", manifest, "--require", "2026-04-01"]) in {Exit.DONE, Exit.USAGE}
+    shown = "".join(capfd.readouterr())
+    assert f"{s3_output.path}/interface_summary/ref_month=*" in shown
+    for secret in (CREDENTIALS["AWS_SECRET_ACCESS_KEY"], CREDENTIALS["AWS_ACCESS_KEY_ID"]):
+        assert secret not in shown
+        assert secret.encode() not in (tmp_path / "first.json").read_bytes()
+
+
+def test_what_a_put_is_held_to(tmp_path: Path, s3_output: Output) -> None:
+    """A data file to the very version it was merged from; a run's record, which is its own, not.
+
+    An answer that got lost, or an empty condition, must neither end a run nor let a race pass.
+    """
+    lab = Lab(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
+    lab.run()
+    [name] = all_names(lab.tree, DAILY)
+    with lab.tree.store.fetched(name, tmp_path / "x") as copy:
+        assert copy is not None
+        merged_from = copy.version.strip()
+    lab.end = "2026-03-20"
+    run_id = lab.run().run_id
+    sent = conditions_sent(s3_output)
+    assert sent[name] == [{"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_IF_MATCH": merged_from}]
+    assert sent[f"{layout.RUNS}/{run_id}.json"] == [{}, {}]
+
+
+def test_the_output_on_the_command_line(
+    tmp_path: Path, s3_output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--output` may name an object store, whose address is then in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_output.endpoint or "")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    Path("jobs.yaml").write_text(
+        "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\n"
+        "jobs: [{datasets: interface_summary, begin_date: -3d}]\n"
+    )
+    assert invoke(["run", "--output", str(s3_output.path)]) == Exit.DONE
+    assert any(name.startswith(f"{DAILY}/") for name in all_names(open_tree(s3_output), ""))
+    assert not Path("output").exists()
+    assert invoke(["run", "--output", "s3://key:secret@bucket"]) == Exit.USAGE
+    assert invoke(["run", "--output", "ftp://bucket"]) == Exit.USAGE
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1200)
+def test_two_runs_at_once_both_finish(
+    tmp_path: Path,
+    s3_output: Output,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    """They race for the same files and merge what the other one put there."""
+    for name, value in {**CREDENTIALS, "TMPDIR": str(tmp_path)}.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    with sandbox_process() as address:
+        for number in range(times):
+            output = replace(s3_output, path=f"{s3_output.path}/{number}")
+            manifest = write_manifest(tmp_path, output, address, 3)
+            runs = [start(manifest) for _ in range(2)]
+            assert [run.wait() for run in runs] == [Exit.DONE, Exit.DONE]
+            assert_exact(duck, output, tmp_path / str(number), 3)
+
+
+@pytest.mark.parametrize("times", [5, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)
+def test_kills_in_a_row_then_one_run_is_exact(
+    tmp_path: Path,
+    s3_output: Output,
+    duck: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    """`kill -9` at random moments, also while the next run recovers: nothing lost or doubled."""
+    for name, value in {**CREDENTIALS, "TMPDIR": str(tmp_path)}.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    with sandbox_process("--latency", "0.01") as address:
+        manifest = write_manifest(tmp_path, s3_output, address, 6, rate=20)
+        for _ in range(times):
+            run = start(manifest)
+            ends_within(run, dice.uniform(0.5, 2.0))
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+        assert start(manifest).wait() == Exit.DONE
+    assert not list(tmp_path.glob("harvester-*")), "answers were left on this machine"
+    assert_exact(duck, s3_output, tmp_path / "copy", 6, f"seed {seed}")
+
+
+def lives(output: Output, count: int, folder: Path) -> bool:
+    """One life of a run that dies before its Nth change of the store; whether it came through."""
+    ended = subprocess.run(
+        [*PYTHON, "tests.support.kill_at", str(output.path), str(count)],
+        check=False,
+        capture_output=True,
+        env={
+            **ENVIRONMENT,
+            **CREDENTIALS,
+            "S3_ADDRESS": output.endpoint or "",
+            "TMPDIR": str(folder),
+        },
+    )
+    assert ended.returncode in {0, kill_at.DIED}, ended.stderr.decode()
+    return ended.returncode == 0
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)
+def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
+    tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection, step: int
+) -> None:
+    """A life dies before its Nth put, copy or removal; the next one while it recovers."""
+    count, came_through = 2, False
+    while not came_through:
+        output = replace(s3_output, path=f"{s3_output.path}/{count}")
+        came_through = lives(output, count, tmp_path)
+        lives(output, 4 + count % 4, tmp_path)
+        lab = kill_at.lab_of(tmp_path / str(count), output)
+        assert lab.run().exit_code is Exit.DONE
+        folder = download(lab.tree.store, tmp_path / f"copy-{count}")
+        for dataset in BOTH:
+            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
+            assert harvested(duck, folder, dataset) == truth
+        assert all_names(lab.tree, layout.RAW) == []
+        count += step
+    assert count > 10

@@ -1,0 +1,158 @@
+"""A fault of our own in one window: that one fails, the others go on, and the run ends with 1."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from harvester.core.calendar import day_text
+from harvester.core.errors import Exit
+from harvester.core.model import Window
+from harvester.tables import decode as rows
+from harvester.wechat import attempt as fetch
+from harvester.wechat.auth import Office
+from harvester.wechat.auth.provider import Outcome
+from tests.storage.state.test_change_feed import all_records
+from tests.support.run_harness import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted
+
+TOKEN = "access_token=very-secret-indeed"
+
+
+def test_a_bug_while_asking_costs_its_window(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    duck: duckdb.DuckDBPyConnection,
+) -> None:
+    """The log says where it was, and not what the error said: that may hold a token."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    attempt = fetch.attempt
+
+    async def broken(window: Window, *rest: Any) -> Any:
+        if window.appid == lab.appids[0] and day_text(window.begin) == "2026-03-03":
+            raise TypeError(TOKEN)
+        return await attempt(window, *rest)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(fetch, "attempt", broken)
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert list(done.reasons()) == ["bug", "failed"]
+    [gone] = done.gone
+    assert (gone.appid, day_text(gone.begin), gone.count) == (lab.appids[0], "2026-03-03", 1)
+    [line] = caplog.messages
+    assert "TypeError" in line
+    assert "test_our_own_bugs.py" in line
+    assert TOKEN not in line + json.dumps(all_records(lab))
+    assert lab.run().exit_code is Exit.DONE
+    truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-03-05"))
+    assert harvested(duck, lab.root, HOURLY) == truth
+
+
+def test_a_bug_while_a_token_is_asked_for_costs_its_account(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    duck: duckdb.DuckDBPyConnection,
+) -> None:
+    """All who wait for it are told, and the other account does not notice."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    source = Office.source
+
+    def broken(self: Office, appid: str) -> Any:
+        if appid == lab.appids[0]:
+            raise TypeError(TOKEN)
+        return source(self, appid)
+
+    monkeypatch.setattr(Office, "source", broken)
+    with caplog.at_level(logging.ERROR):
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert {gone.appid for gone in done.gone} == {lab.appids[0]}
+    assert harvested(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids[1:], wanted(lab.begin, "2026-03-05")
+    )
+    assert TOKEN not in caplog.text
+
+
+def test_a_source_with_a_bug_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its account has two months to ask: each window would cost a question, and a line in the log.
+
+    Those who wait for the answer are told of the bug, and after them the account is given up.
+    """
+    limits = replace(FAST, per_token=replace(FAST.per_token, concurrency=1))
+    lab = Lab(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
+    source, asked = Office.source, list[str]()
+
+    class Broken:
+        async def current(self) -> Outcome:
+            asked.append(lab.appids[0])
+            raise TypeError(TOKEN)
+
+    monkeypatch.setattr(
+        Office,
+        "source",
+        lambda self, appid: Broken() if appid == lab.appids[0] else source(self, appid),
+    )
+    with caplog.at_level(logging.ERROR):
+        done = lab.run()
+    assert (done.exit_code, done.answered, done.bugs) == (Exit.BUG, 61, 1)
+    assert list(done.reasons()) == ["bug", "failed", "refused"]
+    assert asked == [lab.appids[0]]
+    assert sum(gone.count for gone in done.gone) == 61
+    [line] = caplog.messages
+    assert "TypeError" in line
+    assert TOKEN not in line + json.dumps(all_records(lab))
+
+
+@pytest.mark.parametrize("dataset", [DAILY, HOURLY])
+def test_a_bug_while_reading_puts_the_window_into_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, dataset: str
+) -> None:
+    """Its answer is kept, and a version without the bug asks again. No run stumbles for ever."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(dataset,))
+    decode = rows._decode
+
+    def broken(shape: Any, window: Window, body: bytes) -> Any:
+        if window.appid == lab.appids[0]:
+            raise ZeroDivisionError(TOKEN)
+        return decode(shape, window, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "_decode", broken)
+        patch.setattr("harvester.tables.decode_batch._read_flawless", broken)
+        done = lab.run()
+    assert done.exit_code is Exit.BUG
+    assert set(done.reasons()) == {"bug", "quarantined"}
+    assert {day.appid for day in done.quarantined} == {lab.appids[0]}
+    assert "a bug in harvester: ZeroDivisionError at " in done.quarantined[0].reason
+    assert TOKEN not in json.dumps(all_records(lab))
+    assert lab.run(refetch="quarantined").exit_code is Exit.DONE
+    truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-03-05"))
+    assert harvested(duck, lab.root, dataset) == truth
+
+
+def test_a_bug_that_ends_a_run_is_told_in_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """State ``finished``, exit code 1, reason ``bug``, and what was replaced before."""
+    lab = Lab(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+
+    def broken(*_: Any) -> Any:
+        raise KeyError(TOKEN)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harvester.storage.coverage_scan.read_states", broken)
+        with pytest.raises(KeyError):
+            lab.run()
+    [record] = all_records(lab)
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
+    assert len(record["published"]) == 1

@@ -1,0 +1,78 @@
+"""An outage that answers with nothing, from the first run to the healing one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.calendar import parse_day
+from harvester.core.errors import Exit
+from harvester.sandbox import Outage, Rules, World
+from tests.support.cli import Commands, Wanted, commands
+from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+
+DATASETS = (DAILY, HOURLY, "user_cumulate", "article_read")
+BEGIN, END = "2026-03-01", "2026-03-31"
+GONE = ("2026-03-14", "2026-03-15")
+
+
+@pytest.fixture
+def backfill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Commands]:
+    """A month of two accounts that have rows on each day."""
+    monkeypatch.setenv("COMMANDS_SECRET", "s")
+    world = World(Rules(history=True), time.time)
+    with commands(tmp_path, Wanted(DATASETS, BEGIN, END), world, capsys) as run:
+        yield run
+
+
+def test_two_days_that_come_empty_are_named_and_healed(
+    backfill: Commands, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The summary, the record and `status` name them; `--refetch empty` asks for them alone."""
+    run, world = backfill, backfill.world
+    gone = (parse_day(GONE[0]), parse_day(GONE[1]))
+    outage = Outage(begin=gone[0], end=gone[1])
+    world.afflict(outage)
+    first = run("run")
+    assert first.code == Exit.DONE
+    named = [
+        {"appid": appid(number), "dataset": dataset, "begin_date": GONE[0], "end_date": GONE[1]}
+        for dataset in ("interface_summary", HOURLY, "user_cumulate")
+        for number in (1, 2)
+    ]
+    by_account = sorted(named, key=str)
+    assert sorted(run.record()["suspicious"], key=str) == by_account
+    status = run("status", "--format", "json").json
+    assert sorted(status["suspicious"], key=str) == by_account
+    for printed in (first.err, run("status").out):
+        assert "suspicious: empty between days with rows" in printed
+        assert "--refetch empty" in printed
+        for item in named:
+            assert f"{item['appid']} {item['dataset']} {GONE[0]}..{GONE[1]}" in printed
+
+    world.relieve(outage)
+    world.reset()
+    assert run("run").code == Exit.DONE
+    assert run.calls() == 0
+    healed = run("run", "--refetch", "empty")
+    assert healed.code == Exit.DONE
+    assert "suspicious" not in healed.err
+    assert run.record()["suspicious"] == []
+    asked = {(dataset, begin, end) for _, dataset, begin, end in world.counters.windows}
+    assert {item for item in asked if item[0] != "article_read"} == {
+        (DAILY, *gone),
+        ("user_cumulate", *gone),
+        *((HOURLY, day, day) for day in gone),
+    }
+    for dataset in DATASETS:
+        truth = expected(dataset, [appid(1), appid(2)], wanted(BEGIN, END))
+        assert harvested(duck, run.output, dataset) == truth
+    world.reset()
+    assert run("run", "--refetch", "empty", "--datasets", DAILY).code == Exit.DONE
+    assert run.calls() == 0

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import from_thread
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import month_of
+from harvester.core.model import Window
+from harvester.engine import publish_queue
+from harvester.engine.publish_queue import Publisher
+from harvester.scheduling.account_queue import MonthOfBucket
+from harvester.storage import raw_log
+from harvester.storage.layout import Tree
+from harvester.storage.publish import Published
+from harvester.storage.raw_log import Group, write_group
+from tests.support.answers import DAILY, MARCH, answer, appid
+from tests.support.output_helpers import tree_at
+
+MONTH = month_of(MARCH)
+APRIL = 31
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Tree:
+    """An output in a folder."""
+    return tree_at(tmp_path)
+
+
+def group(tree: Tree, account: int, *days: int) -> Group:
+    """A group with an empty answer for each of these days, counted from the first of March."""
+    windows = [Window(appid(account), DAILY.name, MARCH + day, MARCH + day) for day in days]
+    return write_group(tree, 0, "run", [answer(window, []) for window in windows])
+
+
+class Told:
+    """Which months were published, and a way to wait for so many."""
+
+    def __init__(self, count: int) -> None:
+        self.months: list[int] = []
+        self.enough = anyio.Event()
+        self._count = count
+
+    def __call__(self, done: Published) -> None:
+        """Called in a thread."""
+        self.months.append(done.month)
+        if len(self.months) == self._count:
+            from_thread.run_sync(self.enough.set)
+
+
+async def published_early(tree: Tree, groups: list[Group], count: int) -> list[int]:
+    """The months that are published before anybody asks, until so many were."""
+    told = Told(count)
+    work = Publisher(tree, dict(CATALOGUE), told)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work.run)
+        for each in groups:
+            work.add(each)
+        await told.enough.wait()
+        early = list(told.months)
+        work.close()
+    return early
+
+
+def test_a_month_with_too_many_groups(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is published before its time, and it alone: the others are still written once."""
+    monkeypatch.setattr(publish_queue, "RAW_GROUPS", 2)
+    groups = [group(disk, number, 0) for number in (1, 2)]
+    groups += [group(disk, 3, 1, APRIL), group(disk, 4, APRIL)]
+    assert anyio.run(published_early, disk, groups, 1) == [MONTH]
+
+
+def test_too_many_bytes(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the cap everything is published, newest month first."""
+    groups = [group(disk, number, 0, APRIL) for number in range(1, 4)]
+    monkeypatch.setattr(publish_queue, "RAW_BYTES", sum(each.size for each in groups) - 1)
+    assert anyio.run(published_early, disk, groups, 2) == [MONTH + 1, MONTH]
+
+
+def test_a_month_is_published_once(disk: Tree) -> None:
+    """However often it is asked for, and groups wait until all their months are."""
+    told = Told(2)
+    work = Publisher(disk, dict(CATALOGUE), told)
+    for each in (group(disk, 1, 0, APRIL), group(disk, 2, 0)):
+        work.add(each)
+    march = MonthOfBucket(DAILY.name, MONTH, 0)
+    work.request([march])
+    work.request([march])
+    work.close()
+    work.request([march])
+    anyio.run(work.run)
+    assert told.months == [MONTH, MONTH + 1]
+    assert raw_log.leftovers(disk, [0]).groups == []

@@ -1,0 +1,371 @@
+"""Manifests as people write them: what they come to, and what is done with bad files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harvester import manifest
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.config import (
+    Api,
+    Job,
+    Limits,
+    Manifest,
+    Output,
+    Pace,
+    Retry,
+    SecretCredential,
+    TokenCredential,
+)
+from harvester.core.errors import ManifestError
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+ONE = "wx0000000000000001"
+TWO = "wx0000000000000002"
+LEAST = f"api: {{base_url: sandbox}}\naccounts: [{{appid: {ONE}}}]\njobs: [{{}}]\n"
+
+Load = Callable[..., Manifest]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Write a manifest into an empty directory and load it."""
+
+    def write_and_load(text: str | bytes, **environ: str) -> Manifest:
+        file = tmp_path / "jobs.yaml"
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        return manifest.load(file, environ=environ, now=NOW)
+
+    return write_and_load
+
+
+@contextlib.contextmanager
+def refused(what: str) -> Iterator[None]:
+    """The block raises a ManifestError of one mistake, and this is what it says."""
+    with pytest.raises(ManifestError) as caught:
+        yield
+    (problem,) = caught.value.problems
+    hint = f" ({problem.hint})" if problem.hint else ""
+    place = problem.place
+    assert f"{place.line}:{place.column}: {problem.what}{hint}" == what
+
+
+def test_everything_at_once(load: Load, tmp_path: Path) -> None:
+    """Every key of the contract arrives where the line expects it."""
+    (tmp_path / "corp.pem").touch()
+    made = load(
+        f"""
+version: 1
+api:
+  base_url: "https://proxy.example/wechat/"
+  timeout: 45s
+  proxy: "http://localhost:3128"
+  ca_file: corp.pem
+defaults:
+  credential: {{secret: "${{file:secrets/{{appid}}}}"}}
+  tags: [default]
+  begin_date: 2019-01-01
+accounts:
+  - {{appid: {ONE}, name: Acme Service, tags: [retail, 上海], begin_date: 2020-03-01}}
+  - {{appid: {TWO}, credential: {{token: "${{TOKEN}}"}}, end_date: 2030-01-01}}
+jobs:
+  - name: interface
+    datasets: [interface_summary_hour, getinterfacesummary]
+    accounts: {{tags: [retail, default], except: [{TWO}]}}
+    begin_date: 2024-01-01
+    end_date: 2024-12-31
+  - {{datasets: interface_*, accounts: [{TWO}], begin_date: -30d}}
+limits:
+  per_token: {{rate: 600/min, burst: 2, concurrency: 8}}
+  connections: 50
+  max_requests: 1000
+retry: {{max_attempts: 3, initial_delay: 250ms, max_delay: 2m}}
+output: {{path: out, buckets: 4, must_exist: true}}
+datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
+"""
+    )
+    first, second = made.accounts
+    assert (first.appid, first.name, set(first.tags)) == (ONE, "Acme Service", {"retail", "上海"})
+    assert first.credential == SecretCredential("${file:secrets/{appid}}")
+    assert (first.begin, first.end) == (calendar.parse_day("2020-03-01"), None)
+    assert (second.name, set(second.tags)) == ("", {"default"})
+    assert second.credential == TokenCredential("${TOKEN}")
+    assert second.begin == calendar.parse_day("2019-01-01")
+    assert second.end == calendar.parse_day("2030-01-01")
+    both = ("interface_summary_hour", "interface_summary")
+    assert made.jobs == (
+        Job(
+            "interface",
+            both,
+            (ONE,),
+            calendar.parse_day("2024-01-01"),
+            calendar.parse_day("2024-12-31"),
+        ),
+        Job("job-2", both[::-1], (TWO,), calendar.parse_day("2026-05-16"), None),
+    )
+    assert made.api == Api(
+        "https://proxy.example/wechat", 45.0, "http://localhost:3128", tmp_path / "corp.pem"
+    )
+    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, max_requests=1000)
+    assert made.retry == Retry(3, 0.25, 120.0)
+    assert made.output == Output(tmp_path / "out", 4, must_exist=True)
+    changed = made.datasets["interface_summary"]
+    assert (changed.span, changed.ready_minutes, changed.settle) == (60, 690, 5)
+    assert made.datasets["interface_summary_hour"] == CATALOGUE["interface_summary_hour"]
+
+
+def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
+    """Accounts and jobs are all that has to be there: everything else has a default."""
+    made = load(LEAST)
+    assert made == Manifest(
+        file=tmp_path / "jobs.yaml",
+        accounts=made.accounts,
+        jobs=(Job("job-1", tuple(CATALOGUE), (ONE,), calendar.FIRST_DAY, None),),
+        output=Output(tmp_path / "output"),
+        datasets=CATALOGUE,
+        api=Api("sandbox"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("{datasets: all}", tuple(CATALOGUE)),
+        ('{datasets: "*"}', tuple(CATALOGUE)),
+        ('{datasets: "user_*"}', ("user_summary", "user_cumulate")),
+        ("{datasets: getusersummary}", ("user_summary",)),
+    ],
+)
+def test_datasets_of_a_job(load: Load, written: str, means: tuple[str, ...]) -> None:
+    """A job's datasets are given as all, as a glob or by WeChat's name."""
+    (job,) = load(LEAST.replace("{}", written)).jobs
+    assert job.datasets == means
+
+
+def test_short_forms(load: Load) -> None:
+    """A single name stands for a list of one, a path for an output, ``all`` for everybody."""
+    long = load(
+        LEAST.replace("{}]", "{datasets: [all], accounts: {tags: [a]}}]").replace(
+            f"{ONE}", f"{ONE}, tags: [a]"
+        )
+        + "output: {path: x}\n"
+    )
+    short = load(
+        LEAST.replace("{}]", "{datasets: all, accounts: all}]").replace(f"{ONE}", f"{ONE}, tags: a")
+        + "output: x\n"
+    )
+    assert short == long
+
+
+def test_relative_paths_count_from_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where harvester is started does not matter for what a manifest names."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "jobs.yaml").write_text(LEAST + "accounts_file: more.csv\noutput: ../out\n")
+    (tmp_path / "a" / "more.csv").write_text(f"appid\n{TWO}\n")
+    monkeypatch.chdir(tmp_path)
+    made = manifest.load(Path("a/jobs.yaml"), environ={}, now=NOW)
+    assert [account.appid for account in made.accounts] == [ONE, TWO]
+    assert made.output.path == Path("a/../out")
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"# \xe4\xbd\xa0\xe5\xa5\xbd\n---\n" + text + b"...\n",
+    ],
+    ids=["a byte order mark", "Windows line ends", "document markers"],
+)
+def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> None:
+    """What editors on other systems add to a file changes nothing."""
+    assert load(mangle(LEAST.encode())) == load(LEAST)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            LEAST.encode("utf-16"),
+            "1:1: the manifest is not UTF-8 text but UTF-16 (save it as UTF-8)",
+        ),
+        ("a: 1\nb: 你".encode("gbk"), "2:4: the manifest is not UTF-8 text (save it as UTF-8)"),
+        (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text"),
+        (b"PK\x03\x04", "1:3: the manifest holds U+0003, which is no character of a text"),
+        (b" " * (16 * 1024**2 + 1), "1:1: the manifest is larger than 16 MiB"),
+    ],
+    ids=["UTF-16", "GBK", "NUL", "a zip file", "too large"],
+)
+def test_files_that_are_no_text(load: Load, data: bytes, says: str) -> None:
+    """A file that is no UTF-8 text is refused with the place where it stops being one."""
+    with refused(says):
+        load(data)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A missing manifest and a directory are told apart."""
+    with refused("1:1: the manifest does not exist"):
+        manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
+    with refused("1:1: the manifest is a directory"):
+        manifest.load(tmp_path, environ={}, now=NOW)
+
+
+NAMES = ["Acme 😀", "😀𠮷", "\\ud83d\\ude00", '\\😀"', "é/\t", "上"]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
+    """Any text as JSON writes it; places are the file's."""
+    accounts = [{"appid": f"wx{n:016}", "name": name} for n, name in enumerate(NAMES)]
+    tree = {"accounts": accounts, "api": {"base_url": "sandbox"}, "jobs": [{"datasets": "all"}]}
+    made = load(json.dumps(tree, indent=indent, ensure_ascii=False))
+    assert [account.name for account in made.accounts] == NAMES
+    tree["limits"] = {"connections": "no"}
+    text = json.dumps(tree, indent=indent, ensure_ascii=False)
+    with pytest.raises(ManifestError) as caught:
+        load(text)
+    (problem,) = caught.value.problems
+    _, line, column, _ = problem.place
+    assert text.splitlines()[line - 1][column - 1 :].startswith('"no"')
+
+
+def test_half_a_character_is_none(load: Load) -> None:
+    """JSON writes a character beyond U+FFFF as two escapes, which YAML does not know."""
+    hint = "use single quotes, or write the character itself"
+    with refused(f"1:24: an unknown escape in these double quotes ({hint})"):
+        load('{"accounts": [{"name": "\\ud83d\\ude00"}]}')
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("long" * 75, "File name too long"), ("closed/ca.pem", "Permission denied")]
+)
+def test_certificates_that_cannot_be_looked_at(
+    load: Load, closed: Path, name: str, why: str
+) -> None:
+    """The mistake is told with its place, as others are."""
+    text = (
+        f"api: {{base_url: sandbox, ca_file: {name}}}\n"
+        f"accounts: [{{appid: {ONE}}}]\njobs: [{{datasets: all, begin_date: -3d}}]"
+    )
+    with refused(f"1:35: `ca_file` cannot be read: {why} (a PEM file of certificates)"):
+        load(text)
+
+
+def test_references_are_filled_in(load: Load, tmp_path: Path) -> None:
+    """Any text may come from a variable or a file, and a number from text that is one."""
+    (tmp_path / "name.txt").write_text("Acme\r\n")
+    made = load(
+        """
+api: {base_url: sandbox, timeout: "${T}", proxy: "${PROXY}"}
+accounts: [{appid: "wx${SIXTEEN}", name: "${file:name.txt} ${N:-Inc.}", tags: ["${NO}"]}]
+jobs: [{name: "${EMPTY:-fallback}"}]
+limits: {connections: "${C}"}
+output: {path: "${DIR}/x", must_exist: "${YES}"}
+""",
+        T="5s",
+        PROXY="http://me:pass@localhost:3128\n",
+        SIXTEEN=ONE[2:],
+        NO="no",
+        EMPTY="",
+        C="7",
+        DIR="/data",
+        YES="true",
+    )
+    (account,) = made.accounts
+    assert (account.appid, account.name, set(account.tags)) == (ONE, "Acme Inc.", {"no"})
+    assert (made.api.timeout, made.api.proxy) == (5.0, "http://me:pass@localhost:3128")
+    assert (made.jobs[0].name, made.limits.connections) == ("fallback", 7)
+    assert made.output == Output(Path("/data/x"), must_exist=True)
+    assert "pass" not in repr(made)
+    texts = (account.appid, account.name, *account.tags, made.jobs[0].name, made.api.proxy)
+    assert {type(text) for text in texts} == {str}
+
+
+def test_values_from_references_are_not_shown(load: Load) -> None:
+    """What a variable held is in no message: nobody knows what it was set to."""
+    text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'
+    with pytest.raises(ManifestError) as caught:
+        load(text, X="ftp://surprise")
+    assert len(caught.value.problems) == 3
+    assert "surprise" not in str(caught.value)
+
+
+def test_credentials_stay_references(load: Load) -> None:
+    """Loading reads no secret: the variable need not even be set."""
+    made = load(f"""
+accounts: [{{appid: {ONE}, credential: {{secret: "${{NOT_SET}}"}}}}]
+jobs: [{{}}]
+""")
+    assert made.accounts[0].credential == SecretCredential("${NOT_SET}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sandbox",
+        "https://api.weixin.qq.com",
+        "https://sh.api.weixin.qq.com:8443/prefix",
+        "http://localhost:8080",
+        "http://127.0.0.2",
+        "http://[::1]:8080",
+    ],
+)
+def test_addresses(load: Load, url: str) -> None:
+    """Tokens go out over https, and over http only within this machine."""
+    text = LEAST.replace(ONE, ONE + ', credential: {token: "${T}"}')
+    made = load(text.replace("sandbox", f'"{url}"'))
+    assert made.api.base_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://2130706433",
+        "http://127.0.0.1.nip.io",
+        "http://localhost@evil.example",
+        "https://api.weixin.qq.com#",
+        "https://api.weixin.qq.com\\\\@evil.example",
+        "https://\u0430pi.weixin.qq.com",
+        "https://api.weixin.qq.com\\n.evil.example",
+        "https://",
+        "https://[::1",
+        "ftp://localhost",
+        "Sandbox",
+    ],
+)
+def test_addresses_that_are_refused(load: Load, url: str) -> None:
+    """An address that would carry a token elsewhere than it seems to is refused."""
+    with pytest.raises(ManifestError, match=r"jobs\.yaml:1:17: `base_url` "):
+        load(LEAST.replace("sandbox", f'"{url}"'))
+
+
+def test_today_is_beijings(load: Load, tmp_path: Path) -> None:
+    """Yesterday ends at midnight in Beijing, wherever the machine stands."""
+    text = LEAST.replace("{}]", "{begin_date: 2026-06-14}]")
+    file = tmp_path / "jobs.yaml"
+    midnight = calendar.instant(calendar.parse_day("2026-06-15"))
+    load(text)
+    manifest.load(file, environ={}, now=midnight)
+    with refused("3:21: `begin_date` is after yesterday, which is 2026-06-13 in Beijing"):
+        manifest.load(file, environ={}, now=midnight - 1)
+
+
+def test_days_clip_silently(load: Load) -> None:
+    """``-30d`` may reach back before the first day, and an account's days may lie anywhere."""
+    text = LEAST.replace(ONE, f"{ONE}, begin_date: 2001-01-01, end_date: 2099-12-31")
+    made = load(text.replace("{}]", "{begin_date: -9999d, end_date: -1d}]"))
+    assert (made.jobs[0].begin, made.jobs[0].end) == (
+        calendar.FIRST_DAY,
+        calendar.parse_day("2026-06-14"),
+    )
+    assert made.accounts[0].begin == calendar.parse_day("2001-01-01")

@@ -1,0 +1,126 @@
+"""The accounts file: CSV as spreadsheets write it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from harvester import manifest
+from harvester.core import calendar
+from harvester.core.config import Account, Manifest, SecretCredential, TokenCredential
+from harvester.manifest.accounts import csv_rows
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+ONE = "wx0000000000000001"
+TWO = "wx0000000000000002"
+
+
+def load(folder: Path, table: str | bytes, head: str = "", **environ: str) -> Manifest:
+    """A manifest with an accounts file beside it."""
+    data = table.encode() if isinstance(table, str) else table
+    (folder / "accounts.csv").write_bytes(data)
+    (folder / "jobs.yaml").write_text(f"accounts_file: accounts.csv\njobs: [{{}}]\n{head}")
+    return manifest.load(folder / "jobs.yaml", environ=environ, now=NOW)
+
+
+def test_every_column(tmp_path: Path) -> None:
+    """Each column is the key of its name, in any order; tags are split by semicolons."""
+    made = load(
+        tmp_path,
+        "token,secret,end_date,begin_date,tags,name,appid\n"
+        f',${{S}},2024-01-31,2020-01-01,"a; b;;c",Acme,{ONE}\n'
+        f"${{file:t/{{appid}}}},,,,,,{TWO}\n",
+    )
+    assert made.accounts == (
+        Account(
+            ONE,
+            SecretCredential("${S}"),
+            name="Acme",
+            tags=frozenset("abc"),
+            begin=calendar.parse_day("2020-01-01"),
+            end=calendar.parse_day("2024-01-31"),
+        ),
+        Account(TWO, TokenCredential("${file:t/{appid}}")),
+    )
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f"\ufeffappid,name\n{ONE},a\n",
+        f"appid,name\r\n{ONE},a\r\n",
+        f"appid,name\n\n{ONE},a\n\n\n",
+        f"appid,name\n,\n{ONE},a\n,\n , ,,\n",
+        f"appid,name\n{ONE},a",
+        f' appid ,"name"\n {ONE},  "a"\n',
+    ],
+    ids=[
+        "byte order mark",
+        "Windows",
+        "empty lines",
+        "empty rows",
+        "no line end",
+        "blanks and quotes",
+    ],
+)
+def test_ways_to_write_it(tmp_path: Path, table: str) -> None:
+    """What spreadsheets and people add around the cells does not count."""
+    made = load(tmp_path, table, "api: {base_url: sandbox}")
+    assert [(account.appid, account.name) for account in made.accounts] == [(ONE, "a")]
+
+
+def test_both_lists_are_one(tmp_path: Path) -> None:
+    """The accounts of the manifest come first, those of the file next; defaults hold for all."""
+    made = load(
+        tmp_path,
+        f"appid,tags\n{TWO},x\n",
+        f"accounts: [{{appid: {ONE}}}]\n"
+        'defaults: {credential: {secret: "${S_{appid}}"}, tags: [d], begin_date: 2020-01-01}\n',
+    )
+    tags = {account.appid: set(account.tags) for account in made.accounts}
+    assert tags == {ONE: {"d"}, TWO: {"x"}}
+    assert list(tags) == [ONE, TWO]
+    assert {account.credential for account in made.accounts} == {SecretCredential("${S_{appid}}")}
+    assert {account.begin for account in made.accounts} == {calendar.parse_day("2020-01-01")}
+    assert made.jobs[0].appids == (ONE, TWO)
+
+
+def test_references_in_cells(tmp_path: Path) -> None:
+    """Cells may come from the environment, as values of the manifest may."""
+    table = f"appid,name,tags\n{ONE},${{WHO}},${{A}};b\n"
+    made = load(tmp_path, table, "api: {base_url: sandbox}", WHO="Acme", A="a")
+    assert (made.accounts[0].name, set(made.accounts[0].tags)) == ("Acme", {"a", "b"})
+
+
+cells = st.text(st.sampled_from('ab,";\n\r\t 上'), max_size=6)
+
+
+@hypothesis.given(st.lists(st.lists(cells, min_size=1, max_size=4), max_size=5))
+def test_reads_what_the_standard_library_writes(rows: list[list[str]]) -> None:
+    """Any table survives being written by a spreadsheet, but for blanks and for empty rows."""
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    numbered = [(number, [cell.strip(" \t") for cell in row]) for number, row in enumerate(rows, 1)]
+    assert list(csv_rows(text.getvalue())) == [row for row in numbered if any(row[1])]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n\r\n", " ", '""', ",,,", ' ,"",'])
+def test_nothing_is_no_row(text: str) -> None:
+    """Empty lines are no rows, nor are the rows of empty cells that spreadsheets leave."""
+    assert list(csv_rows(text)) == []
+
+
+def test_the_last_cell_may_be_empty() -> None:
+    """A comma at the very end of a file still separates two cells."""
+    assert list(csv_rows("a,")) == [(1, ["a", ""])]
+
+
+def test_a_quote_in_a_cell_without_quotes_is_a_letter(tmp_path: Path) -> None:
+    """As in inches: only a cell that begins with a quote is quoted."""
+    made = load(tmp_path, f'appid,name\n{ONE},5" screens\n', "api: {base_url: sandbox}")
+    assert made.accounts[0].name == '5" screens'

@@ -1,0 +1,89 @@
+"""Broken manifests, each with exactly what is said about it: tests/data/manifests/*.txt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from harvester import manifest
+from harvester.core import calendar
+from harvester.core.errors import Exit, ManifestError
+from harvester.manifest import yaml_tree
+
+CORPUS = Path(__file__).parents[1] / "data/manifests"
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+SECRETS = ("hunter2", "0123456789abcdef0", "12345678901234567", "77_abc", "c0ffee", ":pass")
+ENVIRON = {"EMPTY": "", "WORD": "many"}
+
+
+class Case(NamedTuple):
+    """A manifest with the files beside it, and what is said about it, one mistake a line."""
+
+    name: str
+    files: dict[str, str]
+    says: str
+
+
+def cases() -> Iterator[Case]:
+    """All cases: ``=== name``, the manifest, ``--- file`` for each other file, ``--- says``."""
+    for path in sorted(CORPUS.glob("*.txt")):
+        for block in re.split(r"^=== ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            title, _, body = block.partition("\n")
+            parts = re.split(r"^--- ([\w.]+)\n", body, flags=re.MULTILINE)
+            files = dict(zip(["jobs.yaml", *parts[1::2]], parts[::2], strict=True))
+            says = files.pop("says").strip("\n")
+            yield Case(f"{path.stem}: {title}", files, says)
+
+
+CASES = list(cases())
+
+
+def said(folder: Path, error: ManifestError) -> str:
+    """The mistakes as the corpus spells them: the manifest itself goes without its name."""
+    return str(error).replace(f"{folder}/", "").replace("jobs.yaml:", "")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_broken_manifest_is_refused(case: Case, tmp_path: Path) -> None:
+    """Every mistake is named once, with its place and a hint, and nothing beside it is."""
+    for name, text in case.files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(ManifestError) as caught:
+        manifest.load(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW)
+    assert said(tmp_path, caught.value) == case.says
+    assert caught.value.exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_no_secret_is_repeated(case: Case) -> None:
+    """What looks like a secret in a broken manifest is in no message about it."""
+    for secret in (
+        "hunter2",
+        "0123456789abcdef0",
+        "12345678901234567",
+        "77_abc",
+        "c0ffee",
+        ":pass",
+    ):
+        assert secret not in case.says
+
+
+def test_the_corpus_is_large() -> None:
+    """At least sixty different ways to get a manifest wrong are tried."""
+    assert len({case.name for case in CASES}) >= 60
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_without_libyaml(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PyYAML without its C parser finds the same mistakes at the same places."""
+    monkeypatch.setattr(yaml_tree, "_LOADER", yaml.SafeLoader)
+    for name, text in case.files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(ManifestError) as caught:
+        manifest.load(tmp_path / "jobs.yaml", environ=ENVIRON, now=NOW)
+    assert said(tmp_path, caught.value) == case.says

@@ -1,0 +1,81 @@
+"""The manifest's JSON Schema: what an editor is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harvester import manifest
+from harvester.core import calendar
+from harvester.core.config import Api, Limits, Manifest, Output, Retry
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+LEAST: dict[str, Any] = {
+    "defaults": {"credential": {"secret": "${S}"}},
+    "accounts": [{"appid": "wx0000000000000001"}],
+    "jobs": [{}],
+}
+
+
+def load(folder: Path, value: dict[str, Any]) -> Manifest:
+    """Write a manifest and load it."""
+    (folder / "jobs.yaml").write_text(yaml.safe_dump(value))
+    return manifest.load(folder / "jobs.yaml", environ={}, now=NOW)
+
+
+def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every key a manifest may have: the model it belongs to, its name, its schema."""
+    for name, model in {"": schema, **schema["$defs"]}.items():
+        for key, value in model["properties"].items():
+            yield name, key, value
+
+
+def test_the_schema_tells_of_every_key() -> None:
+    """Every key has a sentence for editors, and no key passes that is unknown."""
+    schema = manifest.json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == "harvester manifest"
+    for model in (schema, *schema["$defs"].values()):
+        assert model["additionalProperties"] is False
+    for *_, value in properties(schema):
+        assert value["description"].endswith(".")
+        assert "title" not in value
+        assert {"type": "null"} not in value.get("anyOf", ())
+
+
+def test_the_schema_tells_the_defaults(tmp_path: Path) -> None:
+    """Writing down a key's default changes nothing."""
+    sections = {"": "", "Api": "api", "Limits": "limits", "Retry": "retry", "Output": "output"}
+    told = [
+        (model, key, value["default"])
+        for model, key, value in properties(manifest.json_schema())
+        if "default" in value
+    ]
+    assert {model for model, _, _ in told} == {*sections, "PerToken", "Job", "Account", "Defaults"}
+    for model, key, default in told:
+        written: dict[str, Any] = {**LEAST}
+        if model == "Job":
+            written["jobs"] = [{key: default}]
+        elif model == "Account":
+            written["accounts"] = [{**account, key: default} for account in LEAST["accounts"]]
+        elif model == "Defaults":
+            written["defaults"] = {**LEAST["defaults"], key: default}
+        elif model == "PerToken":
+            written["limits"] = {"per_token": {key: default}}
+        elif model:
+            written[sections[model]] = {key: default}
+        else:
+            written[key] = default
+        assert load(tmp_path, written) == load(tmp_path, LEAST)
+
+
+def test_no_field_is_forgotten() -> None:
+    """Whatever the line can be told of a run can be written in a manifest."""
+    defs = manifest.json_schema()["$defs"]
+    for model, name in ((Api, "Api"), (Retry, "Retry"), (Output, "Output"), (Limits, "Limits")):
+        fields = {field.name for field in dataclasses.fields(model)}
+        assert fields == set(defs[name]["properties"])

@@ -1,0 +1,249 @@
+"""Whatever is wrong with a manifest, no message about it repeats what could be a secret."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+import yaml
+
+from harvester import manifest
+from harvester.core import calendar, credentials
+from harvester.core.config import Account, Credential, SecretCredential, TokenCredential
+from harvester.core.errors import ManifestError, UsageError
+from harvester.core.secret import Secret
+from harvester.manifest.yaml_tree import Unquoted, typed
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+ONE = "wx0000000000000001"
+APPSECRET = "5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0"
+TOKEN = "77_S3cr3tT0ken" + "aB3-_" * 24
+
+FULL: dict[str, Any] = {
+    "version": 1,
+    "api": {"base_url": "https://api.weixin.qq.com", "timeout": "30s", "proxy": "http://p:1"},
+    "defaults": {"credential": {"secret": "${A}"}, "tags": ["a"], "begin_date": "2020-01-01"},
+    "accounts": [
+        {"appid": ONE, "name": "n", "tags": ["a", "b"], "credential": {"token": "${T}"}},
+        {"appid": "wx0000000000000002", "end_date": "2024-01-01", "owns_tokens": True},
+        {
+            "appid": "wx0000000000000003",
+            "credential": {"token_command": ["get", "{appid}"], "timeout": "5s"},
+        },
+        {
+            "appid": "wx0000000000000004",
+            "credential": {
+                "token_url": "https://tokens.internal/{appid}?key=${K}",
+                "headers": {"Authorization": "Bearer ${K}", "Accept": "text/plain"},
+            },
+        },
+        {
+            "appid": "wx0000000000000005",
+            "credential": {"token": "${T}", "expires_at": "2026-06-15T12:00:00Z"},
+            "legacy_token": False,
+        },
+        {
+            "appid": "wx0000000000000006",
+            "credential": {"refresh_token": "${R}"},
+            "owns_tokens": True,
+        },
+    ],
+    "platform": {
+        "appid": "wx0000000000000009",
+        "secret": "${P}",
+        "verify_ticket": {"url": "https://tickets.internal/", "headers": {"X-Key": "${K}"}},
+        "sink": {"command": ["keep", "{appid}"], "timeout": "5s"},
+    },
+    "accounts_from": "platform",
+    "jobs": [
+        {"name": "j", "datasets": ["all"], "accounts": [ONE], "begin_date": "-30d"},
+        {"accounts": {"tags": ["a"], "except": [ONE]}, "end_date": "yesterday"},
+    ],
+    "limits": {"per_token": {"rate": "1/s", "burst": 1}, "connections": 5},
+    "retry": {"initial_delay": "1s"},
+    "output": {"path": "x", "buckets": 1, "must_exist": False},
+    "datasets": {"interface_summary": {"span": 7, "ready_at": "11:00", "settle": "5d"}},
+}
+
+
+def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a manifest."""
+    yield path
+    for step in (
+        node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    ):
+        yield from paths(node[step], (*path, step))
+
+
+def planted(path: tuple[Any, ...], secret: Any, *, as_key: bool) -> Any:
+    """The full manifest with a secret in the place of one value, or as a key beside it."""
+    tree = copy.deepcopy(FULL)
+    parent: Any = tree
+    for step in path[:-1]:
+        parent = parent[step]
+    if not path:
+        return secret
+    if as_key and isinstance(parent, dict):
+        parent[secret] = parent.pop(path[-1])
+    else:
+        parent[path[-1]] = secret
+    return tree
+
+
+def told(file: Path) -> str:
+    """Everything an error about a manifest holds; nothing if there is none."""
+    try:
+        manifest.load(file, environ={}, now=NOW)
+    except ManifestError as error:
+        return everything_in(error)
+    return ""
+
+
+def everything_in(error: BaseException | None) -> str:
+    """All that a reporter could print of an error: its text, its parts, what it came from."""
+    if error is None:
+        return ""
+    parts = [str(error), repr(error), repr(error.args), repr(getattr(error, "__dict__", ""))]
+    return "\n".join(parts) + everything_in(error.__context__) + everything_in(error.__cause__)
+
+
+@pytest.mark.parametrize("as_key", [False, True], ids=["value", "key"])
+@pytest.mark.parametrize("secret", [APPSECRET, TOKEN], ids=["AppSecret", "token"])
+@pytest.mark.parametrize("style", [None, '"', "'", "|", ">"], ids=["plain", '"', "'", "|", ">"])
+def test_a_secret_in_the_wrong_place(
+    secret: str, style: str | None, tmp_path: Path, *, as_key: bool
+) -> None:
+    """A secret pasted over any value or key of a manifest is not in the error, nor behind it."""
+    file = tmp_path / "jobs.yaml"
+    refused = 0
+    for path in paths(FULL):
+        tree = planted(path, secret, as_key=as_key)
+        file.write_text(yaml.safe_dump(tree, default_style=style, allow_unicode=True))
+        text = told(file)
+        refused += bool(text)
+        assert secret not in text
+        assert secret[:20] not in text
+    assert refused > 60
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(
+    max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_a_torn_file(tmp_path: Path, data: st.DataObject) -> None:
+    """However a manifest with a literal secret is cut and mended, its error does not repeat it."""
+    text = yaml.safe_dump(FULL).replace("${A}", APPSECRET)
+    at = data.draw(st.integers(0, len(text)))
+    cut = data.draw(st.integers(0, 30))
+    patch = data.draw(st.text(st.sampled_from("{}[]:,&*!|>%@`\"'#-?\t\n $ax"), max_size=4))
+    file = tmp_path / "jobs.yaml"
+    file.write_text(text[:at] + patch + text[at + cut :])
+    assert APPSECRET[:16] not in told(file)
+    assert APPSECRET[-16:] not in told(file)
+
+
+@hypothesis.given(st.one_of(st.text(), st.binary()))
+@hypothesis.settings(
+    max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_any_bytes_at_all(tmp_path: Path, content: str | bytes) -> None:
+    """No file makes the reader fail otherwise than with its mistakes."""
+    file = tmp_path / "jobs.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode(errors="replace"))
+    with pytest.raises(ManifestError):
+        manifest.load(file, environ={}, now=NOW)
+
+
+@hypothesis.given(
+    st.one_of(
+        st.text(st.sampled_from("0123456789abcdefxo_:.-+TZnyNYtrues ~=<"), max_size=12),
+        st.from_regex(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?([eE][-+]?[0-9]+)?", fullmatch=True),
+        st.sampled_from(["no", "Off", "~", "null", "0x1F", "0o17", "1:30", "2024-01-01", ".nan"]),
+    )
+)
+def test_nothing_is_guessed(text: str) -> None:
+    """An unquoted word is text only if YAML thinks so too, and a number prints as written."""
+    value = typed(text)
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    if type(value) is str:
+        assert value == text
+        assert tag == "tag:yaml.org,2002:str"
+    elif type(value) is int:
+        assert str(value) == text
+    elif isinstance(value, Unquoted):
+        assert value == text
+    else:
+        assert value is None or isinstance(value, bool)
+
+
+def account(credential: Credential | None, name: str = "") -> Account:
+    """An account with a credential."""
+    return Account(ONE, credential, name=name)
+
+
+def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
+    """A reference leads to a variable or a file, for each account its own, without line ends."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / ONE).write_text(f"{APPSECRET}\r\n")
+    (tmp_path / "secrets" / "acme").write_text(f"\ufeff{TOKEN}", "utf-8")
+    environ = {"A": APPSECRET, f"S_{ONE}": f"{APPSECRET}\n"}
+
+    def read(credential: Credential) -> Secret:
+        found = manifest.access_of(account(credential, "acme"), folder=tmp_path, environ=environ)
+        if isinstance(found, credentials.AppSecret):
+            return found.secret
+        assert isinstance(found, credentials.Text)
+        return found.read()
+
+    assert read(SecretCredential("${A}")).reveal() == APPSECRET
+    assert read(SecretCredential("${S_{appid}}")).reveal() == APPSECRET
+    assert read(SecretCredential("${file:secrets/{appid}}")).reveal() == APPSECRET
+    assert read(SecretCredential(f"${{file:{tmp_path}/secrets/{{appid}}}}")).reveal() == APPSECRET
+    assert read(TokenCredential("${file:secrets/{name}}")).reveal() == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("reference", "name", "says"),
+    [
+        ("${GONE}", "", "refers to the variable `GONE`, which is not set"),
+        ("${EMPTY}", "", "refers to the variable `EMPTY`, which is empty"),
+        ("${NEWLINE}", "", "refers to the variable `NEWLINE`, which is empty"),
+        ("${file:gone/{appid}}", "", f"refers to the file `gone/{ONE}`, which does not exist"),
+        ("${file:.}", "", "refers to the file `.`, which is a directory"),
+        ("${file:empty}", "", "refers to the file `empty`, which is empty"),
+        ("${file:large}", "", "refers to the file `large`, which is larger than 64 KiB"),
+        ("${file:{name}}", "", "needs {name}, but the account has no name"),
+        ("${file:{name}}", "../x", "needs {name}, but the account's name cannot be part of a path"),
+        (
+            "${file:a/{name}/b}",
+            "..",
+            "needs {name}, but the account's name cannot be part of a path",
+        ),
+        ("${TWO}", "", "refers to more than one word"),
+        ("${LINES}", "", "refers to more than one word"),
+    ],
+)
+def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: str) -> None:
+    """What cannot be read is named, the account too, and what was found there is not."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "large").write_text("x" * 70_000)
+    environ = {"EMPTY": "", "NEWLINE": "\n", "TWO": "hunter2 x", "LINES": "hunter2\nx"}
+    with pytest.raises(UsageError) as caught:
+        manifest.access_of(
+            account(SecretCredential(reference), name), folder=tmp_path, environ=environ
+        )
+    assert caught.value.problem == f"the credential of {ONE} {says}"
+    assert caught.value.advice == "it must give the account's AppSecret and nothing else"
+    assert "hunter2" not in everything_in(caught.value)
+
+
+def test_no_credential(tmp_path: Path) -> None:
+    """Asking for the secret of an account that has none is a usage error, not a crash."""
+    with pytest.raises(UsageError, match=f"{ONE} has no credential"):
+        manifest.access_of(account(None), folder=tmp_path, environ={})

@@ -1,0 +1,96 @@
+"""Ten thousand accounts: how long a manifest takes."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from harvester import manifest
+from harvester.core import calendar
+from harvester.core.config import Manifest
+from harvester.core.errors import ManifestError
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+
+T = TypeVar("T")
+
+
+def load(folder: Path, text: str) -> Manifest:
+    """Write a manifest and load it."""
+    (folder / "jobs.yaml").write_text(text)
+    return manifest.load(folder / "jobs.yaml", environ={}, now=NOW)
+
+
+def ten_thousand(row: Callable[[str, int], str]) -> str:
+    """Ten thousand rows, one for each account."""
+    return "".join(row(f"wx{number:016x}", number) for number in range(10_000))
+
+
+def test_ten_thousand_accounts_in_yaml(tmp_path: Path) -> None:
+    """Ten thousand accounts with a credential each are read and judged in under two seconds."""
+    text = "jobs: [{}]\naccounts:\n" + ten_thousand(
+        lambda appid, number: (
+            f"""\
+  - appid: {appid}
+    name: Shop {number}
+    tags: [retail, north]
+    credential: {{secret: "${{file:secrets/{{appid}}}}"}}
+    begin_date: 2020-03-01
+"""
+        )
+    )
+    made, seconds = timed(lambda: load(tmp_path, text))
+    assert len(made.jobs[0].appids) == 10_000
+    assert seconds < 2
+
+
+def test_ten_thousand_accounts_in_csv(tmp_path: Path) -> None:
+    """Ten thousand lines of an accounts file are read and judged in under two seconds."""
+    rows = ten_thousand(
+        lambda appid, number: f"{appid},Shop {number},retail;north,2020-03-01,,${{S_{{appid}}}},\n"
+    )
+    head = "appid,name,tags,begin_date,end_date,secret,token\n"
+    (tmp_path / "accounts.csv").write_text(head + rows)
+    text = "jobs: [{}]\naccounts_file: accounts.csv\n"
+    made, seconds = timed(lambda: load(tmp_path, text))
+    assert len(made.accounts) == 10_000
+    assert seconds < 2
+
+
+def test_ten_thousand_mistakes(tmp_path: Path) -> None:
+    """Ten thousand unknown names are all found in seconds, for only the first get a hint."""
+    accounts = ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
+    others = ten_thousand(lambda appid, _: f"  - wy{appid[2:]}\n")
+    text = f"api: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n- accounts:\n{others}"
+
+    def fail() -> ManifestError:
+        with pytest.raises(ManifestError) as caught:
+            load(tmp_path, text)
+        return caught.value
+
+    error, seconds = timed(fail)
+    assert len(error.problems) == 10_000
+    assert seconds < 4
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What something comes to, and the seconds of CPU it took: other processes do not count."""
+    begin = time.process_time()
+    result = work()
+    return result, time.process_time() - begin
+
+
+def test_the_collector_is_left_as_it_was(tmp_path: Path) -> None:
+    """Loading pauses the garbage collector and never leaves it off."""
+    least = "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\njobs: [{}]\n"
+    for was_on in (False, True):
+        (gc.enable if was_on else gc.disable)()
+        load(tmp_path, least)
+        with pytest.raises(ManifestError):
+            load(tmp_path, "")
+        assert gc.isenabled() is was_on

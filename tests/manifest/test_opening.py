@@ -1,0 +1,208 @@
+"""From what a manifest says of tokens to what opens an account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from harvester import manifest
+from harvester.core import calendar, credentials
+from harvester.core.config import (
+    Account,
+    CommandCredential,
+    Credential,
+    Manifest,
+    RefreshCredential,
+    SecretCredential,
+    TokenCredential,
+    UrlCredential,
+)
+from harvester.core.errors import ManifestError, UsageError
+from harvester.core.secret import Secret
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+ONE, TWO, THREE = (f"wx{number:016x}" for number in (1, 2, 3))
+OTHER = "wx00000000000000ff"
+
+Load: TypeAlias = Callable[..., Manifest]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads a manifest from its text, which needs no jobs."""
+
+    def load(text: str, csv: str = "", authorised: tuple[str, ...] = ()) -> Manifest:
+        (tmp_path / "accounts.csv").write_text(csv)
+        file = tmp_path / "jobs.yaml"
+        file.write_text(f"{text}\njobs: [{{}}]\n")
+        return manifest.load(file, environ={}, now=NOW, authorised=authorised)
+
+    return load
+
+
+def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
+    """What opens an account."""
+    return manifest.access_of(account, folder=folder, environ=environ)
+
+
+def test_one_line_of_defaults_serves_three_hundred(load: Load, tmp_path: Path) -> None:
+    """Each account its own address, command or file; an account's own way wins."""
+    made = load(
+        """
+defaults:
+  credential:
+    token_url: "https://tokens.internal/v1/{appid}?shop={name}"
+    headers: {Authorization: "Bearer ${KEY}"}
+accounts:
+  - {appid: wx0000000000000001, name: "Café & Söhne"}
+  - appid: wx0000000000000002
+    name: b
+    credential: {token_command: [get, "{appid}", "--for={name}"]}
+  - {appid: wx0000000000000003, name: c, credential: {token_url: "http://[::1]:8080/${PATH_OF_C}"}}
+"""
+    )
+    one, two, three = made.accounts
+    url = opened(one, tmp_path, KEY="k+/=&%")
+    assert isinstance(url, credentials.Url)
+    assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
+    assert url.headers == {"Authorization": Secret("Bearer k+/=&%")}
+    command = opened(two, tmp_path)
+    assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
+    other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")
+    assert isinstance(other, credentials.Url)
+    assert other.url.reveal() == "http://[::1]:8080/c/d"
+    assert other.headers == {"Authorization": Secret("Bearer k")}
+
+
+def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
+    """Words of a command are quoted as in a shell; truth is true or false."""
+    csv = (
+        "appid,secret,token,expires_at,token_command,token_url,refresh_token,legacy_token,owns_tokens\n"
+        "wx0000000000000001,,,,\"vault read -field='a b' {appid}\",,,,\n"
+        "wx0000000000000002,,,,,https://t/{appid},,,\n"
+        "wx0000000000000003,,,,,,${R},,true\n"
+        "wx0000000000000004,${S},,,,,,true,false\n"
+        "wx0000000000000005,,${T},1781524800,,,,,\n"
+    )
+    platform = 'platform: {appid: wx00000000000000ff, component_token: "${P}"}'
+    made = load(f"{platform}\naccounts_file: accounts.csv", csv)
+    assert [account.credential for account in made.accounts] == [
+        CommandCredential(("vault", "read", "-field=a b", "{appid}")),
+        UrlCredential("https://t/{appid}"),
+        RefreshCredential("${R}"),
+        SecretCredential("${S}", legacy=True),
+        TokenCredential("${T}", "1781524800"),
+    ]
+
+
+@pytest.mark.parametrize("ends", ["2026-06-15T20:00:00+08:00", "1781524800", '"${ENDS}"'])
+def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None:
+    """As a moment, as seconds, or in a variable."""
+    made = load(
+        f'accounts: [{{appid: {ONE}, credential: {{token: "${{T}}", expires_at: {ends}}}}}]'
+    )
+    text = opened(made.accounts[0], tmp_path, T="t", ENDS="2026-06-15T12:00:00Z")
+    assert isinstance(text, credentials.Text)
+    assert (text.read(), text.expires_at) == (Secret("t"), 1781524800.0)
+
+
+def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
+    """Whoever keeps a token fresh replaces it while a run goes on."""
+    (tmp_path / "t").write_text("one\n")
+    text = opened(Account(ONE, TokenCredential("${file:t}")), tmp_path)
+    assert isinstance(text, credentials.Text)
+    (tmp_path / "t").write_text("two\n")
+    assert text.read() == Secret("two")
+    (tmp_path / "t").unlink()
+    with pytest.raises(UsageError, match="refers to the file `t`, which does not exist"):
+        text.read()
+
+
+@pytest.mark.parametrize(
+    ("credential", "says"),
+    [
+        (TokenCredential("${T}", "${ENDS}"), "is not a moment"),
+        (UrlCredential("${NOWHERE}"), "refers to the variable `NOWHERE`, which is not set"),
+        (UrlCredential("${T}/x"), "is not an address"),
+        (UrlCredential("${PLAIN}/x"), "must be https"),
+        (UrlCredential("https://t/", (("A", "${LINES}"),)), "has a header that is not one line"),
+        (RefreshCredential("${file:gone}"), "refers to the file `gone`, which does not exist"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_the_first_request(
+    tmp_path: Path, credential: Credential, says: str
+) -> None:
+    """The sentence names the account and what is wrong, and no value."""
+    environ = {
+        "T": "hunter2",
+        "ENDS": "hunter2",
+        "PLAIN": "http://hunter2.internal",
+        "LINES": "hunter2\nX: y",
+    }
+    with pytest.raises(UsageError) as caught:
+        opened(Account(ONE, credential), tmp_path, **environ)
+    assert caught.value.problem == f"the credential of {ONE} {says}"
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+PLATFORM = """
+platform:
+  appid: wx00000000000000ff
+  secret: "${P_{appid}}"
+  verify_ticket: {command: [cat, "{appid}.ticket"], timeout: 2s}
+  sink: {file: "refresh/{appid}"}
+accounts_from: platform
+defaults: {owns_tokens: true, tags: [all]}
+accounts:
+  - {appid: wx0000000000000002, name: two, credential: {token_url: "https://t/{appid}"}}
+  - {appid: wx0000000000000001, name: one, begin_date: 2024-01-01}
+"""
+
+
+def test_accounts_of_the_platform_join_those_listed(load: Load) -> None:
+    """Merged by appid: the list gives names and dates, the platform the others."""
+    made = load(PLATFORM, authorised=(THREE, ONE))
+    assert [(account.appid, account.name) for account in made.accounts] == [
+        (TWO, "two"),
+        (ONE, "one"),
+        (THREE, ""),
+    ]
+    assert [account.credential for account in made.accounts] == [
+        UrlCredential("https://t/{appid}"),
+        RefreshCredential(),
+        RefreshCredential(),
+    ]
+    assert made.accounts[2].tags == {"all"}
+    assert made.jobs[0].appids == (TWO, ONE, THREE)
+
+
+def test_before_anybody_asked_the_platform(load: Load) -> None:
+    """A job may name accounts that only WeChat knows of, or all of them."""
+    made = load(PLATFORM.partition("accounts:\n")[0])
+    assert (made.accounts, made.jobs[0].appids) == ((), ())
+
+
+def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
+    """Its secret by its own appid; each account's refresh token in a file of its own."""
+    platform = load(PLATFORM).platform
+    assert platform is not None
+    ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
+    assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
+    assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
+    assert isinstance(ready.sink, credentials.Files)
+    assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
+    with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
+        manifest.platform_of(platform, folder=tmp_path, environ={})
+
+
+def test_what_defaults_own_covers_who_authorised(load: Load) -> None:
+    """Without it nobody's authorisation is touched; a token server of their own needs none."""
+    text = PLATFORM.replace("owns_tokens: true, ", "")
+    with pytest.raises(ManifestError, match="needs `owns_tokens: true`"):
+        load(text)
+    url = 'credential: {token_url: "https://t/{appid}"}, '
+    made = load(text.replace("defaults: {", f"defaults: {{{url}"), authorised=(THREE,))
+    assert made.accounts[2].credential == UrlCredential("https://t/{appid}")

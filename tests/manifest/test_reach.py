@@ -1,0 +1,128 @@
+"""What a run would reach for, told by name, and secret files that everybody can read."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harvester import manifest
+from harvester.cli import invoke
+from harvester.core import calendar
+from harvester.core.errors import Exit
+
+NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
+
+MANIFEST = """
+version: 1
+api: {base_url: "http://127.0.0.1:9", timeout: 1s}
+defaults: {credential: {secret: "${file:secrets/{appid}}"}}
+accounts:
+  - appid: wx0000000000000001
+  - appid: wx0000000000000002
+  - {appid: wx0000000000000003, credential: {secret: "${THREE}"}}
+  - {appid: wx0000000000000004, credential: {token: "${FOUR_{appid}}"}}
+  - {appid: wx0000000000000005, credential: {secret: "${UNUSED}"}}
+jobs:
+  - datasets: [interface_summary]
+    accounts: {except: [wx0000000000000005]}
+    begin_date: 2026-03-01
+    end_date: 2026-03-02
+limits: {max_requests: 1}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The manifest, with nothing that it refers to."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+def test_variables_files_and_hosts_are_named_unread(file: Path) -> None:
+    """Those of accounts that no job wants are not among them."""
+    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    assert found.variables == ("THREE", "FOUR_wx0000000000000004")
+    secrets = file.parent / "secrets"
+    assert found.files == (
+        file,
+        secrets / "wx0000000000000001",
+        secrets / "wx0000000000000002",
+    )
+    assert found.hosts == ("127.0.0.1",)
+
+
+@pytest.fixture
+def secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """All that the manifest refers to, the files for their owner alone."""
+    monkeypatch.setenv("THREE", "x" * 32)
+    monkeypatch.setenv("FOUR_wx0000000000000004", "y" * 32)
+    folder = file.parent / "secrets"
+    folder.mkdir()
+    for number in (1, 2):
+        path = folder / f"wx000000000000000{number}"
+        path.write_text("z" * 32)
+        path.chmod(0o600)
+    # pytest keeps its folders for their owner, and that would hide the files below.
+    closed = [path for path in folder.parents if not path.stat().st_mode & stat.S_IXOTH]
+    for path in closed:
+        path.chmod(path.stat().st_mode | stat.S_IXOTH)
+    yield folder
+    for path in closed:
+        path.chmod(path.stat().st_mode & ~stat.S_IXOTH)
+
+
+@pytest.mark.parametrize(
+    ("opened", "words"),
+    [
+        ((), ""),
+        ((1,), "secrets/wx0000000000000001 is readable by every user of this machine: chmod o-r"),
+        ((1, 2), "secrets/wx0000000000000001 and 1 more secret files are readable by every user"),
+    ],
+)
+def test_a_secret_file_that_everybody_can_read_is_warned_about(
+    file: Path,
+    secrets: Path,
+    opened: tuple[int, ...],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Once, with the first name and the number of the others, before anything is asked."""
+    for number in opened:
+        (secrets / f"wx000000000000000{number}").chmod(0o604)
+    assert invoke(["run", str(file)]) == Exit.USAGE
+    printed = capsys.readouterr().err
+    assert printed.count("readable by every user") == bool(opened)
+    assert words in printed
+
+
+def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
+    file: Path, secrets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As mounted secrets are protected whose own mode cannot be chosen."""
+    (secrets / "wx0000000000000001").chmod(0o644)
+    secrets.chmod(0o700)
+    invoke(["run", str(file)])
+    assert "readable by every user" not in capsys.readouterr().err
+
+
+def test_a_platform_is_named_if_an_account_is_opened_through_it(file: Path) -> None:
+    """Its secret, its ticket and the program that keeps its refresh tokens."""
+    platform = """
+platform:
+  appid: wx00000000000000ff
+  secret: "${PLATFORM}"
+  verify_ticket: {command: [tickets, read]}
+  sink: {command: [keep, "{appid}"]}
+"""
+    file.write_text(MANIFEST + platform)
+    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    assert "PLATFORM" not in found.variables
+    assert found.programs == ()
+    file.write_text(MANIFEST + platform + "accounts_from: platform\n")
+    found = manifest.touched(manifest.load(file, environ={}, now=NOW))
+    assert "PLATFORM" in found.variables
+    assert found.programs == ("tickets", "keep")

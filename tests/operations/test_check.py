@@ -1,0 +1,517 @@
+"""One look at every account, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harvester.catalogue import CATALOGUE, readiness
+from harvester.catalogue.error_codes import Action
+from harvester.cli import invoke
+from harvester.core import calendar
+from harvester.core.config import Limits, Pace
+from harvester.core.dataset import Grain
+from harvester.core.errors import Exit
+from harvester.core.model import Allowance, Reserve
+from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
+from harvester.operations.probes import probes
+from harvester.planning.quota import Note
+from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
+from harvester.storage.state import quota_ledger, quota_limits
+from harvester.wechat.quota_api import allowance_of
+from tests.support.fake_time import Killed, VirtualLab, virtual
+from tests.support.run_harness import DAILY, HOURLY, Lab, appid
+
+SICK, WELL = appid(1), (appid(2), appid(3))
+TODAY = calendar.parse_day("2026-05-20")
+FAMILIES = ("user_summary", "upstream_msg_hour", "upstream_msg_week", DAILY, HOURLY)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Three accounts and three families."""
+    return Lab(tmp_path, datasets=FAMILIES, rules=Rules(history=True, daily_quota=1000))
+
+
+def look(lab: Lab) -> Check:
+    """One check of the lab's manifest."""
+    return check_accounts(lab.manifest(), lab.world())
+
+
+def states(found: Check, name: str) -> list[State]:
+    """What an account's findings are."""
+    [account] = [one for one in found.accounts if one.appid == name]
+    return [finding.state for finding in account.findings]
+
+
+def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(lab: Lab) -> None:
+    """All of them work, each window is one day, and nothing is written by looking."""
+    found = look(lab)
+    assert found.exit_code is Exit.DONE
+    assert [states(found, name) for name in lab.appids] == [[State.WORKS] * 3] * 3
+    assert dict(lab.sandbox.counters.token_calls) == dict.fromkeys(lab.appids, 1)
+    assert dict(lab.sandbox.counters.calls) == dict.fromkeys(lab.appids, 3)
+    assert found.calls == 3 * (1 + 3 + 5)
+    assert {asked.dataset for asked in lab.sandbox.counters.windows} == {
+        "user_summary",
+        "upstream_msg_week",
+        DAILY,
+    }
+    assert not list(lab.root.iterdir())
+
+
+@pytest.mark.parametrize("dataset", CATALOGUE)
+def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset: str) -> None:
+    """Nothing newer is, and a week or a month is asked on its first day."""
+    lab.datasets = (dataset,)
+    for [probe] in probes(lab.manifest(), lab.now()).values():
+        window = probe.window
+        assert window.begin == window.end
+        settled_before = readiness.settled_before(probe.dataset, lab.now(), empty=True)
+        assert window.begin < settled_before
+        assert window.begin >= probe.dataset.first_day
+        assert window.begin == readiness.period_begin(probe.dataset.grain, window.begin)
+        following = readiness.period_end(probe.dataset.grain, window.begin) + 1
+        assert following >= settled_before
+
+
+def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:
+    """Days before hours, few rows before many."""
+    lab.datasets = tuple(CATALOGUE)
+    [asked, *_] = probes(lab.manifest(), lab.now()).values()
+    assert [probe.dataset.name for probe in asked] == [
+        "user_cumulate",
+        "biz_summary",
+        "upstream_msg",
+        DAILY,
+    ]
+    assert all(probe.dataset.grain is Grain.DAY for probe in asked)
+    assert sum(len(probe.stands_for) for probe in asked) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [40001, 40013, 40125, 40164, 40243, 89503],
+)
+def test_an_account_without_a_token_costs_one_call_and_stops_nobody(lab: Lab, code: int) -> None:
+    """Its only finding is about all of it; the others are looked at as if it were not there."""
+    lab.sandbox.fail(SICK, code, dataset=TOKEN)
+    found = look(lab)
+    assert found.exit_code is Exit.INCOMPLETE
+    assert states(found, SICK) == [State.REFUSED]
+    assert found.accounts[0].findings[0].is_of_account
+    assert not found.accounts[0].is_authorised
+    assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
+    assert lab.sandbox.counters.token_calls[SICK] == 1
+    assert lab.sandbox.counters.calls[SICK] == 0
+
+
+def test_nobody_who_can_be_authorised_is_exit_4(lab: Lab) -> None:
+    """The scheduler hears that credentials are the matter."""
+    for name in lab.appids:
+        lab.sandbox.fail(name, 40164, dataset=TOKEN)
+    found = look(lab)
+    assert found.exit_code is Exit.UNAUTHORISED
+    assert found.count(State.REFUSED) == 3
+
+
+def test_a_missing_permission_set_is_found_by_family(lab: Lab) -> None:
+    """The account's other families work, and its quota is asked for those alone."""
+    lab.sandbox.permit(SICK, ["user", "interface"])
+    found = look(lab)
+    assert found.exit_code is Exit.INCOMPLETE
+    assert states(found, SICK) == [State.WORKS, State.REFUSED, State.WORKS]
+    assert found.accounts[0].is_authorised
+    assert set(found.accounts[0].allowances) == {"user_summary", DAILY, HOURLY}
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "exit_code"),
+    [
+        (45009, State.NOT_READY, Exit.DONE),
+        (45011, State.NOT_READY, Exit.DONE),
+        (61503, State.NOT_READY, Exit.DONE),
+        (61501, State.REFUSED, Exit.INCOMPLETE),
+        (-1, State.NO_ANSWER, Exit.INCOMPLETE),
+        (99_999, State.REFUSED, Exit.INCOMPLETE),
+    ],
+)
+def test_what_is_allowed_but_not_now_is_not_ready(
+    lab: Lab, code: int, state: State, exit_code: Exit
+) -> None:
+    """It is no refusal, and but for the minute limit the quota is asked all the same."""
+    lab.sandbox.fail(SICK, code, dataset=DAILY)
+    found = look(lab)
+    assert states(found, SICK) == [State.WORKS, State.WORKS, state]
+    assert found.exit_code is exit_code
+    assert found.accounts[0].is_authorised
+    asked = state is not State.REFUSED and code != 45011
+    assert (DAILY in found.accounts[0].allowances) == asked
+
+
+def test_every_kind_of_rule_has_its_state() -> None:
+    """A new one is not taken for a refusal unseen."""
+    assert set(STATES) == set(Action)
+
+
+def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
+    """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
+    shared = lab.sandbox.token_of(SICK)
+    lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
+    assert look(lab).exit_code is Exit.DONE
+    lab.sandbox.fail(SICK, 40001)
+    found = look(lab)
+    assert states(found, SICK) == [State.REFUSED]
+    assert found.exit_code is Exit.INCOMPLETE
+    assert lab.sandbox.token_of(SICK) == shared
+
+
+def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab) -> None:
+    """Its other families would fare no better; the other accounts do."""
+    lab.sandbox.fail(SICK, call_faults.CLOSED)
+    found = look(lab)
+    assert states(found, SICK) == [State.NO_ANSWER]
+    assert lab.sandbox.counters.calls[SICK] == MOST_ATTEMPTS
+    assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
+    lab.retry = replace(lab.retry, max_attempts=1)
+    lab.sandbox.reset()
+    look(lab)
+    assert lab.sandbox.counters.calls[SICK] == 1
+
+
+# What is learned.
+
+
+def test_the_sandbox_tells_its_own_counters(lab: Lab) -> None:
+    """The limit, what the account asked of each API today, what is left; from zero tomorrow."""
+    lab.run()
+    spent = {name: lab.sandbox.counters.calls[name] for name in lab.appids}
+    lab.sandbox.counters.calls.clear()
+    for account in look(lab).accounts:
+        assert sum(one.used for one in account.allowances.values()) == spent[account.appid] + 3
+        for allowance in account.allowances.values():
+            assert allowance.daily_limit == 1000
+            assert allowance.used + allowance.remain == 1000
+    lab.advance(86_400)
+    for account in look(lab).accounts:
+        assert sum(one.used for one in account.allowances.values()) == 3
+
+
+@pytest.mark.parametrize("code", [76021, 76022, 40001, -1])
+def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: Lab, code: int) -> None:
+    """It changes nothing about the account."""
+    lab.sandbox.fail(SICK, code, dataset=QUOTA)
+    found = look(lab)
+    assert found.exit_code is Exit.DONE
+    assert found.accounts[0].allowances == {}
+    assert set(found.accounts[1].allowances) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"errcode":76021,"errmsg":"no"}',
+        b'{"quota":null}',
+        b'{"quota":[1,2,3]}',
+        b'{"quota":{"daily_limit":"9","used":0,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":true,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":-1,"remain":9}}',
+        b'{"quota":{"daily_limit":9,"used":1}}',
+    ],
+)
+def test_only_whole_numbers_are_an_allowance(body: bytes) -> None:
+    """Anything else is unknown."""
+    assert allowance_of(200, body, 0.0) is None
+
+
+def test_an_allowance_is_read() -> None:
+    """With the moment it was asked."""
+    body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
+    assert allowance_of(200, body, 5.0) == Allowance(9, 2, 7, 5.0)
+    assert allowance_of(502, body, 5.0) is None
+
+
+NOON = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)
+
+
+def kept(root: Path) -> list[Path]:
+    """The files of an output that hold what was learned."""
+    return list((root / "_harvester/quota").iterdir())
+
+
+def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
+    """The newest of each account and dataset, also from days before; one file is left."""
+    tree = Lab(tmp_path).tree
+    assert quota_limits.read(tree) == {}
+    first = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(10, 2, 8, NOON)}
+    quota_limits.write(tree, first, NOON)
+    assert quota_limits.read(tree) == first
+    later = {(SICK, DAILY): Allowance(20, 0, 20, NOON + 86_400)}
+    quota_limits.write(tree, later, NOON + 86_400)
+    assert quota_limits.read(tree) == {**first, **later}
+    assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
+    assert not list(tree.store.scratch.iterdir())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-5],
+        lambda data: data.replace(b'"version":1', b'"version":"1"'),
+        lambda _: b"[]",
+        lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
+    ],
+)
+def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """It is as if nothing had been learned, and the next check writes anew."""
+    tree = Lab(tmp_path).tree
+    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON)}
+    quota_limits.write(tree, told, NOON)
+    [path] = kept(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    assert quota_limits.read(tree) == {}
+    quota_limits.write(tree, told, NOON)
+    assert quota_limits.read(tree) == told
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -> None:
+    """Without a check a refusal tells; with one, whose own call counts, it stops before."""
+    lab = Lab(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
+    lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
+    if told:
+        keep(look(lab), lab.manifest(), lab.tree, lab.now())
+    done = lab.run()
+    assert done.exit_code is Exit.AGAIN
+    assert list(done.reasons()) == ["quota"]
+    assert bool(lab.sandbox.counters.errcodes[45009]) is not told
+    assert (max(lab.sandbox.counters.calls.values()) == 10 - 2) is told
+
+
+# What it spends.
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[VirtualLab]:
+    """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
+    lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
+    lab.datasets = ("user_summary", HOURLY)
+    lab.limits = Limits(Pace(10, 60.0, 10, concurrency=4), daily_quota=10)
+    lab.rules = Rules(window_limit=(10, 60.0), history=True)
+    lab.__post_init__()
+    lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
+    with virtual(lab):
+        yield lab
+
+
+def look_and_keep(lab: VirtualLab) -> None:
+    """A check as the command makes it."""
+    keep(look(lab), lab.manifest(), lab.tree, lab.now())
+
+
+def calls_for(lab: VirtualLab, dataset: str) -> int:
+    """How many calls arrived so far on the lab's day."""
+    return lab.calls_of_day(TODAY)[SICK, CATALOGUE[dataset].path]
+
+
+def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualLab) -> None:
+    """The run could make ten calls at once, and two of them were made a moment ago."""
+    look_and_keep(patient)
+    checked = patient.now()
+    patient.run()
+    calls = [call.at - checked for call in patient.net.calls if "datacube" in call.path]
+    assert len([at for at in calls if at < 0]) == 2
+    assert len([at for at in calls if 0 <= at < 5]) == 8
+    assert patient.sandbox.counters.errcodes[45011] == 0
+
+
+def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
+    """They are counted once, however many runs follow, and forgotten by whoever says so."""
+    patient.datasets = (HOURLY,)
+    for _ in range(2):
+        look_and_keep(patient)
+    for _ in range(2):
+        patient.run()
+        assert calls_for(patient, HOURLY) == 10
+    note = quota_ledger.read(patient.tree, TODAY, 0)
+    assert note is not None
+    assert note.spent(HOURLY, SICK) == 10
+    patient.run(unpark=True)
+    assert calls_for(patient, HOURLY) == 20
+
+
+def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -> None:
+    """A run that is killed after it is still known to have been, and what it noted still stands."""
+    patient.limits = replace(patient.limits, daily_quota=100)
+    with pytest.raises(Killed):
+        patient.run(kill_after=0.5)
+    patient.advance(60)
+    before = quota_ledger.read(patient.tree, TODAY, 0)
+    look_and_keep(patient)
+    after = quota_ledger.read(patient.tree, TODAY, 0)
+    assert before is not None
+    assert after is not None
+    assert (after.open, after.run) == (True, before.run)
+    for dataset in patient.datasets:
+        assert after.spent(dataset, SICK) == before.spent(dataset, SICK) + 1
+    restarted = patient.now()
+    patient.run()
+    assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
+
+
+def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualLab) -> None:
+    """The old ones are removed by the next run."""
+    look_and_keep(patient)
+    folder = patient.root / "_harvester/quota"
+    [file] = folder.glob("*.check-*.json")
+    good = file.read_bytes()
+    for bad in (b"", b"[]", b'{"0000-of-0001": 1}', good[:-20]):
+        file.write_bytes(bad)
+        assert quota_ledger.read(patient.tree, TODAY, 0) is None
+    file.write_bytes(good)
+    patient.advance(2 * 86_400)
+    patient.run()
+    assert not file.exists()
+
+
+def note_of(run: str, recent: int, quiet_at: float) -> Note:
+    """So many calls of each account may count until a moment, for they do so for ten seconds."""
+    return Note(TODAY, run, period=10.0, recent=recent, quiet_at=quiet_at)
+
+
+@pytest.mark.parametrize(
+    ("of_run", "of_check", "both"),
+    [
+        ((3, 105.0), (2, 110.0), (5, 110.0)),
+        ((3, 110.0), (2, 105.0), (5, 110.0)),
+        ((3, 100.0), (2, 110.0), (2, 110.0)),
+        ((3, 110.0), (2, 100.0), (3, 110.0)),
+    ],
+)
+def test_calls_that_count_together_are_added_up(
+    of_run: tuple[int, float], of_check: tuple[int, float], both: tuple[int, float]
+) -> None:
+    """And those that counted no more when the last of the others was made are not."""
+    note = note_of("run", *of_run)
+    for _ in range(2):
+        note.count_in(note_of("check", *of_check))
+    assert (note.recent, note.quiet_at) == both
+
+
+# The command.
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+defaults: {credential: {secret: "${file:secrets/{appid}}"}}
+accounts:
+  - {appid: wx0000000000000001, name: Acme}
+  - {appid: wx0000000000000002, credential: {token: "${TWO}"}}
+jobs: [{datasets: [interface_summary, user_summary], begin_date: -30d}]
+limits: {per_token: {rate: 1000/s}}
+output: out
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A small manifest on the sandbox."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+def test_check_prints_a_table_and_keeps_the_quotas(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each family of each account on stdout."""
+    assert invoke(["check", str(manifest)]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert "wx0000000000000001 Acme" in printed
+    assert printed.count("works") == 4 + 1
+    assert "2 accounts: 2 works; 10 calls" in printed
+    known = quota_limits.read(Lab(manifest.parent / "out").tree)
+    assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
+
+
+def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for programs."""
+    assert invoke(["check", str(manifest), "--format", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["works"], found["refused"], found["calls"]) == (2, 0, 10)
+    assert [account["authorised"] for account in found["accounts"]] == [True, True]
+    assert found["accounts"][0]["quotas"][0]["used"] == 1
+
+
+def test_offline_names_what_a_run_would_reach_for(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is asked, nothing needs to be there, and nothing is written."""
+    manifest.write_text(
+        MANIFEST.replace("base_url: sandbox", "base_url: https://api.test").replace(
+            "output: out", 'output: "${OUT:-out}"\naccounts_file: "${file:name}"'
+        )
+    )
+    (manifest.parent / "name").write_text("more.csv\n")
+    (manifest.parent / "more.csv").write_text(
+        "appid,secret,token_command,token_url\n"
+        "wx0000000000000003,${THREE},,\n"
+        "wx0000000000000004,,vault read {appid},\n"
+        "wx0000000000000005,,,https://tokens.test/{appid}\n"
+    )
+    before = sorted(manifest.parent.iterdir())
+    assert invoke(["check", str(manifest), "--offline", "--format", "json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found == {
+        "accounts": 5,
+        "jobs": 1,
+        "variables": ["OUT", "TWO", "THREE"],
+        "files": [
+            str(manifest.parent / name)
+            for name in ("jobs.yaml", "name", "more.csv", "secrets/wx0000000000000001")
+        ],
+        "programs": ["vault"],
+        "hosts": ["api.test", "tokens.test"],
+    }
+    assert invoke(["check", str(manifest), "--offline"]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert "5 accounts, 1 job: no mistakes" in printed
+    assert "secrets/wx0000000000000001" in printed
+    assert sorted(manifest.parent.iterdir()) == before
+
+
+def test_a_missing_secret_is_exit_2(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked, and every one of them."""
+    manifest.write_text(MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9"))
+    assert invoke(["check", str(manifest)]) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "secrets/wx0000000000000001" in error
+    assert "TWO" in error
+
+
+def test_a_host_that_is_away_is_exit_4(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody could be authorised; it says what the network said and writes nothing."""
+    manifest.write_text(
+        MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9")
+        + "retry: {initial_delay: 1ms, max_delay: 2ms}\n"
+    )
+    (manifest.parent / "secrets").mkdir()
+    (manifest.parent / "secrets/wx0000000000000001").write_text("s" * 32)
+    monkeypatch.setenv("TWO", "t" * 32)
+    assert invoke(["check", str(manifest)]) == Exit.UNAUTHORISED
+    printed = capsys.readouterr().out
+    assert "no answer" in printed
+    assert "the server was not reached" in printed
+    assert not (manifest.parent / "out").exists()
+    assert invoke(["check", str(manifest), "--ok-exit", "4"]) == Exit.DONE

@@ -1,0 +1,426 @@
+"""Forgotten is forgotten: no row, no coverage, no answer and no name is left anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.cli import invoke
+from harvester.core.calendar import parse_day
+from harvester.core.errors import Exit
+from harvester.core.model import Allowance, Window, bucket_of
+from harvester.manifest import load
+from harvester.operations.erasure import Target, scrubbed
+from harvester.storage import layout, locks, quarantine, raw_log
+from harvester.storage.backends import atomic_files, flock
+from harvester.storage.layout import Tree
+from harvester.storage.raw_log import write_group
+from harvester.storage.state import account_cache, quota_limits
+from harvester.tables.coverage import AccountDays
+from tests.support.answers import answer, row
+from tests.support.output_helpers import coverage_of
+from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+
+GONE, STAYS, OTHER = (appid(number) for number in (1, 2, 3))
+DAYS = ("2026-03-30", "2026-04-02")
+NOW = 1_790_000_000.0
+FILES = "_harvester/quarantine/files"
+
+MANIFEST = """
+version: 1
+api: {{base_url: sandbox}}
+accounts: [{accounts}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    accounts: [{wanted}]
+    begin_date: {begin}
+    end_date: 2026-04-02
+limits: {{per_token: {{rate: 1000/s, burst: 100, concurrency: 8}}}}
+output: {{path: output, buckets: {buckets}}}
+"""
+
+Write = Callable[..., None]
+
+
+@pytest.fixture(params=[1, 3], ids="{} buckets".format)
+def write(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write the manifest of a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def manifest(*appids: str, begin: str = DAYS[0], known: tuple[str, ...] = ()) -> None:
+        accounts = ", ".join(f"{{appid: {name}}}" for name in dict.fromkeys((*appids, *known)))
+        text = MANIFEST.format(
+            accounts=accounts, wanted=", ".join(appids), begin=begin, buckets=request.param
+        )
+        (tmp_path / "jobs.yaml").write_text(text)
+
+    manifest(GONE, STAYS, OTHER)
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    manifest(STAYS, OTHER)
+    return manifest
+
+
+def the_tree() -> Tree:
+    """The output as the manifest has it."""
+    return layout.open_tree(load(Path("jobs.yaml"), environ={}, now=NOW).output)
+
+
+def bucket_of_gone(tree: Tree) -> int:
+    """Where the forgotten account lived."""
+    return next(iter(Target(frozenset({GONE}), frozenset()).buckets(tree.buckets)))
+
+
+def leave_traces(tree: Tree) -> None:
+    """Answers that wait, one in quarantine, a damaged group and file, records that name it."""
+    bucket = bucket_of_gone(tree)
+    day = parse_day("2026-04-01")
+    window = Window(GONE, DAILY, day, day)
+    write_group(tree, bucket, "dead", [answer(window, [row(day)], refetch=-1)])
+    bad = answer(window._replace(begin=day - 1), [row(day - 1, number=-1)])
+    quarantine.keep(tree, quarantine.Entry(day - 1, "a negative count", bad, "dead"))
+    damaged = write_group(tree, bucket, "damaged", [answer(window, [row(day)])])
+    quarantine.set_aside(tree, damaged.name)
+    partition = next(iter(layout.partitions(tree, HOURLY, [bucket])))
+    copied = tree.store.read(tree.name(partition))
+    assert copied is not None
+    tree.store.write("x.parquet", copied, tree.temp(bucket, "x"))
+    tree.store.move("x.parquet", "x")
+    assert quarantine.set_file_aside(tree, tree.name(partition), "run")
+    tree.store.move("x", tree.name(partition))
+    record = {
+        "published": [
+            {"dataset": DAILY, "ref_month": "2026-03", "appids": [GONE, STAYS], "days": []}
+        ],
+        "exceptions": [
+            {"appid": GONE, "dataset": HOURLY, "end_date": "2026-03-31", "errcode": 48001},
+            {"appid": STAYS, "dataset": HOURLY, "end_date": "2026-03-31", "errcode": 48001},
+        ],
+        "notes": [f"{DAILY}: WeChat is still computing {GONE} {DAILY} 2026-04-01"],
+    }
+    tree.store.write("_harvester/runs/old.json", json.dumps(record).encode(), tree.temp(0, "r"))
+    quota = {GONE: {DAILY: 5}, STAYS: {DAILY: 6}}
+    tree.store.write("_harvester/quota/q.json", json.dumps(quota).encode(), tree.temp(0, "q"))
+    tree.store.write(f"_harvester/quota/{GONE}.json", b"{}", tree.temp(0, "q"))
+
+
+def traces(tree: Tree, name: str = GONE) -> list[str]:
+    """Every file in which an account is still to be found, in its rows, its footer or its bytes."""
+    found = [each for dataset in BOTH for each in _in_data(tree, dataset, name)]
+    for file in tree.store.list("_harvester"):
+        if file.name.endswith(".group"):
+            [path] = tree.store.copies([file.name])
+            assert path is not None
+            group = raw_log.open_group(file.name, path)
+            named = {
+                each.window.appid
+                for dataset, month in group.touches
+                for each in group.answers(dataset, month)
+            }
+            found += [file.name] if name in named else []
+        elif (
+            name in file.name
+            or name.encode() in (tree.store.read(file.name) or b"")
+            or file.name.endswith(".damaged")
+        ):
+            found.append(file.name)
+    return found
+
+
+def _in_data(tree: Tree, dataset: str, name: str) -> list[str]:
+    found = []
+    for partition in layout.partitions(tree, dataset):
+        path = Path(tree.store.where(tree.name(partition)))
+        rows = pq.ParquetFile(path).read().column("appid").to_pylist()
+        known = coverage_of(tree, partition).appids
+        if name in rows or name in known or name.encode() in path.read_bytes():
+            found.append(tree.name(partition))
+    return found
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The last answer in JSON."""
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_nothing_is_left_of_an_account(
+    write: Write, duck: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No byte of any file names it, all others keep every row and day, and verify is content."""
+    tree = the_tree()
+    leave_traces(tree)
+    assert len(traces(tree)) >= 10
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, "--format", "json"]) == Exit.DONE
+    receipt = told(capsys)
+    assert traces(tree) == []
+    assert receipt["accounts"] == [GONE]
+    assert len(receipt["rewritten"]) == 4
+    assert sum(item["account_days"] for item in receipt["rewritten"]) == 8
+    assert (receipt["answers"], receipt["quarantined"], len(receipt["damaged"])) == (1, 1, 2)
+    for dataset in BOTH:
+        truth = expected(dataset, [STAYS, OTHER], wanted(*DAYS))
+        assert harvested(duck, Path("output"), dataset) == truth
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert "nothing is known of them here" in capsys.readouterr().out
+
+
+def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
+    """A data file's name keeps the old number of buckets; a group's says none, so any may hold it.
+
+    A data file of another bucket of its own number stays.
+    """
+    tree = the_tree()
+    leave_traces(tree)
+    other = (bucket_of(GONE, 7) + 1) % 7
+    elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
+    tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
+    assert invoke(["compact", "--to", "new", "--buckets", "16"]) == Exit.DONE
+    text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
+    Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
+    assert len(traces(the_tree())) >= 5
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert traces(the_tree()) == [elsewhere]
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The receipt is that of the real thing."""
+    leave_traces(the_tree())
+    before = {path: path.read_bytes() for path in Path("output").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, "--dry-run", "--format", "json"]) == Exit.DONE
+    dry = told(capsys)
+    assert before == {p: p.read_bytes() for p in Path("output").rglob("*") if p.is_file()}
+    assert invoke(["forget", "--accounts", GONE, "--format", "json"]) == Exit.DONE
+    real = told(capsys)
+    assert dry.pop("dry_run") is True
+    assert real.pop("dry_run") is False
+    # What waited is published in between, and its record names the account no more.
+    assert dry == real
+
+
+def test_what_was_replaced_stands_in_the_change_feed_without_the_names(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever follows the files hears of each one that lost rows."""
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, "--format", "json"]) == Exit.DONE
+    names = {item["path"] for item in told(capsys)["rewritten"]}
+    records = [json.loads(path.read_bytes()) for path in Path("output/_harvester/runs").iterdir()]
+    [record] = [each for each in records if not each["requests"]]
+    assert {item["path"] for item in record["published"]} == names
+    assert (record["state"], record["exit_code"]) == ("finished", 0)
+
+
+def test_what_the_manifest_still_wants_is_not_forgotten(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 with the days, and nothing is touched."""
+    before = {path: path.read_bytes() for path in Path("output").rglob("*") if path.is_file()}
+    assert invoke(["forget", "--accounts", f"{GONE},{STAYS}"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"{STAYS} {DAILY} 2026-03-30..2026-04-02" in said
+    assert "Take the accounts off the jobs" in said
+    assert before == {p: p.read_bytes() for p in Path("output").rglob("*") if p.is_file()}
+
+
+def test_the_old_days_of_everybody(
+    write: Write, duck: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --before the days from there on stay, rows and coverage alike; and names stay too."""
+    write(GONE, STAYS, OTHER, begin="2026-03-31")
+    command = ["forget", "--accounts", "all", "--before", "2026-03-31"]
+    assert invoke([*command, "--datasets", "interface_summary_h*"]) == Exit.DONE
+    names = [GONE, STAYS, OTHER]
+    everything = expected(DAILY, names, wanted(*DAYS))
+    assert harvested(duck, Path("output"), DAILY) == everything
+    late = expected(HOURLY, names, wanted("2026-03-31", DAYS[1]))
+    assert harvested(duck, Path("output"), HOURLY) == late
+    tree = the_tree()
+    for partition in layout.partitions(tree, HOURLY):
+        coverage = coverage_of(tree, partition)
+        if partition.month == min(each.month for each in layout.partitions(tree, HOURLY)):
+            for name in coverage.appids:
+                assert coverage.account(name) == AccountDays(final=1 << 30, with_rows=1 << 30)
+    assert traces(tree)
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
+
+
+def test_a_file_of_which_nothing_is_left_is_removed(write: Write) -> None:
+    """It would know of nobody and hold nothing."""
+    write(STAYS, begin="2026-04-02")
+    command = ["forget", "--accounts", f"{GONE},{STAYS},{OTHER}", "--before", "2026-04-01"]
+    assert invoke(command) == Exit.DONE
+    assert not list(Path("output").glob("*/ref_month=2026-03"))
+    assert list(Path("output").glob("*/ref_month=2026-04/*.parquet"))
+
+
+class Killed(BaseException):
+    """The end of a process, as far as one process can play it."""
+
+
+def test_killed_anywhere_it_is_done_by_doing_it_again(
+    write: Write, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Before any flush and any removal: the second time nothing is left, and all else is there."""
+    tree = the_tree()
+    leave_traces(tree)
+    shutil.copytree("output", "saved")
+    at, died = 0, True
+    while died:
+        at += 3
+        shutil.rmtree("output")
+        shutil.copytree("saved", "output")
+        with monkeypatch.context() as patch:
+            died = dies_at(patch, at)
+        assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+        assert traces(tree) == [], f"killed before change {at}"
+        for dataset in BOTH:
+            truth = expected(dataset, [STAYS, OTHER], wanted(*DAYS))
+            assert harvested(duck, Path("output"), dataset) == truth
+    assert at > 20
+
+
+def dies_at(patch: pytest.MonkeyPatch, at: int) -> bool:
+    """Forget, and die before the Nth flush or removal; whether it got so far."""
+    left = at
+
+    def mortal(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise Killed
+            return real(*args, **options)
+
+        return wrapped
+
+    for name in ("fsync", "unlink"):
+        patch.setattr(os, name, mortal(getattr(os, name)))
+    try:
+        invoke(["forget", "--accounts", GONE])
+    except Killed:
+        return True
+    return False
+
+
+def half_made(patch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[Path]:
+    """Do it, and leave each file also as who is killed before it has its name leaves it."""
+    real, made = atomic_files.settle, {}
+
+    def settle(temp: Path, final: Path) -> None:
+        made[temp] = temp.read_bytes()
+        real(temp, final)
+
+    with patch.context() as context:
+        context.setattr(atomic_files, "settle", settle)
+        work()
+    for path, data in made.items():
+        path.write_bytes(data)
+    return [*made]
+
+
+def test_what_killed_ones_left_half_made_is_gone(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In buckets of others too, and what was made without holding any: all of it names accounts."""
+    tree = the_tree()
+    told = {(name, DAILY): Allowance(1000, 1, 999, NOW) for name in (GONE, STAYS)}
+    write(GONE, STAYS, OTHER)
+    left = [
+        *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
+        *half_made(monkeypatch, lambda: quota_limits.write(tree, told, NOW)),
+        *half_made(monkeypatch, lambda: account_cache.keep(tree, [GONE, STAYS])),
+    ]
+    left.append(replace(tree, buckets=7).temp(5, "x"))
+    left[-1].write_text(GONE)
+    assert sum(path.exists() for path in left) > 5
+    write(STAYS, OTHER)
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert traces(tree) == []
+    assert list(tree.store.scratch.iterdir()) == []
+
+
+def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
+    """A run that holds another bucket, and a note that somebody writes who holds none."""
+    tree = the_tree()
+    other = replace(tree, buckets=7)
+    theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
+    with locks.hold(other, [5], run_id="run", since="today"), flock.in_the_making(note):
+        for path in (theirs, note):
+            path.write_text(STAYS)
+        assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+        assert sorted(tree.store.scratch.iterdir()) == sorted((theirs, note))
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    assert list(tree.store.scratch.iterdir()) == []
+
+
+def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a run holds the account's bucket it ends with 75, and nothing is touched."""
+    tree = the_tree()
+    with locks.hold(tree, [bucket_of_gone(tree)], run_id="run", since="today"):
+        assert invoke(["forget", "--accounts", GONE]) == Exit.AGAIN
+    assert traces(tree)
+
+
+def test_a_bug_is_told_in_its_record(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a run: it has ended, and why."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("harvester.operations.forget._forget_names", broken)
+    assert invoke(["forget", "--accounts", GONE]) == Exit.BUG
+    record = json.loads(max(Path("output/_harvester/runs").glob("*.json")).read_bytes())
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])
+    assert record["published"]
+
+
+@pytest.mark.parametrize("word", ["all", "*"])
+def test_all_datasets_by_any_word_are_everything(write: Write, word: str) -> None:
+    """The names go also from what is about no dataset in particular."""
+    tree = the_tree()
+    leave_traces(tree)
+    assert invoke(["forget", "--accounts", GONE, "--datasets", word]) == Exit.DONE
+    assert traces(tree) == []
+
+
+@pytest.mark.parametrize("accounts", [[], ["--accounts", "nobody"]])
+def test_whom(write: Write, accounts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody has to be named, and known by that name or an appid."""
+    assert invoke(["forget", *accounts]) == Exit.USAGE
+    assert "account" in capsys.readouterr().err
+
+
+def test_scrubbing_a_record() -> None:
+    """Only what is about the datasets and days goes, wherever it stands."""
+    record = {
+        "a": [{"appid": GONE, "dataset": DAILY, "day": "2026-03-01"}],
+        "b": [{"dataset": HOURLY, "ref_month": "2026-03", "appids": [GONE, STAYS]}],
+        "c": {"dataset": DAILY, "ref_month": "2026-04", "appids": [GONE]},
+        "d": f"{DAILY}: {GONE} and {STAYS}",
+    }
+    march = Target(frozenset({GONE}), frozenset({DAILY}), before=parse_day("2026-04-01"))
+    assert scrubbed(record, march) == {**record, "a": []}
+    daily = Target(frozenset({GONE}), frozenset({DAILY}))
+    assert scrubbed(record, daily) == {
+        "a": [],
+        "b": record["b"],
+        "c": {"dataset": DAILY, "ref_month": "2026-04", "appids": []},
+        "d": f"{DAILY}: (forgotten) and {STAYS}",
+    }

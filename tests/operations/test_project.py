@@ -1,0 +1,225 @@
+"""What surrounds the package: the files a user, a packager and CI rely on agree with each other."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import zipfile
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+MAX_DECISION_LINES = 40
+
+# What is installed under one name and imported under another.
+IMPORTED_AS = {"pyyaml": "yaml"}
+
+# Imported although not declared: they come with what is, and are part of its interface.
+COME_ALONG = {
+    "packaging": "pytest",
+    "pydantic-core": "pydantic",
+    "werkzeug": "moto",
+    "yarl": "aiohttp",
+}
+
+# What the benchmarks compare with, in an environment of its own.
+CONTESTANTS = {"pandas"}
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def _requirements() -> list[Requirement]:
+    """Everything declared: dependencies and the development group."""
+    declared = _project()
+    lists = (
+        [declared["project"]["dependencies"]],
+        declared["dependency-groups"].values(),
+    )
+    texts = chain.from_iterable(chain.from_iterable(lists))
+    return [Requirement(text) for text in dict.fromkeys(texts)]
+
+
+def _pins() -> dict[str, Version]:
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    return {
+        canonicalize_name(name): Version(version)
+        for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE)
+    }
+
+
+def _imported(folder: str) -> set[str]:
+    """The packages of others that a folder's files import, by their canonical names."""
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    ours = {"harvester", "tests", "benchmarks"}
+    return {canonicalize_name(name) for name in names - sys.stdlib_module_names - ours}
+
+
+def _as_imported(requirements: list[Requirement]) -> set[str]:
+    names = {canonicalize_name(requirement.name) for requirement in requirements}
+    return {IMPORTED_AS.get(name, name) for name in names}
+
+
+def _first_code_block() -> list[str]:
+    """The lines of the README's first code block."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    block = re.search(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert block
+    return block[1].splitlines()
+
+
+@pytest.mark.parametrize("requirement", _requirements(), ids=str)
+def test_pins_keep_the_promises(requirement: Requirement) -> None:
+    """Everything declared is pinned in constraints.txt, at a release the declaration allows."""
+    pins = _pins()
+    name = canonicalize_name(requirement.name)
+    assert name in pins
+    assert requirement.specifier.contains(pins[name])
+
+
+def test_every_requirement_has_a_floor() -> None:
+    """Every requirement names the oldest release it means."""
+    assert [str(r) for r in _requirements() if ">=" not in str(r.specifier)] == []
+
+
+def test_pins_have_hashes_and_no_addresses() -> None:
+    """Each pin carries hashes, and neither an index nor a path of somebody's machine."""
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    pins = re.findall(r"^[A-Za-z0-9._-]+==(?:.*\\\n)+.*$", text, re.MULTILINE)
+    assert len(pins) == len(_pins())
+    assert all("--hash=sha256:" in pin for pin in pins)
+    assert not re.search(r"://|^--|^/|^-e ", text, re.MULTILINE)
+
+
+def test_imports_are_declared() -> None:
+    """The package imports what pyproject.toml declares, no more and no less."""
+    imported = _imported("harvester") - COME_ALONG.keys()
+    declared = [Requirement(text) for text in _project()["project"]["dependencies"]]
+    assert imported == _as_imported(declared)
+
+
+def test_imports_of_the_tests_are_declared() -> None:
+    """Tests and benchmarks import nothing that only happens to be there."""
+    imported = _imported("tests") | _imported("benchmarks")
+    known = COME_ALONG.keys() | CONTESTANTS | _as_imported(_requirements())
+    assert imported - known == set()
+
+
+def test_the_readme_has_one_command_each() -> None:
+    """The README's first code block runs the main job in one line and the tests in another."""
+    block = _first_code_block()
+    assert len([line for line in block if "harvester run jobs.yaml" in line]) == 1
+    assert len([line for line in block if "pytest" in line]) == 1
+
+
+def test_the_readme_commands_start_from_nothing() -> None:
+    """Both commands make their own virtual environment and use only what they put there."""
+    commands = [line for line in _first_code_block() if "harvester run" in line or "pytest" in line]
+    for command in commands:
+        steps = [shlex.split(step) for step in command.split("&&")]
+        assert steps[0] == ["python3", "-m", "venv", ".venv"]
+        assert all(step[0].startswith(".venv/bin/") for step in steps[1:])
+
+
+def test_ci_is_executable() -> None:
+    """.ci/run can be called as it is and is valid bash."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_are_careful(path: Path) -> None:
+    """Workflows may read only, end in time, and run actions at a fixed commit without our token."""
+    text = path.read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "concurrency" in workflow
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 60
+        for step in job["steps"]:
+            uses = step.get("uses", "")
+            assert not uses or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", uses)
+            assert "${{" not in step.get("run", "")
+            if uses.startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+    assert len(re.findall(r"uses: ", text)) == len(re.findall(r"uses: \S+ # v\d", text))
+
+
+def test_python_versions_agree() -> None:
+    """The oldest Python promised is the one that ruff, mypy and CI are set to."""
+    declared = _project()
+    oldest = declared["project"]["requires-python"].removeprefix(">=")
+    assert declared["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert declared["tool"]["mypy"]["python_version"] == oldest
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    assert oldest in workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """Users' type checkers look into the package, because it has a py.typed."""
+    assert (ROOT / "harvester" / "py.typed").is_file()
+
+
+def test_the_changelog_begins_with_what_comes() -> None:
+    """The change log has an Unreleased section first, then the versions that are out."""
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert all(re.match(r"\[\d+\.\d+\.\d+\]", heading) for heading in headings[1:])
+
+
+def test_decisions_are_short_and_listed() -> None:
+    """Each decision fits on a page, has its four parts, and stands in the list."""
+    folder = ROOT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text("utf-8")
+    for note in sorted(folder.glob("[0-9]*.md")):
+        text = note.read_text("utf-8")
+        assert text.count("\n") <= MAX_DECISION_LINES, note.name
+        assert text.startswith(f"# {note.name[:4]}: ")
+        assert f"({note.name})" in listed
+        for part in ("Context", "Decision", "Consequences", "Rejected"):
+            assert f"**{part}.**" in text, note.name
+
+
+def test_links_in_the_docs_lead_somewhere() -> None:
+    """Every relative link of a page leads to a file that exists."""
+    dead = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert not dead
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package(tmp_path: Path) -> None:
+    """A built wheel has the package, its licence and its command, and nothing of the tests."""
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(pip, check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    assert "harvester/py.typed" in names
+    assert [name for name in names if name.endswith("/licenses/LICENSE")]
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"harvester"}

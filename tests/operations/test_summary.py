@@ -1,0 +1,234 @@
+"""The summary at the end: what the files say, who needs attention and why, in few lines."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harvester.catalogue.error_codes import rule_for
+from harvester.cli.output import tables
+from harvester.core import calendar
+from harvester.core.calendar import Day, parse_day
+from harvester.core.errors import Exit
+from harvester.core.model import Refusal
+from harvester.operations.platform_accounts import PlatformAtHand
+from harvester.operations.record import run_record as recording
+from harvester.operations.record.causes import causes
+from harvester.operations.record.run_record import as_record
+from harvester.operations.record.summary import AccountSummary, DayCounts, Summary
+from harvester.operations.runtime import Project, SteadyClock, begin, new_run_id
+from harvester.planning import windows
+from harvester.sandbox import Row, Rules, truth
+from harvester.scheduling.account_queue import Gone
+from harvester.storage import coverage_scan, publish
+from harvester.storage.publish import QuarantinedDay
+from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid
+
+BROKEN = parse_day("2026-03-02")
+
+
+def source(dataset: str, account: str, day: Day) -> list[Row]:
+    """The truth, but for a value of account 2 that is no number."""
+    rows = truth(dataset, account, day)
+    if account == appid(2) and dataset == HOURLY and day == BROKEN:
+        return [{**row, "callback_count": "many"} for row in rows]
+    return rows
+
+
+def troubled_lab(root: Path) -> Lab:
+    """Account 2 with a broken day, 3 refused as a whole, 4 out of quota, 5 busy for a window."""
+    lab = Lab(root, accounts=5, end="2026-03-05", source=source)
+    lab.limits = lab.one_of_each_at_a_time()
+    lab.sandbox.fail(appid(3), 50002)
+    lab.sandbox.fail(appid(4), 45009, dataset=HOURLY)
+    lab.sandbox.fail(appid(5), 61500, dataset=DAILY)
+    return lab
+
+
+def test_run_ids_sort_by_time() -> None:
+    """Those of two runs within a second as well: whoever follows the records goes by them."""
+    begun = 1_779_200_000.0
+    moments = [begun + step / 2000 for step in range(4000)]
+    names = [new_run_id(moment) for moment in moments]
+    assert names == sorted(names)
+    assert re.fullmatch(r"20260519T141320Z-[0-9a-f]{6}", names[0])
+    assert len({new_run_id(begun) for _ in range(50)}) > 40
+
+
+def rows_of(record: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The accounts of a record by appid and dataset."""
+    return {(row["appid"], row["dataset"]): row for row in record["accounts"]}
+
+
+def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -> None:
+    """Days by state, what it cost, why, and until when; whole ones are not listed."""
+    lab = troubled_lab(tmp_path)
+    done = lab.run()
+    rows = rows_of(as_record(done))
+    assert not [key for key in rows if key[0] == appid(1) and not rows[key]["suspicious"]]
+    broken = rows[appid(2), HOURLY]
+    assert (broken["done"], broken["quarantined"], broken["missing"]) == (5, 1, 0)
+    assert broken["reasons"] == ("quarantined",)
+    assert broken["requests"] == 5
+    for dataset in BOTH:
+        refused = rows[appid(3), dataset]
+        assert (refused["missing"], refused["reasons"]) == (5, ("refused",))
+        assert refused["errcodes"] == (50002,)
+    parked = rows[appid(4), HOURLY]
+    assert (parked["missing"], parked["reasons"]) == (5, ("quota",))
+    assert parked["parked_until"] == "2026-05-20T16:00:00Z"
+    failed = rows[appid(5), DAILY]
+    assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ("failed",), 1)
+    assert failed["parked_until"] is None
+    assert set(done.reasons()) == {"refused", "quota", "failed", "quarantined"}
+    assert done.exit_code is Exit.INCOMPLETE
+
+
+def recomputed(lab: Lab) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Per account and dataset: wanted, done, empty, suspicious, provisional and quarantined."""
+    want = windows.wanted(lab.manifest(), lab.now())
+    states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
+    found = {}
+    for dataset, of_dataset in want.items():
+        for account, wanted in of_dataset.items():
+            state = states[dataset][account]
+            sets = (
+                wanted,
+                wanted & state.covered,
+                state.empty,
+                state.suspicious,
+                state.provisional,
+                state.quarantined,
+            )
+            found[account, dataset] = tuple(map(calendar.count_days, sets))
+    return found
+
+
+def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
+    """Totals and accounts, counted once more from the footers."""
+    lab = troubled_lab(tmp_path)
+    record = as_record(lab.run())
+    members = ("wanted", "done", "empty", "suspicious", "provisional", "quarantined")
+    truly = recomputed(lab)
+    for key, row in rows_of(record).items():
+        assert tuple(row[name] for name in members) == truly[key]
+    for total in record["datasets"]:
+        mine = [counts for (_, name), counts in truly.items() if name == total["dataset"]]
+        assert tuple(total[name] for name in members) == tuple(map(sum, zip(*mine, strict=True)))
+    troubled = {
+        key
+        for key, (wanted, done, _, suspicious, _, quarantined) in truly.items()
+        if suspicious or quarantined or wanted > done
+    }
+    assert rows_of(record).keys() == troubled
+
+
+def test_waits_are_told_by_cause(tmp_path: Path) -> None:
+    """Seconds that refused requests waited until they were made again; retries by account."""
+    lab = Lab(tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3))
+    done = lab.run()
+    assert set(done.waits) == {"retry"}
+    assert done.waits["retry"] > 0
+    assert done.retries > 0
+    assert as_record(done)["waits"] == {"retry": round(done.waits["retry"], 3)}
+
+
+def refused(number: int, code: int = 48001, dataset: str = DAILY) -> Gone:
+    """What a run gave up for one account."""
+    why = Refusal(code, "api unauthorized", f"rid-{number}")
+    return Gone(appid(number), dataset, 1, 30, count=30, rule=rule_for(code), why=why)
+
+
+def summary_of(gone: list[Gone]) -> Summary:
+    """The summary of a run that gave this up."""
+    done = begin(Path("jobs.yaml"), 1_779_200_000.0)
+    done.gone = gone
+    done.accounts = [
+        AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
+    ]
+    done.finished = True
+    return done
+
+
+def printed(done: Summary, root: Path) -> str:
+    """What a person sees who has no terminal."""
+    lab, sink = Lab(root), io.StringIO()
+    clock = SteadyClock()
+    project = Project(lab.manifest(), lab.tree, "jobs.yaml", clock, PlatformAtHand(clock))
+    tables.summary(Console(file=sink, width=140), done, project)
+    return sink.getvalue()
+
+
+def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
+    """Grouped by cause, the largest first, each with its advice; the record has every one."""
+    gone = [refused(number, dataset=name) for number in range(10_000) for name in BOTH]
+    gone += [refused(number, 45009) for number in range(7)]
+    done = summary_of(gone)
+    said = printed(done, tmp_path)
+    assert len(said.splitlines()) < 40
+    named = f"10,000 accounts ({appid(0)}, {appid(1)}, {appid(2)}, …)"
+    assert f"{named} 2 datasets: 600,000 days" in said
+    assert "48001" in said
+    assert said.index("48001") < said.index("45009")
+    record = as_record(done)
+    assert len(record["accounts"]) == len(record["exceptions"]) == 20_000
+    assert record["left_out"] == 14
+
+
+def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
+    """No screen is flooded, whatever happened."""
+    done = summary_of([refused(number, 90_000 + number) for number in range(40)])
+    done.quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    said = printed(done, tmp_path)
+    assert len(causes(done)) == 45
+    assert "and 33 more kinds in the run record" in said
+
+
+def test_what_the_record_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how much it left out; the totals count everything."""
+    monkeypatch.setattr(recording, "MOST", 5)
+    record = as_record(summary_of([refused(number) for number in range(8)]))
+    assert (len(record["accounts"]), len(record["exceptions"]), record["left_out"]) == (5, 5, 6)
+
+
+def test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    """75 with the reason; what came is published."""
+    rules = Rules(history=True, latency=0.02)
+    lab = Lab(tmp_path, accounts=2, datasets=(HOURLY,), rules=rules)
+    lab.limits = lab.one_of_each_at_a_time()
+    done = lab.run(max_duration=0.3)
+    assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["time_budget"])
+    assert 0 < done.answered < 62
+    assert sum(row.days.done for row in done.datasets) == done.answered
+    again = lab.run()
+    assert (again.exit_code, again.answered) == (Exit.DONE, 62 - done.answered)
+
+
+def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If everything was answered in time there is nothing to come again for."""
+    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    published = publish.publish
+
+    def late(*args: Any) -> Any:
+        lab.advance(1000.0)
+        return published(*args)
+
+    monkeypatch.setattr(publish, "publish", late)
+    done = lab.run(max_duration=3600.0)
+    assert (done.exit_code, done.out_of_time) == (Exit.DONE, False)
+    lab = Lab(tmp_path / "late", accounts=1, datasets=(DAILY,))
+    surveyed = coverage_scan.read_missing
+
+    def slow(*args: Any) -> Any:
+        lab.advance(3600.0)
+        return surveyed(*args)
+
+    monkeypatch.setattr(coverage_scan, "read_missing", slow)
+    assert list(lab.run(max_duration=1800.0).reasons()) == ["time_budget"]

@@ -1,0 +1,151 @@
+"""`verify`, `compact` and `forget` of an output in an object store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from harvester.cli import invoke
+from harvester.core.calendar import parse_month
+from harvester.core.config import Output
+from harvester.core.errors import Exit
+from harvester.operations.rewrite import JOURNAL
+from harvester.storage.layout import Partition, open_tree
+from tests.support.run_harness import BOTH, HOURLY, appid, expected, harvested, wanted
+from tests.support.store_backends import conditions_sent, download
+
+DAYS = ("2026-03-30", "2026-04-02")
+ACCOUNTS = [appid(number) for number in range(1, 5)]
+GONE, *REST = ACCOUNTS
+MANIFEST = """
+version: 1
+api: {{base_url: sandbox}}
+accounts: [{accounts}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: 2026-03-30
+    end_date: 2026-04-02
+limits: {{per_token: {{rate: 1000/s, burst: 100, concurrency: 8}}}}
+output: {{path: "{path}", endpoint: "{endpoint}", buckets: {buckets}}}
+"""
+
+
+def write_manifest(place: Output, appids: list[str], buckets: int = 1) -> None:
+    """The manifest of the current folder."""
+    accounts = ", ".join(f"{{appid: {name}}}" for name in appids)
+    text = MANIFEST.format(
+        accounts=accounts, path=place.path, endpoint=place.endpoint, buckets=buckets
+    )
+    Path("jobs.yaml").write_text(text)
+
+
+@pytest.fixture
+def place(s3_output: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
+    """A harvested output: four accounts, two datasets, two months."""
+    monkeypatch.chdir(tmp_path)
+    write_manifest(s3_output, ACCOUNTS)
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    return s3_output
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The last answer in JSON."""
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def check(duck: duckdb.DuckDBPyConnection, place: Output, folder: Path, names: list[str]) -> None:
+    """The files hold these accounts' rows, once each."""
+    download(open_tree(place).store, folder)
+    for dataset in BOTH:
+        assert harvested(duck, folder, dataset) == expected(dataset, names, wanted(*DAYS))
+
+
+def test_damage_is_named_moved_and_asked_again(
+    place: Output,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As on a disk: exit 3, the object is moved, the next run asks for its days alone."""
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    tree = open_tree(place)
+    name = tree.name(Partition(HOURLY, parse_month("2026-03"), 0))
+    raw = bytearray(tree.store.read(name) or b"")
+    raw[len(raw) // 3] ^= 1
+    tree.store.write(name, bytes(raw), tmp_path / "x")
+    capsys.readouterr()
+    assert invoke(["verify", "--read-data", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert damage["path"] == name
+    assert tree.store.read(damage["moved_to"]) == bytes(raw)
+    assert tree.store.read(name) is None
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    check(duck, place, tmp_path / "copy", ACCOUNTS)
+
+
+def test_an_account_is_forgotten(
+    place: Output, tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """No object names it any more, and all others keep what they have."""
+    write_manifest(place, REST)
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    check(duck, place, tmp_path / "copy", REST)
+    tree = open_tree(place)
+    for found in tree.store.list(""):
+        assert GONE.encode() not in (tree.store.read(found.name) or b""), found.name
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+
+
+def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
+    """What each put of a data file was held to, by name."""
+    sent = conditions_sent(place).items()
+    return {name: conditions for name, conditions in sent if name.endswith(".parquet")}
+
+
+def test_a_month_that_is_made_again_replaces_what_stands_there(
+    place: Output, tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Killed before it was noted, its files are put over the very ones that were put before."""
+    new = Output(f"{place.path}-2", 2, endpoint=place.endpoint)
+    command = ["compact", "--to", str(new.path), "--buckets", "2"]
+    assert invoke(command) == Exit.DONE
+    tree = open_tree(new)
+    versions = {name: tree.store.version(name) for name in data_puts(new)}
+    journal = json.loads(tree.store.read(JOURNAL) or b"")
+    tree.store.write(JOURNAL, json.dumps({**journal, "finished": False}).encode(), tmp_path / "x")
+    for dataset in BOTH:
+        tree.store.delete(f"_harvester/compact/{dataset}.json")
+    assert invoke(command) == Exit.DONE
+    for name, sent in data_puts(new).items():
+        tag = (versions[name] or "").strip()
+        assert sent == [{"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_IF_MATCH": tag}]
+    check(duck, new, tmp_path / "copy", ACCOUNTS)
+
+
+def test_more_buckets(
+    place: Output,
+    tmp_path: Path,
+    duck: duckdb.DuckDBPyConnection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Into another place of the store; repeated it changes nothing; a run has nothing to ask."""
+    new = Output(f"{place.path}-3", 3, endpoint=place.endpoint)
+    command = ["compact", "--to", str(new.path), "--buckets", "3", "--format", "json"]
+    capsys.readouterr()
+    assert invoke(command) == Exit.DONE
+    first = told(capsys)
+    assert invoke(command) == Exit.DONE
+    assert told(capsys) == {**first, "kept": first["files"]}
+    assert invoke(["compact", "--to", f"{place.path}/inside"]) == Exit.USAGE
+    check(duck, new, tmp_path / "copy", ACCOUNTS)
+    write_manifest(new, ACCOUNTS, 3)
+    capsys.readouterr()
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(["plan", "--format", "json"]) == Exit.DONE
+    assert told(capsys)["requests"] == 0

@@ -1,0 +1,453 @@
+"""What `verify` finds, what it names, and what `--repair` leaves for the next run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.cli import invoke
+from harvester.core.calendar import instant, month_of, parse_day
+from harvester.core.errors import Exit, StoreError
+from harvester.core.model import Window
+from harvester.storage import inspect, layout, locks, partitions, raw_log
+from harvester.storage.backends.base import Found
+from harvester.storage.inspect import Finding
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.partitions import Draft, Footer
+from harvester.storage.publish import publish
+from harvester.storage.raw_log import write_group
+from harvester.tables import coverage
+from harvester.tables.columns import arrow_schema
+from harvester.tables.coverage import AccountDays, Coverage
+from harvester.tables.integrity import Place
+from tests.storage.test_readers import answers as told_by_the_sandbox
+from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
+from tests.support.output_helpers import path_of, tree_at
+from tests.support.run_harness import BOTH, expected, files_of, harvested, wanted
+from tests.support.sandboxes import BUSY
+
+MONTH = month_of(MARCH)
+PLACE = Place(HOURLY, MONTH, 0, 1)
+HERE = Partition(HOURLY.name, MONTH, 0)
+SCHEMA = arrow_schema(HOURLY)
+
+
+def table(*keys: tuple[int, int, int], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Rows by account, day of the month from 0, and hour, in this order."""
+    values: dict[str, Any] = {
+        field.name: pa.array([None] * len(keys), field.type) for field in schema
+    }
+    values["appid"] = [appid(account) for account, _, _ in keys]
+    values["ref_date"] = pa.array([MARCH + day for _, day, _ in keys], pa.int32()).cast(pa.date32())
+    values["ref_hour"] = pa.array([hour for _, _, hour in keys], pa.int32())
+    return pa.table(values, schema=schema)
+
+
+def known(**days: int) -> Coverage:
+    """What is known of accounts 1, 2, … by name ``a1``, as masks of final days with rows."""
+    accounts = {appid(int(name[1:])): AccountDays(mask, 0, 0, mask) for name, mask in days.items()}
+    return coverage.of_accounts(MONTH, accounts)
+
+
+def written(tree: Tree, rows: list[pa.Table], coverage: Coverage, place: Place = PLACE) -> Finding:
+    """Look at a file with these row groups and this coverage."""
+    partition = Partition(place.dataset.name, place.month, place.bucket)
+    draft = Draft(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
+    partitions.write(draft, rows, lambda: Footer(coverage, {}))
+    return inspect.inspect(path_of(tree, partition), place, read_data=True)
+
+
+ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
+
+
+def test_a_sound_file(tmp_path: Path) -> None:
+    """Rows, row groups and coverage that agree are believed; so is a month without rows."""
+    tree = tree_at(tmp_path)
+    assert written(tree, ROWS, known(a1=0b11, a2=0b1)).flaws == []
+    empty = coverage.of_accounts(MONTH, {appid(1): AccountDays(final=0b111)})
+    assert written(tree, [], empty).flaws == []
+
+
+FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
+    "rows twice or out of order": (
+        [table((1, 0, 0), (1, 0, 0)), table((2, 0, 0))],
+        known(a1=1, a2=1),
+        {1},
+    ),
+    "rows of another month": ([table((1, 0, 0), (1, 40, 0))], known(a1=1), {1}),
+    "rows of days of which its coverage knows none": ([table((1, 0, 0))], known(a2=0), {1}),
+    "no rows of days of which its coverage knows some": (
+        [table((1, 0, 0))],
+        known(a1=1, a2=0b100),
+        {2},
+    ),
+    "its coverage contradicts itself": (
+        [table((1, 0, 0))],
+        coverage.of_accounts(MONTH, {appid(1): AccountDays(1, 1, 0, 1, {0: 5})}),
+        {1},
+    ),
+    "its coverage is that of 2024-04": (
+        [table((1, 0, 0))],
+        coverage.of_accounts(MONTH + 1, {appid(1): AccountDays(1, 0, 0, 1)}),
+        {1},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FLAWED)
+def test_rows_and_coverage_that_cannot_be(tmp_path: Path, what: str) -> None:
+    """Each contradiction is found, and the accounts it costs are named, no others."""
+    rows, knowledge, accounts = FLAWED[what]
+    found = written(tree_at(tmp_path), rows, knowledge)
+    where = {flaw.what: set(flaw.where) for flaw in found.flaws}
+    assert where[what] == {appid(number) for number in accounts}
+
+
+def test_order_is_kept_from_one_row_group_to_the_next(tmp_path: Path) -> None:
+    """The last row of a group and the first of the next must not be the same."""
+    found = written(tree_at(tmp_path), [table((1, 0, 0)), table((1, 0, 0))], known(a1=1))
+    assert [flaw.what for flaw in found.flaws] == ["rows twice or out of order"]
+
+
+def test_accounts_of_another_bucket(tmp_path: Path) -> None:
+    """A file copied under another bucket's name is not believed."""
+    place = PLACE._replace(buckets=8, bucket=5)
+    found = written(tree_at(tmp_path, 8), [table((1, 0, 0))], known(a1=1), place)
+    assert [flaw.what for flaw in found.flaws] == [
+        "it knows of accounts of another bucket",
+        "rows of accounts of another bucket",
+    ]
+
+
+def test_a_file_of_another_dataset(tmp_path: Path) -> None:
+    """A file copied into the folder of another dataset is not believed."""
+    tree = tree_at(tmp_path)
+    written(tree, ROWS, known(a1=0b11, a2=1))
+    found = inspect.inspect(path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False)
+    assert [flaw.what for flaw in found.flaws] == [
+        "a file of another dataset",
+        "its columns are not the dataset's",
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 3, 4, 200, -9, -1])
+def test_a_cut_file(tmp_path: Path, length: int) -> None:
+    """A file that lost its end has no coverage, and is never taken for an empty month."""
+    tree = tree_at(tmp_path)
+    written(tree, ROWS, known(a1=0b11, a2=1))
+    path = path_of(tree, HERE)
+    path.write_bytes(path.read_bytes()[:length])
+    found = inspect.inspect(path, PLACE, read_data=False)
+    assert [flaw.what for flaw in found.flaws] == ["no whole Parquet file"]
+    assert found.coverage is None
+
+
+# Whole outputs.
+
+
+NESTED = CATALOGUE["article_total_detail"]
+NESTED_MONTH = month_of(parse_day("2026-03-01"))
+FLIPS = 300
+STATES = ((HOURLY, MONTH), (DAILY, MONTH), (NESTED, NESTED_MONTH))
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+accounts: [{appid: wx0000000000000001}, {appid: wx0000000000000002}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: 2026-03-30
+    end_date: 2026-04-02
+limits: {per_token: {rate: 1000/s, burst: 100, concurrency: 8}}
+output: output
+"""
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Tree:
+    """Three files: hours of two accounts, days in all states, and nested columns."""
+    tree = tree_at(tmp_path / "published")
+    hours = [of_day(MARCH + day, day + 1, account) for account in (1, 2) for day in range(31)]
+    asked = int(instant(MARCH + 9))
+    odd = [row(MARCH), row(MARCH + 1, number=-1), row(MARCH + 8, extra="x")]
+    days = answer(Window(appid(1), DAILY.name, MARCH, MARCH + 9), odd, asked)
+    nested = told_by_the_sandbox(NESTED, BUSY)
+    group = write_group(tree, 0, "run", [*hours, days, *nested])
+    for dataset, month in STATES:
+        publish(tree, dataset, Partition(dataset.name, month, 0), [group])
+    return tree
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a manifest and a harvested output: four files, 2 accounts, 4 days."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.yaml").write_text(MANIFEST)
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    return tmp_path
+
+
+def what_it_says(path: Path) -> tuple[Any, ...] | None:
+    """All that anybody can read in a file: rows, what its keys say, statistics; or nothing."""
+    try:
+        file = pq.ParquetFile(path)
+        groups = file.metadata.to_dict()["row_groups"]
+        footer = partitions.footer_of("", file.metadata.metadata)
+        return file.read().to_pylist(), footer, groups
+    except (OSError, pa.ArrowException, ValueError, StoreError):
+        return None
+
+
+def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) -> None:
+    """Rows, coverage, merged groups, statistics, indexes: 300 bits anywhere in three files."""
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    places = [Place(dataset, month, 0, 1) for dataset, month in STATES]
+    paths = {
+        place: path_of(published, Partition(place.dataset.name, place.month, 0)) for place in places
+    }
+    before = {place: what_it_says(path) for place, path in paths.items()}
+    unseen = 0
+    for _ in range(FLIPS):
+        place = dice.choice(places)
+        raw = paths[place].read_bytes()
+        bit = dice.randrange(8 * len(raw))
+        flipped = bytearray(raw)
+        flipped[bit // 8] ^= 1 << bit % 8
+        paths[place].write_bytes(flipped)
+        if not inspect.inspect(paths[place], place, read_data=True).flaws:
+            assert what_it_says(paths[place]) == before[place], f"seed {seed}, bit {bit} of {place}"
+            unseen += 1
+        paths[place].write_bytes(raw)
+    # All there is to miss is the name of the seal's own key.
+    assert unseen < FLIPS / 50
+
+
+def footer_or_refusal(tree: Tree, found: Found) -> Footer | None:
+    """What a file says of itself; None if it is refused, which comes with advice."""
+    try:
+        [footer] = partitions.footers(tree.store, [found])
+    except StoreError as error:
+        if not error.advice:
+            raise
+        return None
+    assert footer is not None
+    return footer
+
+
+def test_nobody_reads_a_flipped_footer_as_nothing(published: Tree) -> None:
+    """Whoever plans from a damaged file is refused, or reads exactly what was written."""
+    [found] = layout.partitions(published, DAILY.name).values()
+    before = footer_or_refusal(published, found)
+    assert before is not None
+    path = path_of(published, found.name)
+    raw = path.read_bytes()
+    text = pq.read_metadata(path).metadata[partitions.COVERAGE]
+    first = raw.index(text) - 40
+    for place in range(first, len(raw)):
+        flipped = bytearray(raw)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        [listed] = layout.partitions(published, DAILY.name).values()
+        after = footer_or_refusal(published, listed)
+        assert after is None or after.coverage == before.coverage
+
+
+def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree) -> None:
+    """With --read-data a changed byte in the pages names whose rows they were, and no others."""
+    path = path_of(published, HERE)
+    rows = partitions_rows(path, 12 * 24)
+    knowledge = partitions.footer_of("", pq.read_metadata(path).metadata).coverage
+    written(published, rows, knowledge)
+    column = pq.read_metadata(path).row_group(0).column(4)
+    raw = bytearray(path.read_bytes())
+    raw[column.data_page_offset + column.total_compressed_size - 5] ^= 4
+    path.write_bytes(raw)
+    assert inspect.inspect(path, PLACE, read_data=False).flaws == []
+    found = inspect.inspect(path, PLACE, read_data=True)
+    assert [flaw.what for flaw in found.flaws] == [
+        "pages that cannot be read",
+        "its pages are not as they were written",
+    ]
+    assert {name for flaw in found.flaws for name in flaw.where} == {appid(1)}
+
+
+def partitions_rows(path: Path, length: int) -> list[pa.Table]:
+    """The rows of a file, cut into row groups."""
+    whole = pq.read_table(path, partitioning=None)
+    return [whole.slice(start, length) for start in range(0, len(whole), length)]
+
+
+def damage_one(here: Path) -> Path:
+    """Damage the hours of March."""
+    path = here / "output/interface_summary_hour/ref_month=2026-03/part-0000-of-0001.parquet"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 1
+    path.write_bytes(raw)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The last answer in JSON."""
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_sound_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 0, and nothing on disk is touched."""
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert "4 files, " in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("option", [[], ["--repair"]])
+def test_what_is_not_there_is_not_sound(
+    here: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """A typo in a path is usage, and nothing is made there; without our own folder data is data."""
+    assert invoke(["verify", "--output", "outptu", *option]) == Exit.USAGE
+    assert "error: outptu: nothing was harvested here" in capsys.readouterr().err
+    assert not (here / "outptu").exists()
+    shutil.rmtree(here / "output/_harvester")
+    assert invoke(["verify", *option]) == Exit.DONE
+
+
+def test_damage_is_named_moved_and_asked_again(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """File, accounts and days; --repair moves the file; the next run asks for its days alone."""
+    path = damage_one(here)
+    assert invoke(["verify", "--read-data", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert damage["path"] == path.relative_to(here / "output").as_posix()
+    assert {(each["appid"], each["begin_date"], each["end_date"]) for each in damage["lost"]} == {
+        (appid(number), "2026-03-30", "2026-03-31") for number in (1, 2)
+    }
+    assert path.exists()
+    assert invoke(["verify", "--read-data", "--repair"]) == Exit.INCOMPLETE
+    assert "moved to _harvester/quarantine/files/" in capsys.readouterr().out
+    assert not path.exists()
+    assert not list(here.glob("output/_harvester/**/*.parquet"))
+    assert invoke(["verify"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(["plan", "--format", "json"]) == Exit.DONE
+    assert told(capsys)["requests"] == 4
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    for dataset in BOTH:
+        truth = expected(dataset, [appid(1), appid(2)], wanted("2026-03-30", "2026-04-02"))
+        assert harvested(duck, here / "output", dataset) == truth
+    assert invoke(["verify", "--read-data"]) == Exit.DONE
+
+
+def test_a_file_that_lost_its_end_costs_what_the_manifest_wants_of_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the file cannot tell any more, the manifest does."""
+    path = damage_one(here)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert invoke(["verify", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert len(damage["lost"]) == 2
+    assert damage["flaws"] == ["no whole Parquet file"]
+
+
+def test_a_file_of_a_newer_harvester_is_told_of_and_never_moved(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither --repair nor a run touches it, and a run is refused before it asks anything."""
+    monkeypatch.setattr(partitions, "SCHEMA_VERSION", 0)
+    before = {path: path.read_bytes() for path in files_of(here / "output")}
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    found = told(capsys)["damaged"]
+    assert len(found) == 4
+    assert all(each["other_version"] and each["moved_to"] is None for each in found)
+    assert invoke(["run", "--progress", "none"]) == Exit.BUG
+    assert "schema version" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in files_of(here / "output")} == before
+
+
+def test_a_repair_waits_for_no_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a run holds a bucket, --repair ends with 75; to look is always allowed."""
+    path = damage_one(here)
+    with locks.hold(tree_at(here / "output"), [0], run_id="run", since="today"):
+        assert invoke(["verify", "--read-data", "--repair"]) == Exit.AGAIN
+        assert invoke(["verify", "--read-data"]) == Exit.INCOMPLETE
+    assert path.exists()
+    assert "another run works on this bucket" in capsys.readouterr().err
+
+
+def test_foreign_files_are_listed_and_left(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever lies in a dataset's folder and is no file of ours is named, and stays."""
+    strangers = [
+        here / "output/interface_summary/notes.txt",
+        here / "output/interface_summary/ref_month=2026-03/copy of part-0000-of-0001.parquet",
+        here / "output/interface_summary/ref_month=2026-03/part-00000-of-0001.parquet",
+    ]
+    for path in strangers:
+        path.write_bytes(b"x")
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.DONE
+    assert told(capsys)["foreign"] == sorted(
+        path.relative_to(here / "output").as_posix() for path in strangers
+    )
+    assert all(path.read_bytes() == b"x" for path in strangers)
+
+
+def test_answers_that_wait_are_looked_at_too(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged raw group is named; --repair moves it to where a run would have."""
+    tree = tree_at(here / "output")
+    good, bad = (write_group(tree, 0, "dead", [of_day(MARCH + n)]) for n in (0, 1))
+    raw = bytearray(bad.path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    bad.path.write_bytes(raw)
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    found = told(capsys)
+    assert [each["path"] for each in found["damaged"]] == [bad.name]
+    assert found["groups"] == 2
+    assert good.path.exists()
+    assert not bad.path.exists()
+    assert (here / "output" / found["damaged"][0]["moved_to"]).exists()
+
+
+def test_answers_of_a_newer_harvester_stay(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told of as such, and --repair leaves them to who wrote them."""
+    group = write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
+    monkeypatch.setattr(raw_log, "VERSION", 0)
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert (damage["path"], damage["other_version"]) == (group.name, True)
+    assert group.path.exists()
+
+
+def test_answers_that_the_system_will_not_give_end_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sick disk is told as one, as for data files: nobody can say that they are whole."""
+    write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
+    really = pa.OSFile
+
+    def sick(path: str) -> pa.NativeFile:
+        if path.endswith(".group"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return really(path)
+
+    monkeypatch.setattr(pa, "OSFile", sick)
+    assert invoke(["verify"]) == Exit.BUG
+    ended = capsys.readouterr()
+    assert "Input/output error" in ended.err
+    assert "another version" not in ended.out

@@ -1,0 +1,61 @@
+"""A backfill writes each file once, however far apart its accounts are."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.calendar import parse_day
+from harvester.core.config import Job, Manifest
+from harvester.core.errors import Exit
+from harvester.operations.record.summary import Replaced
+from tests.support.run_harness import BOTH, HOURLY, Lab, expected, harvested, wanted
+
+BEGIN, END = "2025-11-01", "2026-03-31"
+MORE = ("user_summary", "user_cumulate", "upstream_msg", "upstream_msg_hour")
+
+
+@dataclass
+class Uneven(Lab):
+    """Accounts of which every third has three times as much to ask for, and so is slow.
+
+    A run does ``part`` alone if there is one.
+    """
+
+    part: Job | None = None
+
+    def manifest(self) -> Manifest:
+        """The same accounts in two jobs, or what is to be done first."""
+        plain = super().manifest()
+        slow = Job("slow", (*BOTH, *MORE), self.appids[::3], parse_day(BEGIN), parse_day(END))
+        return replace(plain, jobs=(self.part,) if self.part else (*plain.jobs, slow))
+
+
+def rewritten(published: list[Replaced]) -> float:
+    """Rows written for each row that is in a file in the end."""
+    final = {each.path: each.rows_after for each in published}
+    return sum(each.rows_after for each in published) / sum(final.values())
+
+
+@pytest.mark.timeout(180)
+def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
+    """Accounts differ in speed and in what they lack: at most 1.2 rows are written for each."""
+    dice = random.Random(6)
+    lab = Uneven(tmp_path, accounts=9, begin=BEGIN, end=END)
+    for name in lab.appids[::2]:
+        first, last = sorted(dice.sample(wanted(BEGIN, END), 2))
+        lab.part = Job("part", BOTH, (name,), first, last)
+        assert lab.run().exit_code is Exit.DONE
+    lab.part = None
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert rewritten(done.published) <= 1.2
+    times = Counter(each.path for each in done.published)
+    assert max(times.values()) == 1
+    truth = expected(HOURLY, lab.appids, wanted(BEGIN, END))
+    assert harvested(duck, lab.root, HOURLY) == truth

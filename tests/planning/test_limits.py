@@ -1,0 +1,395 @@
+"""Limits that others set, hosts that are away, accounts that never answer: what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.catalogue import error_codes
+from harvester.core import calendar
+from harvester.core.config import Limits, Pace, Retry
+from harvester.core.errors import Exit
+from harvester.sandbox import ANYONE, Fault, Rules, call_faults
+from harvester.sandbox.calls import Reply, Request
+from harvester.scheduling.account_queue import PATIENCE
+from harvester.scheduling.circuit_breaker import PATIENCE_SECONDS, PROBE_SECONDS, Reach
+from tests.support.fake_time import Killed, VirtualLab, virtual
+from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+
+SICK = appid(1)
+BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
+TEN = Limits(Pace(10, 1.0, 1, concurrency=4))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[VirtualLab]:
+    """Three accounts that owe a hundred hourly days each, at ten a second."""
+    lab = VirtualLab(tmp_path, begin="2026-01-20", end="2026-04-29", datasets=(HOURLY,))
+    lab.limits, lab.retry = TEN, Retry()
+    with virtual(lab):
+        yield lab
+
+
+def serve_by(lab: VirtualLab, rules: Rules) -> None:
+    """Open the sandbox anew, by other rules."""
+    lab.rules = rules
+    lab.__post_init__()
+
+
+def starts_of(lab: VirtualLab, name: str) -> list[float]:
+    """When the calls of an account arrived."""
+    return [call.at for call in lab.net.calls if call.appid == name]
+
+
+# Spans
+
+
+def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualLab) -> None:
+    """Half of a window is half, though only the days at its ends are missing."""
+    lab.datasets, lab.accounts = (DAILY,), 1
+    lab.begin, lab.end = "2026-04-02", "2026-04-29"
+    lab.run()
+    lab.begin, lab.end = "2025-01-01", "2026-04-30"
+    lab.sandbox.rules = replace(lab.sandbox.rules, spans={DAILY: 15})
+    done = lab.run()
+    assert (done.windows, done.requests) == (17, 1 + 2 * 16 + 1)
+    assert done.narrowed == {DAILY: 15}
+
+
+def test_one_account_whose_window_is_too_long_shortens_no_other_s(lab: VirtualLab) -> None:
+    """Something may be the matter with its days; two of them, and it is WeChat."""
+    lab.datasets, lab.accounts, lab.begin = (DAILY,), 10, "2024-01-01"
+    lab.sandbox.fail(SICK, 61501, times=1)
+    done = lab.run()
+    # Of one account the first window is refused, and its 850 days are asked by fifteen.
+    assert (done.windows, done.requests) == (10 * 29, 9 * 29 + 1 + 57)
+
+
+# Pace
+
+
+@pytest.mark.parametrize("ends", ["killed", "in order"])
+def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
+    lab: VirtualLab, *, ends: str
+) -> None:
+    """Sixty a minute at once, and again by the next run: the server still never counts 61."""
+    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    serve_by(lab, Rules(window_limit=(60, 60.0)))
+    if ends == "killed":
+        with pytest.raises(Killed):
+            lab.run(kill_after=0.5)
+    else:
+        assert lab.run(max_duration=0.5).exit_code is Exit.AGAIN
+    before = len(lab.net.calls)
+    assert before > 0
+    assert lab.run().exit_code is Exit.DONE
+    assert lab.net.calls[before].at - lab.net.calls[before - 1].at >= 59
+    assert lab.sandbox.counters.errcodes[45011] == 0
+    assert max(worst.sliding for worst in lab.sandbox.worst().values()) <= 60
+
+
+def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualLab) -> None:
+    """Ten of sixty calls a minute were made: the next run may make the other fifty at once."""
+    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    serve_by(lab, Rules(window_limit=(60, 60.0)))
+    lab.begin = "2026-04-20"
+    lab.run()
+    lab.begin, restarted = "2026-01-20", lab.now()
+    assert lab.run().exit_code is Exit.DONE
+    soon = [at for at in starts_of(lab, SICK) if restarted <= at < restarted + 5]
+    assert len(soon) == 50
+    assert lab.sandbox.counters.errcodes[45011] == 0
+
+
+def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_next_one_off(
+    lab: VirtualLab,
+) -> None:
+    """Not one raw group stands: the note of its calls is there all the same."""
+    lab.limits = Limits(Pace(10, 5.0, 10, concurrency=10))
+    with pytest.raises(Killed):
+        lab.run(kill_after=0.2)
+    assert not list((lab.root / "_harvester/raw").glob("*/*"))
+    restarted = lab.now()
+    lab.run()
+    assert min(call.at for call in lab.net.calls if call.at > restarted) >= restarted + 5.0
+
+
+def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(lab: VirtualLab) -> None:
+    """The note speaks of a moment in the future."""
+    lab.run(max_duration=3.0)
+    before = len(lab.net.calls)
+    lab.advance(-3600.0)
+    restarted = lab.now()
+    lab.run(max_duration=3.0)
+    assert lab.net.calls[before].at <= restarted + 1.1
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("limit", [(60, 60.0), (5, 1.0), (2, 3.0)])
+def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
+    lab: VirtualLab, *, limit: tuple[int, float], concurrency: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Each minute with a refusal lowers the rate, until there are no more of them."""
+    lab.begin = "2025-09-01"
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency))
+    serve_by(lab, Rules(window_limit=limit))
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    refused = lab.sandbox.counters.errcodes[45011]
+    assert 0 < refused <= 3 * 4 * 12
+    fair = done.windows / 3 / limit[0] * limit[1]
+    assert lab.now() - lab.net.calls[0].at <= 2 * fair + 60 * 12
+    truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-04-29"))
+    assert harvested(duck, lab.root, HOURLY) == truth
+
+
+def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: Path) -> None:
+    """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
+    lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
+    lab.datasets, lab.retry = (HOURLY,), Retry(max_attempts=20)
+    lab.limits = Limits(Pace(2, 1.0, 1, concurrency=4), connections=100)
+    lab.net.there = lab.net.back = 0.01
+    serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
+    with virtual(lab):
+        done = lab.run()
+    assert (done.exit_code, lab.sandbox.counters.errcodes[45011]) == (Exit.DONE, 0)
+    most = max(lab.sandbox.counters.calls.values())
+    arrived = [call.at for call in lab.net.calls]
+    assert 60 < arrived[-1] - arrived[0] <= 1.05 * (most - 1) / 2
+
+
+def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
+    """One refusal: three quarters of the rate from the next minute on, for this account."""
+    lab.sandbox.fail(SICK, 45011, times=1)
+    lab.run()
+    slow, well = starts_of(lab, SICK), starts_of(lab, appid(2))
+    assert well[-1] - well[0] <= 99 / 10 * 1.05
+    assert slow[1] - slow[0] > 1
+    assert slow[-1] - slow[1] == pytest.approx(98 / 7.5, rel=0.05)
+
+
+def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualLab) -> None:
+    """One waits for the next minute; the other has its first answer then, and four at once."""
+    lab.accounts = 2
+    serve_by(lab, Rules(latency=1.0))
+    lab.sandbox.fail(SICK, 45011, times=1)
+    lab.sandbox.fail(appid(2), Fault(delay=3.0), times=1)
+    lab.run()
+    well = starts_of(lab, appid(2))
+    assert well[-1] - well[1] <= 99 / 4 * 1.1
+
+
+# Errors
+
+
+def test_a_fault_in_five_attempts_fails_nothing(lab: VirtualLab) -> None:
+    """The retry budget bites in sustained failure alone; so many attempts fail no window either."""
+    lab.retry = Retry(max_attempts=20)
+    serve_by(lab, Rules(fault_rate=0.2, seed=3))
+    lab.begin = "2025-06-01"
+    done = lab.run()
+    assert done.windows == 3 * 333
+    assert (done.exit_code, done.gone) == (Exit.DONE, [])
+
+
+def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualLab) -> None:
+    """After so many failures without answers the rest of it is deferred, whatever is owed."""
+    lab.sandbox.fail(SICK, -1)
+    done = lab.run()
+    assert len(starts_of(lab, SICK)) == PATIENCE
+    assert done.reasons() == {"failed": Exit.INCOMPLETE, "deferred": Exit.AGAIN}
+    assert sum(gone.count for gone in done.gone) == 100
+    lab.sandbox.heal(SICK)
+    assert lab.run().exit_code is Exit.DONE
+
+
+def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualLab) -> None:
+    """An outage of five minutes costs a few attempts, and the run goes on by itself."""
+    began = lab.now()
+    lab.net.down = lambda now: began + 2 <= now < began + 302
+    done = lab.run()
+    assert (done.exit_code, done.gone) == (Exit.DONE, [])
+    tried = [at - began for at in lab.net.attempts if 2 <= at - began < 302]
+    assert len([at for at in tried if at > 10]) <= 300 / PROBE_SECONDS
+    assert lab.now() - began <= 302 + PROBE_SECONDS + 10
+
+
+def test_a_host_that_stays_away_ends_the_run_after_ten_minutes(lab: VirtualLab) -> None:
+    """75, since nothing says that it cannot be had; not never, and not with failed windows."""
+    lab.net.down = lambda _: True
+    began = lab.now()
+    done = lab.run()
+    assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert PATIENCE_SECONDS <= lab.now() - began <= PATIENCE_SECONDS + PROBE_SECONDS + 5
+    assert len(lab.net.attempts) <= 12 + PATIENCE_SECONDS / PROBE_SECONDS
+
+
+def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) -> None:
+    """Whichever comes first."""
+    lab.net.down = lambda _: True
+    began = lab.now()
+    done = lab.run(max_duration=100.0)
+    assert list(done.reasons()) == ["time_budget"]
+    assert lab.now() - began <= 101
+
+
+def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
+    lab: VirtualLab,
+) -> None:
+    """All three answers come home after the mark, and nothing is left to run again for."""
+    serve_by(lab, Rules(latency=1.0))
+    lab.begin = lab.end = "2026-03-01"
+    assert lab.run(max_duration=0.5).reasons() == {}
+
+
+@pytest.mark.parametrize(
+    "fault", [-1, call_faults.CLOSED, call_faults.BAD_GATEWAY, Fault(delay=3600.0)]
+)
+def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
+    lab: VirtualLab, *, fault: int | Fault
+) -> None:
+    """Busy, hung up on, behind a broken gateway, or not answered at all."""
+    lab.sandbox.fail(ANYONE, fault)
+    began = lab.now()
+    done = lab.run()
+    assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert len(lab.net.attempts) <= 3 * 2 * PATIENCE + 6
+    assert lab.now() - began <= PATIENCE_SECONDS + 120
+
+
+@pytest.mark.parametrize("answer", [BUSY, Reply(b"<html>", 502, "text/html")])
+def test_an_outage_of_nine_minutes_fails_no_window_for_good(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch, answer: Reply
+) -> None:
+    """What had no answer meanwhile is left for a later run, the rest goes on when it is over."""
+    began, well = lab.now(), lab.sandbox.answer
+
+    def answers(request: Request) -> Reply:
+        down = began + 3 < lab.now() < began + 543 and request.path.startswith("/datacube")
+        return answer if down else well(request)
+
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
+    done = lab.run()
+    assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert lab.run().exit_code is Exit.DONE
+
+
+def test_an_outage_over_midnight_is_one_too(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was parked before it is owed again from then on, and what failed is still excused."""
+    lab.sandbox.fail(SICK, 45009)
+    lab.retry = Retry(max_attempts=3)
+    today = calendar.today(lab.now())
+    lab.sleep_until(today, 24 * 60 - 5)
+    began, well = lab.now(), lab.sandbox.answer
+
+    def answers(request: Request) -> Reply:
+        down = began + 3 < lab.now() and request.path.startswith("/datacube")
+        return BUSY if down else well(request)
+
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
+    assert lab.run().reasons() == {"deferred": Exit.AGAIN}
+
+
+def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualLab) -> None:
+    """One window each, tried in vain within seconds: 75, where one account alone would be 3."""
+    lab.begin = lab.end = "2026-03-01"
+    lab.sandbox.fail(ANYONE, -1)
+    assert lab.run().reasons() == {"deferred": Exit.AGAIN}
+    lab.sandbox.heal(ANYONE)
+    lab.sandbox.fail(SICK, -1)
+    assert [list(lab.run().reasons()) for _ in range(2)] == [["failed"]] * 2
+
+
+def test_the_breaker_opens_after_five_and_closes_with_a_word() -> None:
+    """Refusals are words too."""
+    reach = Reach()
+    for number in range(5):
+        assert reach.not_before == 0
+        reach.failed("wx", number)
+        reach.unreached(number)
+    assert reach.not_before == 4 + PROBE_SECONDS
+    reach.probed(40)
+    assert reach.not_before == 40 + PROBE_SECONDS
+    reach.heard()
+    assert reach.not_before == 0
+
+
+# Isolation
+
+EVERY_CODE = sorted({*error_codes.DATA_RULES, 99_999} - {404, 412, 47009})
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What 29 accounts have when nobody disturbs them, and how long they take."""
+    found: dict[str, object] = {}
+    lab = thirty(tmp_path_factory.mktemp("alone"))
+    with virtual(lab), duckdb.connect() as duck:
+        lab.run()
+        found["seconds"] = last_of_others(lab)
+        for dataset in BOTH:
+            found[dataset] = others(duck, lab, dataset)
+    return found
+
+
+def thirty(root: Path) -> VirtualLab:
+    """Thirty accounts that owe twelve days of two datasets."""
+    lab = VirtualLab(root, accounts=30, begin="2026-03-20", end="2026-03-31")
+    lab.limits, lab.retry = TEN, Retry()
+    return lab
+
+
+def others(duck: duckdb.DuckDBPyConnection, lab: VirtualLab, dataset: str) -> list[object]:
+    """All rows but the sick one's."""
+    return [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
+
+
+def last_of_others(lab: VirtualLab) -> float:
+    """Seconds from the first call to the last of an account that is well."""
+    return max(call.at for call in lab.net.calls if call.appid != SICK) - lab.net.calls[0].at
+
+
+@pytest.mark.parametrize("code", EVERY_CODE)
+def test_every_code_of_one_account_costs_the_other_29_nothing(
+    tmp_path: Path, code: int, alone: dict[str, object], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The same files, in the same time within a twentieth."""
+    lab = thirty(tmp_path)
+    lab.sandbox.fail(SICK, code)
+    with virtual(lab):
+        done = lab.run()
+        assert {gone.appid for gone in done.gone} == {SICK}
+        assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
+        for dataset in BOTH:
+            assert others(duck, lab, dataset) == alone[dataset]
+
+
+@pytest.mark.parametrize("fault", [Fault(delay=29.0), Fault(delay=3600.0), call_faults.CLOSED])
+def test_one_slow_account_costs_the_other_29_nothing(
+    tmp_path: Path, fault: Fault, alone: dict[str, object]
+) -> None:
+    """Whether it answers late, never, or hangs up, each time."""
+    lab = thirty(tmp_path)
+    lab.sandbox.fail(SICK, fault)
+    with virtual(lab):
+        lab.run()
+        assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
+
+
+def test_one_account_with_years_to_ask_costs_the_other_29_nothing(
+    tmp_path: Path, alone: dict[str, object]
+) -> None:
+    """A flood of windows is paced like any other account."""
+    lab = thirty(tmp_path)
+    many = replace(lab.manifest().jobs[0], name="flood", begin=16_800, appids=(SICK,))
+    manifest = lab.manifest
+    lab.manifest = lambda: replace(manifest(), jobs=(*manifest().jobs, many))  # type: ignore[method-assign]
+    with virtual(lab):
+        lab.run(max_duration=30.0)
+        assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))

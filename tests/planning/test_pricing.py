@@ -1,0 +1,134 @@
+"""What a backfill costs: calls, days of quota, and what would be cheaper."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.cli import invoke
+from harvester.core import calendar
+from harvester.core.calendar import day_range, instant, parse_day
+from harvester.core.config import Account, Job, Limits, Manifest, Output
+from harvester.core.model import Refusal, Reserve
+from harvester.planning import cost, windows
+from harvester.planning.quota import Note, Quota
+from harvester.storage.state import quota_ledger
+from tests.support.output_helpers import tree_at
+from tests.support.run_harness import DAILY, HOURLY, appid
+
+TODAY = parse_day("2026-05-20")
+NOON = instant(TODAY, 12 * 60)
+
+
+def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,)) -> Manifest:
+    """Two accounts from a day on."""
+    appids = (appid(1), appid(2))
+    return Manifest(
+        Path("jobs.yaml"),
+        tuple(Account(name, None) for name in appids),
+        (Job("job-1", datasets, appids, parse_day(begin), None),),
+        Output(Path("output")),
+        CATALOGUE,
+        limits=limits,
+    )
+
+
+def priced(manifest: Manifest, note: Note | None = None, now: float = NOON) -> cost.Price:
+    """The price of everything a manifest wants, after what a note says was spent."""
+    want = windows.wanted(manifest, now)
+    found = windows.summarise(manifest, want, want, calendar.today(now))
+    quota, spent = Quota(manifest.limits), note or Note(TODAY)
+    means = cost.Means(quota, lambda dataset, name: quota.left(spent, dataset, name))
+    return cost.price(manifest, want, found, means, now)
+
+
+@pytest.mark.parametrize(
+    ("windows", "spent", "took"),
+    [(80, 0, 1), (81, 0, 2), (160, 0, 2), (161, 0, 3), (80, 1, 2), (1, 80, 2), (80, 80, 2)],
+)
+def test_the_days_under_a_quota_count_today(windows: int, spent: int, took: int) -> None:
+    """A hundred calls a day, a fifth of them reserved; some of today's are spent."""
+    limits = Limits(daily_quota=100, daily_reserve=Reserve(share=0.2))
+    note = Note(TODAY)
+    for name in (appid(1), appid(2)):
+        note.add(HOURLY, name, spent)
+    found = priced(manifest_of(calendar.day_text(TODAY - windows), limits), note)
+    assert found.quota_days == took
+    assert found.requests_today == 2 * min(windows, 80 - spent)
+    assert (found.bound_by == "quota") == (took > 1)
+
+
+def test_a_plan_that_needs_days_is_bound_by_the_last_midnight_before_its_end() -> None:
+    """Until then nothing can help."""
+    found = priced(manifest_of(calendar.day_text(TODAY - 250), Limits(daily_quota=100)))
+    assert found.quota_days == 3
+    assert found.bound_seconds == instant(TODAY + 2) - NOON
+
+
+def test_datasets_do_not_share_a_quota() -> None:
+    """The dearest of them decides."""
+    found = priced(manifest_of("2026-01-01", Limits(daily_quota=100), (DAILY, HOURLY)))
+    assert found.quota_days == 2
+    assert [each.requests for each in found.accounts] == [139 + 5] * 2
+
+
+def test_a_parked_dataset_has_nothing_left_today() -> None:
+    """WeChat's word counts for more than our count."""
+    note = Note(TODAY)
+    note.park(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
+    found = priced(manifest_of(calendar.day_text(TODAY - 10), Limits()), note)
+    assert {each.appid: each.quota_days for each in found.accounts} == {appid(1): 2, appid(2): 1}
+
+
+def test_a_narrower_range_is_priced() -> None:
+    """Thirty days instead of a hundred, and nothing that would cost the same."""
+    found = priced(manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50)))
+    assert [(each.begin, each.requests, each.quota_days) for each in found.narrower] == [
+        (TODAY - 30, 60, 1),
+        (TODAY - 90, 180, 2),
+    ]
+
+
+def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
+    """A hundred empty days in a row before the first row: what is older will be empty too."""
+    manifest = manifest_of("2020-01-01", Limits())
+    rows = day_range(TODAY - 50, TODAY - 1)
+    empty = day_range(TODAY - 150, TODAY - 51)
+    older = day_range(parse_day("2020-01-01"), TODAY - 151)
+    missing = {HOURLY: dict.fromkeys(manifest.jobs[0].appids, older)}
+    known = {HOURLY: {appid(1): (rows, empty), appid(2): (rows, empty >> 20 & empty)}}
+    found = cost.barren(manifest, missing, known, TODAY)
+    assert [(each.appid, each.first_row, each.empty) for each in found] == [
+        (appid(1), TODAY - 50, 100)
+    ]
+    assert found[0].requests == calendar.count_days(older)
+
+
+def test_plan_shows_what_binds_and_what_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The quota's numbers are said to be assumed, and today's notes count."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(
+        "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\n"
+        "jobs: [{datasets: interface_summary_hour, begin_date: -400d}]\n"
+        "limits: {daily_quota: 100}\noutput: output\n"
+    )
+    assert invoke(["plan", str(path), "--format", "json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert before["bound_by"] == "quota"
+    assert before["price"]["quota_days"] in (4, 5)
+    assert (before["price"]["read"], before["price"]["assumed"]) == (0, 1)
+    today = calendar.today(time.time())
+    note = Note(today)
+    note.add(HOURLY, appid(1), 60)
+    quota_ledger.write(tree_at(tmp_path / "output"), note, 0)
+    assert invoke(["plan", str(path), "--format", "json"]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert before["price"]["requests_today"] - after["price"]["requests_today"] == 60
+    assert invoke(["plan", str(path)]) == 0
+    assert "days under the daily quota (assumed)" in capsys.readouterr().out

@@ -1,0 +1,354 @@
+"""The quota of a day: never more, spent on the newest days, remembered, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core import calendar
+from harvester.core.calendar import day_range, instant, parse_day
+from harvester.core.config import Limits, Pace
+from harvester.core.errors import Exit
+from harvester.core.model import Allowance, Reserve, bucket_of
+from harvester.core.selection import Selection
+from harvester.manifest import narrow
+from harvester.planning import windows as planning
+from harvester.sandbox import Fault, Rules
+from harvester.sandbox.calls import Reply, Request
+from harvester.storage import coverage_scan
+from harvester.storage.state import quota_ledger, quota_limits
+from tests.support.fake_time import Killed, VirtualLab, virtual
+from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+
+TODAY = parse_day("2026-05-20")
+SPENT = Reply(b'{"errcode":45009,"errmsg":"reach max api daily quota limit"}')
+FAR = ("2026-03-01", "2026-04-19")
+"""Fifty days, all of them settled."""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[VirtualLab]:
+    """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
+    limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    lab = VirtualLab(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
+    lab.limits = limits
+    with virtual(lab):
+        yield lab
+
+
+def covered(lab: VirtualLab, name: str) -> calendar.DaySet:
+    """The days of an account that the files know."""
+    want = planning.wanted(lab.manifest(), lab.now())
+    states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
+    return states[HOURLY][name].covered
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_five_days_of_quota_finish_what_needs_five(
+    lab: VirtualLab, *, told: bool, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Each day ends with 75 until the last; whether the manifest knows the quota or WeChat says."""
+    lab.rules = Rules(daily_quota=10, history=True)
+    lab.__post_init__()
+    if told:
+        lab.limits = replace(lab.limits, daily_quota=5000)
+    codes = []
+    for number in range(5):
+        lab.sleep_until(TODAY + number, 12 * 60)
+        done = lab.run()
+        codes.append(int(done.exit_code))
+        if done.exit_code is Exit.AGAIN:
+            assert list(done.reasons()) == ["quota"]
+    assert codes == [75, 75, 75, 75, 0]
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+
+
+def test_a_spent_budget_was_spent_on_the_newest_days(lab: VirtualLab) -> None:
+    """Ten calls are the ten newest days, not ten of somewhere."""
+    lab.run()
+    newest = parse_day(FAR[1])
+    for name in lab.appids:
+        assert covered(lab, name) == day_range(newest - 9, newest)
+
+
+def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualLab) -> None:
+    """At most what was in flight, then nothing, nor by the next run, until the day is over."""
+    lab.limits = replace(lab.limits, daily_quota=5000)
+    lab.sandbox.fail(appid(1), 45009)
+    first = lab.run()
+    assert (first.exit_code, lab.calls_of_day(TODAY)[appid(1), PATH]) == (Exit.AGAIN, 1)
+    assert lab.calls_of_day(TODAY)[appid(2), PATH] == 50
+    lab.sandbox.heal(appid(1))
+    second = lab.run()
+    assert (second.exit_code, second.requests) == (Exit.AGAIN, 0)
+    assert [gone.count for gone in second.gone] == [50]
+    assert "45009 reach max api daily quota limit" in str(second.gone[0].why)
+    lab.sleep_until(TODAY + 1)
+    third = lab.run()
+    assert (third.exit_code, third.requests) == (Exit.DONE, 50)
+
+
+def notes_of(lab: VirtualLab) -> list[Path]:
+    """The files of the notes."""
+    return list((lab.root / "_harvester/quota").iterdir())
+
+
+PATH = "/datacube/getinterfacesummaryhour"
+
+
+def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
+    """The user knows better: he had the quota reset, or set a larger one."""
+    lab.sandbox.fail(appid(1), 45009)
+    lab.run()
+    lab.sandbox.heal(appid(1))
+    assert lab.run().requests == 0
+    assert lab.run(unpark=True).requests == 20
+
+
+def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
+    lab: VirtualLab,
+) -> None:
+    """What others spent is still spent, and what WeChat said of them still holds."""
+    lab.datasets = (DAILY, HOURLY)
+    lab.sandbox.fail(appid(2), 45009, dataset=HOURLY)
+    lab.run()
+    before = quota_ledger.read(lab.tree, TODAY, 0)
+    lab.accounts, lab.datasets = 1, (HOURLY,)
+    assert lab.run(unpark=True).requests == 10
+    after = quota_ledger.read(lab.tree, TODAY, 0)
+    assert before is not None
+    assert after is not None
+    assert after.parked == before.parked
+    assert after.calls == before.calls
+    lab.accounts = 2
+    lab.run()
+    assert lab.calls_of_day(TODAY)[appid(2), PATH] == 1
+
+
+def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
+    """A share of the quota, rounded up, or a number."""
+    lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
+    done = lab.run()
+    assert done.requests == 2 * 7
+    assert str(done.gone[0].why) == "10 calls a day (assumed), 3 of them reserved"
+
+
+def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
+    """Ten calls before it and ten after it, while another account is still at work."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=30)
+    lab.sandbox.fail(appid(1), 45009, times=1)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    done = lab.run()
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 1, (appid(2), PATH): 10}
+    tomorrow = lab.calls_of_day(TODAY + 1)
+    assert tomorrow[appid(1), PATH] == 30
+    assert 29 <= tomorrow[appid(2), PATH] <= 30
+    assert {gone.appid for gone in done.gone} == set(lab.appids)
+
+
+def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
+    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4), daily_quota=5000)
+    lab.sleep_until(TODAY, 24 * 60 - 1)
+    lab.advance(57)
+    midnight, well = instant(TODAY + 1), lab.sandbox.answer
+
+    def answers(request: Request) -> Reply:
+        late = midnight - 1.2 < lab.now() < midnight and request.path == PATH
+        return SPENT._replace(delay=2.0) if late else well(request)
+
+    monkeypatch.setattr(lab.sandbox, "answer", answers)
+    assert lab.run().exit_code is Exit.DONE
+    note = quota_ledger.read(lab.tree, TODAY + 1, 0)
+    assert note is not None
+    assert note.parked == {}
+
+
+def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
+    """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
+    quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    lab.advance(30)
+    lab.run(max_duration=700)
+    calls = [call.at - instant(TODAY + 1) for call in lab.net.calls if call.appid == appid(1)]
+    assert calls[9] == pytest.approx(-30, abs=2)
+    assert calls[10] == pytest.approx(30, abs=2)
+
+
+def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
+    lab: VirtualLab,
+) -> None:
+    """WeChat's clock is twenty seconds behind: a call too early would park the whole new day."""
+    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    lab.sleep_until(TODAY, 24 * 60 - 10)
+    reset = instant(TODAY + 1) + 20
+    lab.sandbox.fail(appid(1), 45009)
+    down = lab.net.down
+
+    def heal(now: float) -> bool:
+        if now >= reset:
+            lab.sandbox.heal(appid(1))
+        return down(now)
+
+    lab.net.down = heal
+    assert lab.run().exit_code is Exit.DONE
+
+
+@pytest.mark.parametrize("before", [10, 20])
+@pytest.mark.parametrize("store_takes", [0.0, 0.2])
+def test_a_slow_store_at_midnight_costs_time_and_no_calls(
+    tmp_path: Path, *, store_takes: float, before: float
+) -> None:
+    """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
+    lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=250)
+    with virtual(lab):
+        lab.sleep_until(TODAY, 24 * 60)
+        lab.advance(-before)
+        lab.store_takes = store_takes
+        lab.run()
+        calls = lab.calls_of_day(TODAY + 1)
+        assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
+        for name in lab.appids:
+            note = quota_ledger.read(lab.tree, TODAY + 1, bucket_of(name, 16))
+            assert note is not None
+            assert note.spent(HOURLY, name) >= calls[name, PATH]
+
+
+def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path) -> None:
+    """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
+    lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
+    lab.datasets, lab.store_takes = (HOURLY,), 0.2
+    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    with virtual(lab):
+        began = lab.now()
+        lab.run()
+        assert lab.net.calls[0].at - began < 2.5
+
+
+def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
+    """What is noted covers what was spent, and what was not spent is gone until tomorrow."""
+    lab.limits = replace(lab.limits, daily_quota=30)
+    with pytest.raises(Killed):
+        lab.run(kill_after=1.05)
+    note = quota_ledger.read(lab.tree, TODAY, 0)
+    assert note is not None
+    assert note.open
+    for name in lab.appids:
+        assert 9 <= lab.calls_of_day(TODAY)[name, PATH] <= note.spent(HOURLY, name) <= 30
+    lab.run()
+    assert max(lab.calls_of_day(TODAY).values()) <= 30
+
+
+def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualLab) -> None:
+    """The note says what was spent, to the call."""
+    lab.limits = replace(lab.limits, daily_quota=200)
+    lab.run(max_duration=2.0)
+    note = quota_ledger.read(lab.tree, TODAY, 0)
+    assert note is not None
+    assert not note.open
+    for name in lab.appids:
+        assert note.spent(HOURLY, name) == lab.calls_of_day(TODAY)[name, PATH] < 50
+
+
+def test_retries_are_calls_like_any_other(lab: VirtualLab) -> None:
+    """An account that fails spends its budget too, and no more."""
+    lab.limits = replace(lab.limits, daily_quota=20)
+    lab.sandbox.fail(appid(1), -1)
+    lab.run()
+    assert lab.calls_of_day(TODAY)[appid(1), PATH] == 20
+
+
+def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLab) -> None:
+    """At nine in the morning two of ten calls wait for yesterday, which is ready at ten."""
+    lab.end = None
+    lab.sleep_until(TODAY, 9 * 60)
+    early = lab.run()
+    assert early.requests == 2 * 8
+    assert "2 kept for what gets ready later today" in str(early.gone[0].why)
+    lab.sleep_until(TODAY, 11 * 60)
+    late = lab.run()
+    assert late.requests == 2 * 2
+    for name in lab.appids:
+        assert calendar.has_day(covered(lab, name), TODAY - 1)
+
+
+def test_a_run_narrowed_to_old_days_leaves_that_room_too(
+    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options narrow what is asked. What the day needs at ten they do not change."""
+    lab.end = None
+    lab.sleep_until(TODAY, 9 * 60)
+    old = narrow(lab.manifest(), Selection(end_date=FAR[1]), lab.now())
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "manifest", lambda: old)
+        assert lab.run().requests == 2 * 8
+    lab.sleep_until(TODAY, 11 * 60)
+    lab.run()
+    for name in lab.appids:
+        assert calendar.has_day(covered(lab, name), TODAY - 1)
+
+
+def test_losing_the_notes_costs_calls_and_never_rows(
+    lab: VirtualLab, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Damaged or gone, a note counts for nothing."""
+    lab.run()
+    (path,) = notes_of(lab)
+    path.write_text("{")
+    assert lab.run().requests == 20
+    path.unlink()
+    lab.limits = replace(lab.limits, daily_quota=100)
+    assert lab.run().exit_code is Exit.DONE
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+
+
+def test_old_notes_are_swept(lab: VirtualLab) -> None:
+    """Two days of them at most."""
+    for number in range(4):
+        lab.sleep_until(TODAY + number, 12 * 60)
+        lab.run()
+    assert len(notes_of(lab)) == 2
+
+
+def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
+    """The hourly one is spent; the daily one goes on."""
+    lab.datasets = (DAILY, HOURLY)
+    done = lab.run()
+    assert {gone.dataset for gone in done.gone} == {HOURLY}
+    assert done.requests == 2 * (10 + 2)
+
+
+def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
+    """Twelve calls are allowed, and another service of the account has used five today."""
+    told = Allowance(daily_limit=12, used=5, remain=7, asked_at=lab.now())
+    quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
+    done = lab.run()
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
+    said = {gone.appid: str(gone.why) for gone in done.gone}
+    assert said[appid(1)] == "12 calls a day (read)"
+    assert said[appid(2)] == "10 calls a day (assumed)"
+    assert lab.run().requests == 0
+    lab.sleep_until(TODAY + 1)
+    lab.run()
+    assert lab.calls_of_day(TODAY + 1)[appid(1), PATH] == 12
+
+
+def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) -> None:
+    """WeChat's count of this morning is not forgotten block after block, and run after run."""
+    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4))
+    told = Allowance(daily_limit=45, used=10, remain=35, asked_at=lab.now())
+    quota_limits.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
+    for _ in range(5):
+        lab.run(max_duration=5.0)
+        lab.advance(60)
+    assert set(lab.calls_of_day(TODAY).values()) == {35}

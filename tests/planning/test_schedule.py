@@ -1,0 +1,366 @@
+"""What may be asked when, and what every verdict changes: simulated without a loop or a sleep."""
+
+from __future__ import annotations
+
+import bisect
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.error_codes import Action, Rule, Scope
+from harvester.core import calendar
+from harvester.core.calendar import day_range, parse_day
+from harvester.core.config import Pace, Retry
+from harvester.core.model import Refusal
+from harvester.scheduling.account_queue import Attempt, Lane, MonthOfBucket, Work, make_lane
+from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
+from harvester.scheduling.scheduler import Schedule
+
+HOURLY = CATALOGUE["interface_summary_hour"]
+DAILY = CATALOGUE["interface_summary"]
+BEGIN = parse_day("2026-03-01")
+START = 1_000_000.0
+
+
+@dataclass
+class Buckets:
+    """The spacing of `pace.Spacing` on a clock that tests turn."""
+
+    interval: float
+    burst: int = 1
+    now: float = START
+    free_at: dict[str, float] = field(default_factory=dict)
+
+    def has_room(self, appid: str) -> bool:
+        return self.free_at.get(appid, 0.0) <= self.now + (self.burst - 1) * self.interval + 1e-9
+
+    def take(self, appid: str) -> None:
+        self.free_at[appid] = max(self.free_at.get(appid, 0.0), self.now) + self.interval
+
+
+def rule(action: Action, scope: Scope = Scope.WINDOW) -> Rule:
+    """A rule that does this to that."""
+    return Rule(action, scope, "meaning", "advice")
+
+
+def lane(number: int, windows: int, bucket: int = 0) -> Lane:
+    """An account that owes so many hourly windows."""
+    work = Work(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
+    return make_lane(f"wx{number:016x}", bucket, [work])
+
+
+def schedule_of(lanes: list[Lane], pace: Pace, retry: Retry | None = None) -> Schedule:
+    """A schedule over these lanes with the spacing that goes with the pace."""
+    spacing = Buckets(pace.period / pace.count, pace.burst)
+    return Schedule(lanes, pace, policy=retry or Retry(), spacing=spacing, dice=random.Random(1))
+
+
+@dataclass
+class Simulation:
+    """A server that answers after a while, and as many workers as there are requests to make."""
+
+    schedule: Schedule
+    latency: tuple[float, float] = (0.01, 0.03)
+    seed: int = 1
+    now: float = START
+    sent: list[tuple[float, float, str]] = field(default_factory=list)
+
+    def run(self) -> float:
+        """Run to the end; returns the seconds it took."""
+        dice = random.Random(self.seed)
+        flying: list[tuple[float, int, Attempt]] = []
+        spacing = self.schedule._spacing
+        assert isinstance(spacing, Buckets)
+        while not self.schedule.finished:
+            spacing.now = self.now
+            while (attempt := self.schedule.next(self.now)) is not None:
+                spacing.take(attempt.lane.appid)
+                took = dice.uniform(*self.latency)
+                self.sent.append((self.now, self.now + dice.uniform(0, took), attempt.lane.appid))
+                bisect.insort(flying, (self.now + took, len(self.sent), attempt))
+            wake = self.schedule.wake_at(self.now)
+            times = [flying[0][0]] if flying else []
+            times += [wake] if wake is not None else []
+            self.now = max(self.now, min(times))
+            spacing.now = self.now
+            while flying and flying[0][0] <= self.now:
+                landed = flying.pop(0)[2]
+                self.schedule.answered(landed, self.now)
+                self.schedule.durable(landed)
+        return self.now - START
+
+
+def most_in_a_window(times: list[float], seconds: float) -> int:
+    """The most arrivals any window of so many seconds holds, its end excluded."""
+    times = sorted(times)
+    return max(bisect.bisect_left(times, at + seconds) - index for index, at in enumerate(times))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10_000), st.sampled_from([(25, 1.0), (10, 1.0), (60, 60.0)]), st.integers(1, 5)
+)
+def test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit(
+    seed: int, rate: tuple[int, float], burst: int
+) -> None:
+    """However late each request arrives, the server never counts one too many."""
+    count, period = rate
+    pace = Pace(count, period, burst, concurrency=8)
+    simulation = Simulation(schedule_of([lane(1, 5 * count)], pace), (0.0, 0.4), seed)
+    simulation.run()
+    arrivals = [arrival for _, arrival, _ in simulation.sent]
+    assert len(arrivals) == 5 * count
+    assert most_in_a_window(arrivals, period) <= count
+
+
+def test_a_run_is_hardly_slower_than_its_bound() -> None:
+    """Ten seconds of work at 25/s take at most a tenth longer with 30 ms of latency."""
+    lanes = [lane(number, 250) for number in range(12)]
+    pace = Pace(25, 1.0, 1, concurrency=4)
+    took = Simulation(schedule_of(lanes, pace), (0.02, 0.04)).run()
+    assert took <= 1.1 * (250 - 1) / 25
+
+
+def test_requests_of_a_token_start_evenly_spaced_without_burst() -> None:
+    """With a burst of one, no two requests of an account start at once."""
+    pace = Pace(10, 1.0, 1, concurrency=4)
+    simulation = Simulation(schedule_of([lane(1, 20)], pace))
+    simulation.run()
+    starts = [start for start, _, _ in simulation.sent]
+    assert min(b - a for a, b in pairwise(starts)) > 0.09
+
+
+def test_concurrency_is_kept() -> None:
+    """Never more requests of a token in flight than allowed, and one until the first answer."""
+    schedule = schedule_of([lane(1, 20)], Pace(1000, 1.0, 20, concurrency=3))
+    first = schedule.next(START)
+    assert first is not None
+    assert schedule.next(START) is None
+    schedule.answered(first, START)
+    in_flight = [schedule.next(START + 0.01 * step) for step in range(6)]
+    assert sum(attempt is not None for attempt in in_flight) == 3
+
+
+def test_the_lane_with_most_left_goes_first() -> None:
+    """A long lane sets the end of a run, so it never waits for a short one."""
+    schedule = schedule_of([lane(1, 3), lane(2, 30)], Pace())
+    first = schedule.next(START)
+    assert first is not None
+    assert first.lane.left() == 29
+
+
+def _one(schedule: Schedule, now: float = START) -> Attempt:
+    attempt = schedule.next(now)
+    assert attempt is not None
+    return attempt
+
+
+def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
+    """At most max_attempts attempts, then the window is gone and the run ends."""
+    schedule = schedule_of([lane(1, 1)], Pace(), Retry(max_attempts=3))
+    now, tries = START, 0
+    while not schedule.finished:
+        now = max(now, schedule.wake_at(now) or now)
+        attempt = schedule.next(now)
+        if attempt is not None:
+            tries += 1
+            schedule.refused(attempt, rule(Action.RETRY), now, "no answer")
+        now += 0.2
+    assert tries == 3
+    assert [(gone.count, gone.why) for gone in schedule.gone] == [(1, "no answer")]
+
+
+def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
+    """A kept connection may be closed just as we send; the second time it is a failure."""
+    schedule = schedule_of([lane(1, 1)], Pace(100, 1.0, 10))
+    schedule.refused(_one(schedule), rule(Action.REPEAT), START)
+    again = _one(schedule, START)
+    schedule.refused(again, rule(Action.REPEAT), START)
+    assert schedule.next(START) is None
+    assert schedule.wake_at(START) is not None
+
+
+def test_a_window_is_worth_two_tokens() -> None:
+    """The third rejection stops the account: somebody else is killing its tokens."""
+    schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
+    attempt = _one(schedule)
+    refresh = rule(Action.REFRESH, Scope.ACCOUNT)
+    schedule.refused(attempt, refresh, START)
+    for later in (START + 1, START + 2):
+        assert not schedule.gone
+        again = _one(schedule, later)
+        while again.lane is not attempt.lane:
+            schedule.answered(again, later)
+            again = _one(schedule, later)
+        schedule.refused(again, refresh, later)
+    assert sum(gone.count for gone in schedule.gone) == 5
+    assert {gone.appid for gone in schedule.gone} == {attempt.lane.appid}
+
+
+def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
+    """45011 stops the lane until the next minute; the window stays; other lanes go on."""
+    schedule = schedule_of([lane(1, 2), lane(2, 1)], Pace())
+    attempt = _one(schedule)
+    schedule.refused(attempt, rule(Action.SLOW_DOWN, Scope.ACCOUNT), START)
+    other = _one(schedule)
+    assert other.lane is not attempt.lane
+    schedule.answered(other, START)
+    assert schedule.next(START + 10) is None
+    wake = schedule.wake_at(START + 10)
+    assert wake is not None
+    assert wake // 60 > START // 60
+    again = _one(schedule, wake)
+    assert (again.window, again.tries) == (attempt.window, 0)
+
+
+def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
+    """61503 costs the newest day of the window, not the window."""
+    work = Work(DAILY, day_range(BEGIN, BEGIN + 9))
+    schedule = schedule_of([make_lane("wx0000000000000001", 0, [work])], Pace())
+    attempt = _one(schedule)
+    schedule.refused(attempt, rule(Action.NOT_READY), START)
+    again = _one(schedule, START + 1)
+    assert (again.window.begin, again.window.end) == (BEGIN, BEGIN + 8)
+    assert [(gone.begin, gone.count) for gone in schedule.gone] == [(BEGIN + 9, 1)]
+
+
+def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
+    """61501 on ten days where four are allowed: what worked is used from then on, by everybody."""
+    lanes = [
+        make_lane(f"wx{number:016x}", 0, [Work(DAILY, day_range(BEGIN, BEGIN + 39))])
+        for number in (1, 2)
+    ]
+    schedule = schedule_of(lanes, Pace(1000, 1.0, 100, concurrency=4))
+    now, answered = START, calendar.NO_DAYS
+    while not schedule.finished:
+        now += 0.01
+        attempt = schedule.next(now)
+        if attempt is None:
+            continue
+        if attempt.window.end - attempt.window.begin + 1 > 4:
+            schedule.refused(attempt, rule(Action.NARROW), now)
+        else:
+            answered |= attempt.days if attempt.lane is lanes[0] else calendar.NO_DAYS
+            schedule.answered(attempt, now)
+            schedule.durable(attempt)
+    assert answered == day_range(BEGIN, BEGIN + 39)
+    assert schedule.narrowed == {DAILY.name: 4}
+    assert not schedule.gone
+
+
+def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
+    """There is nothing left to halve."""
+    schedule = schedule_of([lane(1, 1)], Pace())
+    schedule.refused(_one(schedule), rule(Action.NARROW), START)
+    assert [gone.count for gone in schedule.gone] == [1]
+
+
+@pytest.mark.parametrize(
+    ("scope", "condemned"),
+    [
+        (Scope.WINDOW, 1),
+        (Scope.ACCOUNT_DATASET, 3),
+        (Scope.ACCOUNT, 4),
+        (Scope.DATASET, 6),
+        (Scope.RUN, 8),
+    ],
+)
+def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -> None:
+    """Two accounts with two datasets: everything outside of the scope is still owed."""
+    lanes = [
+        make_lane(
+            f"wx{number:016x}",
+            0,
+            [Work(HOURLY, day_range(BEGIN, BEGIN + 2)), Work(DAILY, day_range(BEGIN, BEGIN))],
+        )
+        for number in (1, 2)
+    ]
+    schedule = schedule_of(lanes, Pace())
+    schedule.refused(_one(schedule), rule(Action.STOP, scope), START)
+    assert sum(gone.count for gone in schedule.gone) == condemned
+    assert sum(calendar.count_days(work.open) for work in schedule.all_work()) == 8 - condemned
+
+
+def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> None:
+    """Nothing that WeChat sent is thrown away."""
+    schedule = schedule_of([lane(1, 5)], Pace(100, 1.0, 10, concurrency=4))
+    schedule.answered(_one(schedule), START)
+    good, bad = _one(schedule, START + 0.1), _one(schedule, START + 0.2)
+    schedule.refused(bad, rule(Action.STOP, Scope.ACCOUNT), START + 0.3)
+    schedule.answered(good, START + 0.4)
+    schedule.durable(good)
+    assert sum(gone.count for gone in schedule.gone) == 3
+    assert schedule.finished
+
+
+def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> None:
+    """Two accounts owe March: it is published after the second is through with it, once."""
+    schedule = schedule_of([lane(1, 1), lane(2, 1)], Pace())
+    first, second = _one(schedule), _one(schedule)
+    schedule.answered(first, START)
+    schedule.durable(first)
+    assert schedule.owing.take_complete() == []
+    schedule.refused(second, rule(Action.STOP), START)
+    march = calendar.parse_month("2026-03")
+    assert schedule.owing.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
+    assert schedule.owing.take_complete() == []
+
+
+def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
+    """From midnight on all waits for the calls of the new day; what was in flight is told."""
+    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(100, 1.0, 10, concurrency=4))
+    midnight = START + 100
+    assert schedule.begin_day(START, midnight) == []
+    grant_all(schedule, 5, START)
+    early = _one(schedule, midnight - 0.2)
+    schedule.answered(early, midnight - 0.1)
+    landing, flying = _one(schedule, midnight - 0.1), _one(schedule, midnight - 0.1)
+    assert landing.lane is not flying.lane
+    schedule.answered(landing, midnight)
+    grant_all(schedule, 5, midnight)
+    assert schedule.next(midnight + 5) is None
+    assert schedule.wake_at(midnight + 5) is None
+    assert not schedule.finished
+    over = schedule.begin_day(midnight + 6, midnight + 86_400)
+    assert sorted((lane.appid, calls) for lane, calls in over) == [
+        (lane.appid, 1) for lane in sorted(schedule.lanes, key=lambda lane: lane.appid)
+    ]
+    assert schedule.next(midnight + 7) is None
+    grant_all(schedule, 5, midnight + 7)
+    schedule.answered(flying, midnight + 8)
+    _one(schedule, midnight + 9)
+
+
+def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> None:
+    """The last call before midnight heard after it that the quota is spent: it is back by now."""
+    schedule = schedule_of([lane(1, 9)], Pace(100, 1.0, 10, concurrency=4))
+    schedule.begin_day(START, START + 100)
+    grant_all(schedule, 5, START)
+    attempt = _one(schedule, START + 99)
+    schedule.refused(attempt, rule(Action.PARK), START + 101, Refusal(45009, "spent", ""))
+    schedule.begin_day(START + 102, START + 86_400)
+    assert schedule.take_parked() == []
+    grant_all(schedule, 5, START + 103)
+    assert _one(schedule, START + 102 + MIDNIGHT_SECONDS).window == attempt.window
+
+
+def grant_all(schedule: Schedule, calls: int, now: float) -> None:
+    """Let every lane that asked for calls spend so many."""
+    thirsty, schedule.thirsty = schedule.thirsty, []
+    for lane, work in thirsty:
+        schedule.grant(lane, work, calls, "", now)
+
+
+def test_a_stopped_schedule_hands_out_nothing_more() -> None:
+    """After the deadline only what is in flight comes home."""
+    schedule = schedule_of([lane(1, 5)], Pace())
+    attempt = _one(schedule)
+    schedule.stop()
+    schedule.answered(attempt, START)
+    assert schedule.next(START + 100) is None
+    assert schedule.finished

@@ -1,0 +1,92 @@
+"""The limit as a server counts it over real HTTP: fifty accounts, faults, and processes killed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import time
+
+import pytest
+
+from harvester.core.errors import Exit
+from harvester.sandbox import Rules
+from harvester.sandbox import World as Sandbox
+from harvester.sandbox.server import serve
+from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
+from tests.support.run_harness import appid
+
+MANIFEST = """
+api: {{base_url: "{address}"}}
+defaults: {{credential: {{secret: "${{SECRET}}"}}}}
+accounts:
+{accounts}
+jobs: [{{datasets: interface_summary_hour, begin_date: 2026-01-01, end_date: 2026-01-{last}}}]
+limits: {{per_token: {{rate: {rate}, burst: {burst}, concurrency: 4}}}}
+output: output
+"""
+
+
+class Judge:
+    """A sandbox that counts every call, and the runs it judges."""
+
+    def __init__(self, folder: Path, world: Sandbox, address: str) -> None:
+        self.world = world
+        self._folder = folder
+        self._address = address
+
+    def write(self, rate: str, burst: int, last: int) -> None:
+        """Fifty accounts that owe so many days."""
+        accounts = "\n".join(f"  - appid: {appid(number)}" for number in range(1, 51))
+        text = MANIFEST.format(
+            address=self._address, accounts=accounts, rate=rate, burst=burst, last=last
+        )
+        (self._folder / "jobs.yaml").write_text(text)
+
+    async def run(self, seconds: float) -> int:
+        """One run, killed after so many seconds; its exit code."""
+        command = (*PYTHON, "harvester", "run", str(self._folder / "jobs.yaml"))
+        silence = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=silence, stderr=silence, env=ENVIRONMENT
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                return await process.wait()
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            return await process.wait()
+
+
+@asynccontextmanager
+async def judging(folder: Path, limit: tuple[int, float]) -> AsyncIterator[Judge]:
+    """A judge of this limit who lets a tenth of all calls fail."""
+    world = Sandbox(Rules(window_limit=limit, fault_rate=0.1, latency_jitter=0.02), time)
+    async with serve(world) as address:
+        yield Judge(folder, world, address)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("rate", "limit", "burst"),
+    [("4/s", (4, 1.0), 1), ("4/s", (4, 1.0), 4), ("20/min", (20, 60.0), 20)],
+)
+async def test_no_window_is_ever_over_the_limit_however_often_runs_are_killed(
+    tmp_path: Path, rate: str, limit: tuple[int, float], burst: int
+) -> None:
+    """Restarted every few seconds, until nothing is left to ask or the judge has seen enough."""
+    dice = random.Random(burst)
+    async with judging(tmp_path, limit) as judge:
+        judge.write(rate, burst, 20)
+        for _ in range(12):
+            if await judge.run(dice.uniform(2.0, 6.0)) == Exit.DONE:
+                break
+        worst = judge.world.worst().values()
+        assert len(worst) == 50
+        assert max(each.sliding for each in worst) <= limit[0]
+        assert max(each.fixed for each in worst) <= limit[0]
+        assert judge.world.counters.errcodes[45011] == 0

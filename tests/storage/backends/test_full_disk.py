@@ -1,0 +1,68 @@
+"""A disk that is full, at any moment: a sentence and exit 1, and the next run ends exact."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.errors import Exit, StoreError
+from harvester.storage.backends import atomic_files
+from tests.support.run_harness import BOTH, Lab, expected, files_of, harvested, wanted
+
+
+def fill_up(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Let every flush but the first few find the disk full."""
+    left = after
+    sync = atomic_files.sync
+
+    def full(path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(path)
+
+    patch.setattr(atomic_files, "sync", full)
+
+
+def lab_of(root: Path) -> Lab:
+    """A few files over two months."""
+    return Lab(root, accounts=2, begin="2026-03-30", end="2026-04-02")
+
+
+def failure_of(lab: Lab) -> StoreError | None:
+    """What a run ends with, if not well."""
+    try:
+        lab.run()
+    except StoreError as error:
+        return error
+    return None
+
+
+def test_a_disk_that_is_full_at_any_flush_ends_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Path, free bytes and advice, never a group of exceptions; the next run mends it all."""
+    count = 0
+    while True:
+        lab = lab_of(tmp_path / str(count))
+        with monkeypatch.context() as patch:
+            fill_up(patch, count)
+            error = failure_of(lab)
+        if error is None:
+            break
+        assert str(lab.root) in error.problem
+        assert "No space left" in error.problem
+        assert "bytes free: make room" in error.advice
+        for path in files_of(lab.root):
+            assert duck.sql(f"select count(*) from '{path}'").fetchall()
+        assert lab.run().exit_code is Exit.DONE
+        for dataset in BOTH:
+            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
+            assert harvested(duck, lab.root, dataset) == truth
+        count += 1
+    assert count > 5

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harvester.core.errors import StoreError
+from harvester.storage.backends.scratch import Scratch
+
+LIFE = """
+import sys
+from harvester.storage.backends.scratch import Scratch
+scratch = Scratch()
+with scratch.kept():
+    (scratch.path / "raw").mkdir()
+    (scratch.path / "raw" / "answers").write_bytes(b"of somebody")
+    print(scratch.path, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of this machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@contextmanager
+def life(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Another process that has answers in its folder until it ends."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "TMPDIR": str(place)}
+    command = [sys.executable, "-c", LIFE]
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        yield process, Path(process.stdout.readline().strip())
+        process.kill()
+
+
+def test_what_the_dead_left_is_removed(place: Path) -> None:
+    """By whoever needs a folder next. What the living have stays, and what is not ours."""
+    strangers = [place / "harvester-0123456789abcdef", place / "harvester-output"]
+    for stranger in strangers:
+        stranger.mkdir()
+    with life(place) as (dead, left), life(place) as (_, at_work):
+        dead.kill()
+        dead.wait()
+        assert left.is_dir()
+        with Scratch().kept():
+            assert not left.exists()
+            assert (at_work / "raw" / "answers").read_bytes() == b"of somebody"
+    with Scratch().kept():
+        pass
+    assert sorted(place.iterdir()) == strangers
+
+
+def test_two_of_one_process(place: Path) -> None:
+    """Neither takes the other for dead."""
+    one, other = Scratch(), Scratch()
+    with one.kept(), other.kept():
+        assert one.path.is_dir()
+        assert other.path.is_dir()
+    assert list(place.iterdir()) == []
+
+
+def test_it_is_there_as_long_as_it_is_needed(place: Path) -> None:
+    """Left while it is empty it is gone, and made again; kept it stays until the end."""
+    scratch = Scratch()
+    assert list(place.iterdir()) == []
+    scratch.make()
+    assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
+    scratch.leave()
+    assert list(place.iterdir()) == []
+    scratch.make()
+    (scratch.path / "x").touch()
+    scratch.leave()
+    assert scratch.path.is_dir()
+    with scratch.kept():
+        (scratch.path / "x").unlink()
+        scratch.leave()
+        assert scratch.path.is_dir()
+    assert list(place.iterdir()) == []
+
+
+def test_what_belongs_to_others_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary folder is everybody's: a link, or another user's lock, is not followed."""
+    theirs = place / "theirs"
+    theirs.mkdir()
+    (place / "harvester-0000000000000000").symlink_to(theirs)
+    (place / "harvester-0000000000000000.lock").symlink_to("nowhere")
+    with life(place) as (dead, left):
+        dead.kill()
+        dead.wait()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with Scratch().kept():
+        assert left.exists()
+    assert theirs.is_dir()
+
+
+def test_a_place_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be made is told with its path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(place / "gone"))
+    with pytest.raises(StoreError, match="gone"), Scratch().kept():
+        pass

@@ -1,0 +1,358 @@
+"""What both worlds promise: a folder and an object store behind one interface."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import traceback
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import ClassVar
+
+import pytest
+from obstore.exceptions import GenericError
+
+from harvester.core.config import Output
+from harvester.core.errors import Exit, LostRace, StoreError, UsageError
+from harvester.storage.backends import object_client
+from harvester.storage.backends.base import Store, Version, contents
+from harvester.storage.backends.object_store import _only_over
+from harvester.storage.layout import Tree, open_tree
+from tests.support.store_backends import Outputs, output_in, s3_process
+
+
+def put(tree: Tree, name: str, data: bytes) -> None:
+    """Write a small file."""
+    tree.store.write(name, data, tree.temp(0, "put"))
+
+
+def made(tree: Tree, data: bytes) -> Path:
+    """A file that is whole and has no name yet."""
+    temp = tree.temp(0, "made")
+    temp.parent.mkdir(parents=True, exist_ok=True)
+    temp.write_bytes(data)
+    return temp
+
+
+def version_of(tree: Tree, name: str) -> Version | None:
+    """What a commit has to name to replace just this."""
+    with tree.store.fetched(name, tree.temp(0, "version")) as copy:
+        return copy.version if copy else None
+
+
+def names(store: Store, folder: str = "") -> list[str]:
+    """The files below a folder."""
+    return [found.name for found in store.list(folder)]
+
+
+def test_what_is_written_is_read(tree: Tree) -> None:
+    """A small file is there as it was written, replaced by a second one, and gone when removed."""
+    assert tree.store.read("a/b.json") is None
+    put(tree, "a/b.json", b"one")
+    put(tree, "a/b.json", b"two")
+    assert tree.store.read("a/b.json") == b"two"
+    tree.store.delete("a/b.json")
+    tree.store.delete("a/b.json")
+    assert tree.store.read("a/b.json") is None
+    assert names(tree.store) == []
+
+
+def test_a_listing_is_by_name_and_of_one_folder(tree: Tree) -> None:
+    """Folders with a name that begins alike are others; sizes and versions tell files apart."""
+    for name in ("d/y", "d/x/1", "d2/z", "d/x/0"):
+        put(tree, name, name.encode())
+    assert names(tree.store, "d") == ["d/x/0", "d/x/1", "d/y"]
+    assert names(tree.store) == ["d/x/0", "d/x/1", "d/y", "d2/z"]
+    assert names(tree.store, "e") == []
+    assert [found.size for found in tree.store.list("d2")] == [4]
+    before = tree.store.list("d2")
+    put(tree, "d2/z", b"else")
+    assert tree.store.list("d2")[0].version != before[0].version
+    assert tree.store.holds("d")
+    assert not tree.store.holds("e")
+
+
+def test_the_ends_of_many_files(tree: Tree) -> None:
+    """Ends come in the order asked for, whole files where they are shorter, None if one is gone."""
+    for number in range(50):
+        put(tree, f"d/{number:02d}", bytes([number]) * number)
+    listed = tree.store.list("d")
+    tree.store.delete("d/07")
+    tails = list(tree.store.tails(reversed(listed), 10))
+    assert [tail.data if tail else None for tail in tails] == [
+        None if number == 7 else bytes([number]) * min(number, 10) for number in reversed(range(50))
+    ]
+
+
+def test_small_files_whole(tree: Tree) -> None:
+    """They come in the order asked for, also those that grew since they were listed."""
+    for number in range(20):
+        put(tree, f"d/{number:02d}", b"x" * number)
+    listed = tree.store.list("d")
+    put(tree, "d/05", b"y" * 100)
+    tree.store.delete("d/06")
+    wanted = [b"x" * number for number in range(20)]
+    assert list(contents(tree.store, listed)) == [*wanted[:5], b"y" * 100, None, *wanted[7:]]
+    assert list(contents(tree.store, [])) == []
+
+
+@pytest.mark.parametrize("size", [3, 30, 3000])
+def test_a_file_replaced_since_it_was_listed(tree: Tree, size: int) -> None:
+    """Its end is that of the new file, be it longer or shorter, and the listing is corrected."""
+    put(tree, "d/x", b"o" * 100)
+    listed = tree.store.list("d")
+    put(tree, "d/x", b"n" * size)
+    (tail,) = tree.store.tails(listed, 20)
+    assert tail is not None
+    assert tail.data == b"n" * min(size, 20)
+    assert [tail.found] == tree.store.list("d")
+
+
+def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
+    """What is committed is there whole, and can be read in a block."""
+    data = bytes(range(256)) * 5000
+    tree.store.commit(made(tree, data), "d/x", None)
+    with tree.store.fetched("d/x", tree.temp(0, "y")) as copy:
+        assert copy is not None
+        assert copy.path.read_bytes() == data
+    assert tree.store.version("d/x") == copy.version
+    tree.store.commit(made(tree, b"new"), "d/x", copy.version)
+    assert tree.store.version("d/x") not in {copy.version, None}
+    assert tree.store.version("d/no") is None
+    assert tree.store.read("d/x") == b"new"
+    with tree.store.fetched("d/no", tree.temp(0, "y")) as nothing:
+        assert nothing is None
+
+
+def test_files_that_never_change(outputs: Outputs) -> None:
+    """An appended file can be read here at once, and by another run; a removed one by nobody."""
+    mine, theirs = outputs(), outputs()
+    paths = [mine.store.append(f"d/{n}", f"{n}".encode(), mine.temp(0, "a")) for n in range(3)]
+    assert [path.read_bytes() for path in paths] == [b"0", b"1", b"2"]
+    mine.store.delete("d/1")
+    found = list(theirs.store.copies(["d/2", "d/1", "d/0"]))
+    assert [path.read_bytes() if path and path.exists() else None for path in found] == [
+        b"2",
+        None,
+        b"0",
+    ]
+
+
+def test_moving(tree: Tree) -> None:
+    """A moved file has the new name alone; one that is not there is not moved."""
+    put(tree, "a/x", b"data")
+    assert tree.store.move("a/x", "b/y")
+    assert names(tree.store) == ["b/y"]
+    assert not tree.store.move("a/x", "b/z")
+
+
+def test_a_tree_that_must_exist(outputs: Outputs, tree: Tree) -> None:
+    """A new tree is refused in both worlds, and found once anything of ours is there."""
+    with pytest.raises(UsageError, match="must be") as caught:
+        outputs(must_exist=True)
+    assert tree.store.where() in caught.value.problem
+    put(tree, "_harvester/runs/x.json", b"{}")
+    outputs(must_exist=True)
+
+
+# ---- what object stores alone promise
+
+
+@pytest.fixture
+def objects(s3_output: Output) -> Tree:
+    """An output in an object store."""
+    return open_tree(s3_output)
+
+
+def test_a_lost_race_is_noticed(objects: Tree) -> None:
+    """A file that somebody made, or replaced, meanwhile is not overwritten."""
+    objects.store.commit(made(objects, b"theirs"), "d/x", None)
+    with pytest.raises(LostRace):
+        objects.store.commit(made(objects, b"ours"), "d/x", None)
+    version = version_of(objects, "d/x")
+    objects.store.commit(made(objects, b"newer"), "d/x", version)
+    with pytest.raises(LostRace):
+        objects.store.commit(made(objects, b"ours"), "d/x", version)
+    objects.store.delete("d/x")
+    with pytest.raises(LostRace):
+        objects.store.commit(made(objects, b"ours"), "d/x", version)
+    assert objects.store.read("d/x") is None
+
+
+def test_the_probe_leaves_nothing(objects: Tree) -> None:
+    """A store that keeps its promises is asked about them once, and nothing is left of it."""
+    with objects.store.hold([], b""):
+        objects.store.append("d/x", b"1", objects.temp(0, "x"))
+        assert objects.store.scratch.exists()
+    assert names(objects.store) == ["d/x"]
+    assert not objects.store.scratch.exists()
+
+
+@pytest.mark.usefixtures("s3_keys")
+@pytest.mark.parametrize("kind", ["--careless", "--unable"])
+def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Whether it takes all of them or none, it is refused, unless there is but one writer."""
+    monkeypatch.setitem(object_client._RETRY, "max_retries", 0)
+    with s3_process(kind) as address:
+        output = output_in(address)
+        tree = open_tree(output)
+        with (
+            pytest.raises(UsageError, match="ignores conditions") as caught,
+            tree.store.hold([], b""),
+        ):
+            pass
+        assert "single_writer: true" in caught.value.advice
+        alone = open_tree(Output(output.path, endpoint=output.endpoint, single_writer=True))
+        with alone.store.hold([], b""):
+            alone.store.commit(made(alone, b"1"), "d/x", None)
+            alone.store.commit(made(alone, b"2"), "d/x", None)
+        assert alone.store.read("d/x") == b"2"
+
+
+def every_call(tree: Tree) -> Iterator[StoreError]:
+    """Each thing that can be done to a store, done."""
+    store, temp = tree.store, tree.temp(0, "x")
+    for call in (
+        lambda: store.hold([], b"").__enter__(),
+        lambda: store.holds("d"),
+        lambda: store.list("d"),
+        lambda: store.read("d/x"),
+        lambda: list(store.copies(["d/x"])),
+        lambda: store.fetched("d/x", temp).__enter__(),
+        lambda: store.commit(made(tree, b"x"), "d/x", None),
+        lambda: store.settle(made(tree, b"x"), "d/x"),
+        lambda: store.write("d/x", b"x", temp),
+        lambda: store.append("d/x", b"x", temp),
+        lambda: store.move("d/x", "d/y"),
+    ):
+        with pytest.raises(StoreError) as caught:
+            call()
+        yield caught.value
+
+
+def test_a_bucket_that_is_not_there(s3_output: Output) -> None:
+    """Whatever is done first, the missing bucket is named, and nothing of the request is shown."""
+    tree = open_tree(Output("s3://no-such-bucket/x", endpoint=s3_output.endpoint))
+    for error in every_call(tree):
+        assert error.problem == "s3://no-such-bucket/x: there is no such bucket"
+        assert error.exit_code is Exit.BUG
+
+
+@pytest.mark.usefixtures("s3_keys")
+def test_a_refusal_shows_no_secret() -> None:
+    """The store's status and code are told; what it repeats of keys and signatures is not."""
+    with s3_process("--refusing") as address:
+        tree = open_tree(Output("s3://bucket/x", endpoint=address))
+        for error in every_call(tree):
+            assert "(403 SignatureDoesNotMatch)" in str(error)
+            shown = "".join(traceback.format_exception(error))
+            assert "AKIDEXAMPLE" not in shown
+            assert "string-to-sign" not in shown
+            assert "credentials (AWS_…" in error.advice
+
+
+@pytest.mark.usefixtures("s3_keys")
+def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection names the output and says what to look at."""
+    monkeypatch.setitem(object_client._RETRY, "max_retries", 0)
+    tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
+    for error in every_call(tree):
+        assert error.problem == "s3://bucket/x: the store cannot be reached"
+
+
+def test_what_a_put_replaces() -> None:
+    """S3 and Azure know a version by its tag, Google by its generation. None has no name at all."""
+    assert _only_over(None) == "create"
+    assert _only_over(Version('"tag" ')) == {"e_tag": '"tag"'}
+    assert _only_over(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
+    for nothing in (" ", "tag"):
+        with pytest.raises(StoreError, match="no tags"):
+            _only_over(Version(nothing))
+
+
+class Google(BaseHTTPRequestHandler):
+    """As much of Google's store as one object needs. Puts are told by what they were held to."""
+
+    puts: ClassVar[list[str | None]] = []
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.puts.append(self.headers["x-goog-if-generation-match"])
+        self._answer()
+
+    def _answer(self) -> None:
+        self.send_response(200)
+        told = {"ETag": '"tag"', "x-goog-generation": "1700000000", "Content-Length": "0"}
+        for name, value in {**told, "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_what_google_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put is held to the generation that is there, or to none."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with HTTPServer(("127.0.0.1", 0), Google) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        nobody = {
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        key = json.dumps({**nobody, "gcs_base_url": address})
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", key)
+        tree = open_tree(Output("gs://bucket/place", endpoint=address))
+        for over in (None, tree.store.version("d/x")):
+            tree.store.commit(made(tree, b"1"), "d/x", over)
+        server.shutdown()
+    assert Google.puts == ["0", "1700000000"]
+
+
+def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An output in a store that is not there can be named; a wrong environment is told at once."""
+    open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(UsageError, match="the environment does not say"):
+        open_tree(Output("az://container/x"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "advice"),
+    [
+        ("403 Forbidden: <Code>AccessDenied</Code>", "refused (403 AccessDenied)", "credentials"),
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "refused (400 ExpiredToken)", "credentials"),
+        ("301 Moved Permanently", "in another region", "AWS_REGION"),
+        ("400: <Code>AuthorizationHeaderMalformed</Code>", "in another region", "AWS_REGION"),
+        ("404 Not Found: <Code>ContainerNotFound</Code>", "no such bucket", "make it"),
+        ("503 Slow Down: <Code>SlowDown</Code>", "the store said 503 SlowDown", "run again"),
+    ],
+)
+def test_what_a_store_says_in_our_words(answer: str, problem: str, advice: str) -> None:
+    """The status and the store's code decide; the rest of its words is not repeated."""
+    said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
+    with pytest.raises(StoreError) as caught, object_client.telling("s3://b", "s3://b/x"):
+        raise said
+    assert problem in caught.value.problem
+    assert advice in caught.value.advice
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_where_no_credentials_are_found() -> None:
+    """Without any, the machine's own are asked for; that there are none is told as that."""
+    said = GenericError(
+        "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
+    )
+    with (
+        pytest.raises(StoreError, match="no credentials were found"),
+        object_client.telling("s3://b", "x"),
+    ):
+        raise said

@@ -1,0 +1,265 @@
+"""The run records as others follow them: whatever was replaced stands in one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.core.config import Limits
+from harvester.core.errors import Exit, StoreError, UsageError
+from harvester.operations import run
+from harvester.operations.record.run_log import Books
+from harvester.operations.record.summary import Summary
+from harvester.operations.run import carry_out
+from harvester.operations.runtime import Orders, begin
+from harvester.sandbox import Rules
+from harvester.storage.backends import atomic_files
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Tree
+from harvester.storage.state import run_records
+from harvester.storage.state.publish_journal import Journal
+from tests.support.run_harness import FAST, HOURLY, Lab, files_of, stage_of
+
+
+class Killed(BaseException):
+    """The end of a process, as far as one process can play it."""
+
+
+def lab_of(root: Path) -> Lab:
+    """Four files over two months."""
+    return Lab(root, accounts=2, begin="2026-03-30", end="2026-04-02")
+
+
+def die(lab: Lab, patch: pytest.MonkeyPatch, at: int) -> bool:
+    """A run that ends just before its flush number ``at``; whether it got so far."""
+    left = at
+    sync = atomic_files.sync
+
+    def mortal(path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+        sync(path)
+
+    patch.setattr(atomic_files, "sync", mortal)
+    try:
+        lab.run()
+    except (Killed, BaseExceptionGroup):
+        return True
+    return False
+
+
+def runs_of(lab: Lab) -> Path:
+    """Where the records are."""
+    return lab.root / "_harvester/runs"
+
+
+def all_records(lab: Lab) -> list[dict[str, Any]]:
+    """Every run record of an output, oldest first."""
+    return [json.loads(path.read_bytes()) for path in sorted(runs_of(lab).glob("*.json"))]
+
+
+def told(lab: Lab) -> set[tuple[str, str, str]]:
+    """Path, account and day of all that stands in the feed."""
+    return {
+        (item["path"], name, day)
+        for record in all_records(lab)
+        for item in record["published"]
+        for name in item["appids"]
+        for day in item["days"]
+    }
+
+
+def test_whatever_a_killed_run_replaced_stands_in_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before any flush, then run again: the records name every file, account and day."""
+    whole = lab_of(tmp_path / "whole")
+    whole.run()
+    at, died = 0, True
+    while died:
+        at += 1
+        lab = lab_of(tmp_path / str(at))
+        with monkeypatch.context() as patch:
+            died = die(lab, patch, at)
+        assert lab.run().exit_code is Exit.DONE
+        assert len(list(files_of(lab.root))) == 4
+        assert told(lab) == told(whole), f"killed before flush {at}"
+    assert at > 10
+
+
+def run_with_copy(lab: Lab, copy: Path) -> Summary:
+    """A run whose record is wanted elsewhere too."""
+    books = Books(begin(lab.manifest().file, lab.now()), lab.now, copy)
+    carry_out(stage_of(lab.manifest(), lab.tree, Orders(), lab.world(), books))
+    return books.summary
+
+
+def killed_with_a_journal(root: Path, patcher: pytest.MonkeyPatch) -> tuple[Lab, Path]:
+    """A run that was killed when it had noted what it replaced first, and its journal."""
+    at = 0
+    while True:
+        at += 1
+        lab = lab_of(root / str(at))
+        with patcher.context() as patch:
+            assert die(lab, patch, at)
+        if entries := list(runs_of(lab).glob("*/*.entry")):
+            return lab, entries[0]
+
+
+def test_a_killed_run_leaves_a_record_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state stays ``running``, without an exit code; a finished run's record has both.
+
+    What it replaced stands in the record of the run after it, and no journal is left.
+    """
+    lab, entry = killed_with_a_journal(tmp_path, monkeypatch)
+    noted = json.loads(entry.read_bytes())
+    assert noted.pop("version") == 1
+    [killed] = all_records(lab)
+    assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
+    lab.advance(1.0)
+    lab.run()
+    [first, second] = all_records(lab)
+    assert (first, second["state"], second["exit_code"]) == (killed, "finished", 0)
+    assert noted in second["published"]
+    assert [path.suffix for path in runs_of(lab).iterdir()] == [".json", ".json"]
+
+
+def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
+    """Each file with the days and the accounts that have news in it."""
+    lab = lab_of(tmp_path)
+    done = lab.run()
+    [record] = all_records(lab)
+    assert len(record["published"]) == len(done.published) == 4
+    for item, short in zip(record["published"], done.published, strict=True):
+        assert item["appids"] == sorted(lab.appids)
+        assert len(item["days"]) == 2
+        assert {day[:7] for day in item["days"]} == {item["ref_month"]}
+        assert (item["path"], item["rows_before"], item["rows_after"]) == (
+            short.path,
+            short.rows_before,
+            short.rows_after,
+        )
+
+
+def journal_of(tree: Tree, run_id: str, bucket: int, *entries: str) -> Journal:
+    """A journal with entries of these paths."""
+    found = Journal(tree, run_id, bucket)
+    for path in entries:
+        found.add({"path": path})
+    return found
+
+
+def test_a_journal_is_taken_over_by_who_holds_its_bucket(tmp_path: Path) -> None:
+    """In its order, before what is our own; what belongs to others stays where it is."""
+    tree = Tree(Disk(tmp_path), 4)
+    journal_of(tree, "dead-1", 1, "one", "two")
+    journal_of(tree, "dead-2", 3, "three")
+    journal_of(tree, "alive", 2, "theirs")
+    mine = journal_of(tree, "mine", 1)
+    mine.take_over([1, 3])
+    mine.add({"path": "four"})
+    assert [entry["path"] for entry in mine.entries()] == ["one", "two", "three", "four"]
+    mine.remove()
+    assert list(mine.entries()) == []
+    left = [path.name for path in (tmp_path / "_harvester/runs").iterdir()]
+    assert left == ["alive.0002-of-0004"]
+
+
+def test_keeping_books_costs_the_same_for_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files a run replaces: an entry each, and a record at either end."""
+    named: list[str] = []
+    settle = atomic_files.settle
+
+    def settled(temp: Path, final: Path) -> None:
+        if "runs" in final.parts:
+            named.append(final.suffix)
+        settle(temp, final)
+
+    monkeypatch.setattr(atomic_files, "settle", settled)
+    lab = Lab(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
+    done = lab.run()
+    assert named == [".json", *[".entry"] * 6, ".json"]
+    assert len(done.published) == 6
+
+
+def test_a_run_under_way_keeps_its_record_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests and refusals so far stand in it, also when nothing is published yet."""
+    monkeypatch.setattr(run, "BOOKS_SECONDS", 0.001)
+    rules = Rules(history=True, latency=0.02)
+    lab = Lab(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
+    lab.sandbox.fail(lab.appids[1], 48001)
+    seen: list[dict[str, Any]] = []
+    kept = run_records.write
+
+    def write(*args: Any, **kwargs: Any) -> None:
+        kept(*args, **kwargs)
+        seen.append(args[2])
+
+    monkeypatch.setattr(run_records, "write", write)
+    run_with_copy(lab, tmp_path / "copy.json")
+    first, *_, last = seen
+    assert (first["state"], first["requests"], last["state"]) == ("running", 0, "finished")
+    assert any(each["state"] == "running" and each["exceptions"] for each in seen)
+    assert json.loads((tmp_path / "copy.json").read_bytes()) == all_records(lab)[0]
+
+
+def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the run did is done. The reason is logged, and the next run tells what was replaced."""
+    lab = lab_of(tmp_path)
+    lab.sandbox.fail(lab.appids[1], 48001)
+    kept = run_records.write
+
+    def full(tree: Tree, run_id: str, record: dict[str, Any], *rest: Any, **more: Any) -> None:
+        if record["state"] == "finished":
+            raise StoreError("disk: No space left on device", "make room")
+        kept(tree, run_id, record, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_records, "write", full)
+        done = run_with_copy(lab, tmp_path / "copy.json")
+    assert done.exit_code is Exit.INCOMPLETE
+    assert "No space left on device; make room" in caplog.text
+    copy = json.loads((tmp_path / "copy.json").read_bytes())
+    assert (copy["exit_code"], len(copy["published"])) == (3, 4)
+    lab.run()
+    assert told(lab) >= {
+        (item["path"], name, day)
+        for item in copy["published"]
+        for name in item["appids"]
+        for day in item["days"]
+    }
+
+
+def test_what_was_recovered_is_told_although_the_plan_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that publishes leftovers and then refuses its plan has a record with exit code 2."""
+    at = 0
+    while True:
+        at += 1
+        lab = Lab(tmp_path / str(at), datasets=(HOURLY,), accounts=1)
+        with monkeypatch.context() as patch:
+            assert die(lab, patch, at)
+        if list((lab.root / "_harvester/raw").glob("*/*.group")):
+            break
+    lab.advance(1.0)
+    lab.end = "2026-04-30"
+    lab.limits = Limits(FAST.per_token, max_requests=1)
+    with pytest.raises(UsageError):
+        lab.run()
+    record = all_records(lab)[-1]
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 2, ["usage"])
+    assert record["published"]

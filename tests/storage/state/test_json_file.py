@@ -1,0 +1,261 @@
+"""Side files: what is damaged counts as none, what is older is read, what is newer is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from harvester.cli import invoke
+from harvester.core.calendar import instant, parse_day
+from harvester.core.errors import Exit, UsageError
+from harvester.core.model import Allowance, Answer, Refusal, Window
+from harvester.operations import rewrite
+from harvester.planning.quota import Note
+from harvester.storage import quarantine
+from harvester.storage.layout import Tree
+from harvester.storage.quarantine import Entry
+from harvester.storage.state import (
+    account_cache,
+    forced_refreshes,
+    json_file,
+    quota_ledger,
+    quota_limits,
+    run_records,
+)
+from harvester.storage.state.publish_journal import Journal
+from harvester.storage.state.run_records import RunRecord
+from tests.support.run_harness import appid
+
+ONE, DATASET = appid(1), "user_summary"
+DAY = parse_day("2026-05-20")
+NOON = instant(DAY, 12 * 60)
+
+
+class Old(NamedTuple):
+    """A file as it was written before all had a version, and how it is read: then, and damaged."""
+
+    name: str
+    text: str
+    read: Callable[[Tree], object]
+    value: object
+    none: object = None
+
+
+def entries(tree: Tree) -> list[Entry]:
+    """What is in quarantine."""
+    return list(quarantine.entries(tree, DATASET))
+
+
+def entry(body: bytes) -> Entry:
+    """An answer whose window has more days than an integer of 64 bits has bits."""
+    window = Window(ONE, DATASET, parse_day("2026-01-01"), DAY)
+    return Entry(DAY, "why", Answer(window, 1_779_249_600, 1 << 70, body), "r")
+
+
+EVIDENCE = (
+    '{"appid":"wx0000000000000001","dataset":"user_summary","day":"2026-05-20","reason":"why",'
+    '"begin_date":"2026-01-01","end_date":"2026-05-20","asked_at":1779249600,'
+    '"refetch":1180591620717411303424,"run_id":"r",'
+)
+CHECK = (
+    '{"0000-of-0001":{"version":1,"day":"2026-05-20","run":"c","open":false,"period":1.0,'
+    '"quiet_at":0.0,"recent":0,"calls":{"user_summary":{"wx0000000000000001":2}},"parked":{},'
+    '"heard":[]}}'
+)
+COUNTED = Note(DAY, period=0.0, calls={DATASET: {ONE: 2}}, heard=["c"])
+OLD = {
+    "forced": Old(
+        f"quota/forced/{ONE}.json",
+        '{"day": "2026-05-20", "count": 19, "last": 1779249500.0}',
+        lambda tree: [forced_refreshes.spend(tree, ONE, NOON + 60 * more) for more in range(2)],
+        [True, False],
+        [False, False],
+    ),
+    "limits": Old(
+        "quota/learned-2026-05-20.json",
+        '{"version":1,"accounts":{"wx0000000000000001":{"user_summary":[10,1,9,1779249600.0]}}}',
+        quota_limits.read,
+        {(ONE, DATASET): Allowance(10, 1, 9, 1_779_249_600.0)},
+        {},
+    ),
+    "ledger": Old(
+        "quota/2026-05-20.0000-of-0001.json",
+        '{"version":1,"day":"2026-05-20","run":"r","open":true,"period":1.0,"quiet_at":2.5,'
+        '"recent":3,"calls":{"user_summary":{"wx0000000000000001":7}},'
+        '"parked":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}',
+        lambda tree: quota_ledger.read(tree, DAY, 0),
+        Note(
+            DAY,
+            "r",
+            open=True,
+            period=1.0,
+            quiet_at=2.5,
+            recent=3,
+            calls={DATASET: {ONE: 7}},
+            parked={DATASET: {ONE: Refusal(45009, "quota", "rid")}},
+        ),
+    ),
+    "check": Old(
+        "quota/2026-05-20.check-c.json",
+        CHECK,
+        lambda tree: quota_ledger.read(tree, DAY, 0),
+        COUNTED,
+    ),
+    "authorised": Old(
+        "platform.json",
+        '{\n "authorised": [\n  "wx0000000000000001"\n ]\n}',
+        account_cache.known,
+        (ONE,),
+        (),
+    ),
+    "quarantine": Old(
+        f"quarantine/user_summary/{ONE}/2026-05-20.json",
+        EVIDENCE + '"body":"{\\"list\\":[\\u8d26]}"}',
+        entries,
+        [entry('{"list":[\u8d26]}'.encode())],
+        [],
+    ),
+    "quarantined bytes": Old(
+        f"quarantine/user_summary/{ONE}/2026-05-20.json",
+        EVIDENCE + '"body_base64":"/w=="}',
+        entries,
+        [entry(b"\xff")],
+        [],
+    ),
+    "journal": Old(
+        "runs/r.0000-of-0001/000001.entry",
+        '{"dataset":"user_summary","appids":["wx0000000000000001"]}',
+        lambda tree: list(Journal(tree, "r", 0).entries()),
+        [{"dataset": "user_summary", "appids": [ONE]}],
+        [],
+    ),
+    "record": Old(
+        "runs/r.json",
+        '{"record_version":7,"run_id":"r","started_at":"a","ended_at":"b","state":"running",'
+        '"exit_code":null,"reasons":["quota"],"requests":1,"rows":2,"more":[1],"published":[{}]}',
+        lambda tree: run_records.last(tree, 5),
+        [RunRecord("r", "a", "b", "running", None, ("quota",), 1, 2)],
+        [],
+    ),
+    "months": Old(
+        "compact/user_summary.json",
+        '{"2026-05 of 1": {"of": {"a": "v"}, "files": {"b": 3}}}',
+        lambda tree: json_file.read(
+            tree.store, "_harvester/compact/user_summary.json", dict[str, rewrite._Done]
+        ),
+        {"2026-05 of 1": rewrite._Done({"a": "v"}, {"b": 3})},
+    ),
+}
+each = pytest.mark.parametrize("old", OLD.values(), ids=OLD)
+
+
+def put(tree: Tree, name: str, data: bytes) -> None:
+    """Write a file as it is."""
+    tree.store.write(f"_harvester/{name}", data, tree.temp(0, "x"))
+
+
+def versioned(data: bytes, version: bytes) -> bytes:
+    """The same file with a version, in the place of its own if it has one."""
+    whole = data.replace(b'{"version":1,', b"{", 1) if data.startswith(b'{"version"') else data
+    return whole.replace(b"{", b'{"version": ' + version + b", ", 1)
+
+
+@each
+def test_what_an_older_harvester_wrote_is_read(tree: Tree, old: Old) -> None:
+    """A file without a version is of the first one."""
+    put(tree, old.name, old.text.encode())
+    assert old.read(tree) == old.value
+
+
+@each
+def test_what_is_not_there_is_no_error(tree: Tree, old: Old) -> None:
+    """Absent is what damaged counts as; but for forced refreshes, which are all left."""
+    assert old.read(tree) == ([True, True] if old.none == [False, False] else old.none)
+
+
+@each
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: data.replace(b'"', b"'"),
+        lambda data: b"\xff" + data,
+        lambda _: b"null",
+        lambda _: b"[]",
+        lambda _: b'[["version", 1]]',
+        lambda _: b'"text"',
+        lambda _: b"1e999",
+        lambda _: b"[" * 100_000,
+        lambda data: versioned(data, b'"one"'),
+    ],
+)
+def test_what_is_damaged_counts_as_none(
+    tree: Tree, old: Old, damage: Callable[[bytes], bytes]
+) -> None:
+    """Cut off, of another kind, or no JSON at all: never an error."""
+    put(tree, old.name, damage(old.text.encode()))
+    assert old.read(tree) == old.none
+
+
+@each
+def test_members_of_another_type_are_damage(tree: Tree, old: Old) -> None:
+    """A file that is JSON and nothing else that was expected; an entry of a journal may be any."""
+    if old.name.endswith(".entry"):
+        return
+    put(tree, old.name, b'{"day": 1, "count": {}, "accounts": 5, "authorised": 5, "calls": 5}')
+    assert old.read(tree) == old.none
+
+
+@each
+def test_what_a_newer_harvester_wrote_is_refused(tree: Tree, old: Old) -> None:
+    """It is named, with its version and ours, and the exit code is that of a wrong usage."""
+    put(tree, old.name, versioned(old.text.encode(), b"2"))
+    with pytest.raises(UsageError, match=r"version 2.* up to version 1") as caught:
+        old.read(tree)
+    assert tree.store.where(f"_harvester/{old.name}") in caught.value.problem
+    assert "upgrade harvester" in caught.value.advice
+    assert caught.value.exit_code is Exit.USAGE
+
+
+def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
+    """Where it lies it is found by the harvester that can read it. A damaged one is only passed."""
+    put(tree, "runs/dead.0000-of-0001/000001.entry", b"{")
+    put(tree, "runs/newer.0000-of-0001/000001.entry", b'{"version": 2}')
+    with pytest.raises(UsageError, match=r"newer.0000-of-0001/000001.entry: version 2"):
+        Journal(tree, "mine", 0).take_over([0])
+    assert tree.store.read("_harvester/runs/newer.0000-of-0001/000001.entry") is not None
+    assert list(Journal(tree, "mine", 0).entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        ("plan", "quota/learned-2026-05-20.json"),
+        ("forget", "quota/learned-2026-05-20.json"),
+        ("run", "quota/learned-2026-05-20.json"),
+        ("status", "compact.json"),
+    ],
+)
+def test_a_verb_ends_with_the_code_of_a_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, name: str
+) -> None:
+    """On stderr stands which file it was, and what to do."""
+    manifest = tmp_path / "jobs.yaml"
+    manifest.write_text(
+        "version: 1\napi: {base_url: sandbox}\n"
+        f"accounts: [{{appid: {ONE}}}]\noutput: {tmp_path}/out\n"
+        "jobs: [{datasets: [user_summary], begin_date: 2026-05-01, end_date: 2026-05-02}]\n"
+    )
+    newer = tmp_path / "out/_harvester" / name
+    newer.parent.mkdir(parents=True)
+    newer.write_text('{"version": 9}')
+    other = ["--accounts", appid(2)] if verb == "forget" else []
+    assert invoke([verb, str(manifest), *other]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"{newer}: version 9" in said
+    assert "upgrade harvester" in said

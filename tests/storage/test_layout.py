@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from harvester.core.calendar import parse_month
+from harvester.core.config import Output
+from harvester.core.errors import StoreError, UsageError
+from harvester.storage import layout
+from harvester.storage.backends import atomic_files, flock
+from harvester.storage.layout import Partition, open_tree
+from harvester.storage.state import account_cache
+from tests.support.output_helpers import path_of, tree_at
+
+MAY = parse_month("2026-05")
+
+
+def touch(path: Path) -> Path:
+    """An empty file, folders included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_paths(tmp_path: Path) -> None:
+    """A data file lies where the contract says, and nothing of ours ends like one."""
+    tree = tree_at(tmp_path, 16)
+    name = tree.name(Partition("interface_summary", MAY, 3))
+    assert name == "interface_summary/ref_month=2026-05/part-0003-of-0016.parquet"
+    assert tree.temp(3, "x.parquet").name == "0003-of-0016.x.parquet.tmp"
+    assert tree.temp(3, "x").is_relative_to(tmp_path / "_harvester")
+
+
+def test_listing(tmp_path: Path) -> None:
+    """The files of a dataset are listed newest month first, foreign ones passed over."""
+    tree = tree_at(tmp_path, 2)
+    wanted = [Partition("d", MAY - month, bucket) for month in range(3) for bucket in range(2)]
+    for partition in wanted:
+        touch(path_of(tree, partition))
+    month = tmp_path / "d" / "ref_month=2026-05"
+    for foreign in ("_SUCCESS", "part-0000.parquet", "part-00000-of-00002.parquet", "x.parquet"):
+        touch(month / foreign)
+    touch(tmp_path / "d" / "ref_month=2026-13" / "part-0000-of-0002.parquet")
+    touch(tmp_path / "d" / "notes.txt")
+    touch(tmp_path / "d" / "ref_month=2026-01")
+    assert list(layout.partitions(tree, "d")) == wanted
+    assert list(layout.partitions(tree, "d", [1])) == [each for each in wanted if each.bucket == 1]
+    assert list(layout.partitions(tree, "other")) == []
+
+
+def test_another_number_of_buckets_is_refused(tmp_path: Path) -> None:
+    """A dataset made with another number of buckets is refused, and the message names both."""
+    touch(path_of(tree_at(tmp_path, 4), Partition("d", MAY, 2)))
+    with pytest.raises(UsageError, match="buckets: 4, not 1") as caught:
+        list(layout.partitions(tree_at(tmp_path, 1), "d"))
+    assert "buckets: 4" in caught.value.advice
+
+
+def test_opening(tmp_path: Path) -> None:
+    """A tree may be new unless it must exist, and is never a file; opening makes nothing."""
+    root = tmp_path / "output"
+    assert open_tree(Output(root, 4)) == tree_at(root, 4)
+    assert not root.exists()
+    with pytest.raises(UsageError, match="must be"):
+        open_tree(Output(root, must_exist=True))
+    (root / "_harvester").mkdir(parents=True)
+    assert open_tree(Output(root, must_exist=True)) == tree_at(root)
+    with pytest.raises(UsageError, match="not a folder"):
+        open_tree(Output(touch(tmp_path / "file")))
+
+
+@pytest.mark.parametrize("must_exist", [False, True])
+@pytest.mark.parametrize("place", ["long" * 75, "closed/out", "file/out", "loop"])
+def test_a_place_that_cannot_be(
+    tmp_path: Path, closed: Path, place: str, *, must_exist: bool
+) -> None:
+    """Too long a name, a folder one may not enter, a file on the way: a mistake in the path."""
+    touch(tmp_path / "file")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError) as caught:
+        open_tree(Output(tmp_path / place, must_exist=must_exist))
+    assert str(tmp_path / place) in caught.value.problem
+    assert caught.value.advice
+
+
+def test_a_sick_disk_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the medium is told as one, and is nobody's usage."""
+
+    def fail(path: Path, **_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(Path, "stat", fail)
+    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.holds("d")):
+        with pytest.raises(StoreError, match="Input/output error"):
+            look()
+
+
+def test_sweeping(tmp_path: Path) -> None:
+    """Only what was half-made in the buckets we hold is removed."""
+    tree = tree_at(tmp_path, 20)
+    ours = [touch(tree.temp(bucket, "x")) for bucket in (0, 1)]
+    others = [touch(tree.temp(bucket, "x")) for bucket in (10, 11)]
+    foreign = touch(tmp_path / "_harvester/tmp/notes.txt")
+    assert layout.sweep(tree, [0, 1]) == 2
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in (*others, foreign))
+    assert layout.sweep(tree_at(tmp_path / "new"), [0]) == 0
+
+
+def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
+    """Notes of who holds no bucket are removed by whoever sweeps, unless they are being made."""
+    tree = tree_at(tmp_path, 4)
+    dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
+    with flock.in_the_making(alive):
+        assert layout.sweep(tree, [2]) == 1
+        assert alive.exists()
+        assert not dead.exists()
+    assert layout.sweep(tree, []) == 1
+    assert not alive.exists()
+    assert not flock.remove_if_dead(alive)
+
+
+def test_a_note_is_in_the_making_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who sweeps in that moment does not disturb it, and it is written by its own name."""
+    tree = tree_at(tmp_path)
+    swept: list[int] = []
+    real = atomic_files.settle
+
+    def settle(temp: Path, final: Path) -> None:
+        swept.append(layout.sweep(tree, []))
+        real(temp, final)
+
+    monkeypatch.setattr(atomic_files, "settle", settle)
+    account_cache.keep(tree, ["wx0000000000000001"])
+    assert swept == [0]
+    assert account_cache.known(tree) == ("wx0000000000000001",)
+    assert list(tree.store.scratch.iterdir()) == []
+
+
+def test_a_list_of_who_authorised_may_hold_strangers(tmp_path: Path) -> None:
+    """Whatever a note says beside appids keeps no verb from loading the accounts."""
+    tree = tree_at(tmp_path)
+    account_cache.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
+    assert account_cache.known(tree) == ("wx0000000000000001",)
+
+
+def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can show there that he is at work."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    tree = tree_at(tmp_path)
+    account_cache.keep(tree, ["wx0000000000000001"])
+    left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
+    assert layout.sweep(tree, [0]) == 0
+    assert left.exists()
+
+
+def test_an_unreadable_folder(tmp_path: Path) -> None:
+    """A folder that cannot be listed is an error, not an empty one."""
+    (tmp_path / "d").symlink_to(tmp_path / "d")
+    with pytest.raises(StoreError):
+        list(layout.partitions(tree_at(tmp_path), "d"))

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harvester.core.errors import Busy, Exit, StoreError
+from harvester.storage.locks import hold
+from tests.support.output_helpers import tree_at
+
+LOCKS = "_harvester/locks"
+SINCE = "2026-05-01T02:00:00Z"
+
+HOLDER = """
+import sys
+from pathlib import Path
+from harvester.storage.locks import hold
+from tests.support.output_helpers import tree_at
+with hold(tree_at(Path(sys.argv[1]), 4), [1, 2], run_id="theirs", since="2026-01-01T00:00:00Z"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds buckets 1 and 2 of 4 until its stdin ends or it is killed."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_who_holds_it_is_in_the_file(tmp_path: Path) -> None:
+    """The lock's file names host, process, start and run, and outlives the lock."""
+    tree, locks = tree_at(tmp_path, 4), tmp_path / LOCKS
+    with hold(tree, [3, 0, 3], run_id="ours", since=SINCE):
+        pass
+    assert sorted(path.name for path in locks.iterdir()) == [
+        "0000-of-0004.lock",
+        "0003-of-0004.lock",
+    ]
+    assert json.loads((locks / "0003-of-0004.lock").read_text()) == {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": SINCE,
+        "run": "ours",
+    }
+
+
+def test_a_held_bucket_is_busy(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """A bucket another process holds is busy, the error names it, and ours are let go again."""
+    tree = tree_at(tmp_path, 4)
+    with pytest.raises(Busy) as caught, hold(tree, [0, 1], run_id="ours", since=SINCE):
+        pass
+    assert f"pid {holder.pid}" in str(caught.value)
+    assert "since 2026-01-01T00:00:00Z, run theirs" in str(caught.value)
+    assert caught.value.exit_code is Exit.AGAIN
+    with hold(tree, [0, 3], run_id="ours", since=SINCE):
+        pass
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """The lock of a process that was killed is free at once."""
+    holder.kill()
+    holder.wait()
+    with hold(tree_at(tmp_path, 4), [1, 2], run_id="ours", since=SINCE):
+        pass
+
+
+def test_one_process_cannot_hold_a_bucket_twice(tmp_path: Path) -> None:
+    """Two runs in one process exclude each other too; released, a bucket can be held again."""
+    tree = tree_at(tmp_path)
+    with (
+        hold(tree, [0], run_id="first", since=SINCE),
+        pytest.raises(Busy, match="run first"),
+        hold(tree, [0], run_id="second", since=SINCE),
+    ):
+        pass
+    with hold(tree, [0], run_id="third", since=SINCE):
+        pass
+
+
+def test_a_lock_that_does_not_say_who(tmp_path: Path) -> None:
+    """A holder that has not written its name yet is no reason to fail in another way."""
+    tree = tree_at(tmp_path)
+    with hold(tree, [0], run_id="first", since=SINCE):
+        (tmp_path / LOCKS / "0000-of-0001.lock").write_text("[]")
+        with (
+            pytest.raises(Busy, match="has not said yet"),
+            hold(tree, [0], run_id="second", since=SINCE),
+        ):
+            pass
+
+
+def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
+    """What cannot be opened is a StoreError with advice."""
+    tree = tree_at(tmp_path)
+    (tmp_path / LOCKS / "0000-of-0001.lock").mkdir(parents=True)
+    with pytest.raises(StoreError) as caught, hold(tree, [0], run_id="ours", since=SINCE):
+        pass
+    assert "move it away" in caught.value.advice

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.readiness import settled_before
+from harvester.core.calendar import day_of, instant, month_of
+from harvester.core.dataset import Dataset
+from harvester.core.errors import StoreError
+from harvester.core.model import Answer, Window, bucket_of
+from harvester.storage import partitions, publish, quarantine, raw_log
+from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.publish import Published, recover
+from harvester.storage.raw_log import Group, write_group
+from harvester.tables.coverage import AccountDays
+from tests.support.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
+from tests.support.output_helpers import coverage_of, footer_of, rows_of, tree_at
+from tests.support.store_backends import Outputs, all_names
+
+MONTH = month_of(MARCH)
+HERE = Partition(DAILY.name, MONTH, 0)
+
+
+def put(
+    tree: Tree, groups: Iterable[Group], dataset: Dataset = DAILY, month: int = MONTH
+) -> Published:
+    """Publish a month of bucket 0."""
+    return publish.publish(tree, dataset, Partition(dataset.name, month, 0), list(groups))
+
+
+def read(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> list[dict[str, Any]]:
+    """The rows of a month as they stand in the file."""
+    partition = Partition(dataset.name, month, 0)
+    found: list[dict[str, Any]] = rows_of(tree, partition).to_pylist()
+    return found
+
+
+def known(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> dict[str, AccountDays]:
+    """What the file knows of each account."""
+    found = coverage_of(tree, Partition(dataset.name, month, 0))
+    return {name: found.account(name) for name in found.appids}
+
+
+def days_of(first: int, last: int, account: int = 1) -> Window:
+    """Days of the month, counted from 0."""
+    return Window(appid(account), DAILY.name, MARCH + first, MARCH + last)
+
+
+def test_a_month_of_hours(tree: Tree) -> None:
+    """Answers of many accounts and days become one sorted file with full coverage."""
+    answers = [
+        of_day(MARCH + day, day + 1, account) for day in range(30, -1, -1) for account in (2, 1)
+    ]
+    groups = [write_group(tree, 0, f"run-{i}", answers[i::3]) for i in range(3)]
+    done = put(tree, groups, HOURLY)
+    rows = read(tree, HOURLY)
+    keys = [(each["appid"], each["ref_date"], each["ref_hour"]) for each in rows]
+    assert keys == sorted(set(keys))
+    assert len(rows) == 2 * 31 * 24
+    assert {each["callback_count"] for each in rows} == set(range(1, 32))
+    assert {each["_run_id"] for each in rows} == {"run-0", "run-1", "run-2"}
+    assert {int(each["_fetched_at"].timestamp()) for each in rows} == {LONG_AFTER}
+    full = AccountDays(final=2**31 - 1, with_rows=2**31 - 1)
+    assert known(tree, HOURLY) == {appid(1): full, appid(2): full}
+    assert done == Published(
+        dataset=HOURLY.name,
+        month=MONTH,
+        path="interface_summary_hour/ref_month=2024-03/part-0000-of-0001.parquet",
+        days=tuple(range(MARCH, MARCH + 31)),
+        appids=(appid(1), appid(2)),
+        rows_before=0,
+        rows_after=2 * 31 * 24,
+    )
+    assert done.ref_month == "2024-03"
+
+
+def test_a_window_over_two_months(tree: Tree) -> None:
+    """Each month takes its own days of a window, and rows dropped are counted once."""
+    window = days_of(20, 49)
+    rows = [row(MARCH + day, number=day) for day in range(19, 50)]
+    group = write_group(tree, 0, "run", [answer(window, rows)])
+    march, april = put(tree, [group]), put(tree, [group], month=MONTH + 1)
+    assert [each["callback_count"] for each in read(tree)] == list(range(20, 31))
+    assert [each["callback_count"] for each in read(tree, month=MONTH + 1)] == list(range(31, 50))
+    assert (march.dropped, april.dropped) == (1, 0)
+    assert (len(march.days), len(april.days)) == (11, 19)
+
+
+def test_publishing_twice_changes_nothing(tree: Tree) -> None:
+    """A group that is in already leaves the file as it is, byte by byte, and is named again."""
+    group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH)])])
+    first = put(tree, [group])
+    before = tree.store.read(tree.name(HERE))
+    again = put(tree, [group])
+    assert tree.store.read(tree.name(HERE)) == before
+    assert (again.rows_before, again.rows_after) == (1, 1)
+    assert (again.days, again.appids) == (first.days, first.appids)
+
+
+def test_an_old_group_does_not_undo_a_refetch(tree: Tree) -> None:
+    """A refetched day stays as the newest refetch left it when an older group comes again."""
+    older, newer = (
+        write_group(tree, 0, "run", [answer(days_of(0, 0), [row(MARCH, number=n)], at, refetch=-1)])
+        for n, at in ((1, LONG_AFTER), (2, LONG_AFTER + 60))
+    )
+    put(tree, [older])
+    put(tree, [newer])
+    put(tree, [older, newer])
+    put(tree, [older])
+    assert [each["callback_count"] for each in read(tree)] == [2]
+
+
+def test_only_groups_that_exist_are_remembered(tree: Tree) -> None:
+    """The footer names merged groups only while somebody could publish them again."""
+    groups = []
+    for account in range(4):
+        groups.append(write_group(tree, 0, "run", [answer(days_of(0, 0, account), [row(MARCH)])]))
+        put(tree, groups[-1:])
+        if account != 1:
+            raw_log.delete(tree, groups[-1])
+    footer = footer_of(tree, HERE)
+    assert footer is not None
+    assert list(footer.groups) == [groups[1].id, groups[3].id]
+    assert len(read(tree)) == 4
+
+
+def test_nobody_had_a_row(tree: Tree) -> None:
+    """A month of empty answers is a file without rows and with full coverage."""
+    put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
+    assert read(tree) == []
+    assert known(tree) == {appid(1): AccountDays(final=2**30 - 1)}
+
+
+def test_quarantine_and_healing(tree: Tree) -> None:
+    """A bad day keeps its raw answer and its old rows until a good answer comes."""
+    at = int(instant(MARCH + 2))
+    put(tree, [write_group(tree, 0, "a", [answer(days_of(0, 0), [row(MARCH, number=5)], at)])])
+    bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], LONG_AFTER)
+    done = put(tree, [write_group(tree, 0, "b", [bad])])
+    reason = "callback_count: a negative count"
+    assert done.quarantined == ((appid(1), DAILY.name, MARCH, reason),)
+    assert list(quarantine.entries(tree, DAILY.name)) == [
+        quarantine.Entry(MARCH, reason, bad, "b"),
+    ]
+    assert [each["callback_count"] for each in read(tree)] == [5, 1]
+    assert known(tree)[appid(1)].quarantined == 1
+    good = answer(days_of(0, 0), [row(MARCH, number=7)], LONG_AFTER + 60, refetch=-1)
+    put(tree, [write_group(tree, 0, "c", [good])])
+    assert [each["callback_count"] for each in read(tree)] == [7, 1]
+    assert known(tree)[appid(1)] == AccountDays(final=0b11, with_rows=0b11)
+    assert quarantine.kept_days(tree, DAILY.name) == {}
+
+
+def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the rename and the removal: the group is in already when it comes again."""
+    bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1, number=-1)])
+    put(tree, [write_group(tree, 0, "a", [bad])])
+    raw_log.delete(tree, raw_log.leftovers(tree, [0]).groups[0])
+    good = answer(days_of(0, 0), [row(MARCH)], LONG_AFTER + 60, refetch=True)
+    group = write_group(tree, 0, "b", [good])
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(quarantine, "forget", die)
+        with pytest.raises(KeyboardInterrupt):
+            put(tree, [group])
+    assert known(tree)[appid(1)].quarantined == 0b10
+    recover(tree, CATALOGUE, [0], print)
+    assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
+
+
+def test_what_is_odd_is_reported(tree: Tree) -> None:
+    """Unknown and missing members are named, and unknown ones are kept in the file."""
+    rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]
+    done = put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 1), rows)])])
+    assert done.unknown == {"new"}
+    assert done.missing == {"fail_count"}
+    assert [each["_extra"] for each in read(tree)] == ['{"new":1}', None]
+
+
+def test_a_damaged_group_costs_calls_not_data(tree: Tree) -> None:
+    """A group damaged in the middle is set aside; what it held is simply not covered."""
+    long = [of_day(MARCH + day, 1, account) for account in range(1, 9) for day in range(30)]
+    bad = write_group(tree, 0, "bad", [*long, answer(days_of(0, 0), [row(MARCH)])])
+    good = write_group(tree, 0, "good", [of_day(MARCH, 2, account) for account in (20, 21)])
+    raw = bytearray(bad.path.read_bytes())
+    for place in range(len(raw) * 2 // 3, len(raw) * 2 // 3 + 8):
+        raw[place] ^= 0xFF
+    bad.path.write_bytes(raw)
+    done = put(tree, [bad, good], HOURLY)
+    assert done.damaged == (f"_harvester/quarantine/groups/bad.{bad.path.name}",)
+    covered = {name: each.final.bit_count() * 24 for name, each in known(tree, HOURLY).items()}
+    rows = read(tree, HOURLY)
+    assert covered == {
+        name: sum(each["appid"] == name for each in rows) for name in {r["appid"] for r in rows}
+    }
+    assert {appid(20), appid(21)} < covered.keys()
+    assert put(tree, [bad], DAILY).damaged == ()
+    raw_log.delete(tree, bad)
+
+
+def test_recovering(tree: Tree) -> None:
+    """Groups of dead runs are published into every month they touch, then deleted."""
+    for run in ("a", "b"):
+        answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
+        write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
+    put(tree, raw_log.leftovers(tree, [0]).groups, HOURLY)
+    found: list[Published] = []
+    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert [(done.dataset, done.ref_month, done.rows_after) for done in found] == [
+        (HOURLY.name, "2024-04", 48),
+        (DAILY.name, "2024-03", 2),
+        (HOURLY.name, "2024-03", 48),
+    ]
+    assert all_names(tree, RAW) == []
+    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert len(found) == 3
+
+
+def test_recovering_what_nobody_knows(tree: Tree) -> None:
+    """Answers of a dataset this version does not know are kept, and the error says so."""
+    window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
+    group = write_group(tree, 0, "run", [answer(window, [])])
+    with pytest.raises(StoreError, match="of_tomorrow"):
+        recover(tree, CATALOGUE, [0], print)
+    assert raw_log.standing(tree, [group]) == [group]
+
+
+def test_recovering_damage(tree: Tree) -> None:
+    """A group that cannot be opened at all is named by recovery."""
+    path = write_group(tree, 0, "run", [of_day(MARCH)]).path
+    path.write_bytes(b"nonsense")
+    assert recover(tree, CATALOGUE, [0], print) == [f"_harvester/quarantine/groups/run.{path.name}"]
+
+
+def test_buckets(outputs: Outputs) -> None:
+    """Each bucket has its own groups and files; recovery leaves other buckets alone."""
+    tree = outputs(2)
+    accounts = range(1, 9)
+    for bucket in (0, 1):
+        mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
+        write_group(tree, bucket, "run", mine)
+    found: list[Published] = []
+    recover(tree, CATALOGUE, [1], found.append)
+    assert [done.path[-25:] for done in found] == ["part-0001-of-0002.parquet"]
+    assert len(raw_log.leftovers(tree, [0, 1]).groups) == 1
+
+
+def test_a_failure_before_the_rename_is_repeated(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publish that failed is whole after the next recovery."""
+    group = write_group(tree, 0, "run", [answer(days_of(0, 1), [row(MARCH), row(MARCH + 1)])])
+
+    def refuse(path: Path, length: int) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(partitions, "digest", refuse)
+        with pytest.raises(StoreError, match="No space left"):
+            put(tree, [group])
+    assert tree.store.read(tree.name(HERE)) is None
+    assert not list(tree.store.scratch.glob("*.tmp"))
+    recover(tree, CATALOGUE, [0], print)
+    assert len(read(tree)) == 2
+
+
+# A brute-force model: what a month must look like after any history of publishes.
+
+
+@dataclass
+class Cell:
+    """One account's day: the number in its row, and its state."""
+
+    number: int | None = None
+    final: bool = False
+    asked: int | None = None
+    bad: bool = False
+
+
+Model = dict[tuple[str, int], Cell]
+
+
+def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
+    """Let an answer count, day by day; a number of None is one that cannot be read."""
+    for day in range(max(each.window.begin, MARCH), min(each.window.end, MARCH + 30) + 1):
+        cell = model.get((each.window.appid, day), Cell())
+        if cell.final and not each.refetch >> (day - each.window.begin) & 1:
+            continue
+        if cell.asked is not None and cell.asked > each.asked_at:
+            continue
+        model[each.window.appid, day] = cell
+        cell.bad = day in numbers and numbers[day] is None
+        if cell.bad:
+            continue
+        empty = day not in numbers
+        if not empty:
+            cell.number = numbers[day]
+        settled = day < settled_before(DAILY, each.asked_at, empty=empty)
+        final = (settled and (not empty or cell.number is None)) or (empty and cell.final)
+        cell.final, cell.asked = final, None if final else each.asked_at
+
+
+@st.composite
+def told(draw: st.DrawFn) -> tuple[Answer, dict[int, int | None]]:
+    """An answer, and what it says by day."""
+    begin = MARCH + draw(st.integers(-4, 30))
+    end = begin + draw(st.integers(0, 29))
+    window = Window(appid(draw(st.integers(1, 4))), DAILY.name, begin, end)
+    days = st.integers(max(begin, MARCH - 4), min(end, MARCH + 33))
+    values = st.one_of(st.integers(0, 10**6), st.none())
+    numbers = draw(st.dictionaries(days, values, max_size=6)) if end >= MARCH - 4 else {}
+    rows = [row(day, number=-1 if number is None else number) for day, number in numbers.items()]
+    at = int(instant(MARCH + draw(st.integers(1, 40)))) + draw(st.integers(0, 1000))
+    return answer(window, rows, at, refetch=draw(st.integers(-1, 2**30 - 1))), numbers
+
+
+HISTORIES = st.lists(st.lists(st.lists(told(), min_size=1, max_size=5), max_size=3), max_size=4)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(HISTORIES)
+def test_any_history_equals_the_model(
+    tmp_path: Path, history: list[list[list[tuple[Answer, dict[int, int | None]]]]]
+) -> None:
+    """After any publishes, repeats and recoveries, rows and coverage are those of the model."""
+    tree = tree_at(tmp_path / "output")
+    shutil.rmtree(tmp_path / "output", ignore_errors=True)
+    model: Model = {}
+    groups: list[Group] = []
+    for number, batch in enumerate(history):
+        new = [write_group(tree, 0, f"run-{number}", [each for each, _ in part]) for part in batch]
+        stamped = [
+            (each.asked_at, group.fetched_at, place, each, numbers)
+            for place, (group, part) in enumerate(zip(new, batch, strict=True))
+            for each, numbers in sorted(part, key=lambda item: raw_log._order(item[0]))
+        ]
+        for _, _, _, each, numbers in sorted(stamped, key=lambda item: item[:3]):
+            learn(model, each, numbers)
+        groups += new
+        put(tree, groups)
+    recover(tree, CATALOGUE, [0], print)
+    if not model:
+        return
+    expected = [
+        (*key, cell.number) for key, cell in sorted(model.items()) if cell.number is not None
+    ]
+    got = [(each["appid"], day_of(each["ref_date"]), each["callback_count"]) for each in read(tree)]
+    assert got == expected
+    assert known(tree) == in_masks(model)
+    bad = {(name, day) for (name, day), cell in model.items() if cell.bad}
+    kept = quarantine.kept_days(tree, DAILY.name)
+    assert bad <= {(name, day) for name, days in kept.items() for day in days}
+    assert {
+        (name, day) for name, days in kept.items() for day in days if MARCH <= day < MARCH + 31
+    } == bad
+
+
+def in_masks(model: Model) -> dict[str, AccountDays]:
+    """The model as coverage."""
+    found: dict[str, AccountDays] = {}
+    for (name, day), cell in model.items():
+        account = found.setdefault(name, AccountDays())
+        bit = 1 << (day - MARCH)
+        account.final |= bit if cell.final else 0
+        account.with_rows |= bit if cell.number is not None else 0
+        account.quarantined |= bit if cell.bad else 0
+        if cell.asked is not None:
+            account.provisional |= bit
+            account.asked[day - MARCH] = cell.asked
+    return found

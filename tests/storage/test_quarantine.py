@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harvester.core.calendar import parse_month
+from harvester.core.model import Answer, Window
+from harvester.storage import quarantine
+from harvester.storage.layout import Tree
+from harvester.storage.quarantine import Entry, Whose
+from tests.support.answers import DAILY, MARCH, appid
+
+
+def entry(day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why") -> Entry:
+    """An answer that puts a day of the month, counted from 0, into quarantine."""
+    window = Window(appid(account), DAILY.name, MARCH, MARCH + 29)
+    return Entry(MARCH + day, reason, Answer(window, 1_700_000_000, 0, raw), "run-1")
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])
+def test_an_answer_is_kept_as_it_came(tree: Tree, raw: bytes) -> None:
+    """The raw bytes of an answer, whatever they are, come back as they were, with the reason."""
+    kept = entry(0, raw=raw)
+    name = quarantine.keep(tree, kept)
+    assert name == "_harvester/quarantine/interface_summary/wx0000000000000001/2024-03-01.json"
+    assert list(quarantine.entries(tree, DAILY.name)) == [kept]
+
+
+def test_it_is_readable(tree: Tree) -> None:
+    """A person who opens the file sees the account, the days, the reason and the body."""
+    fields = json.loads(tree.store.read(quarantine.keep(tree, entry(2))) or "")
+    assert fields["day"] == "2024-03-03"
+    assert (fields["begin_date"], fields["end_date"]) == ("2024-03-01", "2024-03-30")
+    assert (fields["reason"], fields["body"]) == ("why", '{"list":[1]}')
+
+
+def test_the_newest_reason_counts(tree: Tree) -> None:
+    """A day is in quarantine for one reason, the last."""
+    quarantine.keep(tree, entry(0))
+    quarantine.keep(tree, entry(0, reason="better"))
+    assert [kept.reason for kept in quarantine.entries(tree, DAILY.name)] == ["better"]
+
+
+def test_forgetting(tree: Tree) -> None:
+    """Forgotten days are gone, the others stay, and so does no empty folder."""
+    for day in range(3):
+        quarantine.keep(tree, entry(day))
+    quarantine.keep(tree, entry(0, account=2))
+    quarantine.forget(tree, DAILY.name, appid(1), [MARCH, MARCH + 1, MARCH + 20])
+    assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 2], appid(2): [MARCH]}
+    quarantine.forget(tree, DAILY.name, appid(2), [MARCH])
+    assert not tree.store.holds(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
+    assert quarantine.kept_days(tree, "other") == {}
+
+
+def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
+    """Damaged and foreign files in the quarantine do not stop anybody from reading the rest."""
+    folder = quarantine.keep(tree, entry(0)).rpartition("/")[0]
+    for name, data in {"2024-03-02": b"{", "2024-03-03": b'{"day": 5}', "notes": b"{}"}.items():
+        tree.store.write(f"{folder}/{name}.json", data, tree.temp(0, "x"))
+    assert list(quarantine.entries(tree, DAILY.name)) == [entry(0)]
+
+
+def test_setting_a_group_aside(tree: Tree) -> None:
+    """A raw group keeps its run and its name, and leaves the raw log."""
+    group = "_harvester/raw/run-1/0000-000001.group"
+    tree.store.write(group, b"x", tree.temp(0, "x"))
+    moved = quarantine.set_aside(tree, group)
+    assert moved == "_harvester/quarantine/groups/run-1.0000-000001.group"
+    assert tree.store.read(moved) == b"x"
+    assert tree.store.read(group) is None
+    assert quarantine.set_aside(tree, group) is None
+
+
+def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
+    """A data file's bucket is one of the number that was then; of a group nobody knows the number.
+
+    What is not named like either is nobody's.
+    """
+    name = "interface_summary/ref_month=2024-03/part-0003-of-0016.parquet"
+    group = "_harvester/raw/run-1/0003-000001.group"
+    for each in (name, group, "_harvester/quarantine/files/notes"):
+        tree.store.write(each, b"x", tree.temp(0, "x"))
+    file = quarantine.set_file_aside(tree, name, "run-1")
+    moved = quarantine.set_aside(tree, group)
+    assert quarantine.unreadable(tree) == {
+        moved: Whose(),
+        file: Whose(3, 16, DAILY.name, parse_month("2024-03")),
+    }

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from harvester.core.calendar import month_begin, month_end, month_of
+from harvester.core.errors import StoreError, UsageError
+from harvester.core.model import Answer, Window
+from harvester.storage import raw_log
+from harvester.storage.layout import Tree
+from harvester.storage.raw_log import (
+    VERSION,
+    DamagedGroup,
+    Group,
+    leftovers,
+    open_group,
+    write_group,
+)
+from tests.support.answers import DAILY, HOURLY, MARCH, appid, of_day
+from tests.support.output_helpers import tree_at
+from tests.support.store_backends import Outputs
+
+MONTH = month_of(MARCH)
+
+
+def some(count: int = 3) -> list[Answer]:
+    """Answers of one account, newest day first, as a run asks."""
+    return [of_day(MARCH + day) for day in reversed(range(count))]
+
+
+def all_of(group: Group, dataset: str = HOURLY.name) -> list[Answer]:
+    """Everything a group holds of a dataset, each answer as often as it is found."""
+    months = sorted(month for name, month in group.touches if name == dataset)
+    return [answer for month in months for answer in group.answers(dataset, month)]
+
+
+ANSWERS = st.lists(
+    st.builds(
+        lambda account, dataset, begin, length, asked_at, refetch, raw: Answer(
+            Window(appid(account), dataset, MARCH + begin, MARCH + begin + length),
+            asked_at,
+            refetch,
+            raw,
+        ),
+        st.integers(0, 2**64 - 1),
+        st.sampled_from([HOURLY.name, DAILY.name]),
+        st.integers(-70, 70),
+        st.integers(0, 29),
+        st.integers(0, 2**32 - 1),
+        st.integers(0, 2**400),
+        st.one_of(st.binary(max_size=20), st.just(b"x" * 200_000)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANSWERS)
+def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
+    """Each dataset and month finds exactly its answers, in order of account and window."""
+    group = write_group(tree, 0, "run", answers)
+    for dataset in (HOURLY.name, DAILY.name):
+        for month in range(MONTH - 4, MONTH + 5):
+            first, last = month_begin(month), month_end(month)
+            expected = [
+                each
+                for each in answers
+                if each.window.dataset == dataset
+                and each.window.begin <= last
+                and each.window.end >= first
+            ]
+            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._order)
+            assert bool(expected) <= ((dataset, month) in group.touches)
+    assert open_group(group.name, group.path) == group
+    raw_log.delete(tree, group)
+
+
+def test_a_group_says_what_it_is(outputs: Outputs) -> None:
+    """A group opened again knows its run, bucket, moment, size and months; its id is its own."""
+    tree = outputs(4)
+    group = write_group(tree, 3, "run-1", some())
+    again = open_group(group.name, group.path)
+    for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "touches"):
+        assert getattr(again, name) == getattr(group, name)
+    assert group.name == f"_harvester/raw/run-1/0003-000001-{group.id}.group"
+    assert group.fetched_at == some()[0].asked_at * 1_000_000
+    assert group.size == group.path.stat().st_size
+    assert group.touches == {(HOURLY.name, MONTH)}
+    assert write_group(tree, 3, "run-1", some()).id != group.id
+
+
+def test_groups_are_counted_by_bucket(outputs: Outputs) -> None:
+    """Groups of one run and bucket are numbered on, those of another from one."""
+    tree = outputs(2)
+    names = [write_group(tree, bucket, "run", some()).path.name for bucket in (0, 0, 1, 0)]
+    assert [name[:11] for name in names] == [
+        "0000-000001",
+        "0000-000002",
+        "0001-000001",
+        "0000-000003",
+    ]
+    assert not list(tree.store.scratch.glob("*.tmp"))
+
+
+def test_a_reader_holds_one_small_batch(tree: Tree) -> None:
+    """Bodies are cut into batches of about 128 KiB, so a reader never holds a group."""
+    answers = [of_day(MARCH)._replace(body=b"x" * 100_000) for _ in range(20)]
+    group = write_group(tree, 0, "run", answers)
+    with pa.OSFile(str(group.path)) as source:
+        reader = pa.ipc.open_file(source)
+        sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+    assert max(sizes) == 2
+    assert len(all_of(group)) == 20
+
+
+def test_leftovers(outputs: Outputs) -> None:
+    """The groups of all runs are found, oldest answers first, in the buckets asked for alone."""
+    tree = outputs(3)
+    late = [answer._replace(asked_at=answer.asked_at + 5) for answer in some()]
+    second = write_group(tree, 0, "a", late)
+    first = write_group(tree, 1, "b", some())
+    write_group(tree, 2, "b", some())
+    tree.store.write("_harvester/raw/b/notes.group", b"foreign", tree.temp(0, "x"))
+    assert leftovers(tree, [0, 1]) == ([first, second], [])
+
+
+def test_no_leftovers(tree: Tree) -> None:
+    """A new output has none."""
+    assert leftovers(tree, [0]) == ([], [])
+
+
+def test_deleting(tree: Tree) -> None:
+    """A deleted group is gone, with its run's folder once that is empty; twice is no error."""
+    one, two = (write_group(tree, 0, "run", some()) for _ in range(2))
+    raw_log.delete(tree, one)
+    assert leftovers(tree, [0]).groups == [two]
+    raw_log.delete(tree, two)
+    raw_log.delete(tree, two)
+    assert not list(tree.store.list("_harvester/raw"))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
+def test_a_damaged_group_is_set_aside(tree: Tree, keep: int) -> None:
+    """A group that is cut off goes to the quarantine and is named; the others are read."""
+    bad, good = (write_group(tree, 0, "run", some()) for _ in range(2))
+    bad.path.write_bytes(bad.path.read_bytes()[:keep])
+    found = leftovers(tree, [0])
+    assert found.groups == [good]
+    assert found.damaged == [f"_harvester/quarantine/groups/run.{bad.path.name}"]
+    assert not bad.path.exists()
+
+
+def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
+    """A flipped byte anywhere gives the answers as they were written, or none."""
+    group = write_group(tree, 0, "run", some(2))
+    raw, written = group.path.read_bytes(), all_of(group)
+    damaged = 0
+    for place in range(0, len(raw), 7):
+        group.path.write_bytes(raw[:place] + bytes([raw[place] ^ 0x11]) + raw[place + 1 :])
+        with suppress(DamagedGroup, StoreError):
+            damaged -= 1
+            assert all_of(open_group(group.name, group.path)) in (written, [])
+            damaged += 1
+    assert damaged < -100
+
+
+def test_a_group_that_is_gone(tree: Tree) -> None:
+    """Reading a group somebody removed tells so, like damage."""
+    group = write_group(tree, 0, "run", some())
+    group.path.unlink()
+    with pytest.raises(DamagedGroup):
+        all_of(group)
+
+
+def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
+    """A group that cannot be opened for want of a right or a descriptor stays where it is."""
+    tree = tree_at(tmp_path)
+    group = write_group(tree, 0, "run", some())
+    group.path.unlink()
+    group.path.symlink_to(group.path)
+    with pytest.raises(StoreError):
+        leftovers(tree, [0])
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """Change what a group says of itself."""
+    with pa.OSFile(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    index = json.loads(table.schema.metadata[raw_log._KEY]) | changes
+    table = table.replace_schema_metadata({raw_log._KEY: json.dumps(index)})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def test_a_newer_form_is_refused(tree: Tree) -> None:
+    """A group from the future is neither guessed at nor moved away."""
+    group = write_group(tree, 0, "run", some())
+    rewritten(group.path, version=VERSION + 1)
+    with pytest.raises(StoreError, match=f"version {VERSION + 1}"):
+        leftovers(tree, [0])
+    assert group.path.exists()
+
+
+def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
+    """Groups written for another number of buckets are not published into the wrong files."""
+    write_group(outputs(2), 0, "run", some())
+    with pytest.raises(UsageError, match="buckets: 2, not 1"):
+        leftovers(outputs(1), [0])
+
+
+def test_a_full_disk_leaves_no_group(tmp_path: Path) -> None:
+    """If the group cannot be written, none is there, and the error names a path."""
+    tree = tree_at(tmp_path)
+    tree.store.scratch.mkdir(parents=True)
+    tree.temp(0, "run.group").symlink_to("/dev/full")
+    with pytest.raises(StoreError, match="No space left"):
+        write_group(tree, 0, "run", some())
+    assert leftovers(tree, [0]).groups == []

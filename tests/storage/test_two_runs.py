@@ -1,0 +1,28 @@
+"""Two runs at once on one folder: one of them works, and the other one says who does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.core.errors import Exit
+from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
+from tests.support.run_harness import BOTH, appid, expected, harvested, wanted
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.timeout(1200)
+def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int) -> None:
+    """Started together they never both work: one ends with 75, and the files are exact."""
+    with sandbox_process() as address:
+        for number in range(times):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            manifest = write_manifest(folder, address, 2)
+            runs = [start(manifest) for _ in range(2)]
+            assert sorted(run.wait() for run in runs) == [Exit.DONE, Exit.AGAIN]
+            for dataset in BOTH:
+                truth = expected(dataset, [appid(1), appid(2)], wanted("2026-02-01", "2026-04-01"))
+                assert harvested(duck, folder / "output", dataset) == truth

@@ -1,0 +1,66 @@
+"""Answers as WeChat gives them, for tests of what becomes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import Day, day_text, instant, parse_day
+from harvester.core.model import Answer, Window
+from harvester.tables.decode import DayRows
+
+DAILY = CATALOGUE["interface_summary"]
+HOURLY = CATALOGUE["interface_summary_hour"]
+
+MARCH = parse_day("2024-03-01")
+LONG_AFTER = int(instant(MARCH + 400))
+"""A moment, in seconds since the Unix epoch, at which every day of that month is settled."""
+
+
+def appid(number: int) -> str:
+    """The appid of a made-up account."""
+    return f"wx{number:016x}"
+
+
+def row(day: Day, hour: int | None = None, number: int = 1, **more: Any) -> dict[str, Any]:
+    """A row whose metrics are told apart by ``number``; of an hour if one is given."""
+    key: dict[str, Any] = {"ref_date": day_text(day)}
+    if hour is not None:
+        key["ref_hour"] = hour * 100
+    metrics = {
+        "callback_count": number,
+        "fail_count": number % 7,
+        "total_time_cost": number * 400,
+        "max_time_cost": 5000,
+    }
+    return {**key, **metrics, **more}
+
+
+def body(rows: Iterable[dict[str, Any]]) -> bytes:
+    """An answer's body."""
+    return json.dumps({"list": list(rows)}, separators=(",", ":")).encode()
+
+
+def answer(
+    window: Window, rows: Iterable[dict[str, Any]], at: int = LONG_AFTER, *, refetch: int = 0
+) -> Answer:
+    """What came back for a window, asked for at so many seconds since the Unix epoch.
+
+    ``refetch`` is the mask of its days to be replaced in any case; -1 has them all.
+    """
+    all_of_it = (1 << (window.end - window.begin + 1)) - 1
+    return Answer(window, at, refetch & all_of_it, body(rows))
+
+
+def as_tuples(rows: DayRows) -> list[tuple[Any, ...]]:
+    """The rows of a day: the columns but ``ref_date``, then extra."""
+    cut = slice(rows.start, rows.stop)
+    return list(zip(*(values[cut] for values in (*rows.columns, rows.extra)), strict=True))
+
+
+def of_day(day: Day, number: int = 1, account: int = 1) -> Answer:
+    """An account's whole day of hours, long settled."""
+    window = Window(appid(account), HOURLY.name, day, day)
+    return answer(window, [row(day, hour, number) for hour in range(24)])

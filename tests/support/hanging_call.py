@@ -1,0 +1,58 @@
+"""The command, with one function that hangs as a dead disk, resolver or library does.
+
+``python -m tests.support.hanging_call WHAT MARK VERB …``: WHAT is ``module:function``, or
+``import:module`` for a module that is never loaded. When it hangs, there is a file MARK.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+from harvester import signals
+from harvester.__main__ import main
+
+
+def hang_with(mark: Path) -> Callable[..., Any]:
+    """A function that never returns, and cannot be interrupted."""
+
+    def hang(*args: Any, **kwargs: Any) -> None:
+        mark.touch()
+        while True:
+            time.sleep(60)
+
+    return hang
+
+
+class Hanging(MetaPathFinder):
+    """Finds one module, and never says where."""
+
+    def __init__(self, name: str, hang: Callable[..., Any]) -> None:
+        self.name = name
+        self.hang = hang
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Hang at the module's name."""
+        if name == self.name:
+            self.hang()
+
+
+def install(what: str, mark: Path) -> None:
+    """Let what is named hang."""
+    place, _, name = what.partition(":")
+    if place == "import":
+        sys.meta_path.insert(0, Hanging(name, hang_with(mark)))
+    else:
+        setattr(importlib.import_module(place), name, hang_with(mark))
+
+
+if __name__ == "__main__":
+    signals.obey()
+    install(sys.argv[1], Path(sys.argv[2]))
+    sys.argv[1:] = sys.argv[3:]
+    main()

@@ -1,0 +1,44 @@
+"""Output trees for tests of the store, and what stands in their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.storage import layout, partitions
+from harvester.storage.backends.local import Disk
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.partitions import Footer
+from harvester.tables.coverage import Coverage
+
+
+def tree_at(root: Path, buckets: int = 1) -> Tree:
+    """The tree in a folder."""
+    return Tree(Disk(root), buckets)
+
+
+def path_of(tree: Tree, name: str | Partition) -> Path:
+    """Where a file of a tree in a folder lies."""
+    return Path(tree.store.where(tree.name(name) if isinstance(name, Partition) else name))
+
+
+def rows_of(tree: Tree, partition: Partition) -> pa.Table:
+    """The rows of a data file, which must be there."""
+    with partitions.opened(tree.store, tree.name(partition), tree.temp(0, "test")) as stored:
+        assert stored is not None
+        return pq.ParquetFile(stored.path).read()
+
+
+def footer_of(tree: Tree, partition: Partition) -> Footer | None:
+    """What a data file says of itself; None if there is no file."""
+    found = layout.partitions(tree, partition.dataset).get(partition)
+    return None if found is None else next(partitions.footers(tree.store, [found]))
+
+
+def coverage_of(tree: Tree, partition: Partition) -> Coverage:
+    """What the file of a partition, which must be there, knows of its month."""
+    footer = footer_of(tree, partition)
+    assert footer is not None
+    return footer.coverage

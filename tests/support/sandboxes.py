@@ -1,0 +1,134 @@
+"""A sandbox with a clock that tests set, and a plain HTTP client that talks to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import aiohttp
+from anyio.from_thread import start_blocking_portal
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import Day, instant, parse_day
+from harvester.sandbox import Row, Rules, World
+from harvester.sandbox.call_faults import Refused
+from harvester.sandbox.responses import Window
+from harvester.sandbox.server import serve
+
+BUSY = "wx0000000000000038"
+"""An account with traffic at every hour."""
+
+QUIET = "wx0000000000000025"
+"""An account with days on which nothing happens."""
+
+TODAY = parse_day("2024-06-12")
+NOON = instant(TODAY, 12 * 60)
+"""Noon in Beijing on TODAY."""
+
+MONDAY_THE_FIRST = parse_day("2026-06-01")
+"""A day with which a week and a month begin, and new enough for all datasets."""
+
+DAILY = "/datacube/getinterfacesummary"
+HOURLY = "/datacube/getinterfacesummaryhour"
+STABLE = "/cgi-bin/stable_token"
+PLAIN = "/cgi-bin/token"
+
+
+@dataclass
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    now: float = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Got(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body read as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def errcode(self) -> int:
+        """WeChat's error, 0 if there is none."""
+        errcode: int = self.json.get("errcode", 0)
+        return errcode
+
+
+@dataclass
+class Client:
+    """Sends what a test says, right or wrong."""
+
+    session: aiohttp.ClientSession
+    address: str
+
+    async def send(self, method: str, path: str, **kwargs: Any) -> Got:
+        """One request; ``kwargs`` are aiohttp's."""
+        async with self.session.request(method, self.address + path, **kwargs) as response:
+            return Got(response.status, response.headers, await response.read())
+
+    async def post(self, path: str, asked: object, **query: str) -> Got:
+        """A JSON request."""
+        return await self.send("POST", path, data=json.dumps(asked).encode(), params=query)
+
+    async def ask(self, token: str, begin: str, end: str, *, path: str = DAILY) -> Got:
+        """A data call for the days from ``begin`` to ``end``."""
+        return await self.post(path, {"begin_date": begin, "end_date": end}, access_token=token)
+
+    async def stable_token(self, appid: str, *, secret: str = "s", force: bool = False) -> Got:
+        """A call of the stable token endpoint."""
+        asked = {"appid": appid, "secret": secret, "force_refresh": force}
+        return await self.post(STABLE, {"grant_type": "client_credential", **asked})
+
+    async def plain_token(self, appid: str, *, secret: str = "s") -> Got:
+        """A call of the token endpoint whose every answer ends the token before."""
+        query = {"grant_type": "client_credential", "appid": appid, "secret": secret}
+        return await self.send("GET", PLAIN, params=query)
+
+
+@asynccontextmanager
+async def talking_to(world: World) -> AsyncIterator[Client]:
+    """Serve the world and give a client of it."""
+    async with serve(world) as address, aiohttp.ClientSession() as session:
+        yield Client(session, address)
+
+
+def rows_told(world: World, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
+    """What the last call of a Beijing day gets for a day, in the troubles there are now.
+
+    A call that would be refused gets no rows; permissions, limits and faults do not count.
+    """
+    last_minute = instant(asked_on, 24 * 60 - 1)
+    if day >= asked_on:
+        return []
+    try:
+        return world._archive.rows(Window(CATALOGUE[dataset], appid, day, day, last_minute))
+    except Refused:
+        return []
+
+
+def world_at(now: float = NOON, **rules: Any) -> tuple[World, Clock]:
+    """A world under these rules, and the clock it goes by."""
+    clock = Clock(now)
+    return World(Rules(**rules), clock), clock
+
+
+@contextmanager
+def served(world: World) -> Iterator[str]:
+    """Serve the world from a thread, to clients with a loop of their own; gives its address."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(world)) as address,
+    ):
+        yield address

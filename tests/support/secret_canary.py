@@ -1,0 +1,115 @@
+"""Secrets that nobody can mistake, and the search for them in everything a run leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote, quote_plus
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.core.secret import Secret
+from harvester.storage.partitions import COVERAGE
+from harvester.tables import coverage
+
+APPSECRET = "c4n4ry5ecret+/=&%7E~x"
+"""An AppSecret that every kind of quoting changes."""
+
+TOKEN_TAIL = "c4n4ryT0ken+/=&%7E~x"
+"""The end of every token of the sandbox."""
+
+
+def forms(value: str) -> set[bytes]:
+    """A value as it stands in a text, a URL, JSON, HTML, and in base64 at any offset."""
+    quoted = {quote(value, safe=""), quote(value), quote_plus(value), quote(quote(value, safe=""))}
+    texts = {value, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value), *quoted}
+    found = {text.encode() for text in texts}
+    found |= {text.lower().encode() for text in texts}
+    for text in (value, quote(value, safe="")):
+        for offset in range(3):
+            # The first and the last characters of base64 depend on what stands around.
+            inner = base64.b64encode(b"\0" * offset + text.encode())[4:-4]
+            found |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
+    return found
+
+
+NEEDLES = frozenset().union(*(forms(value) for value in (APPSECRET, TOKEN_TAIL))) | {b"c4n4ry"}
+
+
+def leaks(data: bytes | str) -> list[bytes]:
+    """What of the secrets is in there, in any form."""
+    hay = data.encode(errors="replace") if isinstance(data, str) else data
+    return [needle for needle in NEEDLES if needle in hay]
+
+
+def left_in(root: Path) -> dict[str, list[bytes]]:
+    """The files under a folder that hold a secret, unpacked ones too, or have one in their name."""
+    found: dict[str, list[bytes]] = {}
+    for path in root.rglob("*"):
+        leak = leaks(str(path.relative_to(root)))
+        if path.is_file():
+            leak += [needle for content in _contents(path) for needle in leaks(content)]
+        if leak:
+            found[str(path.relative_to(root))] = leak
+    return found
+
+
+def _contents(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, and what is packed in them."""
+    data = path.read_bytes()
+    yield data
+    if data.startswith(b"PAR1"):
+        table = pq.read_table(path)
+        footer = pq.read_metadata(path)
+        yield repr(footer.to_dict()).encode()
+        yield repr(table.to_pylist()).encode()
+        yield from (key + value for key, value in footer.metadata.items())
+        yield repr(coverage.decode(footer.metadata[COVERAGE])).encode()
+    elif data.startswith(b"ARROW1"):
+        with pa.ipc.open_file(pa.BufferReader(data)) as reader:
+            yield repr(reader.schema.metadata).encode()
+            yield repr(reader.read_all().to_pylist()).encode()
+
+
+def words_of(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
+    """Everything a reporter could print of an error and of what hangs on it.
+
+    Its text, arguments and attributes, the variables of every frame of ours that it went through,
+    and all of that again for its cause and context, and for the errors in a group.
+    """
+    seen = set() if seen is None else seen
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    yield from (str(error), repr(error), *map(repr, error.args))
+    for name in (*vars(error), *getattr(type(error), "__slots__", ())):
+        yield from _shown(getattr(error, name, None))
+    yield from _variables(error.__traceback__)
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *inner):
+        if other is not None:
+            yield from words_of(other, seen)
+
+
+def _variables(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        if "/harvester/" in trace.tb_frame.f_code.co_filename.rpartition("site-packages")[2]:
+            for value in trace.tb_frame.f_locals.values():
+                yield from _shown(value)
+        trace = trace.tb_next
+
+
+def _shown(value: object) -> Iterator[str]:
+    """A value as a reporter prints it; one level into what holds others."""
+    yield repr(value)
+    if isinstance(value, Secret):
+        return
+    if isinstance(value, dict):
+        yield from map(repr, (*value, *value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from map(repr, value)

@@ -1,0 +1,95 @@
+"""The two worlds an output may be in, a folder and an object store, behind the same tests."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harvester.core.config import Output
+from harvester.storage.backends.base import Store
+from harvester.storage.layout import Tree, open_tree
+from tests.support.s3_server import TOLD
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "never-shown-anywhere-0123456789",
+    "AWS_REGION": "us-east-1",
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Opens an output, the same one at each call, as a new run would."""
+
+    output: Output
+
+    def __call__(self, buckets: int = 1, *, must_exist: bool = False) -> Tree:
+        """The output with so many buckets."""
+        return open_tree(replace(self.output, buckets=buckets, must_exist=must_exist))
+
+    def beside(self, name: str) -> Output:
+        """Another output in the same world, of its own for each name."""
+        path = self.output.path
+        return replace(
+            self.output, path=path / name if isinstance(path, Path) else f"{path}/{name}"
+        )
+
+
+@contextmanager
+def s3_process(*options: str) -> Iterator[str]:
+    """An S3 server in a process of its own; gives its address."""
+    command = [sys.executable, "-m", "tests.support.s3_server", *options]
+    pipe = subprocess.PIPE
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
+
+
+def make_bucket(endpoint: str) -> str:
+    """A bucket of a new name."""
+    name = f"bucket-{secrets.token_hex(6)}"
+    request = urllib.request.Request(f"{endpoint}/{name}", method="PUT")
+    with urllib.request.urlopen(request):
+        return name
+
+
+def output_in(endpoint: str) -> Output:
+    """A place in a new bucket."""
+    return Output(f"s3://{make_bucket(endpoint)}/some/place", endpoint=endpoint)
+
+
+def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:
+    """What each put into an output was held to, by the name it was put under, oldest first."""
+    with urllib.request.urlopen(f"{output.endpoint}{TOLD}") as answer:
+        told = json.load(answer)
+    place = f"/{str(output.path).removeprefix('s3://')}/"
+    sent: dict[str, list[dict[str, str]]] = {}
+    for path, conditions in told:
+        if path.startswith(place):
+            sent.setdefault(path.removeprefix(place), []).append(conditions)
+    return sent
+
+
+def download(store: Store, folder: Path) -> Path:
+    """Copy every file of an output into a folder, for readers that know no object stores."""
+    for found in store.list(""):
+        path = folder / found.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(store.read(found.name) or b"")
+    return folder
+
+
+def all_names(tree: Tree, folder: str = "_harvester") -> list[str]:
+    """What lies below a folder."""
+    return [found.name for found in tree.store.list(folder)]

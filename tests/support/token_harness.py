@@ -1,0 +1,92 @@
+"""Tokens over real HTTP, from an endpoint that answers what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import orjson
+
+from harvester.core.config import Api
+from harvester.core.credentials import Access, AppSecret, Platform
+from harvester.core.secret import Secret
+from harvester.wechat.auth import Office as Sources
+from harvester.wechat.auth.app_secret import Budget
+from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.transport import Transport
+from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
+
+A, B = "wx00000000000000aa", "wx00000000000000bb"
+APP_SECRET = "canary0123456789abcdef0123456789"
+FETCHED: Mapping[str, Access] = dict.fromkeys((A, B), AppSecret(Secret(APP_SECRET)))
+
+Kinds: TypeAlias = Mapping[str, Access] | Callable[[str], Mapping[str, Access]]
+"""What opens each account; it may depend on where the server is."""
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Office:
+    """A token endpoint and those who ask it."""
+
+    tokens: Tokens
+    server: FaultServer
+    clock: Clock
+    sources: Sources
+
+    @property
+    def calls(self) -> int:
+        """How many calls were made for tokens."""
+        return self.sources.calls
+
+
+async def no_force(_: str) -> bool:
+    """Nobody's token may be replaced by force."""
+    return False
+
+
+@asynccontextmanager
+async def office(
+    *answers: Answer,
+    kinds: Kinds = FETCHED,
+    seconds: float = 5.0,
+    clock: Clock | None = None,
+    budget: Budget = no_force,
+    platform: Platform | None = None,
+) -> AsyncIterator[Office]:
+    """Tokens over real HTTP, from an endpoint that gives the answers in turn."""
+    clock = clock or Clock()
+    async with (
+        fault_server(*answers) as server,
+        Transport(Api(base_url=server.url, timeout=seconds), connections=4) as transport,
+    ):
+        access = kinds(server.url) if callable(kinds) else kinds
+        sources = Sources(
+            access.__getitem__, transport, clock=clock, budget=budget, platform=platform
+        )
+        async with Tokens(sources.source, clock) as tokens:
+            yield Office(tokens, server, clock, sources)
+
+
+def grant(token: str, **life: object) -> Answer:
+    """An answer with a token."""
+    return say(http(orjson.dumps({"access_token": token, **life})))
+
+
+def refusal(errcode: int, errmsg: str = "no") -> Answer:
+    """An answer with an errcode."""
+    return say(http(orjson.dumps({"errcode": errcode, "errmsg": errmsg})))
+
+
+FIRST, SECOND = grant("first", expires_in=7200), grant("second", expires_in=7200)

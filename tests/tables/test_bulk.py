@@ -1,0 +1,160 @@
+"""Many answers read at once say exactly what they say one by one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import day_of, day_text, parse_day
+from harvester.core.dataset import Nesting
+from harvester.core.model import Answer, Window
+from harvester.sandbox import truth
+from harvester.tables import decode, decode_batch
+from harvester.tables.columns import Slice
+from harvester.tables.decode_batch import InArrow, batches, bulk_reader
+from harvester.tables.row_groups import Stamp
+from tests.support.answers import as_tuples
+from tests.support.run_harness import appid
+
+BEGIN = parse_day("2026-03-02")
+FLAT = [name for name, dataset in CATALOGUE.items() if dataset.nesting is Nesting.FLAT]
+
+odd_values: st.SearchStrategy[Any] = st.sampled_from(
+    [-1, 1.5, "7", True, None, 2**63, 2300, 5, 0, "2026-03-02", []]
+)
+
+
+def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answer:
+    """An answer with these elements, to a window as long as the dataset's span allows."""
+    end = day + CATALOGUE[dataset].span - 1
+    body = json.dumps({"list": elements}).encode()
+    return Answer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=0, body=body)
+
+
+def true_answer(dataset: str, number: int, day: int) -> Answer:
+    """What the sandbox finally says."""
+    days = range(day, day + CATALOGUE[dataset].span)
+    elements = [row for one in days for row in truth(dataset, appid(number), one)]
+    return answer_of(dataset, number, day, elements)
+
+
+def tuples(found: InArrow) -> object:
+    """What an answer says, whether its days are lists or in Arrow."""
+    days = {day: _plain(part) for day, part in found.days.items()}
+    return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
+
+
+def _plain(part: decode.DayRows | Slice) -> list[tuple[Any, ...]]:
+    if not isinstance(part, Slice):
+        return as_tuples(part)
+    batch = part.batch.slice(part.offset, part.length).to_pylist()
+    own = [name for name in batch[0] if name not in _OURS]
+    return [tuple(_as_listed(row[name]) for name in own) for row in batch]
+
+
+def _as_listed(value: Any) -> Any:
+    return day_of(value) if isinstance(value, dt.date) else value
+
+
+_OURS = {"appid", "ref_date", "_fetched_at", "_run_id"}
+
+
+def same(dataset: str, answers: list[Answer]) -> bool:
+    """Whether both ways agree on all of them."""
+    read = CATALOGUE[dataset]
+    alone = [tuples(decode.decode(read, answer.window, answer.body)) for answer in answers]
+    batch = [(answer, Stamp(1_800_000_000_000_000, "run")) for answer in answers]
+    return list(map(tuples, bulk_reader(read)(batch))) == alone
+
+
+@pytest.mark.parametrize("dataset", CATALOGUE)
+def test_flawless_answers_are_read_the_same(dataset: str) -> None:
+    """Three accounts over some weeks, days without rows among them."""
+    answers = [
+        true_answer(dataset, number, BEGIN + day) for number in (1, 2, 3) for day in range(9)
+    ]
+    assert same(dataset, answers)
+
+
+@pytest.mark.parametrize("dataset", ["article_read", "article_total_detail"])
+def test_nested_answers_are_in_arrow_before_they_are_many(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long answers are read in pieces, a flawed one among them, and no day stays a list."""
+    monkeypatch.setattr(decode_batch, "_PIECE_BYTES", 2_000)
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(30)]
+    bad = next(at for at, answer in enumerate(answers) if at > 2 and len(answer.body) > 2_000)
+    flawed = json.loads(answers[bad].body)["list"]
+    flawed[0] |= {"msgid": 7}
+    answers[bad] = answer_of(dataset, 1, BEGIN + bad, flawed)
+    assert same(dataset, answers)
+    batch = [(answer, Stamp(1, "run")) for answer in answers]
+    found = [day for each in bulk_reader(CATALOGUE[dataset])(batch) for day in each.days.values()]
+    assert found
+    assert all(isinstance(day, Slice) for day in found)
+    assert len({id(day.batch) for day in found if isinstance(day, Slice)}) > 1
+
+
+def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
+    """Every answer is in one batch, in its order, and no batch is longer than it may be."""
+    small = answer_of("interface_summary", 1, BEGIN, [])
+    large = small._replace(body=b" " * 400_000)
+    answers = [(answer, Stamp(at, "run")) for at, answer in enumerate([small] * 600 + [large] * 7)]
+    cut = list(batches(answers))
+    assert [each for batch in cut for each in batch] == answers
+    assert [len(batch) for batch in cut] == [256, 256, 88 + 3, 3, 1]
+
+
+@given(st.sampled_from(FLAT), st.data())
+def test_one_odd_value_changes_nothing_for_the_others(dataset: str, data: st.DataObject) -> None:
+    """A batch with a flaw anywhere is read as if its answers had come alone."""
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
+    elements = json.loads(answers[2].body)["list"]
+    if elements:
+        element = data.draw(st.sampled_from(elements))
+        element[data.draw(st.sampled_from([*element, "strange"]))] = data.draw(odd_values)
+    answers[2] = answer_of(dataset, 1, BEGIN + 2, elements)
+    assert same(dataset, answers)
+
+
+@given(dataset=st.sampled_from(FLAT), shift=st.integers(-3, 3), twice=st.booleans())
+def test_rows_of_other_days_are_never_taken_for_a_neighbours(
+    *, dataset: str, shift: int, twice: bool
+) -> None:
+    """A row outside of its own window is dropped, though another answer asked for its day."""
+    answers = [true_answer(dataset, 1, BEGIN + day * 7) for day in range(3)]
+    elements = json.loads(answers[1].body)["list"]
+    for element in elements:
+        element["ref_date"] = day_text(parse_day(element["ref_date"]) + shift * 7)
+    answers[1] = answer_of(dataset, 1, BEGIN + 7, elements * 2 if twice else elements)
+    assert same(dataset, answers)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"list":[]},{"list":[]}', b'{"list":[', b"", b"[]", b'{"list":null}', b'{"a":1}']
+)
+def test_a_body_that_is_no_document_does_not_shift_the_others(body: bytes) -> None:
+    """Joined with its neighbours it must not be taken for two answers, or for none."""
+    dataset = "interface_summary_hour"
+    answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
+    answers[1] = answers[1]._replace(body=body)
+    assert same(dataset, answers)
+
+
+def test_a_flawless_batch_is_read_in_arrow() -> None:
+    """The fast way is taken where it should be, and says which account and run a row is of."""
+    dataset = "interface_summary_hour"
+    answers = [true_answer(dataset, number, BEGIN + day) for number in (1, 2) for day in range(3)]
+    batch = [(answer, Stamp(7_000_000, f"run-{at}")) for at, answer in enumerate(answers)]
+    for (answer, stamp), found in zip(batch, bulk_reader(CATALOGUE[dataset])(batch), strict=True):
+        for part in found.days.values():
+            assert isinstance(part, Slice)
+            rows_ = part.batch.slice(part.offset, part.length).to_pylist()
+            assert {row["appid"] for row in rows_} == {answer.window.appid}
+            assert {row["_run_id"] for row in rows_} == {stamp.run_id}

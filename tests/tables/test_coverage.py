@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import base64
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from harvester.catalogue.readiness import settled_before
+from harvester.core.calendar import instant, month_of, today
+from harvester.core.dataset import Dataset
+from harvester.core.errors import StoreError
+from harvester.tables import coverage
+from harvester.tables.coverage import AccountDays, Coverage
+from tests.support.answers import DAILY, HOURLY, MARCH, appid
+
+MONTH = month_of(MARCH)
+NOON = instant(MARCH + 20, 12 * 60)
+
+MASKS = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def account_days(draw: st.DrawFn) -> AccountDays:
+    """One account's month, as it may come to be."""
+    provisional = draw(MASKS)
+    asked = {day: draw(st.integers(0, 2**32 - 1)) for day in range(31) if provisional >> day & 1}
+    return AccountDays(draw(MASKS) & ~provisional, provisional, draw(MASKS), draw(MASKS), asked)
+
+
+ACCOUNTS = st.dictionaries(st.integers(0, 2**64 - 1).map(appid), account_days(), max_size=5)
+
+
+def as_dict(month: Coverage) -> dict[str, AccountDays]:
+    """Everything a coverage knows."""
+    return {name: month.account(name) for name in month.appids}
+
+
+@given(ACCOUNTS)
+def test_what_is_written_is_read(accounts: dict[str, AccountDays]) -> None:
+    """Any month survives its text form, account by account."""
+    month = coverage.empty(MONTH).updated(accounts)
+    again = coverage.decode(coverage.encode(month))
+    assert again == month
+    assert as_dict(again) == accounts
+    assert list(again.appids) == sorted(accounts)
+
+
+@given(ACCOUNTS, ACCOUNTS)
+def test_updating_replaces_accounts(
+    old: dict[str, AccountDays], new: dict[str, AccountDays]
+) -> None:
+    """New accounts are added, old ones replaced, all others stay."""
+    assert as_dict(coverage.empty(MONTH).updated(old).updated(new)) == old | new
+
+
+@given(ACCOUNTS, ACCOUNTS)
+def test_a_union_knows_what_either_knows(
+    one: dict[str, AccountDays], other: dict[str, AccountDays]
+) -> None:
+    """Whichever comes first, day by day: final wins, and of provisional days the later asking."""
+    left, right = coverage.of_accounts(MONTH, one), coverage.of_accounts(MONTH, other)
+    both = coverage.union(left, right)
+    assert both == coverage.union(right, left)
+    assert coverage.union(left, left) == left
+    assert coverage.union(left, coverage.empty(MONTH)) == left
+    assert set(both.appids) == one.keys() | other.keys()
+    for name in both.appids:
+        mine, theirs = left.account(name), right.account(name)
+        known = both.account(name)
+        assert known.covered == mine.covered | theirs.covered
+        assert known.final == mine.final | theirs.final
+        assert known.final & known.provisional == 0
+        assert {*known.asked} == {day for day in range(31) if known.provisional >> day & 1}
+        for day, at in known.asked.items():
+            assert at == max(mine.asked.get(day, 0), theirs.asked.get(day, 0))
+
+
+@given(ACCOUNTS, ACCOUNTS, st.integers(0, 2**31 - 1))
+def test_what_is_taken_away_is_not_known(
+    one: dict[str, AccountDays], other: dict[str, AccountDays], mask: int
+) -> None:
+    """Days of some accounts are gone, all others stay, and who knows nothing is not named."""
+    month = coverage.of_accounts(MONTH, one | other)
+    left = month.without(dict.fromkeys(other, mask))
+    for name in one | other:
+        before, after = month.account(name), left.account(name)
+        assert after == (before.without(mask) if name in other else before)
+        assert (name in left.appids) == bool(after.covered) or not before.covered
+    assert all(left.account(name).covered & mask == 0 for name in other)
+    assert left.without(dict.fromkeys(other, mask)) == left
+
+
+@given(ACCOUNTS)
+def test_a_union_of_parts_is_the_whole(accounts: dict[str, AccountDays]) -> None:
+    """A month taken apart by accounts and put together again is what it was."""
+    month = coverage.of_accounts(MONTH, accounts)
+    parts = [coverage.of_accounts(MONTH, {name: month.account(name)}) for name in month.appids]
+    whole = coverage.empty(MONTH)
+    for part in parts:
+        whole = coverage.union(whole, part)
+    assert whole == month
+
+
+@given(ACCOUNTS, st.integers(0, 49_000))
+def test_known(accounts: dict[str, AccountDays], day: int) -> None:
+    """No asking is needed for final and quarantined days, and for those asked that Beijing day."""
+    expected = {}
+    for name, known in accounts.items():
+        asked_today = (1 << day_ for day_, at in known.asked.items() if today(at) == day)
+        expected[name] = known.final | known.quarantined | sum(asked_today)
+    assert dict(coverage.empty(MONTH).updated(accounts).known(day)) == expected
+
+
+def test_a_provisional_day_is_asked_again_on_the_next_beijing_day() -> None:
+    """A day asked at 23:59 in Beijing is known until midnight there, one minute later not."""
+    asked = int(instant(MARCH + 21)) - 60
+    month = coverage.empty(MONTH).updated({appid(1): AccountDays(0, 1, 0, 1, {0: asked})})
+    assert dict(month.known(MARCH + 20)) == {appid(1): 1}
+    assert dict(month.known(MARCH + 21)) == {appid(1): 0}
+
+
+def test_an_unknown_account() -> None:
+    """Of an account nobody asked about, nothing is known."""
+    month = coverage.empty(MONTH).updated({appid(3): AccountDays(final=1)})
+    assert month.account(appid(2)) == month.account(appid(4)) == AccountDays()
+
+
+FORTY = {appid(n): AccountDays(n, 1 << 30, 0, 1, {30: n}) for n in range(40)}
+SAMPLE = coverage.encode(coverage.empty(MONTH).updated(FORTY))
+
+
+def read_or_refuse(raw: bytes) -> Coverage | None:
+    """What the text form of these bytes says; None if it is refused."""
+    try:
+        return coverage.decode(base64.b64encode(raw))
+    except StoreError:
+        return None
+
+
+@pytest.mark.parametrize("place", range(len(base64.b64decode(SAMPLE))))
+def test_no_flipped_bit_goes_unnoticed(place: int) -> None:
+    """A byte that changed anywhere is refused, never read as something else."""
+    raw = bytearray(base64.b64decode(SAMPLE))
+    for bit in range(8):
+        raw[place] ^= 1 << bit
+        # A bit that compression does not look at may change and change nothing.
+        assert read_or_refuse(bytes(raw)) in (None, coverage.decode(SAMPLE))
+        raw[place] ^= 1 << bit
+
+
+PIECES = [SAMPLE[:-4], SAMPLE[:40], SAMPLE * 2]
+
+
+@pytest.mark.parametrize("text", ["", "A", "AAAA", "nonsense", "ü", *PIECES])
+def test_damage_is_refused(text: str) -> None:
+    """What is no coverage, or only a piece of one, is refused."""
+    with pytest.raises(StoreError):
+        coverage.decode(text)
+
+
+def test_a_newer_version_is_refused_by_number() -> None:
+    """A coverage from the future is not guessed at, and the message says what to do."""
+    raw = bytearray(base64.b64decode(SAMPLE))
+    raw[0] = 9
+    with pytest.raises(StoreError, match="version 9") as caught:
+        coverage.decode(base64.b64encode(raw))
+    assert "newer" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "name", ["wx1", "wx000000000000000g", "WX0000000000000001", "../../etc/passwd12"]
+)
+def test_only_appids(name: str) -> None:
+    """Something that is no appid cannot get into a file."""
+    with pytest.raises(ValueError, match="not an appid"):
+        coverage.empty(MONTH).updated({name: AccountDays()})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "age", "empty", "final"),
+    [
+        (HOURLY, 0, False, False),
+        (HOURLY, 1, False, True),
+        (HOURLY, 3, True, False),
+        (HOURLY, 4, True, True),
+        (DAILY, 3, False, False),
+        (DAILY, 4, False, True),
+        (DAILY, 3, True, False),
+        (DAILY, 4, True, True),
+    ],
+)
+def test_is_final(dataset: Dataset, age: int, empty: bool, final: bool) -> None:  # noqa: FBT001
+    """A day is final when it is older than its settling time, and than 3 days if it is empty."""
+    assert (MARCH + 20 - age < settled_before(dataset, NOON, empty=empty)) is final
+
+
+def test_ten_thousand_accounts_are_small() -> None:
+    """A month of ten thousand settled accounts is little more than their names."""
+    full = 2**31 - 1
+    names = (appid(n * 0x9E3779B97F4A7C15 % 2**64) for n in range(10_000))
+    month = coverage.empty(MONTH).updated({name: AccountDays(full, 0, 0, full) for name in names})
+    assert len(coverage.encode(month)) < 120_000

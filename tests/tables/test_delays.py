@@ -1,0 +1,169 @@
+"""What delayed answers, weeks and months settle, as the files know it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import day_text, instant, month_of, parse_day
+from harvester.core.dataset import Dataset
+from harvester.core.model import Answer, Window
+from harvester.storage import quarantine
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.publish import Published, publish
+from harvester.storage.raw_log import write_group
+from harvester.tables.coverage import AccountDays
+from tests.support.answers import appid
+from tests.support.output_helpers import coverage_of, rows_of
+
+SHARE = CATALOGUE["article_share"]
+BIZ = CATALOGUE["biz_summary"]
+DETAIL = CATALOGUE["article_total_detail"]
+WEEK = CATALOGUE["upstream_msg_dist_week"]
+MONTH = CATALOGUE["upstream_msg_month"]
+
+MAY = parse_day("2026-05-01")
+MONDAYS = [parse_day(f"2026-05-{day:02d}") for day in (4, 11, 18)]
+
+
+def at(day: int, minute: int = 720) -> int:
+    """A moment of that Beijing day, counted from the first of May."""
+    return int(instant(MAY + day, minute))
+
+
+def answer(
+    dataset: Dataset, days: tuple[int, int], rows: Iterable[Any], asked_at: int, **more: Any
+) -> Answer:
+    """What came back for days of May, counted from 0; ``more`` are top-level members."""
+    window = Window(appid(1), dataset.name, MAY + days[0], MAY + days[1])
+    refetch = more.pop("refetch", 0) & ((1 << (days[1] - days[0] + 1)) - 1)
+    return Answer(window, asked_at, refetch, json.dumps({"list": list(rows), **more}).encode())
+
+
+def shares(day: int, number: int = 1) -> dict[str, Any]:
+    """A row of article_share."""
+    return {
+        "ref_date": day_text(MAY + day),
+        "msgid": "1_1",
+        "detail": {"share_user": number},
+    }
+
+
+def put(tree: Tree, dataset: Dataset, *answers: Answer) -> Published:
+    """Publish answers about May."""
+    group = write_group(tree, 0, "run", answers)
+    return publish(tree, dataset, in_may(dataset), [group])
+
+
+def rows(tree: Tree, dataset: Dataset) -> list[dict[str, Any]]:
+    """What stands in the file of May."""
+    found: list[dict[str, Any]] = rows_of(tree, in_may(dataset)).to_pylist()
+    return found
+
+
+def in_may(dataset: Dataset) -> Partition:
+    """The file of May."""
+    return Partition(dataset.name, month_of(MAY), 0)
+
+
+def known(tree: Tree, dataset: Dataset) -> AccountDays:
+    """What the file of May knows of the account."""
+    return coverage_of(tree, in_may(dataset)).account(appid(1))
+
+
+@pytest.mark.parametrize("mark", [True, "true"])
+def test_a_delayed_answer_settles_nothing(tree: Tree, mark: Any) -> None:
+    """Its rows are published, and its day stays provisional, however old it is."""
+    late = answer(SHARE, (0, 0), [shares(0)], at(300), is_delay=mark)
+    done = put(tree, SHARE, late)
+    assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: at(300)})
+    assert done.rows_after == 1
+    assert done.delayed == (late.window,)
+
+
+def test_an_empty_delayed_answer_settles_nothing(tree: Tree) -> None:
+    """An account without rows yet is asked again too, for as long as WeChat is computing."""
+    late = answer(BIZ, (3, 20), [], at(300), is_delay=True)
+    assert put(tree, BIZ, late).delayed == (late.window,)
+    state = known(tree, BIZ)
+    assert (state.final, state.with_rows) == (0, 0)
+    assert state.provisional == (1 << 21) - (1 << 3)
+
+
+def test_the_last_word_counts(tree: Tree) -> None:
+    """A later answer that is complete replaces a delayed one, which is not named any more."""
+    late = answer(SHARE, (0, 0), [shares(0, 1)], at(2), is_delay=True)
+    whole = answer(SHARE, (0, 0), [shares(0, 2)], at(3), is_delay=False)
+    assert put(tree, SHARE, whole, late).delayed == ()
+    assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
+    assert [each["share_user"] for each in rows(tree, SHARE)] == [2]
+    again = answer(SHARE, (0, 0), [shares(0, 3)], at(4), is_delay=True)
+    assert put(tree, SHARE, again).delayed == ()
+    assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
+
+
+def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
+    """Rows that a user asked for again are provisional again, if they come from a delayed one."""
+    put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(3)))
+    late = answer(SHARE, (0, 0), [shares(0, 9)], at(5), is_delay=True, refetch=-1)
+    assert put(tree, SHARE, late).delayed == (late.window,)
+    assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: at(5)})
+    nothing = answer(SHARE, (0, 0), [], at(6), is_delay=True, refetch=-1)
+    put(tree, SHARE, nothing)
+    assert [each["share_user"] for each in rows(tree, SHARE)] == [9]
+
+
+def test_a_mark_that_cannot_be_read(tree: Tree) -> None:
+    """The window is in quarantine with the answer as it came, and no day of it is empty."""
+    odd = answer(BIZ, (3, 4), [], at(300), is_delay="soon")
+    done = put(tree, BIZ, odd)
+    assert [(entry.day - MAY, entry.reason) for entry in done.quarantined] == [
+        (3, "is_delay: neither true nor false"),
+        (4, "is_delay: neither true nor false"),
+    ]
+    assert known(tree, BIZ) == AccountDays(quarantined=0b11000)
+    assert {entry.answer for entry in quarantine.entries(tree, BIZ.name)} == {odd}
+    put(tree, BIZ, answer(BIZ, (3, 4), [], at(301), is_delay=False))
+    assert known(tree, BIZ) == AccountDays(final=0b11000)
+    assert not list(quarantine.entries(tree, BIZ.name))
+
+
+def test_an_article_without_days_yet(tree: Tree) -> None:
+    """A day of publication is known by an article that nobody has read, and is no row."""
+    bare = {"ref_date": day_text(MAY), "msgid": "1_1", "publish_type": 0, "detail_list": []}
+    done = put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(10)))
+    assert (done.rows_after, done.quarantined, done.days) == (0, (), (MAY,))
+    assert known(tree, DETAIL) == AccountDays(provisional=1, asked={0: at(10)})
+    put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(31)))
+    assert known(tree, DETAIL) == AccountDays(final=1)
+
+
+def test_weeks_settle_by_their_last_day(tree: Tree) -> None:
+    """Monday's row is final once its Sunday is over; an empty week three days later."""
+    rows = [
+        {"ref_date": day_text(monday), "count_interval": 1, "msg_user": 5} for monday in MONDAYS
+    ]
+    sunday = MONDAYS[1] + 6 - MAY
+    put(tree, WEEK, answer(WEEK, (3, 17), rows, at(sunday + 1)))
+    state = known(tree, WEEK)
+    bits = [1 << (monday - MAY) for monday in MONDAYS]
+    assert state.with_rows == sum(bits)
+    assert state.final & sum(bits) == bits[0] | bits[1]
+    assert state.provisional & sum(bits) == bits[2]
+    put(tree, WEEK, answer(WEEK, (24, 24), [], at(24 + 6 + 3)))
+    assert known(tree, WEEK).provisional >> 24 & 1
+    put(tree, WEEK, answer(WEEK, (24, 24), [], at(24 + 6 + 4)))
+    assert known(tree, WEEK).final >> 24 & 1
+
+
+def test_months_settle_by_their_last_day(tree: Tree) -> None:
+    """The row of the first is final once the month is over."""
+    row = {"ref_date": day_text(MAY), "msg_type": 1, "msg_user": 5, "msg_count": 6}
+    put(tree, MONTH, answer(MONTH, (0, 0), [row], at(30)))
+    assert known(tree, MONTH).final == 0
+    put(tree, MONTH, answer(MONTH, (0, 0), [row], at(31)))
+    assert known(tree, MONTH) == AccountDays(final=1, with_rows=1)

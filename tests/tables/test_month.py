@@ -1,0 +1,152 @@
+"""A month of daily runs over a source in trouble: true in the end, and never a call too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.core.calendar import date_of, day_text, parse_day
+from harvester.core.errors import Exit
+from harvester.sandbox import Delayed, Late, Outage, Revised, Rules, Trouble
+from harvester.sandbox import World as Sandbox
+from tests.support.reference_client import Reference
+from tests.support.run_harness import Lab, expected, harvested, wanted
+
+BEGIN, END = "2026-04-01", "2026-05-03"
+"""Four weeks and a month begin and end within these days."""
+
+FIRST_RUN = parse_day("2026-04-04")
+
+STEADY = ("user_cumulate", "interface_summary")
+"""No day of these comes more than hours late."""
+
+OTHERS = tuple(name for name in CATALOGUE if name not in STEADY)
+
+TROUBLES: tuple[Trouble, ...] = (
+    Late(share=0.25, minutes=15 * 60),
+    Late(share=0.12, days=2, datasets=OTHERS),
+    Late(share=0.08, days=1, unready=True, datasets=OTHERS),
+    Late(share=0.05, days=3, minutes=9 * 60, datasets=OTHERS),
+    Revised(),
+    Delayed(share=0.4, days=2),
+    Delayed(share=0.1, days=10),
+)
+"""Rows that come in the afternoon or days later, as an error or as nothing; figures that change
+until they are settled; and answers that say they are not complete, some beyond that time."""
+
+OUTAGE_ON = parse_day("2026-04-15")
+"""On this day and the next, days are answered as if nothing had happened on them."""
+
+OUTAGES = (Outage(share=0.5, begin=OUTAGE_ON - 2), Outage(datasets=STEADY))
+"""Half of all days too young to be final without rows, and any days that had rows before."""
+
+
+@dataclass
+class Month:
+    """The two who ask: a harvester over HTTP, and the reference that counts by hand."""
+
+    lab: Lab
+    reference: Reference
+
+    def run(self, day: int, minute: int) -> None:
+        """Both run at that minute of a Beijing day, and make the same number of calls."""
+        self.lab.today, self.lab.minute = day_text(day), minute
+        before, counted = self.reference.calls, self.lab.calls()
+        self.reference.run()
+        done = self.lab.run()
+        assert done.requests == self.lab.calls() - counted == self.reference.calls - before
+        assert done.exit_code is (Exit.AGAIN if self.reference.put_off else Exit.DONE)
+        assert list(done.reasons()) == (["not_ready"] if self.reference.put_off else [])
+
+    def run_all(self, runs: Iterable[tuple[int, int]]) -> None:
+        """All of these runs, one after the other."""
+        for day, minute in runs:
+            self.run(day, minute)
+
+    def agrees(self, duck: duckdb.DuckDBPyConnection) -> None:
+        """Check that the files hold what the reference knows, preliminary rows too."""
+        for dataset in CATALOGUE.values():
+            rows = self.reference.rows(dataset)
+            assert not rows or harvested(duck, self.lab.root, dataset.name) == rows
+
+    @property
+    def sandboxes(self) -> tuple[Sandbox, Sandbox]:
+        """What both of them ask."""
+        return self.lab.sandbox, self.reference.sandbox
+
+
+def month_of(root: Path, accounts: int, seed: int = 0) -> Month:
+    """A month to simulate, about so many accounts; the seed spreads the troubles."""
+    names, datasets = zip(*CATALOGUE.items(), strict=True)
+    rules = Rules(troubles=TROUBLES, seed=seed)
+    lab = Lab(root, accounts=accounts, begin=BEGIN, end=END, datasets=names, rules=rules)
+    first, last = (date_of(parse_day(text)) for text in (BEGIN, END))
+    reference = Reference(Sandbox(rules, lab.now), lab.now, [*datasets], lab.appids, first, last)
+    return Month(lab, reference)
+
+
+def times_of_runs() -> list[tuple[int, int]]:
+    """Every morning for a month; some mornings the schedule is skipped, on others runs go twice."""
+    found = []
+    for number in range(32):
+        if number % 10 in {6, 7} or number == 22:
+            continue
+        minutes = [10 * 60 + 30]
+        if number % 8 == 3:
+            minutes = [9 * 60, 16 * 60]
+        if number % 9 == 4:
+            minutes = [*minutes, 23 * 60 + 30]
+        found += [(FIRST_RUN + number, minute) for minute in minutes]
+    return found
+
+
+AFTERWARDS = (1, 2, 4, 9, 31)
+"""Days after the month on which there is a run: articles are asked about for thirty days."""
+
+
+def simulate(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
+    """Run the month and what follows it, and look into the files in the outage and at its end."""
+    runs = times_of_runs()
+    last = runs[-1][0]
+    month.run_all(run for run in runs if run[0] < OUTAGE_ON)
+    for sandbox, outage in product(month.sandboxes, OUTAGES):
+        sandbox.afflict(outage)
+    month.run_all(run for run in runs if OUTAGE_ON <= run[0] < OUTAGE_ON + 2)
+    month.agrees(duck)
+    for sandbox, outage in product(month.sandboxes, OUTAGES):
+        sandbox.relieve(outage)
+    month.run_all(run for run in runs if run[0] >= OUTAGE_ON + 2)
+    month.agrees(duck)
+    month.run_all((last + more, 11 * 60) for more in AFTERWARDS)
+
+
+def ends_in_the_truth(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
+    """Compare every row of every dataset with what the source says in the end."""
+    for dataset in CATALOGUE.values():
+        truth = expected(dataset.name, month.lab.appids, wanted(BEGIN, END))
+        assert truth
+        assert harvested(duck, month.lab.root, dataset.name) == truth
+
+
+def test_a_month_of_daily_runs_ends_in_the_truth(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Late, empty, delayed and revised days of all datasets, and not one call beyond the rules."""
+    month = month_of(tmp_path, accounts=2)
+    simulate(month, duck)
+    ends_in_the_truth(month, duck)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_more_accounts_in_other_trouble(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
+    """The same for a dozen accounts, among them quiet ones, with the troubles on other days."""
+    month = month_of(tmp_path, accounts=12, seed=7)
+    simulate(month, duck)
+    ends_in_the_truth(month, duck)

@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import hypothesis.strategies as st
+import pyarrow as pa
+import pytest
+from hypothesis import given
+
+from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.dataset import Dataset
+from harvester.core.model import Window
+from harvester.tables import decode as rows
+from harvester.tables import record_layout
+from harvester.tables.columns import arrow_schema
+from harvester.tables.decode import Decoded, decode
+from tests.support.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
+
+HOUR = Window(appid(1), HOURLY.name, MARCH, MARCH)
+DAYS = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
+METRICS = ("callback_count", "fail_count", "total_time_cost", "max_time_cost")
+
+
+def tuples(decoded: Decoded) -> dict[Day, list[tuple[Any, ...]]]:
+    """All rows by day."""
+    return {day: as_tuples(found) for day, found in decoded.days.items()}
+
+
+def read_hours(*hours: dict[str, Any]) -> Decoded:
+    """An hourly answer of one day."""
+    return decode(HOURLY, HOUR, body(hours))
+
+
+def read_days(*days: dict[str, Any]) -> Decoded:
+    """A daily answer of ten days."""
+    return decode(DAILY, DAYS, body(days))
+
+
+OFFICIAL_DAY = (
+    b'{"list":[{"ref_date":"2014-12-07","callback_count":36974,"fail_count":67,'
+    b'"total_time_cost":14994291,"max_time_cost":5044}]}'
+)
+OFFICIAL_HOUR = (
+    b'{"list":[{"ref_date":"2014-12-07","ref_hour":0,"callback_count":331,"fail_count":18,'
+    b'"total_time_cost":167870,"max_time_cost":5042}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sample", "expected"),
+    [
+        (DAILY, OFFICIAL_DAY, (36974, 67, 14994291, 5044, None)),
+        (HOURLY, OFFICIAL_HOUR, (0, 331, 18, 167870, 5042, None)),
+    ],
+)
+def test_official_samples(dataset: Dataset, sample: bytes, expected: tuple[Any, ...]) -> None:
+    """The sample rows of WeChat's own pages become rows, number by number."""
+    day = parse_day("2014-12-07")
+    found = decode(dataset, Window(appid(1), dataset.name, day, day), sample)
+    assert tuples(found) == {day: [expected]}
+    assert not found.quarantined
+
+
+def test_rows_are_sorted_by_key() -> None:
+    """Rows come in key order, whatever order WeChat sent them in."""
+    found = read_hours(row(MARCH, 5), row(MARCH, 23), row(MARCH, 0))
+    assert [values[0] for values in as_tuples(found.days[MARCH])] == [0, 5, 23]
+    several = read_days(row(MARCH + 2, number=3), row(MARCH, number=1))
+    assert {day: found[0][0] for day, found in tuples(several).items()} == {MARCH: 1, MARCH + 2: 3}
+
+
+def test_an_empty_list_is_an_answer() -> None:
+    """A list without rows yields no rows and no complaint."""
+    assert read_hours() == Decoded({}, {})
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ([0, 100, 2300], [0, 1, 23]),
+        ([0, 1, 23], [0, 1, 23]),
+        ([7], [7]),
+        ([0], [0]),
+        ([700], [7]),
+        ([0, 100, 5], None),
+        ([2400], None),
+        ([150], None),
+        ([24], None),
+        ([-100], None),
+        ([True], None),
+        ([100.0], None),
+        (["100"], None),
+        ([None], None),
+    ],
+)
+def test_hours_as_hundreds_or_plain(hours: list[Any], expected: list[int] | None) -> None:
+    """Hours are hundreds, or plain when a day proves it; a mixture puts the day in quarantine."""
+    found = read_hours(*(row(MARCH) | {"ref_hour": hour} for hour in hours))
+    if expected is None:
+        assert list(found.quarantined) == [MARCH]
+        assert "ref_hour" in found.quarantined[MARCH]
+    else:
+        assert [values[0] for values in as_tuples(found.days[MARCH])] == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1", 1.5, 1.0, True, -1, 2**63, 2**64, 10**30, [1], {"a": 1}, float("nan"), float("inf")],
+    ids=repr,
+)
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_value_that_does_not_fit(metric: str, value: Any) -> None:
+    """A value that does not fit its column puts its day in quarantine and no other."""
+    found = read_days(row(MARCH), row(MARCH + 1) | {metric: value}, row(MARCH + 2))
+    assert list(found.days) == [MARCH, MARCH + 2]
+    assert list(found.quarantined) == [MARCH + 1]
+    assert found.quarantined[MARCH + 1].startswith(f"{metric}: ")
+
+
+def test_the_largest_number_fits() -> None:
+    """A count of 63 bits comes through exactly."""
+    assert as_tuples(read_days(row(MARCH, fail_count=2**63 - 1)).days[MARCH])[0][1] == 2**63 - 1
+
+
+@pytest.mark.parametrize("value", ["2024-3-01", "2024-02-30", "20240301", "", 5, None, True, ["a"]])
+def test_a_row_that_does_not_tell_its_day(value: Any) -> None:
+    """A row of no readable day could be any day's: the whole window is in quarantine."""
+    found = read_days(row(MARCH), row(MARCH) | {"ref_date": value})
+    assert not found.days
+    assert list(found.quarantined) == list(range(DAYS.begin, DAYS.end + 1))
+
+
+def test_a_row_without_ref_date() -> None:
+    """The same when ref_date is not there at all."""
+    assert len(decode(DAILY, DAYS, b'{"list":[{"fail_count":1}]}').quarantined) == 10
+
+
+@pytest.mark.parametrize("element", [b"1", b"null", b'"a"', b"[]", b"[[]]"])
+def test_an_element_that_is_no_object(element: bytes) -> None:
+    """An element of the list that is no row puts the whole window in quarantine."""
+    found = decode(HOURLY, HOUR, b'{"list":[' + element + b"]}")
+    assert found.quarantined == {MARCH: "a row that is no object"}
+
+
+def test_rows_outside_the_window_are_dropped() -> None:
+    """Rows WeChat was not asked for are dropped and counted, even if they are broken."""
+    found = read_days(row(MARCH - 1), row(MARCH), row(MARCH + 10, fail_count="x"))
+    assert list(found.days) == [MARCH]
+    assert not found.quarantined
+    assert found.dropped == 2
+
+
+def test_all_rows_outside_the_window() -> None:
+    """An answer that is about other days only is not taken for an empty one."""
+    found = read_days(row(MARCH - 700), row(MARCH + 10))
+    assert len(found.quarantined) == 10
+    assert found.dropped == 2
+
+
+def test_identical_rows_count_once() -> None:
+    """A row that comes twice is there once."""
+    found = read_hours(row(MARCH, 1), row(MARCH, 1), row(MARCH, 0))
+    assert [values[0] for values in as_tuples(found.days[MARCH])] == [0, 1]
+    assert len(as_tuples(read_days(row(MARCH), row(MARCH)).days[MARCH])) == 1
+
+
+def test_contradicting_rows() -> None:
+    """The same key with different numbers puts the day in quarantine."""
+    found = read_days(row(MARCH, number=1), row(MARCH, number=2), row(MARCH + 1))
+    assert list(found.days) == [MARCH + 1]
+    assert found.quarantined == {MARCH: "two different rows for the same key"}
+
+
+def test_unknown_members_are_kept() -> None:
+    """Members nobody declared go into _extra as sorted compact JSON, exactly, and are named."""
+    found = read_days(row(MARCH, zeta=2**70, alpha={"名": [1.5, None]}), row(MARCH + 1))
+    assert found.unknown == {"zeta", "alpha"}
+    assert found.days[MARCH].extra == ['{"alpha":{"名":[1.5,null]},"zeta":1180591620717411303424}']
+    assert found.days[MARCH + 1].extra == [None]
+
+
+def test_an_unknown_lone_surrogate_is_kept() -> None:
+    """A text that UTF-8 cannot spell stays escaped, as it came."""
+    raw = body([row(MARCH, odd="X")]).replace(b'"X"', rb'"\ud800"')
+    assert decode(DAILY, DAYS, raw).days[MARCH].extra == [r'{"odd":"\ud800"}']
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"1e999"])
+def test_an_unknown_number_beyond_json(value: bytes) -> None:
+    """What JSON cannot spell is not kept as something else: its day is in quarantine."""
+    raw = body([row(MARCH, odd="X"), row(MARCH + 1)]).replace(b'"X"', value)
+    found = decode(DAILY, DAYS, raw)
+    assert list(found.quarantined) == [MARCH]
+    assert list(found.days) == [MARCH + 1]
+
+
+def test_missing_metrics_become_null() -> None:
+    """A metric that is null or left out becomes null and is named."""
+    short = row(MARCH)
+    del short["max_time_cost"]
+    found = read_days(short, row(MARCH + 1, fail_count=None), row(MARCH + 2))
+    assert found.missing == {"max_time_cost", "fail_count"}
+    assert as_tuples(found.days[MARCH]) == [(1, 1, 400, None, None)]
+    assert as_tuples(found.days[MARCH + 1]) == [(1, None, 400, 5000, None)]
+
+
+def test_a_missing_key_member() -> None:
+    """A row without a part of its key cannot be filed: its day is in quarantine."""
+    assert read_hours(row(MARCH, 1), row(MARCH)).quarantined == {
+        MARCH: "ref_hour: a row without it"
+    }
+
+
+def test_control_characters_alone_do_no_harm() -> None:
+    """A control character in a text that nobody declared does not cost the day."""
+    raw = body([row(MARCH, odd="X")]).replace(b"X", b"a\x01b")
+    assert decode(DAILY, DAYS, raw).days[MARCH].extra == [r'{"odd":"a\u0001b"}']
+
+
+def test_broken_utf8() -> None:
+    """Bytes that are no UTF-8 are never replaced: the whole window is in quarantine."""
+    raw = body([row(MARCH, odd="X")]).replace(b"X", b"\xff\xfe")
+    assert set(decode(DAILY, DAYS, raw).quarantined.values()) == {"broken UTF-8"}
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"list":null}', b"<html>", b'{"list":[{]}'])
+def test_no_answer_at_all(raw: bytes) -> None:
+    """What is no list of rows puts the whole window in quarantine."""
+    found = decode(DAILY, DAYS, raw)
+    assert len(found.quarantined) == 10
+    assert not found.days
+
+
+@given(st.binary(max_size=200))
+def test_never_raises_on_bytes(raw: bytes) -> None:
+    """Reading never raises, whatever the bytes."""
+    decode(DAILY, DAYS, raw)
+
+
+def test_never_raises_on_deep_nesting() -> None:
+    """A member nested past any recursion limit is no reason to raise either."""
+    deep = b"[" * 990 + b"]" * 990
+    found = decode(DAILY, DAYS, body([row(MARCH, odd="X")]).replace(b'"X"', deep))
+    assert found.days or found.quarantined
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 40),
+    st.sampled_from([2**63 - 1, 2**63, 2**64, -(2**63)]),
+    st.floats(),
+    st.text(max_size=3),
+)
+HOUR_VALUES = st.one_of(
+    st.integers(0, 23).map(lambda hour: hour * 100), st.integers(0, 23), SCALARS
+)
+ODD_ROWS = st.fixed_dictionaries(
+    {"ref_date": st.sampled_from([day_text(MARCH + offset) for offset in range(-1, 4)])},
+    optional={
+        "ref_hour": HOUR_VALUES,
+        **{metric: st.one_of(st.integers(0, 9), SCALARS) for metric in METRICS},
+        "surprise": SCALARS | st.lists(SCALARS, max_size=2),
+    },
+)
+
+
+def spelled(extra: str) -> str:
+    """The surprise in a row's _extra, as the standard library spells it."""
+    return json.dumps(json.loads(extra)["surprise"])
+
+
+@given(st.lists(ODD_ROWS, max_size=6))
+def test_exact_or_quarantined(sent: list[dict[str, Any]]) -> None:
+    """Every row inside the window is in the result exactly as sent, or its day is quarantined."""
+    window = Window(appid(1), HOURLY.name, MARCH, MARCH + 2)
+    raw = json.dumps({"list": sent}).encode()
+    found = decode(HOURLY, window, raw)
+    assert not found.days.keys() & found.quarantined.keys()
+    for day in range(window.begin, window.end + 1):
+        if day in found.quarantined:
+            continue
+        mine = [each for each in json.loads(raw)["list"] if each["ref_date"] == day_text(day)]
+        plain = any(each["ref_hour"] % 100 for each in mine)
+        expected = {
+            (
+                each["ref_hour"] if plain else each["ref_hour"] // 100,
+                *(each.get(metric) for metric in METRICS),
+                json.dumps(each["surprise"]) if "surprise" in each else None,
+            )
+            for each in mine
+        }
+        got = as_tuples(found.days[day]) if day in found.days else []
+        assert {
+            (*it[:-1], it[-1] and json.dumps(json.loads(it[-1])["surprise"])) for it in got
+        } == expected
+        assert len(got) == len(expected)
+        assert all(type(value) in {int, type(None)} for it in got for value in it[:-1])
+
+
+REGULAR = st.builds(
+    lambda day, hour, number: row(MARCH + day, hour, number),
+    st.integers(0, 9),
+    st.integers(0, 23),
+    st.integers(0, 2**63 // 400 - 1),
+)
+
+
+@given(st.lists(REGULAR, min_size=1, max_size=30))
+def test_the_fast_way_equals_the_careful_way(sent: list[dict[str, Any]]) -> None:
+    """Whatever the fast way reads, the careful way reads the same."""
+    for dataset in (HOURLY, DAILY):
+        names = {column.name for column in dataset.columns}
+        cut = [{name: each[name] for name in each if name in names} for each in sent]
+        shape = record_layout.shape_of(dataset)
+        fast = rows._read_fast(shape, DAYS, cut)
+        careful = rows._read_carefully(shape, DAYS, body(cut))
+        if fast:
+            assert tuples(fast) == tuples(careful)
+            assert not careful.quarantined
+
+
+def test_schema() -> None:
+    """The columns of a file are those of the contract, and only the key is never null."""
+    schema = arrow_schema(HOURLY)
+    assert schema.names == [
+        *("appid", "ref_date", "ref_hour"),
+        *METRICS,
+        *("_fetched_at", "_run_id", "_extra"),
+    ]
+    assert [schema.field(name).type for name in ("appid", "ref_date", "ref_hour")] == [
+        pa.string(),
+        pa.date32(),
+        pa.int32(),
+    ]
+    assert {schema.field(name).type for name in METRICS} == {pa.int64()}
+    assert schema.field("_fetched_at").type == pa.timestamp("us", tz="UTC")
+    assert [field.name for field in schema if not field.nullable] == [
+        "appid",
+        "ref_date",
+        "ref_hour",
+    ]

@@ -1,0 +1,386 @@
+"""Tokens through a third-party platform, against the sandbox over real HTTP."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from harvester.catalogue import CATALOGUE
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core.config import Api
+from harvester.core.credentials import (
+    Command,
+    Commands,
+    Files,
+    Handed,
+    Platform,
+    RefreshToken,
+    Text,
+)
+from harvester.core.model import Window
+from harvester.core.secret import Secret
+from harvester.sandbox import TOKEN, World
+from harvester.sandbox.platform import (
+    AUTHORIZER_LIST_PATH,
+    AUTHORIZER_TOKEN_PATH,
+    COMPONENT_TOKEN_PATH,
+)
+from harvester.sandbox.server import serve
+from harvester.wechat import attempt
+from harvester.wechat.attempt import Refused
+from harvester.wechat.auth import Denied, Office
+from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.transport import Transport
+from tests.support.run_harness import DAILY, appid
+from tests.support.sandboxes import TODAY, Clock, world_at
+
+PLATFORM = "wx00000000000000ff"
+SECRET = "platformsecret+/=&%"
+ONE, TWO = appid(1), appid(2)
+
+
+@dataclass
+class Agency:
+    """A platform, those who authorised it, and a harvester that works for it."""
+
+    world: World
+    clock: Clock
+    office: Office
+    tokens: Tokens
+    transport: Transport
+
+    def asked(self) -> tuple[int, int, int]:
+        """Calls for the platform's own token, for accounts' tokens, for the list."""
+        paths = self.world.counters.paths
+        calls = (COMPONENT_TOKEN_PATH, AUTHORIZER_TOKEN_PATH, AUTHORIZER_LIST_PATH)
+        return paths[calls[0]], paths[calls[1]], paths[calls[2]]
+
+    async def denial(self, account: str = ONE) -> TokenRefused:
+        """How an account is told that there is no token."""
+        with pytest.raises(TokenRefused) as caught:
+            await self.tokens.current(account)
+        return caught.value
+
+    async def attempt(self, account: str = ONE, dataset: str = DAILY) -> bytes | Refused:
+        """A data call of an account."""
+        window = Window(account, dataset, TODAY - 3, TODAY - 2)
+        return await attempt.attempt(window, CATALOGUE[dataset], self.tokens, self.transport)
+
+
+@dataclass
+class Setting:
+    """What a test decides about the platform before it opens."""
+
+    world: World
+    clock: Clock
+    ticket: str = ""
+    sink: Files | Commands | None = None
+    own: Handed | None = None
+    given: Callable[[str], Secret] | None = None
+
+    def access(self, account: str) -> RefreshToken:
+        """What the manifest has of an account."""
+        given = self.given
+        return RefreshToken() if given is None else RefreshToken(lambda: given(account))
+
+    def platform(self) -> Platform:
+        """The platform as the manifest has it."""
+        if self.own is not None:
+            return Platform(PLATFORM, None, None, self.own, self.sink)
+        ticket = Text(lambda: Secret(self.ticket))
+        return Platform(PLATFORM, Secret(SECRET), ticket, None, self.sink)
+
+
+@pytest.fixture
+def at() -> Setting:
+    """A platform with a ticket, which two accounts have authorised."""
+    world, clock = world_at()
+    world.platforms.found(PLATFORM, SECRET)
+    setting = Setting(world, clock, world.platforms.push_ticket(PLATFORM))
+    for account in (ONE, TWO):
+        world.platforms.authorise(PLATFORM, account)
+    return setting
+
+
+@asynccontextmanager
+async def opened(setting: Setting) -> AsyncIterator[Agency]:
+    """A harvester at work, as a new run begins it."""
+
+    async def never(_: str) -> bool:
+        return False
+
+    async with (
+        serve(setting.world) as address,
+        Transport(Api(base_url=address), connections=50) as transport,
+    ):
+        office = Office(
+            setting.access,
+            transport,
+            clock=setting.clock,
+            budget=never,
+            platform=setting.platform(),
+        )
+        async with Tokens(office.source, setting.clock) as tokens:
+            yield Agency(setting.world, setting.clock, office, tokens, transport)
+
+
+async def test_an_account_s_token_comes_through_the_platform(at: Setting) -> None:
+    """One call for the platform's own token, one for the list, one for each account's."""
+    async with opened(at) as agency:
+        for account in (ONE, TWO):
+            assert isinstance(await agency.attempt(account), bytes)
+        assert agency.asked() == (1, 2, 1)
+        assert agency.office.calls == 4
+
+
+async def test_fifty_accounts_share_the_platform_s_token(at: Setting) -> None:
+    """However many begin at once, the platform's own token is asked for once."""
+    accounts = [appid(number) for number in range(10, 60)]
+    for account in accounts:
+        at.world.platforms.authorise(PLATFORM, account)
+    async with opened(at) as agency:
+        async with anyio.create_task_group() as group:
+            for account in accounts:
+                group.start_soon(agency.tokens.current, account)
+        assert agency.asked() == (1, 50, 1)
+
+
+async def test_both_tokens_are_renewed_in_time(at: Setting, tmp_path: Path) -> None:
+    """Over a day nothing that WeChat refuses is ever sent, though each refresh ends a token."""
+    at.sink = Files(lambda account: tmp_path / account)
+    async with opened(at) as agency:
+        for _ in range(20):
+            assert isinstance(await agency.attempt(), bytes)
+            at.clock.now += 1800
+        assert agency.asked() == (5, 5, 1)
+    assert at.world.counters.errcodes == {}
+
+
+# The refresh token, and where it goes.
+
+
+async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
+    at: Setting, tmp_path: Path
+) -> None:
+    """In a file of its own that nobody else may read, written whole."""
+    at.sink = Files(lambda account: tmp_path / "refresh" / account)
+    async with opened(at) as agency:
+        await agency.tokens.current(ONE)
+    file = tmp_path / "refresh" / ONE
+    assert file.read_text() == at.world.platforms.refresh_token(PLATFORM, ONE)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == [ONE]
+
+
+async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> None:
+    """The next run takes the newer one, and asks for no list."""
+    old = at.world.platforms.refresh_token(PLATFORM, ONE)
+    at.given = lambda _: Secret(old)
+    at.sink = Files(lambda account: tmp_path / account)
+    for run in range(1, 4):
+        async with opened(at) as agency:
+            assert isinstance(await agency.attempt(), bytes)
+            assert agency.asked() == (run, run, 0)
+    assert at.world.counters.errcodes == {}
+
+
+async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path) -> None:
+    """On its standard input, so that no argument shows it."""
+    code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
+    at.sink = Commands(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
+    async with opened(at) as agency:
+        await agency.tokens.current(ONE)
+    assert (tmp_path / ONE).read_text() == at.world.platforms.refresh_token(PLATFORM, ONE)
+
+
+@pytest.mark.parametrize("kind", ["file", "command"])
+async def test_a_token_whose_refresh_token_is_lost_is_not_used(
+    at: Setting, tmp_path: Path, kind: str
+) -> None:
+    """The account stops with the reason, the others go on, and the list mends it the next time."""
+    (tmp_path / "taken").touch()
+    good = tmp_path / "good"
+    at.sink = Files(lambda one: (tmp_path / "taken" if one == ONE else good) / one)
+    if kind == "command":
+        code = "import sys; sys.exit(sys.argv[1] == sys.argv[2])"
+        argv = (sys.executable, "-c", code, ONE)
+        at.sink = Commands(lambda account: Command((*argv, account), tmp_path))
+    async with opened(at) as agency:
+        refused = await agency.denial(ONE)
+        assert "refresh token could not be kept" in refused.rule.meaning
+        await agency.denial(ONE)
+        assert isinstance(await agency.attempt(TWO), bytes)
+        assert agency.asked() == (1, 2, 1)
+    assert at.world.counters.calls[ONE] == 0
+    at.sink = Files(lambda account: good / account)
+    async with opened(at) as agency:
+        assert isinstance(await agency.attempt(ONE), bytes)
+
+
+async def test_an_old_refresh_token_is_looked_up_in_the_list(at: Setting) -> None:
+    """61023: once, for all who have old ones; then those of the list are taken at once."""
+    at.given = lambda account: Secret(f"old one of {account}")
+    async with opened(at) as agency:
+        for account in (ONE, TWO):
+            assert isinstance(await agency.attempt(account), bytes)
+        assert agency.asked() == (1, 3, 1)
+    assert at.world.counters.errcodes == {61023: 1}
+
+
+async def test_a_refresh_token_that_the_list_does_not_mend_stops_its_account(at: Setting) -> None:
+    """WeChat rejects what its own list has just said: one look, then the account stops."""
+    at.world.fail(ONE, 61023, dataset=TOKEN)
+    async with opened(at) as agency:
+        refused = await agency.denial()
+        await agency.denial()
+        assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+        assert agency.asked() == (1, 1, 1)
+        assert isinstance(await agency.attempt(TWO), bytes)
+
+
+async def test_what_another_service_replaced_meanwhile_is_found_in_the_list(at: Setting) -> None:
+    """A refresh token of this very run may be old already: the list has the newer one."""
+    async with opened(at) as agency:
+        token = await agency.tokens.current(ONE)
+        at.clock.now += 10
+        at.world.platforms.authorise(PLATFORM, ONE)
+        agency.tokens.reject(ONE, token, 40001)
+        assert isinstance(await agency.attempt(), bytes)
+        assert agency.asked() == (1, 3, 2)
+
+
+async def test_who_did_not_authorise_costs_one_look(at: Setting) -> None:
+    """61003, known from the list, and everybody else goes on."""
+    async with opened(at) as agency:
+        for _ in range(3):
+            refused = await agency.denial(appid(3))
+            assert str(refused).startswith("61003 ")
+        assert isinstance(await agency.attempt(ONE), bytes)
+        assert agency.asked() == (1, 1, 1)
+
+
+async def test_a_permission_that_is_missing_stops_one_family(at: Setting) -> None:
+    """61007 is about a dataset of the account; its others are answered."""
+    at.world.platforms.authorise(PLATFORM, ONE, ["interface"])
+    async with opened(at) as agency:
+        refused = await agency.attempt(ONE, "user_summary")
+        assert isinstance(refused, Refused)
+        assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT_DATASET)
+        assert "user analysis 2" in refused.rule.advice
+        assert isinstance(await agency.attempt(ONE), bytes)
+
+
+async def test_the_list_comes_page_by_page(at: Setting) -> None:
+    """Five hundred at once, in WeChat's order."""
+    accounts = [appid(number) for number in range(1, 1102)]
+    for account in accounts[2:]:
+        at.world.platforms.authorise(PLATFORM, account)
+    async with opened(at) as agency:
+        found = await agency.office.authorised()
+        assert not isinstance(found, Denied)
+        assert list(found) == accounts
+        assert agency.asked() == (1, 0, 3)
+
+
+async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
+    """Whatever WeChat lists beside accounts keeps no verb from loading the others."""
+    for strange in ("WX0000000000000001", "../../x", "gh_0123456789ab"):
+        at.world.platforms.authorise(PLATFORM, strange)
+    async with opened(at) as agency:
+        found = await agency.office.authorised()
+        assert not isinstance(found, Denied)
+        assert list(found) == [ONE, TWO]
+
+
+async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
+    """A page without an account of ours is not the last one, and no page is asked for twice."""
+    for number in range(600):
+        at.world.platforms.authorise(PLATFORM, f"gh_{number:012x}")
+    at.world.platforms.authorise(PLATFORM, appid(3))
+    async with opened(at) as agency:
+        found = await agency.office.authorised()
+        assert not isinstance(found, Denied)
+        assert list(found) == [ONE, TWO, appid(3)]
+        assert agency.asked() == (1, 0, 2)
+
+
+async def test_strangers_in_the_list_are_told_of_once(
+    at: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for all of them: who misses an account finds it there, whatever else is asked."""
+    for strange in ("gh_0123456789ab", "WX0000000000000001"):
+        at.world.platforms.authorise(PLATFORM, strange)
+    async with opened(at) as agency:
+        await agency.office.authorised()
+        assert isinstance(await agency.attempt(), bytes)
+        await agency.denial(appid(3))
+    [line] = caplog.messages
+    assert "names 2 that no account is called, such as gh_0123456789ab" in line
+
+
+# The platform's own token.
+
+
+async def test_a_ticket_that_expired_is_looked_up_again(at: Setting) -> None:
+    """61005: WeChat has pushed a newer one since, which is taken once."""
+    stale = at.ticket
+    tickets = iter([stale, at.world.platforms.push_ticket(PLATFORM)])
+    at.clock.now += 11 * 3600
+    at.own = None
+    platform = Platform(PLATFORM, Secret(SECRET), Text(lambda: Secret(next(tickets))), None)
+    at.platform = lambda: platform  # type: ignore[method-assign]
+    async with opened(at) as agency:
+        assert isinstance(await agency.attempt(), bytes)
+        assert agency.asked() == (2, 1, 1)
+
+
+async def test_without_a_newer_ticket_the_platform_waits(at: Setting) -> None:
+    """All of its accounts stop, for one call in all, with what to do."""
+    at.clock.now += 12 * 3600
+    async with opened(at) as agency:
+        for account in (ONE, TWO, ONE):
+            refused = await agency.denial(account)
+            assert str(refused).startswith("61005 ")
+            assert "api_start_push_ticket" in refused.rule.advice
+        assert agency.asked() == (1, 0, 0)
+
+
+async def test_a_component_token_may_be_handed_over(at: Setting) -> None:
+    """The live platform keeps it fresh; when WeChat rejects it, it is looked up once more."""
+    held = [at.world.platforms.own_token(PLATFORM)]
+    at.own = Text(lambda: Secret(held[-1]))
+    async with opened(at) as agency:
+        assert isinstance(await agency.attempt(ONE), bytes)
+        at.clock.now += 7200
+        held.append(at.world.platforms.own_token(PLATFORM))
+        assert isinstance(await agency.attempt(TWO), bytes)
+        assert agency.asked()[0] == 0
+    assert at.world.counters.errcodes == {42001: 1}
+
+
+async def test_a_component_token_that_nobody_renews_is_over(at: Setting) -> None:
+    """One call, for all accounts of the platform."""
+    own = at.world.platforms.own_token(PLATFORM)
+    at.own = Text(lambda: Secret(own))
+    at.clock.now += 7200
+    async with opened(at) as agency:
+        for account in (ONE, TWO):
+            refused = await agency.denial(account)
+            assert "component token is not accepted" in refused.rule.meaning
+        assert agency.asked() == (0, 0, 1)
+
+
+async def test_a_wrong_secret_of_the_platform_costs_one_call(at: Setting) -> None:
+    """40125 is about the platform here, and says so."""
+    at.world.platforms.found(PLATFORM, "another")
+    async with opened(at) as agency:
+        for account in (ONE, TWO):
+            assert (await agency.denial(account)).rule.meaning == "the platform's secret is wrong"
+        assert agency.asked() == (1, 0, 0)

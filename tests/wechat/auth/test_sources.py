@@ -1,0 +1,594 @@
+"""Every way to a token: what it asks, what it makes of an answer, and when it stops asking."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core.credentials import Access, AppSecret, Command, Text, Url
+from harvester.core.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    CallTimedOut,
+    ConnectionFailed,
+    Unreachable,
+    UsageError,
+)
+from harvester.core.secret import Secret
+from harvester.wechat.auth import external, subprocess_secret
+from harvester.wechat.auth.provider import Denied
+from harvester.wechat.auth.token_cache import TokenRefused
+from harvester.wechat.transport import Transport
+from tests.support.fault_server import Answer, certificate, fault_server, http, say, silence
+from tests.support.token_harness import (
+    APP_SECRET,
+    FIRST,
+    SECOND,
+    A,
+    B,
+    Clock,
+    Office,
+    office,
+    refusal,
+)
+
+LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
+
+
+async def rejected(at: Office, errcode: int = 40001) -> Secret:
+    """The token an account has now, which WeChat then rejects."""
+    token = await at.tokens.current(A)
+    assert at.tokens.reject(A, token, errcode)
+    return token
+
+
+async def denial(at: Office) -> TokenRefused:
+    """How the account is told that there is no token."""
+    with pytest.raises(TokenRefused) as caught:
+        await at.tokens.current(A)
+    return caught.value
+
+
+# An AppSecret.
+
+
+class Budget:
+    """Grants so many replacements by force, and counts how often it was asked."""
+
+    def __init__(self, granted: int) -> None:
+        self.left = granted
+        self.asked = 0
+
+    async def __call__(self, _: str) -> bool:
+        self.asked += 1
+        self.left -= 1
+        return self.left >= 0
+
+
+def forced(at: Office) -> list[bool]:
+    """Whether each call for a token was by force."""
+    return [orjson.loads(request.body)["force_refresh"] for request in at.server.requests]
+
+
+async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too() -> None:
+    """Once in normal mode, once by force, and then no more: never a loop."""
+    budget = Budget(5)
+    async with office(FIRST, FIRST, SECOND, budget=budget) as at:
+        await rejected(at)
+        assert budget.asked == 0
+        await rejected(at)
+        assert (await rejected(at)).reveal() == "second"
+        refused = await denial(at)
+        await denial(at)
+        assert forced(at) == [False, False, True]
+    assert budget.asked == 1
+    assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+
+
+async def test_a_token_that_worked_is_no_reason_for_force() -> None:
+    """When another service replaces tokens now and then, normal mode gets the new one each time."""
+    budget = Budget(5)
+    async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
+        for _ in range(4):
+            token = await at.tokens.current(A)
+            at.tokens.accept(A, token)
+            at.tokens.reject(A, token, 40001)
+        assert forced(at) == [False] * 4
+    assert budget.asked == 0
+
+
+async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
+    """An answer that comes late with an equal token says that its rejection was a mistake."""
+    budget = Budget(5)
+    async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
+        first = await rejected(at)
+        await at.tokens.current(A)
+        at.tokens.accept(A, first)
+        again = await rejected(at)
+        at.tokens.accept(A, again)
+        await rejected(at)
+        at.tokens.accept(A, Secret("second"))
+        await at.tokens.current(A)
+        assert forced(at) == [False] * 4
+    assert budget.asked == 0
+
+
+@pytest.mark.parametrize("errcode", [40014, 42001])
+async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None:
+    """Only 40001 says that a token was replaced by another."""
+    budget = Budget(5)
+    async with office(FIRST, SECOND, budget=budget) as at:
+        await rejected(at, errcode)
+        await rejected(at, errcode)
+        assert (await denial(at)).rule.scope is Scope.ACCOUNT
+        assert forced(at) == [False, False]
+    assert budget.asked == 0
+
+
+async def test_without_a_budget_the_account_stops() -> None:
+    """Twenty times a day, thirty seconds apart: beyond that there is no token."""
+    async with office(FIRST, SECOND) as at:
+        await rejected(at)
+        await rejected(at)
+        await denial(at)
+        assert forced(at) == [False, False]
+
+
+async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
+    """A rejection counts until there is a token, also if the network fails in between."""
+    budget = Budget(1)
+    async with office(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
+        await rejected(at)
+        with pytest.raises(ConnectionFailed):
+            await at.tokens.current(A)
+        await rejected(at)
+        assert (await at.tokens.current(A)).reveal() == "second"
+        assert forced(at) == [False, False, False, True]
+
+
+async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
+    """By GET at /cgi-bin/token, for who said so, and twice at most in a row."""
+    async with office(FIRST, SECOND, kinds=LEGACY) as at:
+        await rejected(at)
+        await rejected(at)
+        await denial(at)
+        lines = [request.line for request in at.server.requests]
+    path = f"/cgi-bin/token?grant_type=client_credential&appid={A}&secret={APP_SECRET}"
+    assert lines == [f"GET {path} HTTP/1.1"] * 2
+
+
+async def test_an_address_that_is_not_allowed_is_named() -> None:
+    """40164 tells which address WeChat saw and where in the console to add it."""
+    words = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 64e5d2d0-1-2"
+    async with office(refusal(40164, words)) as at:
+        rule = (await denial(at)).rule
+    assert "Add 203.0.113.7 to the account's IP allow-list" in rule.advice
+    assert "mp.weixin.qq.com" in rule.advice
+
+
+# A given token.
+
+
+async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
+    """What its file holds after a rejection is used; the same again is over, without a call."""
+    words = iter(["one", "two", "two"])
+    kinds: Mapping[str, Access] = {A: Text(lambda: Secret(next(words)))}
+    async with office(FIRST, kinds=kinds) as at:
+        assert (await rejected(at)).reveal() == "one"
+        assert (await rejected(at)).reveal() == "two"
+        assert "only its owner can renew it" in str(await denial(at))
+        assert at.calls == 0
+
+
+async def test_a_given_token_is_not_used_beyond_its_end() -> None:
+    """From the moment it ends nothing is asked with it."""
+    clock = Clock()
+    kinds: Mapping[str, Access] = {A: Text(lambda: Secret("one"), expires_at=clock.now + 100)}
+    async with office(FIRST, kinds=kinds, clock=clock) as at:
+        clock.now += 99
+        assert (await at.tokens.current(A)).reveal() == "one"
+        clock.now += 1
+        assert "only its owner can renew it" in str(await denial(at))
+
+
+async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() -> None:
+    """The sentence names the file; the rule says what to see to."""
+
+    def gone() -> Secret:
+        raise UsageError("the credential refers to the file `t`, which does not exist")
+
+    async with office(FIRST, kinds={A: Text(gone)}) as at:
+        assert "the file `t`, which does not exist" in str(await denial(at))
+
+
+# A command.
+
+
+def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
+    """A command that runs some Python."""
+    return Command((sys.executable, "-c", code), folder, timeout)
+
+
+@pytest.mark.parametrize(
+    ("code", "life"),
+    [
+        ("print('tok+en/=')", None),
+        ("print('  tok+en/=\\n')", None),
+        ('print(\'{"access_token": "tok+en/=", "expires_in": 345}\')', 172.5),
+        ('print(\'{"access_token": "tok+en/="}\')', None),
+    ],
+)
+async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float | None) -> None:
+    """One word, or JSON, which may tell how long it lives; otherwise it is used until rejected."""
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        assert (await at.tokens.current(A)).reveal() == "tok+en/="
+        at.clock.now += 100_000 if life is None else life - 0.5
+        await at.tokens.current(A)
+        assert at.calls == 1
+        if life is not None:
+            at.clock.now += 0.5
+            await at.tokens.current(A)
+            assert at.calls == 2
+
+
+async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
+    """In its directory, without a terminal's input, with our environment."""
+    code = "import os, sys; print(os.getcwd() + sys.stdin.read() + os.environ['PATH'][:0])"
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        assert (await at.tokens.current(A)).reveal() == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise SystemExit(7)", "ended with exit code 7"),
+        (
+            "import sys; print('no such path', file=sys.stderr); sys.exit(2)",
+            "ended with exit code 2: no such path",
+        ),
+        (
+            "import sys; print('hunter2hunter2'); sys.exit('got hunter2hunter2 wrong')",
+            "ended with exit code 1: got *** wrong",
+        ),
+        ("import sys; sys.exit('token=hvs.CAESIJ')", "ended with exit code 1: token=***"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+        ("print('two words')", "printed neither one word nor JSON with access_token"),
+        ("print()", "printed neither one word nor JSON with access_token"),
+        ("print('{\"token\": 1}')", "printed neither one word nor JSON with access_token"),
+        ("print('x' * 70000)", "printed more than 64 KiB"),
+        ("raise SystemExit(print('x' * 70000) or 'x' * 70000)", "printed more than 64 KiB"),
+        ('print(\'{"errcode": 40125, "errmsg": "invalid appsecret"}\')', "40125 invalid appsecret"),
+    ],
+)
+async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str, says: str) -> None:
+    """It is run once; how it ended is told, and what it said of it, without secrets."""
+    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+        said = str(await denial(at))
+        assert said.endswith(says)
+        await denial(at)
+        assert at.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("/nowhere/vault",), "cannot start the command `vault`: No such file"),
+        (("/tmp",), "cannot start the command `tmp`: Permission denied"),
+        (("vault", "a\0b"), "cannot start the command `vault`: an argument contains a NUL byte"),
+    ],
+)
+async def test_a_command_that_is_none(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
+    """A program that is not there stops its account with a sentence."""
+    async with office(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
+        assert says in str(await denial(at))
+
+
+LASTING = """
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+pathlib.Path("pids").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(600)
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def started(folder: Path) -> list[int]:
+    """The processes that LASTING has started, once both are there."""
+    file = folder / "pids"
+    found = file.read_text().split() if file.exists() else []
+    return list(map(int, found)) if len(found) == 2 else []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - another process sets no event
+            await anyio.sleep(0.005)
+
+
+async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    """With all that it started; the account may try again."""
+    async with office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
+        with pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
+            await at.tokens.current(A)
+    await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
+    """A run that ends leaves nothing behind, and waits for nothing."""
+    async with (
+        office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(at.tokens.current, A)
+        await until(lambda: bool(started(tmp_path)))
+        group.cancel_scope.cancel()
+    await until(lambda: not any(map(runs, started(tmp_path))))
+
+
+def open_files() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    """Neither while it starts nor later: no process, no open file, no task."""
+    limiter = anyio.CapacityLimiter(1)
+    argv = ("sh", "-c", "echo $$ >> pids; sleep 600 & wait")
+    files = open_files()
+    for moment in range(30):
+        async with anyio.create_task_group() as group:
+            given = Secret("refresh" * 30_000)
+            group.start_soon(subprocess_secret.run, Command(argv, tmp_path, 600), limiter, given)
+            for _ in range(moment):
+                await anyio.sleep(moment / 10_000)
+            group.cancel_scope.cancel()
+    assert open_files() == files
+    assert (limiter.borrowed_tokens, len(asyncio.all_tasks())) == (0, 1)
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert pids
+    await until(lambda: not any(map(runs, pids)))
+
+
+def test_a_command_runs_in_a_loop_of_any_thread(tmp_path: Path) -> None:
+    """Programs that embed a run may have their loop elsewhere than in the main thread."""
+    with ThreadPoolExecutor(1) as threads:
+        limiter = anyio.CapacityLimiter(1)
+        at = python("print('token')", tmp_path)
+        output = threads.submit(lambda: anyio.run(subprocess_secret.run, at, limiter)).result()
+    assert isinstance(output, Secret)
+    assert output.reveal() == "token\n"
+
+
+DAEMON = """
+import pathlib, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+daemon = subprocess.Popen(sleep, start_new_session=True)
+pathlib.Path("daemon").write_text(str(daemon.pid))
+"""
+"""Leaves a process in a session of its own that holds its pipes, as `ssh` and agents do."""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Path]:
+    """The folder in which DAEMON runs; its daemon ends with the test."""
+    yield tmp_path
+    os.kill(int((tmp_path / "daemon").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("given", [None, Secret("refresh" * 30_000)])
+async def test_a_command_has_ended_when_it_has_though_it_leaves_a_daemon(
+    daemon: Path, given: Secret | None
+) -> None:
+    """Its success is no time-out, and what it printed is kept, however much that is."""
+    prints = "print(len(sys.stdin.read()), 'x' * 60_000)"
+    at = python(DAEMON + prints, daemon, timeout=20)
+    with anyio.fail_after(15):
+        output = await subprocess_secret.run(at, anyio.CapacityLimiter(1), given)
+    assert isinstance(output, Secret)
+    assert output.reveal() == f"{len(given.reveal()) if given else 0} {'x' * 60_000}\n"
+    assert runs(int((daemon / "daemon").read_text()))
+
+
+async def test_a_command_that_takes_too_long_is_not_waited_for_because_of_its_daemon(
+    daemon: Path,
+) -> None:
+    """The daemon is in no group of ours, so it lives, and its pipes with it."""
+    at = python(DAEMON + "time.sleep(600)", daemon, timeout=1.5)
+    with anyio.fail_after(15), pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
+        await subprocess_secret.run(at, anyio.CapacityLimiter(1))
+
+
+async def test_what_a_command_starts_last_may_print_a_moment_after_its_end(tmp_path: Path) -> None:
+    """A shell waits for nobody in `>(…)`."""
+    child = "import time; time.sleep(0.1); print('token')"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {child!r}])"
+    output = await subprocess_secret.run(python(code, tmp_path), anyio.CapacityLimiter(1))
+    assert isinstance(output, Secret)
+    assert output.reveal() == "token\n"
+
+
+async def test_a_command_that_closes_its_pipes_is_still_limited(tmp_path: Path) -> None:
+    """It says no more, and works on."""
+    code = "import os, time; os.close(1); os.close(2); time.sleep(600)"
+    with anyio.fail_after(15), pytest.raises(CallTimedOut):
+        await subprocess_secret.run(python(code, tmp_path, timeout=1.0), anyio.CapacityLimiter(1))
+
+
+async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
+    """While a command takes its time the loop goes on: blockbuster would see it wait otherwise."""
+    limiter = anyio.CapacityLimiter(subprocess_secret.AT_ONCE)
+    slow = python("import time; time.sleep(0.3); print('t')", tmp_path)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.sleep(0.001)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        output = await subprocess_secret.run(slow, limiter)
+        group.cancel_scope.cancel()
+    assert isinstance(output, Secret)
+    assert turns > 20
+
+
+# A token server.
+
+
+def served(url: str) -> Mapping[str, Access]:
+    """An account whose token a server has that wants a key."""
+    headers = {"Authorization": Secret("Bearer canary+/=&%")}
+    return {A: Url(Secret(f"{url}/token?of={A}"), headers)}
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b"tok+en/=", 60),
+        (b"tok+en/=\n", 60),
+        (b'{"access_token":"tok+en/=","expires_in":7200}', 60),
+        (b'{"access_token":"tok+en/=","expires_in":20}', 10),
+        (b'{"access_token":"tok+en/="}', 60),
+    ],
+)
+async def test_a_token_server_answers(body: bytes, kept: float) -> None:
+    """One word or JSON; asked again after a minute at most, since its token may change."""
+    async with office(say(http(body)), kinds=served) as at:
+        assert (await at.tokens.current(A)).reveal() == "tok+en/="
+        at.clock.now += kept - 0.5
+        await at.tokens.current(A)
+        assert at.calls == 1
+        at.clock.now += 0.5
+        await at.tokens.current(A)
+        assert at.calls == 2
+    request = at.server.requests[0]
+    assert request.line == f"GET /token?of={A} HTTP/1.1"
+    assert request.headers["authorization"] == "Bearer canary+/=&%"
+
+
+async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
+    """It may have a new one; if WeChat rejects that too, somebody else is at it."""
+    async with office(say(http(b"one")), say(http(b"two")), kinds=served) as at:
+        assert (await rejected(at)).reveal() == "one"
+        assert (await rejected(at)).reveal() == "two"
+        await denial(at)
+        assert at.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (http(b"no", status="401 Unauthorized"), "the token server answered HTTP 401"),
+        (http(b"no", status="404 Not Found"), "the token server answered HTTP 404"),
+        (http(b'{"errcode":40125,"errmsg":"invalid appsecret"}'), "40125 invalid appsecret"),
+    ],
+)
+async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
+    """It is asked once."""
+    async with office(say(answer), kinds=served) as at:
+        assert str(await denial(at)) == says
+        await denial(at)
+        assert at.calls == 1
+
+
+class Away(Transport):
+    """A transport to a server that is not there."""
+
+    def __init__(self, error: CallError) -> None:
+        self._error = error
+
+    async def get_from(self, *_: object) -> tuple[int, bytes]:
+        raise self._error
+
+
+async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
+    """Accounts that have no business with it go on: it is a failure of its own accounts' calls."""
+    at = Url(Secret("https://tokens.internal/"), {})
+    with pytest.raises(ConnectionFailed) as caught:
+        await external.served(at, Away(Unreachable("the server was not reached")), "access_token")
+    assert type(caught.value) is ConnectionFailed
+    denial = await external.served(at, Away(BadTls("not accepted")), "access_token")
+    assert isinstance(denial, Denied)
+    assert denial.rule.scope is Scope.ACCOUNT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"no", status="503 Service Unavailable"),
+        http(b"no", status="429 Too Many Requests"),
+        http(b"<html>login</html>"),
+        http(b"two words"),
+        http(b""),
+        http(b'{"token":"t"}'),
+        http(b"t" * 5000),
+        http(b"", status="302 Found", headers="Location: https://elsewhere/\r\n"),
+    ],
+)
+async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
+    """Whatever is no token and no refusal may pass; a redirect is never followed."""
+    async with office(say(answer), say(http(b"t")), kinds=served) as at:
+        with pytest.raises(BadAnswer) as caught:
+            await at.tokens.current(A)
+        assert "canary" not in repr(caught.value)
+        assert (await at.tokens.current(A)).reveal() == "t"
+
+
+async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
+    """Its accounts try again, and the run goes on with all the others."""
+    kinds: Mapping[str, Access] = {A: Url(Secret("http://127.0.0.1:1/"))}
+    async with office(FIRST, kinds=kinds) as at:
+        with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
+            await at.tokens.current(A)
+    assert type(found.value) is ConnectionFailed
+
+
+async def test_a_token_server_that_is_slow_is_named() -> None:
+    """The account may try again."""
+    async with office(silence, kinds=served, seconds=0.2) as at:
+        with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
+            await at.tokens.current(A)
+
+
+async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_path: Path) -> None:
+    """A bad certificate of WeChat's would stop the run; this is somebody else's."""
+    context, _ = certificate(tmp_path)
+    async with fault_server(say(http(b"t")), tls=context) as server:
+        kinds: Mapping[str, Access] = {
+            A: Url(Secret(server.url)),
+            B: AppSecret(Secret(APP_SECRET)),
+        }
+        async with office(FIRST, kinds=kinds) as at:
+            refused = await denial(at)
+            assert "the token server: the server's certificate was not accepted" in str(refused)
+            assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+            assert (await at.tokens.current(B)).reveal() == "first"
+
+
+async def test_one_word_without_a_length_is_not_trusted() -> None:
+    """A text that ends with its connection may have lost its end."""
+    cut: Answer = say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoke", close=True)
+    async with office(cut, kinds=served) as at:
+        with pytest.raises(BadAnswer, match="cut off"):
+            await at.tokens.current(A)

@@ -1,0 +1,292 @@
+"""Every error class once, over real HTTP: the effect it must have, and no other account touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.catalogue import error_codes
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core.calendar import parse_day
+from harvester.core.errors import Exit
+from harvester.operations.record.summary import Summary
+from harvester.sandbox import TOKEN, Fault, call_faults
+from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid, expected, harvested, wanted
+
+DAYS = ("2026-03-01", "2026-03-04")
+SICK, WELL = appid(1), (appid(2), appid(3))
+UNKNOWN_CODE = 99_999
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """Three accounts, two datasets, four days, two seconds before a minute is full."""
+    lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
+    lab.advance(58.0)
+    lab.limits = lab.one_of_each_at_a_time()
+    return lab
+
+
+def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the accounts nobody disturbed have every row."""
+    return all(
+        [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
+        == expected(dataset, WELL, wanted(*DAYS))
+        for dataset in BOTH
+    )
+
+
+def lost(done: Summary) -> dict[str, int]:
+    """The account-days given up, by dataset; only the sick account may lose any."""
+    assert {gone.appid for gone in done.gone} <= {SICK}
+    found = dict.fromkeys(BOTH, 0)
+    for gone in done.gone:
+        found[gone.dataset] += gone.count
+    return found
+
+
+def codes(action: Action, *scopes: Scope) -> list[int]:
+    """The codes of the table with this effect on a data call."""
+    return [
+        code
+        for code, rule in error_codes.DATA_RULES.items()
+        if rule.action is action and rule.scope in scopes and code > 599
+    ] + [
+        code
+        for code, rule in error_codes.DATA_RULES.items()
+        if rule.action is action and rule.scope in scopes and code < 0
+    ]
+
+
+@pytest.mark.parametrize("code", codes(Action.RETRY, Scope.WINDOW))
+def test_a_passing_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyConnection) -> None:
+    """Two failures cost two more requests and nothing else."""
+    lab.sandbox.fail(SICK, code, dataset=HOURLY, times=2)
+    done = lab.run()
+    assert (done.exit_code, done.retries, done.requests) == (Exit.DONE, 2, done.windows + 2)
+    assert others_are_exact(lab, duck)
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        call_faults.BAD_GATEWAY,
+        call_faults.HTML_PAGE,
+        call_faults.EMPTY_BODY,
+        call_faults.EMPTY_OBJECT,
+        call_faults.NULL_LIST,
+        call_faults.CLOSED,
+        call_faults.RESET,
+        call_faults.CUT,
+        call_faults.GARBAGE,
+    ],
+)
+def test_an_answer_that_is_none_is_retried(
+    lab: Lab, fault: Fault, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """HTML, half a body, a closed connection or `{}` is never taken for an empty day."""
+    lab.sandbox.fail(SICK, fault, dataset=HOURLY, times=2)
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert done.retries >= 2
+    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+
+
+def test_a_fault_that_never_passes_fails_its_windows_alone(
+    lab: Lab, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """After the last attempt the window is given up, the run goes on and ends with 3."""
+    lab.sandbox.fail(SICK, -1, dataset=HOURLY)
+    done = lab.run()
+    assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 4})
+    assert done.requests == done.windows + 4 * (lab.retry.max_attempts - 1)
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", codes(Action.REFRESH, Scope.ACCOUNT))
+def test_a_rejected_token_is_renewed_once(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """One more token call and one more request; the others keep their tokens."""
+    lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
+    done = lab.run()
+    assert (done.exit_code, done.retries) == (Exit.DONE, 1)
+    assert lab.sandbox.counters.token_calls[SICK] == 2
+    assert all(lab.sandbox.counters.token_calls[name] == 1 for name in WELL)
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", codes(Action.REFRESH, Scope.ACCOUNT))
+def test_a_token_rejected_for_ever_stops_its_account(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """A token war ends with a sentence, not with a loop."""
+    lab.sandbox.fail(SICK, code)
+    done = lab.run()
+    assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
+    asked = lab.sandbox.counters
+    # Only 40001 is worth a token by force: the others say that it is over, not replaced.
+    most = 3 if code == 40001 else 2
+    assert (asked.calls[SICK], asked.token_calls[SICK]) == (most, most)
+    assert others_are_exact(lab, duck)
+
+
+def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+    """45011 pauses its account to the next minute and costs nothing but time."""
+    lab.sandbox.fail(SICK, 45011, dataset=HOURLY, times=1)
+    began = lab.now()
+    done = lab.run()
+    assert lab.now() // 60 > began // 60
+    assert (done.exit_code, done.gone, done.requests) == (Exit.DONE, [], done.windows + 1)
+    assert others_are_exact(lab, duck)
+
+
+def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
+    lab: Lab, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """61503 drops the newest day; three days come; the run says: again."""
+    lab.sandbox.fail(SICK, 61503, dataset=DAILY, times=1)
+    done = lab.run()
+    assert (done.exit_code, lost(done)) == (Exit.AGAIN, {DAILY: 1, HOURLY: 0})
+    assert list(done.reasons()) == ["not_ready"]
+    assert done.gone[0].begin == parse_day(DAYS[1])
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", codes(Action.PARK, Scope.ACCOUNT_DATASET))
+def test_a_spent_quota_parks_one_dataset_of_one_account(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Not another call of it; its other dataset and all other accounts go on; exit 75."""
+    lab.sandbox.fail(SICK, code, dataset=HOURLY)
+    done = lab.run()
+    assert (done.exit_code, lost(done)) == (Exit.AGAIN, {DAILY: 0, HOURLY: 4})
+    assert lab.sandbox.counters.calls[SICK] == 2
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT_DATASET))
+def test_a_missing_permission_stops_one_dataset_of_one_account(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The account's other dataset is harvested whole."""
+    lab.sandbox.fail(SICK, code, dataset=HOURLY)
+    done = lab.run()
+    assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 4})
+    assert lab.sandbox.counters.calls[SICK] == 2
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT))
+def test_a_condemned_account_is_left_alone(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """One call, then none."""
+    lab.sandbox.fail(SICK, code)
+    done = lab.run()
+    assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
+    assert lab.sandbox.counters.calls[SICK] == 1
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("code", [*codes(Action.STOP, Scope.WINDOW), UNKNOWN_CODE])
+def test_a_window_that_is_refused_is_not_asked_again(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Everything else of the account is harvested, also after a code that nobody knows."""
+    lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
+    done = lab.run()
+    assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 1})
+    assert done.requests == done.windows
+    assert others_are_exact(lab, duck)
+
+
+@pytest.mark.parametrize("fault", [47009, Fault(status=404), Fault(status=412)])
+def test_an_api_that_is_gone_is_gone_for_everybody(
+    lab: Lab, fault: int | Fault, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The dataset is dropped for the run; the other one is harvested for all accounts."""
+    lab.limits = lab.one_at_a_time()
+    for name in lab.appids:
+        lab.sandbox.fail(name, fault, dataset=HOURLY)
+    done = lab.run()
+    assert done.exit_code is Exit.INCOMPLETE
+    assert sum(gone.count for gone in done.gone) == 12
+    assert lab.calls() == 3 + 1
+    assert harvested(duck, lab.root, DAILY) == expected(DAILY, lab.appids, wanted(*DAYS))
+
+
+@pytest.mark.parametrize(
+    "code", [40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 89501, 89503, 89506, 89507]
+)
+def test_an_account_without_a_token_costs_one_call(
+    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """What the token endpoint refuses for good stops the account before any data call."""
+    lab.sandbox.fail(SICK, code, dataset=TOKEN)
+    done = lab.run()
+    assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
+    assert lab.sandbox.counters.token_calls[SICK] == 1
+    assert lab.sandbox.counters.calls[SICK] == 0
+    assert others_are_exact(lab, duck)
+
+
+def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+    """-1 there is no judgement of the account."""
+    lab.sandbox.fail(SICK, -1, dataset=TOKEN, times=2)
+    done = lab.run()
+    assert done.exit_code is Exit.DONE
+    assert lab.sandbox.counters.token_calls[SICK] == 3
+    assert others_are_exact(lab, duck)
+
+
+def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
+    """One token call an account, and the scheduler hears that credentials are the matter."""
+    for name in lab.appids:
+        lab.sandbox.fail(name, 40164, dataset=TOKEN)
+    done = lab.run()
+    assert done.exit_code is Exit.UNAUTHORISED
+    assert sum(lab.sandbox.counters.token_calls.values()) == 3
+
+
+def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) -> None:
+    """Later on the same day everybody is whole but the one that is refused: still 3."""
+    lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
+    assert [lab.run().exit_code for _ in range(2)] == [Exit.INCOMPLETE] * 2
+
+
+@pytest.mark.parametrize(
+    ("errcode", "dataset", "reason", "code"),
+    [
+        (45009, TOKEN, "quota", Exit.AGAIN),
+        (-1, TOKEN, "deferred", Exit.AGAIN),
+    ],
+)
+def test_trouble_that_passes_is_no_exit_4(
+    lab: Lab, errcode: int, dataset: str, reason: str, code: Exit
+) -> None:
+    """Everybody is kept from a token, and nobody because of a credential."""
+    for name in lab.appids:
+        lab.sandbox.fail(name, errcode, dataset=dataset)
+    done = lab.run()
+    assert (list(done.reasons()), done.exit_code) == ([reason], code)
+
+
+def test_twenty_five_broken_accounts_cost_five_good_ones_nothing(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The good ones are exact and were asked exactly as often as if they were alone."""
+    lab = Lab(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
+    for number in range(1, 26):
+        lab.sandbox.fail(appid(number), -1)
+    done = lab.run()
+    assert done.exit_code is Exit.INCOMPLETE
+    good = [appid(number) for number in range(26, 31)]
+    for dataset in BOTH:
+        assert harvested(duck, tmp_path, dataset) == expected(
+            dataset, good, wanted("2026-03-01", "2026-03-20")
+        )
+    assert [lab.sandbox.counters.calls[name] for name in good] == [21] * 5

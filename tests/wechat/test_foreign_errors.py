@@ -1,0 +1,195 @@
+"""What no code may do, since aiohttp puts the URL, and so the token, into its errors' texts."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from harvester.manifest import json_schema
+from tests.support.import_graph import BY_NAME, MODULES, Module, own_imports
+
+PRINTERS = {"str", "repr", "ascii", "format", "print", "vars"}
+LOGGERS = ("debug", "info", "warning", "error", "critical", "exception", "log", "format", "warn")
+TELLTALE = {"args", "message", "request_info", "url", "headers", "doc", "__dict__"}
+OURS = {
+    node.name
+    for module in MODULES
+    for node in ast.walk(module.tree)
+    if isinstance(node, ast.ClassDef)
+}
+
+
+def _is_foreign(kind: ast.expr) -> bool:
+    """Whether a caught or annotated type may be an error of aiohttp's."""
+    for node in ast.walk(kind):
+        known: object = None
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "aiohttp":
+            known = getattr(aiohttp, node.attr)
+        elif isinstance(node, ast.Name) and node.id not in OURS:
+            known = getattr(builtins, node.id, None)
+        if isinstance(known, type) and issubclass(known, BaseException):
+            return True
+    return False
+
+
+def _suspects(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Names that may hold a foreign error, each with the code in which they do."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            if node.type is None or _is_foreign(node.type):
+                yield node.name, node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+                if argument.annotation is not None and _is_foreign(argument.annotation):
+                    yield argument.arg, node
+
+
+def _shows(node: ast.AST, name: str) -> bool:
+    """Whether a piece of code puts the text of the named error somewhere."""
+
+    def is_it(value: ast.AST) -> bool:
+        return isinstance(value, ast.Name) and value.id == name
+
+    match node:
+        case ast.FormattedValue(value=value):
+            return is_it(value)
+        case ast.BinOp(op=ast.Mod(), right=right):
+            return any(map(is_it, ast.walk(right)))
+        case ast.Attribute(value=value, attr=attr):
+            return is_it(value) and attr in TELLTALE
+        case ast.Raise(cause=ast.expr() as cause):
+            return is_it(cause)
+        case ast.Call(func=func, args=args):
+            callee = ast.unparse(func)
+            printing = callee in PRINTERS or callee.rpartition(".")[2] in LOGGERS
+            return printing and any(map(is_it, args))
+    return False
+
+
+def shown_in(tree: ast.AST) -> list[int]:
+    """The lines that show a foreign error."""
+    lines = [
+        getattr(node, "lineno", 0)
+        for name, scope in _suspects(tree)
+        for node in ast.walk(scope)
+        if _shows(node, name)
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            callee = ast.unparse(node.func).rpartition(".")[2]
+            keywords = {keyword.arg for keyword in node.keywords}
+            if callee in ("exception", "print_exc", "format_exc") or "exc_info" in keywords:
+                lines.append(node.lineno)
+    return lines
+
+
+def _may_meet_them() -> list[Module]:
+    """The transport, and every module that can call it, however indirectly."""
+    imports = {name: {imported for imported, _, _ in own_imports(name)} for name in BY_NAME}
+    meet = {"wechat.transport"}
+    while more := {name for name in BY_NAME.keys() - meet if imports[name] & meet}:
+        meet |= more
+    return [module for module in MODULES if module.name in meet]
+
+
+@pytest.mark.parametrize("module", _may_meet_them(), ids=lambda module: module.name)
+def test_no_error_of_aiohttp_is_put_into_words(module: Module) -> None:
+    """Nothing formats, logs, chains or takes apart an error that is not of our own making."""
+    assert not [f"{module.file}:{line}" for line in shown_in(module.tree)]
+
+
+def test_the_modules_that_wait_for_the_transport_are_among_them() -> None:
+    """The test above looks where it should."""
+    assert {
+        "wechat.transport",
+        "wechat.auth.app_secret",
+        "wechat.attempt",
+        "engine.pipeline",
+        "operations.run",
+        "cli.commands.run",
+    } <= {module.name for module in _may_meet_them()}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "log.warning('failed: %s', error)",
+        "print(error)",
+        "raise OurError(f'failed: {error}')",
+        "raise OurError(f'failed: {error!r}')",
+        "raise OurError(str(error))",
+        "raise OurError('failed: %s' % error)",
+        "raise OurError('failed: %s' % (error,))",
+        "raise OurError('failed: {}'.format(error))",
+        "raise OurError(*error.args)",
+        "raise OurError(error.request_info)",
+        "raise OurError('failed') from error",
+        "log.exception('failed')",
+        "log.error('failed', exc_info=True)",
+    ],
+)
+@pytest.mark.parametrize("kind", ["aiohttp.ClientError", "Exception", "(OSError, ValueError)"])
+def test_every_way_of_showing_an_error_is_found(line: str, kind: str) -> None:
+    """The rule would notice what it forbids."""
+    assert shown_in(ast.parse(f"try:\n    pass\nexcept {kind} as error:\n    {line}"))
+    if "error" in line:
+        assert shown_in(
+            ast.parse(f"def tell(error: {kind.strip('()').split(',')[0]}):\n    {line}")
+        )
+
+
+def test_an_error_of_ours_may_be_shown() -> None:
+    """Its text was written for that; so may be the name and the number of a foreign one."""
+    assert not shown_in(ast.parse("try:\n    pass\nexcept CallError as error:\n    print(error)"))
+    assert not shown_in(
+        ast.parse("try:\n    pass\nexcept OSError as error:\n    print(type(error), error.errno)")
+    )
+
+
+def test_nothing_switches_the_check_of_certificates_off() -> None:
+    """No code can, and the manifest has no key that would."""
+    for module in MODULES:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in {"CERT_NONE", "CERT_OPTIONAL", "_create_unverified_context"}
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                assert "check_hostname" not in ast.unparse(node)
+                assert "verify_mode" not in ast.unparse(node)
+            if isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    where = f"{module.file}:{node.lineno}"
+                    assert not (keyword.arg == "ssl" and ast.unparse(keyword.value) == "False"), (
+                        where
+                    )
+                    assert keyword.arg not in {"verify_ssl", "fingerprint"}, where
+    assert set(json_schema()["$defs"]["Api"]["properties"]) == {
+        "base_url",
+        "timeout",
+        "proxy",
+        "ca_file",
+    }
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_nothing_is_said_around_the_scrubbers(module: Module) -> None:
+    """One place makes log handlers, one takes Python's hooks, and nobody prints variables."""
+    calls = {
+        ast.unparse(node.func).rpartition(".")[2]: node.lineno
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+    }
+    if module.name != "cli.output.logs":
+        assert not [name for name in calls if name.endswith("Handler") or name == "basicConfig"]
+    assert not calls.keys() & {
+        "captureWarnings",
+        "print_exception",
+        "print_tb",
+        "locals",
+    }
+    assert "show_locals" not in module.text
+    if module.name != "cli.output.hooks":
+        assert "excepthook" not in module.text

@@ -1,0 +1,714 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import threading
+import time
+import traceback
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import anyio
+import pytest
+
+from harvester.core.config import Api
+from harvester.core.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    CallTimedOut,
+    ConnectionFailed,
+    Unreachable,
+    UsageError,
+)
+from harvester.core.secret import Secret
+from harvester.wechat import fast_post, protocol
+from harvester.wechat import transport as module
+from harvester.wechat.fast_post import MAX_BODY
+from harvester.wechat.transport import Transport, translate
+from tests.support.fault_server import (
+    ROWS,
+    Answer,
+    FaultServer,
+    certificate,
+    drip,
+    fault_server,
+    http,
+    repeat,
+    reset_after,
+    say,
+    silence,
+)
+
+CANARY = "72_canary-token+with/odd=characters%"
+TOKEN = Secret(CANARY)
+PATH = "/datacube/getinterfacesummary"
+BODY = b'{"begin_date":"2024-01-01","end_date":"2024-01-01"}'
+
+
+@asynccontextmanager
+async def transport_to(
+    url: str,
+    *,
+    seconds: float = 5.0,
+    connections: int = 4,
+    proxy: str | None = None,
+    ca_file: Path | None = None,
+) -> AsyncIterator[Transport]:
+    """A transport to a server, for as long as the block lasts."""
+    api = Api(base_url=url, timeout=seconds, proxy=proxy, ca_file=ca_file)
+    async with Transport(api, connections=connections) as transport:
+        yield transport
+
+
+async def post(
+    server: FaultServer, seconds: float = 5.0, token: Secret | None = TOKEN
+) -> tuple[int, bytes]:
+    """Make one call with a transport of its own."""
+    async with transport_to(server.url, seconds=seconds) as transport:
+        return await transport.post(PATH, BODY, token)
+
+
+each_way = pytest.mark.parametrize("token", [TOKEN, None], ids=["data call", "other call"])
+"""A call with a token is written by hand, all others by aiohttp's session: both must be as good."""
+
+
+def assert_silent(error: BaseException) -> None:
+    """Neither the error nor anything hanging on it names the token or the URL."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    ours = [
+        frame for frame in report.stack if frame.filename in {module.__file__, fast_post.__file__}
+    ]
+    words = f"{error!s} {error!r} {vars(error)} {[frame.locals for frame in ours]}"
+    assert "canary" not in words
+    assert "access_token" not in words
+
+
+async def failure_of(
+    *answers: Answer, seconds: float = 5.0, token: Secret | None = TOKEN
+) -> CallError:
+    """The error that a server's answers lead to, which names neither token nor URL."""
+    async with fault_server(*answers) as server:
+        with pytest.raises(CallError) as caught:
+            await post(server, seconds, token)
+    assert_silent(caught.value)
+    return caught.value
+
+
+# What is sent
+
+
+async def test_a_call_is_a_post_of_bytes_with_their_length() -> None:
+    """The body goes out whole, with its length, as JSON; the token is quoted once in the query."""
+    async with fault_server(say(http())) as server:
+        assert await post(server) == (200, ROWS)
+    (request,) = server.requests
+    quoted = "72_canary-token%2Bwith%2Fodd%3Dcharacters%25"
+    assert request.line == f"POST {PATH}?access_token={quoted} HTTP/1.1"
+    assert request.body == BODY
+    assert request.headers["content-length"] == str(len(BODY))
+    assert request.headers["content-type"] == "application/json"
+    assert "transfer-encoding" not in request.headers
+
+
+async def test_a_call_without_a_token_has_no_query() -> None:
+    """The token endpoint is called by its bare path."""
+    async with fault_server(say(http())) as server, transport_to(server.url) as transport:
+        await transport.post("/cgi-bin/stable_token", b"{}")
+    assert server.requests[0].line == "POST /cgi-bin/stable_token HTTP/1.1"
+
+
+@pytest.mark.parametrize("prefix", ["/wechat/v1", "/wechat/v1/"])
+async def test_the_base_url_may_have_a_path(prefix: str) -> None:
+    """A gateway that mirrors the API under a prefix is called under that prefix."""
+    async with (
+        fault_server(say(http())) as server,
+        transport_to(server.url + prefix) as transport,
+    ):
+        await transport.post(PATH, BODY)
+    assert server.requests[0].line == f"POST /wechat/v1{PATH} HTTP/1.1"
+
+
+@each_way
+async def test_connections_are_kept_and_cookies_are_not(token: Secret | None) -> None:
+    """Calls share a connection, and no cookie of one account goes out with another's call."""
+    answer = say(http(headers="Set-Cookie: a=1; Path=/\r\n"))
+    async with fault_server(answer) as server, transport_to(server.url) as transport:
+        for number in range(3):
+            await transport.post(PATH, BODY, token and Secret(f"token {number}"))
+    assert server.connections == 1
+    assert all("cookie" not in request.headers for request in server.requests)
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is used because the manifest names it, not because a variable does."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with fault_server(say(http())) as server:
+        assert await post(server) == (200, ROWS)
+
+
+async def test_the_manifest_s_proxy_is_used() -> None:
+    """With api.proxy the call goes to the proxy, which is told the whole address."""
+    async with (
+        fault_server(say(http())) as proxy,
+        transport_to("http://127.0.0.1:1", proxy=proxy.url) as transport,
+    ):
+        assert await transport.post(PATH, BODY) == (200, ROWS)
+    assert proxy.requests[0].line == f"POST http://127.0.0.1:1{PATH} HTTP/1.1"
+
+
+async def test_a_proxy_that_refuses_is_named() -> None:
+    """When the proxy wants a password, the error says that it was the proxy, and 407."""
+    async with (
+        fault_server(say(http(b"", status="407 Who are you"))) as proxy,
+        transport_to("https://127.0.0.1:1", proxy=proxy.url) as transport,
+    ):
+        with pytest.raises(
+            BadAnswer, match="the proxy did not let the call through: HTTP 407"
+        ) as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
+async def test_what_is_remembered_of_a_token_is_bounded() -> None:
+    """A run over ten thousand accounts does not remember what is sent for each of them."""
+    async with transport_to("http://127.0.0.1:1") as transport:
+        for number in range(10_000):
+            transport._exchange._head(PATH, Secret(f"{number}"))
+        assert len(transport._exchange._heads) <= 2048
+
+
+# What comes back
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "412 Precondition Failed", "502 Bad Gateway"])
+@each_way
+async def test_any_status_comes_back_with_its_body(status: str, token: Secret | None) -> None:
+    """The transport does not judge: an error page is returned with its status."""
+    async with fault_server(say(http(b"<html>", status=status))) as server:
+        assert await post(server, token=token) == (int(status[:3]), b"<html>")
+
+
+@each_way
+async def test_an_answer_in_pieces_is_whole(token: Secret | None) -> None:
+    """An answer in many chunks and packets is put together."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [b'{"list"', b":[]}"])
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    parts = [head, *(bytes([byte]) for byte in chunks + b"0\r\n\r\n")]
+    async with fault_server(say(*parts)) as server:
+        assert await post(server, token=token) == (200, ROWS)
+
+
+@each_way
+async def test_a_packed_answer_is_unpacked(token: Secret | None) -> None:
+    """A server that packs unasked is understood."""
+    answer = say(http(gzip.compress(ROWS), headers="Content-Encoding: gzip\r\n"))
+    async with fault_server(answer) as server:
+        assert await post(server, token=token) == (200, ROWS)
+
+
+@pytest.mark.parametrize(
+    "where", ["http://127.0.0.2:1/?access_token=x", "ftp://evil.test/", "/", "//["]
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each_way
+async def test_a_redirect_is_not_followed(status: int, where: str, token: Secret | None) -> None:
+    """A redirect is an error that names the host it points to, and nothing else of it."""
+    error = await failure_of(
+        say(http(b"", status=f"{status} Moved", headers=f"Location: {where}\r\n")),
+        token=token,
+    )
+    assert isinstance(error, BadAnswer)
+    assert str(error).startswith(f"HTTP {status}, a redirect")
+    assert ("127.0.0.2" in str(error)) == ("127.0.0.2" in where)
+
+
+async def test_the_other_server_of_a_redirect_sees_nothing() -> None:
+    """No byte of a call reaches the server a redirect points to."""
+    async with fault_server(say(http())) as other:
+        await failure_of(
+            say(http(b"", status="307 Moved", headers=f"Location: {other.url}{PATH}\r\n"))
+        )
+    assert other.connections == 0
+
+
+@each_way
+@pytest.mark.parametrize("interim", ["100 Continue", "103 Early Hints"])
+async def test_what_comes_before_the_answer_is_not_the_answer(
+    interim: str, token: Secret | None
+) -> None:
+    """A server may announce its answer with others that have no body."""
+    answer = say(f"HTTP/1.1 {interim}\r\nLink: <x>\r\n\r\n".encode(), http())
+    async with fault_server(answer) as server:
+        assert await post(server, token=token) == (200, ROWS)
+
+
+@each_way
+async def test_a_server_may_want_each_connection_closed(token: Secret | None) -> None:
+    """After ``Connection: close``, and an answer of HTTP/1.0, the next call has a new one."""
+    answers = [
+        say(http(headers="Connection: close\r\n")),
+        say(http().replace(b"HTTP/1.1", b"HTTP/1.0"), close=True),
+        say(http()),
+    ]
+    async with fault_server(*answers) as server, transport_to(server.url) as transport:
+        for _ in answers:
+            assert await transport.post(PATH, BODY, token) == (200, ROWS)
+    assert server.connections == 3
+
+
+async def test_data_calls_and_others_share_their_connections() -> None:
+    """There is one pool with one limit, whoever writes the request."""
+    async with fault_server(say(http())) as server, transport_to(server.url) as transport:
+        for token in (None, TOKEN, None, TOKEN):
+            await transport.post(PATH, BODY, token)
+    assert server.connections == 1
+
+
+async def test_a_data_call_goes_through_the_manifest_s_proxy() -> None:
+    """With api.proxy a call with a token goes to the proxy too."""
+    async with (
+        fault_server(say(http())) as proxy,
+        transport_to("http://127.0.0.1:1", proxy=proxy.url) as transport,
+    ):
+        assert await transport.post(PATH, BODY, Secret("T")) == (200, ROWS)
+    assert proxy.requests[0].line == f"POST http://127.0.0.1:1{PATH}?access_token=T HTTP/1.1"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_what_a_server_says_unasked_answers_no_data_call(pause: float) -> None:
+    """A second answer to the same request, now or later, is not taken for that to the next one."""
+
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        writer.write(http())
+        await asyncio.sleep(pause)
+        writer.write(http(b'{"list":["of somebody else"]}'))
+
+    async with fault_server(twice, say(http())) as server, transport_to(server.url) as transport:
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+        await anyio.sleep(2 * pause)
+        with suppress(ConnectionFailed):
+            await transport.post(PATH, BODY, TOKEN)
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+    assert server.connections == 2
+
+
+async def test_a_call_that_was_given_up_leaves_its_connection() -> None:
+    """Its answer comes late, and must not be taken for the answer to the next call."""
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(http(b'{"list":["late"]}'))
+
+    async with (
+        fault_server(late, say(http())) as server,
+        transport_to(server.url, seconds=0.05, connections=1) as transport,
+    ):
+        with pytest.raises(CallTimedOut):
+            await transport.post(PATH, BODY, TOKEN)
+        await anyio.sleep(0.1)
+        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+    assert server.connections == 2
+
+
+# What breaks
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (say(close=True), ConnectionFailed, "the server closed the connection"),
+        (say(b"HTTP/1.1 200 OK\r\nCont", close=True), ConnectionFailed, ""),
+        (reset_after(b""), ConnectionFailed, ""),
+        (say(http(length=100), close=True), ConnectionFailed, "the answer was cut off"),
+        (reset_after(http(length=100)), ConnectionFailed, ""),
+        (
+            say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", close=True),
+            ConnectionFailed,
+            "the answer was cut off",
+        ),
+        (
+            say(http(b"no gzip", headers="Content-Encoding: gzip\r\n")),
+            ConnectionFailed,
+            "the answer was cut off",
+        ),
+        (say(b"220 mail.test ESMTP\r\n\r\n"), BadAnswer, "an answer that is not HTTP"),
+        (say(b"\x16\x03\x01\x00\x05garbage\r\n\r\n"), BadAnswer, "an answer that is not HTTP"),
+        (say(http(headers=f"X-Long: {'x' * 20_000}\r\n")), BadAnswer, "an answer that is not HTTP"),
+    ],
+)
+@each_way
+async def test_a_broken_answer_is_an_error_of_ours(
+    answer: Answer, kind: type[CallError], words: str, token: Secret | None
+) -> None:
+    """Each way of breaking an answer has its class, and its text is ours alone."""
+    error = await failure_of(answer, token=token)
+    assert type(error) is kind
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # Neither of them is an error to aiohttp.
+        say(b'HTTP/1.1 200 OK\r\n\r\n{"list":[', close=True),
+        say(
+            http(
+                gzip.compress(b'{"list":[' + b"1," * 5000 + b"1]}")[:-30],
+                headers="Content-Encoding: gzip\r\n",
+            )
+        ),
+    ],
+)
+@each_way
+async def test_an_answer_cut_off_is_never_a_success(answer: Answer, token: Secret | None) -> None:
+    """What the transport cannot see is cut off fails at the test for one whole document."""
+    async with fault_server(answer) as server:
+        with pytest.raises(CallError):
+            protocol.refusal_of(*await post(server, token=token))
+
+
+@each_way
+async def test_a_kept_connection_may_be_closed_by_the_server(token: Secret | None) -> None:
+    """When the server closes an idle connection as we send, the next attempt has a new one."""
+    answers = [say(http()), say(close=True), say(http())]
+    async with fault_server(*answers) as server, transport_to(server.url) as transport:
+        await transport.post(PATH, BODY, token)
+        with pytest.raises(ConnectionFailed):
+            await transport.post(PATH, BODY, token)
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+    assert server.connections == 2
+
+
+async def test_a_port_that_nobody_listens_on_is_named_refused() -> None:
+    """A connection that is refused says so in the words of the system."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    async with transport_to(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(ConnectionFailed, match="not reached: Connection refused") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
+async def test_a_name_that_does_not_resolve_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose name nobody knows is told from one that does not answer."""
+
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(module, "_addresses", unknown)
+    async with transport_to("http://wechat.test") as transport:
+        with pytest.raises(ConnectionFailed, match="name was not found") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
+@each_way
+async def test_names_are_resolved(token: Secret | None) -> None:
+    """A server is found by its name."""
+    async with (
+        fault_server(say(http())) as server,
+        transport_to(f"http://localhost:{server.port}") as transport,
+    ):
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+
+
+# Time
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        silence,
+        drip(b"HTTP/1.1 200 OK\r\nX: "),
+        drip(http(b"", length=10_000_000)),
+        drip(b"HTTP/1.1 200 OK\r\n\r\n"),
+    ],
+)
+@each_way
+async def test_the_deadline_holds_against_a_server_that_drips(
+    answer: Answer, token: Secret | None
+) -> None:
+    """However busy the server seems, a call ends when its time is over."""
+    begin = time.monotonic()
+    error = await failure_of(answer, seconds=0.2, token=token)
+    assert type(error) is CallTimedOut
+    assert str(error) == "no whole answer within 0.2 s"
+    assert 0.19 < time.monotonic() - begin < 1.0
+
+
+@each_way
+async def test_each_call_has_a_deadline_of_its_own(token: Secret | None) -> None:
+    """One timer serves all calls, yet each ends at its own time."""
+    async with (
+        fault_server(silence) as server,
+        transport_to(server.url, seconds=0.2) as transport,
+    ):
+        ends: list[float] = []
+
+        async def call(after: float) -> None:
+            await anyio.sleep(after)
+            begin = time.monotonic()
+            with pytest.raises(CallTimedOut):
+                await transport.post(PATH, BODY, token)
+            ends.append(time.monotonic() - begin)
+
+        async with anyio.create_task_group() as group:
+            for after in (0.0, 0.1, 0.15):
+                group.start_soon(call, after)
+    assert all(0.19 < seconds < 0.4 for seconds in ends)
+
+
+@each_way
+async def test_a_task_goes_on_after_a_timeout(token: Secret | None) -> None:
+    """A call that ran out of time leaves no cancellation behind in its task."""
+    task = asyncio.current_task()
+    assert task is not None
+    async with (
+        fault_server(silence, say(http())) as server,
+        transport_to(server.url, seconds=0.1) as transport,
+    ):
+        with pytest.raises(CallTimedOut):
+            await transport.post(PATH, BODY, token)
+        assert task.cancelling() == 0
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+    assert not transport._deadlines
+
+
+@each_way
+async def test_a_cancelled_call_is_cancelled(token: Secret | None) -> None:
+    """Cancelling is not mistaken for a timeout, and the session stays usable."""
+    async with (
+        fault_server(silence, say(http())) as server,
+        transport_to(server.url, seconds=5) as transport,
+    ):
+        with anyio.move_on_after(0.05) as scope:
+            await transport.post(PATH, BODY, token)
+        assert scope.cancelled_caught
+        assert not transport._deadlines
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+
+
+@each_way
+async def test_a_cancellation_beats_a_timeout(token: Secret | None) -> None:
+    """When a call is cancelled in the very moment its time is over, it is cancelled."""
+    async with (
+        fault_server(silence) as server,
+        transport_to(server.url, seconds=0.05) as transport,
+    ):
+        with anyio.CancelScope() as scope:
+
+            def both() -> None:
+                transport._ring()
+                scope.cancel()
+
+            asyncio.get_running_loop().call_at(transport._loop.time() + 0.06, both)
+            time.sleep(0.07)  # noqa: ASYNC251 - both timers are due in one turn of the loop
+            await transport.post(PATH, BODY, token)
+        assert scope.cancelled_caught
+
+
+@each_way
+async def test_a_slow_look_up_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, token: Secret | None
+) -> None:
+    """A name server that hangs costs a call its time, and the end of the run nothing."""
+    done = threading.Event()
+
+    def hang(*_: object) -> list[object]:
+        done.wait(10)
+        return []
+
+    monkeypatch.setattr(module, "_addresses", hang)
+    begin = time.monotonic()
+    async with transport_to("http://wechat.test", seconds=0.1) as transport:
+        with pytest.raises(CallTimedOut):
+            await transport.post(PATH, BODY, token)
+    assert time.monotonic() - begin < 2
+    assert transport._resolver._threads._shutdown
+    done.set()
+
+
+@each_way
+async def test_a_stalled_handshake_is_a_timeout(token: Secret | None) -> None:
+    """A server that accepts and never answers the TLS greeting is given up."""
+    async with (
+        fault_server(silence) as server,
+        transport_to(f"https://127.0.0.1:{server.port}", seconds=0.2) as transport,
+    ):
+        with pytest.raises(CallTimedOut):
+            await transport.post(PATH, BODY, token)
+
+
+# Size
+
+
+BOMB = gzip.compress(bytes(MAX_BODY + 1))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        say(http(BOMB, headers="Content-Encoding: gzip\r\n")),
+        repeat(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"10000\r\n" + bytes(65536) + b"\r\n",
+        ),
+        repeat(b"HTTP/1.1 200 OK\r\n\r\n", bytes(65536)),
+    ],
+)
+@each_way
+async def test_an_endless_answer_is_refused(answer: Answer, token: Secret | None) -> None:
+    """An answer stops being read at 16 MiB unpacked, and memory stays near that."""
+    tracemalloc.start()
+    try:
+        error = await failure_of(answer, token=token)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert type(error) is BadAnswer
+    assert str(error) == "an answer of more than 16 MiB"
+    assert peak < 3 * MAX_BODY
+
+
+# TLS
+
+
+@each_way
+async def test_a_certificate_of_the_ca_file_is_accepted(
+    tmp_path: Path, token: Secret | None
+) -> None:
+    """With api.ca_file a server with a certificate of one's own is talked to."""
+    tls, public = certificate(tmp_path)
+    async with (
+        fault_server(say(http()), tls=tls) as server,
+        transport_to(server.url, ca_file=public) as transport,
+    ):
+        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("address", "expired", "trusted"),
+    [("127.0.0.1", False, False), ("127.0.0.1", True, True), ("127.0.0.9", False, True)],
+    ids=["self-signed", "expired", "wrong host"],
+)
+async def test_a_bad_certificate_is_refused(
+    tmp_path: Path, address: str, *, expired: bool, trusted: bool
+) -> None:
+    """A certificate that is unknown, over or another host's ends the call, and ca_file is named."""
+    tls, public = certificate(tmp_path, address=address, expired=expired)
+    async with (
+        fault_server(say(http()), tls=tls) as server,
+        transport_to(server.url, ca_file=public if trusted else None) as transport,
+    ):
+        with pytest.raises(BadTls, match=r"api\.ca_file") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+    assert server.requests == []
+
+
+async def test_a_proxy_that_opens_tls_has_its_certificate_judged(tmp_path: Path) -> None:
+    """Nothing gets through it until api.ca_file names its authority, so it is no passing fault."""
+    tls, _ = certificate(tmp_path)
+
+    async def intercept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with suppress(OSError):
+            await writer.start_tls(tls)
+        writer.close()
+
+    proxy = await asyncio.start_server(intercept, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    async with proxy, transport_to("https://127.0.0.1:1", proxy=address) as transport:
+        with pytest.raises(BadTls, match=r"api\.ca_file") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
+async def test_a_handshake_that_breaks_is_no_bad_certificate() -> None:
+    """The next one may well succeed, so nobody is stopped for it: the server was not reached."""
+    async with (
+        fault_server(silence, greeting=http(b"", status="400 What")) as server,
+        transport_to(f"https://127.0.0.1:{server.port}") as transport,
+    ):
+        with pytest.raises(Unreachable, match="no encrypted connection came about") as caught:
+            await transport.post(PATH, BODY, TOKEN)
+    assert_silent(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_useless_ca_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """A ca_file that is missing or holds no certificate is a mistake of the manifest."""
+    file = tmp_path / "corp.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"api\.ca_file: .*corp\.pem"):
+        Transport(Api(ca_file=file), connections=1)
+
+
+# Foreign errors
+
+NOT_OF_CALLS = {
+    "BadContentDispositionHeader",
+    "BadContentDispositionParam",
+    "EofStream",
+    "WebSocketError",
+    "WSMessageTypeError",
+}
+FOREIGN = [
+    kind
+    for name in aiohttp.__all__
+    if isinstance(kind := getattr(aiohttp, name), type)
+    and issubclass(kind, Exception)
+    and name not in NOT_OF_CALLS
+]
+
+
+@pytest.mark.parametrize("kind", [*FOREIGN, OSError, ValueError, TimeoutError])
+def test_every_foreign_error_has_one_of_ours(kind: type[Exception]) -> None:
+    """Whatever aiohttp may raise is caught, and becomes an error of ours without its text."""
+    assert issubclass(kind, aiohttp.ClientError | OSError | ValueError)
+    error = kind.__new__(kind)
+    error.args = (f"https://api.test/?access_token={CANARY}",)
+    ours = translate(error)
+    assert isinstance(ours, CallError)
+    assert type(ours) is not CallError
+    assert "canary" not in f"{ours!r} {ours}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours"),
+    [
+        (TimeoutError, CallTimedOut),
+        (aiohttp.SocketTimeoutError, CallTimedOut),
+        (aiohttp.ConnectionTimeoutError, Unreachable),
+        (aiohttp.ServerTimeoutError, CallTimedOut),
+        (aiohttp.ClientConnectorCertificateError, BadTls),
+        (aiohttp.ClientConnectorSSLError, Unreachable),
+        (aiohttp.ClientSSLError, Unreachable),
+        (aiohttp.ServerFingerprintMismatch, Unreachable),
+        (aiohttp.ClientConnectorDNSError, Unreachable),
+        (aiohttp.ClientConnectorError, Unreachable),
+        (aiohttp.ClientProxyConnectionError, Unreachable),
+        (aiohttp.ClientHttpProxyError, BadAnswer),
+        (aiohttp.ClientPayloadError, ConnectionFailed),
+        (aiohttp.ServerDisconnectedError, ConnectionFailed),
+        (aiohttp.ClientConnectionResetError, ConnectionFailed),
+        (aiohttp.ClientOSError, ConnectionFailed),
+        (aiohttp.ClientResponseError, BadAnswer),
+        (aiohttp.ContentTypeError, BadAnswer),
+        (aiohttp.TooManyRedirects, BadAnswer),
+        (aiohttp.InvalidURL, BadAnswer),
+    ],
+)
+def test_a_foreign_error_keeps_its_class(kind: type[Exception], ours: type[CallError]) -> None:
+    """Late, cut off, badly encrypted and no answer at all stay four different things."""
+    assert type(translate(kind.__new__(kind))) is ours

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import json
+import math
+import traceback
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.core.calendar import parse_day
+from harvester.core.errors import BadAnswer
+from harvester.core.lenient_json import parse
+from harvester.core.model import Refusal, Window
+from harvester.core.safe_text import safe_text
+from harvester.core.secret import Secret
+from harvester.wechat.auth.token_api import Grant, grant_of, stable_body
+from harvester.wechat.protocol import refusal_of, window_body
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+    ),
+    max_leaves=20,
+)
+
+# Bodies out
+
+
+def test_a_window_is_asked_with_its_first_and_last_day() -> None:
+    """The body has exactly the two members that WeChat documents."""
+    window = Window("wx1", "interface_summary", parse_day("2024-01-01"), parse_day("2024-01-30"))
+    assert window_body(window) == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
+
+
+def test_a_token_is_asked_without_ending_the_present_one() -> None:
+    """The token body asks in normal mode, and quotes whatever the secret contains."""
+    body = json.loads(stable_body("wx1", Secret('with "quotes" and \udcff')))
+    assert body == {
+        "grant_type": "client_credential",
+        "appid": "wx1",
+        "secret": 'with "quotes" and \udcff',
+        "force_refresh": False,
+    }
+
+
+# Reading JSON
+
+
+@given(JSON)
+def test_strict_json_is_read_without_a_flaw(value: Any) -> None:
+    """Any document that strict JSON allows is read as it is."""
+    body = orjson.dumps(value)
+    assert parse(body) == (orjson.loads(body), "")
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(lambda text: f'{{"a":"{text}"}}'.encode()))
+def test_any_bytes_are_json_or_a_bad_answer(body: bytes) -> None:
+    """Whatever comes, it is a document that can be written down, or a BadAnswer."""
+    with suppress(BadAnswer):
+        json.dumps(parse(body).value, ensure_ascii=False).encode()
+
+
+@given(st.binary(), st.binary(min_size=1).filter(lambda tail: tail.strip(b" \t\r\n") != b""))
+def test_half_a_document_is_none(text: bytes, rest: bytes) -> None:
+    """A document that is cut off, or followed by something, is not accepted."""
+    whole = orjson.dumps({"list": [{"text": text.hex()}]})
+    for broken in (whole[:-1], whole[: len(whole) // 2], whole + rest):
+        with pytest.raises(BadAnswer):
+            parse(broken)
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "flaw"),
+    [
+        (b'{"a":"x\x01\n"}', {"a": "x\x01\n"}, "control character"),
+        (b'{"a":"x\xff"}', {"a": "x\ufffd"}, "broken UTF-8"),
+        (b'{"a":"\\ud800"}', {"a": "?"}, "surrogate"),
+        (b'{"a":"\\ud800\x01\xff"}', {"a": "?\x01\ufffd"}, "broken UTF-8"),
+        (b"\xef\xbb\xbf{}", {}, "BOM"),
+        (b'{"a":1e400}', {"a": math.inf}, "infinity"),
+        ('{"a":"\u597d"}'.encode("gbk"), {"a": "\ufffd\ufffd"}, "broken UTF-8"),
+    ],
+)
+def test_what_wechat_is_known_to_send_is_read_and_flagged(
+    body: bytes, value: object, flaw: str
+) -> None:
+    """Control characters and broken texts are read, and the flaw says what was wrong."""
+    parsed = parse(body)
+    assert parsed.value == value
+    assert flaw in parsed.flaw
+
+
+def test_nan_is_read_as_a_float_with_a_flaw() -> None:
+    """NaN is no JSON, but the answer is whole: the row that has it is judged, not the answer."""
+    parsed = parse(b'{"a":NaN}')
+    assert math.isnan(parsed.value["a"])
+    assert parsed.flaw
+
+
+def test_a_document_nested_too_deep_is_a_bad_answer() -> None:
+    """Nesting cannot break the stack, and the error holds nothing of the body."""
+    with pytest.raises(BadAnswer, match="not one whole JSON document") as caught:
+        parse(b"[" * 100_000 + b"]" * 100_000)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+# Answers to data calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"list":[]}',
+        b'{"list":[{"ref_date":"2024-01-01"}]}',
+        b'{"list":[],"is_delay":false}',
+        b'{"errcode":0,"errmsg":"ok","list":[]}',
+        b'{"errcode":"0","list":[]}',
+        b'{"errcode":null,"list":[]}',
+        b'{"list":[{"title":"\x01\xff"}]}',
+    ],
+)
+def test_a_list_is_a_success(body: bytes) -> None:
+    """An answer with a list and no errcode but 0 is rows, flawed or not."""
+    assert refusal_of(200, body) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        (b'{"errcode":45009,"errmsg":"reach max"}', (45009, "reach max", "")),
+        (b'{"errcode":"40001","errmsg":"x"}', (40001, "x", "")),
+        (b'{"errcode":-1}', (-1, "", "")),
+        (b'{"errcode":48001.0,"errmsg":null}', (48001, "", "")),
+        (b'{"errcode":61503,"errmsg":"not ready","list":[]}', (61503, "not ready", "")),
+        (
+            b'{"errcode":48001,"errmsg":"api unauthorized rid: 6371b685-50ea5c73-12ae17eb"}',
+            (48001, "api unauthorized", "6371b685-50ea5c73-12ae17eb"),
+        ),
+        (
+            b'{"errcode":61501,"errmsg":"date range error hint: [43R2TA0767e541]"}',
+            (61501, "date range error", "43R2TA0767e541"),
+        ),
+        (b'{"errcode":-1,"errmsg":"broken \xff\x01"}', (-1, "broken \\ufffd\\x01", "")),
+    ],
+)
+def test_an_errcode_is_a_refusal(body: bytes, refusal: tuple[int, str, str]) -> None:
+    """An errcode, also one in quotes, comes with its message and the id to ask WeChat about."""
+    found = refusal_of(200, body)
+    assert found is not None
+    assert (found.errcode, found.rid) == (refusal[0], refusal[2])
+    assert found.errmsg == refusal[1].replace("\\ufffd", "\ufffd")
+
+
+@pytest.mark.parametrize("status", [404, 412])
+def test_a_wrong_path_is_a_refusal(status: int) -> None:
+    """HTTP 404 and 412 are answers that repeating cannot change, and have rules of their own."""
+    assert refusal_of(status, b"<html>") == Refusal(status, f"HTTP {status}", "")
+    assert grant_of(status, b"") == Refusal(status, f"HTTP {status}", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (502, b"<html>", "HTTP 502"),
+        (500, b'{"errcode":-1}', "HTTP 500"),
+        (204, b'{"list":[]}', "HTTP 204"),
+        (200, b"", "an empty body"),
+        (200, b" \r\n", "an empty body"),
+        (200, b"<!DOCTYPE html><title>Sign in</title>", "HTML instead of JSON"),
+        (200, b"{}", "neither a list nor an errcode"),
+        (200, b'{"list":null}', "neither a list nor an errcode"),
+        (200, b'{"list":{}}', "neither a list nor an errcode"),
+        (200, b'{"errcode":0,"errmsg":"ok"}', "neither a list nor an errcode"),
+        (200, b'{"errmsg":"system error"}', "neither a list nor an errcode"),
+        (200, b"[]", "no object"),
+        (200, b"null", "no object"),
+        (200, b'{"errcode":"soon"}', "an errcode that is no number"),
+        (200, b'{"errcode":true,"list":[]}', "an errcode that is no number"),
+        (200, b'{"errcode":{},"list":[]}', "an errcode that is no number"),
+        (200, b'{"errcode":1.5}', "an errcode that is no number"),
+        (200, b'{"errcode":1e400}', "an errcode that is no number"),
+        (200, b'{"list":[', "not one whole JSON document"),
+        (200, b'{"list":[]}{"list":[]}', "not one whole JSON document"),
+    ],
+)
+def test_anything_else_is_a_bad_answer(status: int, body: bytes, words: str) -> None:
+    """An answer that is neither rows nor a refusal is never taken for an empty day."""
+    with pytest.raises(BadAnswer, match=words):
+        refusal_of(status, body)
+
+
+def test_a_refusal_reads_as_one_line() -> None:
+    """Printed, a refusal is its code, its message and its rid."""
+    assert str(Refusal(-1, "system error", "")) == "-1 system error"
+    assert str(Refusal(40164, "invalid ip", "1-2-3")) == "40164 invalid ip (rid 1-2-3)"
+
+
+# Messages
+
+TOKEN = "72_" + "aB3_-x9" * 22
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", None),
+        ("access_token is invalid, could get access_token by getStableAccessToken", None),
+        ("more details at https://mmbizurl.cn/s/JtxxFh33r", None),
+        ("access_token=abc&x=1", "access_token=***&x=1"),
+        ('{"access_token": "abc"}', '{"access_token": "***"}'),
+        ("secret=0123456789abcdef0123456789abcdef", "secret=***"),
+        ("invalid appsecret 0123456789abcdef0123456789ABCDEF!", "invalid appsecret ***!"),
+        (f"token {TOKEN} expired", "token *** expired"),
+        ("component_verify_ticket:ticket@@@x y", "component_verify_ticket:*** y"),
+        ("\x1b[2Jred\r\n", "\\x1b[2Jred\\r\\n"),
+        ("\u202egnorw", "\\u202egnorw"),
+        ("\ud800", "\\ud800"),
+        ("\u516c\u4f17\u53f7", None),
+    ],
+)
+def test_a_message_is_fit_to_print(text: str, safe: str | None) -> None:
+    """Secrets are blotted out and control characters shown; all else stays as it is."""
+    assert safe_text(text) == (text if safe is None else safe)
+
+
+@given(st.text(), st.integers(0, 5000), st.text())
+def test_a_token_is_never_shown_in_part(before: str, padding: int, after: str) -> None:
+    """Wherever a message is cut, no piece of a token is left standing."""
+    shown = safe_text(f"{before}{'. ' * padding}{TOKEN} {after}")
+    assert "aB3_-x9" not in shown
+
+
+@given(st.text(st.characters()), st.integers(1, 400))
+def test_a_message_is_short_and_printable(text: str, longest: int) -> None:
+    """A message has the length that was asked for and no character a terminal acts upon."""
+    shown = safe_text(text * 20, longest)
+    assert len(shown) <= longest
+    assert shown.isprintable()
+
+
+def test_a_long_message_is_cut() -> None:
+    """A refusal's message has 300 characters at most, and an ellipsis says that there was more."""
+    refusal = refusal_of(200, orjson.dumps({"errcode": 1, "errmsg": "no " * 1_000_000}))
+    assert refusal is not None
+    assert len(refusal.errmsg) == 300
+    assert refusal.errmsg.endswith("…")
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    ("life", "seconds"),
+    [
+        ("7200", 7200),
+        ("345", 345),
+        ('"345"', 345),
+        ("345.0", 345),
+        ("0", 0),
+        ("-1", 0),
+        ("1e9", 7200),
+        ("1e999", 0),
+        ("NaN", 0),
+        ('"soon"', 0),
+        ("null", 0),
+        ("true", 0),
+        ("[]", 0),
+    ],
+)
+def test_a_token_s_life_is_between_nothing_and_two_hours(life: str, seconds: int) -> None:
+    """A life that makes no sense is none; no life is longer than WeChat's longest."""
+    answer = f'{{"access_token":"t","expires_in":{life}}}'.encode()
+    assert grant_of(200, answer) == Grant(Secret("t"), seconds)
+
+
+def test_a_long_odd_token_is_kept_whole() -> None:
+    """A token is taken as it is, whatever its length and characters."""
+    token = "%+/=_-" * 100
+    granted = grant_of(200, orjson.dumps({"access_token": token}))
+    assert isinstance(granted, Grant)
+    assert granted.token.reveal() == token
+    assert token not in repr(granted)
+
+
+def test_a_refused_token_is_a_refusal() -> None:
+    """The token endpoint's errcode comes with its message."""
+    body = b'{"errcode":40125,"errmsg":"invalid appsecret rid: 654df33c-64386a2f-2"}'
+    assert grant_of(200, body) == Refusal(40125, "invalid appsecret", "654df33c-64386a2f-2")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"access_token":""}',
+        b'{"access_token":["canary"]}',
+        b'{"access_token":"canary","expires_in":7200',
+        b'{"errcode":0,"token":"canary"}',
+        b"canary",
+    ],
+)
+def test_a_broken_token_answer_is_not_quoted(body: bytes) -> None:
+    """The error about an answer that may hold a token says nothing of what it held."""
+    with pytest.raises(BadAnswer) as caught:
+        grant_of(200, body)
+    assert "canary" not in "".join(traceback.format_exception(caught.value, chain=True))
