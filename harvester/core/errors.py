@@ -4,13 +4,13 @@
 
     HarvesterError                 one sentence of what is wrong, one of what to do
     ├── UsageError                 2   the command line asks for what cannot be
+    │   └── OtherVersion               a file of a version that is not read here
     ├── ManifestError              2   every mistake of a manifest, each with its place
     ├── Busy                      75   another run holds the buckets
     ├── Unauthorised               4   the platform gets no token
     ├── Unanswered                75   what must be known first was not answered
     └── StoreError                 1   the output cannot be read or written
-        ├── LostRace                   another run replaced the file first: merge again
-        └── OtherVersion           1   a file of a form that another harvester knows
+        └── LostRace                   another run replaced the file first: merge again
 
     CallError                      one attempt at one call came to nothing; never leaves a run
     ├── ConnectionFailed           no answer: reset, cut off
@@ -73,6 +73,21 @@ class UsageError(HarvesterError):
     """The command line asks for something that does not exist or contradicts itself."""
 
     exit_code = Exit.USAGE
+
+
+class OtherVersion(UsageError):
+    """A file of a version that this harvester does not read, mostly a newer one.
+
+    It is whole: it is never moved, and nothing is written in its place.
+    """
+
+    @classmethod
+    def newer(cls, what: str, version: int, newest: int) -> OtherVersion:
+        """Name the version of something, and the newest one that is read."""
+        return cls(
+            f"{what} version {version}, and this harvester reads up to version {newest}",
+            "upgrade harvester: a newer one has written to this output",
+        )
 
 
 class Place(NamedTuple):
@@ -142,10 +157,6 @@ class StoreError(HarvesterError):
 
 class LostRace(StoreError):
     """Another run replaced a file between our reading and our writing it: read and merge again."""
-
-
-class OtherVersion(StoreError):
-    """A file of a form that another harvester knows, mostly a newer one: whole, and never moved."""
 
 
 class CallError(Exception):

@@ -146,6 +146,7 @@ def _forget(
     chosen = sorted(target.appids), sorted(target.datasets)
     work = _Work(tree, datasets, target, Receipt(books is None, *chosen, target.before), books)
     work.receipt.answers = sum(1 for _ in _waiting(work))
+    publish.refuse_newer(tree, target.datasets, work.buckets)
     if books is not None:
         _sweep(tree, work.buckets, books)
         publish.recover(tree, datasets, work.buckets, work.note)

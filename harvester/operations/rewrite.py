@@ -121,9 +121,11 @@ def compact(
 
     What is published in the old tree and made in the new one is told in their books. Raises
     UsageError for a target that holds anything else, or that was finished before the source
-    changed; StoreError if either cannot be read or written.
+    changed, or for files of a newer version; StoreError if either cannot be read or written.
     """
     finished = _finished(source, target, datasets)
+    for tree in (source, target):
+        publish.refuse_newer(tree, datasets, range(tree.buckets))
     layout.sweep(source, range(source.buckets))
     layout.sweep(target, range(target.buckets))
     with recorded(old):
@@ -294,8 +296,11 @@ def _make(
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
-                partitions.opened_of_any_age(
-                    source.store, source.name(part), source.temp(part.bucket, f"{what}.old")
+                partitions.opened(
+                    source.store,
+                    source.name(part),
+                    source.temp(part.bucket, f"{what}.old"),
+                    older=True,
                 )
             )
             for part in parts

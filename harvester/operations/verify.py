@@ -34,9 +34,9 @@ class Lost(NamedTuple):
 class Damage:
     """A file that cannot be believed.
 
-    ``lost`` are the days that have to be asked again if nothing better is found. ``other_version``
-    says that the file is whole and another harvester understands it. ``moved_to`` is where
-    `repair` put it.
+    ``lost`` are the days that have to be asked again if nothing better is found. ``remedy`` tells
+    what to do about a file that is whole and of another version; it is empty for all others.
+    ``moved_to`` is where `repair` put it.
     """
 
     path: str
@@ -44,7 +44,7 @@ class Damage:
     ref_month: str | None
     flaws: tuple[str, ...]
     lost: tuple[Lost, ...]
-    other_version: bool = False
+    remedy: str = ""
     moved_to: str | None = None
 
 
@@ -105,7 +105,7 @@ def _look(project: Project, *, read_data: bool) -> Verdict:
 
 
 def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
-    if damage.other_version:
+    if damage.remedy:
         return damage
     if damage.dataset:
         return replace(damage, moved_to=quarantine.set_file_aside(tree, damage.path, run_id))
@@ -132,7 +132,7 @@ def _look_at(
         ref_month=calendar.month_text(partition.month),
         flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
         lost=tuple(_lost(partition.month, lost)),
-        other_version=found.other_version,
+        remedy=found.remedy,
     )
     return _Seen(found.rows, damage)
 
@@ -173,6 +173,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
                 yield _Seen(0, Damage(name, None, None, ("answers that cannot be read",), ()))
                 continue
         except OtherVersion as error:
-            yield _Seen(0, Damage(name, None, None, (error.problem,), (), other_version=True))
+            flaw = error.problem.removeprefix(f"{name}: ")
+            yield _Seen(0, Damage(name, None, None, (flaw,), (), error.advice))
             continue
         yield _Seen(0, None)

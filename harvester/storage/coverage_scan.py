@@ -81,7 +81,7 @@ def suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
 
 
 def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
-    """The wanted days that the files do not know. Raises StoreError for a damaged footer."""
+    """The wanted days that the files do not know. Raises StoreError and OtherVersion."""
     missing: Wanted = {}
     for dataset, of_dataset in want.items():
         known = dict.fromkeys(of_dataset, calendar.NO_DAYS)

@@ -26,14 +26,14 @@ _UNREADABLE = (OSError, pa.ArrowException, ValueError)
 class Finding:
     """What a look at a file came to.
 
-    ``coverage`` is None if the file cannot tell what it knows; ``other_version`` if that is
-    because another harvester wrote it.
+    ``coverage`` is None if the file cannot tell what it knows. ``remedy`` tells what to do if that
+    is because it is of another version, and is empty otherwise.
     """
 
     rows: int = 0
     flaws: list[Flaw] = field(default_factory=list)
     coverage: Coverage | None = None
-    other_version: bool = False
+    remedy: str = ""
 
 
 class _Look(NamedTuple):
@@ -61,9 +61,9 @@ def inspect(path: Path, place: Place, *, read_data: bool) -> Finding:
             file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
             keys = file.metadata.metadata or {}
             coverage = partitions.footer_of("", keys).coverage
-        except StoreError as error:
-            reason = error.problem.removeprefix(": ")
-            return Finding(flaws=[Flaw(reason, {})], other_version=isinstance(error, OtherVersion))
+        except (StoreError, OtherVersion) as error:
+            remedy = error.advice if isinstance(error, OtherVersion) else ""
+            return Finding(flaws=[Flaw(error.problem.removeprefix(": "), {})], remedy=remedy)
         except _UNREADABLE:
             return Finding(flaws=[Flaw("no whole Parquet file", {})])
         look = _Look(file, source, keys, place, coverage, read_data)

@@ -36,6 +36,7 @@ DIGEST = b"harvester.rows_digest"
 GROUPS = b"harvester.groups"
 """JSON: the raw groups whose answers are in, and which may still exist; id to path."""
 
+_LONGEST_VERSION = 10
 _HASH_BYTES = 1 << 20
 _TAIL_BYTES = 256 << 10
 """As much of a file's end as holds the footer of a month of 10,000 accounts."""
@@ -100,20 +101,11 @@ def give_back() -> None:
 
 
 @contextmanager
-def opened(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
+def opened(store: Store, name: str, temp: Path, *, older: bool = False) -> Iterator[Stored | None]:
     """A data file to read in the block, None if there is none; ``temp`` is where it may lie.
 
-    Raises StoreError.
+    With ``older`` it may be of an older schema version. Raises StoreError and OtherVersion.
     """
-    with opened_of_any_age(store, name, temp) as stored:
-        if stored is not None and stored.older:
-            raise _older(stored.where)
-        yield stored
-
-
-@contextmanager
-def opened_of_any_age(store: Store, name: str, temp: Path) -> Iterator[Stored | None]:
-    """The same, be it of an older schema version."""
     with store.fetched(name, temp) as copy:
         stored = None
         if copy is not None:
@@ -121,22 +113,31 @@ def opened_of_any_age(store: Store, name: str, temp: Path) -> Iterator[Stored | 
             with _reading(where):
                 metadata = pq.read_metadata(copy.path)
             keys = metadata.metadata or {}
-            footer, older = _any_footer_of(where, keys), _is_older(keys)
+            footer = footer_of(where, keys, older=older)
             _refuse_misplaced(store, name, keys, footer)
-            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer, older)
+            is_older = _version(keys) < SCHEMA_VERSION
+            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer, is_older)
         yield stored
 
 
 def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
     """What each data file says of itself, in the order given; None for one that is gone.
 
-    Raises StoreError if that cannot be read: it is never taken for nothing.
+    Raises StoreError and OtherVersion if that cannot be read: it is never taken for nothing.
     """
     for tail in store.tails(found, _TAIL_BYTES):
         yield None if tail is None else _footer_in(store, tail)
 
 
-def _footer_in(store: Store, tail: Tail) -> Footer | None:
+def refuse_newer(store: Store, found: Iterable[Found]) -> None:
+    """Raise OtherVersion for a file of a newer version. Damage is told where it is in the way."""
+    for tail in store.tails(found, _TAIL_BYTES):
+        with suppress(StoreError):
+            if tail is not None:
+                _footer_in(store, tail, older=True)
+
+
+def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | None:
     """Read a footer from the end of its file, and more of the file if it is longer than that."""
     where = store.where(tail.found.name)
     # The length of a footer stands before the four letters that end a file. Once more only if the
@@ -150,7 +151,7 @@ def _footer_in(store: Store, tail: Tail) -> Footer | None:
         tail = longer
     with _reading(where):
         keys = pq.read_metadata(pa.BufferReader(tail.data)).metadata or {}
-    footer = footer_of(where, keys)
+    footer = footer_of(where, keys, older=older)
     _refuse_misplaced(store, tail.found.name, keys, footer)
     return footer
 
@@ -329,47 +330,38 @@ def _ascending(bounds: list[tuple[str, str]]) -> bool:
     return edges == sorted(edges)
 
 
-def footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
-    """What the keys of a file say of it.
+def footer_of(where: str, keys: dict[bytes, bytes], *, older: bool = False) -> Footer:
+    """What the keys of a file say of it; with ``older`` also in an older schema version.
 
     Raises OtherVersion, and StoreError for damage.
     """
-    footer = _any_footer_of(where, keys)
-    if _is_older(keys):
-        raise _older(where)
-    return footer
-
-
-def _any_footer_of(where: str, keys: dict[bytes, bytes]) -> Footer:
-    if COVERAGE not in keys:
+    version = _version(keys)
+    # First of all: it is not known which keys a newer version has.
+    if version > SCHEMA_VERSION:
+        raise OtherVersion.newer(f"{where}: schema", version, SCHEMA_VERSION)
+    if COVERAGE not in keys or not version:
         raise StoreError(
             f"{where}: not written by harvester, or stripped of what is known of its month",
             "move it away: the month is then asked again",
         )
-    if keys.get(SCHEMA) != str(SCHEMA_VERSION).encode() and not _is_older(keys):
+    if version < SCHEMA_VERSION and not older:
         raise OtherVersion(
-            f"{where}: of another schema version than {SCHEMA_VERSION}",
-            "use the harvester that wrote it, or a newer one",
+            f"{where}: older schema version {version}, and this harvester writes {SCHEMA_VERSION}",
+            "let the harvester that wrote it end its last run; then make a fresh output of it with"
+            " `harvester compact`, and switch to that",
         )
     try:
         return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
-    except StoreError as error:
+    except (StoreError, OtherVersion) as error:
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
         raise _damaged(where) from None
 
 
-def _is_older(keys: dict[bytes, bytes]) -> bool:
-    version = keys.get(SCHEMA, b"")
-    return version.isdigit() and 0 < int(version) < SCHEMA_VERSION
-
-
-def _older(where: str) -> OtherVersion:
-    return OtherVersion(
-        f"{where}: of an older schema version than {SCHEMA_VERSION}",
-        "let the harvester that wrote it end its last run; then make a fresh output of it with"
-        " `harvester compact`, and switch to that",
-    )
+def _version(keys: dict[bytes, bytes]) -> int:
+    """Read the schema version, 0 if there is none that makes sense."""
+    text = keys.get(SCHEMA, b"")
+    return int(text) if text.isdigit() and len(text) < _LONGEST_VERSION else 0
 
 
 @contextmanager

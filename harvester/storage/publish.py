@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from harvester.core.calendar import Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import Answer, Window
-from harvester.storage import partitions, quarantine, raw_log
+from harvester.storage import layout, partitions, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.partitions import Draft, Footer, Stored
 from harvester.storage.raw_log import DamagedGroup, Group
@@ -128,7 +128,7 @@ def _publish(
 def recover(
     tree: Tree,
     datasets: Mapping[str, Dataset],
-    buckets: Iterable[int],
+    buckets: Collection[int],
     tell: Callable[[Published], None],
 ) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
@@ -136,9 +136,11 @@ def recover(
     ``tell`` hears of each file before anything is deleted, so that what is not told is found once
     more. Returns the groups that could not be read, as moved to the quarantine. Only for who holds
     the buckets' locks, before anything is planned. Raises StoreError, and UsageError if it was
-    written for another number of buckets.
+    written for another number of buckets, or if a file of these buckets is of a newer version.
     """
     groups, moved = raw_log.leftovers(tree, buckets)
+    if groups:
+        refuse_newer(tree, datasets, buckets)
     owed = {
         Partition(name, month, group.bucket) for group in groups for name, month in group.touches
     }
@@ -154,6 +156,16 @@ def recover(
     for group in groups:
         raw_log.delete(tree, group)
     return moved
+
+
+def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> None:
+    """Raise OtherVersion if a data file of these buckets is of a newer version.
+
+    It reads every footer. For what changes many files: none is changed then.
+    """
+    for dataset in datasets:
+        found = layout.partitions(tree, dataset, buckets).values()
+        partitions.refuse_newer(tree.store, found)
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.layout import RAW, Tree
 
 VERSION = 2
-"""Of the form of a group."""
+"""Version of a group. A later one stays an Arrow file that says its version in the same place."""
 
 BATCH_BYTES = 128 << 10
 """A record batch is closed when its bodies are this long together."""
@@ -156,8 +156,8 @@ def delete(tree: Tree, group: Group) -> None:
 def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
     """The groups of all runs in these buckets; only for who holds their locks.
 
-    A group that cannot be read is moved to the quarantine. Raises StoreError, and UsageError if
-    groups were written for another number of buckets.
+    A group that cannot be read is moved to the quarantine. Raises StoreError, and UsageError for
+    groups of another version or another number of buckets; then nothing is moved.
     """
     wanted = set(buckets)
     groups: list[Group] = []
@@ -169,8 +169,7 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
         try:
             group = open_group(name, path)
         except DamagedGroup:
-            moved = quarantine.set_aside(tree, name)
-            damaged += [moved] if moved else []
+            damaged.append(name)
             continue
         if group.buckets != tree.buckets:
             raise UsageError(
@@ -179,27 +178,30 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
                 f"run once with buckets: {group.buckets} to have it published",
             )
         groups.append(group)
-    return Leftovers(sorted(groups, key=lambda group: group.fetched_at), damaged)
+    moved = [to for name in damaged if (to := quarantine.set_aside(tree, name))]
+    return Leftovers(sorted(groups, key=lambda group: group.fetched_at), moved)
 
 
 def open_group(name: str, path: Path) -> Group:
     """Read what a group says of itself.
 
-    Raises DamagedGroup, OtherVersion for a newer form, and StoreError if the system will not give
-    it to us.
+    Raises DamagedGroup, OtherVersion for another version, and StoreError if the system will not
+    give it to us.
     """
     with _reading(path), pa.OSFile(str(path)) as source:
         reader = pa.ipc.open_file(source)
         index = json.loads(reader.schema.metadata[_KEY])
-        if index["version"] == VERSION:
-            group = _group(name, path, source.size(), index)
-            if reader.num_record_batches != len(group.batches):
-                raise DamagedGroup(path)
-            return group
-    raise OtherVersion(
-        f"{path}: a raw group of version {index['version']}, and this harvester knows {VERSION}",
-        "run the harvester that wrote it, or a newer one",
-    )
+        if index["version"] > VERSION:
+            raise OtherVersion.newer(f"{name}: raw group", index["version"], VERSION)
+        if index["version"] < VERSION:
+            raise OtherVersion(
+                f"{name}: raw group version {index['version']}, older than version {VERSION}",
+                "run the harvester that wrote it once more: it publishes the group",
+            )
+        group = _group(name, path, source.size(), index)
+        if reader.num_record_batches != len(group.batches):
+            raise DamagedGroup(path)
+        return group
 
 
 def names(tree: Tree) -> list[str]:

@@ -30,7 +30,7 @@ from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.model import is_appid
 
 VERSION = 1
-"""Of the text form. A newer one is refused, never guessed at."""
+"""Version of the text form, in its first byte, which every later version keeps."""
 
 _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<III")
@@ -193,21 +193,18 @@ def encode(coverage: Coverage) -> str:
 
 
 def decode(text: str | bytes) -> Coverage:
-    """Read the text form. Raises StoreError for anything that is damaged or newer than VERSION."""
+    """Read the text form. Raises StoreError for damage, OtherVersion for a newer version."""
     try:
         raw = base64.b64decode(text, validate=True)
         version, length = _HEADER.unpack_from(raw)
-        if version == VERSION:
-            return _of_payload(_payload_of(raw, length))
+        if version > VERSION:
+            raise OtherVersion.newer("coverage", version, VERSION)
+        return _of_payload(_payload_of(raw, length))
     except (ValueError, OSError, struct.error):
         raise StoreError(
             "damaged coverage: what is known of this month cannot be read",
             "restore the file, or move it away to have its days asked again",
         ) from None
-    raise OtherVersion(
-        f"coverage of version {version}, and this harvester knows {VERSION}",
-        "use the harvester that wrote it, or a newer one",
-    )
 
 
 def _payload_of(raw: bytes, length: int) -> bytes:

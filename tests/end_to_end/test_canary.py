@@ -322,7 +322,7 @@ CRASHES = {
 async def crash(window, dataset, tokens, transport):
     token = await tokens.current(window.appid)
     raise ValueError(f'POST /x?access_token={token.reveal()}')
-from harvester import fetch
+from harvester.wechat import attempt as fetch
 fetch.attempt = crash
 """,
     "in a publish": """
@@ -330,7 +330,7 @@ import os
 def crash(tree, dataset, partition, groups):
     assert groups
     raise KeyError(os.environ['CANARY_wx0000000000000001'])
-from harvester import publish
+from harvester.storage import publish
 publish.publish = crash
 """,
     "behind aiohttp": """
@@ -341,7 +341,7 @@ aiohttp.ClientSession.post = crash
 """,
     "of the loop": """
 import asyncio
-from harvester import fetch
+from harvester.wechat import attempt as fetch
 honest = fetch.attempt
 async def crash(window, dataset, tokens, transport):
     token = await tokens.current(window.appid)
@@ -360,7 +360,7 @@ run._make_whole = crash
 import os
 def crash(tree, dataset, partition, groups):
     os._exit(9)
-from harvester import publish
+from harvester.storage import publish
 publish.publish = crash
 """,
 }

@@ -18,7 +18,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import instant, month_of, parse_day
-from harvester.core.errors import Exit, StoreError
+from harvester.core.errors import Exit, OtherVersion, StoreError
 from harvester.core.model import Window
 from harvester.storage import inspect, layout, locks, partitions, raw_log
 from harvester.storage.backends.base import Found
@@ -238,7 +238,7 @@ def footer_or_refusal(tree: Tree, found: Found) -> Footer | None:
     """What a file says of itself; None if it is refused, which comes with advice."""
     try:
         [footer] = partitions.footers(tree.store, [found])
-    except StoreError as error:
+    except (StoreError, OtherVersion) as error:
         if not error.advice:
             raise
         return None
@@ -369,11 +369,11 @@ def test_a_file_of_a_newer_harvester_is_told_of_and_never_moved(
     """Neither --repair nor a run touches it, and a run is refused before it asks anything."""
     monkeypatch.setattr(partitions, "SCHEMA_VERSION", 0)
     before = {path: path.read_bytes() for path in files_of(here / "output")}
-    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.USAGE
     found = told(capsys)["damaged"]
     assert len(found) == 4
-    assert all(each["other_version"] and each["moved_to"] is None for each in found)
-    assert invoke(["run", "--progress", "none"]) == Exit.BUG
+    assert all(each["remedy"] and each["moved_to"] is None for each in found)
+    assert invoke(["run", "--progress", "none"]) == Exit.USAGE
     assert "schema version" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in files_of(here / "output")} == before
 
@@ -428,9 +428,9 @@ def test_answers_of_a_newer_harvester_stay(
     """They are told of as such, and --repair leaves them to who wrote them."""
     group = write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
     monkeypatch.setattr(raw_log, "VERSION", 0)
-    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.USAGE
     [damage] = told(capsys)["damaged"]
-    assert (damage["path"], damage["other_version"]) == (group.name, True)
+    assert (damage["path"], bool(damage["remedy"])) == (group.name, True)
     assert group.path.exists()
 
 

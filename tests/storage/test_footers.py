@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 
 from harvester.core.calendar import month_of
-from harvester.core.errors import StoreError
+from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import layout, partitions
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Partition, Tree
@@ -83,6 +84,18 @@ def test_a_file_that_is_gone(tree: Tree) -> None:
     found = layout.partitions(tree, DAILY.name).values()
     tree.store.delete(tree.name(HERE))
     assert list(footers(tree.store, found)) == [None]
+
+
+def test_a_footer_of_a_newer_version(tree: Tree) -> None:
+    """It is refused by name in both worlds, where one is read and where all are looked through."""
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setattr(partitions, "SCHEMA_VERSION", 2)
+        write(tree, 3)
+    where = re.escape(tree.store.where(tree.name(HERE)))
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+        footer_of(tree, HERE)
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+        partitions.refuse_newer(tree.store, layout.partitions(tree, DAILY.name).values())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4, 7, 8, 300, -9, -5, -1])

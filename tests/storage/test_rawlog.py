@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harvester.core.calendar import month_begin, month_end, month_of
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import OtherVersion, StoreError, UsageError
 from harvester.core.model import Answer, Window
 from harvester.storage import raw_log
 from harvester.storage.layout import Tree
@@ -200,12 +200,13 @@ def rewritten(path: Path, **changes: Any) -> None:
         writer.write_table(table)
 
 
-def test_a_newer_form_is_refused(tree: Tree) -> None:
-    """A group from the future is neither guessed at nor moved away."""
+def test_another_version_is_refused(tree: Tree) -> None:
+    """A group from the future or of the past is neither guessed at nor moved away."""
     group = write_group(tree, 0, "run", some())
-    rewritten(group.path, version=VERSION + 1)
-    with pytest.raises(StoreError, match=f"version {VERSION + 1}"):
-        leftovers(tree, [0])
+    for version in (VERSION + 1, VERSION - 1):
+        rewritten(group.path, version=version)
+        with pytest.raises(OtherVersion, match=f"{group.name}: raw group version {version}"):
+            leftovers(tree, [0])
     assert group.path.exists()
 
 

@@ -73,7 +73,7 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
     assert "harvester compact" in caught.value.advice
     place = Place(NEWER, HERE.month, 0, 1)
     looked = inspect.inspect(path_of(old, HERE), place, read_data=True)
-    assert looked.other_version
+    assert looked.remedy == caught.value.advice
 
 
 def test_compact_fills_new_columns_from_what_was_kept(

@@ -43,6 +43,8 @@ def verify(
 ) -> int:
     """Check every file against itself. Exits with 3 if anything is damaged.
 
+    With 2 if a file is of another version: nothing can be said of it.
+
     Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
     """
     project = open_harvested(manifest, output)
@@ -52,6 +54,8 @@ def verify(
         lambda: {**plain(found), "sound": found.sound},
         lambda out: _print(out, found, project.words),
     )
+    if any(damage.remedy for damage in found.damaged):
+        return Exit.USAGE
     return Exit.DONE if found.sound else Exit.INCOMPLETE
 
 
@@ -68,12 +72,12 @@ def _print(out: Console, found: Verdict, words: str) -> None:
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
     if any(damage.moved_to for damage in found.damaged):
         out.print(Text(f"\n  harvester run {words}"), soft_wrap=True)
-    elif not all(damage.other_version for damage in found.damaged):
+    elif not all(damage.remedy for damage in found.damaged):
         out.print(Text(f"\n  restore them, or: harvester verify {words} --repair"), soft_wrap=True)
 
 
 def _print_damage(out: Console, damage: Damage) -> None:
-    kind = "of another version" if damage.other_version else "damaged"
+    kind = "of another version" if damage.remedy else "damaged"
     out.print(Text(f"{kind}: {damage.path}"), soft_wrap=True)
     for flaw in damage.flaws:
         out.print(Text(f"  {flaw}"))
@@ -83,8 +87,8 @@ def _print_damage(out: Console, damage: Damage) -> None:
     if len(damage.lost) > _MOST_STRETCHES:
         more = len(damage.lost) - _MOST_STRETCHES
         out.print(f"    and {more:,} more (--format json lists all)")
-    if damage.other_version:
-        out.print("  it is whole and not touched; use the harvester that wrote it")
+    if damage.remedy:
+        out.print(Text(f"  it is whole and stays; {damage.remedy}"), soft_wrap=True)
     if damage.moved_to:
         out.print(Text(f"  moved to {damage.moved_to}"), soft_wrap=True)
     out.print()

@@ -1,0 +1,213 @@
+"""Files of a newer version than is read: exit code 2, both versions named, nothing touched."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.sandbox import Rules, World
+from harvester.storage.raw_log import write_group
+from tests.support.answers import appid, of_day
+from tests.support.cli import Commands, Wanted, commands
+from tests.support.output_helpers import tree_at
+from tests.support.run_harness import DAILY, HOURLY
+
+REMEDY = "upgrade harvester: a newer one has written to this output"
+DATA_FILE = f"{DAILY}/ref_month=2026-03/part-0000-of-0001.parquet"
+GONE = appid(2)
+"""An account that was harvested and is not wanted any more: it may be forgotten."""
+
+DATA_VERBS = (
+    ("run",),
+    ("plan",),
+    ("status",),
+    ("status", "--require", "yesterday"),
+    ("verify",),
+    ("verify", "--read-data", "--repair"),
+    ("compact", "--to", "new", "--buckets", "2"),
+    ("forget", "--accounts", GONE),
+    ("forget", "--accounts", GONE, "--dry-run"),
+)
+GROUP_VERBS = tuple(verb for verb in DATA_VERBS if verb[0] not in ("plan", "status"))
+
+
+def rewritten(path: Path, **changes: bytes | None) -> None:
+    """Replace keys in the footer of a data file, or leave them out."""
+    table = pq.read_table(path)
+    keys = pq.read_metadata(path).metadata
+    keys |= {f"harvester.{name}".encode(): value for name, value in changes.items()}
+    kept = {name: value for name, value in keys.items() if value and name != b"ARROW:schema"}
+    pq.write_table(table.replace_schema_metadata(kept), path)
+
+
+def newer_schema(path: Path) -> None:
+    """Make a file of tomorrow's columns, of whose other keys nothing is known."""
+    rewritten(path, schema_version=b"2", coverage=None, groups=None, rows_digest=None, seal=None)
+
+
+def newer_coverage(path: Path) -> None:
+    """Make a file whose coverage is of a newer version."""
+    raw = base64.b64decode(pq.read_metadata(path).metadata[b"harvester.coverage"])
+    rewritten(path, coverage=base64.b64encode(b"\2" + raw[1:]))
+
+
+def newer_group(path: Path) -> None:
+    """Make a raw group of a newer version, of whose index nothing else is known."""
+    with pa.OSFile(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    table = table.replace_schema_metadata({"harvester.group": json.dumps({"version": 3})})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+MAKE_NEWER = {"schema": newer_schema, "coverage": newer_coverage}
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Commands]:
+    """A whole output of two datasets, one of whose accounts is not wanted any more."""
+    monkeypatch.setenv("COMMANDS_SECRET", "s")
+    monkeypatch.chdir(tmp_path)
+    wanted = Wanted((DAILY, HOURLY), "2026-03-30", "2026-04-02")
+    with commands(tmp_path, wanted, World(Rules(), time.time), capsys) as command:
+        assert command("run").code == 0
+        text = command.manifest.read_text()
+        job = f"  - accounts: {{except: [{GONE}]}}\n    datasets:"
+        command.manifest.write_text(text.replace("  - datasets:", job))
+        yield command
+
+
+@pytest.fixture
+def group(here: Commands) -> Path:
+    """A raw group that a killed run has left."""
+    return write_group(tree_at(here.output), 0, "killed", [of_day(20_000)]).path
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    """Read every file of an output but locks and run records."""
+    return {
+        path: path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.parent.name not in ("locks", "runs")
+    }
+
+
+def refused(here: Commands, words: tuple[str, ...], *said: str) -> None:
+    """Run a verb, and see that it is refused with these words, and that nothing was changed."""
+    before, calls = contents(here.output), here.calls()
+    told = here(*words)
+    assert told.code == 2
+    text = told.out + told.err
+    assert [words for words in (*said, REMEDY) if words not in " ".join(text.split())] == []
+    assert "Traceback" not in text
+    assert contents(here.output) == before
+    assert contents(here.manifest.parent / "new") == {}
+    assert here.calls() == calls
+
+
+@pytest.mark.parametrize("words", DATA_VERBS, ids=" ".join)
+@pytest.mark.parametrize("what", MAKE_NEWER)
+def test_a_newer_data_file(here: Commands, words: tuple[str, ...], what: str) -> None:
+    """Each verb that reads it names the file, its version and the newest one that is read."""
+    MAKE_NEWER[what](here.output / DATA_FILE)
+    version = f"{what} version 2, and this harvester reads up to version 1"
+    refused(here, words, DATA_FILE, version)
+
+
+@pytest.mark.parametrize("words", GROUP_VERBS, ids=" ".join)
+def test_a_newer_raw_group(here: Commands, group: Path, words: tuple[str, ...]) -> None:
+    """The same for answers that wait to be published."""
+    newer_group(group)
+    version = "raw group version 3, and this harvester reads up to version 2"
+    refused(here, words, group.relative_to(here.output).as_posix(), version)
+
+
+@pytest.mark.parametrize("what", MAKE_NEWER)
+@pytest.mark.parametrize("words", [DATA_VERBS[0], DATA_VERBS[6], DATA_VERBS[7]], ids=" ".join)
+def test_a_newer_data_file_beside_answers_that_wait(
+    here: Commands, group: Path, words: tuple[str, ...], what: str
+) -> None:
+    """They are not published either: a killed run is recovered as a whole or not at all."""
+    MAKE_NEWER[what](here.output / DATA_FILE)
+    refused(here, words, DATA_FILE)
+    assert group.exists()
+
+
+def test_a_newer_raw_group_beside_a_damaged_one(here: Commands, group: Path) -> None:
+    """Not even that one is moved."""
+    other = write_group(tree_at(here.output), 0, "aborted", [of_day(20_001)]).path
+    other.write_bytes(other.read_bytes()[:-9])
+    newer_group(group)
+    refused(here, ("run",))
+
+
+def test_a_newer_file_beside_damage(here: Commands) -> None:
+    """A repair moves what is damaged and leaves what is newer; both are told."""
+    damaged = here.output / DATA_FILE.replace("03", "04")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    newer_schema(here.output / DATA_FILE)
+    said = here("verify", "--repair", "--format", "json")
+    assert said.code == 2
+    moved, newer = said.json["damaged"]
+    assert (newer["path"], newer["remedy"], newer["moved_to"]) == (DATA_FILE, REMEDY, None)
+    assert moved["remedy"] == ""
+    assert (here.output / moved["moved_to"]).exists()
+    assert not damaged.exists()
+
+
+def test_a_half_made_output_of_a_newer_harvester(here: Commands) -> None:
+    """A compaction that a newer one began is not finished by an older one."""
+    assert here("compact", "--to", "new", "--buckets", "2").code == 0
+    new = here.manifest.parent / "new"
+    journal = new / "_harvester" / "compact.json"
+    journal.write_text(json.dumps({**json.loads(journal.read_text()), "finished": False}))
+    newer_schema(min(new.glob(f"{DAILY}/*/*.parquet")))
+    before = contents(new)
+    told = here("compact", "--to", "new", "--buckets", "2")
+    assert (told.code, contents(new)) == (2, before)
+    assert "schema version 2" in told.err
+
+
+def test_after_the_upgrade_all_goes_on(here: Commands) -> None:
+    """A refused run leaves a record and nothing to clean up."""
+    path = here.output / DATA_FILE
+    kept = path.with_name("kept")
+    shutil.copy(path, kept)
+    newer_schema(path)
+    refused(here, ("run",))
+    record = here.record()
+    assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 2, ["usage"])
+    kept.rename(path)
+    calls = here.calls()
+    assert here("run").code == 0
+    assert here.calls() == calls
+
+
+@pytest.mark.parametrize("version", [b"", b"0", b"-1", b"x", b"1.5", b"9" * 5000])
+def test_a_version_that_makes_no_sense_is_damage(here: Commands, version: bytes) -> None:
+    """No version was ever written so; it is told as damage, with exit code 1 or 3."""
+    rewritten(here.output / DATA_FILE, schema_version=version)
+    assert here("plan").code == 1
+    assert here("verify").code == 3
+
+
+def test_a_newer_run_record_is_read(here: Commands) -> None:
+    """Its number only ever says that members were added."""
+    (path,) = (here.output / "_harvester" / "runs").glob("*.json")
+    record: dict[str, Any] = {**json.loads(path.read_text()), "record_version": 2, "new": [1]}
+    path.write_text(json.dumps(record))
+    (run,) = here("status", "--format", "json").json["runs"]
+    assert run["run_id"] == record["run_id"]
+    assert here("run").code == 0
+    assert json.loads(path.read_text()) == record
