@@ -10,7 +10,7 @@ from harvester import signals
 
 def main() -> NoReturn:
     """The ``harvester`` command."""
-    signals.obey()
+    signals.install()
     # What is loaded lives for ever, and a seventh of the start was looking for garbage in it.
     gc.disable()
     # Loading the rest takes a while, and a signal may come meanwhile.

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-ORDER_SECONDS = 6.0
+GRACEFUL_SECONDS = 6.0
 """After the first signal, a run that can end in order gets so long."""
 
-FAREWELL_SECONDS = 0.5
+FINAL_WRITE_SECONDS = 0.5
 """Then, or at once if there is no order to keep, it may say that it was stopped."""
 
 
@@ -33,7 +33,7 @@ class Stoppable(Protocol):
     def stop(self, code: int) -> bool:
         """Whether it will come to an end by itself, soon. Returns at once."""
 
-    def farewell(self) -> None:
+    def final_write(self) -> None:
         """Write down that it was stopped; the process is ended when this returns, or before."""
 
 
@@ -42,7 +42,7 @@ _listening = False
 _forgiven: frozenset[int] = frozenset()
 
 
-def obey() -> None:
+def install() -> None:
     """From now on a signal ends the process with 128 plus its number. Main thread only.
 
     Programs that we start get signals as if nothing were: they are neither blocked nor ignored.
@@ -58,7 +58,7 @@ def obey() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever starts us by nohup wants us to stay when the terminal goes.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _heard)
+            signal.signal(number, _noop)
             # No library of others has to begin its system calls anew.
             signal.siginterrupt(number, False)
 
@@ -72,11 +72,11 @@ def _pipe() -> tuple[int, int]:
     return numbers, told
 
 
-def _heard(_number: int, _frame: FrameType | None) -> None:
+def _noop(_number: int, _frame: FrameType | None) -> None:
     """The thread knows already."""
 
 
-def forgive(codes: frozenset[int]) -> None:
+def set_ok_exit(codes: frozenset[int]) -> None:
     """Whoever asked for it gets 0 in the place of these."""
     global _forgiven  # noqa: PLW0603 - as above
     _forgiven = codes
@@ -97,11 +97,11 @@ def _listen(numbers: int) -> None:
     code = 128 + os.read(numbers, 1)[0]
     what = _stoppable
     if what is not None:
-        if what.stop(code) and select.select([numbers], [], [], ORDER_SECONDS)[0]:
+        if what.stop(code) and select.select([numbers], [], [], GRACEFUL_SECONDS)[0]:
             _leave(128 + os.read(numbers, 1)[0])
-        farewell = threading.Thread(target=what.farewell, daemon=True)
+        farewell = threading.Thread(target=what.final_write, daemon=True)
         farewell.start()
-        farewell.join(FAREWELL_SECONDS)
+        farewell.join(FINAL_WRITE_SECONDS)
     _leave(code)
 
 

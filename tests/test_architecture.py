@@ -111,7 +111,7 @@ THIRD_PARTY = {
     "obstore": ("storage.backends",),
     "orjson": ("core.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
     "pyarrow": ("operations", "storage", "tables"),
-    "pydantic": ("manifest", "storage.state.json_file"),
+    "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
     "pydantic_core": ("manifest", "storage.state.json_file"),
     "rich": ("cli",),
     "yaml": ("manifest",),
@@ -124,10 +124,10 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
         "no run against WeChat pays for an emulator"
     ),
     ("operations.platform_accounts", "harvester.operations.authorised_accounts"): (
-        "no verb that makes no calls pays for a client"
+        "no command without a platform pays for aiohttp"
     ),
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
-    ("storage.layout", "harvester.storage.backends.object_store.Objects"): (
+    ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
     ),
 }

@@ -20,7 +20,7 @@ from harvester.core.config import Output
 from harvester.manifest import place_named
 from harvester.storage import coverage_scan, partitions
 from harvester.storage.layout import Partition, Tree, open_tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage
 
@@ -31,7 +31,7 @@ def make(tree: Tree, broad: Broad) -> None:
     for name in broad.datasets:
         for month in calendar.each_month(calendar.day_range(broad.begin, broad.end)):
             temp = tree.temp(0, "benchmark")
-            draft = Draft(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
+            draft = NewFile(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
             footer = Footer(_ragged(broad, month, dice), {})
             partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 

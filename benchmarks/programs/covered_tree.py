@@ -10,22 +10,22 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.storage import partitions
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage
 
 
 def main(broad: Broad, root: Path) -> None:
     """Write one file for each month of each dataset."""
-    tree = Tree(Disk(root))
+    tree = Tree(LocalStore(root))
     everything = calendar.day_range(broad.begin, broad.end)
     for name in broad.datasets:
         for month in calendar.each_month(everything):
             partition = Partition(name, month, 0)
             temp = tree.temp(0, "benchmark")
-            draft = Draft(tree.store, temp, tree.name(partition), CATALOGUE[name])
+            draft = NewFile(tree.store, temp, tree.name(partition), CATALOGUE[name])
             footer = Footer(known_month(broad, month), {})
             partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 

@@ -26,13 +26,13 @@ from harvester.sandbox.data import truth
 from harvester.sandbox.responses import Archive
 from harvester.sandbox.responses import Window as Asked
 from harvester.tables import decode_batch
-from harvester.tables.row_groups import Stamp
+from harvester.tables.row_groups import Provenance
 
 ACCOUNTS = 60
 WINDOWS = 8
 REPEATS = 9
 NOW = calendar.instant(calendar.parse_day("2026-10-01"))
-STAMP = Stamp(1_790_000_000_000_000, "run")
+STAMP = Provenance(1_790_000_000_000_000, "run")
 
 
 def main() -> None:

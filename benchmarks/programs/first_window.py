@@ -11,11 +11,11 @@ from pathlib import Path
 from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Account, Job, Manifest, Output, SecretCredential
-from harvester.engine.rate_limiter import Spacing
-from harvester.operations.run import make_lanes
+from harvester.core.config import Account, Credential, Job, Manifest, Output
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.operations.run import make_queues
 from harvester.planning import windows as plan
-from harvester.scheduling.scheduler import Schedule
+from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
 from harvester.storage.layout import open_tree
 
@@ -37,9 +37,9 @@ def first_window(manifest: Manifest, now: float) -> int:
     windows = plan.summarise(manifest, want, missing, today).requests
     if windows:
         pace = manifest.limits.per_token
-        lanes = make_lanes(manifest, missing, refetch, today)
-        schedule = Schedule(
-            lanes, pace, policy=manifest.retry, spacing=Spacing(pace), dice=random.Random()
+        lanes = make_queues(manifest, missing, refetch, today)
+        schedule = Scheduler(
+            lanes, pace, policy=manifest.retry, limiter=RateLimiter(pace), jitter=random.Random()
         )
         if schedule.next(now) is None:
             raise RuntimeError("nothing may be asked at once")
@@ -48,7 +48,7 @@ def first_window(manifest: Manifest, now: float) -> int:
 
 def manifest_of(broad: Broad, root: Path) -> Manifest:
     """The manifest that a file would give."""
-    accounts = tuple(Account(appid, SecretCredential("${S}")) for appid in broad.appids)
+    accounts = tuple(Account(appid, credential=Credential(secret="${S}")) for appid in broad.appids)
     job = Job("job-1", broad.datasets, broad.appids, broad.begin, broad.end)
     return Manifest(
         file=Path("jobs.yaml"),

@@ -18,11 +18,12 @@ from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range
 from harvester.core.config import Pace, Retry
-from harvester.engine.rate_limiter import Spacing
-from harvester.scheduling.account_queue import Attempt, Work, make_lane
-from harvester.scheduling.scheduler import Schedule
+from harvester.core.model import Rate
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.scheduling.account_queue import Attempt, DatasetBacklog, make_queue
+from harvester.scheduling.scheduler import Scheduler
 
-PACE = Pace(count=10, period=1.0, burst=1, concurrency=4)
+PACE = Pace(Rate(10, 1.0), burst=1, concurrency=4)
 WINDOWS = 20
 FLIGHT = 100
 BLOCK = 10_000
@@ -43,18 +44,22 @@ class Clock(asyncio.SelectorEventLoop):
 async def measure(count: int, clock: Clock) -> dict[str, float]:
     """Ask everything once; that a request takes its room in the spacing is part of its grant."""
     lanes = [
-        make_lane(
+        make_queue(
             appid,
             0,
-            [Work(CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1))],
+            [
+                DatasetBacklog(
+                    CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1)
+                )
+            ],
         )
         for appid in itertools.islice(appids(), count)
     ]
-    spacing = Spacing(PACE)
-    schedule = Schedule(lanes, PACE, policy=Retry(), spacing=spacing, dice=random.Random(1))
-    schedule.begin_day(0.0)
-    for lane, work in schedule.thirsty:
-        schedule.grant(lane, work, BLOCK, "", 0.0)
+    spacing = RateLimiter(PACE)
+    schedule = Scheduler(lanes, PACE, policy=Retry(), limiter=spacing, jitter=random.Random(1))
+    schedule.start_day(0.0)
+    for lane, work in schedule.refill_requests:
+        schedule.allocate(lane, work, BLOCK, "", 0.0)
     granting, answering = 0.0, 0.0
     while not schedule.finished:
         # The lanes together may ask so often.
@@ -73,14 +78,14 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
     }
 
 
-async def _grant(schedule: Schedule, spacing: Spacing, now: float) -> list[Attempt]:
+async def _grant(schedule: Scheduler, spacing: RateLimiter, now: float) -> list[Attempt]:
     """What may be asked at once, as far as there are connections."""
     found: list[Attempt] = []
     while len(found) < FLIGHT:
         attempt = schedule.next(now)
         if attempt is None:
             break
-        await spacing.take(attempt.lane.appid)
+        await spacing.take(attempt.queue.appid)
         found.append(attempt)
     return found
 

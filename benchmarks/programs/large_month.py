@@ -24,9 +24,9 @@ from harvester.core import calendar
 from harvester.core.calendar import day_text
 from harvester.core.model import Answer, Window
 from harvester.storage import partitions, publish, raw_log
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -45,13 +45,13 @@ ASKED_AT = 1_700_000_000
 
 def make(root: Path, count: int) -> None:
     """Write the month, and the raw groups."""
-    tree = Tree(Disk(root))
+    tree = Tree(LocalStore(root))
     names = sorted(name for name, _ in zip(appids(), range(count), strict=False))
     everything = AccountDays(final=(1 << LENGTH) - 1, with_rows=(1 << LENGTH) - 1)
     footer = Footer(coverage.empty(MONTH).updated(dict.fromkeys(names, everything)), {})
-    draft = Draft(tree.store, tree.temp(0, "benchmark"), tree.name(HERE), DATASET)
+    draft = NewFile(tree.store, tree.temp(0, "benchmark"), tree.name(HERE), DATASET)
     partitions.write(draft, _tables(names), lambda: footer)
-    shutil.copy(tree.store.where(tree.name(HERE)), root / "before.parquet")
+    shutil.copy(tree.store.display_path(tree.name(HERE)), root / "before.parquet")
     answers = [
         Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, 1, body)
         for name, body in zip(names, map(_body, range(count)), strict=True)
@@ -104,8 +104,8 @@ def merge(root: Path) -> None:
     if hasattr(os, "sched_setaffinity"):
         # On every core there is, for a publish reads ahead in a thread.
         os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
-    tree = Tree(Disk(root))
-    groups = raw_log.leftovers(tree, [0]).groups
+    tree = Tree(LocalStore(root))
+    groups = raw_log.unpublished(tree, [0]).groups
     begun, used = time.perf_counter(), time.process_time()
     publish.publish(tree, DATASET, HERE, groups)
     taken = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used}
@@ -114,10 +114,10 @@ def merge(root: Path) -> None:
 
 def compare(root: Path) -> None:
     """Read all, take the changed day out, put the new rows in, sort."""
-    tree = Tree(Disk(root))
+    tree = Tree(LocalStore(root))
     old = pq.ParquetFile(root / "before.parquet").read()
     rows = []
-    for group in raw_log.leftovers(tree, [0]).groups:
+    for group in raw_log.unpublished(tree, [0]).groups:
         for answer in group.answers(DATASET.name, MONTH):
             for row in json.loads(answer.body)["list"]:
                 row |= {
@@ -134,7 +134,7 @@ def compare(root: Path) -> None:
     wanted = both.sort_by(
         [("appid", "ascending"), ("ref_date", "ascending"), ("ref_hour", "ascending")]
     )
-    found = pq.ParquetFile(tree.store.where(tree.name(HERE))).read()
+    found = pq.ParquetFile(tree.store.display_path(tree.name(HERE))).read()
     if not found.equals(wanted):
         raise SystemExit("the file is not what reading all and sorting gives")
 

@@ -21,15 +21,15 @@ from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest, Output, Pace
-from harvester.core.model import Answer, Window
-from harvester.engine.rate_limiter import Spacing
-from harvester.operations.run import make_lanes
+from harvester.core.model import Answer, Rate, Window
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.operations.run import make_queues
 from harvester.planning import windows
 from harvester.sandbox.data import truth
 from harvester.scheduling.account_queue import Attempt
-from harvester.scheduling.scheduler import Schedule
+from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import publish, raw_log
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.tables import decode
 from harvester.wechat import protocol
@@ -40,7 +40,7 @@ ACCOUNTS, DAYS, GROUPS = 50, 28, 4
 
 REPEATS = 7
 FLIGHT = 100
-PACE = Pace(count=999_999, burst=1_000)
+PACE = Pace(Rate(999_999, 1.0), burst=1_000)
 
 
 class Work(NamedTuple):
@@ -88,25 +88,25 @@ def _schedule(work: Work) -> Iterator[float]:
     job = Job("job-1", (DATASET.name,), appids, BEGIN, BEGIN + DAYS - 1)
     manifest = Manifest(
         Path("jobs.yaml"),
-        tuple(Account(appid, None) for appid in appids),
+        tuple(Account(appid) for appid in appids),
         (job,),
         Output(work.root),
         CATALOGUE,
     )
     for _ in range(REPEATS):
-        lanes = make_lanes(
+        lanes = make_queues(
             manifest, windows.wanted(manifest, time.time()), {}, calendar.today(time.time())
         )
-        spacing = Spacing(PACE)
-        schedule = Schedule(
-            lanes, PACE, policy=manifest.retry, spacing=spacing, dice=random.Random()
+        spacing = RateLimiter(PACE)
+        schedule = Scheduler(
+            lanes, PACE, policy=manifest.retry, limiter=spacing, jitter=random.Random()
         )
         begun = time.process_time()
         asyncio.run(_play(schedule, spacing))
         yield time.process_time() - begun
 
 
-async def _play(schedule: Schedule, spacing: Spacing) -> None:
+async def _play(schedule: Scheduler, spacing: RateLimiter) -> None:
     """Hand everything out and back, as many at once as a run has connections."""
     now = time.time()
     flying: deque[Attempt] = deque()
@@ -115,7 +115,7 @@ async def _play(schedule: Schedule, spacing: Spacing) -> None:
         now += 1e-4
         attempt = schedule.next(now)
         if attempt is not None:
-            await spacing.take(attempt.lane.appid)
+            await spacing.take(attempt.queue.appid)
             flying.append(attempt)
         if attempt is None or len(flying) == FLIGHT:
             landed.append(flying.popleft())
@@ -147,13 +147,13 @@ def _read(work: Work) -> Iterator[float]:
 def _raw_log(work: Work) -> Iterator[float]:
     for number in range(REPEATS):
         begun = time.process_time()
-        _write(Tree(Disk(work.root / f"raw-{number}")), work.answers)
+        _write(Tree(LocalStore(work.root / f"raw-{number}")), work.answers)
         yield time.process_time() - begun
 
 
 def _publish(work: Work) -> Iterator[float]:
     for number in range(REPEATS):
-        tree = Tree(Disk(work.root / f"publish-{number}"))
+        tree = Tree(LocalStore(work.root / f"publish-{number}"))
         groups = _write(tree, work.answers)
         partition = Partition(DATASET.name, calendar.month_of(BEGIN), 0)
         begun = time.process_time()

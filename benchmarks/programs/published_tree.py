@@ -13,7 +13,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, day_text
 from harvester.core.model import Answer, Window, bucket_of
 from harvester.storage import raw_log
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
 
@@ -66,4 +66,9 @@ def row(text: str, hour: int, count: int) -> str:
 
 if __name__ == "__main__":
     plan = json.loads(Path(sys.argv[1]).read_bytes())
-    main(plan["appids"], plan["begin"], plan["end"], Tree(Disk(Path(sys.argv[2])), plan["buckets"]))
+    main(
+        plan["appids"],
+        plan["begin"],
+        plan["end"],
+        Tree(LocalStore(Path(sys.argv[2])), plan["buckets"]),
+    )

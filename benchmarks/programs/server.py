@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import run
 
 
@@ -24,7 +24,7 @@ def main() -> None:
         fault_rate=options.faults,
         cache_bytes=options.cache_mib << 20,
     )
-    run(World(rules, time.time), announce=lambda address: print(address, flush=True))
+    run(FakeWeChat(rules, time.time), announce=lambda address: print(address, flush=True))
 
 
 if __name__ == "__main__":

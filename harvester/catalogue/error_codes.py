@@ -22,19 +22,19 @@ class Action(Enum):
 
     RETRY = "retry"
     """Repeat it after a while, a bounded number of times."""
-    REPEAT = "repeat"
+    RETRY_NOW = "repeat"
     """Repeat it at once: a connection kept open may be closed just as we send. Then as RETRY."""
-    REFRESH = "refresh"
+    REFRESH_TOKEN = "refresh"
     """Drop the token if it is still the current one, fetch another, repeat once."""
     SLOW_DOWN = "slow down"
     """Leave the account alone until the next minute; no attempt is counted."""
-    NARROW = "narrow"
+    SPLIT = "narrow"
     """Ask the days of the window in two halves, and fewer at once from then on."""
     NOT_READY = "not ready"
     """The newest day has no data yet: ask the days before it now, that day in a later run."""
-    PARK = "park"
+    WAIT_FOR_QUOTA = "park"
     """The quota is spent until the next Beijing day."""
-    UNREACHED = "unreached"
+    HOST_DOWN = "unreached"
     """Nothing was sent: try again when the server is there; no attempt is counted."""
     DEFER = "defer"
     """Leave it for a later run; nothing says that it cannot be had."""
@@ -62,7 +62,7 @@ class Rule:
     advice: str
 
 
-_PATIENCE = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
+_WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
 _BUG = "This is a fault of harvester: report it with the rid of the answer."
 _CONSOLE = "Look for the reason in the account's console at mp.weixin.qq.com."
 _SECRET = "Compare the AppSecret with the account's console; a reset makes the old one invalid."
@@ -96,8 +96,8 @@ _Table: TypeAlias = dict[tuple[Action, Scope], dict[tuple[int, ...], tuple[str, 
 
 _DATA: _Table = {
     (Action.RETRY, Scope.WINDOW): {
-        (-1, -1000): ("WeChat is busy", _PATIENCE),
-        (61450, 268487001, 268487002): ("a fault inside WeChat", _PATIENCE),
+        (-1, -1000): ("WeChat is busy", _WAIT),
+        (61450, 268487001, 268487002): ("a fault inside WeChat", _WAIT),
     },
     (Action.SLOW_DOWN, Scope.ACCOUNT): {
         (45011,): (
@@ -111,19 +111,19 @@ _DATA: _Table = {
             "Run again later in the day: most days are ready at 10:00 in Beijing.",
         ),
     },
-    (Action.NARROW, Scope.WINDOW): {
+    (Action.SPLIT, Scope.WINDOW): {
         (61501,): (
             "the days are too many, too early or not over yet",
             "If WeChat has shortened the span of this API, set datasets.NAME.span in the manifest.",
         ),
     },
-    (Action.REFRESH, Scope.ACCOUNT): {
+    (Action.REFRESH_TOKEN, Scope.ACCOUNT): {
         (40001, 40014, 42001): (
             "the token is invalid, expired or replaced by a newer one",
             _SHARED_TOKEN,
         ),
     },
-    (Action.PARK, Scope.ACCOUNT_DATASET): {
+    (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET): {
         (45009,): (
             "the daily quota of this API is spent",
             f"{_TOMORROW}; the account's console shows the quota.",
@@ -233,7 +233,7 @@ _TOKEN: _Table = {
             "Check that the variable or file the credential names is not empty.",
         ),
     },
-    (Action.PARK, Scope.ACCOUNT): {
+    (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT): {
         (45009,): (
             "the daily quota of token calls is spent",
             f"{_TOMORROW}, and find out who else fetches this account's tokens so often.",
@@ -307,7 +307,7 @@ def rule_for(errcode: int) -> Rule:
 def token_rule_for(errcode: int, errmsg: str = "") -> Rule:
     """What the token endpoint's refusal means: without a token, all of the account stands still."""
     rule = TOKEN_RULES.get(errcode) or rule_for(errcode)
-    if rule.action in (Action.NOT_READY, Action.NARROW):
+    if rule.action in (Action.NOT_READY, Action.SPLIT):
         rule = _UNKNOWN
     return _with_address(dataclasses.replace(rule, scope=Scope.ACCOUNT), errcode, errmsg)
 

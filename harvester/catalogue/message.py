@@ -33,7 +33,7 @@ _COUNT_INTERVAL = Column(
     "code",
     labels={0: "0", 1: "1 to 5", 2: "6 to 10", 3: "more than 10"},
 )
-_USER_SOURCE = Column("user_source", Kind.COUNT, "always 0; undocumented", "code", promised=False)
+_USER_SOURCE = Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False)
 _MSG_USER = Column("msg_user", Kind.COUNT, "people who sent messages", "people")
 _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 

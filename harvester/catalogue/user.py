@@ -70,7 +70,7 @@ USER_CUMULATE = _dataset(
     key=("ref_date",),
     columns=(
         _REF_DATE,
-        Column("user_source", Kind.COUNT, "always 0; undocumented", "code", promised=False),
+        Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
     about="followers in all, a row a day",

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError
 from harvester import __version__, signals
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, streams
-from harvester.cli.output.streams import complain, confess
+from harvester.cli.output.streams import report_bug, report_error
 from harvester.core.errors import Exit, HarvesterError
 
 # Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
@@ -41,8 +41,8 @@ app = App(
     help="Harvest WeChat Official Account statistics into partitioned Parquet.",
     help_format="plaintext",
     version=__version__,
-    console=streams.Counter(),
-    error_console=streams.Counter(stderr=True),
+    console=streams.HelpConsole(),
+    error_console=streams.HelpConsole(stderr=True),
 )
 for _name, _what in _VERBS.items():
     app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_what)
@@ -56,17 +56,17 @@ def invoke(arguments: Sequence[str]) -> int:
         verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
         _collect_again()
         fine = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
-        signals.forgive(fine)
+        signals.set_ok_exit(fine)
         code = _code_of(verb(*bound.args, **bound.kwargs))
     except CycloptsError:
         return Exit.USAGE
     except HarvesterError as error:
-        complain(error)
+        report_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        confess(error)
+        report_bug(error)
         code = Exit.BUG
     return Exit.DONE if code in fine else code
 
@@ -91,8 +91,8 @@ def _code_of(returned: object) -> int:
 
 def main() -> NoReturn:
     """Run the ``harvester`` command."""
-    signals.obey()
-    streams.make_ready()
+    signals.install()
+    streams.fix_std_streams()
     hooks.install()
     code = invoke(sys.argv[1:])
     # Everything that matters is on disk by now. A resolver or a store thread that hangs must not

@@ -134,8 +134,8 @@ class Logging:
     ] = "info"
 
 
-EVERYTHING = Selecting()
-PLAINLY = Logging()
+ALL = Selecting()
+DEFAULT_LOGGING = Logging()
 
 
 def split(values: tuple[str, ...]) -> tuple[str, ...]:

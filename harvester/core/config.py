@@ -1,112 +1,329 @@
-"""What a manifest says: accounts, credentials, the platform, jobs, limits and the output."""
+"""What a manifest says: accounts, credentials, the platform, limits and the output.
+
+The models are what is written and what is used: the manifest is validated into them, and they
+arrive unchanged where they are needed. A key is declared here alone, with its type, its default in
+the words of a manifest, and the sentence that editors show for it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, Any
+
+from pydantic import Field, Tag, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
 
 from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
-from harvester.core.model import Reserve
+from harvester.core.field_types import (
+    CLOSED,
+    AccountDay,
+    Appid,
+    Argv,
+    BaseUrl,
+    Duration,
+    Endpoint,
+    Expiry,
+    FilePath,
+    Headers,
+    Place,
+    Proxy,
+    Reference,
+    RequestRate,
+    Share,
+    SinkPath,
+    Tags,
+    Text,
+    TokenUrl,
+    Truth,
+    one_of,
+    optional,
+    union_by_kind,
+    whole,
+)
+from harvester.core.parsers import InvalidValue
+
+KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
+"""The ways to a token. Each of the other keys of a credential goes with one of them."""
+
+_OPTIONS = {"expires_at": "token", "timeout": "token_command", "headers": "token_url"}
 
 
-@dataclass(frozen=True, slots=True)
-class SecretCredential:
-    """An AppSecret, for tokens of ``/cgi-bin/stable_token``; of ``/cgi-bin/token`` if legacy.
+@dataclass(frozen=True, config=one_of(*([kind] for kind in KINDS)))
+class Credential:
+    """How an account's token is got: exactly one of the ways, and what goes with it."""
 
-    ``secret`` is the reference as the manifest has it, such as ``${ACME_SECRET}``, never the value.
-    That goes for all credentials: what they hold may be shown.
-    """
+    secret: Reference | None = optional(
+        'Where the AppSecret is, never the AppSecret itself: "${NAME}" reads the environment, '
+        '"${file:path}" a file; {appid} and {name} are filled in.'
+    )
+    token: Reference | None = optional(
+        "Where an access token is that somebody else keeps fresh, in the forms of secret."
+    )
+    expires_at: Expiry | None = optional(
+        "When the token ends: 2026-06-15T12:00:00Z, seconds since 1970, or a ${…} with one of them."
+    )
+    token_command: Argv | None = optional(
+        "A command that prints the token, or JSON with access_token and expires_in: a list of the "
+        "program and its arguments. No shell; {appid} and {name} are filled in."
+    )
+    timeout: Duration | None = optional("The longest a token_command may take; 10s if left out.")
+    token_url: TokenUrl | None = optional(
+        "A token server that answers with the token or such JSON. https only, http for localhost; "
+        "{appid}, {name} and ${…} are filled in."
+    )
+    headers: Headers | None = optional(
+        'Headers for the token server, keys from a ${…}: Authorization: "Bearer ${KEY}".'
+    )
+    refresh_token: Reference | None = optional(
+        "Where the account's refresh token of the platform is, in the forms of secret."
+    )
 
-    secret: str
-    legacy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TokenCredential:
-    """A text somebody else keeps fresh: an account's token, a platform's ticket.
-
-    ``expires_at`` says when it ends, as written; empty if nobody said.
-    """
-
-    token: str
-    expires_at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CommandCredential:
-    """A command that prints it. ``timeout`` is in seconds."""
-
-    command: tuple[str, ...]
-    timeout: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UrlCredential:
-    """A token server that answers with it. A header's value may hold references."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshCredential:
-    """A refresh token of the third-party platform; empty for the one in the platform's own list."""
-
-    refresh_token: str = ""
+    def __post_init__(self) -> None:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if not given:
+            raise InvalidValue(f"needs one of {', '.join(KINDS)}", 'as in {secret: "${NAME}"}')
+        if len(given) > 1:
+            what = f"has both {given[0]} and {given[1]}"
+            raise InvalidValue(what, "an account has one way to its token")
+        for option, kind in _OPTIONS.items():
+            if getattr(self, option) is not None and kind != given[0]:
+                raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
 
 
-Handed: TypeAlias = TokenCredential | CommandCredential | UrlCredential
-"""What somebody else hands over: by reference, command or address."""
+@dataclass(frozen=True, config=one_of(["command"], ["url"]))
+class External:
+    """What somebody else keeps fresh, by command or address."""
 
-Credential: TypeAlias = SecretCredential | Handed | RefreshCredential
+    command: Argv | None = optional("A command that prints it, as token_command.")
+    timeout: Duration | None = optional("The longest the command may take; 10s if left out.")
+    url: TokenUrl | None = optional("An address that answers with it, as token_url.")
+    headers: Headers | None = optional("Headers for that address.")
 
-
-@dataclass(frozen=True, slots=True)
-class FileSink:
-    """Where rotated refresh tokens are kept: a file for each account, ``{appid}`` in its path."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class CommandSink:
-    """A command that is given a rotated refresh token on its standard input."""
-
-    command: tuple[str, ...]
-    timeout: float | None = None
+    def __post_init__(self) -> None:
+        if (self.command is None) == (self.url is None):
+            hint = 'or write "${NAME}" or "${file:path}"'
+            raise InvalidValue("needs either command or url", hint)
+        if self.timeout is not None and self.command is None:
+            raise InvalidValue("has timeout, which goes with command", "leave it out")
+        if self.headers is not None and self.url is None:
+            raise InvalidValue("has headers, which go with url", "leave them out")
 
 
-Sink: TypeAlias = FileSink | CommandSink
+_Handed = Annotated[
+    Annotated[Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
+    union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
+]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=one_of(["file"], ["command"]))
+class Sink:
+    """Where rotated refresh tokens go."""
+
+    file: SinkPath | None = optional(
+        "A file for each account, {appid} in its path. It is written with mode 0600, and what it "
+        "holds wins over the manifest's refresh_token."
+    )
+    command: Argv | None = optional(
+        "A command that is given the token on its standard input; {appid} is filled in."
+    )
+    timeout: Duration | None = optional("The longest the command may take; 10s if left out.")
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.command is None):
+            raise InvalidValue("needs either file or command", "as in {file: refresh/{appid}}")
+        if self.timeout is not None and self.command is None:
+            raise InvalidValue("has timeout, which goes with command", "leave it out")
+
+
+@dataclass(frozen=True, config=one_of(["secret", "verify_ticket"], ["component_token"]))
 class Platform:
-    """A third-party platform. It has either a ticket, with its secret, or a component token."""
+    """A third-party platform that accounts have authorised."""
 
-    appid: str
-    secret: str | None = None
-    verify_ticket: Handed | None = None
-    component_token: Handed | None = None
-    sink: Sink | None = None
+    appid: Appid = Field(description="The platform's own appid (component_appid).")
+    secret: Reference | None = optional(
+        "Where the platform's secret is; needed with verify_ticket."
+    )
+    verify_ticket: _Handed | None = optional(
+        "The component_verify_ticket that WeChat pushes: a reference, or {command: […]} or "
+        "{url: …}. It is looked up again when WeChat says that it expired."
+    )
+    component_token: _Handed | None = optional(
+        "A component access token that the live platform keeps fresh, in the forms of "
+        "verify_ticket."
+    )
+    sink: Sink | None = optional(
+        "Where a rotated refresh token goes before its access token is used."
+    )
+
+    def __post_init__(self) -> None:
+        if (self.verify_ticket is None) == (self.component_token is None):
+            raise InvalidValue("needs either verify_ticket or component_token")
+        if self.verify_ticket is not None and self.secret is None:
+            raise InvalidValue("needs its secret with a verify_ticket", 'write secret: "${NAME}"')
+        if self.component_token is not None and self.secret is not None:
+            what = "has a secret, which a component_token does without"
+            raise InvalidValue(what, "leave it out")
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One Official Account. ``begin`` and ``end`` bound its own days, both included."""
+@dataclass(frozen=True, config=CLOSED)
+class Defaults:
+    """For every account that does not say otherwise."""
 
-    appid: str
-    credential: Credential | None
-    name: str = ""
-    tags: frozenset[str] = frozenset()
-    begin: Day | None = None
-    end: Day | None = None
+    tags: Tags = optional("Labels to select accounts by.", frozenset())
+    credential: Credential | None = optional(
+        "How tokens are got, for an account or for all. Optional under base_url: sandbox."
+    )
+    begin_date: AccountDay | None = optional("Never ask for days of an account before this one.")
+    end_date: AccountDay | None = optional("Never ask for days of an account after this one.")
+    legacy_token: Truth = optional(
+        "Get tokens from /cgi-bin/token, which ends the token of every other service.", False
+    )
+    owns_tokens: Truth = optional(
+        "No other service holds an account's authorisation: it may be refreshed through the "
+        "platform.",
+        False,
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, config=CLOSED)
+class _Identity:
+    appid: Appid = Field(description="The account's appid: wx and 16 hex digits.")
+    name: Text = Field(default="", description="A label for people, in any script.")
+
+
+# The keys of the last base come first, in the schema and in hints.
+@dataclass(frozen=True, config=CLOSED)
+class Account(Defaults, _Identity):
+    """One Official Account."""
+
+    @property
+    def uses_platform(self) -> bool:
+        """True if its refresh token is given, or the one that the platform lists is meant."""
+        return self.credential is None or self.credential.refresh_token is not None
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Api:
+    """Where WeChat is, and how long to wait for it."""
+
+    base_url: BaseUrl = optional(
+        "WeChat's address, or sandbox for the built-in emulator. https only, http for localhost.",
+        "https://api.weixin.qq.com",
+    )
+    timeout: Duration = optional("The longest a request may take in all.", "30s")
+    # It may hold a password, so it is in no repr.
+    proxy: Proxy | None = Field(
+        default=None,
+        repr=False,
+        description="An HTTP proxy, http://host:port; a password in it needs a ${…}.",
+    )
+    ca_file: FilePath | None = optional(
+        "Certificates to trust instead of the system's: a PEM file."
+    )
+
+    @property
+    def is_sandbox(self) -> bool:
+        """True if the built-in emulator stands in for WeChat."""
+        return self.base_url == "sandbox"
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Pace:
+    """How fast one account's token may be used."""
+
+    rate: RequestRate = optional("Requests in any second or minute: 10/s or 600/min.", "10/s")
+    burst: Annotated[int, *whole(1, 1_000_000)] = optional(
+        "Requests that may start at once, at most the rate's number.", 1
+    )
+    concurrency: Annotated[int, *whole(1, 1_000)] = optional("Requests that may be in flight.", 4)
+
+    def __post_init__(self) -> None:
+        if self.burst > self.count:
+            raise InvalidValue(f"is more than the {self.count:,} of the rate", keys=("burst",))
+
+    @property
+    def count(self) -> int:
+        """The requests in any `period`."""
+        return self.rate.count
+
+    @property
+    def period(self) -> float:
+        """The seconds in which `count` requests may be made."""
+        return self.rate.period
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Limits:
+    """What a run may ask."""
+
+    per_token: Pace = Field(default_factory=Pace)
+    connections: Annotated[int, *whole(1, 10_000)] = optional(
+        "Requests in flight over all accounts.", 100
+    )
+    daily_quota: Annotated[int, *whole(1, 10**9)] = optional(
+        "Calls a Beijing day of each dataset of each account, assumed until WeChat says how many.",
+        5000,
+    )
+    daily_reserve: Share = optional(
+        "Of these, calls left to the account's other users: a number, or a share such as 20%.", "0"
+    )
+    max_requests: Annotated[int, *whole(1, 10**12)] | None = optional(
+        "A run that would ask more is refused before its first request. No bound if left out."
+    )
+
+    def __post_init__(self) -> None:
+        if self.daily_reserve.of(self.daily_quota) >= self.daily_quota:
+            what = f"leaves nothing of the {self.daily_quota:,} calls of `daily_quota`"
+            raise InvalidValue(what, keys=("daily_reserve", "daily_quota"))
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Retry:
+    """How often a window is tried, and how long to wait in between."""
+
+    max_attempts: Annotated[int, *whole(1, 100)] = optional(
+        "Attempts at one window, the first included.", 6
+    )
+    initial_delay: Duration = optional(
+        "The longest wait before the second attempt; it doubles from there.", "500ms"
+    )
+    max_delay: Duration = optional("The longest wait before any attempt.", "30s")
+
+    def __post_init__(self) -> None:
+        if self.initial_delay > self.max_delay:
+            raise InvalidValue("is longer than `max_delay`", keys=("initial_delay", "max_delay"))
+
+
+@dataclass(frozen=True, config=CLOSED)
+class Output:
+    """Where the files go."""
+
+    path: Place = optional("A directory, or s3://…, gs://…, az://….", "output")
+    buckets: Annotated[int, *whole(1, 9_999)] = optional(
+        "Files per month; fixed when a dataset's first file is written.", 1
+    )
+    must_exist: Truth = optional("Refuse to start a new tree, in case of a mistyped path.", False)
+    endpoint: Endpoint | None = optional("The object store's address, if it is not the usual one.")
+    single_writer: Truth = optional(
+        "A promise that only one run at a time writes to an object store that cannot tell.", False
+    )
+
+    @field_validator("endpoint", "single_writer")
+    @classmethod
+    def _is_of_a_store(cls, value: object, info: ValidationInfo) -> object:
+        # The command line may name a directory in the place of the manifest's object store.
+        if value and info.context and isinstance(info.data.get("path"), Path):
+            what = "speaks of an object store, and `path` is a directory"
+            raise InvalidValue(what, "leave it out")
+        return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """Which datasets of which accounts for which days.
+    """Which datasets of which accounts for which days, all of them by name.
 
     ``end`` is None for ``yesterday``: the newest day that is ready, which each dataset decides.
     """
@@ -118,83 +335,13 @@ class Job:
     end: Day | None
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
-    """Where WeChat is. ``timeout`` is the total seconds a request may take.
-
-    ``proxy`` may hold a password, so its value is in no repr.
-    """
-
-    base_url: str = "https://api.weixin.qq.com"
-    timeout: float = 30.0
-    proxy: str | None = field(default=None, repr=False)
-    ca_file: Path | None = None
-
-    @property
-    def is_sandbox(self) -> bool:
-        """Whether the built-in emulator stands in for WeChat."""
-        return self.base_url == "sandbox"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast one token may be used: ``count`` requests in any ``period`` seconds.
-
-    ``burst`` requests may start at once, ``concurrency`` may be in flight.
-    """
-
-    count: int = 10
-    period: float = 1.0
-    burst: int = 1
-    concurrency: int = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may ask. ``connections`` counts requests in flight over all accounts.
-
-    ``daily_quota`` calls a Beijing day of each dataset of each account are taken to be allowed as
-    long as WeChat has not said how many are.
-    """
-
-    per_token: Pace = Pace()
-    connections: int = 100
-    daily_quota: int = 5000
-    daily_reserve: Reserve = field(default_factory=Reserve)
-    max_requests: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often one window is tried, and between which delays in seconds."""
-
-    max_attempts: int = 6
-    initial_delay: float = 0.5
-    max_delay: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where the files go, and into how many files a month is split.
-
-    ``path`` is a folder, or as text the URI of a place in an object store. That is reached at
-    ``endpoint``, and written to by a ``single_writer`` if somebody promised so.
-    """
-
-    path: Path | str
-    buckets: int = 1
-    must_exist: bool = False
-    endpoint: str | None = None
-    single_writer: bool = False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
     """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
-    ``from_platform`` says that whoever authorised the platform is an account too. ``references``
-    are texts that named variables and files which were read to load it. ``all_jobs`` are the jobs
-    as they were written, where options have narrowed ``jobs``.
+    ``from_platform`` says that accounts which authorised the platform are among the accounts.
+    ``references`` are texts that named variables and files which were read to load it.
+    ``all_jobs`` are the jobs as they were written, where options have narrowed ``jobs``.
     """
 
     file: Path
@@ -202,10 +349,21 @@ class Manifest:
     jobs: tuple[Job, ...]
     output: Output
     datasets: dict[str, Dataset]
-    api: Api = field(default_factory=Api)
+    api: Api = dataclasses.field(default_factory=Api)
     platform: Platform | None = None
     from_platform: bool = False
-    limits: Limits = field(default_factory=Limits)
-    retry: Retry = field(default_factory=Retry)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    retry: Retry = dataclasses.field(default_factory=Retry)
     references: tuple[str, ...] = ()
-    all_jobs: tuple[Job, ...] = field(default=(), compare=False)
+    all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every text in a value of the configuration."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(inner)
+    elif value is not None and dataclasses.is_dataclass(value):
+        yield from texts_of(vars(value))

@@ -28,7 +28,7 @@ class AppSecret:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SecretReader:
     """A text that somebody else keeps fresh. ``expires_at`` is in seconds since the Unix epoch."""
 
     read: Callable[[], Secret]
@@ -45,7 +45,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Url:
+class HttpSource:
     """An address to ask. It and the headers may hold keys."""
 
     url: Secret
@@ -59,26 +59,26 @@ class RefreshToken:
     read: Callable[[], Secret] | None = None
 
 
-Handed: TypeAlias = Text | Command | Url
-Access: TypeAlias = AppSecret | Handed | RefreshToken
+ExternalSource: TypeAlias = SecretReader | Command | HttpSource
+Access: TypeAlias = AppSecret | ExternalSource | RefreshToken
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class FileSink:
     """A file for each account: ``path`` gives it by appid."""
 
     path: Callable[[str], Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class CommandSink:
     """A command for each account, given a refresh token on its standard input."""
 
     command: Callable[[str], Command]
 
 
 @dataclass(slots=True)
-class Known:
+class PlatformCache:
     """What was learnt of a platform: a verb may ask it in two goes. Moments are the clock's.
 
     ``listed`` has the newest refresh tokens by appid, ``replaced_at`` those replaced by ourselves,
@@ -90,7 +90,7 @@ class Known:
     listed: dict[str, Secret] = field(default_factory=dict)
     listed_at: float = -math.inf
     replaced_at: dict[str, float] = field(default_factory=dict)
-    strangers: tuple[str, ...] = ()
+    non_account_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Platform:
 
     appid: str
     secret: Secret | None
-    ticket: Handed | None
-    token: Handed | None
-    sink: Files | Commands | None = None
-    known: Known = field(default_factory=Known)
+    ticket: ExternalSource | None
+    token: ExternalSource | None
+    sink: FileSink | CommandSink | None = None
+    known: PlatformCache = field(default_factory=PlatformCache)

@@ -69,7 +69,7 @@ class Column:
     meaning: str
     unit: str = ""
     inner: bool = False
-    promised: bool = True
+    required: bool = True
     labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: tuple[Column, ...] = ()
 

@@ -40,6 +40,14 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """``count`` requests in any ``period`` seconds."""
+
+    count: int
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reserve:
     """Calls a day that are left to others: so many, or a ``share`` of the quota."""
 
@@ -83,7 +91,7 @@ class Refusal(NamedTuple):
         return f"{self.errcode} {self.errmsg}{rid}"
 
 
-class Allowance(NamedTuple):
+class ReportedQuota(NamedTuple):
     """What WeChat said that an account may ask of one dataset in a day.
 
     ``used`` and ``remain`` are of the Beijing day of ``asked_at``, which is in seconds since the
@@ -97,7 +105,7 @@ class Allowance(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class DayRange:
     """Days of one account that are alike, ``begin`` to ``end``, both included."""
 
     appid: str

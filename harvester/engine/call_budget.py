@@ -17,21 +17,21 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Pace
 from harvester.planning import quota
-from harvester.planning.quota import Calls, Note, Quota
-from harvester.scheduling.account_queue import PLENTY, Lane, Work
-from harvester.scheduling.scheduler import Schedule
+from harvester.planning.quota import Calls, DayLedger, Quota
+from harvester.scheduling.account_queue import UNLIMITED, AccountQueue, DatasetBacklog
+from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 
 GATHER_SECONDS = 1.0
 """So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
 
-AT_ONCE = 16
+MAX_CONCURRENT_LEDGERS = 16
 """So many notes are read or written at the same time: an object store is far away."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BudgetPolicy:
     """By which the calls of a day are handed out.
 
     ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
@@ -41,39 +41,45 @@ class Terms:
 
     quota: Quota
     pace: Pace
-    kept: Callable[[float], Calls]
+    reserved_later: Callable[[float], Calls]
     forget: bool = False
 
 
-class _Grant(NamedTuple):
-    lane: Lane
-    work: Work
+class _Allocation(NamedTuple):
+    lane: AccountQueue
+    work: DatasetBacklog
     calls: int
     limit: str
 
 
-class Treasurer:
+class CallBudget:
     """Notes what may be spent and grants it to the lanes.
 
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
 
     def __init__(
-        self, tree: Tree, schedule: Schedule, terms: Terms, *, run_id: str, now: Callable[[], float]
+        self,
+        tree: Tree,
+        schedule: Scheduler,
+        terms: BudgetPolicy,
+        *,
+        run_id: str,
+        now: Callable[[], float],
     ) -> None:
         self._tree = tree
         self._schedule = schedule
         self._terms = terms
         self._run_id = run_id
         self._now = now
-        self._buckets = {lane.bucket for lane in schedule.lanes}
-        self._notes: dict[int, Note] = {}
+        self._buckets = {lane.bucket for lane in schedule.queues}
+        self._ledgers: dict[int, DayLedger] = {}
         self._kept: Calls = {}
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
         self._urgent = anyio.Event()
-        self._disk = CapacityLimiter(AT_ONCE)
+        self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
@@ -82,13 +88,13 @@ class Treasurer:
         lanes hold off until none of them can. Raises StoreError, in a group.
         """
         self._day = calendar.today(self._now())
-        await _each(self._hold_off, self._buckets)
-        await self._begin_day(forget=self._terms.forget)
+        await _each(self._cool_down, self._buckets)
+        await self._start_day(forget=self._terms.forget)
 
     def wake(self) -> None:
         """Lanes ran low, or were told that a quota is spent."""
         self._wake.set()
-        if self._schedule.is_dry or self._schedule.parked:
+        if self._schedule.is_blocked_on_quota or self._schedule.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
@@ -111,100 +117,103 @@ class Treasurer:
             self._wake, self._urgent = anyio.Event(), anyio.Event()
             if calendar.today(self._now()) != self._day:
                 self._day = calendar.today(self._now())
-                await self._begin_day(forget=False)
+                await self._start_day(forget=False)
             else:
-                await self._serve()
+                await self._allocate()
             on_granted()
-        await self._settle()
+        await self._return_unused()
 
-    async def _hold_off(self, bucket: int) -> None:
+    async def _cool_down(self, bucket: int) -> None:
         """Let a bucket's lanes wait for what the run before has sent."""
         found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
         if found is not None:
-            until = found.quiet_from(self._now(), self._terms.pace.period)
-            self._schedule.hold_off(bucket, until, None if found.open else found.recent)
+            until = found.idle_at(self._now(), self._terms.pace.period)
+            self._schedule.cool_down(bucket, until, None if found.in_use else found.recent_calls)
 
-    async def _begin_day(self, *, forget: bool) -> None:
+    async def _start_day(self, *, forget: bool) -> None:
         """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
         # First of all: whatever is granted of the day before may not be spent any more.
-        flown = self._schedule.begin_day(self._now(), calendar.instant(self._day + 1))
-        self._kept = self._terms.kept(self._now())
-        await _each(self._begin_note, self._buckets)
-        for lane in self._schedule.lanes if forget else []:
-            for work in lane.work:
-                self._notes[lane.bucket].forget(work.dataset.name, lane.appid)
+        flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
+        self._kept = self._terms.reserved_later(self._now())
+        await _each(self._open_ledger, self._buckets)
+        for lane in self._schedule.queues if forget else []:
+            for work in lane.backlogs:
+                self._ledgers[lane.bucket].forget(work.dataset.name, lane.appid)
         for lane, calls in flown:
-            for work in lane.work:
-                self._notes[lane.bucket].add(work.dataset.name, lane.appid, calls)
-        await self._serve()
+            for work in lane.backlogs:
+                self._ledgers[lane.bucket].add(work.dataset.name, lane.appid, calls)
+        await self._allocate()
 
-    async def _begin_note(self, bucket: int) -> None:
-        note = self._notes[bucket] = await self._read(self._day, bucket) or Note(self._day)
-        note.run, note.open, note.period = self._run_id, True, self._terms.pace.period
+    async def _open_ledger(self, bucket: int) -> None:
+        note = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
+        note.run, note.in_use, note.period = self._run_id, True, self._terms.pace.period
         await to_thread.run_sync(
             quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
         )
 
-    async def _serve(self) -> None:
+    async def _allocate(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
-        thirsty, self._schedule.thirsty = self._schedule.thirsty, []
+        thirsty, self._schedule.refill_requests = self._schedule.refill_requests, []
         touched = {lane.bucket for lane, _ in thirsty}
-        for lane, work, refusal in self._schedule.take_parked():
-            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
+        for lane, work, refusal in self._schedule.take_exhausted():
+            self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
             touched.add(lane.bucket)
         grants = [self._next_block(lane, work) for lane, work in thirsty]
         await _each(self._write, touched)
         now = self._now()
         for lane, work, calls, limit in grants:
-            told = self._notes[lane.bucket].parked_by(work.dataset.name, lane.appid)
+            told = self._ledgers[lane.bucket].exhausted_by(work.dataset.name, lane.appid)
             if told is None:
-                self._schedule.grant(lane, work, calls, limit, now)
+                self._schedule.allocate(lane, work, calls, limit, now)
             else:
-                self._schedule.park(lane, work, told, now)
+                self._schedule.exhaust(lane, work, told, now)
 
-    def _next_block(self, lane: Lane, work: Work) -> _Grant:
-        dataset, appid, note = work.dataset.name, lane.appid, self._notes[lane.bucket]
-        if work.stopped is not None or note.parked_by(dataset, appid) is not None:
-            return _Grant(lane, work, 0, "")
+    def _next_block(self, lane: AccountQueue, work: DatasetBacklog) -> _Allocation:
+        dataset, appid, note = work.dataset.name, lane.appid, self._ledgers[lane.bucket]
+        if work.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
+            return _Allocation(lane, work, 0, "")
         kept = self._kept.get(dataset, {}).get(appid, 0)
         spent = self._terms.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
         left = self._terms.quota.left(note, dataset, appid, kept=kept)
-        calls = min(quota.block(self._terms.pace, work.left + work.waits, work.calls), left)
+        calls = min(
+            quota.block(self._terms.pace, work.windows_left + work.pending_retries, work.calls),
+            left,
+        )
         note.add(dataset, appid, calls)
-        words = self._terms.quota.words(dataset, appid, kept=kept) if calls == left else ""
-        return _Grant(lane, work, calls, words)
+        words = self._terms.quota.explain(dataset, appid, kept=kept) if calls == left else ""
+        return _Allocation(lane, work, calls, words)
 
-    async def _settle(self) -> None:
+    async def _return_unused(self) -> None:
         """Give back what was noted and not spent; the run ends in order."""
         now = self._now()
-        for note in self._notes.values():
-            if note.quiet_at <= now:
-                note.recent = 0
-        for lane, work, refusal in self._schedule.take_parked():
-            self._notes[lane.bucket].park(work.dataset.name, lane.appid, refusal)
-        for lane in self._schedule.lanes:
-            note = self._notes[lane.bucket]
+        for note in self._ledgers.values():
+            if note.idle_from <= now:
+                note.recent_calls = 0
+        for lane, work, refusal in self._schedule.take_exhausted():
+            self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
+        for lane in self._schedule.queues:
+            note = self._ledgers[lane.bucket]
             # A call that was given up under way may have arrived all the same.
-            flown = lane.slots[-1] if lane.slots else 0.0
-            quiet_at = now + lane.period if lane.in_flight else flown
-            recent = lane.in_flight + sum(1 for slot in lane.slots if slot > now)
-            note.quiet_at = max(note.quiet_at, quiet_at)
-            note.recent = max(note.recent, recent)
-            for work in lane.work:
-                if 0 < work.room < PLENTY // 2:
-                    note.add(work.dataset.name, lane.appid, -work.room)
-        for note in self._notes.values():
-            note.open = False
+            flown = lane.reserved_until[-1] if lane.reserved_until else 0.0
+            quiet_at = now + lane.window_seconds if lane.in_flight else flown
+            recent = lane.in_flight + sum(1 for slot in lane.reserved_until if slot > now)
+            note.idle_from = max(note.idle_from, quiet_at)
+            note.recent_calls = max(note.recent_calls, recent)
+            for work in lane.backlogs:
+                if 0 < work.allocated < UNLIMITED // 2:
+                    note.add(work.dataset.name, lane.appid, -work.allocated)
+        for note in self._ledgers.values():
+            note.in_use = False
         await _each(self._write, self._buckets)
 
-    async def _read(self, day: Day, bucket: int) -> Note | None:
+    async def _read(self, day: Day, bucket: int) -> DayLedger | None:
         return await to_thread.run_sync(
             quota_ledger.read, self._tree, day, bucket, limiter=self._disk
         )
 
     async def _write(self, bucket: int) -> None:
-        note = self._notes[bucket]
+        note = self._ledgers[bucket]
         await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
 
 

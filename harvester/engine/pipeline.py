@@ -22,25 +22,25 @@ import anyio
 from harvester.catalogue.error_codes import OUR_FAULT
 from harvester.core.errors import places
 from harvester.core.model import Answer
-from harvester.engine.call_budget import Terms, Treasurer
-from harvester.engine.publish_queue import Publisher
-from harvester.engine.rate_limiter import Spacing
-from harvester.engine.raw_writer import Held, Recorder
+from harvester.engine.call_budget import BudgetPolicy, CallBudget
+from harvester.engine.publish_queue import PublishQueue
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.engine.raw_writer import RawWriter, _Buffered
 from harvester.scheduling.account_queue import Attempt
-from harvester.scheduling.scheduler import Schedule
+from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.publish import Published
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
-from harvester.wechat.attempt import Refused
-from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.attempt import RefusedAttempt
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
 _log = logging.getLogger("harvester.pipeline")
 
 
 @dataclass(slots=True)
-class Counters:
+class RequestCounters:
     """What happened so far; progress and summary read it.
 
     ``waits`` has seconds, by what was done about the refusal before.
@@ -62,10 +62,10 @@ class Tools:
     """
 
     transport: Transport
-    tokens: Tokens
-    spacing: Spacing
+    tokens: TokenCache
+    spacing: RateLimiter
     tree: Tree
-    terms: Terms
+    terms: BudgetPolicy
     now: Callable[[], float]
     on_published: Callable[[Published], None]
 
@@ -73,7 +73,7 @@ class Tools:
 class Pipeline:
     """One run. `run` returns when everything that could be had is published, or after `stop`."""
 
-    def __init__(self, schedule: Schedule, tools: Tools, *, run_id: str, connections: int) -> None:
+    def __init__(self, schedule: Scheduler, tools: Tools, *, run_id: str, connections: int) -> None:
         self._schedule = schedule
         self._tools = tools
         self._connections = connections
@@ -81,17 +81,19 @@ class Pipeline:
         self._sentry_until = _NEVER
         self._stopping = False
         self._workers = anyio.CancelScope()
-        self.counters = Counters()
-        datasets = {work.dataset.name: work.dataset for work in schedule.all_work()}
-        self._recorder = Recorder(tools.tree, run_id, self._on_durable)
-        self._publisher = Publisher(tools.tree, datasets, tools.on_published)
-        self._treasurer = Treasurer(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
+        self.counters = RequestCounters()
+        datasets = {work.dataset.name: work.dataset for work in schedule.all_backlogs()}
+        self._recorder = RawWriter(tools.tree, run_id, self._on_durable)
+        self._publisher = PublishQueue(tools.tree, datasets, tools.on_published)
+        self._treasurer = CallBudget(
+            tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now
+        )
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
         await self._treasurer.open()
         async with anyio.create_task_group() as effects:
-            effects.start_soon(self._treasurer.run, self._nudge)
+            effects.start_soon(self._treasurer.run, self._wake_if_ready)
             effects.start_soon(self._record)
             effects.start_soon(self._publisher.run)
             with self._workers:
@@ -104,7 +106,7 @@ class Pipeline:
     @property
     def owes(self) -> bool:
         """Whether there are days that were neither answered nor given up."""
-        return any(work.open for work in self._schedule.all_work())
+        return any(work.open for work in self._schedule.all_backlogs())
 
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
@@ -126,26 +128,29 @@ class Pipeline:
         while (attempt := await self._next()) is not None:
             asked_at = int(self._tools.now())
             outcome = await self._ask(attempt)
-            if isinstance(outcome, Refused):
-                attempt.since, attempt.cause = self._tools.now(), outcome.rule.action.value
+            if isinstance(outcome, RefusedAttempt):
+                attempt.refused_at, attempt.retry_reason = (
+                    self._tools.now(),
+                    outcome.rule.action.value,
+                )
                 if outcome.body is not None and self._schedule.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
                 self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
-                self._publisher.request(self._schedule.owing.take_complete())
-                if self._schedule.parked:
+                self._publisher.enqueue(self._schedule.months.take_complete())
+                if self._schedule.exhausted:
                     self._treasurer.wake()
             else:
                 self.counters.answered += 1
                 self.counters.bytes += len(outcome)
                 await self._keep(attempt, asked_at, outcome)
 
-    async def _ask(self, attempt: Attempt) -> bytes | Refused:
+    async def _ask(self, attempt: Attempt) -> bytes | RefusedAttempt:
         """One attempt. A fault of our own costs its window, and the others go on."""
         tools = self._tools
         try:
             return await fetch.attempt(
-                attempt.window, attempt.work.dataset, tools.tokens, tools.transport
+                attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             self.counters.bugs += 1
@@ -153,19 +158,19 @@ class Pipeline:
             _log.error(
                 "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
             )
-            return Refused(OUR_FAULT, f"a bug in harvester: {name}")
+            return RefusedAttempt(OUR_FAULT, f"a bug in harvester: {name}")
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if nobody can read them."""
         self._schedule.answered(attempt, self._tools.now())
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
-        await self._recorder.keep(Held(attempt, answer))
+        await self._recorder.append(_Buffered(attempt, answer))
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publisher.add(group)
         for attempt in attempts:
             self._schedule.durable(attempt)
-        self._publisher.request(self._schedule.owing.take_complete())
+        self._publisher.enqueue(self._schedule.months.take_complete())
 
     async def _next(self) -> Attempt | None:
         """The next attempt of this worker; None when there will be no more."""
@@ -173,10 +178,10 @@ class Pipeline:
             now = self._tools.now()
             attempt = self._schedule.next(now)
             if attempt is not None:
-                if self._schedule.thirsty:
+                if self._schedule.refill_requests:
                     self._treasurer.wake()
-                self._pass_on(now)
-                await self._tools.spacing.take(attempt.lane.appid)
+                self._wake_next(now)
+                await self._tools.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
             if self._schedule.finished:
@@ -187,10 +192,10 @@ class Pipeline:
 
     def _count(self, attempt: Attempt) -> None:
         self.counters.requests += 1
-        attempt.work.calls += 1
-        if attempt.cause:
-            attempt.work.retries += 1
-            self.counters.waits[attempt.cause] += self._tools.now() - attempt.since
+        attempt.backlog.calls += 1
+        if attempt.retry_reason:
+            attempt.backlog.retries += 1
+            self.counters.waits[attempt.retry_reason] += self._tools.now() - attempt.refused_at
 
     async def _wait(self) -> None:
         """Wait to be woken; the sentry wakes itself when the next lane comes up."""
@@ -208,7 +213,7 @@ class Pipeline:
         if not event.is_set():
             self._idle.remove(event)
 
-    def _pass_on(self, now: float) -> None:
+    def _wake_next(self, now: float) -> None:
         """Wake one more worker if there is more to do now, or before the sentry looks again."""
         if self._idle and (
             self._schedule.has_ready(now)
@@ -217,12 +222,12 @@ class Pipeline:
         ):
             self._idle.popleft().set()
 
-    def _nudge(self) -> None:
+    def _wake_if_ready(self) -> None:
         """Calls were granted, or refused for today: there may be more to do, or nothing."""
         if self._schedule.finished:
             self._wake_all()
         else:
-            self._pass_on(self._tools.now())
+            self._wake_next(self._tools.now())
 
     def _wake_all(self) -> None:
         while self._idle:

@@ -30,7 +30,7 @@ RAW_GROUPS = 400
 an eighth of a megabyte while it lasts."""
 
 
-class Publisher:
+class PublishQueue:
     """Publishes months one after the other, each in a thread, none of them twice without need."""
 
     def __init__(
@@ -49,15 +49,15 @@ class Publisher:
 
     def add(self, group: Group) -> None:
         """A group became durable."""
-        months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.touches}
+        months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.months}
         self._unpublished[group] = months
         self._groups_of.update(months)
         if sum(group.size for group in self._unpublished) > RAW_BYTES:
-            self.request(self._owed())
+            self.enqueue(self._pending())
         else:
-            self.request(month for month in months if self._groups_of[month] > RAW_GROUPS)
+            self.enqueue(month for month in months if self._groups_of[month] > RAW_GROUPS)
 
-    def request(self, months: Iterable[MonthOfBucket]) -> None:
+    def enqueue(self, months: Iterable[MonthOfBucket]) -> None:
         """Publish these months, soon."""
         new = [month for month in months if month not in self._queue]
         if new:
@@ -66,7 +66,7 @@ class Publisher:
 
     def close(self) -> None:
         """Everything is in the raw log: `run` publishes it all and returns."""
-        self.request(self._owed())
+        self.enqueue(self._pending())
         self._closing = True
         self._wake.set()
 
@@ -84,12 +84,12 @@ class Publisher:
             await self._wake.wait()
             self._wake = anyio.Event()
 
-    def _owed(self) -> list[MonthOfBucket]:
+    def _pending(self) -> list[MonthOfBucket]:
         """Every month that waits in the raw log, newest first."""
         owed = {month for months in self._unpublished.values() for month in months}
         return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
 
-    def _publish_and_tell(self, key: MonthOfBucket, groups: list[Group]) -> None:
+    def _publish_and_report(self, key: MonthOfBucket, groups: list[Group]) -> None:
         dataset = self._datasets[key.dataset]
         self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))
 
@@ -97,7 +97,7 @@ class Publisher:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        await to_thread.run_sync(self._publish_and_tell, key, groups, limiter=self._thread)
+        await to_thread.run_sync(self._publish_and_report, key, groups, limiter=self._thread)
         self._groups_of[key] -= len(groups)
         for group in groups:
             months = self._unpublished[group]

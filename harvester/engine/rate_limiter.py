@@ -14,12 +14,12 @@ from aiolimiter import AsyncLimiter
 
 from harvester.core.config import Pace
 
-_HASTE = 0.95
+RATE_MARGIN = 0.95
 """Spacing runs a little ahead of the rate, since an empty bucket saves nothing and each late
 wake-up would be lost for good; the schedule's slots hold the rate itself."""
 
 
-class Spacing:
+class RateLimiter:
     """One leaky bucket per account, holding ``burst`` requests. Made inside the running loop."""
 
     def __init__(self, pace: Pace) -> None:
@@ -29,9 +29,9 @@ class Spacing:
     @property
     def interval(self) -> float:
         """Seconds after which a full bucket has room for one request again."""
-        return self._pace.period / self._pace.count * _HASTE
+        return self._pace.period / self._pace.count * RATE_MARGIN
 
-    def has_room(self, appid: str) -> bool:
+    def can_start(self, appid: str) -> bool:
         """Whether a request of this account may start now."""
         bucket = self._buckets.get(appid)
         return bucket is None or bucket.has_capacity()
@@ -42,6 +42,6 @@ class Spacing:
         if bucket is None:
             burst = self._pace.burst
             # It drips a little faster than lanes pause: who paused finds room, without asking.
-            bucket = AsyncLimiter(burst, burst * self.interval * _HASTE)
+            bucket = AsyncLimiter(burst, burst * self.interval * RATE_MARGIN)
             self._buckets[appid] = bucket
         return bucket.acquire()

@@ -25,17 +25,17 @@ GROUP_BYTES = 2 << 20
 GROUP_SECONDS = 2.0
 """A group is written when its oldest answer has waited this long."""
 
-_MOST_HELD = 2 * GROUP_BYTES
+_MAX_BUFFERED = 2 * GROUP_BYTES
 
 
-class Held(NamedTuple):
+class _Buffered(NamedTuple):
     """An answer in memory, and the attempt it came from."""
 
     attempt: Attempt
     answer: Answer
 
 
-class Recorder:
+class RawWriter:
     """Gathers answers and writes them; ``on_durable`` hears of each group that is safe."""
 
     def __init__(
@@ -44,20 +44,20 @@ class Recorder:
         self._tree = tree
         self._run_id = run_id
         self._on_durable = on_durable
-        self._held: dict[int, list[Held]] = {}
+        self._held: dict[int, list[_Buffered]] = {}
         self._bytes = 0
         self._closing = False
         self._due = anyio.Event()
         self._drained = anyio.Event()
         self._disk = CapacityLimiter(1)
 
-    async def keep(self, held: Held) -> None:
+    async def append(self, held: _Buffered) -> None:
         """Take an answer. Waits only while the disk is far behind."""
-        self._held.setdefault(held.attempt.lane.bucket, []).append(held)
+        self._held.setdefault(held.attempt.queue.bucket, []).append(held)
         self._bytes += len(held.answer.body)
         if self._bytes >= GROUP_BYTES:
             self._due.set()
-        while self._bytes >= _MOST_HELD:
+        while self._bytes >= _MAX_BUFFERED:
             await self._drained.wait()
 
     def close(self) -> None:

@@ -7,33 +7,30 @@ import io
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester.core.config import Account, Credential
 from harvester.core.errors import Place
-from harvester.manifest import credentials, shape
-from harvester.manifest.check import check
-from harvester.manifest.credentials import Claims, Terms
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Where, nearest, shown, shown_name
-from harvester.manifest.references import resolve_all
-from harvester.manifest.source import Unreadable, read_text
+from harvester.core.references import shown, shown_name
+from harvester.manifest.build import CredentialRules, check_credential
+from harvester.manifest.diagnostics import LoadContext, Step, Where, nearest
+from harvester.manifest.interpolation import resolve_all
+from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.validation import check, fields_of
 
-_IN_CREDENTIAL = (
-    "secret",
-    "token",
-    "expires_at",
-    "token_command",
-    "token_url",
-    "refresh_token",
-)
-_TRUTHS = ("legacy_token", "owns_tokens")
-COLUMNS = ("appid", "name", "tags", "begin_date", "end_date", *_IN_CREDENTIAL, *_TRUTHS)
+_IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
+_OWN = [name for name in fields_of(Account) if name != "credential"]
+_TRUTHS = [name for name, field in fields_of(Account).items() if field.default is False]
+COLUMNS = (*_OWN, *_IN_CREDENTIAL)
+
+_SHARED = (("token_command", "timeout"), ("token_url", "headers"))
+"""What an account's own credential takes from one of the same kind in the defaults."""
 
 
-class Entry(NamedTuple):
+class Written(NamedTuple):
     """An account as written, and where its parts stand."""
 
-    account: shape.Account
+    value: object
     where: Where
 
 
@@ -114,8 +111,8 @@ def _words(cell: str) -> list[str] | str:
         return cell
 
 
-def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
-    """The accounts of a CSV file. ``named`` is where the manifest names it."""
+def read_csv(path: str, named: Place, reading: LoadContext) -> Iterator[Written]:
+    """Yield the accounts of a CSV file. ``named`` is where the manifest names it."""
     file = reading.folder / path
     try:
         text = read_text(file)
@@ -123,7 +120,7 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
         named_file = shown_name(path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
-        reading.mistakes.at(place, f"{subject} {flaw.what}", flaw.hint)
+        reading.mistakes.add(place, f"{subject} {flaw.what}", flaw.hint)
         reading.blind = True
         return
     rows = csv_rows(text)
@@ -135,116 +132,97 @@ def read_csv(path: str, named: Place, reading: Reading) -> Iterator[Entry]:
     except BrokenCsv as flaw:
         hint = 'write the cell as "…", and a quote in it as ""'
         place = _Table(file, []).place(flaw.row)
-        reading.mistakes.at(place, "a quoted cell does not end as it should", hint)
+        reading.mistakes.add(place, "a quoted cell does not end as it should", hint)
         reading.blind = True
 
 
 def _entries(
-    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: Reading
-) -> Iterator[Entry]:
+    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: LoadContext
+) -> Iterator[Written]:
     for number, cells in rows:
         where = table.where(number)
         if len(cells) != len(table.header):
             what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
-            reading.mistakes.at(where(), what)
+            reading.mistakes.add(where(), what)
             reading.blind = True
             continue
         value = table.value(cells)
         resolve_all(value, where, reading)
-        account = check(shape.Account, value, where, reading)
-        if account is None:
-            reading.loose.update(names_in(value))
-        else:
-            yield Entry(account, where)
+        yield Written(value, where)
 
 
-def names_in(value: object) -> Iterator[str]:
-    """The appid and tags of an account as written, as far as there are any."""
-    given = value if isinstance(value, dict) else {}
-    tags = given.get("tags")
-    for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
-        if isinstance(name, str):
-            yield str(name)
-
-
-def _check_header(table: _Table, row: int, reading: Reading) -> bool:
+def _check_header(table: _Table, row: int, reading: LoadContext) -> bool:
     mistakes = reading.mistakes
     before = len(mistakes.found)
     for index, name in enumerate(table.header):
         place = table.place(row, index)
         if name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
-            mistakes.at(place, f"unknown column{shown(name)}", hint)
+            mistakes.add(place, f"unknown column{shown(name)}", hint)
         elif name in table.header[:index]:
-            mistakes.at(place, f"the column `{name}` comes twice")
+            mistakes.add(place, f"the column `{name}` comes twice")
     if "appid" not in table.header:
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
-        mistakes.at(table.place(row), "there is no column `appid`", hint)
+        mistakes.add(table.place(row), "there is no column `appid`", hint)
     reading.blind = reading.blind or len(mistakes.found) > before
     return len(mistakes.found) == before
 
 
-def merge(
-    entries: Iterable[Entry],
-    defaults: shape.Defaults,
-    mistakes: Mistakes,
-    *,
-    terms: Terms,
-    authorised: Iterable[str] = (),
-) -> tuple[Account, ...]:
-    """All accounts, in their order, with what the defaults add. An appid may come once.
+def judged(
+    written: Iterable[Written],
+    defaults: dict[str, Any],
+    terms: CredentialRules,
+    reading: LoadContext,
+) -> dict[str, Account]:
+    """Return the accounts by appid, in their order, with what the defaults add.
 
-    ``authorised`` are the appids that the platform knows. Those nobody listed come last.
+    ``defaults`` are as written, but for the credential, which is read already. An appid may come
+    once.
     """
     accounts: dict[str, Account] = {}
     first: dict[str, Where] = {}
-    adding = _Adding(defaults, credentials.credential(defaults.credential), terms)
-    for entry in entries:
-        appid = entry.account.appid
-        if appid in accounts:
-            other = first[appid](("appid",))
-            hint = f"also in {other}"
-            mistakes.at(entry.where(("appid",)), f"the account `{appid}` comes twice", hint)
+    mistakes = reading.mistakes
+    for value, where in written:
+        whole = _with_defaults(value, defaults)
+        account = check(Account, whole, where, reading, item_of="accounts")
+        if account is None:
+            reading.loose.update(_names_in(value))
             continue
-        account = adding.account(entry.account)
-        accounts[appid], first[appid] = account, entry.where
-        if account.begin is not None and account.end is not None and account.begin > account.end:
+        appid = account.appid
+        if appid in accounts:
+            hint = f"also in {first[appid](('appid',))}"
+            mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
+            continue
+        accounts[appid], first[appid] = account, where
+        begin, end = account.begin_date, account.end_date
+        if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"
-            mistakes.at(entry.where(("end_date",)), what, "swap the days")
-        claims = adding.claims(entry.account)
-        credentials.check(account, claims, terms, entry.where, mistakes)
-    for appid in authorised:
-        if appid not in accounts:
-            accounts[appid] = adding.account(shape.Account(appid=appid))
-    return tuple(accounts.values())
+            mistakes.add(where(("end_date",)), what, "swap the days")
+        check_credential(account, terms, where, mistakes)
+    return accounts
 
 
-class _Adding(NamedTuple):
-    """What the manifest adds to each account."""
+def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
+    if not isinstance(value, dict):
+        return value
+    own, default = value.get("credential"), defaults.get("credential")
+    if isinstance(own, dict) and default is not None:
+        shared = {
+            option: getattr(default, option)
+            for kind, option in _SHARED
+            if kind in own and getattr(default, kind) is not None
+        }
+        own = {**shared, **own}
+    return {**defaults, **value, **({} if own is None else {"credential": own})}
 
-    defaults: shape.Defaults
-    credential: Credential | None
-    terms: Terms
 
-    def account(self, written: shape.Account) -> Account:
-        """The account, whole."""
-        defaults = self.defaults
-        tags = defaults.tags if written.tags is None else written.tags
-        own = credentials.credential(written.credential)
-        return Account(
-            appid=str(written.appid),
-            credential=credentials.settled(own, self.credential, self.claims(written), self.terms),
-            name=str(written.name or ""),
-            tags=frozenset(map(str, tags or ())),
-            begin=defaults.begin_date if written.begin_date is None else written.begin_date,
-            end=defaults.end_date if written.end_date is None else written.end_date,
-        )
-
-    def claims(self, written: shape.Account) -> Claims:
-        """What holds for the account's tokens."""
-        defaults = self.defaults
-        own = Claims(written.legacy_token, written.owns_tokens)
-        return own.over(Claims(defaults.legacy_token, defaults.owns_tokens))
+def _names_in(value: object) -> Iterator[str]:
+    """Yield the appid and tags of an account as written, as far as there are any."""
+    given = value if isinstance(value, dict) else {}
+    tags = given.get("tags")
+    for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
+        if isinstance(name, str):
+            yield str(name)
 
 
 def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
@@ -254,6 +232,3 @@ def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
         for tag in account.tags:
             tagged.setdefault(tag, []).append(account.appid)
     return tagged
-
-
-__all__ = ["COLUMNS", "Entry", "csv_rows", "merge", "read_csv", "tags_of"]

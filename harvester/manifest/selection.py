@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.core import calendar
+from harvester.core import calendar, parsers
 from harvester.core.config import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
+from harvester.core.parsers import InvalidValue
+from harvester.core.references import shown
 from harvester.core.selection import Selection
-from harvester.manifest import grammar, shape
+from harvester.manifest import models
 from harvester.manifest.accounts import tags_of
-from harvester.manifest.mistakes import Mistakes, Reading, Step, Unfit, Where, nearest, shown
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
 _T = TypeVar("_T")
 
@@ -35,28 +37,29 @@ def known_from(accounts: Sequence[Account]) -> Known:
     return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
 
 
-def job_of(written: shape.Job, index: int, where: Where, *, known: Known, reading: Reading) -> Job:
+def job_of(
+    written: models.Job, index: int, where: Where, *, known: Known, reading: LoadContext
+) -> Job:
     """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
     mistakes = reading.mistakes
-    begin = calendar.FIRST_DAY if written.begin_date is None else written.begin_date
-    if written.end_date is not None and written.end_date < begin:
-        mistakes.at(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
+    if written.end_date is not None and written.end_date < written.begin_date:
+        mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=_datasets(written, where, mistakes),
         appids=_appids(written.accounts, _Finder(where, known, reading)),
-        begin=begin,
+        begin=written.begin_date,
         end=written.end_date,
     )
 
 
-def _datasets(written: shape.Job, where: Where, mistakes: Mistakes) -> tuple[str, ...]:
+def _datasets(written: models.Job, where: Where, mistakes: Diagnostics) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for index, pattern in enumerate(written.datasets or ("all",)):
+    for index, pattern in enumerate(written.datasets):
         found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
-            mistakes.at(where(("datasets", index)), *_not_meant(pattern))
+            mistakes.add(where(("datasets", index)), *_not_meant(pattern))
     return tuple(names)
 
 
@@ -70,9 +73,9 @@ def _not_meant(pattern: str) -> tuple[str, str]:
     return f"unknown dataset{shown(pattern)}", hint
 
 
-def _appids(written: str | list[str] | shape.Chosen | None, find: _Finder) -> tuple[str, ...]:
+def _appids(written: str | list[str] | models.Chosen, find: _Finder) -> tuple[str, ...]:
     everybody = tuple(find.known.appids)
-    if written is None or written == "all":
+    if written == "all":
         return everybody
     if isinstance(written, str):
         return find.appids((written,), ("accounts",))
@@ -88,7 +91,7 @@ def _appids(written: str | list[str] | shape.Chosen | None, find: _Finder) -> tu
     left = tuple(appid for appid in chosen if appid not in without)
     if chosen and not left and len(mistakes.found) == before and not find.reading.loose:
         what, hint = "`accounts` leaves none", "widen it or drop the job"
-        mistakes.at(find.where(("accounts",)), what, hint)
+        mistakes.add(find.where(("accounts",)), what, hint)
     return left
 
 
@@ -97,7 +100,7 @@ class _Finder(NamedTuple):
 
     where: Where
     known: Known
-    reading: Reading
+    reading: LoadContext
 
     def appids(self, names: Sequence[str], loc: tuple[Step, ...]) -> tuple[str, ...]:
         """The names that are appids, each once."""
@@ -111,7 +114,7 @@ class _Finder(NamedTuple):
             if name in self.known.tags:
                 hint = f"a tag is written {{tags: [{name}]}}"
             place = self.where((*loc, index))
-            self.reading.mistakes.at(place, f"unknown account{shown(name)}", hint)
+            self.reading.mistakes.add(place, f"unknown account{shown(name)}", hint)
         return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
 
     def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
@@ -120,7 +123,7 @@ class _Finder(NamedTuple):
             if name not in self.known.tags and not self.is_excused(name):
                 hint = nearest(name, self.known.tags) or "no account has it"
                 place = self.where((*loc, index))
-                self.reading.mistakes.at(place, f"unknown tag{shown(name)}", hint)
+                self.reading.mistakes.add(place, f"unknown tag{shown(name)}", hint)
         return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
 
     def is_excused(self, name: str) -> bool:
@@ -137,7 +140,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     """
     today = calendar.today(now)
     begin = day_option("--begin-date", selection.begin_date, now)
-    end = _option("--end-date", selection.end_date, lambda text: grammar.end_day(text, today))
+    end = _option("--end-date", selection.end_date, lambda text: parsers.end_day(text, today))
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
@@ -182,12 +185,12 @@ def meant(
 
 def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
     """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
-    return _option(option, text, lambda text: grammar.begin_day(text, calendar.today(now)))
+    return _option(option, text, lambda text: parsers.begin_day(text, calendar.today(now)))
 
 
 def duration_option(option: str, text: str | None) -> float | None:
     """Read ``50m`` as seconds; None if nothing is said. Raises UsageError."""
-    return _option(option, text, lambda text: grammar.duration(text, longest=math.inf))
+    return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
 
 
 def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | None:
@@ -195,7 +198,7 @@ def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | No
         return None
     try:
         return read(text)
-    except Unfit as flaw:
+    except InvalidValue as flaw:
         problem, advice = f"{option} {flaw.what}", flaw.hint
     raise UsageError(problem, advice)
 

@@ -3,6 +3,7 @@
 __all__ = [
     "check",
     "forget",
+    "plain",
     "plan",
     "project",
     "record",

@@ -14,16 +14,16 @@ from harvester.core.credentials import Access, AppSecret
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import access_of
-from harvester.operations.runtime import Project, Watch, World, show_nothing
+from harvester.operations.runtime import Project, RunContext, Watch, show_nothing
 
 
-def world_of(project: Project, watch: Watch = show_nothing) -> World:
+def world_of(project: Project, watch: Watch = show_nothing) -> RunContext:
     """Prepare all that a verb needs to ask about a project's accounts.
 
     Raises UsageError that names each variable and file that is missing, once.
     """
     manifest, clock = project.manifest, project.clock
-    return World(
+    return RunContext(
         now=clock,
         reach=partial(_reach, manifest, clock),
         credentials=_credentials(manifest),
@@ -63,11 +63,11 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
                 problems[error.problem.partition(account.appid)[2]].append(error)
     if problems:
         [first, *_] = next(iter(problems.values()))
-        told = "\n".join(_once(alike) for alike in problems.values())
+        told = "\n".join(_summarise(alike) for alike in problems.values())
         raise UsageError(told, f"{first.advice}; nothing was requested")
     return found.__getitem__
 
 
-def _once(alike: list[UsageError]) -> str:
+def _summarise(alike: list[UsageError]) -> str:
     more = len(alike) - 1
     return f"{alike[0].problem} (and so for {more:,} more)" if more else alike[0].problem

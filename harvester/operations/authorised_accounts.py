@@ -11,7 +11,7 @@ from harvester.core.config import Api, Retry
 from harvester.core.credentials import Access, Platform
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.scheduling import backoff
-from harvester.wechat.auth import Denied, Office
+from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.transport import Transport
 
 
@@ -30,7 +30,9 @@ async def _ask(
 ) -> tuple[str, ...]:
     dice, failure = random.Random(), ""
     async with Transport(api, connections=1) as transport:
-        office = Office(_no_account, transport, clock=clock, budget=_never, platform=platform)
+        office = TokenProviders(
+            _no_account, transport, clock=clock, budget=_never, platform=platform
+        )
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 found = await office.authorised()
@@ -40,7 +42,7 @@ async def _ask(
                     break
                 await anyio.sleep(backoff.delay(attempt, policy, dice))
                 continue
-            if isinstance(found, Denied):
+            if isinstance(found, TokenDenied):
                 problem = f"the platform's accounts: {found.why}: {found.rule.meaning}"
                 raise Unauthorised(problem, found.rule.advice)
             return tuple(found)

@@ -21,20 +21,20 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Manifest
 from harvester.core.errors import SEVERITY, CallError, Exit, StoreError
-from harvester.core.model import Allowance, bucket_of
+from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
 from harvester.operations.access import world_of
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
-from harvester.operations.runtime import Project, World, new_run_id
-from harvester.planning.quota import Note
+from harvester.operations.runtime import Project, RunContext, new_run_id
+from harvester.planning.quota import DayLedger
 from harvester.scheduling import backoff
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
-from harvester.wechat.attempt import Refused
-from harvester.wechat.auth import Office
-from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.attempt import RefusedAttempt
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
 from harvester.wechat.transport import Transport
 
@@ -59,21 +59,21 @@ WHOLE_ACCOUNT = "all"
 
 STATES = {
     Action.RETRY: State.NO_ANSWER,
-    Action.REPEAT: State.NO_ANSWER,
-    Action.UNREACHED: State.NO_ANSWER,
+    Action.RETRY_NOW: State.NO_ANSWER,
+    Action.HOST_DOWN: State.NO_ANSWER,
     Action.SLOW_DOWN: State.NOT_READY,
     Action.NOT_READY: State.NOT_READY,
-    Action.PARK: State.NOT_READY,
+    Action.WAIT_FOR_QUOTA: State.NOT_READY,
     Action.DEFER: State.NOT_READY,
-    Action.REFRESH: State.REFUSED,
-    Action.NARROW: State.REFUSED,
+    Action.REFRESH_TOKEN: State.REFUSED,
+    Action.SPLIT: State.REFUSED,
     Action.STOP: State.REFUSED,
 }
 """The state after a refusal, by the action of its rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeResult:
     """The result of one probe; the members after ``state`` are empty if it was answered.
 
     ``family`` is ``all`` if the finding speaks for the whole account, so that nothing else need be
@@ -97,9 +97,9 @@ class Finding:
         return self.family == WHOLE_ACCOUNT
 
 
-def _finding(probe: Probe, refused: Refused | None) -> Finding:
+def _finding(probe: Probe, refused: RefusedAttempt | None) -> ProbeResult:
     dataset = probe.dataset
-    found = Finding(
+    found = ProbeResult(
         dataset.family, dataset.permission, dataset.name, probe.window.begin, State.WORKS
     )
     if refused is None:
@@ -121,7 +121,7 @@ def _finding(probe: Probe, refused: Refused | None) -> Finding:
 
 
 @dataclass(slots=True)
-class Checked:
+class AccountCheck:
     """One account: its findings in the order of its jobs, and its allowances by dataset.
 
     ``calls`` are those that WeChat may count, by dataset, and ``heard_at`` is when the last of them
@@ -130,8 +130,8 @@ class Checked:
 
     appid: str
     name: str
-    findings: list[Finding] = field(default_factory=list)
-    allowances: dict[str, Allowance] = field(default_factory=dict)
+    findings: list[ProbeResult] = field(default_factory=list)
+    allowances: dict[str, ReportedQuota] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
 
@@ -148,7 +148,7 @@ class Checked:
 class Check:
     """All accounts, in the manifest's order, and how many calls they cost, for tokens too."""
 
-    accounts: list[Checked] = field(default_factory=list)
+    accounts: list[AccountCheck] = field(default_factory=list)
     calls: int = 0
 
     def count(self, state: State) -> int:
@@ -159,7 +159,7 @@ class Check:
         ]
         return worst.count(state)
 
-    def allowances(self) -> Iterator[tuple[tuple[str, str], Allowance]]:
+    def allowances(self) -> Iterator[tuple[tuple[str, str], ReportedQuota]]:
         """List what was told, by appid and dataset."""
         for account in self.accounts:
             for dataset, allowance in account.allowances.items():
@@ -188,7 +188,7 @@ def check(project: Project) -> Check:
     warn_of_open_files(project.manifest)
     found = check_accounts(project.manifest, world_of(project))
     try:
-        keep(found, project.manifest, project.tree, project.clock())
+        save(found, project.manifest, project.tree, project.clock())
     except StoreError as error:
         _log.warning("what this look cost, and what it told of quotas, is not kept: %s", error)
     return found
@@ -200,12 +200,12 @@ def check_offline(project: Project) -> Touched:
     return touched(project.manifest)
 
 
-def check_accounts(manifest: Manifest, world: World) -> Check:
+def check_accounts(manifest: Manifest, world: RunContext) -> Check:
     """Look at every account that has a job; ``world`` is that of a run."""
     return anyio.run(_check, manifest, world)
 
 
-def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
+def save(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
     """Keep what was told of the quotas, and what the look has spent of them. Raises StoreError."""
     told = dict(found.allowances())
     if told:
@@ -215,39 +215,39 @@ def keep(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
         quota_ledger.leave(tree, spent)
 
 
-def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, Note]:
+def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, DayLedger]:
     """Return the data calls as notes of today, by bucket."""
     today, name, period = calendar.today(now), new_run_id(now), manifest.limits.per_token.period
-    spent: dict[int, Note] = {}
+    spent: dict[int, DayLedger] = {}
     for account in found.accounts:
         if not account.calls:
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
-        note = spent.setdefault(bucket, Note(today, name, period=period))
+        note = spent.setdefault(bucket, DayLedger(today, name, period=period))
         quiet_at = account.heard_at + period
         if quiet_at > now:
-            note.quiet_at = max(note.quiet_at, quiet_at)
-            note.recent = max(note.recent, account.calls.total())
+            note.idle_from = max(note.idle_from, quiet_at)
+            note.recent_calls = max(note.recent_calls, account.calls.total())
         for dataset, calls in account.calls.items():
             note.add(dataset, account.appid, calls)
     return spent
 
 
-async def _check(manifest: Manifest, world: World) -> Check:
+async def _check(manifest: Manifest, world: RunContext) -> Check:
     asked = probes(manifest, world.now())
     accounts = [account for account in manifest.accounts if account.appid in asked]
-    check = Check([Checked(account.appid, account.name) for account in accounts])
+    check = Check([AccountCheck(account.appid, account.name) for account in accounts])
     workers = max(1, min(manifest.limits.connections, len(accounts)))
     async with world.reach() as api, Transport(api, connections=workers) as transport:
-        office = Office(
+        office = TokenProviders(
             world.credentials,
             transport,
             clock=world.now,
             budget=_never,
             platform=world.platform,
         )
-        async with Tokens(office.source, world.now) as tokens:
-            inspector = _Inspector(manifest, transport, tokens, world)
+        async with TokenCache(office.provider, world.now) as tokens:
+            inspector = _Prober(manifest, transport, tokens, world)
             queue = iter(check.accounts)
             async with anyio.create_task_group() as tasks:
                 for _ in range(workers):
@@ -262,17 +262,17 @@ async def _never(_: str) -> bool:
 
 
 async def _work(
-    inspector: _Inspector, queue: Iterable[Checked], asked: dict[str, list[Probe]]
+    inspector: _Prober, queue: Iterable[AccountCheck], asked: dict[str, list[Probe]]
 ) -> None:
     for account in queue:
         await inspector.inspect(account, asked[account.appid])
 
 
-class _Inspector:
+class _Prober:
     """Makes the calls, those of one account one after the other and no faster than its rate."""
 
     def __init__(
-        self, manifest: Manifest, transport: Transport, tokens: Tokens, world: World
+        self, manifest: Manifest, transport: Transport, tokens: TokenCache, world: RunContext
     ) -> None:
         pace = manifest.limits.per_token
         self._pause = pace.period / pace.count
@@ -283,7 +283,7 @@ class _Inspector:
         self._dice = random.Random()
         self.calls = 0
 
-    async def inspect(self, account: Checked, asked: list[Probe]) -> None:
+    async def inspect(self, account: AccountCheck, asked: list[Probe]) -> None:
         """Ask what there is to ask of an account, up to the first word that is about all of it."""
         for probe in asked:
             finding = _finding(probe, await self._try(account, probe))
@@ -293,7 +293,7 @@ class _Inspector:
             if finding.state is not State.REFUSED:
                 await self._learn(account, probe)
 
-    async def _try(self, account: Checked, probe: Probe) -> Refused | None:
+    async def _try(self, account: AccountCheck, probe: Probe) -> RefusedAttempt | None:
         """Return None for an answer, or the last reason why there is none."""
         renewed, tries = False, 0
         while True:
@@ -302,18 +302,18 @@ class _Inspector:
                 return None
             action = outcome.rule.action
             tries += 1
-            if action is Action.REFRESH and not renewed:
+            if action is Action.REFRESH_TOKEN and not renewed:
                 renewed = True
             elif STATES[action] is not State.NO_ANSWER or tries >= self._most:
                 return outcome
-            elif action is not Action.REPEAT:
+            elif action is not Action.RETRY_NOW:
                 await anyio.sleep(backoff.delay(tries, self._policy, self._dice))
 
-    async def _ask(self, account: Checked, probe: Probe) -> bytes | Refused:
+    async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | RefusedAttempt:
         """Make one attempt. It has cost a call unless the server was not reached."""
         self.calls += 1
         outcome = await attempt.attempt(probe.window, probe.dataset, self._tokens, self._transport)
-        if isinstance(outcome, bytes) or outcome.rule.action is not Action.UNREACHED:
+        if isinstance(outcome, bytes) or outcome.rule.action is not Action.HOST_DOWN:
             account.calls[probe.dataset.name] += 1
             account.heard_at = self._now()
         await anyio.sleep(self._pause)
@@ -323,7 +323,7 @@ class _Inspector:
     def _most(self) -> int:
         return min(MOST_ATTEMPTS, self._policy.max_attempts)
 
-    async def _learn(self, account: Checked, probe: Probe) -> None:
+    async def _learn(self, account: AccountCheck, probe: Probe) -> None:
         """Ask for the quota of each dataset. It is good to know, and no more than that."""
         for dataset in probe.stands_for:
             with suppress(CallError, TokenRefused):

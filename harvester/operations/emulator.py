@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from harvester.sandbox import Rules, World, server
+from harvester.sandbox import FakeWeChat, Rules, server
 
 LATENCY = 0.015
 """Seconds it takes at least, and as many more at most: enough to look like a network."""
@@ -13,4 +13,4 @@ LATENCY = 0.015
 
 def serve(now: Callable[[], float]) -> AbstractAsyncContextManager[str]:
     """Serve a world that goes by this clock; gives its address."""
-    return server.serve(World(Rules(latency=LATENCY, latency_jitter=LATENCY), now))
+    return server.serve(FakeWeChat(Rules(latency=LATENCY, latency_jitter=LATENCY), now))

@@ -19,12 +19,12 @@ from harvester.core.model import APPID, bucket_of
 from harvester.planning.windows import Wanted
 from harvester.tables.columns import Slice
 
-_GONE = object()
+_REMOVED = object()
 _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ErasureRequest:
     """Accounts and datasets, and the first day that stays; None if no day does.
 
     ``everything`` says that the datasets are all there are: then the names go as well.
@@ -55,7 +55,7 @@ class Target:
         return inside and (self.before is None or (last is not None and last < self.before))
 
 
-def refuse_wanted(target: Target, want: Wanted) -> None:
+def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
     """Raise UsageError if the manifest asks for what is to be forgotten: a run would fetch it."""
     until: DaySet = -1
     if target.before is not None:
@@ -80,7 +80,7 @@ def refuse_wanted(target: Target, want: Wanted) -> None:
     )
 
 
-def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
+def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) -> Iterator[Slice]:
     """Yield the rows that stay, in their order of appid and day."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
@@ -100,39 +100,39 @@ def kept(batches: Iterable[pa.RecordBatch], target: Target) -> Iterator[Slice]:
             yield Slice(batch, begin, len(batch) - begin)
 
 
-def scrubbed(record: Any, target: Target) -> Any:
+def erase_from_json(record: Any, target: ErasureRequest) -> Any:
     """Remove what is to be forgotten from a record of ours, read from JSON."""
     return _scrubbed(record, target, None, None)
 
 
-def _scrubbed(value: Any, target: Target, dataset: str | None, last: Day | None) -> Any:
+def _scrubbed(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
     if isinstance(value, dict):
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
         hit = target.has(dataset, last)
         if hit and value.get("appid") in target.appids:
-            return _GONE
+            return _REMOVED
         members = (
             (name, _scrubbed(each, target, dataset, last))
             for name, each in value.items()
             if not (hit and name in target.appids)
         )
-        return {name: each for name, each in members if each is not _GONE}
+        return {name: each for name, each in members if each is not _REMOVED}
     if isinstance(value, list):
         left = (_scrubbed(each, target, dataset, last) for each in value)
-        return [each for each in left if each is not _GONE]
+        return [each for each in left if each is not _REMOVED]
     if isinstance(value, str):
         return _scrubbed_text(value, target, dataset, last)
     return value
 
 
-def _scrubbed_text(text: str, target: Target, dataset: str | None, last: Day | None) -> Any:
+def _scrubbed_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
     named = target.appids.intersection(re.findall(APPID, text))
     # A note begins with the dataset it is about.
     about = text.partition(":")[0]
     if not named or not target.has(about if about in target.datasets else dataset, last):
         return text
     if text in named:
-        return _GONE
+        return _REMOVED
     for appid in named:
         text = text.replace(appid, "(forgotten)")
     return text

@@ -19,15 +19,15 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
-from harvester.operations.erasure import Target
-from harvester.operations.record.run_log import Books
+from harvester.operations.erasure import ErasureRequest
+from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
 from harvester.operations.session import new_books, working
 from harvester.planning import windows
 from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
 from harvester.storage.backends.local import OURS
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.storage.publish import Published
 from harvester.storage.raw_log import DamagedGroup
 from harvester.storage.state import json_file
@@ -77,12 +77,12 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Erasure:
     tree: Tree
     datasets: Mapping[str, Dataset]
-    target: Target
+    target: ErasureRequest
     receipt: Receipt
-    books: Books | None
+    books: RunLog | None
 
     @property
     def dry(self) -> bool:
@@ -101,7 +101,7 @@ class _Work:
             left = tuple(
                 appid for appid in item.appids if not hit or appid not in self.target.appids
             )
-            self.books.note(replace(item, appids=left))
+            self.books.record_published(replace(item, appids=left))
 
 
 def forget(
@@ -130,21 +130,21 @@ def forget(
 
 def _target(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
-) -> Target:
+) -> ErasureRequest:
     if not accounts:
         raise UsageError(
             "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
         )
     appids, names = meant(manifest, accounts, datasets)
     # However it is said: `all`, a glob, every name, or nothing.
-    return Target(appids, names, before, everything=names == set(manifest.datasets))
+    return ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
 
 
 def _forget(
-    tree: Tree, datasets: Mapping[str, Dataset], target: Target, books: Books | None
+    tree: Tree, datasets: Mapping[str, Dataset], target: ErasureRequest, books: RunLog | None
 ) -> Receipt:
     chosen = sorted(target.appids), sorted(target.datasets)
-    work = _Work(tree, datasets, target, Receipt(books is None, *chosen, target.before), books)
+    work = _Erasure(tree, datasets, target, Receipt(books is None, *chosen, target.before), books)
     work.receipt.answers = sum(1 for _ in _waiting(work))
     publish.refuse_newer(tree, target.datasets, work.buckets)
     if books is not None:
@@ -160,18 +160,18 @@ def _forget(
     return work.receipt
 
 
-def _sweep(tree: Tree, buckets: set[int], books: Books) -> None:
+def _sweep(tree: Tree, buckets: set[int], books: RunLog) -> None:
     """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
-    layout.sweep(tree, buckets)
+    layout.clean_temp(tree, buckets)
     since = calendar.utc_text(books.summary.started_at)
     locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
 
 
-def _waiting(work: _Work) -> Iterator[None]:
+def _waiting(work: _Erasure) -> Iterator[None]:
     """Answers in the raw log with days that are to be forgotten."""
     target = work.target
     for group in raw_log.readable(work.tree, work.buckets):
-        for dataset, month in group.touches:
+        for dataset, month in group.months:
             if dataset in target.datasets and target.mask(month):
                 with suppress(DamagedGroup):
                     for answer in group.answers(dataset, month):
@@ -181,7 +181,7 @@ def _waiting(work: _Work) -> Iterator[None]:
                             yield None
 
 
-def _forget_rows(work: _Work, partition: Partition) -> None:
+def _forget_rows(work: _Erasure, partition: Partition) -> None:
     rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
     if rewritten is None:
         return
@@ -200,7 +200,7 @@ def _forget_rows(work: _Work, partition: Partition) -> None:
         )
 
 
-def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
+def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
     """Write a file anew without what is to be forgotten; None if it has nothing of it."""
     tree, dataset = work.tree, work.datasets[partition.dataset]
     name, mask = tree.name(partition), work.target.mask(partition.month)
@@ -219,7 +219,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
             return None
         left = known.without(dict.fromkeys(gone, mask))
         schema = arrow_schema(dataset)
-        pieces = erasure.kept(stored.batches(schema), work.target)
+        pieces = erasure.remaining_rows(stored.batches(schema), work.target)
         if work.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not work.dry:
@@ -227,9 +227,9 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
         else:
             there = {file.name for file in tree.store.list(RAW)}
             groups = {key: at for key, at in stored.footer.groups.items() if at in there}
-            tables = row_groups.regrouped(schema, pieces, row_groups.row_group_rows(schema))
+            tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
-            draft = Draft(tree.store, new, name, dataset, stored.version)
+            draft = NewFile(tree.store, new, name, dataset, stored.version)
             after = partitions.write(draft, tables, lambda: Footer(left, groups))
         return Rewritten(
             path=name,
@@ -243,7 +243,7 @@ def _rewrite(work: _Work, partition: Partition) -> Rewritten | None:
         )
 
 
-def _forget_quarantine(work: _Work, dataset: str) -> int:
+def _forget_quarantine(work: _Erasure, dataset: str) -> int:
     """Answers in quarantine. One about days on both sides of the line goes as a whole."""
     before = work.target.before
     count = 0
@@ -251,7 +251,7 @@ def _forget_quarantine(work: _Work, dataset: str) -> int:
         (entry.answer.window.appid, entry.day): entry.answer.window.begin
         for entry in quarantine.entries(work.tree, dataset)
     }
-    for appid, kept in quarantine.kept_days(work.tree, dataset).items():
+    for appid, kept in quarantine.quarantined_days(work.tree, dataset).items():
         chosen = [
             day
             for day in kept
@@ -264,7 +264,7 @@ def _forget_quarantine(work: _Work, dataset: str) -> int:
     return count
 
 
-def _forget_damaged(work: _Work) -> None:
+def _forget_damaged(work: _Erasure) -> None:
     """Delete what lies in quarantine unreadable: it may hold anything of its bucket."""
     target = work.target
     for name, whose in quarantine.unreadable(work.tree).items():
@@ -278,7 +278,7 @@ def _forget_damaged(work: _Work) -> None:
             work.tree.store.delete(name)
 
 
-def _forget_names(work: _Work) -> None:
+def _forget_names(work: _Erasure) -> None:
     """Run records, journals and notes: everything of ours that is JSON and no answer."""
     tree = work.tree
     for found in tree.store.list(OURS):
@@ -292,8 +292,8 @@ def _forget_names(work: _Work) -> None:
             continue
         old = _read(tree.store.read(found.name))
         # A newer version is refused: it may hold names where none is looked for.
-        json_file.value_of(old, dict[str, Any], tree.store.where(found.name))
-        new = erasure.scrubbed(old, work.target)
+        json_file.value_of(old, dict[str, Any], tree.store.display_path(found.name))
+        new = erasure.erase_from_json(old, work.target)
         if new != old:
             work.receipt.records.append(found.name)
             if not work.dry:

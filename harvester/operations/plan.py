@@ -11,8 +11,8 @@ from harvester.core.model import bucket_of
 from harvester.operations.runtime import Project
 from harvester.planning import cost
 from harvester.planning import windows as planning
-from harvester.planning.cost import Barren, Price
-from harvester.planning.quota import Note, Quota
+from harvester.planning.cost import EmptyPrefix, Price
+from harvester.planning.quota import DayLedger, Quota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.planning.windows import Plan, Wanted
 from harvester.storage import coverage_scan
@@ -27,7 +27,7 @@ class PricedPlan:
 
     plan: Plan
     price: Price
-    barren: tuple[Barren, ...]
+    barren: tuple[EmptyPrefix, ...]
 
 
 def plan(
@@ -44,9 +44,9 @@ def plan(
     missing, _ = coverage_scan.to_ask(tree, want, today, refetch)
     found = planning.summarise(manifest, want, missing, today)
     quota = Quota(manifest.limits, quota_limits.read(tree))
-    means = cost.Means(quota, _left(manifest, tree, quota, own, now))
+    means = cost.QuotaState(quota, _left(manifest, tree, quota, own, now))
     price = cost.price(manifest, missing, found, means, now)
-    barren = cost.barren(manifest, missing, _rows(tree, want, today), today)
+    barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, today), today)
     return PricedPlan(found, price, barren)
 
 
@@ -55,7 +55,7 @@ def _left(
 ) -> Callable[[str, str], int]:
     """Return what tells how many calls today's notes leave for a dataset and an appid."""
     today, kept = calendar.today(now), planning.calls_kept(manifest, now)
-    noted = {bucket: quota_ledger.read(tree, today, bucket) or Note(today) for bucket in own}
+    noted = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
         note = noted[bucket_of(appid, tree.buckets)]
@@ -67,6 +67,6 @@ def _left(
 def _rows(tree: Tree, want: Wanted, today: calendar.Day) -> cost.Rows:
     """Tell which days of whom have rows, and which were answered without."""
     return {
-        dataset: {appid: (state.rows, state.empty) for appid, state in of_dataset.items()}
+        dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}
         for dataset, of_dataset in coverage_scan.read_states(tree, want, today).items()
     }

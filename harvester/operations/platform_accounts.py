@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import environ
 
-from harvester.core.config import Manifest, RefreshCredential
+from harvester.core.config import Manifest
 from harvester.core.credentials import Platform
 from harvester.manifest import platform_of
 from harvester.storage.layout import Tree
@@ -42,8 +42,7 @@ class PlatformAtHand:
         """Open the platform if an account of a job gets its token through it. Raises UsageError."""
         wanted = {appid for job in manifest.jobs for appid in job.appids}
         through = any(
-            isinstance(account.credential, RefreshCredential) and account.appid in wanted
-            for account in manifest.accounts
+            account.uses_platform and account.appid in wanted for account in manifest.accounts
         )
         return self._open(manifest) if through and not manifest.api.is_sandbox else None
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from harvester.core.config import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.selection import ALL, Selection
-from harvester.manifest import load, narrow, place_named, secret_files
+from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
@@ -46,7 +46,8 @@ def open_project(
     """
     clock = clock or SteadyClock()
     now, platform = clock.started_at, PlatformAtHand(clock)
-    manifest = load(path, environ=environ, now=now)
+    draft = read(path, environ=environ, now=now)
+    manifest = draft.manifest()
     target = manifest.output
     if output is not None:
         target = replace(target, path=place_named(output))
@@ -55,7 +56,7 @@ def open_project(
     if manifest.from_platform:
         asked = authorised == "asked"
         appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)
-        manifest = load(path, environ=environ, now=now, authorised=appids)
+        manifest = draft.manifest(appids)
         if authorised != "optional" and not manifest.accounts:
             raise UsageError(
                 "nobody is known to have authorised the platform",
@@ -76,9 +77,9 @@ def open_harvested(path: Path, output: str | None) -> Project:
     """
     project = open_project(path, ALL, output)
     store = project.tree.store
-    if not any(map(store.holds, (OURS, *project.manifest.datasets))):
+    if not any(map(store.exists, (OURS, *project.manifest.datasets))):
         raise UsageError(
-            f"{store.where()}: nothing was harvested here", "correct the output's path"
+            f"{store.display_path()}: nothing was harvested here", "correct the output's path"
         )
     return project
 

@@ -26,14 +26,14 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.manifest import place_named
-from harvester.operations.record.run_log import Books, recorded
+from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
 from harvester.storage import layout, partitions, publish
-from harvester.storage.backends.base import Found, Version
+from harvester.storage.backends.base import FileInfo, Version
 from harvester.storage.backends.local import OURS
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
-from harvester.storage.partitions import Draft, Footer, Stored
+from harvester.storage.partitions import DataFile, Footer, NewFile
 from harvester.storage.publish import Published
 from harvester.storage.state import json_file
 from harvester.tables import coverage, row_groups, schema_upgrade
@@ -70,13 +70,13 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Rewriting:
     """A compaction under way; ``old`` has the files of a dataset by month."""
 
     source: Tree
     target: Tree
     dataset: Dataset
-    old: Mapping[Month, Mapping[Partition, Found]]
+    old: Mapping[Month, Mapping[Partition, FileInfo]]
 
 
 def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
@@ -115,7 +115,7 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
 
 
 def compact(
-    source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: Books, new: Books
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: RunLog, new: RunLog
 ) -> NewTree:
     """Fill the new tree, or what is lacking of it; only for who holds all locks of both.
 
@@ -126,11 +126,11 @@ def compact(
     finished = _finished(source, target, datasets)
     for tree in (source, target):
         publish.refuse_newer(tree, datasets, range(tree.buckets))
-    layout.sweep(source, range(source.buckets))
-    layout.sweep(target, range(target.buckets))
+    layout.clean_temp(source, range(source.buckets))
+    layout.clean_temp(target, range(target.buckets))
     with recorded(old):
         old.open(source, list(range(source.buckets)))
-        publish.recover(source, datasets, range(source.buckets), old.note)
+        publish.recover(source, datasets, range(source.buckets), old.record_published)
     if finished:
         return _sum(target, _fill_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
@@ -153,15 +153,15 @@ class _Made(NamedTuple):
 def _sum(target: Tree, made: Iterable[_Made]) -> NewTree:
     files = list(made)
     kept, rows = sum(each.kept for each in files), sum(each.rows for each in files)
-    return NewTree(target.store.where(), target.buckets, len(files), kept, rows)
+    return NewTree(target.store.display_path(), target.buckets, len(files), kept, rows)
 
 
 def _fill_all(
-    source: Tree, target: Tree, datasets: Mapping[str, Dataset], books: Books | None
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], books: RunLog | None
 ) -> Iterator[_Made]:
     for dataset in datasets.values():
         old = _by_month(layout.partitions(source, dataset.name))
-        yield from _fill(_Work(source, target, dataset, old), books)
+        yield from _fill(_Rewriting(source, target, dataset, old), books)
 
 
 def refuse_unfinished(tree: Tree) -> None:
@@ -170,8 +170,8 @@ def refuse_unfinished(tree: Tree) -> None:
     if found and not found.get("finished"):
         buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
         raise UsageError(
-            f"{tree.store.where()}: the compaction that makes this tree is not finished",
-            f"repeat it: harvester compact --to {tree.store.where()}{buckets}",
+            f"{tree.store.display_path()}: the compaction that makes this tree is not finished",
+            f"repeat it: harvester compact --to {tree.store.display_path()}{buckets}",
         )
 
 
@@ -180,16 +180,20 @@ def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bo
     found = json_file.read(target.store, JOURNAL, dict[str, Any])
     if found is None and _is_inhabited(target, datasets):
         raise UsageError(
-            f"{target.store.where()}: there is an output already", "name a new place for --to"
+            f"{target.store.display_path()}: there is an output already",
+            "name a new place for --to",
         )
     if found is None:
         return False
     origin = found.get("from")
     if origin != _identity(source):
-        raise UsageError(f"{target.store.where()}: made of {origin}", "name a new place for --to")
+        raise UsageError(
+            f"{target.store.display_path()}: made of {origin}", "name a new place for --to"
+        )
     if found.get("buckets", target.buckets) != target.buckets:
         raise UsageError(
-            f"{target.store.where()}: made with --buckets {found['buckets']}, not {target.buckets}",
+            f"{target.store.display_path()}: made with --buckets {found['buckets']}, "
+            f"not {target.buckets}",
             f"say --buckets {found['buckets']}, or name a new place for --to",
         )
     return bool(found.get("finished"))
@@ -197,7 +201,7 @@ def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bo
 
 def _identity(tree: Tree) -> str:
     """Return the absolute place of a tree, because relative ones mean another in another folder."""
-    where = tree.store.where()
+    where = tree.store.display_path()
     return where if "://" in where else str(Path(where).resolve())
 
 
@@ -205,20 +209,20 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Return whether there is anything but our own locks."""
     ours = (found.name for found in target.store.list(OURS))
     return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
-        target.store.holds(folder) for folder in datasets
+        target.store.exists(folder) for folder in datasets
     )
 
 
 def _by_month(
-    old: Mapping[Partition, Found],
-) -> dict[Month, dict[Partition, Found]]:
-    found: dict[Month, dict[Partition, Found]] = {}
+    old: Mapping[Partition, FileInfo],
+) -> dict[Month, dict[Partition, FileInfo]]:
+    found: dict[Month, dict[Partition, FileInfo]] = {}
     for partition, file in old.items():
         found.setdefault(partition.month, {})[partition] = file
     return found
 
 
-def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
+def _fill(work: _Rewriting, books: RunLog | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
     name = f"{_MONTHS}/{work.dataset.name}.json"
     journal = json_file.read(work.target.store, name, dict[str, _Done]) or {}
@@ -236,7 +240,7 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
         rows = _make_month(work, month)
         for path, count in rows.items():
             # For readers of the new tree's changes all of it is new.
-            books.note(Published(work.dataset.name, month, path, (), (), 0, count))
+            books.record_published(Published(work.dataset.name, month, path, (), (), 0, count))
         standing[key] = journal[key] = _Done(versions, rows)
         _write(work.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
@@ -248,15 +252,15 @@ def _fill(work: _Work, books: Books | None) -> Iterator[_Made]:
         _write(work.target, name, standing)
 
 
-def _changed(work: _Work, month: str) -> UsageError:
+def _changed(work: _Rewriting, month: str) -> UsageError:
     return UsageError(
-        f"{work.source.store.where()}: {work.dataset.name} of {month}"
+        f"{work.source.store.display_path()}: {work.dataset.name} of {month}"
         " changed since the new tree was finished",
         "switch to the new tree, or name another place for --to",
     )
 
 
-def _remove_others(work: _Work, standing: set[str]) -> None:
+def _remove_others(work: _Rewriting, standing: set[str]) -> None:
     """Remove what an attempt that was killed had made of rows that `forget` deleted since."""
     for partition in layout.partitions(work.target, work.dataset.name):
         name = work.target.name(partition)
@@ -264,7 +268,7 @@ def _remove_others(work: _Work, standing: set[str]) -> None:
             work.target.store.delete(name)
 
 
-def _make_month(work: _Work, month: Month) -> dict[str, int]:
+def _make_month(work: _Rewriting, month: Month) -> dict[str, int]:
     """Make the new files of a month, and count their rows."""
     step = gcd(work.source.buckets, work.target.buckets)
     there = layout.partitions(work.target, work.dataset.name)
@@ -282,7 +286,7 @@ def _make_month(work: _Work, month: Month) -> dict[str, int]:
 
 
 def _make(
-    work: _Work, partition: Partition, parts: list[Partition], over: Version | None
+    work: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
 ) -> int | None:
     """Make one file; returns its rows, or None if nothing is known of any of its accounts."""
     source, target = work.source, work.target
@@ -311,15 +315,15 @@ def _make(
             return None
         mine = (_runs(_rows(each, work.dataset), is_mine) for each in stored)
         pieces = (piece for _, piece in heapq.merge(*mine, key=_appid))
-        tables = row_groups.regrouped(schema, pieces, row_groups.row_group_rows(schema))
+        tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
-        draft = Draft(target.store, temp, target.name(partition), work.dataset, over)
+        draft = NewFile(target.store, temp, target.name(partition), work.dataset, over)
         rows = partitions.write(draft, tables, lambda: Footer(known, {}))
-    partitions.give_back()
+    partitions.release_memory()
     return rows
 
 
-def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -> Coverage:
+def _known(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
     """Gather what the old files know of the new one's accounts."""
     accounts: dict[str, AccountDays] = {}
     for each in stored:
@@ -328,7 +332,7 @@ def _known(month: Month, stored: list[Stored], is_mine: Callable[[str], bool]) -
     return coverage.of_accounts(month, accounts)
 
 
-def _rows(stored: Stored, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+def _rows(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     """Read the rows of an old file in today's columns."""
     if not stored.older:
         return stored.batches(arrow_schema(dataset), PIECE_ROWS)

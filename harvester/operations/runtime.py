@@ -68,13 +68,13 @@ class Project(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class RunOptions:
     """Wishes for one run, beyond the manifest."""
 
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
-    unpark: bool = False
+    ignore_spent_quota: bool = False
 
 
 async def show_nothing(position: Callable[[], Position]) -> None:
@@ -82,7 +82,7 @@ async def show_nothing(position: Callable[[], Position]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class RunContext:
     """Everything outside of the output: the clock, WeChat, secrets and the user's eyes.
 
     ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
@@ -97,7 +97,7 @@ class World:
     platform: Platform | None = None
 
 
-def begin(manifest: Path, now: float) -> Summary:
+def start_summary(manifest: Path, now: float) -> Summary:
     """Return the summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
     return Summary(
         run_id=new_run_id(now),

@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harvester.core import calendar
-from harvester.operations.record.run_log import Books, recorded
+from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import SteadyClock, begin
+from harvester.operations.runtime import SteadyClock, start_summary
 from harvester.storage import locks
 from harvester.storage.layout import Tree
 
 
-def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> Books:
+def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> RunLog:
     """Return the books of a run that began with its clock; ``copy`` is where a record goes too."""
-    return Books(begin(manifest, clock.started_at), clock, copy)
+    return RunLog(start_summary(manifest, clock.started_at), clock, copy)
 
 
 def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:
@@ -26,7 +26,7 @@ def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextM
 
 
 @contextmanager
-def working(books: Books, tree: Tree, own: list[int]) -> Iterator[Books]:
+def working(books: RunLog, tree: Tree, own: list[int]) -> Iterator[RunLog]:
     """Hold buckets and keep books of what is done to them. Raises Busy and StoreError."""
     with locked(tree, own, books.summary), recorded(books):
         books.open(tree, own)

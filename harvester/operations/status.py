@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from harvester.core import calendar
 from harvester.core.config import Manifest
-from harvester.core.model import Stretch
+from harvester.core.model import DayRange
 from harvester.operations.record.summary import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.planning.windows import Wanted
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
-from harvester.storage.coverage_scan import States, stretches
+from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.layout import Tree
 from harvester.storage.publish import QuarantinedDay
 from harvester.storage.state import run_records
@@ -31,8 +31,8 @@ class Status:
     """
 
     datasets: tuple[DatasetSummary, ...]
-    gaps: tuple[Stretch, ...]
-    suspicious: tuple[Stretch, ...]
+    gaps: tuple[DayRange, ...]
+    suspicious: tuple[DayRange, ...]
     quarantined: tuple[QuarantinedDay, ...]
     unusable: int
     runs: tuple[run_records.RunRecord, ...]
@@ -40,7 +40,7 @@ class Status:
     warnings: tuple[str, ...] = ()
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """True if every day that is wanted and ready has an answer that can be used.
 
         It may be a provisional one of an earlier day: no day becomes a gap because midnight passed.
@@ -63,7 +63,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
         suspicious=tuple(coverage_scan.suspicious(states)),
         quarantined=tuple(quarantined_days(tree, states)),
         unusable=sum(
-            calendar.count_days(state.unusable)
+            calendar.count_days(state.unanswered)
             for of_dataset in states.values()
             for state in of_dataset.values()
         ),
@@ -86,7 +86,7 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
                 yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 
-def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
-            yield from stretches(appid, dataset, wanted & ~states[dataset][appid].covered)
+            yield from day_ranges_of(appid, dataset, wanted & ~states[dataset][appid].covered)

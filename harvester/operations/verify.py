@@ -11,7 +11,7 @@ from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
-from harvester.operations.runtime import Project, begin
+from harvester.operations.runtime import Project, start_summary
 from harvester.operations.session import locked
 from harvester.planning import windows
 from harvester.planning.windows import Wanted
@@ -19,7 +19,7 @@ from harvester.storage import inspect, layout, quarantine, raw_log, unmanaged_fi
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import DamagedGroup
 from harvester.tables import integrity
-from harvester.tables.integrity import Place
+from harvester.tables.integrity import FileIdentity
 
 
 class Lost(NamedTuple):
@@ -78,7 +78,7 @@ def verify(project: Project, *, read_data: bool = False, repair: bool = False) -
     """
     if not repair:
         return _look(project, read_data=read_data)
-    tree, run = project.tree, begin(project.manifest.file, project.clock.started_at)
+    tree, run = project.tree, start_summary(project.manifest.file, project.clock.started_at)
     with locked(tree, range(tree.buckets), run):
         found = _look(project, read_data=read_data)
         repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
@@ -108,16 +108,16 @@ def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
     if damage.remedy:
         return damage
     if damage.dataset:
-        return replace(damage, moved_to=quarantine.set_file_aside(tree, damage.path, run_id))
-    return replace(damage, moved_to=quarantine.set_aside(tree, damage.path))
+        return replace(damage, moved_to=quarantine.quarantine_file(tree, damage.path, run_id))
+    return replace(damage, moved_to=quarantine.quarantine_group(tree, damage.path))
 
 
 def _look_at(
     tree: Tree, want: Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
 ) -> _Seen:
-    place = Place(dataset, partition.month, partition.bucket, tree.buckets)
+    place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
     name = tree.name(partition)
-    with tree.store.fetched(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
+    with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             return _Seen(0, None)
         found = inspect.inspect(copy.path, place, read_data=read_data)
@@ -137,7 +137,7 @@ def _look_at(
     return _Seen(found.rows, damage)
 
 
-def _wanted_of(wanted: Mapping[str, DaySet], place: Place) -> dict[str, int]:
+def _wanted_of(wanted: Mapping[str, DaySet], place: FileIdentity) -> dict[str, int]:
     """Return what the manifest wants of a file that cannot tell what it knows."""
     masks = {
         appid: calendar.month_mask(of_account, place.month)
@@ -164,7 +164,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
             continue
         try:
             group = raw_log.open_group(name, path)
-            for dataset, month in sorted(group.touches):
+            for dataset, month in sorted(group.months):
                 for _ in group.answers(dataset, month):
                     pass
         except DamagedGroup:

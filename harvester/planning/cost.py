@@ -18,7 +18,7 @@ from harvester.core.config import Manifest
 from harvester.planning.quota import Quota
 from harvester.planning.windows import Plan, Wanted, count_windows
 
-NARROWER = (30, 90, 365, 3 * 365)
+SHORTER_RANGES = (30, 90, 365, 3 * 365)
 """Ranges that a plan is compared with, in days before today."""
 
 BARREN_DAYS = 90
@@ -28,7 +28,7 @@ Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
 """By dataset and appid, the days that have rows, and those that were answered without."""
 
 
-class Means(NamedTuple):
+class QuotaState(NamedTuple):
     """What may be spent: a day's quota, and ``left`` of today's for a dataset and an appid."""
 
     quota: Quota
@@ -45,7 +45,7 @@ class AccountPrice:
 
 
 @dataclass(frozen=True, slots=True)
-class NarrowerPrice:
+class ShorterRange:
     """What the plan costs from a later first day on."""
 
     begin: Day
@@ -54,7 +54,7 @@ class NarrowerPrice:
 
 
 @dataclass(frozen=True, slots=True)
-class Barren:
+class EmptyPrefix:
     """Requests that one account needs for days before its first row.
 
     ``empty`` days before the first row were answered, all without rows. ``first_row`` is None if
@@ -84,7 +84,7 @@ class Price:
     read: int
     assumed: int
     accounts: tuple[AccountPrice, ...]
-    narrower: tuple[NarrowerPrice, ...]
+    shorter_ranges: tuple[ShorterRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class _Item:
         return 1 - (self.left - requests) // max(1, self.budget)
 
 
-def price(manifest: Manifest, missing: Wanted, found: Plan, means: Means, now: float) -> Price:
+def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, now: float) -> Price:
     """What a plan costs at a moment. ``found`` is the plan that was made of the same days."""
     today = calendar.today(now)
     items = list(_items(manifest, missing, means, today))
@@ -126,7 +126,7 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, means: Means, now: f
     seconds, binds = found.bound_seconds, found.bound_by
     if quota_days > 1:
         seconds, binds = max(seconds, calendar.instant(today + quota_days - 1) - now), "quota"
-    read = sum(means.quota.numbers(item.dataset, item.appid).read for item in items)
+    read = sum(means.quota.limit(item.dataset, item.appid).reported for item in items)
     return Price(
         requests_today=sum(min(item.requests(), item.left) for item in items),
         quota_days=quota_days,
@@ -137,11 +137,13 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, means: Means, now: f
         accounts=tuple(
             AccountPrice(appid, count, longest[appid]) for appid, count in requests.most_common()
         ),
-        narrower=tuple(_narrower(items, found.requests, today)),
+        shorter_ranges=tuple(_narrower(items, found.requests, today)),
     )
 
 
-def barren(manifest: Manifest, missing: Wanted, rows: Rows, today: Day) -> tuple[Barren, ...]:
+def empty_prefixes(
+    manifest: Manifest, missing: Wanted, rows: Rows, today: Day
+) -> tuple[EmptyPrefix, ...]:
     """The accounts that would pay for what lies before their first row, the dearest first."""
     found = []
     for name, of_dataset in missing.items():
@@ -154,11 +156,11 @@ def barren(manifest: Manifest, missing: Wanted, rows: Rows, today: Day) -> tuple
             in_vain = calendar.count_days(empty & before)
             if in_vain >= BARREN_DAYS and lacking & before:
                 requests = count_windows(lacking & before, dataset.span, boundary)
-                found.append(Barren(appid, name, first, in_vain, requests))
+                found.append(EmptyPrefix(appid, name, first, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 
-def _items(manifest: Manifest, missing: Wanted, means: Means, today: Day) -> Iterator[_Item]:
+def _items(manifest: Manifest, missing: Wanted, means: QuotaState, today: Day) -> Iterator[_Item]:
     for name, of_dataset in missing.items():
         dataset = manifest.datasets[name]
         boundary = readiness.boundary(dataset, today)
@@ -175,11 +177,11 @@ def _items(manifest: Manifest, missing: Wanted, means: Means, today: Day) -> Ite
                 )
 
 
-def _narrower(items: list[_Item], everything: int, today: Day) -> Iterator[NarrowerPrice]:
+def _narrower(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:
     """The ranges that would be cheaper."""
-    for back in NARROWER:
+    for back in SHORTER_RANGES:
         begin = today - back
         counts = [item.requests(begin) for item in items]
         if 0 < sum(counts) < everything:
             quota_days = max(map(_Item.quota_days, items, counts))
-            yield NarrowerPrice(begin, sum(counts), quota_days)
+            yield ShorterRange(begin, sum(counts), quota_days)

@@ -15,32 +15,32 @@ from typing import NamedTuple, TypeAlias
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Allowance, Refusal
+from harvester.core.model import Refusal, ReportedQuota
 
 BLOCK_SECONDS = 10.0
 """A block lasts so long at the full rate."""
 
-_FEWEST = 20
+_MIN_BLOCK = 20
 _SPARE = 3
 
 Calls: TypeAlias = dict[str, dict[str, int]]
 """A number of calls by dataset and appid."""
 
 
-class Numbers(NamedTuple):
+class QuotaLimit(NamedTuple):
     """What is known of a quota: how large it is, and whether WeChat said so."""
 
     quota: int
-    read: bool = False
+    reported: bool = False
 
     @property
     def origin(self) -> str:
         """``read`` from WeChat, or ``assumed``."""
-        return "read" if self.read else "assumed"
+        return "read" if self.reported else "assumed"
 
 
 @dataclass(slots=True)
-class Note:
+class DayLedger:
     """What is written down of one bucket on one Beijing day.
 
     ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count ``recent``
@@ -51,13 +51,13 @@ class Note:
 
     day: Day
     run: str = ""
-    open: bool = False
+    in_use: bool = False
     period: float = 0.0
-    quiet_at: float = 0.0
-    recent: int = 0
+    idle_from: float = 0.0
+    recent_calls: int = 0
     calls: Calls = field(default_factory=dict)
-    parked: dict[str, dict[str, Refusal]] = field(default_factory=dict)
-    heard: list[str] = field(default_factory=list)
+    exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+    merged_checks: list[str] = field(default_factory=list)
 
     def spent(self, dataset: str, appid: str) -> int:
         """How many calls are noted."""
@@ -68,39 +68,39 @@ class Note:
         of_dataset = self.calls.setdefault(dataset, {})
         of_dataset[appid] = of_dataset.get(appid, 0) + calls
 
-    def park(self, dataset: str, appid: str, refusal: Refusal) -> None:
+    def exhaust(self, dataset: str, appid: str, refusal: Refusal) -> None:
         """Note that WeChat says the quota is spent."""
-        self.parked.setdefault(dataset, {})[appid] = refusal
+        self.exhausted.setdefault(dataset, {})[appid] = refusal
 
-    def parked_by(self, dataset: str, appid: str) -> Refusal | None:
+    def exhausted_by(self, dataset: str, appid: str) -> Refusal | None:
         """What WeChat said when the quota was spent, if it did."""
-        return self.parked.get(dataset, {}).get(appid)
+        return self.exhausted.get(dataset, {}).get(appid)
 
-    def count_in(self, check: Note) -> None:
+    def merge(self, check: DayLedger) -> None:
         """Count what a check has spent on this day, once."""
-        if check.run in self.heard:
+        if check.run in self.merged_checks:
             return
-        self.heard.append(check.run)
+        self.merged_checks.append(check.run)
         for dataset, of_dataset in check.calls.items():
             for appid, calls in of_dataset.items():
                 self.add(dataset, appid, calls)
-        earlier, later = sorted((self, check), key=lambda note: note.quiet_at)
-        together = earlier.quiet_at > later.quiet_at - later.period
-        self.recent = later.recent + (earlier.recent if together else 0)
-        self.quiet_at = later.quiet_at
+        earlier, later = sorted((self, check), key=lambda note: note.idle_from)
+        together = earlier.idle_from > later.idle_from - later.period
+        self.recent_calls = later.recent_calls + (earlier.recent_calls if together else 0)
+        self.idle_from = later.idle_from
 
     def forget(self, dataset: str, appid: str) -> None:
         """Take the quota for unspent: the user knows that it is."""
         self.calls.get(dataset, {}).pop(appid, None)
-        self.parked.get(dataset, {}).pop(appid, None)
+        self.exhausted.get(dataset, {}).pop(appid, None)
 
-    def quiet_from(self, now: float, period: float) -> float:
+    def idle_at(self, now: float, period: float) -> float:
         """From when on no call of the run that wrote this can count any more.
 
         A clock that was put back since then makes nobody wait for longer than a period.
         """
         longest = now + max(self.period, period)
-        return longest if self.open else min(self.quiet_at, longest)
+        return longest if self.in_use else min(self.idle_from, longest)
 
 
 class Quota:
@@ -110,30 +110,30 @@ class Quota:
     """
 
     def __init__(
-        self, limits: Limits, told: Mapping[tuple[str, str], Allowance] | None = None
+        self, limits: Limits, told: Mapping[tuple[str, str], ReportedQuota] | None = None
     ) -> None:
         self._limits = limits
         self._told = told or {}
 
-    def numbers(self, dataset: str, appid: str) -> Numbers:
+    def limit(self, dataset: str, appid: str) -> QuotaLimit:
         """The quota of a dataset of an account."""
         told = self._told.get((appid, dataset))
         if told is None or not told.daily_limit:
-            return Numbers(self._limits.daily_quota)
-        return Numbers(told.daily_limit, read=True)
+            return QuotaLimit(self._limits.daily_quota)
+        return QuotaLimit(told.daily_limit, reported=True)
 
     def budget(self, dataset: str, appid: str) -> int:
         """What a day's runs may spend of it together."""
-        quota = self.numbers(dataset, appid).quota
+        quota = self.limit(dataset, appid).quota
         return max(0, quota - self._limits.daily_reserve.of(quota))
 
-    def left(self, note: Note, dataset: str, appid: str, *, kept: int = 0) -> int:
+    def left(self, note: DayLedger, dataset: str, appid: str, *, kept: int = 0) -> int:
         """What may still be spent on the note's day, ``kept`` calls being left for later."""
-        if note.parked_by(dataset, appid) is not None:
+        if note.exhausted_by(dataset, appid) is not None:
             return 0
         return max(0, self.budget(dataset, appid) - self.spent(note, dataset, appid) - kept)
 
-    def spent(self, note: Note, dataset: str, appid: str) -> int:
+    def spent(self, note: DayLedger, dataset: str, appid: str) -> int:
         """What is spent of it on the note's day: at least what is noted, and what WeChat told.
 
         WeChat counts what others spent, and ``check`` itself, until the moment it was asked. Calls
@@ -145,9 +145,9 @@ class Quota:
             return noted
         return max(noted, told.used)
 
-    def words(self, dataset: str, appid: str, *, kept: int = 0) -> str:
+    def explain(self, dataset: str, appid: str, *, kept: int = 0) -> str:
         """What is said when no call is left: the numbers that decide."""
-        numbers = self.numbers(dataset, appid)
+        numbers = self.limit(dataset, appid)
         reserve = self._limits.daily_reserve.of(numbers.quota)
         text = f"{numbers.quota:,} calls a day ({numbers.origin})"
         if reserve:
@@ -165,7 +165,7 @@ def block(pace: Pace, windows: int, made: int) -> int:
     """
     rate = pace.count / pace.period
     calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
-    return min(max(_FEWEST, calls), windows + windows // 4 + _SPARE)
+    return min(max(_MIN_BLOCK, calls), windows + windows // 4 + _SPARE)
 
 
 def with_retries(windows: int) -> int:

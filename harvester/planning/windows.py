@@ -32,10 +32,10 @@ def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> Day
     Of weeks and months only the first days, for periods whose first day lies in the range.
     """
     newest = readiness.newest_ready(dataset, now)
-    begin = max(job.begin, dataset.first_day, account.begin or job.begin)
+    begin = max(job.begin, dataset.first_day, account.begin_date or job.begin)
     end = min(
         newest if job.end is None else min(job.end, newest),
-        newest if account.end is None else account.end,
+        newest if account.end_date is None else account.end_date,
     )
     return readiness.periods(dataset.grain, begin, end)
 
@@ -238,8 +238,8 @@ def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
 
 def _is_clipped(account: Account, job: Job) -> bool:
     """Whether an account's own dates leave less of a job."""
-    begins_late = account.begin is not None and account.begin > job.begin
-    ends_early = account.end is not None and (job.end is None or account.end < job.end)
+    begins_late = account.begin_date is not None and account.begin_date > job.begin
+    ends_early = account.end_date is not None and (job.end is None or account.end_date < job.end)
     return begins_late or ends_early
 
 

@@ -17,7 +17,7 @@ from harvester.sandbox.data import Row, truth
 from harvester.sandbox.data_faults import Delayed, Late, Outage, Revised, Strays, Trouble
 from harvester.sandbox.limits import Worst
 from harvester.sandbox.rules import Rules
-from harvester.sandbox.server_state import World
+from harvester.sandbox.server_state import FakeWeChat
 
 __all__ = [
     "ANYONE",
@@ -26,6 +26,7 @@ __all__ = [
     "Asked",
     "Counters",
     "Delayed",
+    "FakeWeChat",
     "Fault",
     "Late",
     "Outage",
@@ -37,7 +38,6 @@ __all__ = [
     "Strays",
     "Trouble",
     "Wire",
-    "World",
     "Worst",
     "server",
     "truth",

@@ -18,7 +18,7 @@ from typing import Any
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
 from harvester.sandbox.rules import Rules
-from harvester.sandbox.tokens import TokenOffice
+from harvester.sandbox.tokens import TokenServer
 
 COMPONENT_TOKEN_PATH = "/cgi-bin/component/api_component_token"
 AUTHORIZER_TOKEN_PATH = "/cgi-bin/component/api_authorizer_token"
@@ -46,7 +46,7 @@ class _Platform:
 class Platforms:
     """All platforms of one world."""
 
-    def __init__(self, rules: Rules, tokens: TokenOffice, clock: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, tokens: TokenServer, clock: Callable[[], float]) -> None:
         self._rules = rules
         self._tokens = tokens
         self._clock = clock

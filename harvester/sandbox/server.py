@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 
 from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.server_state import World
+from harvester.sandbox.server_state import FakeWeChat
 
 _GOODBYE = 0.2
 """Seconds that answers under way get when the server stops."""
@@ -28,7 +28,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @asynccontextmanager
-async def serve(world: World, *, port: int = 0) -> AsyncIterator[str]:
+async def serve(world: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
     """Serve a world while the block runs, and give its address, such as ``http://127.0.0.1:8080``.
 
     Port 0 takes a free one. Raises OSError if the port is taken.
@@ -44,7 +44,7 @@ async def serve(world: World, *, port: int = 0) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def run(world: World, *, port: int = 0, announce: Callable[[str], object]) -> None:
+def run(world: FakeWeChat, *, port: int = 0, announce: Callable[[str], object]) -> None:
     """Serve a world until a signal ends the process.
 
     ``announce`` gets the address as soon as connections are accepted. Raises OSError if the port is
@@ -59,7 +59,7 @@ def run(world: World, *, port: int = 0, announce: Callable[[str], object]) -> No
     anyio.run(until_ended)
 
 
-def _handler(world: World) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def _handler(world: FakeWeChat) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         reply = world.answer(await _read(request))
         if reply.delay:

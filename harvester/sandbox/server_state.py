@@ -40,7 +40,7 @@ from harvester.sandbox.limits import Limits, Worst
 from harvester.sandbox.platform import Platforms
 from harvester.sandbox.responses import Archive, Source, Window
 from harvester.sandbox.rules import Rules
-from harvester.sandbox.tokens import Token, TokenOffice
+from harvester.sandbox.tokens import Token, TokenServer
 
 STABLE_TOKEN_PATH = "/cgi-bin/stable_token"
 PLAIN_TOKEN_PATH = "/cgi-bin/token"
@@ -49,7 +49,7 @@ COUNTERS_PATH = "/sandbox/counters"
 RESET_PATH = "/sandbox/reset"
 
 
-class World:
+class FakeWeChat:
     """One WeChat with its accounts, tokens, limits and troubles.
 
     ``clock`` gives the seconds since the Unix epoch; it decides about Beijing days, minutes and the
@@ -59,7 +59,7 @@ class World:
     def __init__(self, rules: Rules, clock: Callable[[], float], *, source: Source = truth) -> None:
         self.rules = rules
         self.counters = Counters()
-        self.tokens = TokenOffice(rules)
+        self.tokens = TokenServer(rules)
         self.platforms = Platforms(rules, self.tokens, clock)
         self._clock = clock
         self._serial = 0

@@ -60,7 +60,7 @@ class _Account:
     issued: deque[str] = field(default_factory=deque)
 
 
-class TokenOffice:
+class TokenServer:
     """Issues tokens and tells whose they are. Times are seconds since the Unix epoch."""
 
     def __init__(self, rules: Rules) -> None:

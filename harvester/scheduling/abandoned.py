@@ -10,91 +10,104 @@ from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.model import Refusal
-from harvester.scheduling.account_queue import PATIENCE, Attempt, Gone, Lane, Owing, Work
+from harvester.scheduling.account_queue import (
+    FAILURE_BUDGET,
+    AbandonedDays,
+    AccountQueue,
+    Attempt,
+    DatasetBacklog,
+    MonthTracker,
+)
 
-SPENT = Rule(
-    Action.PARK,
+QUOTA_SPENT = Rule(
+    Action.WAIT_FOR_QUOTA,
     Scope.ACCOUNT_DATASET,
     "the calls of this day are spent",
     "Run again after midnight in Beijing; limits.daily_quota and limits.daily_reserve decide.",
 )
-IMPATIENT = Rule(
+TOO_MANY_FAILURES = Rule(
     Action.DEFER,
     Scope.ACCOUNT_DATASET,
-    f"{PATIENCE} attempts more failed than were answered, so the rest was left for a later run",
+    f"{FAILURE_BUDGET} attempts more failed than were answered, so the rest is left to a later run",
     "Nothing is lost: run again later, and see whether the account's other datasets are well.",
 )
-HOPELESS = Rule(
+OUTAGE = Rule(
     Action.DEFER,
     Scope.RUN,
     "nobody was answered for a while, so it was left for a later run",
     "See whether WeChat can be reached from here, then run again.",
 )
-_FAILED = (Action.RETRY, Action.REPEAT)
+_FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
-class Losses:
+class Abandoned:
     """The days that are given up (``gone``), and what that leaves to be owed."""
 
-    def __init__(self, lanes: list[Lane]) -> None:
-        self._lanes = lanes
-        self.owing = Owing(lanes)
-        self.gone: list[Gone] = []
-        self._mark = 0
+    def __init__(self, lanes: list[AccountQueue]) -> None:
+        self._queues = lanes
+        self.months = MonthTracker(lanes)
+        self.days: list[AbandonedDays] = []
+        self._checkpoint = 0
 
-    def mark(self) -> None:
+    def checkpoint(self) -> None:
         """Nobody has been answered since now, as far as is known: see `excuse`."""
-        self._mark = len(self.gone)
+        self._checkpoint = len(self.days)
 
-    def give_up(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
+    def fail_attempt(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Give up the days of one attempt."""
-        work = attempt.work
-        self.lose(attempt.lane, work, work.asked & attempt.days, rule, why)
+        work = attempt.backlog
+        self.drop_days(attempt.queue, work, work.in_progress & attempt.days, rule, why)
 
-    def all_work(self) -> Iterator[Work]:
+    def all_backlogs(self) -> Iterator[DatasetBacklog]:
         """What every lane owes of every dataset."""
-        return (work for lane in self._lanes for work in lane.work)
+        return (work for lane in self._queues for work in lane.backlogs)
 
-    def condemned(self, attempt: Attempt, scope: Scope) -> Iterator[tuple[Lane, Work]]:
+    def affected_by(
+        self, attempt: Attempt, scope: Scope
+    ) -> Iterator[tuple[AccountQueue, DatasetBacklog]]:
         """All that a rule of this scope condemns with this attempt, beyond its window."""
         if scope is Scope.WINDOW:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
-        for lane in self._lanes if scope in (Scope.DATASET, Scope.RUN) else [attempt.lane]:
-            for work in lane.work:
-                if whole or work.dataset is attempt.work.dataset:
+        for lane in self._queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
+            for work in lane.backlogs:
+                if whole or work.dataset is attempt.backlog.dataset:
                     yield lane, work
 
-    def abandon(self, lane: Lane, work: Work, rule: Rule, why: Refusal | str) -> bool:
+    def stop_dataset(
+        self, lane: AccountQueue, work: DatasetBacklog, rule: Rule, why: Refusal | str
+    ) -> bool:
         """Ask nothing more of one dataset of one account. What is in flight may still arrive.
 
         Returns whether that is news.
         """
-        if work.stopped is not None:
+        if work.abandoned_by is not None:
             return False
-        work.stopped = rule
-        lost, work.left = work.missing, 0
+        work.abandoned_by = rule
+        lost, work.windows_left = work.missing, 0
         kept = []
-        for entry in lane.waiting:
-            if entry[1].work is work:
-                lost |= work.asked & entry[1].days
+        for entry in lane.retries:
+            if entry[1].backlog is work:
+                lost |= work.in_progress & entry[1].days
             else:
                 kept.append(entry)
         heapq.heapify(kept)
-        lane.waiting, work.waits = kept, 0
-        self.lose(lane, work, lost, rule, why)
+        lane.retries, work.pending_retries = kept, 0
+        self.drop_days(lane, work, lost, rule, why)
         return True
 
-    def lose(self, lane: Lane, work: Work, lost: DaySet, rule: Rule, why: Refusal | str) -> None:
+    def drop_days(
+        self, lane: AccountQueue, work: DatasetBacklog, lost: DaySet, rule: Rule, why: Refusal | str
+    ) -> None:
         """Owe some days no longer."""
         if not lost:
             return
         work.missing &= ~lost
-        work.asked &= ~lost
-        if rule.action is Action.PARK:
-            work.parked |= lost
-        self.gone.append(
-            Gone(
+        work.in_progress &= ~lost
+        if rule.action is Action.WAIT_FOR_QUOTA:
+            work.quota_exhausted |= lost
+        self.days.append(
+            AbandonedDays(
                 lane.appid,
                 work.dataset.name,
                 calendar.oldest(lost),
@@ -104,42 +117,45 @@ class Losses:
                 why=why,
             )
         )
-        self.owing.closed(lane, work, lost)
+        self.months.close_days(lane, work, lost)
 
-    def unpark(self) -> list[Lane]:
+    def reopen_exhausted(self) -> list[AccountQueue]:
         """A new Beijing day: what was given up for want of quota is owed again.
 
         Returns the lanes of which WeChat had said that a quota is spent.
         """
         told = []
-        for lane in self._lanes:
-            for work in lane.work:
-                if work.stopped is not None and work.stopped.action is Action.PARK:
-                    if work.stopped is not SPENT:
+        for lane in self._queues:
+            for work in lane.backlogs:
+                if (
+                    work.abandoned_by is not None
+                    and work.abandoned_by.action is Action.WAIT_FOR_QUOTA
+                ):
+                    if work.abandoned_by is not QUOTA_SPENT:
                         told.append(lane)
-                    work.stopped = None
-                if work.parked:
-                    self.owing.opened(lane, work, work.parked)
-                    work.missing |= work.parked
-                    work.parked = calendar.NO_DAYS
-                    work.narrow(work.span)
-        self._mark -= sum(map(_is_parked, self.gone[: self._mark]))
-        self.gone[:] = [item for item in self.gone if not _is_parked(item)]
+                    work.abandoned_by = None
+                if work.quota_exhausted:
+                    self.months.reopen_days(lane, work, work.quota_exhausted)
+                    work.missing |= work.quota_exhausted
+                    work.quota_exhausted = calendar.NO_DAYS
+                    work.set_span(work.span)
+        self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
+        self.days[:] = [item for item in self.days if not _is_quota(item)]
         return told
 
-    def leave_all(self, why: Refusal | str) -> None:
+    def defer_all(self, why: Refusal | str) -> None:
         """Leave everything to a later run, also what failed since nobody is answered."""
-        self.excuse()
-        for lane in self._lanes:
-            for work in lane.work:
-                self.abandon(lane, work, HOPELESS, why)
+        self.defer_failures()
+        for lane in self._queues:
+            for work in lane.backlogs:
+                self.stop_dataset(lane, work, OUTAGE, why)
 
-    def excuse(self) -> None:
+    def defer_failures(self) -> None:
         """When nobody gets an answer, no window has failed for good."""
-        for place in range(self._mark, len(self.gone)):
-            if self.gone[place].rule.action in _FAILED:
-                self.gone[place] = dataclasses.replace(self.gone[place], rule=HOPELESS)
+        for place in range(self._checkpoint, len(self.days)):
+            if self.days[place].rule.action in _FAILED:
+                self.days[place] = dataclasses.replace(self.days[place], rule=OUTAGE)
 
 
-def _is_parked(item: Gone) -> bool:
-    return item.rule.action is Action.PARK
+def _is_quota(item: AbandonedDays) -> bool:
+    return item.rule.action is Action.WAIT_FOR_QUOTA

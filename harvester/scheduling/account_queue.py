@@ -15,10 +15,10 @@ from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window
 from harvester.planning.windows import count_windows, newest_window
 
-PLENTY = 1 << 62
+UNLIMITED = 1 << 62
 """More calls than anybody can make: nobody counts them."""
 
-PATIENCE = 30
+FAILURE_BUDGET = 30
 """So many more failures than answers, of one dataset of one account, and it is left for a later
 run. One attempt in five may fail for ever without coming near it."""
 
@@ -32,7 +32,7 @@ class MonthOfBucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class AbandonedDays:
     """Days that this run gives up: which, under which rule, and what WeChat or the network said.
 
     ``begin`` and ``end`` bound the days; ``count`` is how many of them are given up.
@@ -48,7 +48,7 @@ class Gone:
 
 
 @dataclass(slots=True)
-class Work:
+class DatasetBacklog:
     """What one account owes of one dataset, as three sets that a day passes through.
 
     ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
@@ -67,39 +67,39 @@ class Work:
     missing: DaySet
     boundary: Day = calendar.FIRST_DAY
     span: int = 0
-    asked: DaySet = calendar.NO_DAYS
-    held: DaySet = calendar.NO_DAYS
+    in_progress: DaySet = calendar.NO_DAYS
+    buffered: DaySet = calendar.NO_DAYS
     refetch: DaySet = calendar.NO_DAYS
-    parked: DaySet = calendar.NO_DAYS
-    left: int = 0
-    stopped: Rule | None = None
-    room: int = PLENTY
-    low: int = -1
-    limit: str = ""
-    thirsty: bool = False
-    dry: bool = False
-    waits: int = 0
-    patience: int = PATIENCE
+    quota_exhausted: DaySet = calendar.NO_DAYS
+    windows_left: int = 0
+    abandoned_by: Rule | None = None
+    allocated: int = UNLIMITED
+    low_watermark: int = -1
+    exhausted_reason: str = ""
+    needs_refill: bool = False
+    blocked_on_quota: bool = False
+    pending_retries: int = 0
+    failure_budget: int = FAILURE_BUDGET
     calls: int = 0
     retries: int = 0
 
     @property
     def open(self) -> DaySet:
         """All days that are neither durable nor given up."""
-        return self.missing | self.asked | self.held
+        return self.missing | self.in_progress | self.buffered
 
-    def narrow(self, span: int) -> None:
+    def set_span(self, span: int) -> None:
         """From now on ask so many days at once."""
         self.span = span
-        self.left = count_windows(self.missing, span, self.boundary)
+        self.windows_left = count_windows(self.missing, span, self.boundary)
 
-    def hand_out(self) -> tuple[Day, Day, DaySet]:
+    def take_window(self) -> tuple[Day, Day, DaySet]:
         """The newest window, now asked: its ends, and the set of the days between them."""
         begin, end = newest_window(self.missing, self.span, self.boundary)
         inside = calendar.day_range(begin, end)
-        self.asked |= self.missing & inside
+        self.in_progress |= self.missing & inside
         self.missing &= ~inside
-        self.left -= 1
+        self.windows_left -= 1
         return begin, end, inside
 
 
@@ -113,21 +113,21 @@ class Attempt:
     was handed out.
     """
 
-    lane: Lane
-    work: Work
+    queue: AccountQueue
+    backlog: DatasetBacklog
     window: Window
     days: DaySet
     tries: int = 0
-    renewals: int = 0
-    halved: int = 0
-    midnights: int = 0
-    since: float = 0.0
-    cause: str = ""
+    token_refreshes: int = 0
+    split_span: int = 0
+    day_number: int = 0
+    refused_at: float = 0.0
+    retry_reason: str = ""
 
     @property
     def refetch(self) -> int:
         """The mask of the window's days that a user wants to have replaced even if final."""
-        return (self.work.refetch & self.days) >> (self.window.begin - calendar.FIRST_DAY)
+        return (self.backlog.refetch & self.days) >> (self.window.begin - calendar.FIRST_DAY)
 
     def __lt__(self, other: Attempt) -> bool:
         """Newest days first, among retries that come up at the same moment."""
@@ -140,7 +140,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Lane:
+class AccountQueue:
     """One account under way.
 
     ``width`` is how many requests may be in flight, ``not_before`` the end of a pause, ``waiting``
@@ -153,57 +153,57 @@ class Lane:
 
     appid: str
     bucket: int
-    work: list[Work]
-    width: int = 1
+    backlogs: list[DatasetBacklog]
+    concurrency: int = 1
     in_flight: int = 0
     not_before: float = 0.0
-    waiting: list[tuple[float, Attempt]] = field(default_factory=list)
-    slots: deque[float] = field(default_factory=deque)
-    period: float = 0.0
-    pause: float = 0.0
+    retries: list[tuple[float, Attempt]] = field(default_factory=list)
+    reserved_until: deque[float] = field(default_factory=deque)
+    window_seconds: float = 0.0
+    interval: float = 0.0
     minute_limits: int = 0
     refused_until: float = 0.0
     is_slowed: bool = False
     failures: int = 0
-    dry: int = 0
-    belated: int = 0
-    placed: bool = False
+    blocked_backlogs: int = 0
+    answers_after_midnight: int = 0
+    queued: bool = False
 
-    def left(self) -> int:
+    def windows_left(self) -> int:
         """How many windows were never handed out."""
         count = 0
-        for work in self.work:  # a generator would cost more than all the rest
-            count += work.left
+        for work in self.backlogs:  # a generator would cost more than all the rest
+            count += work.windows_left
         return count
 
     def has_missing(self) -> bool:
         """Whether there is a window that was never handed out and may be."""
-        for work in self.work:  # noqa: SIM110 - a generator costs more than all the rest
-            if work.missing and work.room > work.waits:
+        for work in self.backlogs:  # noqa: SIM110 - a generator costs more than all the rest
+            if work.missing and work.allocated > work.pending_retries:
                 return True
         return False
 
     def has_work(self) -> bool:
         """Whether there is anything to hand out, now or later."""
-        return bool(self.waiting) or self.has_missing()
+        return bool(self.retries) or self.has_missing()
 
-    def hand_out(self, now: float) -> Attempt:
+    def take_attempt(self, now: float) -> Attempt:
         """The retry whose time has come, or else the newest window."""
-        work = self._newest_work()
-        if work is None or (self.waiting and self.waiting[0][0] <= now):
-            attempt = heapq.heappop(self.waiting)[1]
-            attempt.work.waits -= 1
+        work = self._newest_backlog()
+        if work is None or (self.retries and self.retries[0][0] <= now):
+            attempt = heapq.heappop(self.retries)[1]
+            attempt.backlog.pending_retries -= 1
             return attempt
-        begin, end, inside = work.hand_out()
+        begin, end, inside = work.take_window()
         window = Window(self.appid, work.dataset.name, begin, end)
         return Attempt(self, work, window, inside)
 
-    def _newest_work(self) -> Work | None:
+    def _newest_backlog(self) -> DatasetBacklog | None:
         """The dataset whose next window ends in the newest month; the first of them in a tie."""
-        best: Work | None = None
+        best: DatasetBacklog | None = None
         best_month = -1
-        for work in self.work:
-            if work.missing and work.room > work.waits:
+        for work in self.backlogs:
+            if work.missing and work.allocated > work.pending_retries:
                 if best is None:
                     best = work
                     continue
@@ -216,30 +216,32 @@ class Lane:
         return best
 
 
-def make_lane(appid: str, bucket: int, work: list[Work]) -> Lane:
+def make_queue(appid: str, bucket: int, work: list[DatasetBacklog]) -> AccountQueue:
     """A lane with its windows counted."""
     for item in work:
-        item.narrow(item.dataset.span)
-    return Lane(appid, bucket, work)
+        item.set_span(item.dataset.span)
+    return AccountQueue(appid, bucket, work)
 
 
-class Owing:
+class MonthTracker:
     """How many lanes still owe something of each month, so that a month is published once.
 
     Whoever publishes asks `take_complete` which months nobody owes any more.
     """
 
-    def __init__(self, lanes: Iterable[Lane]) -> None:
+    def __init__(self, lanes: Iterable[AccountQueue]) -> None:
         self._lanes: Counter[MonthOfBucket] = Counter()
         self._complete: list[MonthOfBucket] = []
         alike = Counter(
-            (work.dataset.name, lane.bucket, work.missing) for lane in lanes for work in lane.work
+            (work.dataset.name, lane.bucket, work.missing)
+            for lane in lanes
+            for work in lane.backlogs
         )
         for (dataset, bucket, missing), count in alike.items():
             for month in calendar.each_month(missing):
                 self._lanes[MonthOfBucket(dataset, month, bucket)] += count
 
-    def closed(self, lane: Lane, work: Work, gone: DaySet) -> None:
+    def close_days(self, lane: AccountQueue, work: DatasetBacklog, gone: DaySet) -> None:
         """Some days of a lane are durable or given up: see which months that completes."""
         still_open = work.open
         for month in calendar.each_month(gone):
@@ -249,7 +251,7 @@ class Owing:
                 if not self._lanes[key]:
                     self._complete.append(key)
 
-    def opened(self, lane: Lane, work: Work, again: DaySet) -> None:
+    def reopen_days(self, lane: AccountQueue, work: DatasetBacklog, again: DaySet) -> None:
         """Some days that were given up are owed after all; call it before the lane has them."""
         owed_already = work.open
         for month in calendar.each_month(again):

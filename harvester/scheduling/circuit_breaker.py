@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-IN_A_ROW = 5
+FAILURES_TO_OPEN = 5
 """So many attempts that reached nobody, one after the other, and the host is taken to be away."""
 
 PROBE_SECONDS = 30.0
@@ -19,12 +19,12 @@ PROBE_SECONDS = 30.0
 OUTAGE_SECONDS = 60.0
 """If several accounts fail and none is answered for so long, it is no fault of their windows."""
 
-PATIENCE_SECONDS = 600.0
+GIVE_UP_SECONDS = 600.0
 """Without one answer for so long, a run leaves the rest to a later one."""
 
 
 @dataclass(slots=True)
-class Reach:
+class CircuitBreaker:
     """What the last attempts of all accounts came to.
 
     ``not_before`` is when the next probe may start; 0 as long as the host is there. ``failures``
@@ -36,23 +36,23 @@ class Reach:
     failures: int = 0
     since: float = 0.0
     accounts: set[str] = field(default_factory=set)
-    is_silent: bool = True
-    _unreached: int = 0
+    never_answered: bool = True
+    _unreachable_in_a_row: int = 0
 
-    def probed(self, now: float) -> None:
+    def probe_sent(self, now: float) -> None:
         """A probe starts."""
         self.not_before = now + PROBE_SECONDS
 
     def answered(self) -> None:
         """A good answer came."""
         self.failures = 0
-        self.is_silent = False
+        self.never_answered = False
         self.accounts.clear()
-        self.heard()
+        self.host_responded()
 
-    def heard(self) -> None:
+    def host_responded(self) -> None:
         """The host said something, be it a refusal."""
-        self._unreached = 0
+        self._unreachable_in_a_row = 0
         self.not_before = 0.0
 
     def failed(self, appid: str, now: float) -> None:
@@ -62,21 +62,21 @@ class Reach:
         self.failures += 1
         self.accounts.add(appid)
 
-    def unreached(self, now: float) -> None:
+    def host_unreachable(self, now: float) -> None:
         """It did so without having reached the host."""
-        self._unreached += 1
-        if self._unreached >= IN_A_ROW:
+        self._unreachable_in_a_row += 1
+        if self._unreachable_in_a_row >= FAILURES_TO_OPEN:
             self.not_before = max(self.not_before, now + PROBE_SECONDS)
 
     @property
-    def is_everybodys(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether the trouble is more than one account's: several failed, and none was answered."""
         return len(self.accounts) > 1
 
     def is_outage(self, now: float) -> bool:
         """Whether that has gone on for long."""
-        return self.is_everybodys and now - self.since >= OUTAGE_SECONDS
+        return self.is_shared and now - self.since >= OUTAGE_SECONDS
 
-    def is_hopeless(self, now: float) -> bool:
+    def gave_up(self, now: float) -> bool:
         """Whether there was no answer for too long, though several attempts were made."""
-        return self.failures >= IN_A_ROW and now - self.since >= PATIENCE_SECONDS
+        return self.failures >= FAILURES_TO_OPEN and now - self.since >= GIVE_UP_SECONDS

@@ -20,92 +20,99 @@ from typing import Protocol
 from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core.config import Pace, Retry
 from harvester.core.model import Refusal
-from harvester.scheduling.abandoned import SPENT, Losses
-from harvester.scheduling.account_queue import PATIENCE, Attempt, Gone, Lane, Owing, Work
-from harvester.scheduling.circuit_breaker import Reach
-from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, Parked, Reactions
+from harvester.scheduling.abandoned import QUOTA_SPENT, Abandoned
+from harvester.scheduling.account_queue import (
+    FAILURE_BUDGET,
+    AbandonedDays,
+    AccountQueue,
+    Attempt,
+    DatasetBacklog,
+    MonthTracker,
+)
+from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
 
-_LOOKS = 16
+_POLLS_PER_INTERVAL = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
 
 _NEVER = float("inf")
 
 
-class Spaced(Protocol):
+class RateLimit(Protocol):
     """The spacing of request starts, polled; `pace.Spacing` is the real one."""
 
     @property
     def interval(self) -> float:
         """Seconds after which a used-up bucket has room again."""
 
-    def has_room(self, appid: str) -> bool:
+    def can_start(self, appid: str) -> bool:
         """Whether a request of this account may start now."""
 
 
-class Schedule:
+class Scheduler:
     """The lanes of a run, the two heaps they stand in, and what was given up."""
 
     def __init__(
         self,
-        lanes: Iterable[Lane],
+        queues: Iterable[AccountQueue],
         pace: Pace,
         *,
         policy: Retry,
-        spacing: Spaced,
-        dice: random.Random,
+        limiter: RateLimit,
+        jitter: random.Random,
     ) -> None:
         self._pace = pace
-        self._spacing = spacing
-        self._pausing: deque[tuple[float, Lane]] = deque()
-        self._soon: list[tuple[float, int, Lane]] = []
-        self._ready: list[tuple[int, int, Lane]] = []
-        self._turn = 0
+        self._limiter = limiter
+        self._pausing: deque[tuple[float, AccountQueue]] = deque()
+        self._timed: list[tuple[float, int, AccountQueue]] = []
+        self._ready: list[tuple[int, int, AccountQueue]] = []
+        self._sequence = 0
         self._stopped = False
-        self._dry = 0
+        self._blocked = 0
         self._day_ends = _NEVER
-        self.lanes = list(lanes)
-        self._reach = Reach()
-        self._losses = Losses(self.lanes)
-        self._reactions = Reactions(
-            self._losses, self._reach, policy=policy, dice=dice, interval=spacing.interval
+        self.queues = list(queues)
+        self._breaker = CircuitBreaker()
+        self._abandoned = Abandoned(self.queues)
+        self._refusals = RefusalPolicy(
+            self._abandoned, self._breaker, policy=policy, dice=jitter, interval=limiter.interval
         )
-        self.thirsty: list[tuple[Lane, Work]] = []
+        self.refill_requests: list[tuple[AccountQueue, DatasetBacklog]] = []
         self.in_flight = 0
-        for lane in self.lanes:
-            lane.period = pace.period
+        for lane in self.queues:
+            lane.window_seconds = pace.period
             # A bucket of one is empty now for sure; a larger one tells when it is asked.
-            lane.pause = spacing.interval if pace.burst == 1 else 0.0
+            lane.interval = limiter.interval if pace.burst == 1 else 0.0
             self._place(lane, 0.0)
 
     @property
-    def gone(self) -> list[Gone]:
+    def abandoned(self) -> list[AbandonedDays]:
         """What is given up, so far."""
-        return self._losses.gone
+        return self._abandoned.days
 
     @property
-    def parked(self) -> list[Parked]:
+    def exhausted(self) -> list[ExhaustedQuota]:
         """What WeChat has said to be spent since `take_parked`."""
-        return self._reactions.parked
+        return self._refusals.exhausted
 
     @property
-    def is_dry(self) -> bool:
+    def is_blocked_on_quota(self) -> bool:
         """Whether a lane waits for calls that are to be noted first."""
-        return self._dry > 0
+        return self._blocked > 0
 
     @property
-    def narrowed(self) -> dict[str, int]:
+    def shortened_spans(self) -> dict[str, int]:
         """The datasets of which WeChat takes fewer days at once, and how many it took."""
-        return self._reactions.narrowed
+        return self._refusals.shortened_spans
 
     @property
     def retries(self) -> int:
         """How many attempts were put back to be made again."""
-        return self._reactions.retries
+        return self._refusals.retries
 
     @property
-    def owing(self) -> Owing:
+    def months(self) -> MonthTracker:
         """Who still owes what of which month."""
-        return self._losses.owing
+        return self._abandoned.months
 
     # Handing out.
 
@@ -113,32 +120,32 @@ class Schedule:
         """A window that may be asked at this very moment, or None. The caller starts it at once."""
         while self.has_ready(now):
             lane = heapq.heappop(self._ready)[2]
-            lane.placed = False
+            lane.queued = False
             if self._ready_at(lane, now) > now:
                 self._place(lane, now)
                 continue
-            if not (lane.pause or self._spacing.has_room(lane.appid)):
-                self._place(lane, now, pause=self._spacing.interval / _LOOKS)
+            if not (lane.interval or self._limiter.can_start(lane.appid)):
+                self._place(lane, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
-            attempt = lane.hand_out(now)
+            attempt = lane.take_attempt(now)
             lane.in_flight += 1
             self.in_flight += 1
-            attempt.midnights = self._reactions.midnights
-            work = attempt.work
-            work.room -= 1
-            if work.room <= work.low:
-                self._run_low(lane, work)
-            if self._reach.not_before:
-                self._reach.probed(now)
+            attempt.day_number = self._refusals.day_number
+            work = attempt.backlog
+            work.allocated -= 1
+            if work.allocated <= work.low_watermark:
+                self._request_refill(lane, work)
+            if self._breaker.not_before:
+                self._breaker.probe_sent(now)
             if lane.is_slowed:
-                lane.not_before = now + lane.pause
-            if lane.pause:
+                lane.not_before = now + lane.interval
+            if lane.interval:
                 # Whether there is more for it to do will show when it comes up.
-                lane.placed = True
+                lane.queued = True
                 if lane.is_slowed:
                     self._push_soon(lane, lane.not_before)
                 else:
-                    self._pausing.append((now + lane.pause, lane))
+                    self._pausing.append((now + lane.interval, lane))
             else:
                 self._place(lane, now)
             return attempt
@@ -149,12 +156,12 @@ class Schedule:
 
         From the end of the day until `begin_day` none may: its calls would be noted nowhere.
         """
-        if now < self._reach.not_before or now >= self._day_ends:
+        if now < self._breaker.not_before or now >= self._day_ends:
             return False
         while self._pausing and self._pausing[0][0] <= now:
             self._push_ready(self._pausing.popleft()[1])
-        while self._soon and self._soon[0][0] <= now:
-            self._push_ready(heapq.heappop(self._soon)[2])
+        while self._timed and self._timed[0][0] <= now:
+            self._push_ready(heapq.heappop(self._timed)[2])
         return bool(self._ready)
 
     def wake_at(self, now: float) -> float | None:
@@ -165,9 +172,9 @@ class Schedule:
         if now >= self._day_ends:
             return None
         if self._ready:
-            return self._reach.not_before
-        heads = [line[0][0] for line in (self._pausing, self._soon) if line]
-        return max(min(heads), self._reach.not_before) if heads else None
+            return self._breaker.not_before
+        heads = [line[0][0] for line in (self._pausing, self._timed) if line]
+        return max(min(heads), self._breaker.not_before) if heads else None
 
     @property
     def finished(self) -> bool:
@@ -176,57 +183,57 @@ class Schedule:
         A lane may lose all its work while it stands somewhere: nobody waits for it then.
         """
         while self._pausing and not self._pausing[0][1].has_work():
-            self._pausing.popleft()[1].placed = False
-        while self._soon and not self._soon[0][2].has_work():
-            heapq.heappop(self._soon)[2].placed = False
+            self._pausing.popleft()[1].queued = False
+        while self._timed and not self._timed[0][2].has_work():
+            heapq.heappop(self._timed)[2].queued = False
         while self._ready and not self._ready[0][2].has_work():
-            heapq.heappop(self._ready)[2].placed = False
-        return not (self.in_flight or self._pausing or self._soon or self._ready or self._dry)
+            heapq.heappop(self._ready)[2].queued = False
+        return not (self.in_flight or self._pausing or self._timed or self._ready or self._blocked)
 
-    def all_work(self) -> Iterator[Work]:
+    def all_backlogs(self) -> Iterator[DatasetBacklog]:
         """What every lane owes of every dataset."""
-        return (work for lane in self.lanes for work in lane.work)
+        return (work for lane in self.queues for work in lane.backlogs)
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
-        self._dry = 0
+        self._blocked = 0
         self._pausing.clear()
-        self._soon.clear()
+        self._timed.clear()
         self._ready.clear()
 
-    def _place(self, lane: Lane, now: float, *, pause: float = 0.0) -> None:
+    def _place(self, lane: AccountQueue, now: float, *, pause: float = 0.0) -> None:
         """Put a lane where it belongs, there not to be looked at again for ``pause`` seconds."""
-        if lane.placed or self._stopped:
+        if lane.queued or self._stopped:
             return
         at = self._ready_at(lane, now)
         if at == _NEVER:
             return
         at = max(at, now + pause)
-        lane.placed = True
+        lane.queued = True
         if at <= now:
             self._push_ready(lane)
         else:
             self._push_soon(lane, at)
 
-    def _push_soon(self, lane: Lane, at: float) -> None:
-        self._turn += 1
-        heapq.heappush(self._soon, (at, self._turn, lane))
+    def _push_soon(self, lane: AccountQueue, at: float) -> None:
+        self._sequence += 1
+        heapq.heappush(self._timed, (at, self._sequence, lane))
 
-    def _push_ready(self, lane: Lane) -> None:
-        self._turn += 1
-        heapq.heappush(self._ready, (-lane.left(), self._turn, lane))
+    def _push_ready(self, lane: AccountQueue) -> None:
+        self._sequence += 1
+        heapq.heappush(self._ready, (-lane.windows_left(), self._sequence, lane))
 
-    def _ready_at(self, lane: Lane, now: float) -> float:
+    def _ready_at(self, lane: AccountQueue, now: float) -> float:
         """When the lane may start its next request; `_NEVER` if an answer must come first."""
-        if lane.in_flight >= lane.width or lane.dry:
+        if lane.in_flight >= lane.concurrency or lane.blocked_backlogs:
             return _NEVER
         at = max(now, lane.not_before)
         if not lane.has_missing():
-            if not lane.waiting:
+            if not lane.retries:
                 return _NEVER
-            at = max(at, lane.waiting[0][0])
-        slots = lane.slots
+            at = max(at, lane.retries[0][0])
+        slots = lane.reserved_until
         while slots and slots[0] <= now:
             slots.popleft()
         if lane.in_flight + len(slots) >= self._pace.count:
@@ -239,42 +246,42 @@ class Schedule:
 
     def answered(self, attempt: Attempt, now: float) -> None:
         """A good answer came. Its days are held until `durable` says that they are safe."""
-        lane, work = attempt.lane, attempt.work
-        held = work.asked & attempt.days
-        work.asked &= ~held
-        work.held |= held
-        lane.width = self._pace.concurrency
+        lane, work = attempt.queue, attempt.backlog
+        held = work.in_progress & attempt.days
+        work.in_progress &= ~held
+        work.buffered |= held
+        lane.concurrency = self._pace.concurrency
         lane.minute_limits = 0
         lane.failures = 0
-        if work.patience < PATIENCE:
-            work.patience += 1
-        if self._reach.failures or self._reach.is_silent:
-            if self._reach.is_outage(now):
-                self._losses.excuse()
-            self._reach.answered()
-        if attempt.halved:
-            self._reactions.learn_span(attempt)
-        self._land(lane, now)
+        if work.failure_budget < FAILURE_BUDGET:
+            work.failure_budget += 1
+        if self._breaker.failures or self._breaker.never_answered:
+            if self._breaker.is_outage(now):
+                self._abandoned.defer_failures()
+            self._breaker.answered()
+        if attempt.split_span:
+            self._refusals.learn_span(attempt)
+        self._release(lane, now)
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Whether one more failure of this attempt gives its window up."""
-        return self._reactions.is_last_try(attempt)
+        return self._refusals.is_last_try(attempt)
 
     def durable(self, attempt: Attempt) -> None:
         """The answer of an attempt is safe on disk."""
-        done = attempt.work.held & attempt.days
-        attempt.work.held &= ~done
-        self.owing.closed(attempt.lane, attempt.work, done)
+        done = attempt.backlog.buffered & attempt.days
+        attempt.backlog.buffered &= ~done
+        self.months.close_days(attempt.queue, attempt.backlog, done)
 
     def refused(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str = "") -> None:
         """The attempt came to nothing; the rule says what that changes.
 
         ``why`` is what WeChat or the network said, safe to print.
         """
-        self._reactions.react(attempt, rule, now, why)
-        self._land(attempt.lane, now)
+        self._refusals.react(attempt, rule, now, why)
+        self._release(attempt.queue, now)
 
-    def _land(self, lane: Lane, now: float) -> None:
+    def _release(self, lane: AccountQueue, now: float) -> None:
         """A slot falls free one whole period after its answer came back.
 
         That makes the limit strict, however late the server counted the request.
@@ -282,90 +289,94 @@ class Schedule:
         lane.in_flight -= 1
         self.in_flight -= 1
         if now >= self._day_ends:
-            lane.belated += 1
-        lane.slots.append(now + lane.period)
+            lane.answers_after_midnight += 1
+        lane.reserved_until.append(now + lane.window_seconds)
         self._place(lane, now)
 
     # What may be spent.
 
-    def _run_low(self, lane: Lane, work: Work) -> None:
+    def _request_refill(self, lane: AccountQueue, work: DatasetBacklog) -> None:
         """Few calls are left of those that are noted. Without any the lane waits for more."""
-        if work.limit:
-            self._losses.abandon(lane, work, SPENT, work.limit)
+        if work.exhausted_reason:
+            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, work.exhausted_reason)
             return
-        if not work.thirsty:
-            work.thirsty = True
-            self.thirsty.append((lane, work))
-        if work.room <= 0 and not work.dry:
-            work.dry = True
-            lane.dry += 1
-            self._dry += 1
+        if not work.needs_refill:
+            work.needs_refill = True
+            self.refill_requests.append((lane, work))
+        if work.allocated <= 0 and not work.blocked_on_quota:
+            work.blocked_on_quota = True
+            lane.blocked_backlogs += 1
+            self._blocked += 1
 
-    def settle(self, now: float, accounts: int) -> None:
+    def finish(self, now: float, accounts: int) -> None:
         """Everything was tried. Of so many ``accounts`` anything is wanted.
 
         If nobody was answered any more, or most of them never, nobody has failed for good.
         """
-        nobody = self._reach.is_silent and 2 * len(self._reach.accounts) > accounts
-        if nobody or self._reach.is_outage(now):
-            self._losses.excuse()
+        nobody = self._breaker.never_answered and 2 * len(self._breaker.accounts) > accounts
+        if nobody or self._breaker.is_outage(now):
+            self._abandoned.defer_failures()
 
-    def hold_off(self, bucket: int, until: float, recent: int | None) -> None:
+    def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
         """Until a moment, so many calls of the run before may still count for each account.
 
         If nobody knows how many (None), nothing is started before.
         """
-        for lane in self.lanes:
+        for lane in self.queues:
             if lane.bucket == bucket and recent is None:
                 lane.not_before = max(lane.not_before, until)
             elif lane.bucket == bucket:
-                lane.slots.extend([until] * (recent or 0))
+                lane.reserved_until.extend([until] * (recent or 0))
 
-    def take_parked(self) -> list[Parked]:
+    def take_exhausted(self) -> list[ExhaustedQuota]:
         """What WeChat has said to be spent since the last call."""
-        found, self._reactions.parked = self._reactions.parked, []
+        found, self._refusals.exhausted = self._refusals.exhausted, []
         return found
 
-    def begin_day(self, now: float, ends: float = _NEVER) -> list[tuple[Lane, int]]:
+    def start_day(self, now: float, ends: float = _NEVER) -> list[tuple[AccountQueue, int]]:
         """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
 
         What was parked until now is owed again. From ``ends`` on nothing is handed out until the
         next day is begun. Returns how many calls flew over the end of the day before, by lane.
         """
-        self._reactions.midnights += 1
+        self._refusals.day_number += 1
         self._day_ends = ends
-        self._reactions.parked = []
-        for lane in self._losses.unpark():
+        self._refusals.exhausted = []
+        for lane in self._abandoned.reopen_exhausted():
             lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
         flown = [
-            (lane, lane.in_flight + lane.belated)
-            for lane in self.lanes
-            if lane.in_flight or lane.belated
+            (lane, lane.in_flight + lane.answers_after_midnight)
+            for lane in self.queues
+            if lane.in_flight or lane.answers_after_midnight
         ]
-        for lane in self.lanes:
-            lane.belated = 0
-            for work in lane.work:
-                work.room, work.limit = 0, ""
-                self._run_low(lane, work)
+        for lane in self.queues:
+            lane.answers_after_midnight = 0
+            for work in lane.backlogs:
+                work.allocated, work.exhausted_reason = 0, ""
+                self._request_refill(lane, work)
         return flown
 
-    def grant(self, lane: Lane, work: Work, calls: int, limit: str, now: float) -> None:
+    def allocate(
+        self, lane: AccountQueue, work: DatasetBacklog, calls: int, limit: str, now: float
+    ) -> None:
         """So many calls more are noted and may be spent; ``limit`` says why these are the last."""
-        work.room += calls
-        work.limit, work.low = limit, 0 if limit else work.room // 2
-        if limit and not work.room:
-            self._losses.abandon(lane, work, SPENT, limit)
-        self._quench(lane, work, now)
+        work.allocated += calls
+        work.exhausted_reason, work.low_watermark = limit, 0 if limit else work.allocated // 2
+        if limit and not work.allocated:
+            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, limit)
+        self._refilled(lane, work, now)
 
-    def park(self, lane: Lane, work: Work, refusal: Refusal, now: float) -> None:
+    def exhaust(
+        self, lane: AccountQueue, work: DatasetBacklog, refusal: Refusal, now: float
+    ) -> None:
         """An earlier run was told that the quota of this day is spent."""
-        self._losses.abandon(lane, work, rule_for(refusal.errcode), refusal)
-        self._quench(lane, work, now)
+        self._abandoned.stop_dataset(lane, work, rule_for(refusal.errcode), refusal)
+        self._refilled(lane, work, now)
 
-    def _quench(self, lane: Lane, work: Work, now: float) -> None:
-        work.thirsty = False
-        if work.dry:
-            work.dry = False
-            lane.dry -= 1
-            self._dry -= 1
+    def _refilled(self, lane: AccountQueue, work: DatasetBacklog, now: float) -> None:
+        work.needs_refill = False
+        if work.blocked_on_quota:
+            work.blocked_on_quota = False
+            lane.blocked_backlogs -= 1
+            self._blocked -= 1
         self._place(lane, now)

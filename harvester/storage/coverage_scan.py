@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
-from harvester.core.model import Stretch
+from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted
 from harvester.storage import layout, partitions
 from harvester.storage.layout import Tree
@@ -27,57 +27,57 @@ class States:
     ones does not fit. Of a ``sparse`` dataset empty days are ordinary.
     """
 
-    known: DaySet = calendar.NO_DAYS
-    good: DaySet = calendar.NO_DAYS
-    rows: DaySet = calendar.NO_DAYS
+    no_ask_today: DaySet = calendar.NO_DAYS
+    answered: DaySet = calendar.NO_DAYS
+    with_rows: DaySet = calendar.NO_DAYS
     provisional: DaySet = calendar.NO_DAYS
     quarantined: DaySet = calendar.NO_DAYS
     sparse: bool = False
 
-    def cut(self, inside: DaySet) -> None:
+    def clip_to(self, inside: DaySet) -> None:
         """Forget all other days."""
-        self.known &= inside
-        self.good &= inside
-        self.rows &= inside
+        self.no_ask_today &= inside
+        self.answered &= inside
+        self.with_rows &= inside
         self.provisional &= inside
         self.quarantined &= inside
 
     @property
     def covered(self) -> DaySet:
         """Days about which something is known, be it of an earlier day."""
-        return self.known | self.good
+        return self.no_ask_today | self.answered
 
     @property
-    def unusable(self) -> DaySet:
+    def unanswered(self) -> DaySet:
         """Days of which nothing but answers that do not fit is known."""
-        return self.quarantined & ~self.good
+        return self.quarantined & ~self.answered
 
     @property
     def empty(self) -> DaySet:
         """Days that were answered without rows."""
-        return self.covered & ~self.rows & ~self.quarantined
+        return self.covered & ~self.with_rows & ~self.quarantined
 
     @property
     def suspicious(self) -> DaySet:
         """Empty days that have days with rows both before and after them."""
-        if self.sparse or not self.rows:
+        if self.sparse or not self.with_rows:
             return calendar.NO_DAYS
         return self.empty & calendar.day_range(
-            calendar.oldest(self.rows), calendar.newest(self.rows)
+            calendar.oldest(self.with_rows), calendar.newest(self.with_rows)
         )
 
 
-def stretches(appid: str, dataset: str, found: DaySet) -> Iterator[Stretch]:
+def day_ranges_of(appid: str, dataset: str, found: DaySet) -> Iterator[DayRange]:
     """A day set as the stretches it is made of."""
     for begin, end in calendar.day_ranges(found):
-        yield Stretch(appid, dataset, begin, end)
+        yield DayRange(appid, dataset, begin, end)
 
 
-def suspicious(states: dict[str, dict[str, States]]) -> Iterator[Stretch]:
+def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
     """The stretches of empty days between days with rows."""
     for dataset, of_dataset in states.items():
         for appid, of_account in of_dataset.items():
-            yield from stretches(appid, dataset, of_account.suspicious)
+            yield from day_ranges_of(appid, dataset, of_account.suspicious)
 
 
 def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
@@ -107,7 +107,7 @@ def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, Sta
         for month, coverage in _coverages(tree, dataset, of_dataset):
             _add_month(states, month, coverage, today)
         for appid, of_account in states.items():
-            of_account.cut(of_dataset[appid])
+            of_account.clip_to(of_dataset[appid])
     return found
 
 
@@ -184,9 +184,9 @@ def _add_month(states: dict[str, States], month: Month, coverage: Coverage, toda
         of_account = states.get(appid)
         if of_account is None:
             continue
-        of_account.known |= in_place[known]
-        of_account.good |= in_place[final | provisional]
-        of_account.rows |= in_place[rows]
+        of_account.no_ask_today |= in_place[known]
+        of_account.answered |= in_place[final | provisional]
+        of_account.with_rows |= in_place[rows]
         # Most months have none of these.
         if provisional:
             of_account.provisional |= in_place[provisional]

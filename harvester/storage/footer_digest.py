@@ -16,7 +16,7 @@ EMPTY = b"sha256:" + b"0" * 64
 """What stands there before."""
 
 
-def put(path: Path, start: int) -> bytes:
+def append(path: Path, start: int) -> bytes:
     """Seal a file whose end begins at ``start`` and holds EMPTY once; returns the seal."""
     with path.open("r+b") as file:
         file.seek(start)
@@ -27,7 +27,7 @@ def put(path: Path, start: int) -> bytes:
     return seal
 
 
-def holds(end: bytes, seal: bytes) -> bool:
+def is_intact(end: bytes, seal: bytes) -> bool:
     """Whether an end is as it was when it got its seal."""
     return _digest(end.replace(seal, EMPTY)) == seal
 

@@ -23,8 +23,8 @@ from harvester.core.calendar import Month, month_text, parse_month
 from harvester.core.config import Output
 from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import Found, Store
-from harvester.storage.backends.local import OURS, Disk
+from harvester.storage.backends.base import FileInfo, Store
+from harvester.storage.backends.local import OURS, LocalStore
 
 RAW = f"{OURS}/raw"
 """Answers not yet published, a folder for each run."""
@@ -87,9 +87,9 @@ def open_tree(output: Output) -> Tree:
     and does not; StoreError if the disk will not say.
     """
     store = _open_store(output)
-    if output.must_exist and not store.holds(OURS):
+    if output.must_exist and not store.exists(OURS):
         raise UsageError(
-            f"{store.where()}: nothing was harvested here, and `output.must_exist` says it must be",
+            f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
             "correct `output.path`, or set must_exist: false for a new tree",
         )
     return Tree(store, output.buckets)
@@ -98,14 +98,14 @@ def open_tree(output: Output) -> Tree:
 def _open_store(output: Output) -> Store:
     if isinstance(output.path, str):
         # Loaded only here: an output on a disk should not pay for it.
-        from harvester.storage.backends.object_store import Objects  # noqa: PLC0415 - as the line above says
+        from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - as the line above says
 
         endpoint, alone = output.endpoint, output.single_writer
-        return Objects(output.path, endpoint=endpoint, single_writer=alone)
+        return ObjectStore(output.path, endpoint=endpoint, single_writer=alone)
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         raise UsageError(f"{output.path}: a file, not a folder", "name another `output.path`")
-    return Disk(output.path)
+    return LocalStore(output.path)
 
 
 def _mode_of(root: Path) -> int | None:
@@ -115,7 +115,7 @@ def _mode_of(root: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        refusal = atomic_files.refusal(root, error)
+        refusal = atomic_files.store_error(root, error)
         if error.errno in _OF_THE_PATH:
             raise UsageError(refusal.problem, refusal.advice) from error
         raise refusal from error
@@ -123,18 +123,19 @@ def _mode_of(root: Path) -> int | None:
 
 def partitions(
     tree: Tree, dataset: str, buckets: Iterable[int] | None = None
-) -> dict[Partition, Found]:
+) -> dict[Partition, FileInfo]:
     """The partitions of a dataset that have a file, newest month first; all buckets by default.
 
     Foreign files are passed over. Raises UsageError if the dataset was made with another number of
     buckets, StoreError if the folder cannot be read.
     """
     wanted = None if buckets is None else set(buckets)
-    located: dict[Partition, Found] = {}
+    located: dict[Partition, FileInfo] = {}
     for partition, count, found in _data_files(tree.store, dataset):
         if count != tree.buckets:
             raise UsageError(
-                f"{tree.store.where(dataset)}: made with buckets: {count}, not {tree.buckets}",
+                f"{tree.store.display_path(dataset)}: made with buckets: {count}, "
+                f"not {tree.buckets}",
                 f"set buckets: {count}: accounts are filed by this number",
             )
         if wanted is None or partition.bucket in wanted:
@@ -142,22 +143,22 @@ def partitions(
     return dict(sorted(located.items(), key=lambda item: (-item[0].month, item[0].bucket)))
 
 
-def sweep(tree: Tree, buckets: Iterable[int]) -> int:
+def clean_temp(tree: Tree, buckets: Iterable[int]) -> int:
     """Remove what dead runs left half-made in these buckets; only for who holds their locks.
 
     What is of no bucket is removed too, if nobody makes it any more. Returns how many files. Raises
     StoreError.
     """
-    return sweep_places(tree, map(tree.of, buckets))
+    return temp_places(tree, map(tree.of, buckets))
 
 
-def sweep_places(tree: Tree, places: Iterable[str]) -> int:
+def temp_places(tree: Tree, places: Iterable[str]) -> int:
     """The same for buckets as they stand in names."""
     mine = {*places}
     return sum(_sweep(path, mine) for path in _children(tree.store.scratch))
 
 
-def half_made(tree: Tree) -> set[str]:
+def temp_buckets(tree: Tree) -> set[str]:
     """The buckets, as they stand in names, that something half-made lies of, or is being made of.
 
     They may be of another number of buckets than the tree has now. Raises StoreError.
@@ -180,7 +181,7 @@ def _place(path: Path) -> str:
     return match[1] if match else ""
 
 
-def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, Found]]:
+def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, FileInfo]]:
     """The data files of a dataset, each with the number of buckets in its name."""
     for found in store.list(dataset):
         match = _FILE.fullmatch(found.name)
@@ -196,7 +197,7 @@ def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, Fo
 
 
 def _children(folder: Path) -> list[Path]:
-    with atomic_files.guarded(folder):
+    with atomic_files.os_errors_as_store_errors(folder):
         try:
             return list(folder.iterdir())
         except (FileNotFoundError, NotADirectoryError):

@@ -22,7 +22,7 @@ def hold(
     one of them is held by somebody else, StoreError if the file system cannot lock. In an object
     store nobody is kept away, and whoever loses a race merges again.
     """
-    return tree.store.hold(map(tree.of, buckets), _holder(run_id, since))
+    return tree.store.lock(map(tree.of, buckets), _holder(run_id, since))
 
 
 def sweep_elsewhere(tree: Tree, *, run_id: str, since: str) -> None:
@@ -30,9 +30,9 @@ def sweep_elsewhere(tree: Tree, *, run_id: str, since: str) -> None:
 
     Whoever is at work there holds it, and cleared away what was dead before. Raises StoreError.
     """
-    for place in layout.half_made(tree):
-        with suppress(Busy), tree.store.hold([place], _holder(run_id, since)):
-            layout.sweep_places(tree, [place])
+    for place in layout.temp_buckets(tree):
+        with suppress(Busy), tree.store.lock([place], _holder(run_id, since)):
+            layout.temp_places(tree, [place])
 
 
 def _holder(run_id: str, since: str) -> bytes:

@@ -23,7 +23,7 @@ from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import footer_digest
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.base import Found, Store, Tail, Version
+from harvester.storage.backends.base import FileInfo, Store, Tail, Version
 from harvester.tables import coverage
 from harvester.tables.columns import SCHEMA_VERSION, arrow_schema
 from harvester.tables.coverage import Coverage
@@ -50,7 +50,7 @@ class Footer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class DataFile:
     """A data file as it stands: read at ``path``, ``where`` people know it.
 
     ``older`` says that its columns are those of an earlier schema version.
@@ -79,11 +79,11 @@ class Stored:
             if rows is not None:
                 yield from file.iter_batches(rows, use_threads=False)
                 return
-            for table in _ahead(file):
+            for table in _prefetch(file):
                 yield from table.to_batches()
 
 
-def _ahead(file: pq.ParquetFile) -> Iterator[pa.Table]:
+def _prefetch(file: pq.ParquetFile) -> Iterator[pa.Table]:
     """Each row group, while the next one is being read already: a merge needs its time too."""
     with ThreadPoolExecutor(1) as reader:
         coming: Future[pa.Table] | None = None
@@ -95,32 +95,34 @@ def _ahead(file: pq.ParquetFile) -> Iterator[pa.Table]:
             yield coming.result()
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return memory that nothing uses any more to the system."""
     pa.default_memory_pool().release_unused()
 
 
 @contextmanager
-def opened(store: Store, name: str, temp: Path, *, older: bool = False) -> Iterator[Stored | None]:
+def opened(
+    store: Store, name: str, temp: Path, *, older: bool = False
+) -> Iterator[DataFile | None]:
     """A data file to read in the block, None if there is none; ``temp`` is where it may lie.
 
     With ``older`` it may be of an older schema version. Raises StoreError and OtherVersion.
     """
-    with store.fetched(name, temp) as copy:
+    with store.local_copy(name, temp) as copy:
         stored = None
         if copy is not None:
-            where = store.where(name)
+            where = store.display_path(name)
             with _reading(where):
                 metadata = pq.read_metadata(copy.path)
             keys = metadata.metadata or {}
             footer = footer_of(where, keys, older=older)
             _refuse_misplaced(store, name, keys, footer)
             is_older = _version(keys) < SCHEMA_VERSION
-            stored = Stored(copy.path, where, copy.version, metadata.num_rows, footer, is_older)
+            stored = DataFile(copy.path, where, copy.version, metadata.num_rows, footer, is_older)
         yield stored
 
 
-def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
+def footers(store: Store, found: Iterable[FileInfo]) -> Iterator[Footer | None]:
     """What each data file says of itself, in the order given; None for one that is gone.
 
     Raises StoreError and OtherVersion if that cannot be read: it is never taken for nothing.
@@ -129,7 +131,7 @@ def footers(store: Store, found: Iterable[Found]) -> Iterator[Footer | None]:
         yield None if tail is None else _footer_in(store, tail)
 
 
-def refuse_newer(store: Store, found: Iterable[Found]) -> None:
+def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
     """Raise OtherVersion for a file of a newer version. Damage is told where it is in the way."""
     for tail in store.tails(found, _TAIL_BYTES):
         with suppress(StoreError):
@@ -139,7 +141,7 @@ def refuse_newer(store: Store, found: Iterable[Found]) -> None:
 
 def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | None:
     """Read a footer from the end of its file, and more of the file if it is longer than that."""
-    where = store.where(tail.found.name)
+    where = store.display_path(tail.found.name)
     # The length of a footer stands before the four letters that end a file. Once more only if the
     # file was replaced in between.
     while len(tail.data) < (length := 8 + int.from_bytes(tail.data[-8:-4], "little")):
@@ -162,12 +164,12 @@ def _refuse_misplaced(store: Store, name: str, keys: dict[bytes, bytes], footer:
     home = f"{keys.get(DATASET, b'').decode(errors='replace')}/{month}"
     if not name.startswith(f"{home}/"):
         raise StoreError(
-            f"{store.where(name)}: by its own word a file of {home}",
+            f"{store.display_path(name)}: by its own word a file of {home}",
             "move it away, or let `harvester verify --repair` do so; its days are then asked again",
         )
 
 
-class Draft(NamedTuple):
+class NewFile(NamedTuple):
     """A data file to be written: where it is made, its name, its dataset, and what it replaces."""
 
     store: Store
@@ -177,7 +179,7 @@ class Draft(NamedTuple):
     over: Version | None = None
 
 
-def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
+def write(draft: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
     """Write a data file in the place of the old one, durably and whole; returns its rows.
 
     Each table becomes a row group. ``footer`` is called when all of them were taken. Raises
@@ -187,13 +189,13 @@ def write(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]
         written = _write_temp(draft, tables, footer)
         with _reading(str(draft.temp)):
             _validate(draft, written)
-        draft.store.commit(draft.temp, draft.name, draft.over)
+        draft.store.put_if_version(draft.temp, draft.name, draft.over)
     finally:
-        atomic_files.discard(draft.temp)
+        atomic_files.unlink_quietly(draft.temp)
     return written.rows
 
 
-class _Written(NamedTuple):
+class _Expected(NamedTuple):
     """What a file must turn out to hold. ``bounds`` has a row group's first and last appid."""
 
     rows: int
@@ -202,30 +204,32 @@ class _Written(NamedTuple):
     keys: dict[bytes, bytes]
 
 
-def _write_temp(draft: Draft, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> _Written:
-    with atomic_files.guarded(draft.temp):
+def _write_temp(
+    draft: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]
+) -> _Expected:
+    with atomic_files.os_errors_as_store_errors(draft.temp):
         atomic_files.make_folder(draft.temp.parent)
         sink = pa.OSFile(str(draft.temp), "wb")
     with sink, _open_writer(sink, draft) as writer:
         bounds = []
         rows = 0
         for table in tables:
-            with atomic_files.guarded(draft.temp):
+            with atomic_files.os_errors_as_store_errors(draft.temp):
                 writer.write_table(table, row_group_size=len(table))
             bounds.append(_ends_of(table))
             rows += len(table)
             # Or two row groups would be held while the next one is gathered.
             del table
         final = footer()
-        with atomic_files.guarded(draft.temp):
+        with atomic_files.os_errors_as_store_errors(draft.temp):
             sink.flush()
             length = sink.tell()
             keys = _keys(draft, final, length)
             writer.add_key_value_metadata(keys)
             writer.close()
-    with atomic_files.guarded(draft.temp):
-        keys[footer_digest.SEAL] = footer_digest.put(draft.temp, length)
-    return _Written(rows, bounds, final, keys)
+    with atomic_files.os_errors_as_store_errors(draft.temp):
+        keys[footer_digest.SEAL] = footer_digest.append(draft.temp, length)
+    return _Expected(rows, bounds, final, keys)
 
 
 def _ends_of(table: pa.Table) -> tuple[str, str]:
@@ -235,8 +239,8 @@ def _ends_of(table: pa.Table) -> tuple[str, str]:
 
 
 @contextmanager
-def _open_writer(sink: pa.NativeFile, draft: Draft) -> Iterator[pq.ParquetWriter]:
-    with atomic_files.guarded(draft.temp):
+def _open_writer(sink: pa.NativeFile, draft: NewFile) -> Iterator[pq.ParquetWriter]:
+    with atomic_files.os_errors_as_store_errors(draft.temp):
         writer = _writer(sink, draft.dataset)
     try:
         yield writer
@@ -250,7 +254,7 @@ def _open_writer(sink: pa.NativeFile, draft: Draft) -> Iterator[pq.ParquetWriter
 
 def _writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
     schema = arrow_schema(dataset)
-    leaves = dict(_leaves(dataset.columns))
+    leaves = dict(_leaf_columns(dataset.columns))
     counters = [
         path for path, kind in leaves.items() if kind is Kind.COUNT and path not in dataset.key
     ]
@@ -268,16 +272,16 @@ def _writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
     )
 
 
-def _leaves(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple[str, Kind]]:
+def _leaf_columns(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple[str, Kind]]:
     """What Parquet calls columns, those in lists included, and what they hold."""
     for column in columns:
         if column.kind is Kind.LIST:
-            yield from _leaves(column.fields, f"{prefix}{column.name}.list.element.")
+            yield from _leaf_columns(column.fields, f"{prefix}{column.name}.list.element.")
         else:
             yield prefix + column.name, column.kind
 
 
-def _keys(draft: Draft, footer: Footer, length: int) -> dict[bytes, bytes]:
+def _keys(draft: NewFile, footer: Footer, length: int) -> dict[bytes, bytes]:
     with draft.temp.open("rb") as file:
         found = digest(file, length)
     return {
@@ -300,7 +304,7 @@ def digest(file: BinaryIO | pa.NativeFile, length: int) -> bytes:
     return f"sha256:{found.hexdigest()}:{length}".encode()
 
 
-def _validate(draft: Draft, written: _Written) -> None:
+def _validate(draft: NewFile, written: _Expected) -> None:
     """Read the file back. Raises StoreError if it is not what was to be written."""
     with pq.ParquetFile(draft.temp) as file:
         metadata, schema = file.metadata, file.schema_arrow
@@ -315,7 +319,7 @@ def _validate(draft: Draft, written: _Written) -> None:
     )
     if not sound:
         raise StoreError(
-            f"{draft.store.where(draft.name)}: what was written reads back as something else",
+            f"{draft.store.display_path(draft.name)}: the file written does not read back the same",
             "the old file still stands; see that disk and memory are well, and run again",
         )
 
@@ -372,7 +376,7 @@ def _reading(where: str) -> Iterator[None]:
     except OSError as error:
         # Without a number it is Arrow, telling of a footer that makes no sense.
         raise (
-            _damaged(where) if error.errno is None else atomic_files.refusal(Path(where), error)
+            _damaged(where) if error.errno is None else atomic_files.store_error(Path(where), error)
         ) from error
     except pa.ArrowException as error:
         raise _damaged(where) from error

@@ -23,18 +23,18 @@ from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import Answer, Window
 from harvester.storage import layout, partitions, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
-from harvester.storage.partitions import Draft, Footer, Stored
+from harvester.storage.partitions import DataFile, Footer, NewFile
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.decode_batch import InArrow
-from harvester.tables.merge import Change, Reply
-from harvester.tables.row_groups import Stamp
+from harvester.tables.merge import Change, DecodedAnswer
+from harvester.tables.row_groups import Provenance
 
 T = TypeVar("T")
 
-_MOST_RACES = 20
+MAX_RACES = 20
 """Each is lost to a run that came further by it, so there is an end to them."""
 
 
@@ -87,11 +87,11 @@ def publish(
     is possible in an object store, both are merged. Raises StoreError; then the old file still
     stands.
     """
-    touching = [group for group in groups if (dataset.name, partition.month) in group.touches]
+    touching = [group for group in groups if (dataset.name, partition.month) in group.months]
 
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
-        left = raw_log.standing(tree, touching) if lost else touching
+        left = raw_log.existing(tree, touching) if lost else touching
         return _publish(tree, dataset, partition, left)
 
     return retry_races(attempt)
@@ -102,16 +102,16 @@ def retry_races(attempt: Callable[[int], T]) -> T:
 
     ``attempt`` gets the number of races that were lost. Raises LostRace if there are too many.
     """
-    for lost in range(_MOST_RACES):
+    for lost in range(MAX_RACES):
         with suppress(LostRace):
             return attempt(lost)
-    return attempt(_MOST_RACES)
+    return attempt(MAX_RACES)
 
 
 def _publish(
     tree: Tree, dataset: Dataset, partition: Partition, touching: list[Group]
 ) -> Published:
-    work = _Work(tree, dataset, partition)
+    work = _PartitionUpdate(tree, dataset, partition)
     with partitions.opened(tree.store, tree.name(partition), work.temp("old")) as stored:
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
@@ -120,7 +120,7 @@ def _publish(
             after = _rewrite(work, stored, fresh)
         for group in touching:
             if stored and group.id in old:
-                work.note_known(group, stored.footer.coverage)
+                work.record_replayed(group, stored.footer.coverage)
     _forget_healed(work)
     return work.published(before, after)
 
@@ -138,16 +138,16 @@ def recover(
     the buckets' locks, before anything is planned. Raises StoreError, and UsageError if it was
     written for another number of buckets, or if a file of these buckets is of a newer version.
     """
-    groups, moved = raw_log.leftovers(tree, buckets)
+    groups, moved = raw_log.unpublished(tree, buckets)
     if groups:
         refuse_newer(tree, datasets, buckets)
     owed = {
-        Partition(name, month, group.bucket) for group in groups for name, month in group.touches
+        Partition(name, month, group.bucket) for group in groups for name, month in group.months
     }
     strange = sorted({partition.dataset for partition in owed} - datasets.keys())
     if strange:
         raise StoreError(
-            f"{tree.store.where(RAW)}: answers of datasets nobody here knows: {', '.join(strange)}",
+            f"{tree.store.display_path(RAW)}: answers of unknown datasets: {', '.join(strange)}",
             "run the harvester that asked for them",
         )
     for partition in sorted(owed, key=lambda each: (-each.month, each)):
@@ -169,7 +169,7 @@ def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) 
 
 
 @dataclass(slots=True)
-class _Work:
+class _PartitionUpdate:
     """One publish under way: what it is about, and what came of it so far."""
 
     tree: Tree
@@ -197,20 +197,22 @@ class _Work:
         name = f"{partition.dataset}.{calendar.month_text(partition.month)}.{what}"
         return self.tree.temp(partition.bucket, name)
 
-    def note(self, change: Change) -> None:
+    def record_change(self, change: Change) -> None:
         """Remember what an account's answers came to."""
         self.known[change.appid] = change.known
-        if change.taken:
+        if change.applied:
             self.appids.add(change.appid)
-            self.taken |= change.taken
+            self.taken |= change.applied
         for day, refused in change.refused.items():
-            entry = quarantine.Entry(day, refused.reason, refused.answer, refused.run_id)
+            entry = quarantine.QuarantinedAnswer(
+                day, refused.reason, refused.answer, refused.run_id
+            )
             quarantine.keep(self.tree, entry)
             self.quarantined.append(
                 QuarantinedDay(change.appid, self.dataset.name, day, refused.reason)
             )
 
-    def note_decoded(self, answer: Answer, decoded: InArrow) -> None:
+    def record_decoding(self, answer: Answer, decoded: InArrow) -> None:
         """Count what was odd about an answer, in the month its window begins."""
         if decoded.dropped and calendar.month_of(answer.window.begin) == self.month:
             self.dropped += decoded.dropped
@@ -222,7 +224,7 @@ class _Work:
         else:
             self.delayed.discard(answer.window)
 
-    def note_known(self, group: Group, known: Coverage) -> None:
+    def record_replayed(self, group: Group, known: Coverage) -> None:
         """Name again what an earlier run put in: it may have died before it could say so.
 
         Or before it could remove the evidence of what that healed.
@@ -253,7 +255,7 @@ class _Work:
         )
 
 
-def _rewrite(work: _Work, stored: Stored | None, fresh: list[Group]) -> int:
+def _rewrite(work: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
     """Write the partition anew with these groups in it; returns its rows."""
     schema = arrow_schema(work.dataset)
     known = stored.footer.coverage if stored else coverage.empty(work.month)
@@ -265,35 +267,39 @@ def _rewrite(work: _Work, stored: Stored | None, fresh: list[Group]) -> int:
         lost = {group.name for group in fresh} - there - work.unread
         if lost:
             # This file may have had them and forgotten them since: they must not get in twice.
-            raise LostRace(f"{store.where(min(lost))}: another run published it", "run again")
+            raise LostRace(
+                f"{store.display_path(min(lost))}: another run published it", "run again"
+            )
         # A group that is gone can never come back, so its name need not be remembered.
         groups = {key: at for key, at in merged_in.items() if at in there}
         groups |= {group.id: group.name for group in fresh}
         return Footer(known.updated(work.known), groups)
 
-    draft = Draft(store, work.temp("new"), name, work.dataset, stored.version if stored else None)
+    draft = NewFile(store, work.temp("new"), name, work.dataset, stored.version if stored else None)
     old = stored.batches(schema) if stored else ()
     rows = partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
-    partitions.give_back()
+    partitions.release_memory()
     return rows
 
 
-def _changes(work: _Work, known: Coverage, groups: list[Group]) -> Iterator[Change]:
+def _changes(work: _PartitionUpdate, known: Coverage, groups: list[Group]) -> Iterator[Change]:
     """What changes, account by account."""
     settled_masks = functools.lru_cache(partial(merge.settled_masks, work.dataset, work.month))
     for appid, replies in groupby(_read(work, groups), key=_appid):
         change = Change(appid, work.month, known.account(appid))
         for answer, stamp, decoded in sorted(replies, key=_age):
-            accepted = change.accepts(answer)
+            accepted = change.accepted_days(answer)
             if accepted:
-                work.note_decoded(answer, decoded)
+                work.record_decoding(answer, decoded)
                 settled = settled_masks(calendar.today(answer.asked_at))
-                change.absorb(accepted, Reply(answer, decoded, stamp, settled))
-        work.note(change)
+                change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
+        work.record_change(change)
         yield change
 
 
-def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, InArrow]]:
+def _read(
+    work: _PartitionUpdate, groups: list[Group]
+) -> Iterator[tuple[Answer, Provenance, InArrow]]:
     """The answers of all groups by appid and window, read a batch at a time.
 
     Days that follow each other in a batch stay one piece all the way to the file.
@@ -307,15 +313,15 @@ def _read(work: _Work, groups: list[Group]) -> Iterator[tuple[Answer, Stamp, InA
             yield answer, stamp, decoded
 
 
-def _answers(work: _Work, group: Group) -> Iterator[tuple[Answer, Stamp]]:
+def _answers(work: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, Provenance]]:
     """A group's answers by appid. A damaged one ends early, and what it held is asked again."""
-    stamp = Stamp(group.fetched_at, group.run_id)
+    stamp = Provenance(group.fetched_at, group.run_id)
     try:
         for answer in group.answers(work.dataset.name, work.month):
             yield answer, stamp
     except DamagedGroup:
         work.unread.add(group.name)
-        moved = quarantine.set_aside(work.tree, group.name)
+        moved = quarantine.quarantine_group(work.tree, group.name)
         work.damaged += [moved] if moved else []
 
 
@@ -323,19 +329,19 @@ def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:
     return item[0].window.appid
 
 
-def _place(item: tuple[Answer, Stamp]) -> tuple[str, Day]:
+def _place(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
     return item[0].window.appid, item[0].window.begin
 
 
-def _age(item: tuple[Answer, Stamp, InArrow]) -> tuple[int, int]:
+def _age(item: tuple[Answer, Provenance, InArrow]) -> tuple[int, int]:
     return item[0].asked_at, item[1].fetched_at
 
 
-def _forget_healed(work: _Work) -> None:
+def _forget_healed(work: _PartitionUpdate) -> None:
     """Remove what the quarantine keeps of days that have good answers now."""
     first = calendar.month_begin(work.month)
     length = calendar.month_length(work.month)
-    for appid, kept in quarantine.kept_days(work.tree, work.dataset.name).items():
+    for appid, kept in quarantine.quarantined_days(work.tree, work.dataset.name).items():
         account = work.known.get(appid)
         if account is None:
             continue

@@ -31,7 +31,7 @@ _DATA_FILE = re.compile(
 )
 
 
-class Whose(NamedTuple):
+class DamagedFileInfo(NamedTuple):
     """What a damaged file may hold, by its name; what is None it does not tell.
 
     ``bucket`` is one of as many ``buckets`` as there were then: compacted since, there are others.
@@ -44,7 +44,7 @@ class Whose(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QuarantinedAnswer:
     """One day of an account in quarantine: why, and the answer that brought it there."""
 
     day: Day
@@ -53,7 +53,7 @@ class Entry:
     run_id: str
 
 
-def keep(tree: Tree, entry: Entry) -> str:
+def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
     """Keep an answer under its day, durably, in the place of an older one; returns its name.
 
     Raises StoreError.
@@ -71,7 +71,7 @@ def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
         tree.store.delete(_name(dataset, appid, day))
 
 
-def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
+def quarantined_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
     """The days of which something is kept, by appid. Raises StoreError."""
     found: dict[str, list[Day]] = {}
     for file in tree.store.list(f"{QUARANTINE}/{dataset}"):
@@ -82,7 +82,7 @@ def kept_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
     return found
 
 
-def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
+def entries(tree: Tree, dataset: str) -> Iterator[QuarantinedAnswer]:
     """Yield everything kept of a dataset, by account and day. What is damaged is passed over.
 
     Raises StoreError, and UsageError for a newer version.
@@ -94,7 +94,7 @@ def entries(tree: Tree, dataset: str) -> Iterator[Entry]:
                 yield entry
 
 
-def set_aside(tree: Tree, group: str) -> str | None:
+def quarantine_group(tree: Tree, group: str) -> str | None:
     """Move a raw group that cannot be read out of the way; returns where to.
 
     None if it is gone, for somebody else had it. Raises StoreError.
@@ -103,7 +103,7 @@ def set_aside(tree: Tree, group: str) -> str | None:
     return target if tree.store.move(group, target) else None
 
 
-def set_file_aside(tree: Tree, name: str, run_id: str) -> str | None:
+def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     """Move a data file that cannot be believed out of the way; returns where to.
 
     None if it is gone. Raises StoreError.
@@ -113,17 +113,17 @@ def set_file_aside(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
-def unreadable(tree: Tree) -> dict[str, Whose]:
+def unreadable(tree: Tree) -> dict[str, DamagedFileInfo]:
     """The damaged groups and files that were set aside, by name. Raises StoreError."""
-    found: dict[str, Whose] = {}
+    found: dict[str, DamagedFileInfo] = {}
     for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
         if file.name.endswith(".group"):
             # It is named by its bucket, and nowhere does it say of how many.
-            found[file.name] = Whose()
+            found[file.name] = DamagedFileInfo()
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
         if match := _DATA_FILE.search(file.name):
             bucket, buckets = int(match[3]), int(match[4])
-            found[file.name] = Whose(bucket, buckets, match[1], parse_month(match[2]))
+            found[file.name] = DamagedFileInfo(bucket, buckets, match[1], parse_month(match[2]))
     return found
 
 
@@ -131,7 +131,7 @@ def _name(dataset: str, appid: str, day: Day) -> str:
     return f"{QUARANTINE}/{dataset}/{appid}/{day_text(day)}.json"
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(entry: QuarantinedAnswer) -> dict[str, Any]:
     answer = entry.answer
     fields: dict[str, Any] = {
         "appid": answer.window.appid,
@@ -152,10 +152,12 @@ def _fields(entry: Entry) -> dict[str, Any]:
     return fields
 
 
-def _entry(fields: dict[str, Any]) -> Entry | None:
+def _entry(fields: dict[str, Any]) -> QuarantinedAnswer | None:
     body = fields.get("body")
     raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
     begin, end = parse_day(fields["begin_date"]), parse_day(fields["end_date"])
     window = (fields["appid"], fields["dataset"], begin, end)
     answer = (window, fields["asked_at"], fields["refetch"], raw)
-    return json_file.value_of(fields, Entry, day=parse_day(fields["day"]), answer=answer)
+    return json_file.value_of(
+        fields, QuarantinedAnswer, day=parse_day(fields["day"]), answer=answer
+    )

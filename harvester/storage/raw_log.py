@@ -87,7 +87,7 @@ class Group:
     batches: tuple[Batch, ...] = field(compare=False, repr=False)
 
     @property
-    def touches(self) -> frozenset[tuple[str, Month]]:
+    def months(self) -> frozenset[tuple[str, Month]]:
         """The datasets and months that answers of this group have days of."""
         return frozenset((batch.dataset, month) for batch in self.batches for month in batch.months)
 
@@ -109,7 +109,7 @@ class Group:
                     yield Answer(Window(appid, dataset, begin, end), asked_at, mask, body)
 
 
-class Leftovers(NamedTuple):
+class UnpublishedGroups(NamedTuple):
     """Groups that wait to be published, oldest first, and where damaged ones were moved to."""
 
     groups: list[Group]
@@ -142,7 +142,7 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
     return _group(name, path, len(data), index)
 
 
-def standing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
+def existing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
     """Those of some groups that are still there. One that is gone was published by another run."""
     names = {file.name for file in tree.store.list(RAW)}
     return [group for group in groups if group.name in names]
@@ -153,7 +153,7 @@ def delete(tree: Tree, group: Group) -> None:
     tree.store.delete(group.name)
 
 
-def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
+def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
     """The groups of all runs in these buckets; only for who holds their locks.
 
     A group that cannot be read is moved to the quarantine. Raises StoreError, and UsageError for
@@ -173,13 +173,13 @@ def leftovers(tree: Tree, buckets: Iterable[int]) -> Leftovers:
             continue
         if group.buckets != tree.buckets:
             raise UsageError(
-                f"{tree.store.where(name)}: written with buckets: {group.buckets},"
+                f"{tree.store.display_path(name)}: written with buckets: {group.buckets},"
                 f" not {tree.buckets}",
                 f"run once with buckets: {group.buckets} to have it published",
             )
         groups.append(group)
-    moved = [to for name in damaged if (to := quarantine.set_aside(tree, name))]
-    return Leftovers(sorted(groups, key=lambda group: group.fetched_at), moved)
+    moved = [to for name in damaged if (to := quarantine.quarantine_group(tree, name))]
+    return UnpublishedGroups(sorted(groups, key=lambda group: group.fetched_at), moved)
 
 
 def open_group(name: str, path: Path) -> Group:
@@ -323,6 +323,6 @@ def _reading(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in {None, errno.ENOENT}:
             raise DamagedGroup(path) from error
-        raise atomic_files.refusal(path, error) from error
+        raise atomic_files.store_error(path, error) from error
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedGroup(path) from error

@@ -37,7 +37,7 @@ class Slice(NamedTuple):
     length: int
 
 
-class Unfit(Exception):
+class ValueMismatch(Exception):
     """A value that does not fit its column. The text is why its day is quarantined."""
 
 
@@ -105,23 +105,23 @@ def nullable(check: Check) -> Check:
 def check_counts(values: list[Any]) -> list[Any]:
     """Integers from 0 to 2**63 - 1, as they are; of one day or of many. Raises Unfit."""
     if set(map(type, values)) != {int}:
-        raise Unfit(f"{_first_but(values, int)} where an integer belongs")
+        raise ValueMismatch(f"{_first_but(values, int)} where an integer belongs")
     if min(values) < 0:
-        raise Unfit("a negative count")
+        raise ValueMismatch("a negative count")
     # A sum takes half the time of a maximum.
     if sum(values) > _LARGEST and max(values) > _LARGEST:
-        raise Unfit("a number beyond 64 bits")
+        raise ValueMismatch("a number beyond 64 bits")
     return values
 
 
 def _check_rates(values: list[Any]) -> list[Any]:
     """Finite numbers, as they are: integers among them are such that a double holds exactly."""
     if not {int, float}.issuperset(map(type, values)):
-        raise Unfit(f"{_first_but(values, int, float)} where a number belongs")
+        raise ValueMismatch(f"{_first_but(values, int, float)} where a number belongs")
     if any(type(value) is int and abs(value) > _LARGEST_EXACT for value in values):
-        raise Unfit("an integer beyond 2**53 where a fraction belongs")
+        raise ValueMismatch("an integer beyond 2**53 where a fraction belongs")
     if not all(map(isfinite, values)):
-        raise Unfit("infinity or no number at all")
+        raise ValueMismatch("infinity or no number at all")
     return values
 
 
@@ -129,16 +129,16 @@ def _quick_check_rates(values: list[Any]) -> list[Any]:
     # orjson makes floats of integers beyond 64 bits, so a float so large may have been either.
     _check_rates(values)
     if max(values) > _LARGEST_EXACT or min(values) < -_LARGEST_EXACT:
-        raise Unfit("a number too large to tell what it was")
+        raise ValueMismatch("a number too large to tell what it was")
     return values
 
 
 def _check_texts(values: list[Any]) -> list[Any]:
     """Texts that UTF-8 can spell, which it cannot for lone surrogates."""
     if set(map(type, values)) != {str}:
-        raise Unfit(f"{_first_but(values, str)} where a text belongs")
+        raise ValueMismatch(f"{_first_but(values, str)} where a text belongs")
     if not is_writable("".join(values)):
-        raise Unfit("a text with half a character")
+        raise ValueMismatch("a text with half a character")
     return values
 
 
@@ -154,20 +154,20 @@ def is_writable(text: str) -> bool:
 def _check_hours(values: list[Any]) -> list[Any]:
     """``hour * 100`` as WeChat documents it, or plain hours, which some day may tell apart."""
     if set(map(type, values)) != {int}:
-        raise Unfit(f"{_first_but(values, int)} where an hour belongs")
+        raise ValueMismatch(f"{_first_but(values, int)} where an hour belongs")
     try:
         return [_HUNDREDS[value] for value in values]
     except KeyError:
         if _PLAIN_HOURS.issuperset(values):
             return values
-    raise Unfit("an hour beyond 0 to 23")
+    raise ValueMismatch("an hour beyond 0 to 23")
 
 
 def _check_dates(values: list[Any]) -> list[Any]:
     try:
         return list(map(parse_day, values))
     except (TypeError, ValueError):
-        raise Unfit("a date that is none") from None
+        raise ValueMismatch("a date that is none") from None
 
 
 def _quick_check_of_lists(fields: tuple[Column, ...]) -> Check:
@@ -175,17 +175,17 @@ def _quick_check_of_lists(fields: tuple[Column, ...]) -> Check:
 
     def check_lists(values: list[Any]) -> list[Any]:
         if set(map(type, values)) != {list}:
-            raise Unfit("no list")
+            raise ValueMismatch("no list")
         elements = list(chain.from_iterable(values))
         if not elements:
             return values
         if set(map(type, elements)) != {dict} or set(map(len, elements)) != {len(checks)}:
-            raise Unfit("an element with other members")
+            raise ValueMismatch("an element with other members")
         try:
             for name, check in checks:
                 check([element[name] for element in elements])
         except KeyError:
-            raise Unfit("an element with other members") from None
+            raise ValueMismatch("an element with other members") from None
         return values
 
     return check_lists

@@ -19,9 +19,9 @@ from harvester.core.errors import BadAnswer, places
 from harvester.core.lenient_json import parse
 from harvester.core.model import Window
 from harvester.tables import decode_strict
-from harvester.tables.columns import Unfit, check_counts
-from harvester.tables.decode_strict import Oddities
-from harvester.tables.record_layout import Level, Members, Shape, flattened, shape_of
+from harvester.tables.columns import ValueMismatch, check_counts
+from harvester.tables.decode_strict import SchemaDrift
+from harvester.tables.record_layout import Level, Members, RecordLayout, flattened, layout_of
 
 Rows_co = TypeVar("Rows_co", covariant=True)
 
@@ -41,7 +41,7 @@ class DayRows(NamedTuple):
     stop: int
 
 
-class Reading(NamedTuple, Generic[Rows_co]):
+class DecodeResult(NamedTuple, Generic[Rows_co]):
     """An answer, read.
 
     ``days`` has only days with rows: as `DayRows`, or in Arrow if they were read in bulk.
@@ -59,10 +59,10 @@ class Reading(NamedTuple, Generic[Rows_co]):
     delayed: bool = False
 
 
-Decoded: TypeAlias = Reading[DayRows]
+Decoded: TypeAlias = DecodeResult[DayRows]
 Reader: TypeAlias = Callable[[Window, bytes], Decoded]
 
-OUR_FAULT = "a bug in harvester"
+INTERNAL_ERROR = "a bug in harvester"
 """Why a day is in quarantine if nothing may be wrong with its answer."""
 
 _DELAYED = {False: False, True: True, "false": False, "true": True}
@@ -71,7 +71,7 @@ _DELAYED = {False: False, True: True, "false": False, "true": True}
 
 def reader(dataset: Dataset) -> Reader:
     """The decoder of a dataset's answers, for many of them: see `decode`."""
-    return partial(_decode_or_own_up, shape_of(dataset))
+    return partial(_decode_guarded, layout_of(dataset))
 
 
 def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
@@ -83,15 +83,15 @@ def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
     return reader(dataset)(window, body)
 
 
-def _decode_or_own_up(shape: Shape, window: Window, body: bytes) -> Decoded:
+def _decode_guarded(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
     """A fault of our own puts a window into quarantine, where its answer is kept."""
     try:
         return _decode(shape, window, body)
     except Exception as error:  # noqa: BLE001 - whatever it is, the day's reason tells
-        return _refused(window, f"{OUR_FAULT}: {type(error).__name__} at {places(error)[-1]}")
+        return _refused(window, f"{INTERNAL_ERROR}: {type(error).__name__} at {places(error)[-1]}")
 
 
-def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:
+def _decode(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
         value, flaw = parse(body)
     except BadAnswer as error:
@@ -106,27 +106,27 @@ def _decode(shape: Shape, window: Window, body: bytes) -> Decoded:
         return _refused(window, "is_delay: neither true nor false")
     found: Decoded
     if not elements:
-        found = Reading({}, {})
+        found = DecodeResult({}, {})
     else:
         # What strict JSON refuses was replaced, so there only a second, exact reading counts.
         quick = None if flaw else _read_fast(shape, window, elements)
-        found = quick or _read_carefully(shape, window, body)
+        found = quick or _read_strictly(shape, window, body)
     return found._replace(delayed=True) if mark and _DELAYED[mark] else found
 
 
-def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | None:
+def _read_fast(shape: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
     """All columns at once; None if anything at all is out of the ordinary."""
     try:
         columns, texts = _columns(shape, elements)
         _check(shape, columns)
-        one_day = window.begin == window.end or shape.by_day
+        one_day = window.begin == window.end or shape.single_day_answers
         if one_day:
             days = [parse_day(texts[0])]
             if texts.count(texts[0]) < len(texts):
                 return None
         else:
             days = list(map(parse_day, texts))
-    except (Unfit, AttributeError, KeyError, TypeError, ValueError):
+    except (ValueMismatch, AttributeError, KeyError, TypeError, ValueError):
         return None
     keys = [columns[place] for place in shape.key]
     order = _order(len(texts), keys if one_day else [days, *keys])
@@ -138,23 +138,23 @@ def _read_fast(shape: Shape, window: Window, elements: list[Any]) -> Decoded | N
     if days[0] < window.begin or days[-1] > window.end:
         return None
     found = DayRows(tuple(columns), [None] * len(texts), 0, len(texts))
-    return Reading({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
+    return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
 
 
-def _columns(shape: Shape, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
+def _columns(shape: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
     """The columns and what each row has for ``ref_date``, all as they came.
 
     Raises Unfit, AttributeError, KeyError or TypeError for what is out of the ordinary.
     """
-    if not shape.inside:
+    if not shape.nested_field:
         columns = _gathered(shape.own, elements)
         if shape.order:
             columns = [columns[place] for place in shape.order]
         return columns, [element[DATE_COLUMN] for element in elements]
-    if shape.is_array and not all(element[shape.inside] for element in elements):
-        raise Unfit("an element without rows")
+    if shape.is_array and not all(element[shape.nested_field] for element in elements):
+        raise ValueMismatch("an element without rows")
     own, inner = flattened(shape, elements)
-    found = _gathered(shape.own, own) + _gathered(shape.inner, inner)
+    found = _gathered(shape.own, own) + _gathered(shape.nested, inner)
     return [found[place] for place in shape.order], [members[DATE_COLUMN] for members in own]
 
 
@@ -163,7 +163,7 @@ def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
     columns = [[row[name] for row in rows] for name in level.required]
     if not level.optional:
         if set(map(len, rows)) != level.widths:
-            raise Unfit("undeclared members")
+            raise ValueMismatch("undeclared members")
         return columns
     expected = len(rows) * level.width
     for name in level.optional:
@@ -171,16 +171,16 @@ def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
         expected += len(rows) - values.count(None)
         columns.append(values)
     if sum(map(len, rows)) != expected:
-        raise Unfit("undeclared members")
+        raise ValueMismatch("undeclared members")
     return columns
 
 
-def _check(shape: Shape, columns: list[list[Any]]) -> None:
+def _check(shape: RecordLayout, columns: list[list[Any]]) -> None:
     """Check the columns and put them into the form of the file. Raises Unfit."""
     counts: list[Any] = []
     for place in shape.counts:
         counts += columns[place]
-    for place in shape.spare_counts:
+    for place in shape.nullable_counts:
         counts += [value for value in columns[place] if value is not None]
     if counts:
         check_counts(counts)
@@ -200,7 +200,7 @@ def _order(count: int, keys: list[list[Any]]) -> list[int] | None:
     return sorted(range(count), key=rows.__getitem__)
 
 
-def _by_day(shape: Shape, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
+def _by_day(shape: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
     """Cut rows, whose days these are in order, into days."""
     columns, extra, _, stop = rows
     if not shape.key:
@@ -215,7 +215,7 @@ def _by_day(shape: Shape, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
     return {days[begin]: DayRows(columns, extra, begin, end) for begin, end in bounds}
 
 
-def _read_carefully(shape: Shape, window: Window, body: bytes) -> Decoded:
+def _read_strictly(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
     """Row by row: finds which day is to blame, what is unknown and what is missing."""
     elements = decode_strict.exact_elements(body)
     if elements is None:
@@ -235,19 +235,19 @@ def _read_carefully(shape: Shape, window: Window, body: bytes) -> Decoded:
     return _read_days(shape, inside, dropped)
 
 
-def _read_days(shape: Shape, filed: dict[Day, list[Members]], dropped: int) -> Decoded:
+def _read_days(shape: RecordLayout, filed: dict[Day, list[Members]], dropped: int) -> Decoded:
     days: dict[Day, DayRows] = {}
     quarantined: dict[Day, str] = {}
-    odd = Oddities()
+    odd = SchemaDrift()
     for day, elements in filed.items():
         try:
             columns, extra = decode_strict.read_day(shape, elements, odd)
-        except Unfit as error:
+        except ValueMismatch as error:
             quarantined[day] = str(error)
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
-    return Reading(days, quarantined, dropped, frozenset(odd.unknown), frozenset(odd.missing))
+    return DecodeResult(days, quarantined, dropped, frozenset(odd.unknown), frozenset(odd.missing))
 
 
 def _day_of(row: Members) -> Day | None:
@@ -259,7 +259,7 @@ def _day_of(row: Members) -> Day | None:
 
 def _refused(window: Window, reason: str, dropped: int = 0) -> Decoded:
     """The whole window in quarantine."""
-    return Reading({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
+    return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -22,8 +22,8 @@ from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice, arrow_schema
-from harvester.tables.decode import DayRows, Decoded, Reader, Reading, reader
-from harvester.tables.row_groups import New, Stamp, in_arrow
+from harvester.tables.decode import DayRows, Decoded, DecodeResult, Reader, reader
+from harvester.tables.row_groups import NewRows, Provenance, in_arrow
 
 BATCH = 256
 """Answers read at once: the gain is had by then, and the memory is not yet felt."""
@@ -34,8 +34,8 @@ BATCH_BYTES = 1 << 20
 _PIECE_BYTES = 256 << 10
 """So much of answers that nest becomes Arrow at a time."""
 
-Stamped: TypeAlias = tuple[Answer, Stamp]
-InArrow: TypeAlias = Reading[DayRows | Slice]
+Stamped: TypeAlias = tuple[Answer, Provenance]
+InArrow: TypeAlias = DecodeResult[DayRows | Slice]
 BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Iterable[InArrow]]
 
 # All kinds that flat answers hold. Texts must not: Arrow does not look whether they are UTF-8.
@@ -44,7 +44,7 @@ _KEY_BITS = 32
 """A day and a number of so many bits make one sortable integer."""
 
 
-class _Unusual(Exception):
+class _NeedsRowDecoding(Exception):
     """A batch that must be read one by one."""
 
 
@@ -101,15 +101,15 @@ def _read_in_pieces(
         piece.append((each, one_by_one(answer.window, answer.body)))
         size += len(answer.body)
         if size >= _PIECE_BYTES:
-            yield from _sealed(schema, piece)
+            yield from _to_arrow(schema, piece)
             piece, size = [], 0
-    yield from _sealed(schema, piece)
+    yield from _to_arrow(schema, piece)
 
 
-def _sealed(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator[InArrow]:
+def _to_arrow(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator[InArrow]:
     """What was read, with its days as slices of one batch."""
     news = [
-        New(answer.window.appid, day, rows, stamp)
+        NewRows(answer.window.appid, day, rows, stamp)
         for (answer, stamp), found in piece
         for day, rows in found.days.items()
     ]
@@ -120,25 +120,25 @@ def _sealed(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator
         for day, rows in found.days.items():
             days[day] = Slice(table, start, rows.stop - rows.start)
             start += rows.stop - rows.start
-        yield Reading(days, *found[1:])
+        yield DecodeResult(days, *found[1:])
 
 
 def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
     try:
-        return _read_flawless(plan, batch)
+        return _read_clean(plan, batch)
     except Exception:  # noqa: BLE001 - also a fault of ours must not stand in the way of all others
         return _each(one_by_one, batch)
 
 
-def _read_flawless(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
+def _read_clean(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
     """All answers as one table. Raises _Unusual, ArrowException or ValueError if one is odd."""
     lists = _parsed(plan, [answer.body for answer, _ in batch])
     rows = lists.flatten()
     if not len(rows):
-        return [Reading({}, {}) for _ in batch]
+        return [DecodeResult({}, {}) for _ in batch]
     parents = pc.list_parent_indices(lists)
     columns = {
-        column.name: _checked(column.kind, rows.field(place), nulls=not column.promised)
+        column.name: _checked(column.kind, rows.field(place), nulls=not column.required)
         for place, column in enumerate(plan.dataset.columns)
     }
     windows = [answer.window for answer, _ in batch]
@@ -166,23 +166,23 @@ def _parsed(plan: _Plan, bodies: list[bytes]) -> pa.ListArray:
     """
     data = b"\n".join(bodies)
     if data.count(b"\n") >= len(bodies) or {*map(bytes.count, bodies, repeat(b"["))} != {1}:
-        raise _Unusual("a body of more than one line or document")
+        raise _NeedsRowDecoding("a body of more than one line or document")
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=plan.options)
     [lists] = table.column("list").chunks
     if len(lists) != len(bodies) or lists.null_count or lists.flatten().null_count:
-        raise _Unusual("an answer without a list, or a row that is no object")
+        raise _NeedsRowDecoding("an answer without a list, or a row that is no object")
     return lists
 
 
 def _checked(kind: Kind, values: pa.Array, *, nulls: bool) -> pa.Array:
     """A column in the form of the file."""
     if values.null_count and not nulls:
-        raise _Unusual("a member without a value")
+        raise _NeedsRowDecoding("a member without a value")
     if kind is Kind.DATE:
         return values.cast(pa.date32())
     if (pc.min_max(values)["min"].as_py() or 0) < 0:
-        raise _Unusual("a negative number")
+        raise _NeedsRowDecoding("a negative number")
     return _hours(values) if kind is Kind.HOUR else values
 
 
@@ -190,7 +190,7 @@ def _hours(values: pa.Array) -> pa.Array:
     """Hours of the day, of ``hour * 100``. Plain hours are left to the careful way."""
     hours = pc.divide(values, 100)
     if pc.max(hours).as_py() > 23 or not pc.all(pc.equal(pc.multiply(hours, 100), values)).as_py():
-        raise _Unusual("hours of another form")
+        raise _NeedsRowDecoding("hours of another form")
     return hours.cast(pa.int32())
 
 
@@ -201,7 +201,7 @@ def _check_windows(day: pa.Array, windows: Iterable[Window], parents: pa.Array) 
         pc.less_equal(day, pa.array(ends, pa.int32()).take(parents)),
     )
     if not pc.all(inside).as_py():
-        raise _Unusual("a row outside of its window")
+        raise _NeedsRowDecoding("a row outside of its window")
 
 
 def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> pa.Array:
@@ -211,7 +211,7 @@ def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> 
         if name != DATE_COLUMN:
             part = columns[name].cast(pa.int64())
             if pc.max(part).as_py() >= 1 << _bits_of(dataset, name):
-                raise _Unusual("a very large key")
+                raise _NeedsRowDecoding("a very large key")
             found = pc.add(pc.shift_left(found, _bits_of(dataset, name)), part)
     return found
 
@@ -225,7 +225,7 @@ def _check_order(key: pa.Array, parents: pa.Array) -> None:
     rest = len(key) - 1
     ascending = pc.greater(key.slice(1), key.slice(0, rest))
     if not pc.all(pc.or_(ascending, _differs(parents)), min_count=0).as_py():
-        raise _Unusual("rows out of order, or two of the same key")
+        raise _NeedsRowDecoding("rows out of order, or two of the same key")
 
 
 def _differs(values: pa.Array) -> pa.Array:
@@ -249,12 +249,12 @@ def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) ->
     for owner, date, start, end in whose:
         # As Slice(…) does it, in half the time.
         found[owner][date] = tuple.__new__(Slice, (table, start, end - start))
-    return [_flawless(days) for days in found]
+    return [_clean(days) for days in found]
 
 
-def _flawless(days: dict[Day, DayRows | Slice]) -> InArrow:
+def _clean(days: dict[Day, DayRows | Slice]) -> InArrow:
     """As Reading(days, {}), in a third of the time."""
-    return tuple.__new__(Reading, (days, {}, 0, _NOTHING, _NOTHING, False))
+    return tuple.__new__(DecodeResult, (days, {}, 0, _NOTHING, _NOTHING, False))
 
 
 _NOTHING: frozenset[str] = frozenset()

@@ -13,8 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.dataset import Column, Kind
 from harvester.core.safe_text import safe_text
-from harvester.tables.columns import Unfit, check_of, is_writable, nullable
-from harvester.tables.record_layout import Level, Members, Shape, demand, flattened, level_of
+from harvester.tables.columns import ValueMismatch, check_of, is_writable, nullable
+from harvester.tables.record_layout import (
+    Level,
+    Members,
+    RecordLayout,
+    flattened,
+    level_of,
+    require_type,
+)
 
 Columns: TypeAlias = tuple[list[Any], ...]
 
@@ -27,7 +34,7 @@ _LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Oddities:
+class SchemaDrift:
     """Members that nobody declared, and promised ones that had no value, as paths."""
 
     unknown: set[str] = field(default_factory=set)
@@ -52,7 +59,7 @@ def exact_elements(body: bytes) -> list[Any] | None:
 
 
 def read_day(
-    shape: Shape, elements: list[Members], odd: Oddities
+    shape: RecordLayout, elements: list[Members], odd: SchemaDrift
 ) -> tuple[Columns, list[str | None]]:
     """The columns of one day's rows, sorted by key, and their extra.
 
@@ -69,39 +76,41 @@ def read_day(
     for values in zip(*read, extras, strict=True):
         key = tuple(values[place] for place in shape.key)
         if kept.setdefault(key, values) != values:
-            raise Unfit("two different rows for the same key")
+            raise ValueMismatch("two different rows for the same key")
     if not kept:
         return (), []
     *columns, extra = map(list, zip(*(kept[key] for key in sorted(kept)), strict=True))
     return tuple(columns), extra
 
 
-def _levels(shape: Shape, elements: list[Members], odd: Oddities) -> tuple[_Rows, _Rows]:
+def _levels(shape: RecordLayout, elements: list[Members], odd: SchemaDrift) -> tuple[_Rows, _Rows]:
     """The rows that the elements stand for. Raises Unfit for nested members of another type."""
     _note_unknown(shape.own, elements, odd)
-    if shape.inside:
+    if shape.nested_field:
         _note_bare(shape, elements, odd)
     own, inner = flattened(shape, elements)
-    return _rows(shape.own, own, odd), _rows(shape.inner, inner or [{} for _ in own], odd)
+    return _rows(shape.own, own, odd), _rows(shape.nested, inner or [{} for _ in own], odd)
 
 
-def _note_bare(shape: Shape, elements: list[Members], odd: Oddities) -> None:
+def _note_bare(shape: RecordLayout, elements: list[Members], odd: SchemaDrift) -> None:
     """Note elements without nested members. Raises Unfit where that may be a loss."""
-    bare = [element for element in elements if element.get(shape.inside) is None]
+    bare = [element for element in elements if element.get(shape.nested_field) is None]
     if not bare:
         return
-    odd.missing.add(shape.inside)
+    odd.missing.add(shape.nested_field)
     if shape.is_array and any(element.keys() - shape.own.declared for element in bare):
         # They may have another name now, and without rows there is no _extra to keep them in.
-        raise Unfit(f"{shape.inside}: a row without it, but with members that nobody declared")
+        raise ValueMismatch(
+            f"{shape.nested_field}: a row without it, but with members that nobody declared"
+        )
 
 
-def _rows(level: Level, members: list[Members], odd: Oddities) -> _Rows:
+def _rows(level: Level, members: list[Members], odd: SchemaDrift) -> _Rows:
     _note_unknown(level, members, odd)
     return _Rows(level, members, [_others(each, level) for each in members])
 
 
-def _note_unknown(level: Level, members: list[Members], odd: Oddities) -> None:
+def _note_unknown(level: Level, members: list[Members], odd: SchemaDrift) -> None:
     for name in set().union(*members) - level.declared:
         odd.unknown.add(level.prefix + safe_text(name, _LONGEST_NAME))
 
@@ -111,20 +120,20 @@ def _others(members: Members, level: Level) -> Members:
     return {name: members[name] for name in members if name not in level.declared}
 
 
-def _read_column(column: Column, rows: _Rows, odd: Oddities, *, is_key: bool) -> list[Any]:
+def _read_column(column: Column, rows: _Rows, odd: SchemaDrift, *, is_key: bool) -> list[Any]:
     """A column's values, checked; null where a row has none. Raises Unfit."""
     path = rows.level.prefix + column.name
     values = _values(column, path, rows.members, odd)
     if is_key and None in values:
-        raise Unfit(f"{path}: a row without it")
+        raise ValueMismatch(f"{path}: a row without it")
     if column.kind is Kind.LIST:
         return _read_lists(column, rows, values, odd)
     return _checked(column, path, values)
 
 
-def _values(column: Column, path: str, members: list[Members], odd: Oddities) -> list[Any]:
+def _values(column: Column, path: str, members: list[Members], odd: SchemaDrift) -> list[Any]:
     values = [each.get(column.name) for each in members]
-    if column.promised and None in values:
+    if column.required and None in values:
         odd.missing.add(path)
     return values
 
@@ -132,16 +141,16 @@ def _values(column: Column, path: str, members: list[Members], odd: Oddities) ->
 def _checked(column: Column, path: str, values: list[Any]) -> list[Any]:
     try:
         return nullable(check_of(column.kind))(values)
-    except Unfit as error:
-        raise Unfit(f"{path}: {error}") from None
+    except ValueMismatch as error:
+        raise ValueMismatch(f"{path}: {error}") from None
 
 
-def _read_lists(column: Column, rows: _Rows, values: list[Any], odd: Oddities) -> list[Any]:
+def _read_lists(column: Column, rows: _Rows, values: list[Any], odd: SchemaDrift) -> list[Any]:
     """Lists whose elements have exactly the column's fields; other members join the row's rest."""
     path = rows.level.prefix + column.name
-    demand(list, [value for value in values if value is not None], path)
+    require_type(list, [value for value in values if value is not None], path)
     elements = list(chain.from_iterable(filter(None, values)))
-    demand(dict, elements, path)
+    require_type(dict, elements, path)
     level = level_of(column.fields, prefix=f"{path}.")
     _note_unknown(level, elements, odd)
     for each in column.fields:
@@ -158,18 +167,18 @@ def _read_lists(column: Column, rows: _Rows, values: list[Any], odd: Oddities) -
     ]
 
 
-def _extra(shape: Shape, own: Members, inner: Members) -> str | None:
+def _extra(shape: RecordLayout, own: Members, inner: Members) -> str | None:
     """The members nobody declared, where they stood, as compact sorted JSON.
 
     Raises Unfit for NaN and infinity.
     """
-    members = {**own, shape.inside: inner} if inner else own
+    members = {**own, shape.nested_field: inner} if inner else own
     if not members:
         return None
     try:
         return as_text(members)
     except (ValueError, RecursionError):
-        raise Unfit("an undeclared member that cannot be kept exactly") from None
+        raise ValueMismatch("an undeclared member that cannot be kept exactly") from None
 
 
 def as_text(members: Members) -> str:

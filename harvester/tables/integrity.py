@@ -19,14 +19,14 @@ from harvester.core.model import bucket_of
 from harvester.tables.coverage import AccountDays, Coverage
 
 
-class Flaw(NamedTuple):
+class Defect(NamedTuple):
     """What is wrong, and which days of whom cannot be believed, as masks of the file's month."""
 
     what: str
     where: Mapping[str, int]
 
 
-class Place(NamedTuple):
+class FileIdentity(NamedTuple):
     """What a file's name says of its rows: whose they are, and of when."""
 
     dataset: Dataset
@@ -40,7 +40,7 @@ def key_columns(dataset: Dataset) -> list[str]:
     return ["appid", *dataset.key]
 
 
-def everyone(coverage: Coverage) -> dict[str, int]:
+def all_days(coverage: Coverage) -> dict[str, int]:
     """All that a file knows of, as the place of a flaw."""
     return {appid: coverage.account(appid).covered for appid in coverage.appids}
 
@@ -52,14 +52,14 @@ def between(coverage: Coverage, first: str, last: str) -> dict[str, int]:
     return {appid: mask for appid, mask in known.items() if mask}
 
 
-def coverage_flaws(coverage: Coverage, place: Place) -> Iterator[Flaw]:
+def coverage_flaws(coverage: Coverage, place: FileIdentity) -> Iterator[Defect]:
     """What the coverage says that cannot be."""
     if coverage.month != place.month:
         month = calendar.month_text(coverage.month)
-        yield Flaw(f"its coverage is that of {month}", everyone(coverage))
+        yield Defect(f"its coverage is that of {month}", all_days(coverage))
         return
     if list(coverage.appids) != sorted(set(coverage.appids)):
-        yield Flaw("its coverage names accounts twice or out of order", everyone(coverage))
+        yield Defect("its coverage names accounts twice or out of order", all_days(coverage))
         return
     accounts = {appid: coverage.account(appid) for appid in coverage.appids}
     strange = {
@@ -68,7 +68,7 @@ def coverage_flaws(coverage: Coverage, place: Place) -> Iterator[Flaw]:
         if bucket_of(appid, place.buckets) != place.bucket
     }
     if strange:
-        yield Flaw("it knows of accounts of another bucket", strange)
+        yield Defect("it knows of accounts of another bucket", strange)
     length = calendar.month_length(place.month)
     senseless = {
         appid: known.covered & ((1 << length) - 1)
@@ -76,7 +76,7 @@ def coverage_flaws(coverage: Coverage, place: Place) -> Iterator[Flaw]:
         if not _makes_sense(known, length)
     }
     if senseless:
-        yield Flaw("its coverage contradicts itself", senseless)
+        yield Defect("its coverage contradicts itself", senseless)
 
 
 def _makes_sense(known: AccountDays, length: int) -> bool:
@@ -89,20 +89,20 @@ def _makes_sense(known: AccountDays, length: int) -> bool:
 
 
 @dataclass(slots=True)
-class Rows:
+class RowCheck:
     """The rows of one file, seen once, a table of key columns at a time.
 
     ``seen`` has the days with rows of each account, ``flaws`` what is wrong with any row.
     """
 
-    place: Place
+    place: FileIdentity
     coverage: Coverage
     count: int = 0
     seen: dict[str, int] = field(default_factory=dict)
     _last: pa.Table | None = None
     _odd: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def see(self, table: pa.Table) -> None:
+    def add_rows(self, table: pa.Table) -> None:
         """Look at the next rows."""
         if not len(table):
             return
@@ -112,23 +112,23 @@ class Rows:
         self._note("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
         self._note_days(table)
 
-    def flaws(self) -> list[Flaw]:
+    def flaws(self) -> list[Defect]:
         """What is wrong, once all rows were seen."""
-        found = [Flaw(what, where) for what, where in self._odd.items()]
+        found = [Defect(what, where) for what, where in self._odd.items()]
         unknown = {
             appid: more
             for appid, mask in self.seen.items()
             if (more := mask & ~self.coverage.account(appid).with_rows)
         }
         if unknown:
-            found.append(Flaw("rows of days of which its coverage knows none", unknown))
+            found.append(Defect("rows of days of which its coverage knows none", unknown))
         gone = {
             appid: less
             for appid in self.coverage.appids
             if (less := self.coverage.account(appid).with_rows & ~self.seen.get(appid, 0))
         }
         if gone:
-            found.append(Flaw("no rows of days of which its coverage knows some", gone))
+            found.append(Defect("no rows of days of which its coverage knows some", gone))
         return found
 
     def _note_days(self, table: pa.Table) -> None:
@@ -159,7 +159,7 @@ class Rows:
         self._odd.setdefault(what, {})[appid] = self.coverage.account(appid).covered
 
 
-def merged(flaws: Iterable[Flaw]) -> dict[str, int]:
+def merged(flaws: Iterable[Defect]) -> dict[str, int]:
     """Whose days any of the flaws casts doubt on."""
     found: dict[str, int] = {}
     for flaw in flaws:

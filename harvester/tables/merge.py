@@ -24,23 +24,23 @@ from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
-from harvester.tables.decode import DayRows, Reading
-from harvester.tables.row_groups import New, Stamp, regrouped, row_group_rows
+from harvester.tables.decode import DayRows, DecodeResult
+from harvester.tables.row_groups import NewRows, Provenance, into_row_groups, row_group_rows
 
 _AFTER_ALL = "\U0010ffff"
 """Sorts behind every appid."""
 
 
-class Reply(NamedTuple):
+class DecodedAnswer(NamedTuple):
     """An answer, what it says, and the days it settles: see `settled_masks`."""
 
     answer: Answer
-    decoded: Reading[DayRows | Slice]
-    stamp: Stamp
+    decoded: DecodeResult[DayRows | Slice]
+    stamp: Provenance
     settled: tuple[int, int]
 
 
-class Refused(NamedTuple):
+class RejectedDay(NamedTuple):
     """A day that an answer put into quarantine."""
 
     reason: str
@@ -60,11 +60,11 @@ class Change:
     appid: str
     month: Month
     known: AccountDays
-    rows: dict[Day, New | Slice] = field(default_factory=dict)
-    refused: dict[Day, Refused] = field(default_factory=dict)
-    taken: int = 0
+    rows: dict[Day, NewRows | Slice] = field(default_factory=dict)
+    refused: dict[Day, RejectedDay] = field(default_factory=dict)
+    applied: int = 0
 
-    def accepts(self, answer: Answer) -> int:
+    def accepted_days(self, answer: Answer) -> int:
         """The mask of the days for which an answer counts.
 
         A final day is replaced only if a user asked for just that, and no day by an answer older
@@ -79,7 +79,7 @@ class Change:
                     mask &= ~(1 << day)
         return mask
 
-    def absorb(self, accepted: int, reply: Reply) -> None:
+    def apply(self, accepted: int, reply: DecodedAnswer) -> None:
         """Let an answer count for days that accept it.
 
         Rows replace a day's rows wholly; an empty answer removes none, and settles none that were
@@ -96,7 +96,7 @@ class Change:
         known.provisional = known.provisional & ~good | good & ~final
         known.quarantined = known.quarantined & ~good | bad
         known.with_rows |= filled
-        self.taken |= accepted
+        self.applied |= accepted
         if known.provisional or known.asked:
             self._note_moments(good, final, reply.answer.asked_at)
         if bad or self.refused:
@@ -105,7 +105,7 @@ class Change:
         for day, rows in decoded.days.items():
             if day >= first and filled >> (day - first) & 1:
                 self.rows[day] = (
-                    rows if isinstance(rows, Slice) else New(self.appid, day, rows, reply.stamp)
+                    rows if isinstance(rows, Slice) else NewRows(self.appid, day, rows, reply.stamp)
                 )
 
     def _note_moments(self, good: int, final: int, asked_at: int) -> None:
@@ -115,11 +115,11 @@ class Change:
             else:
                 self.known.asked[day] = asked_at
 
-    def _note_refusals(self, good: int, bad: int, reply: Reply) -> None:
+    def _note_refusals(self, good: int, bad: int, reply: DecodedAnswer) -> None:
         first = month_begin(self.month)
         for day in _bits(bad):
             reason = reply.decoded.quarantined[first + day]
-            self.refused[first + day] = Refused(reason, reply.answer, reply.stamp.run_id)
+            self.refused[first + day] = RejectedDay(reason, reply.answer, reply.stamp.run_id)
         for day in _bits(good):
             self.refused.pop(first + day, None)
 
@@ -162,17 +162,21 @@ def merged(
     ``old`` must be sorted by appid and the dataset's key, ``changes`` by appid, each account once.
     Raises StoreError if the old rows turn out not to be sorted.
     """
-    return regrouped(schema, _spliced(_OldRows(old), changes), rows or row_group_rows(schema))
+    return into_row_groups(
+        schema, _interleave(_ExistingRows(old), changes), rows or row_group_rows(schema)
+    )
 
 
-def _spliced(old: _OldRows, changes: Iterable[Change]) -> Iterator[Slice | New]:
+def _interleave(old: _ExistingRows, changes: Iterable[Change]) -> Iterator[Slice | NewRows]:
     for change in changes:
-        yield from old.before(change.appid)
-        yield from _splice(old.of(change.appid), sorted(change.rows.items(), key=_day))
-    yield from old.before(_AFTER_ALL)
+        yield from old.rows_before(change.appid)
+        yield from _splice(old.rows_of(change.appid), sorted(change.rows.items(), key=_day))
+    yield from old.rows_before(_AFTER_ALL)
 
 
-def _splice(mine: Iterable[Slice], news: list[tuple[Day, New | Slice]]) -> Iterator[Slice | New]:
+def _splice(
+    mine: Iterable[Slice], news: list[tuple[Day, NewRows | Slice]]
+) -> Iterator[Slice | NewRows]:
     """One account's old rows, with the days that are new in the place of the old ones."""
     done = 0
     for piece in mine:
@@ -198,7 +202,7 @@ def _day(item: tuple[Day, object]) -> Day:
     return item[0]
 
 
-class _OldRows:
+class _ExistingRows:
     """The rows of a file in order, walked once."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
@@ -208,7 +212,7 @@ class _OldRows:
         self._edges: list[int] = [0]
         self._run = 0
 
-    def before(self, appid: str) -> Iterator[Slice]:
+    def rows_before(self, appid: str) -> Iterator[Slice]:
         """All that is left of accounts that sort before this one."""
         while self._has_rows():
             run = bisect_left(self._appids, appid, self._run)
@@ -216,7 +220,7 @@ class _OldRows:
             if run < len(self._appids):
                 return
 
-    def of(self, appid: str) -> Iterator[Slice]:
+    def rows_of(self, appid: str) -> Iterator[Slice]:
         """The account's own rows; what sorts before must have been taken."""
         while self._has_rows() and self._appids[self._run] == appid:
             yield from self._take(self._run + 1)

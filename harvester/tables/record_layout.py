@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Kind, Nesting
-from harvester.tables.columns import Check, Unfit, name_of, nullable, quick_check_of
+from harvester.tables.columns import Check, ValueMismatch, name_of, nullable, quick_check_of
 
 Members: TypeAlias = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Level(NamedTuple):
     prefix: str
 
 
-class Shape(NamedTuple):
+class RecordLayout(NamedTuple):
     """A dataset for those who read it: its columns without ``ref_date``, and places among them.
 
     ``own`` and ``inner`` are its levels, whose columns one after the other are in the dataset's
@@ -41,18 +41,18 @@ class Shape(NamedTuple):
 
     columns: tuple[Column, ...]
     own: Level
-    inner: Level
-    inside: str
+    nested: Level
+    nested_field: str
     is_array: bool
     order: tuple[int, ...]
     key: tuple[int, ...]
     counts: tuple[int, ...]
-    spare_counts: tuple[int, ...]
+    nullable_counts: tuple[int, ...]
     others: tuple[tuple[int, Check], ...]
-    by_day: bool
+    single_day_answers: bool
 
 
-def shape_of(dataset: Dataset) -> Shape:
+def layout_of(dataset: Dataset) -> RecordLayout:
     """Columns and their places, without ``ref_date``."""
     columns = tuple(column for column in dataset.columns if column.name != DATE_COLUMN)
     names = tuple(column.name for column in columns)
@@ -61,57 +61,57 @@ def shape_of(dataset: Dataset) -> Shape:
     inner = level_of([c for c in columns if c.inner], prefix=f"{dataset.inside}.")
     found = (*own.required, *own.optional, *inner.required, *inner.optional)
     counts = [i for i, column in enumerate(columns) if column.kind is Kind.COUNT]
-    return Shape(
+    return RecordLayout(
         columns=columns,
         own=own,
-        inner=inner,
-        inside=dataset.inside,
+        nested=inner,
+        nested_field=dataset.inside,
         is_array=dataset.nesting is Nesting.ARRAY,
         order=() if found == names and not nests else tuple(map(found.index, names)),
         key=tuple(names.index(name) for name in dataset.key if name != DATE_COLUMN),
-        counts=tuple(i for i in counts if columns[i].promised),
-        spare_counts=tuple(i for i in counts if not columns[i].promised),
+        counts=tuple(i for i in counts if columns[i].required),
+        nullable_counts=tuple(i for i in counts if not columns[i].required),
         others=tuple(
-            (i, quick_check_of(column) if column.promised else nullable(quick_check_of(column)))
+            (i, quick_check_of(column) if column.required else nullable(quick_check_of(column)))
             for i, column in enumerate(columns)
             if column.kind is not Kind.COUNT
         ),
-        by_day=any(column.kind is Kind.HOUR for column in columns),
+        single_day_answers=any(column.kind is Kind.HOUR for column in columns),
     )
 
 
 def level_of(columns: Iterable[Column], *structural: str, prefix: str = "") -> Level:
     """These columns as a level, which has ``structural`` members besides."""
     columns = tuple(columns)
-    required = tuple(column.name for column in columns if column.promised)
-    optional = tuple(column.name for column in columns if not column.promised)
+    required = tuple(column.name for column in columns if column.required)
+    optional = tuple(column.name for column in columns if not column.required)
     width = len(structural) + len(required)
     declared = frozenset((*structural, *required, *optional))
     return Level(required, optional, width, frozenset((width,)), declared, prefix)
 
 
-def flattened(shape: Shape, elements: list[Members]) -> tuple[list[Members], list[Members]]:
+def flattened(shape: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:
     """The rows that elements stand for: for each its own members, and its inner ones.
 
     Of a nested array each entry is a row; where there is none there is no row. A nested object that
     is missing is empty. Raises Unfit for nested members of another type.
     """
-    if not shape.inside:
+    if not shape.nested_field:
         return elements, []
-    nested = [element.get(shape.inside) for element in elements]
+    nested = [element.get(shape.nested_field) for element in elements]
     if not shape.is_array:
         inner = [{} if each is None else each for each in nested]
-        demand(dict, inner, shape.inside)
+        require_type(dict, inner, shape.nested_field)
         return elements, inner
     entries = [[] if each is None else each for each in nested]
-    demand(list, entries, shape.inside)
+    require_type(list, entries, shape.nested_field)
     inner = list(chain.from_iterable(entries))
-    demand(dict, inner, shape.inside)
+    require_type(dict, inner, shape.nested_field)
     return list(chain.from_iterable(map(repeat, elements, map(len, entries)))), inner
 
 
-def demand(kind: type, values: list[Any], name: str) -> None:
+def require_type(kind: type, values: list[Any], name: str) -> None:
     """Raise Unfit with the member's name if a value is of another type."""
     if not {kind}.issuperset(map(type, values)):
         other = next(value for value in values if type(value) is not kind)
-        raise Unfit(f"{name}: {name_of(other)} where {name_of(kind())} belongs")
+        raise ValueMismatch(f"{name}: {name_of(other)} where {name_of(kind())} belongs")

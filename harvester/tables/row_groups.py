@@ -34,20 +34,20 @@ _MOST_CHUNKS = 32
 _CODES = {pa.int64(): "q", pa.int32(): "i", pa.float64(): "d", pa.date32(): "i"}
 
 
-class Stamp(NamedTuple):
+class Provenance(NamedTuple):
     """Where rows come from: when, in microseconds since the Unix epoch, and in which run."""
 
     fetched_at: int
     run_id: str
 
 
-class New(NamedTuple):
+class NewRows(NamedTuple):
     """The new rows of one account's day."""
 
     appid: str
     day: Day
     rows: DayRows
-    stamp: Stamp
+    stamp: Provenance
 
 
 def row_group_rows(schema: pa.Schema) -> int:
@@ -60,7 +60,9 @@ def _length(schema: pa.Schema) -> int:
     return _LENGTH_OF_LIST * len(lists) or 1
 
 
-def regrouped(schema: pa.Schema, pieces: Iterable[Slice | New], rows: int) -> Iterator[pa.Table]:
+def into_row_groups(
+    schema: pa.Schema, pieces: Iterable[Slice | NewRows], rows: int
+) -> Iterator[pa.Table]:
     """All pieces in order, as tables of ``rows`` rows; the last may be shorter."""
     group = _RowGroup(schema)
     for piece in pieces:
@@ -82,7 +84,7 @@ class _RowGroup:
         self._schema = schema
         self._most_listed = _MOST_LISTED // _length(schema)
         self._pieces: list[Slice] = []
-        self._listed: list[New] = []
+        self._listed: list[NewRows] = []
         self._listed_rows = 0
 
     def keep(self, piece: Slice) -> None:
@@ -95,18 +97,18 @@ class _RowGroup:
                 return
         self._pieces.append(piece)
 
-    def add(self, new: New) -> None:
+    def add(self, new: NewRows) -> None:
         """Append new rows."""
         length = new.rows.stop - new.rows.start
         self._listed.append(new)
         self.keep(Slice(None, self._listed_rows, length))
         self._listed_rows += length
         if self._listed_rows >= self._most_listed:
-            self._seal()
+            self._flush()
 
     def cut(self, rows: int) -> pa.Table:
         """Take the first rows away."""
-        self._seal()
+        self._flush()
         taken: list[pa.RecordBatch] = []
         left = rows
         for place, (batch, offset, length) in enumerate(self._pieces):
@@ -120,7 +122,7 @@ class _RowGroup:
         table = pa.Table.from_batches(taken)
         return table.combine_chunks() if len(taken) > _MOST_CHUNKS else table
 
-    def _seal(self) -> None:
+    def _flush(self) -> None:
         """Turn listed rows into Arrow, and let the pieces that stand for them know."""
         if not self._listed:
             return
@@ -132,7 +134,7 @@ class _RowGroup:
         ]
 
 
-def in_arrow(schema: pa.Schema, news: list[New]) -> pa.RecordBatch:
+def in_arrow(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
     """New rows, at least one day of them, as one batch.
 
     What is the same for all rows of a day is written out by Arrow.
@@ -155,7 +157,7 @@ def in_arrow(schema: pa.Schema, news: list[New]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _joined(news: list[New], width: int) -> tuple[list[list[Any]], list[str | None]]:
+def _joined(news: list[NewRows], width: int) -> tuple[list[list[Any]], list[str | None]]:
     """The columns of all new rows, then their extra. An answer's days that follow are one slice."""
     columns: list[list[Any]] = [[] for _ in range(width)]
     extras: list[str | None] = []

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from harvester.core.dataset import Column, Dataset, Kind
-from harvester.tables.columns import Unfit, arrow_schema, check_of
+from harvester.tables.columns import ValueMismatch, arrow_schema, check_of
 from harvester.tables.decode_strict import as_text
 from harvester.tables.record_layout import Members
 
@@ -52,7 +52,7 @@ def _moved(
         if column.name in level and column.kind is not Kind.LIST:
             try:
                 (found[column.name][place],) = check_of(column.kind)([level[column.name]])
-            except Unfit:
+            except ValueMismatch:
                 continue
             del level[column.name]
             moved = True

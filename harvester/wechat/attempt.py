@@ -13,11 +13,11 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
 from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
-from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.protocol import refusal_of, window_body
 from harvester.wechat.transport import Transport
 
-Why: TypeAlias = Refusal | str
+RefusalReason: TypeAlias = Refusal | str
 """WeChat's refusal, or what the network did. Its ``str`` is safe to print."""
 
 _NO_ANSWER = Rule(
@@ -26,8 +26,8 @@ _NO_ANSWER = Rule(
     "no usable answer came",
     "See whether WeChat is reachable from here, then run again.",
 )
-_CUT_OFF = replace(_NO_ANSWER, action=Action.REPEAT, meaning="the connection failed")
-_UNREACHED = replace(_NO_ANSWER, action=Action.UNREACHED, meaning="WeChat was not reached")
+_CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
+_UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
 _BAD_TLS = Rule(
     Action.STOP,
     Scope.RUN,
@@ -36,11 +36,11 @@ _BAD_TLS = Rule(
 )
 
 
-_OF_A_KNOWN_ACCOUNT = (Action.NOT_READY, Action.NARROW, Action.SLOW_DOWN, Action.PARK)
+_OF_A_KNOWN_ACCOUNT = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.WAIT_FOR_QUOTA)
 """So WeChat refuses an account that it knows by its token: that one was good."""
 
 
-class Refused(NamedTuple):
+class RefusedAttempt(NamedTuple):
     """The attempt came to nothing: the rule that applies, and why.
 
     ``body`` is an answer that nobody can read. If no better one comes it is kept as evidence, so
@@ -48,13 +48,13 @@ class Refused(NamedTuple):
     """
 
     rule: Rule
-    why: Why
+    why: RefusalReason
     body: bytes | None = None
 
 
 async def attempt(
-    window: Window, dataset: Dataset, tokens: Tokens, transport: Transport
-) -> bytes | Refused:
+    window: Window, dataset: Dataset, tokens: TokenCache, transport: Transport
+) -> bytes | RefusedAttempt:
     """Ask for a window once. Returns the answer's bytes as they came, or why there is none.
 
     A rejected token is dropped if it is still the current one, so that the next attempt fetches.
@@ -62,28 +62,28 @@ async def attempt(
     try:
         token = await tokens.current(window.appid)
     except TokenRefused as error:
-        return Refused(error.rule, error.why)
+        return RefusedAttempt(error.rule, error.why)
     except CallError as error:
-        return Refused(_rule_of(error), f"token: {error}")
+        return RefusedAttempt(_rule_of(error), f"token: {error}")
     try:
         status, body = await transport.post(dataset.path, window_body(window), token)
     except CallError as error:
-        return Refused(_rule_of(error), str(error))
+        return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
     except Malformed as error:
-        return Refused(_NO_ANSWER, str(error), redacted_bytes(body))
+        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
     except CallError as error:
-        return Refused(_NO_ANSWER, str(error))
+        return RefusedAttempt(_NO_ANSWER, str(error))
     if refusal is None:
-        tokens.accept(window.appid, token)
+        tokens.mark_working(window.appid, token)
         return body
     rule = rule_for(refusal.errcode)
-    if rule.action is Action.REFRESH:
-        tokens.reject(window.appid, token, refusal.errcode)
+    if rule.action is Action.REFRESH_TOKEN:
+        tokens.invalidate(window.appid, token, refusal.errcode)
     elif rule.action in _OF_A_KNOWN_ACCOUNT or rule.scope is Scope.ACCOUNT_DATASET:
-        tokens.accept(window.appid, token)
-    return Refused(rule, refusal)
+        tokens.mark_working(window.appid, token)
+    return RefusedAttempt(rule, refusal)
 
 
 def _rule_of(error: CallError) -> Rule:

@@ -12,7 +12,7 @@ from typing import Any
 from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
 from harvester.core.lenient_json import parse
-from harvester.core.model import Allowance
+from harvester.core.model import ReportedQuota
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
@@ -22,7 +22,7 @@ def quota_body(dataset: Dataset) -> bytes:
     return json.dumps({"cgi_path": dataset.path}).encode()
 
 
-def allowance_of(status: int, body: bytes, asked_at: float) -> Allowance | None:
+def allowance_of(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
     """What was told; None for a refusal or anything else, since it is only good to know."""
     try:
         told: Any = parse(body).value if status == 200 else None
@@ -33,4 +33,4 @@ def allowance_of(status: int, body: bytes, asked_at: float) -> Allowance | None:
     if not all(type(number) is int and number >= 0 for number in numbers):
         return None
     limit, used, remain = numbers
-    return Allowance(limit, used, remain, asked_at)
+    return ReportedQuota(limit, used, remain, asked_at)

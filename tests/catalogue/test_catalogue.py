@@ -102,7 +102,7 @@ def test_a_key_names_the_first_columns(dataset: Dataset) -> None:
     keys = dataset.columns[: len(dataset.key)]
     assert tuple(column.name for column in keys) == dataset.key
     assert all(column.kind is not Kind.LIST for column in keys)
-    assert all(column.promised for column in keys)
+    assert all(column.required for column in keys)
     assert ("ref_hour" in dataset.key) == (dataset.grain is Grain.HOUR)
     assert ("stat_date" in dataset.key) == (dataset.nesting is Nesting.ARRAY)
 
@@ -139,7 +139,7 @@ def test_undocumented_members_are_not_promised() -> None:
         (dataset.name, column.name)
         for dataset in CATALOGUE.values()
         for column in dataset.columns
-        if not column.promised
+        if not column.required
     }
     sources = {"user_cumulate", *(name for name in CATALOGUE if name.startswith("upstream_msg"))}
     assert missing == {(name, "user_source") for name in sources} | {

@@ -62,13 +62,13 @@ def test_at_the_token_endpoint(code: int, tmp_path: Path) -> None:
     assert lab.sandbox.counters.token_calls[SICK] == told.calls
     assert lab.sandbox.counters.calls[SICK] == 0
     assert all(lab.sandbox.counters.token_calls[account] == 1 for account in WELL)
-    rules = {gone.rule for gone in done.gone}
+    rules = {gone.rule for gone in done.abandoned}
     assert len(rules) == 1
     rule = rules.pop()
     assert rule.scope is Scope.ACCOUNT
     assert told.meaning in rule.meaning
     assert told.advice in rule.advice
-    assert {gone.appid for gone in done.gone} == {SICK}
+    assert {gone.appid for gone in done.abandoned} == {SICK}
 
 
 def test_the_table_above_has_every_code_of_its_own() -> None:

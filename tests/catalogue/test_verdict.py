@@ -17,9 +17,9 @@ DATA_CASES = [
     (Action.RETRY, Scope.WINDOW, [-1, -1000, 61450, 268487001, 268487002]),
     (Action.SLOW_DOWN, Scope.ACCOUNT, [45011]),
     (Action.NOT_READY, Scope.WINDOW, [61503]),
-    (Action.NARROW, Scope.WINDOW, [61501]),
-    (Action.REFRESH, Scope.ACCOUNT, [40001, 40014, 42001]),
-    (Action.PARK, Scope.ACCOUNT_DATASET, [45009, 48006]),
+    (Action.SPLIT, Scope.WINDOW, [61501]),
+    (Action.REFRESH_TOKEN, Scope.ACCOUNT, [40001, 40014, 42001]),
+    (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET, [45009, 48006]),
     (Action.STOP, Scope.ACCOUNT_DATASET, [48001, 61007, 61016, 61017]),
     (
         Action.STOP,
@@ -70,7 +70,7 @@ def test_a_refused_token_stops_the_account(code: int) -> None:
 
 @pytest.mark.parametrize(
     ("code", "action"),
-    [(-1, Action.RETRY), (45011, Action.SLOW_DOWN), (45009, Action.PARK)],
+    [(-1, Action.RETRY), (45011, Action.SLOW_DOWN), (45009, Action.WAIT_FOR_QUOTA)],
 )
 def test_passing_trouble_at_the_token_endpoint_passes(code: int, action: Action) -> None:
     """A busy server, the minute's limit and the day's quota do not condemn an account for good."""

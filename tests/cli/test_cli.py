@@ -204,15 +204,15 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     lab = Lab(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
     lab.run()
     evening = lab.now()
-    assert read(lab.manifest(), lab.tree, evening).whole
+    assert read(lab.manifest(), lab.tree, evening).complete
     past_midnight = evening + 13 * 3600
     found = read(lab.manifest(), lab.tree, past_midnight)
-    assert (found.whole, found.gaps, found.datasets[0].days.missing) == (True, (), 0)
+    assert (found.complete, found.gaps, found.datasets[0].days.missing) == (True, (), 0)
     assert found.datasets[0].days.provisional > 0
     ready_again = evening + 24 * 3600
     found = read(lab.manifest(), lab.tree, ready_again)
     assert [day_text(gap.begin) for gap in found.gaps] == ["2026-05-20"]
-    assert not found.whole
+    assert not found.complete
 
 
 def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
@@ -228,14 +228,14 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
     lab = Lab(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
     lab.run()
     found = read(lab.manifest(), lab.tree, lab.now())
-    assert (found.whole, found.gaps, found.unusable) == (False, (), 1)
+    assert (found.complete, found.gaps, found.unusable) == (False, (), 1)
     broken = False
     lab.run(refetch="quarantined")
-    assert read(lab.manifest(), lab.tree, lab.now()).whole
+    assert read(lab.manifest(), lab.tree, lab.now()).complete
     broken = True
     lab.run(refetch="all")
     found = read(lab.manifest(), lab.tree, lab.now())
-    assert (found.whole, len(found.quarantined)) == (True, 1)
+    assert (found.complete, len(found.quarantined)) == (True, 1)
 
 
 def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
     lab.run()
     day = parse_day("2026-03-02")
     window = Window(lab.appids[0], DAILY, day, day)
-    kept = quarantine.Entry(day, "why", answer(window, []), "of-old")
+    kept = quarantine.QuarantinedAnswer(day, "why", answer(window, []), "of-old")
     quarantine.keep(lab.tree, kept)
     assert read(lab.manifest(), lab.tree, lab.now()).quarantined == ()
     assert lab.run().quarantined == []

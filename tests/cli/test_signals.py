@@ -85,7 +85,7 @@ def record_of(path: Path) -> dict[str, Any]:
     [
         ("import:cyclopts", signal.SIGINT),
         ("import:pyarrow", signal.SIGHUP),
-        ("harvester.operations.project:load", signal.SIGTERM),
+        ("harvester.operations.project:read", signal.SIGTERM),
         ("harvester.storage.publish:recover", signal.SIGINT),
         ("harvester.storage.coverage_scan:read_missing", signal.SIGTERM),
     ],
@@ -112,7 +112,7 @@ def test_before_the_first_request_a_signal_ends_the_run_at_once(
 def test_other_verbs_end_at_once_as_well(tmp_path: Path, verb: str) -> None:
     """With the signal's code and not a word."""
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
-    what = "harvester.operations.project:load"
+    what = "harvester.operations.project:read"
     with hanging(what, tmp_path / "mark", verb, str(manifest)) as process:
         assert stop(process, signal.SIGINT)[0] == Exit.SIGINT
         assert process.stderr is not None

@@ -18,9 +18,9 @@ from typing import Any
 
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import Row, Rules, World, truth
+from harvester.sandbox import FakeWeChat, Row, Rules, truth
 from harvester.storage import forced
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from tests.support.sandboxes import served
 
@@ -30,7 +30,7 @@ UNFIT = ("user_summary", "wx0000000000000003", parse_day("2026-04-29"))
 PLATFORM = "wx00000000000000ff"
 DIED = 9
 
-Setting = Callable[[World], Any]
+Setting = Callable[[FakeWeChat], Any]
 
 
 def source(dataset: str, appid: str, day: Day) -> list[Row]:
@@ -49,7 +49,7 @@ def act(moment: str, *words: str, kill: tuple[str, int] = ("", 0), before: Setti
     if not child:
         _set_clock(moment)
         _die_before(*kill)
-        world = World(Rules(daily_quota=QUOTA, latency=0.1), time.time, source=source)
+        world = FakeWeChat(Rules(daily_quota=QUOTA, latency=0.1), time.time, source=source)
         with served(world) as address:
             before(world)
             os.environ.update(WECHAT=address, SECRET="old-tree")
@@ -87,7 +87,7 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def authorise(world: World) -> None:
+def authorise(world: FakeWeChat) -> None:
     """Let three accounts authorise the platform, two of them unknown to jobs.yaml."""
     world.platforms.found(PLATFORM, "old-tree")
     for number in (1, 0xA1, 0xA2):
@@ -95,7 +95,7 @@ def authorise(world: World) -> None:
     os.environ["TICKET"] = world.platforms.push_ticket(PLATFORM)
 
 
-def reject(world: World) -> None:
+def reject(world: FakeWeChat) -> None:
     """Reject two tokens in a row: the third is asked for by force."""
     world.fail(BUSY, 40001, times=2)
 
@@ -116,7 +116,7 @@ def make(output: Path) -> None:
     shutil.rmtree("refresh", ignore_errors=True)
     assert act("2026-05-10 15", "run", kill=(r"\.parquet", 3), before=reject) == DIED
     now = instant(parse_day("2026-05-10"), 16 * 60)
-    while forced.spend(Tree(Disk(output), 2), BUSY, now):
+    while forced.spend(Tree(LocalStore(output), 2), BUSY, now):
         now += forced.APART
     assert act("2026-05-10 17", "check", kill=(r"\.check-", 1)) == DIED
 

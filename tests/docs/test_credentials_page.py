@@ -23,7 +23,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit
 from harvester.manifest import load
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
 from tests.support.doc_pages import CREDENTIALS as PAGE
 from tests.support.doc_pages import Block, blocks, every
@@ -93,9 +93,9 @@ def test_a_key_that_is_no_appid_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def wechat() -> Iterator[tuple[World, str]]:
+def wechat() -> Iterator[tuple[FakeWeChat, str]]:
     """A sandbox for programs in other processes, and its address."""
-    world = World(Rules(), time.time)
+    world = FakeWeChat(Rules(), time.time)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(serve(world)) as address,
@@ -104,7 +104,7 @@ def wechat() -> Iterator[tuple[World, str]]:
 
 
 @pytest.fixture
-def token_server(tmp_path: Path, wechat: tuple[World, str]) -> Iterator[str]:
+def token_server(tmp_path: Path, wechat: tuple[FakeWeChat, str]) -> Iterator[str]:
     """The page's token server in front of the sandbox, and its address."""
     unpacked(tmp_path, json.dumps(SECRETS))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -145,7 +145,7 @@ def answer(url: str, key: str = KEY) -> tuple[int, bytes]:
 
 
 def test_the_token_server_answers_whoever_has_the_key(
-    token_server: str, wechat: tuple[World, str]
+    token_server: str, wechat: tuple[FakeWeChat, str]
 ) -> None:
     """With the token that all services of the account have; nobody else gets a word."""
     status, body = answer(f"{token_server}/{ACCOUNTS[0]}")
@@ -176,7 +176,7 @@ def of_page(word: str) -> str:
 
 def test_harvester_works_with_the_token_server(
     token_server: str,
-    wechat: tuple[World, str],
+    wechat: tuple[FakeWeChat, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,7 +191,7 @@ def test_harvester_works_with_the_token_server(
 
 
 def test_harvester_works_with_the_vault_command(
-    wechat: tuple[World, str],
+    wechat: tuple[FakeWeChat, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,7 +23,7 @@ from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.operations.record.summary import reason_of
 from harvester.sandbox import Row, truth
-from harvester.scheduling.account_queue import Gone
+from harvester.scheduling.account_queue import AbandonedDays
 from harvester.tables.columns import arrow_schema
 from tests.support.doc_pages import (
     CLI,
@@ -134,7 +134,9 @@ def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
     assert codes == [int(code) for code in SEVERITY]
     for rule in DATA_RULES.values():
-        gone = Gone("wx0000000000000001", "interface_summary", 0, 0, count=1, rule=rule, why="")
+        gone = AbandonedDays(
+            "wx0000000000000001", "interface_summary", 0, 0, count=1, rule=rule, why=""
+        )
         assert f"`{reason_of(gone)[0]}`" in table
     actions = section(OPERATIONS, "## What each exit code calls for")
     told = re.findall(r"^\| ([\d, ]+) \|", actions, flags=re.MULTILINE)
@@ -226,7 +228,7 @@ SECTIONS = {
 }
 INSIDE = {
     ("### jobs", "accounts."): "Chosen",
-    ("### limits", "per_token."): "PerToken",
+    ("### limits", "per_token."): "Pace",
     ("### platform", "sink."): "Sink",
 }
 

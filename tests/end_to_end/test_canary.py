@@ -25,16 +25,23 @@ from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES, Action, Sco
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.config import Api
-from harvester.core.credentials import Access, AppSecret, Platform, RefreshToken, Text, Url
+from harvester.core.credentials import (
+    Access,
+    AppSecret,
+    HttpSource,
+    Platform,
+    RefreshToken,
+    SecretReader,
+)
 from harvester.core.errors import CallError, Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
-from harvester.sandbox import QUOTA, TOKEN, Fault, Rules, Wire, World, call_faults
+from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
-from harvester.wechat.attempt import Refused
-from harvester.wechat.auth import Office
-from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.attempt import RefusedAttempt
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
 from tests.support.run_harness import appid
@@ -80,7 +87,7 @@ def handed() -> Secret:
     return Secret(GIVEN)
 
 
-PLATFORM = Platform(appid(9), Secret(APPSECRET), Text(handed), None)
+PLATFORM = Platform(appid(9), Secret(APPSECRET), SecretReader(handed), None)
 
 
 def ways(url: str) -> list[Access]:
@@ -88,8 +95,8 @@ def ways(url: str) -> list[Access]:
     return [
         AppSecret(Secret(APPSECRET)),
         AppSecret(Secret(APPSECRET), legacy=True),
-        Text(handed),
-        Url(Secret(f"{url}/?key={quote(APPSECRET, safe='')}"), {"X-Key": Secret(APPSECRET)}),
+        SecretReader(handed),
+        HttpSource(Secret(f"{url}/?key={quote(APPSECRET, safe='')}"), {"X-Key": Secret(APPSECRET)}),
         RefreshToken(handed),
     ]
 
@@ -143,16 +150,16 @@ async def test_no_error_of_an_attempt_holds_a_secret(
         Transport(Api(base_url=server.url, timeout=0.3), connections=2) as transport,
     ):
         for kind in ways(server.url):
-            office = Office(
+            office = TokenProviders(
                 {appid(1): kind}.__getitem__, transport, clock=now, budget=always, platform=PLATFORM
             )
-            async with Tokens(office.source, now) as tokens:
+            async with TokenCache(office.provider, now) as tokens:
                 try:
                     await tokens.current(appid(1))
                 except (TokenRefused, CallError) as error:
                     told += words_of(error)
                 outcome = await attempt.attempt(window, CATALOGUE[DATASET], tokens, transport)
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, RefusedAttempt):
                 told += (str(outcome.why), repr(outcome))
         try:
             await transport.post(CATALOGUE[DATASET].path, b"{}", Secret(GIVEN))
@@ -167,7 +174,7 @@ async def test_no_error_of_an_attempt_holds_a_secret(
 
 
 @contextmanager
-def served(world: World) -> Iterator[str]:
+def served(world: FakeWeChat) -> Iterator[str]:
     """A sandbox in a thread of its own, for commands in other processes."""
     with (
         start_blocking_portal() as portal,
@@ -278,12 +285,12 @@ class Field:
 
 
 @pytest.fixture
-def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, World]]]:
+def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, FakeWeChat]]]:
     """Makes a field of so many accounts."""
-    world = World(Rules(token_tail=TOKEN_TAIL, latency=0.001), now)
+    world = FakeWeChat(Rules(token_tail=TOKEN_TAIL, latency=0.001), now)
     with served(world) as address:
 
-        def make(accounts: int) -> tuple[Field, World]:
+        def make(accounts: int) -> tuple[Field, FakeWeChat]:
             (tmp_path / "token").write_text(world.token_of("wx00000000000fffff") + "\n")
             return Field(tmp_path, address, accounts), world
 
@@ -291,7 +298,7 @@ def field(tmp_path: Path) -> Iterator[Callable[[int], tuple[Field, World]]]:
 
 
 def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
-    field: Callable[[int], tuple[Field, World]],
+    field: Callable[[int], tuple[Field, FakeWeChat]],
 ) -> None:
     """Each account meets another fault; the run record, the tables and the files are clean."""
     kinds = [DATASET] * len(data_faults("")) + [TOKEN] * len(token_faults(""))
@@ -368,7 +375,7 @@ publish.publish = crash
 
 @pytest.mark.parametrize("crash", CRASHES.values(), ids=CRASHES)
 def test_a_run_that_crashes_shows_no_secret(
-    field: Callable[[int], tuple[Field, World]], crash: str
+    field: Callable[[int], tuple[Field, FakeWeChat]], crash: str
 ) -> None:
     """Wherever the bug is, what is told of it names the place and no value."""
     place, _ = field(2)
@@ -383,7 +390,7 @@ def test_a_run_that_crashes_shows_no_secret(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [DATASET, TOKEN])
 def test_each_fault_alone_shows_no_secret(
-    field: Callable[[int], tuple[Field, World]], kind: str
+    field: Callable[[int], tuple[Field, FakeWeChat]], kind: str
 ) -> None:
     """Every fault for everybody: a run that fails as a whole tells as little."""
     place, world = field(3)

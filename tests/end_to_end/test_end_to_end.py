@@ -12,6 +12,7 @@ import pytest
 from harvester.core.calendar import Day, date_of, day_range, parse_day
 from harvester.core.config import Limits, Pace
 from harvester.core.errors import Exit, UsageError
+from harvester.core.model import Rate
 from harvester.planning.windows import count_windows
 from harvester.sandbox import Delayed, Row, Rules, truth
 from tests.support.run_harness import (
@@ -214,7 +215,7 @@ def test_the_change_feed_names_what_was_replaced(tmp_path: Path) -> None:
 def test_a_month_is_written_once_in_a_backfill(tmp_path: Path) -> None:
     """Accounts go through the months together, so no file is rewritten on the way."""
     lab = Lab(tmp_path, accounts=6, begin="2025-12-01", end="2026-03-31", datasets=(HOURLY,))
-    lab.limits = Limits(Pace(200, 1.0, 20, concurrency=4), connections=16)
+    lab.limits = Limits(Pace(Rate(200, 1.0), 20, concurrency=4), connections=16)
     done = lab.run()
     assert len(done.published) == len({item.path for item in done.published}) == 4
 

@@ -102,7 +102,7 @@ def test_what_a_put_is_held_to(tmp_path: Path, s3_output: Output) -> None:
     lab = Lab(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
     lab.run()
     [name] = all_names(lab.tree, DAILY)
-    with lab.tree.store.fetched(name, tmp_path / "x") as copy:
+    with lab.tree.store.local_copy(name, tmp_path / "x") as copy:
         assert copy is not None
         merged_from = copy.version.strip()
     lab.end = "2026-03-20"

@@ -20,7 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
 from tests.support.run_harness import DAILY, appid, expected, harvested, wanted
@@ -54,7 +54,7 @@ defaults: {owns_tokens: true, credential: {refresh_token: "${file:first/{appid}}
 
 
 @contextmanager
-def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[World]:
+def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[FakeWeChat]:
     """A WeChat in a thread, with a platform that three hundred accounts have authorised.
 
     They stand in a file, too, with the refresh token that each had in the beginning.
@@ -62,7 +62,7 @@ def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[
     begun = time.monotonic()
     noon = instant(parse_day("2026-05-20"), 12 * 60)
     rules = Rules(latency=0.005, token_tail="c4n4ryT0ken+/=&%7E~x")
-    world = World(rules, lambda: noon + time.monotonic() - begun)
+    world = FakeWeChat(rules, lambda: noon + time.monotonic() - begun)
     world.platforms.found(PLATFORM, SECRET)
     (folder / "first").mkdir(mode=0o700)
     (folder / "accounts.csv").write_text("\n".join(("appid", *ACCOUNTS)))

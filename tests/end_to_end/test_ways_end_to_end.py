@@ -21,7 +21,7 @@ from anyio.from_thread import start_blocking_portal
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
 from tests.support.other_client import employ
 from tests.support.run_harness import DAILY, appid, expected, harvested, wanted
@@ -52,7 +52,7 @@ class TokenServer(ThreadingHTTPServer):
     # A hundred come at once. With the usual five the system lets the others knock for seconds.
     request_queue_size = 256
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: FakeWeChat) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.world = world
         self.asked: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(world: World) -> Iterator[tuple[str, TokenServer]]:
+def serving(world: FakeWeChat) -> Iterator[tuple[str, TokenServer]]:
     """A WeChat and a token server, each in a thread."""
     server = TokenServer(world)
     thread = threading.Thread(target=server.serve_forever)
@@ -100,14 +100,14 @@ def serving(world: World) -> Iterator[tuple[str, TokenServer]]:
         server.server_close()
 
 
-def world() -> World:
+def world() -> FakeWeChat:
     """A WeChat at noon, whose tokens are hard to quote."""
     begun = time.monotonic()
     noon = instant(parse_day("2026-05-20"), 12 * 60)
-    return World(Rules(token_tail=TAIL), lambda: noon + time.monotonic() - begun)
+    return FakeWeChat(Rules(token_tail=TAIL), lambda: noon + time.monotonic() - begun)
 
 
-def write_accounts(folder: Path, world: World) -> None:
+def write_accounts(folder: Path, world: FakeWeChat) -> None:
     """Three hundred accounts: a mounted folder of secrets, the token server, a command."""
     for name in ("secrets", "tokens"):
         (folder / name).mkdir(mode=0o700)

@@ -16,7 +16,7 @@ from harvester.core.errors import Exit
 from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch
-from harvester.wechat.auth import Office
+from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.provider import Outcome
 from tests.storage.state.test_change_feed import all_records
 from tests.support.run_harness import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted
@@ -44,7 +44,7 @@ def test_a_bug_while_asking_costs_its_window(
         done = lab.run()
     assert done.exit_code is Exit.BUG
     assert list(done.reasons()) == ["bug", "failed"]
-    [gone] = done.gone
+    [gone] = done.abandoned
     assert (gone.appid, day_text(gone.begin), gone.count) == (lab.appids[0], "2026-03-03", 1)
     [line] = caplog.messages
     assert "TypeError" in line
@@ -63,18 +63,18 @@ def test_a_bug_while_a_token_is_asked_for_costs_its_account(
 ) -> None:
     """All who wait for it are told, and the other account does not notice."""
     lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
-    source = Office.source
+    source = TokenProviders.provider
 
-    def broken(self: Office, appid: str) -> Any:
+    def broken(self: TokenProviders, appid: str) -> Any:
         if appid == lab.appids[0]:
             raise TypeError(TOKEN)
         return source(self, appid)
 
-    monkeypatch.setattr(Office, "source", broken)
+    monkeypatch.setattr(TokenProviders, "provider", broken)
     with caplog.at_level(logging.ERROR):
         done = lab.run()
     assert done.exit_code is Exit.BUG
-    assert {gone.appid for gone in done.gone} == {lab.appids[0]}
+    assert {gone.appid for gone in done.abandoned} == {lab.appids[0]}
     assert harvested(duck, tmp_path, HOURLY) == expected(
         HOURLY, lab.appids[1:], wanted(lab.begin, "2026-03-05")
     )
@@ -90,7 +90,7 @@ def test_a_source_with_a_bug_is_asked_once(
     """
     limits = replace(FAST, per_token=replace(FAST.per_token, concurrency=1))
     lab = Lab(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
-    source, asked = Office.source, list[str]()
+    source, asked = TokenProviders.provider, list[str]()
 
     class Broken:
         async def current(self) -> Outcome:
@@ -98,7 +98,7 @@ def test_a_source_with_a_bug_is_asked_once(
             raise TypeError(TOKEN)
 
     monkeypatch.setattr(
-        Office,
+        TokenProviders,
         "source",
         lambda self, appid: Broken() if appid == lab.appids[0] else source(self, appid),
     )
@@ -107,7 +107,7 @@ def test_a_source_with_a_bug_is_asked_once(
     assert (done.exit_code, done.answered, done.bugs) == (Exit.BUG, 61, 1)
     assert list(done.reasons()) == ["bug", "failed", "refused"]
     assert asked == [lab.appids[0]]
-    assert sum(gone.count for gone in done.gone) == 61
+    assert sum(gone.count for gone in done.abandoned) == 61
     [line] = caplog.messages
     assert "TypeError" in line
     assert TOKEN not in line + json.dumps(all_records(lab))
@@ -128,7 +128,7 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
 
     with monkeypatch.context() as patch:
         patch.setattr(rows, "_decode", broken)
-        patch.setattr("harvester.tables.decode_batch._read_flawless", broken)
+        patch.setattr("harvester.tables.decode_batch._read_clean", broken)
         done = lab.run()
     assert done.exit_code is Exit.BUG
     assert set(done.reasons()) == {"bug", "quarantined"}

@@ -11,7 +11,7 @@ import pytest
 
 from harvester.core.calendar import parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import Outage, Rules, World
+from harvester.sandbox import FakeWeChat, Outage, Rules
 from tests.support.cli import Commands, Wanted, commands
 from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
 
@@ -26,7 +26,7 @@ def backfill(
 ) -> Iterator[Commands]:
     """A month of two accounts that have rows on each day."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = World(Rules(history=True), time.time)
+    world = FakeWeChat(Rules(history=True), time.time)
     with commands(tmp_path, Wanted(DATASETS, BEGIN, END), world, capsys) as run:
         yield run
 

@@ -10,7 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
 from harvester.core.model import Window
 from harvester.engine import publish_queue
-from harvester.engine.publish_queue import Publisher
+from harvester.engine.publish_queue import PublishQueue
 from harvester.scheduling.account_queue import MonthOfBucket
 from harvester.storage import raw_log
 from harvester.storage.layout import Tree
@@ -53,7 +53,7 @@ class Told:
 async def published_early(tree: Tree, groups: list[Group], count: int) -> list[int]:
     """The months that are published before anybody asks, until so many were."""
     told = Told(count)
-    work = Publisher(tree, dict(CATALOGUE), told)
+    work = PublishQueue(tree, dict(CATALOGUE), told)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work.run)
         for each in groups:
@@ -82,14 +82,14 @@ def test_too_many_bytes(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_month_is_published_once(disk: Tree) -> None:
     """However often it is asked for, and groups wait until all their months are."""
     told = Told(2)
-    work = Publisher(disk, dict(CATALOGUE), told)
+    work = PublishQueue(disk, dict(CATALOGUE), told)
     for each in (group(disk, 1, 0, APRIL), group(disk, 2, 0)):
         work.add(each)
     march = MonthOfBucket(DAILY.name, MONTH, 0)
-    work.request([march])
-    work.request([march])
+    work.enqueue([march])
+    work.enqueue([march])
     work.close()
-    work.request([march])
+    work.enqueue([march])
     anyio.run(work.run)
     assert told.months == [MONTH, MONTH + 1]
-    assert raw_log.leftovers(disk, [0]).groups == []
+    assert raw_log.unpublished(disk, [0]).groups == []

@@ -19,7 +19,7 @@ from harvester.core import calendar
 from harvester.core.calendar import parse_day
 from harvester.core.config import Limits, Pace, Retry
 from harvester.core.errors import Exit
-from harvester.core.model import Reserve
+from harvester.core.model import Rate, Reserve
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
@@ -82,7 +82,7 @@ class History:
                 if day == today and note is not None:
                     assert note.spent(NAME_OF[path], appid) >= calls
         if done is not None:
-            assert note is None or not note.open
+            assert note is None or not note.in_use
             assert (done.exit_code is Exit.DONE) == (not done.missing)
             assert done.exit_code in (Exit.DONE, Exit.AGAIN, Exit.INCOMPLETE)
 
@@ -94,7 +94,7 @@ def history(seed: int, root: Path) -> History:
     """What this seed decides: accounts, limits, faults, outages and kills."""
     dice = random.Random(seed)
     count, period = dice.choice([(3, 1.0), (10, 1.0), (5, 2.0), (60, 60.0)])
-    pace = Pace(count, period, dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
+    pace = Pace(Rate(count, period), dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
     length = dice.randint(3, 18)
     quota = dice.choice([5000, 5000, length + 3, max(4, length // 2)])
     lab = VirtualLab(

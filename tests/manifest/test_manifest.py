@@ -12,18 +12,9 @@ import pytest
 from harvester import manifest
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import (
-    Api,
-    Job,
-    Limits,
-    Manifest,
-    Output,
-    Pace,
-    Retry,
-    SecretCredential,
-    TokenCredential,
-)
+from harvester.core.config import Api, Credential, Job, Limits, Manifest, Output, Pace, Retry
 from harvester.core.errors import ManifestError
+from harvester.core.model import Rate
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE = "wx0000000000000001"
@@ -92,12 +83,12 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     )
     first, second = made.accounts
     assert (first.appid, first.name, set(first.tags)) == (ONE, "Acme Service", {"retail", "上海"})
-    assert first.credential == SecretCredential("${file:secrets/{appid}}")
-    assert (first.begin, first.end) == (calendar.parse_day("2020-03-01"), None)
+    assert first.credential == Credential(secret="${file:secrets/{appid}}")
+    assert (first.begin_date, first.end_date) == (calendar.parse_day("2020-03-01"), None)
     assert (second.name, set(second.tags)) == ("", {"default"})
-    assert second.credential == TokenCredential("${TOKEN}")
-    assert second.begin == calendar.parse_day("2019-01-01")
-    assert second.end == calendar.parse_day("2030-01-01")
+    assert second.credential == Credential(token="${TOKEN}")
+    assert second.begin_date == calendar.parse_day("2019-01-01")
+    assert second.end_date == calendar.parse_day("2030-01-01")
     both = ("interface_summary_hour", "interface_summary")
     assert made.jobs == (
         Job(
@@ -112,7 +103,7 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     assert made.api == Api(
         "https://proxy.example/wechat", 45.0, "http://localhost:3128", tmp_path / "corp.pem"
     )
-    assert made.limits == Limits(Pace(600, 60.0, 2, 8), 50, max_requests=1000)
+    assert made.limits == Limits(Pace(Rate(600, 60.0), 2, 8), 50, max_requests=1000)
     assert made.retry == Retry(3, 0.25, 120.0)
     assert made.output == Output(tmp_path / "out", 4, must_exist=True)
     changed = made.datasets["interface_summary"]
@@ -304,7 +295,7 @@ def test_credentials_stay_references(load: Load) -> None:
 accounts: [{{appid: {ONE}, credential: {{secret: "${{NOT_SET}}"}}}}]
 jobs: [{{}}]
 """)
-    assert made.accounts[0].credential == SecretCredential("${NOT_SET}")
+    assert made.accounts[0].credential == Credential(secret="${NOT_SET}")
 
 
 @pytest.mark.parametrize(
@@ -368,4 +359,4 @@ def test_days_clip_silently(load: Load) -> None:
         calendar.FIRST_DAY,
         calendar.parse_day("2026-06-14"),
     )
-    assert made.accounts[0].begin == calendar.parse_day("2001-01-01")
+    assert made.accounts[0].begin_date == calendar.parse_day("2001-01-01")

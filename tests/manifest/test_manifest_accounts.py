@@ -12,7 +12,7 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config import Account, Manifest, SecretCredential, TokenCredential
+from harvester.core.config import Account, Credential, Manifest
 from harvester.manifest.accounts import csv_rows
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -39,13 +39,13 @@ def test_every_column(tmp_path: Path) -> None:
     assert made.accounts == (
         Account(
             ONE,
-            SecretCredential("${S}"),
-            name="Acme",
+            "Acme",
             tags=frozenset("abc"),
-            begin=calendar.parse_day("2020-01-01"),
-            end=calendar.parse_day("2024-01-31"),
+            credential=Credential(secret="${S}"),
+            begin_date=calendar.parse_day("2020-01-01"),
+            end_date=calendar.parse_day("2024-01-31"),
         ),
-        Account(TWO, TokenCredential("${file:t/{appid}}")),
+        Account(TWO, credential=Credential(token="${file:t/{appid}}")),
     )
 
 
@@ -85,8 +85,8 @@ def test_both_lists_are_one(tmp_path: Path) -> None:
     tags = {account.appid: set(account.tags) for account in made.accounts}
     assert tags == {ONE: {"d"}, TWO: {"x"}}
     assert list(tags) == [ONE, TWO]
-    assert {account.credential for account in made.accounts} == {SecretCredential("${S_{appid}}")}
-    assert {account.begin for account in made.accounts} == {calendar.parse_day("2020-01-01")}
+    assert {account.credential for account in made.accounts} == {Credential(secret="${S_{appid}}")}
+    assert {account.begin_date for account in made.accounts} == {calendar.parse_day("2020-01-01")}
     assert made.jobs[0].appids == (ONE, TWO)
 
 

@@ -13,7 +13,7 @@ import yaml
 from harvester import manifest
 from harvester.core import calendar
 from harvester.core.errors import Exit, ManifestError
-from harvester.manifest import yaml_tree
+from harvester.manifest import yaml_reader
 
 CORPUS = Path(__file__).parents[1] / "data/manifests"
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -81,7 +81,7 @@ def test_the_corpus_is_large() -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_without_libyaml(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A PyYAML without its C parser finds the same mistakes at the same places."""
-    monkeypatch.setattr(yaml_tree, "_LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
     for name, text in case.files.items():
         (tmp_path / name).write_text(text, "utf-8")
     with pytest.raises(ManifestError) as caught:

@@ -10,16 +10,7 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar, credentials
-from harvester.core.config import (
-    Account,
-    CommandCredential,
-    Credential,
-    Manifest,
-    RefreshCredential,
-    SecretCredential,
-    TokenCredential,
-    UrlCredential,
-)
+from harvester.core.config import Account, Credential, Manifest
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 
@@ -66,13 +57,13 @@ accounts:
     )
     one, two, three = made.accounts
     url = opened(one, tmp_path, KEY="k+/=&%")
-    assert isinstance(url, credentials.Url)
+    assert isinstance(url, credentials.HttpSource)
     assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
     assert url.headers == {"Authorization": Secret("Bearer k+/=&%")}
     command = opened(two, tmp_path)
     assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
     other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")
-    assert isinstance(other, credentials.Url)
+    assert isinstance(other, credentials.HttpSource)
     assert other.url.reveal() == "http://[::1]:8080/c/d"
     assert other.headers == {"Authorization": Secret("Bearer k")}
 
@@ -90,11 +81,14 @@ def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
     platform = 'platform: {appid: wx00000000000000ff, component_token: "${P}"}'
     made = load(f"{platform}\naccounts_file: accounts.csv", csv)
     assert [account.credential for account in made.accounts] == [
-        CommandCredential(("vault", "read", "-field=a b", "{appid}")),
-        UrlCredential("https://t/{appid}"),
-        RefreshCredential("${R}"),
-        SecretCredential("${S}", legacy=True),
-        TokenCredential("${T}", "1781524800"),
+        Credential(token_command=("vault", "read", "-field=a b", "{appid}")),
+        Credential(token_url="https://t/{appid}"),
+        Credential(refresh_token="${R}"),
+        Credential(secret="${S}"),
+        Credential(token="${T}", expires_at="1781524800"),
+    ]
+    assert [account.appid for account in made.accounts if account.legacy_token] == [
+        "wx0000000000000004"
     ]
 
 
@@ -105,15 +99,15 @@ def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None
         f'accounts: [{{appid: {ONE}, credential: {{token: "${{T}}", expires_at: {ends}}}}}]'
     )
     text = opened(made.accounts[0], tmp_path, T="t", ENDS="2026-06-15T12:00:00Z")
-    assert isinstance(text, credentials.Text)
+    assert isinstance(text, credentials.SecretReader)
     assert (text.read(), text.expires_at) == (Secret("t"), 1781524800.0)
 
 
 def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
     """Whoever keeps a token fresh replaces it while a run goes on."""
     (tmp_path / "t").write_text("one\n")
-    text = opened(Account(ONE, TokenCredential("${file:t}")), tmp_path)
-    assert isinstance(text, credentials.Text)
+    text = opened(Account(ONE, credential=Credential(token="${file:t}")), tmp_path)
+    assert isinstance(text, credentials.SecretReader)
     (tmp_path / "t").write_text("two\n")
     assert text.read() == Secret("two")
     (tmp_path / "t").unlink()
@@ -124,12 +118,18 @@ def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("credential", "says"),
     [
-        (TokenCredential("${T}", "${ENDS}"), "is not a moment"),
-        (UrlCredential("${NOWHERE}"), "refers to the variable `NOWHERE`, which is not set"),
-        (UrlCredential("${T}/x"), "is not an address"),
-        (UrlCredential("${PLAIN}/x"), "must be https"),
-        (UrlCredential("https://t/", (("A", "${LINES}"),)), "has a header that is not one line"),
-        (RefreshCredential("${file:gone}"), "refers to the file `gone`, which does not exist"),
+        (Credential(token="${T}", expires_at="${ENDS}"), "is not a moment"),
+        (Credential(token_url="${NOWHERE}"), "refers to the variable `NOWHERE`, which is not set"),
+        (Credential(token_url="${T}/x"), "is not an address"),
+        (Credential(token_url="${PLAIN}/x"), "must be https"),
+        (
+            Credential(token_url="https://t/", headers={"A": "${LINES}"}),
+            "has a header that is not one line",
+        ),
+        (
+            Credential(refresh_token="${file:gone}"),
+            "refers to the file `gone`, which does not exist",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_told_before_the_first_request(
@@ -143,7 +143,7 @@ def test_what_cannot_be_used_is_told_before_the_first_request(
         "LINES": "hunter2\nX: y",
     }
     with pytest.raises(UsageError) as caught:
-        opened(Account(ONE, credential), tmp_path, **environ)
+        opened(Account(ONE, credential=credential), tmp_path, **environ)
     assert caught.value.problem == f"the credential of {ONE} {says}"
     assert "hunter2" not in f"{caught.value!r} {caught.value.__context__!r}"
 
@@ -171,9 +171,9 @@ def test_accounts_of_the_platform_join_those_listed(load: Load) -> None:
         (THREE, ""),
     ]
     assert [account.credential for account in made.accounts] == [
-        UrlCredential("https://t/{appid}"),
-        RefreshCredential(),
-        RefreshCredential(),
+        Credential(token_url="https://t/{appid}"),
+        None,
+        None,
     ]
     assert made.accounts[2].tags == {"all"}
     assert made.jobs[0].appids == (TWO, ONE, THREE)
@@ -192,7 +192,7 @@ def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
     ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
     assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
-    assert isinstance(ready.sink, credentials.Files)
+    assert isinstance(ready.sink, credentials.FileSink)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
         manifest.platform_of(platform, folder=tmp_path, environ={})
@@ -205,4 +205,4 @@ def test_what_defaults_own_covers_who_authorised(load: Load) -> None:
         load(text)
     url = 'credential: {token_url: "https://t/{appid}"}, '
     made = load(text.replace("defaults: {", f"defaults: {{{url}"), authorised=(THREE,))
-    assert made.accounts[2].credential == UrlCredential("https://t/{appid}")
+    assert made.accounts[2].credential == Credential(token_url="https://t/{appid}")

@@ -16,10 +16,10 @@ from harvester.core import calendar
 from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.errors import Exit
-from harvester.core.model import Allowance, Reserve
-from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, keep
+from harvester.core.model import Rate, ReportedQuota, Reserve
+from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, save
 from harvester.operations.probes import probes
-from harvester.planning.quota import Note
+from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat.quota_api import allowance_of
@@ -235,7 +235,7 @@ def test_only_whole_numbers_are_an_allowance(body: bytes) -> None:
 def test_an_allowance_is_read() -> None:
     """With the moment it was asked."""
     body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
-    assert allowance_of(200, body, 5.0) == Allowance(9, 2, 7, 5.0)
+    assert allowance_of(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
     assert allowance_of(502, body, 5.0) is None
 
 
@@ -251,10 +251,13 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
     tree = Lab(tmp_path).tree
     assert quota_limits.read(tree) == {}
-    first = {(SICK, DAILY): Allowance(10, 1, 9, NOON), (SICK, HOURLY): Allowance(10, 2, 8, NOON)}
+    first = {
+        (SICK, DAILY): ReportedQuota(10, 1, 9, NOON),
+        (SICK, HOURLY): ReportedQuota(10, 2, 8, NOON),
+    }
     quota_limits.write(tree, first, NOON)
     assert quota_limits.read(tree) == first
-    later = {(SICK, DAILY): Allowance(20, 0, 20, NOON + 86_400)}
+    later = {(SICK, DAILY): ReportedQuota(20, 0, 20, NOON + 86_400)}
     quota_limits.write(tree, later, NOON + 86_400)
     assert quota_limits.read(tree) == {**first, **later}
     assert [path.name for path in kept(tmp_path)] == ["learned-2026-05-21.json"]
@@ -274,7 +277,7 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
 def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """It is as if nothing had been learned, and the next check writes anew."""
     tree = Lab(tmp_path).tree
-    told = {(SICK, DAILY): Allowance(10, 1, 9, NOON)}
+    told = {(SICK, DAILY): ReportedQuota(10, 1, 9, NOON)}
     quota_limits.write(tree, told, NOON)
     [path] = kept(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
@@ -289,7 +292,7 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
     lab = Lab(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
     if told:
-        keep(look(lab), lab.manifest(), lab.tree, lab.now())
+        save(look(lab), lab.manifest(), lab.tree, lab.now())
     done = lab.run()
     assert done.exit_code is Exit.AGAIN
     assert list(done.reasons()) == ["quota"]
@@ -305,7 +308,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualLab]:
     """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
     lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
-    lab.limits = Limits(Pace(10, 60.0, 10, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
     lab.rules = Rules(window_limit=(10, 60.0), history=True)
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
@@ -315,7 +318,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualLab]:
 
 def look_and_keep(lab: VirtualLab) -> None:
     """A check as the command makes it."""
-    keep(look(lab), lab.manifest(), lab.tree, lab.now())
+    save(look(lab), lab.manifest(), lab.tree, lab.now())
 
 
 def calls_for(lab: VirtualLab, dataset: str) -> int:
@@ -360,7 +363,7 @@ def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -
     after = quota_ledger.read(patient.tree, TODAY, 0)
     assert before is not None
     assert after is not None
-    assert (after.open, after.run) == (True, before.run)
+    assert (after.in_use, after.run) == (True, before.run)
     for dataset in patient.datasets:
         assert after.spent(dataset, SICK) == before.spent(dataset, SICK) + 1
     restarted = patient.now()
@@ -383,9 +386,9 @@ def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualLab) 
     assert not file.exists()
 
 
-def note_of(run: str, recent: int, quiet_at: float) -> Note:
+def note_of(run: str, recent: int, quiet_at: float) -> DayLedger:
     """So many calls of each account may count until a moment, for they do so for ten seconds."""
-    return Note(TODAY, run, period=10.0, recent=recent, quiet_at=quiet_at)
+    return DayLedger(TODAY, run, period=10.0, recent_calls=recent, idle_from=quiet_at)
 
 
 @pytest.mark.parametrize(
@@ -403,8 +406,8 @@ def test_calls_that_count_together_are_added_up(
     """And those that counted no more when the last of the others was made are not."""
     note = note_of("run", *of_run)
     for _ in range(2):
-        note.count_in(note_of("check", *of_check))
-    assert (note.recent, note.quiet_at) == both
+        note.merge(note_of("check", *of_check))
+    assert (note.recent_calls, note.idle_from) == both
 
 
 # The command.

@@ -85,7 +85,7 @@ def check(duck: duckdb.DuckDBPyConnection, old: Tree, new: Tree) -> None:
     assert known(new) == known(old)
     for dataset in BOTH:
         truth = expected(dataset, ACCOUNTS, wanted(*DAYS))
-        assert harvested(duck, Path(new.store.where()), dataset) == truth
+        assert harvested(duck, Path(new.store.display_path()), dataset) == truth
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -140,13 +140,13 @@ def test_what_waits_is_published_first_and_the_rest_moves_along(
     late = Window(ACCOUNTS[0], DAILY, day + 9, day + 9)
     write_group(source, 0, "dead", [answer(late, [row(day + 9)])])
     bad = answer(Window(ACCOUNTS[0], HOURLY, day, day), [row(day, 1, number=-1)])
-    quarantine.keep(source, quarantine.Entry(day, "a negative count", bad, "dead"))
+    quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
     assert invoke(["compact", "--to", "new", "--buckets", "5"]) == Exit.DONE
     target = tree_at(Path("new"), 5)
     assert known(target) == known(source)
     account = known(target)[DAILY, 2026 * 12 + 3, ACCOUNTS[0]]
     assert account.with_rows >> 9 & 1
-    assert list(quarantine.kept_days(target, HOURLY)) == [ACCOUNTS[0]]
+    assert list(quarantine.quarantined_days(target, HOURLY)) == [ACCOUNTS[0]]
     runs = {path.name for path in Path("old/_harvester/runs").iterdir()}
     assert runs <= {path.name for path in Path("new/_harvester/runs").iterdir()}
     assert not target.store.list("_harvester/raw")
@@ -239,7 +239,7 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     gone = next(name for name in ACCOUNTS if others.count(bucket_of(name, 16)) == 1)
     day = parse_day("2026-04-01")
     bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
-    quarantine.keep(source, quarantine.Entry(day, "a negative count", bad, "dead"))
+    quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
     assert forced_refreshes.spend(source, gone, LONG_AFTER)
     command = ["compact", "--to", "new", "--buckets", str(buckets)]
     die_before_it_is_finished(monkeypatch, command)

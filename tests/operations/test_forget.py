@@ -17,9 +17,9 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.calendar import parse_day
 from harvester.core.errors import Exit
-from harvester.core.model import Allowance, Window, bucket_of
+from harvester.core.model import ReportedQuota, Window, bucket_of
 from harvester.manifest import load
-from harvester.operations.erasure import Target, scrubbed
+from harvester.operations.erasure import ErasureRequest, erase_from_json
 from harvester.storage import layout, locks, quarantine, raw_log
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.layout import Tree
@@ -76,7 +76,7 @@ def the_tree() -> Tree:
 
 def bucket_of_gone(tree: Tree) -> int:
     """Where the forgotten account lived."""
-    return next(iter(Target(frozenset({GONE}), frozenset()).buckets(tree.buckets)))
+    return next(iter(ErasureRequest(frozenset({GONE}), frozenset()).buckets(tree.buckets)))
 
 
 def leave_traces(tree: Tree) -> None:
@@ -86,15 +86,15 @@ def leave_traces(tree: Tree) -> None:
     window = Window(GONE, DAILY, day, day)
     write_group(tree, bucket, "dead", [answer(window, [row(day)], refetch=-1)])
     bad = answer(window._replace(begin=day - 1), [row(day - 1, number=-1)])
-    quarantine.keep(tree, quarantine.Entry(day - 1, "a negative count", bad, "dead"))
+    quarantine.keep(tree, quarantine.QuarantinedAnswer(day - 1, "a negative count", bad, "dead"))
     damaged = write_group(tree, bucket, "damaged", [answer(window, [row(day)])])
-    quarantine.set_aside(tree, damaged.name)
+    quarantine.quarantine_group(tree, damaged.name)
     partition = next(iter(layout.partitions(tree, HOURLY, [bucket])))
     copied = tree.store.read(tree.name(partition))
     assert copied is not None
     tree.store.write("x.parquet", copied, tree.temp(bucket, "x"))
     tree.store.move("x.parquet", "x")
-    assert quarantine.set_file_aside(tree, tree.name(partition), "run")
+    assert quarantine.quarantine_file(tree, tree.name(partition), "run")
     tree.store.move("x", tree.name(partition))
     record = {
         "published": [
@@ -122,7 +122,7 @@ def traces(tree: Tree, name: str = GONE) -> list[str]:
             group = raw_log.open_group(file.name, path)
             named = {
                 each.window.appid
-                for dataset, month in group.touches
+                for dataset, month in group.months
                 for each in group.answers(dataset, month)
             }
             found += [file.name] if name in named else []
@@ -138,7 +138,7 @@ def traces(tree: Tree, name: str = GONE) -> list[str]:
 def _in_data(tree: Tree, dataset: str, name: str) -> list[str]:
     found = []
     for partition in layout.partitions(tree, dataset):
-        path = Path(tree.store.where(tree.name(partition)))
+        path = Path(tree.store.display_path(tree.name(partition)))
         rows = pq.ParquetFile(path).read().column("appid").to_pylist()
         known = coverage_of(tree, partition).appids
         if name in rows or name in known or name.encode() in path.read_bytes():
@@ -321,14 +321,14 @@ def dies_at(patch: pytest.MonkeyPatch, at: int) -> bool:
 
 def half_made(patch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[Path]:
     """Do it, and leave each file also as who is killed before it has its name leaves it."""
-    real, made = atomic_files.settle, {}
+    real, made = atomic_files.replace_durably, {}
 
     def settle(temp: Path, final: Path) -> None:
         made[temp] = temp.read_bytes()
         real(temp, final)
 
     with patch.context() as context:
-        context.setattr(atomic_files, "settle", settle)
+        context.setattr(atomic_files, "replace_durably", settle)
         work()
     for path, data in made.items():
         path.write_bytes(data)
@@ -340,7 +340,7 @@ def test_what_killed_ones_left_half_made_is_gone(
 ) -> None:
     """In buckets of others too, and what was made without holding any: all of it names accounts."""
     tree = the_tree()
-    told = {(name, DAILY): Allowance(1000, 1, 999, NOW) for name in (GONE, STAYS)}
+    told = {(name, DAILY): ReportedQuota(1000, 1, 999, NOW) for name in (GONE, STAYS)}
     write(GONE, STAYS, OTHER)
     left = [
         *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
@@ -415,10 +415,10 @@ def test_scrubbing_a_record() -> None:
         "c": {"dataset": DAILY, "ref_month": "2026-04", "appids": [GONE]},
         "d": f"{DAILY}: {GONE} and {STAYS}",
     }
-    march = Target(frozenset({GONE}), frozenset({DAILY}), before=parse_day("2026-04-01"))
-    assert scrubbed(record, march) == {**record, "a": []}
-    daily = Target(frozenset({GONE}), frozenset({DAILY}))
-    assert scrubbed(record, daily) == {
+    march = ErasureRequest(frozenset({GONE}), frozenset({DAILY}), before=parse_day("2026-04-01"))
+    assert erase_from_json(record, march) == {**record, "a": []}
+    daily = ErasureRequest(frozenset({GONE}), frozenset({DAILY}))
+    assert erase_from_json(record, daily) == {
         "a": [],
         "b": record["b"],
         "c": {"dataset": DAILY, "ref_month": "2026-04", "appids": []},

@@ -21,10 +21,10 @@ from harvester.operations.record import run_record as recording
 from harvester.operations.record.causes import causes
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import AccountSummary, DayCounts, Summary
-from harvester.operations.runtime import Project, SteadyClock, begin, new_run_id
+from harvester.operations.runtime import Project, SteadyClock, new_run_id, start_summary
 from harvester.planning import windows
 from harvester.sandbox import Row, Rules, truth
-from harvester.scheduling.account_queue import Gone
+from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import coverage_scan, publish
 from harvester.storage.publish import QuarantinedDay
 from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid
@@ -138,16 +138,16 @@ def test_waits_are_told_by_cause(tmp_path: Path) -> None:
     assert as_record(done)["waits"] == {"retry": round(done.waits["retry"], 3)}
 
 
-def refused(number: int, code: int = 48001, dataset: str = DAILY) -> Gone:
+def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDays:
     """What a run gave up for one account."""
     why = Refusal(code, "api unauthorized", f"rid-{number}")
-    return Gone(appid(number), dataset, 1, 30, count=30, rule=rule_for(code), why=why)
+    return AbandonedDays(appid(number), dataset, 1, 30, count=30, rule=rule_for(code), why=why)
 
 
-def summary_of(gone: list[Gone]) -> Summary:
+def summary_of(gone: list[AbandonedDays]) -> Summary:
     """The summary of a run that gave this up."""
-    done = begin(Path("jobs.yaml"), 1_779_200_000.0)
-    done.gone = gone
+    done = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
+    done.abandoned = gone
     done.accounts = [
         AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
     ]
@@ -191,7 +191,7 @@ def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
 
 def test_what_the_record_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says how much it left out; the totals count everything."""
-    monkeypatch.setattr(recording, "MOST", 5)
+    monkeypatch.setattr(recording, "MAX_LISTED", 5)
     record = as_record(summary_of([refused(number) for number in range(8)]))
     assert (len(record["accounts"]), len(record["exceptions"]), record["left_out"]) == (5, 5, 6)
 

@@ -21,16 +21,16 @@ from harvester.core.calendar import instant, month_of, parse_day
 from harvester.core.errors import Exit, OtherVersion, StoreError
 from harvester.core.model import Window
 from harvester.storage import inspect, layout, locks, partitions, raw_log
-from harvester.storage.backends.base import Found
-from harvester.storage.inspect import Finding
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.inspect import FileCheck
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
-from harvester.tables.integrity import Place
+from harvester.tables.integrity import FileIdentity
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
 from tests.support.output_helpers import path_of, tree_at
@@ -38,7 +38,7 @@ from tests.support.run_harness import BOTH, expected, files_of, harvested, wante
 from tests.support.sandboxes import BUSY
 
 MONTH = month_of(MARCH)
-PLACE = Place(HOURLY, MONTH, 0, 1)
+PLACE = FileIdentity(HOURLY, MONTH, 0, 1)
 HERE = Partition(HOURLY.name, MONTH, 0)
 SCHEMA = arrow_schema(HOURLY)
 
@@ -60,10 +60,12 @@ def known(**days: int) -> Coverage:
     return coverage.of_accounts(MONTH, accounts)
 
 
-def written(tree: Tree, rows: list[pa.Table], coverage: Coverage, place: Place = PLACE) -> Finding:
+def written(
+    tree: Tree, rows: list[pa.Table], coverage: Coverage, place: FileIdentity = PLACE
+) -> FileCheck:
     """Look at a file with these row groups and this coverage."""
     partition = Partition(place.dataset.name, place.month, place.bucket)
-    draft = Draft(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
+    draft = NewFile(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
     partitions.write(draft, rows, lambda: Footer(coverage, {}))
     return inspect.inspect(path_of(tree, partition), place, read_data=True)
 
@@ -213,7 +215,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
     """Rows, coverage, merged groups, statistics, indexes: 300 bits anywhere in three files."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
-    places = [Place(dataset, month, 0, 1) for dataset, month in STATES]
+    places = [FileIdentity(dataset, month, 0, 1) for dataset, month in STATES]
     paths = {
         place: path_of(published, Partition(place.dataset.name, place.month, 0)) for place in places
     }
@@ -234,7 +236,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
     assert unseen < FLIPS / 50
 
 
-def footer_or_refusal(tree: Tree, found: Found) -> Footer | None:
+def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
     """What a file says of itself; None if it is refused, which comes with advice."""
     try:
         [footer] = partitions.footers(tree.store, [found])

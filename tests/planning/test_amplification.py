@@ -13,7 +13,7 @@ import pytest
 from harvester.core.calendar import parse_day
 from harvester.core.config import Job, Manifest
 from harvester.core.errors import Exit
-from harvester.operations.record.summary import Replaced
+from harvester.operations.record.summary import PublishedFile
 from tests.support.run_harness import BOTH, HOURLY, Lab, expected, harvested, wanted
 
 BEGIN, END = "2025-11-01", "2026-03-31"
@@ -36,7 +36,7 @@ class Uneven(Lab):
         return replace(plain, jobs=(self.part,) if self.part else (*plain.jobs, slow))
 
 
-def rewritten(published: list[Replaced]) -> float:
+def rewritten(published: list[PublishedFile]) -> float:
     """Rows written for each row that is in a file in the end."""
     final = {each.path: each.rows_after for each in published}
     return sum(each.rows_after for each in published) / sum(final.values())

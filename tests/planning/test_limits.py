@@ -13,16 +13,17 @@ from harvester.catalogue import error_codes
 from harvester.core import calendar
 from harvester.core.config import Limits, Pace, Retry
 from harvester.core.errors import Exit
+from harvester.core.model import Rate
 from harvester.sandbox import ANYONE, Fault, Rules, call_faults
 from harvester.sandbox.calls import Reply, Request
-from harvester.scheduling.account_queue import PATIENCE
-from harvester.scheduling.circuit_breaker import PATIENCE_SECONDS, PROBE_SECONDS, Reach
+from harvester.scheduling.account_queue import FAILURE_BUDGET
+from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS, PROBE_SECONDS, CircuitBreaker
 from tests.support.fake_time import Killed, VirtualLab, virtual
 from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
 
 SICK = appid(1)
 BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
-TEN = Limits(Pace(10, 1.0, 1, concurrency=4))
+TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualLab) -> None:
     lab.sandbox.rules = replace(lab.sandbox.rules, spans={DAILY: 15})
     done = lab.run()
     assert (done.windows, done.requests) == (17, 1 + 2 * 16 + 1)
-    assert done.narrowed == {DAILY: 15}
+    assert done.shortened_spans == {DAILY: 15}
 
 
 def test_one_account_whose_window_is_too_long_shortens_no_other_s(lab: VirtualLab) -> None:
@@ -77,7 +78,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
     lab: VirtualLab, *, ends: str
 ) -> None:
     """Sixty a minute at once, and again by the next run: the server still never counts 61."""
-    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
     serve_by(lab, Rules(window_limit=(60, 60.0)))
     if ends == "killed":
         with pytest.raises(Killed):
@@ -94,7 +95,7 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
 
 def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualLab) -> None:
     """Ten of sixty calls a minute were made: the next run may make the other fifty at once."""
-    lab.limits = Limits(Pace(60, 60.0, 60, concurrency=60))
+    lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
     serve_by(lab, Rules(window_limit=(60, 60.0)))
     lab.begin = "2026-04-20"
     lab.run()
@@ -109,7 +110,7 @@ def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_nex
     lab: VirtualLab,
 ) -> None:
     """Not one raw group stands: the note of its calls is there all the same."""
-    lab.limits = Limits(Pace(10, 5.0, 10, concurrency=10))
+    lab.limits = Limits(Pace(Rate(10, 5.0), 10, concurrency=10))
     with pytest.raises(Killed):
         lab.run(kill_after=0.2)
     assert not list((lab.root / "_harvester/raw").glob("*/*"))
@@ -135,7 +136,7 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
 ) -> None:
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency))
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency))
     serve_by(lab, Rules(window_limit=limit))
     done = lab.run()
     assert done.exit_code is Exit.DONE
@@ -151,7 +152,7 @@ def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: 
     """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
     lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
     lab.datasets, lab.retry = (HOURLY,), Retry(max_attempts=20)
-    lab.limits = Limits(Pace(2, 1.0, 1, concurrency=4), connections=100)
+    lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4), connections=100)
     lab.net.there = lab.net.back = 0.01
     serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
     with virtual(lab):
@@ -193,16 +194,16 @@ def test_a_fault_in_five_attempts_fails_nothing(lab: VirtualLab) -> None:
     lab.begin = "2025-06-01"
     done = lab.run()
     assert done.windows == 3 * 333
-    assert (done.exit_code, done.gone) == (Exit.DONE, [])
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
 
 
 def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualLab) -> None:
     """After so many failures without answers the rest of it is deferred, whatever is owed."""
     lab.sandbox.fail(SICK, -1)
     done = lab.run()
-    assert len(starts_of(lab, SICK)) == PATIENCE
+    assert len(starts_of(lab, SICK)) == FAILURE_BUDGET
     assert done.reasons() == {"failed": Exit.INCOMPLETE, "deferred": Exit.AGAIN}
-    assert sum(gone.count for gone in done.gone) == 100
+    assert sum(gone.count for gone in done.abandoned) == 100
     lab.sandbox.heal(SICK)
     assert lab.run().exit_code is Exit.DONE
 
@@ -212,7 +213,7 @@ def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualLab) -> None:
     began = lab.now()
     lab.net.down = lambda now: began + 2 <= now < began + 302
     done = lab.run()
-    assert (done.exit_code, done.gone) == (Exit.DONE, [])
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
     tried = [at - began for at in lab.net.attempts if 2 <= at - began < 302]
     assert len([at for at in tried if at > 10]) <= 300 / PROBE_SECONDS
     assert lab.now() - began <= 302 + PROBE_SECONDS + 10
@@ -224,8 +225,8 @@ def test_a_host_that_stays_away_ends_the_run_after_ten_minutes(lab: VirtualLab) 
     began = lab.now()
     done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
-    assert PATIENCE_SECONDS <= lab.now() - began <= PATIENCE_SECONDS + PROBE_SECONDS + 5
-    assert len(lab.net.attempts) <= 12 + PATIENCE_SECONDS / PROBE_SECONDS
+    assert GIVE_UP_SECONDS <= lab.now() - began <= GIVE_UP_SECONDS + PROBE_SECONDS + 5
+    assert len(lab.net.attempts) <= 12 + GIVE_UP_SECONDS / PROBE_SECONDS
 
 
 def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) -> None:
@@ -257,8 +258,8 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
     began = lab.now()
     done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
-    assert len(lab.net.attempts) <= 3 * 2 * PATIENCE + 6
-    assert lab.now() - began <= PATIENCE_SECONDS + 120
+    assert len(lab.net.attempts) <= 3 * 2 * FAILURE_BUDGET + 6
+    assert lab.now() - began <= GIVE_UP_SECONDS + 120
 
 
 @pytest.mark.parametrize("answer", [BUSY, Reply(b"<html>", 502, "text/html")])
@@ -308,15 +309,15 @@ def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualLab) ->
 
 def test_the_breaker_opens_after_five_and_closes_with_a_word() -> None:
     """Refusals are words too."""
-    reach = Reach()
+    reach = CircuitBreaker()
     for number in range(5):
         assert reach.not_before == 0
         reach.failed("wx", number)
-        reach.unreached(number)
+        reach.host_unreachable(number)
     assert reach.not_before == 4 + PROBE_SECONDS
-    reach.probed(40)
+    reach.probe_sent(40)
     assert reach.not_before == 40 + PROBE_SECONDS
-    reach.heard()
+    reach.host_responded()
     assert reach.not_before == 0
 
 
@@ -364,7 +365,7 @@ def test_every_code_of_one_account_costs_the_other_29_nothing(
     lab.sandbox.fail(SICK, code)
     with virtual(lab):
         done = lab.run()
-        assert {gone.appid for gone in done.gone} == {SICK}
+        assert {gone.appid for gone in done.abandoned} == {SICK}
         assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
         for dataset in BOTH:
             assert others(duck, lab, dataset) == alone[dataset]

@@ -11,6 +11,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, day_range, parse_day
 from harvester.core.config import Account, Job, Pace
+from harvester.core.model import Rate
 from harvester.planning import windows
 
 DAILY = CATALOGUE["interface_summary"]
@@ -94,7 +95,9 @@ def _job(begin: str, end: str | None = None) -> Job:
 def test_an_account_is_never_asked_outside_its_own_days() -> None:
     """Its begin and end clip the job's range, both included."""
     account = Account(
-        "wx0000000000000001", None, begin=parse_day("2026-05-03"), end=parse_day("2026-05-05")
+        "wx0000000000000001",
+        begin_date=parse_day("2026-05-03"),
+        end_date=parse_day("2026-05-05"),
     )
     found = windows.wanted_days(account, _job("2026-05-01"), DAILY, NOON)
     assert found == day_range(parse_day("2026-05-03"), parse_day("2026-05-05"))
@@ -102,7 +105,7 @@ def test_an_account_is_never_asked_outside_its_own_days() -> None:
 
 def test_yesterday_means_the_newest_ready_day() -> None:
     """A job without an end goes up to it, and an end beyond it is cut there."""
-    account = Account("wx0000000000000001", None)
+    account = Account("wx0000000000000001")
     open_ended = windows.wanted_days(account, _job("2026-05-18"), DAILY, NOON)
     assert open_ended == day_range(parse_day("2026-05-18"), parse_day("2026-05-19"))
     assert windows.wanted_days(
@@ -112,7 +115,7 @@ def test_yesterday_means_the_newest_ready_day() -> None:
 
 def test_the_bound_is_the_slowest_account_or_the_processor() -> None:
     """What a run cannot beat: the rate of its longest lane, or a core's time for all requests."""
-    pace = Pace(count=10, period=1.0, burst=1)
+    pace = Pace(Rate(10, 1.0), burst=1)
     assert windows.bound_seconds([101, 5], pace) == (10.0, "rate")
     seconds, binds = windows.bound_seconds([2] * 1_000_000, pace)
     assert binds == "cpu"

@@ -15,7 +15,7 @@ from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
 from harvester.planning import cost, windows
-from harvester.planning.quota import Note, Quota
+from harvester.planning.quota import DayLedger, Quota
 from harvester.storage.state import quota_ledger
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY, appid
@@ -29,7 +29,7 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
     appids = (appid(1), appid(2))
     return Manifest(
         Path("jobs.yaml"),
-        tuple(Account(name, None) for name in appids),
+        tuple(Account(name) for name in appids),
         (Job("job-1", datasets, appids, parse_day(begin), None),),
         Output(Path("output")),
         CATALOGUE,
@@ -37,12 +37,12 @@ def manifest_of(begin: str, limits: Limits, datasets: tuple[str, ...] = (HOURLY,
     )
 
 
-def priced(manifest: Manifest, note: Note | None = None, now: float = NOON) -> cost.Price:
+def priced(manifest: Manifest, note: DayLedger | None = None, now: float = NOON) -> cost.Price:
     """The price of everything a manifest wants, after what a note says was spent."""
     want = windows.wanted(manifest, now)
     found = windows.summarise(manifest, want, want, calendar.today(now))
-    quota, spent = Quota(manifest.limits), note or Note(TODAY)
-    means = cost.Means(quota, lambda dataset, name: quota.left(spent, dataset, name))
+    quota, spent = Quota(manifest.limits), note or DayLedger(TODAY)
+    means = cost.QuotaState(quota, lambda dataset, name: quota.left(spent, dataset, name))
     return cost.price(manifest, want, found, means, now)
 
 
@@ -53,7 +53,7 @@ def priced(manifest: Manifest, note: Note | None = None, now: float = NOON) -> c
 def test_the_days_under_a_quota_count_today(windows: int, spent: int, took: int) -> None:
     """A hundred calls a day, a fifth of them reserved; some of today's are spent."""
     limits = Limits(daily_quota=100, daily_reserve=Reserve(share=0.2))
-    note = Note(TODAY)
+    note = DayLedger(TODAY)
     for name in (appid(1), appid(2)):
         note.add(HOURLY, name, spent)
     found = priced(manifest_of(calendar.day_text(TODAY - windows), limits), note)
@@ -78,8 +78,8 @@ def test_datasets_do_not_share_a_quota() -> None:
 
 def test_a_parked_dataset_has_nothing_left_today() -> None:
     """WeChat's word counts for more than our count."""
-    note = Note(TODAY)
-    note.park(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
+    note = DayLedger(TODAY)
+    note.exhaust(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
     found = priced(manifest_of(calendar.day_text(TODAY - 10), Limits()), note)
     assert {each.appid: each.quota_days for each in found.accounts} == {appid(1): 2, appid(2): 1}
 
@@ -87,7 +87,7 @@ def test_a_parked_dataset_has_nothing_left_today() -> None:
 def test_a_narrower_range_is_priced() -> None:
     """Thirty days instead of a hundred, and nothing that would cost the same."""
     found = priced(manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50)))
-    assert [(each.begin, each.requests, each.quota_days) for each in found.narrower] == [
+    assert [(each.begin, each.requests, each.quota_days) for each in found.shorter_ranges] == [
         (TODAY - 30, 60, 1),
         (TODAY - 90, 180, 2),
     ]
@@ -101,7 +101,7 @@ def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
     older = day_range(parse_day("2020-01-01"), TODAY - 151)
     missing = {HOURLY: dict.fromkeys(manifest.jobs[0].appids, older)}
     known = {HOURLY: {appid(1): (rows, empty), appid(2): (rows, empty >> 20 & empty)}}
-    found = cost.barren(manifest, missing, known, TODAY)
+    found = cost.empty_prefixes(manifest, missing, known, TODAY)
     assert [(each.appid, each.first_row, each.empty) for each in found] == [
         (appid(1), TODAY - 50, 100)
     ]
@@ -124,7 +124,7 @@ def test_plan_shows_what_binds_and_what_is_spent(
     assert before["price"]["quota_days"] in (4, 5)
     assert (before["price"]["read"], before["price"]["assumed"]) == (0, 1)
     today = calendar.today(time.time())
-    note = Note(today)
+    note = DayLedger(today)
     note.add(HOURLY, appid(1), 60)
     quota_ledger.write(tree_at(tmp_path / "output"), note, 0)
     assert invoke(["plan", str(path), "--format", "json"]) == 0

@@ -13,7 +13,7 @@ from harvester.core import calendar
 from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config import Limits, Pace
 from harvester.core.errors import Exit
-from harvester.core.model import Allowance, Reserve, bucket_of
+from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.selection import Selection
 from harvester.manifest import narrow
 from harvester.planning import windows as planning
@@ -33,7 +33,7 @@ FAR = ("2026-03-01", "2026-04-19")
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[VirtualLab]:
     """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
-    limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
     lab = VirtualLab(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
     lab.limits = limits
     with virtual(lab):
@@ -85,8 +85,8 @@ def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualLab) -> None:
     lab.sandbox.heal(appid(1))
     second = lab.run()
     assert (second.exit_code, second.requests) == (Exit.AGAIN, 0)
-    assert [gone.count for gone in second.gone] == [50]
-    assert "45009 reach max api daily quota limit" in str(second.gone[0].why)
+    assert [gone.count for gone in second.abandoned] == [50]
+    assert "45009 reach max api daily quota limit" in str(second.abandoned[0].why)
     lab.sleep_until(TODAY + 1)
     third = lab.run()
     assert (third.exit_code, third.requests) == (Exit.DONE, 50)
@@ -122,7 +122,7 @@ def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     after = quota_ledger.read(lab.tree, TODAY, 0)
     assert before is not None
     assert after is not None
-    assert after.parked == before.parked
+    assert after.exhausted == before.exhausted
     assert after.calls == before.calls
     lab.accounts = 2
     lab.run()
@@ -134,12 +134,13 @@ def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
     done = lab.run()
     assert done.requests == 2 * 7
-    assert str(done.gone[0].why) == "10 calls a day (assumed), 3 of them reserved"
+    assert str(done.abandoned[0].why) == "10 calls a day (assumed), 3 of them reserved"
 
 
 def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     """Ten calls before it and ten after it, while another account is still at work."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=30)
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=30)
     lab.sandbox.fail(appid(1), 45009, times=1)
     lab.sleep_until(TODAY, 24 * 60 - 10)
     done = lab.run()
@@ -147,14 +148,15 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
     tomorrow = lab.calls_of_day(TODAY + 1)
     assert tomorrow[appid(1), PATH] == 30
     assert 29 <= tomorrow[appid(2), PATH] <= 30
-    assert {gone.appid for gone in done.gone} == set(lab.appids)
+    assert {gone.appid for gone in done.abandoned} == set(lab.appids)
 
 
 def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
     lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
-    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4), daily_quota=5000)
+    pace = Pace(Rate(2, 1.0), 1, concurrency=4)
+    lab.limits = replace(lab.limits, per_token=pace, daily_quota=5000)
     lab.sleep_until(TODAY, 24 * 60 - 1)
     lab.advance(57)
     midnight, well = instant(TODAY + 1), lab.sandbox.answer
@@ -167,13 +169,14 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
     assert lab.run().exit_code is Exit.DONE
     note = quota_ledger.read(lab.tree, TODAY + 1, 0)
     assert note is not None
-    assert note.parked == {}
+    assert note.exhausted == {}
 
 
 def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
     """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
-    told = Allowance(daily_limit=10, used=0, remain=10, asked_at=lab.now())
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
+    told = ReportedQuota(daily_limit=10, used=0, remain=10, asked_at=lab.now())
     quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
     lab.sleep_until(TODAY, 24 * 60 - 10)
@@ -188,7 +191,8 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
     lab: VirtualLab,
 ) -> None:
     """WeChat's clock is twenty seconds behind: a call too early would park the whole new day."""
-    lab.limits = replace(lab.limits, per_token=Pace(1, 60.0, 1, concurrency=1), daily_quota=5000)
+    slow = Pace(Rate(1, 60.0), 1, concurrency=1)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
     lab.sleep_until(TODAY, 24 * 60 - 10)
     reset = instant(TODAY + 1) + 20
     lab.sandbox.fail(appid(1), 45009)
@@ -210,7 +214,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
 ) -> None:
     """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
     lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=250)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250)
     with virtual(lab):
         lab.sleep_until(TODAY, 24 * 60)
         lab.advance(-before)
@@ -228,7 +232,7 @@ def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path
     """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
     lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
     lab.datasets, lab.store_takes = (HOURLY,), 0.2
-    lab.limits = Limits(Pace(10, 1.0, 1, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
     with virtual(lab):
         began = lab.now()
         lab.run()
@@ -242,7 +246,7 @@ def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab)
         lab.run(kill_after=1.05)
     note = quota_ledger.read(lab.tree, TODAY, 0)
     assert note is not None
-    assert note.open
+    assert note.in_use
     for name in lab.appids:
         assert 9 <= lab.calls_of_day(TODAY)[name, PATH] <= note.spent(HOURLY, name) <= 30
     lab.run()
@@ -255,7 +259,7 @@ def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualL
     lab.run(max_duration=2.0)
     note = quota_ledger.read(lab.tree, TODAY, 0)
     assert note is not None
-    assert not note.open
+    assert not note.in_use
     for name in lab.appids:
         assert note.spent(HOURLY, name) == lab.calls_of_day(TODAY)[name, PATH] < 50
 
@@ -274,7 +278,7 @@ def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLa
     lab.sleep_until(TODAY, 9 * 60)
     early = lab.run()
     assert early.requests == 2 * 8
-    assert "2 kept for what gets ready later today" in str(early.gone[0].why)
+    assert "2 kept for what gets ready later today" in str(early.abandoned[0].why)
     lab.sleep_until(TODAY, 11 * 60)
     late = lab.run()
     assert late.requests == 2 * 2
@@ -324,17 +328,17 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
     """The hourly one is spent; the daily one goes on."""
     lab.datasets = (DAILY, HOURLY)
     done = lab.run()
-    assert {gone.dataset for gone in done.gone} == {HOURLY}
+    assert {gone.dataset for gone in done.abandoned} == {HOURLY}
     assert done.requests == 2 * (10 + 2)
 
 
 def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
     """Twelve calls are allowed, and another service of the account has used five today."""
-    told = Allowance(daily_limit=12, used=5, remain=7, asked_at=lab.now())
+    told = ReportedQuota(daily_limit=12, used=5, remain=7, asked_at=lab.now())
     quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     done = lab.run()
     assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
-    said = {gone.appid: str(gone.why) for gone in done.gone}
+    said = {gone.appid: str(gone.why) for gone in done.abandoned}
     assert said[appid(1)] == "12 calls a day (read)"
     assert said[appid(2)] == "10 calls a day (assumed)"
     assert lab.run().requests == 0
@@ -345,8 +349,8 @@ def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab
 
 def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) -> None:
     """WeChat's count of this morning is not forgotten block after block, and run after run."""
-    lab.limits = replace(lab.limits, per_token=Pace(2, 1.0, 1, concurrency=4))
-    told = Allowance(daily_limit=45, used=10, remain=35, asked_at=lab.now())
+    lab.limits = replace(lab.limits, per_token=Pace(Rate(2, 1.0), 1, concurrency=4))
+    told = ReportedQuota(daily_limit=45, used=10, remain=35, asked_at=lab.now())
     quota_limits.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
     for _ in range(5):
         lab.run(max_duration=5.0)

@@ -16,10 +16,16 @@ from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
 from harvester.core.config import Pace, Retry
-from harvester.core.model import Refusal
-from harvester.scheduling.account_queue import Attempt, Lane, MonthOfBucket, Work, make_lane
+from harvester.core.model import Rate, Refusal
+from harvester.scheduling.account_queue import (
+    AccountQueue,
+    Attempt,
+    DatasetBacklog,
+    MonthOfBucket,
+    make_queue,
+)
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
-from harvester.scheduling.scheduler import Schedule
+from harvester.scheduling.scheduler import Scheduler
 
 HOURLY = CATALOGUE["interface_summary_hour"]
 DAILY = CATALOGUE["interface_summary"]
@@ -36,7 +42,7 @@ class Buckets:
     now: float = START
     free_at: dict[str, float] = field(default_factory=dict)
 
-    def has_room(self, appid: str) -> bool:
+    def can_start(self, appid: str) -> bool:
         return self.free_at.get(appid, 0.0) <= self.now + (self.burst - 1) * self.interval + 1e-9
 
     def take(self, appid: str) -> None:
@@ -48,23 +54,23 @@ def rule(action: Action, scope: Scope = Scope.WINDOW) -> Rule:
     return Rule(action, scope, "meaning", "advice")
 
 
-def lane(number: int, windows: int, bucket: int = 0) -> Lane:
+def lane(number: int, windows: int, bucket: int = 0) -> AccountQueue:
     """An account that owes so many hourly windows."""
-    work = Work(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
-    return make_lane(f"wx{number:016x}", bucket, [work])
+    work = DatasetBacklog(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
+    return make_queue(f"wx{number:016x}", bucket, [work])
 
 
-def schedule_of(lanes: list[Lane], pace: Pace, retry: Retry | None = None) -> Schedule:
+def schedule_of(lanes: list[AccountQueue], pace: Pace, retry: Retry | None = None) -> Scheduler:
     """A schedule over these lanes with the spacing that goes with the pace."""
     spacing = Buckets(pace.period / pace.count, pace.burst)
-    return Schedule(lanes, pace, policy=retry or Retry(), spacing=spacing, dice=random.Random(1))
+    return Scheduler(lanes, pace, policy=retry or Retry(), limiter=spacing, jitter=random.Random(1))
 
 
 @dataclass
 class Simulation:
     """A server that answers after a while, and as many workers as there are requests to make."""
 
-    schedule: Schedule
+    schedule: Scheduler
     latency: tuple[float, float] = (0.01, 0.03)
     seed: int = 1
     now: float = START
@@ -74,14 +80,14 @@ class Simulation:
         """Run to the end; returns the seconds it took."""
         dice = random.Random(self.seed)
         flying: list[tuple[float, int, Attempt]] = []
-        spacing = self.schedule._spacing
+        spacing = self.schedule._limiter
         assert isinstance(spacing, Buckets)
         while not self.schedule.finished:
             spacing.now = self.now
             while (attempt := self.schedule.next(self.now)) is not None:
-                spacing.take(attempt.lane.appid)
+                spacing.take(attempt.queue.appid)
                 took = dice.uniform(*self.latency)
-                self.sent.append((self.now, self.now + dice.uniform(0, took), attempt.lane.appid))
+                self.sent.append((self.now, self.now + dice.uniform(0, took), attempt.queue.appid))
                 bisect.insort(flying, (self.now + took, len(self.sent), attempt))
             wake = self.schedule.wake_at(self.now)
             times = [flying[0][0]] if flying else []
@@ -110,7 +116,7 @@ def test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit(
 ) -> None:
     """However late each request arrives, the server never counts one too many."""
     count, period = rate
-    pace = Pace(count, period, burst, concurrency=8)
+    pace = Pace(Rate(count, period), burst, concurrency=8)
     simulation = Simulation(schedule_of([lane(1, 5 * count)], pace), (0.0, 0.4), seed)
     simulation.run()
     arrivals = [arrival for _, arrival, _ in simulation.sent]
@@ -121,14 +127,14 @@ def test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit(
 def test_a_run_is_hardly_slower_than_its_bound() -> None:
     """Ten seconds of work at 25/s take at most a tenth longer with 30 ms of latency."""
     lanes = [lane(number, 250) for number in range(12)]
-    pace = Pace(25, 1.0, 1, concurrency=4)
+    pace = Pace(Rate(25, 1.0), 1, concurrency=4)
     took = Simulation(schedule_of(lanes, pace), (0.02, 0.04)).run()
     assert took <= 1.1 * (250 - 1) / 25
 
 
 def test_requests_of_a_token_start_evenly_spaced_without_burst() -> None:
     """With a burst of one, no two requests of an account start at once."""
-    pace = Pace(10, 1.0, 1, concurrency=4)
+    pace = Pace(Rate(10, 1.0), 1, concurrency=4)
     simulation = Simulation(schedule_of([lane(1, 20)], pace))
     simulation.run()
     starts = [start for start, _, _ in simulation.sent]
@@ -137,7 +143,7 @@ def test_requests_of_a_token_start_evenly_spaced_without_burst() -> None:
 
 def test_concurrency_is_kept() -> None:
     """Never more requests of a token in flight than allowed, and one until the first answer."""
-    schedule = schedule_of([lane(1, 20)], Pace(1000, 1.0, 20, concurrency=3))
+    schedule = schedule_of([lane(1, 20)], Pace(Rate(1000, 1.0), 20, concurrency=3))
     first = schedule.next(START)
     assert first is not None
     assert schedule.next(START) is None
@@ -151,10 +157,10 @@ def test_the_lane_with_most_left_goes_first() -> None:
     schedule = schedule_of([lane(1, 3), lane(2, 30)], Pace())
     first = schedule.next(START)
     assert first is not None
-    assert first.lane.left() == 29
+    assert first.queue.windows_left() == 29
 
 
-def _one(schedule: Schedule, now: float = START) -> Attempt:
+def _one(schedule: Scheduler, now: float = START) -> Attempt:
     attempt = schedule.next(now)
     assert attempt is not None
     return attempt
@@ -172,15 +178,15 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
             schedule.refused(attempt, rule(Action.RETRY), now, "no answer")
         now += 0.2
     assert tries == 3
-    assert [(gone.count, gone.why) for gone in schedule.gone] == [(1, "no answer")]
+    assert [(gone.count, gone.why) for gone in schedule.abandoned] == [(1, "no answer")]
 
 
 def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
     """A kept connection may be closed just as we send; the second time it is a failure."""
-    schedule = schedule_of([lane(1, 1)], Pace(100, 1.0, 10))
-    schedule.refused(_one(schedule), rule(Action.REPEAT), START)
+    schedule = schedule_of([lane(1, 1)], Pace(Rate(100, 1.0), 10))
+    schedule.refused(_one(schedule), rule(Action.RETRY_NOW), START)
     again = _one(schedule, START)
-    schedule.refused(again, rule(Action.REPEAT), START)
+    schedule.refused(again, rule(Action.RETRY_NOW), START)
     assert schedule.next(START) is None
     assert schedule.wake_at(START) is not None
 
@@ -189,17 +195,17 @@ def test_a_window_is_worth_two_tokens() -> None:
     """The third rejection stops the account: somebody else is killing its tokens."""
     schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
     attempt = _one(schedule)
-    refresh = rule(Action.REFRESH, Scope.ACCOUNT)
+    refresh = rule(Action.REFRESH_TOKEN, Scope.ACCOUNT)
     schedule.refused(attempt, refresh, START)
     for later in (START + 1, START + 2):
-        assert not schedule.gone
+        assert not schedule.abandoned
         again = _one(schedule, later)
-        while again.lane is not attempt.lane:
+        while again.queue is not attempt.queue:
             schedule.answered(again, later)
             again = _one(schedule, later)
         schedule.refused(again, refresh, later)
-    assert sum(gone.count for gone in schedule.gone) == 5
-    assert {gone.appid for gone in schedule.gone} == {attempt.lane.appid}
+    assert sum(gone.count for gone in schedule.abandoned) == 5
+    assert {gone.appid for gone in schedule.abandoned} == {attempt.queue.appid}
 
 
 def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
@@ -208,7 +214,7 @@ def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
     attempt = _one(schedule)
     schedule.refused(attempt, rule(Action.SLOW_DOWN, Scope.ACCOUNT), START)
     other = _one(schedule)
-    assert other.lane is not attempt.lane
+    assert other.queue is not attempt.queue
     schedule.answered(other, START)
     assert schedule.next(START + 10) is None
     wake = schedule.wake_at(START + 10)
@@ -220,22 +226,22 @@ def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
 
 def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     """61503 costs the newest day of the window, not the window."""
-    work = Work(DAILY, day_range(BEGIN, BEGIN + 9))
-    schedule = schedule_of([make_lane("wx0000000000000001", 0, [work])], Pace())
+    work = DatasetBacklog(DAILY, day_range(BEGIN, BEGIN + 9))
+    schedule = schedule_of([make_queue("wx0000000000000001", 0, [work])], Pace())
     attempt = _one(schedule)
     schedule.refused(attempt, rule(Action.NOT_READY), START)
     again = _one(schedule, START + 1)
     assert (again.window.begin, again.window.end) == (BEGIN, BEGIN + 8)
-    assert [(gone.begin, gone.count) for gone in schedule.gone] == [(BEGIN + 9, 1)]
+    assert [(gone.begin, gone.count) for gone in schedule.abandoned] == [(BEGIN + 9, 1)]
 
 
 def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
     """61501 on ten days where four are allowed: what worked is used from then on, by everybody."""
     lanes = [
-        make_lane(f"wx{number:016x}", 0, [Work(DAILY, day_range(BEGIN, BEGIN + 39))])
+        make_queue(f"wx{number:016x}", 0, [DatasetBacklog(DAILY, day_range(BEGIN, BEGIN + 39))])
         for number in (1, 2)
     ]
-    schedule = schedule_of(lanes, Pace(1000, 1.0, 100, concurrency=4))
+    schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now, answered = START, calendar.NO_DAYS
     while not schedule.finished:
         now += 0.01
@@ -243,21 +249,21 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
         if attempt is None:
             continue
         if attempt.window.end - attempt.window.begin + 1 > 4:
-            schedule.refused(attempt, rule(Action.NARROW), now)
+            schedule.refused(attempt, rule(Action.SPLIT), now)
         else:
-            answered |= attempt.days if attempt.lane is lanes[0] else calendar.NO_DAYS
+            answered |= attempt.days if attempt.queue is lanes[0] else calendar.NO_DAYS
             schedule.answered(attempt, now)
             schedule.durable(attempt)
     assert answered == day_range(BEGIN, BEGIN + 39)
-    assert schedule.narrowed == {DAILY.name: 4}
-    assert not schedule.gone
+    assert schedule.shortened_spans == {DAILY.name: 4}
+    assert not schedule.abandoned
 
 
 def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
     """There is nothing left to halve."""
     schedule = schedule_of([lane(1, 1)], Pace())
-    schedule.refused(_one(schedule), rule(Action.NARROW), START)
-    assert [gone.count for gone in schedule.gone] == [1]
+    schedule.refused(_one(schedule), rule(Action.SPLIT), START)
+    assert [gone.count for gone in schedule.abandoned] == [1]
 
 
 @pytest.mark.parametrize(
@@ -273,28 +279,31 @@ def test_a_single_day_that_is_out_of_range_is_given_up() -> None:
 def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -> None:
     """Two accounts with two datasets: everything outside of the scope is still owed."""
     lanes = [
-        make_lane(
+        make_queue(
             f"wx{number:016x}",
             0,
-            [Work(HOURLY, day_range(BEGIN, BEGIN + 2)), Work(DAILY, day_range(BEGIN, BEGIN))],
+            [
+                DatasetBacklog(HOURLY, day_range(BEGIN, BEGIN + 2)),
+                DatasetBacklog(DAILY, day_range(BEGIN, BEGIN)),
+            ],
         )
         for number in (1, 2)
     ]
     schedule = schedule_of(lanes, Pace())
     schedule.refused(_one(schedule), rule(Action.STOP, scope), START)
-    assert sum(gone.count for gone in schedule.gone) == condemned
-    assert sum(calendar.count_days(work.open) for work in schedule.all_work()) == 8 - condemned
+    assert sum(gone.count for gone in schedule.abandoned) == condemned
+    assert sum(calendar.count_days(work.open) for work in schedule.all_backlogs()) == 8 - condemned
 
 
 def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> None:
     """Nothing that WeChat sent is thrown away."""
-    schedule = schedule_of([lane(1, 5)], Pace(100, 1.0, 10, concurrency=4))
+    schedule = schedule_of([lane(1, 5)], Pace(Rate(100, 1.0), 10, concurrency=4))
     schedule.answered(_one(schedule), START)
     good, bad = _one(schedule, START + 0.1), _one(schedule, START + 0.2)
     schedule.refused(bad, rule(Action.STOP, Scope.ACCOUNT), START + 0.3)
     schedule.answered(good, START + 0.4)
     schedule.durable(good)
-    assert sum(gone.count for gone in schedule.gone) == 3
+    assert sum(gone.count for gone in schedule.abandoned) == 3
     assert schedule.finished
 
 
@@ -304,31 +313,31 @@ def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> No
     first, second = _one(schedule), _one(schedule)
     schedule.answered(first, START)
     schedule.durable(first)
-    assert schedule.owing.take_complete() == []
+    assert schedule.months.take_complete() == []
     schedule.refused(second, rule(Action.STOP), START)
     march = calendar.parse_month("2026-03")
-    assert schedule.owing.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
-    assert schedule.owing.take_complete() == []
+    assert schedule.months.take_complete() == [MonthOfBucket(HOURLY.name, march, 0)]
+    assert schedule.months.take_complete() == []
 
 
 def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
     """From midnight on all waits for the calls of the new day; what was in flight is told."""
-    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(100, 1.0, 10, concurrency=4))
+    schedule = schedule_of([lane(1, 9), lane(2, 9)], Pace(Rate(100, 1.0), 10, concurrency=4))
     midnight = START + 100
-    assert schedule.begin_day(START, midnight) == []
+    assert schedule.start_day(START, midnight) == []
     grant_all(schedule, 5, START)
     early = _one(schedule, midnight - 0.2)
     schedule.answered(early, midnight - 0.1)
     landing, flying = _one(schedule, midnight - 0.1), _one(schedule, midnight - 0.1)
-    assert landing.lane is not flying.lane
+    assert landing.queue is not flying.queue
     schedule.answered(landing, midnight)
     grant_all(schedule, 5, midnight)
     assert schedule.next(midnight + 5) is None
     assert schedule.wake_at(midnight + 5) is None
     assert not schedule.finished
-    over = schedule.begin_day(midnight + 6, midnight + 86_400)
+    over = schedule.start_day(midnight + 6, midnight + 86_400)
     assert sorted((lane.appid, calls) for lane, calls in over) == [
-        (lane.appid, 1) for lane in sorted(schedule.lanes, key=lambda lane: lane.appid)
+        (lane.appid, 1) for lane in sorted(schedule.queues, key=lambda lane: lane.appid)
     ]
     assert schedule.next(midnight + 7) is None
     grant_all(schedule, 5, midnight + 7)
@@ -338,22 +347,22 @@ def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
 
 def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> None:
     """The last call before midnight heard after it that the quota is spent: it is back by now."""
-    schedule = schedule_of([lane(1, 9)], Pace(100, 1.0, 10, concurrency=4))
-    schedule.begin_day(START, START + 100)
+    schedule = schedule_of([lane(1, 9)], Pace(Rate(100, 1.0), 10, concurrency=4))
+    schedule.start_day(START, START + 100)
     grant_all(schedule, 5, START)
     attempt = _one(schedule, START + 99)
-    schedule.refused(attempt, rule(Action.PARK), START + 101, Refusal(45009, "spent", ""))
-    schedule.begin_day(START + 102, START + 86_400)
-    assert schedule.take_parked() == []
+    schedule.refused(attempt, rule(Action.WAIT_FOR_QUOTA), START + 101, Refusal(45009, "spent", ""))
+    schedule.start_day(START + 102, START + 86_400)
+    assert schedule.take_exhausted() == []
     grant_all(schedule, 5, START + 103)
     assert _one(schedule, START + 102 + MIDNIGHT_SECONDS).window == attempt.window
 
 
-def grant_all(schedule: Schedule, calls: int, now: float) -> None:
+def grant_all(schedule: Scheduler, calls: int, now: float) -> None:
     """Let every lane that asked for calls spend so many."""
-    thirsty, schedule.thirsty = schedule.thirsty, []
+    thirsty, schedule.refill_requests = schedule.refill_requests, []
     for lane, work in thirsty:
-        schedule.grant(lane, work, calls, "", now)
+        schedule.allocate(lane, work, calls, "", now)
 
 
 def test_a_stopped_schedule_hands_out_nothing_more() -> None:

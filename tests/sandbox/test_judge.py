@@ -13,8 +13,8 @@ from time import time
 import pytest
 
 from harvester.core.errors import Exit
+from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Rules
-from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON
 from tests.support.run_harness import appid

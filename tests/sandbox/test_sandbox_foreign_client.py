@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import day_text
-from harvester.sandbox import World, truth
+from harvester.sandbox import FakeWeChat, truth
 from harvester.sandbox.server import serve
 from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, world_at
 
@@ -58,7 +58,9 @@ def harvest(client: Any) -> tuple[list[Any], list[Any]]:
     return daily, hourly
 
 
-async def in_thread(world: World, appid: str, secret: str = "s") -> tuple[list[Any], list[Any]]:
+async def in_thread(
+    world: FakeWeChat, appid: str, secret: str = "s"
+) -> tuple[list[Any], list[Any]]:
     """What wechatpy gets from this world, asked from a thread."""
     async with serve(world) as address:
         client = await anyio.to_thread.run_sync(partial(client_of, address, appid, secret))

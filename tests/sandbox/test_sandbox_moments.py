@@ -12,6 +12,7 @@ from harvester.core.dataset import Dataset, Grain
 from harvester.sandbox import (
     ANYONE,
     Delayed,
+    FakeWeChat,
     Fault,
     Late,
     Outage,
@@ -19,7 +20,6 @@ from harvester.sandbox import (
     Row,
     Strays,
     Trouble,
-    World,
     truth,
 )
 from tests.support.sandboxes import (
@@ -40,13 +40,13 @@ MARKED = [name for name, dataset in CATALOGUE.items() if dataset.delays]
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
 
-def late_world(*troubles: Trouble, on: Day = LONG_AFTER, **rules: Any) -> tuple[World, Clock]:
+def late_world(*troubles: Trouble, on: Day = LONG_AFTER, **rules: Any) -> tuple[FakeWeChat, Clock]:
     """A world at noon of a day, with these troubles."""
     return world_at(instant(on, 720), troubles=troubles, **rules)
 
 
 async def ask(
-    world: World, name: str, begin: Day, end: Day | None = None, *, who: str = BUSY
+    world: FakeWeChat, name: str, begin: Day, end: Day | None = None, *, who: str = BUSY
 ) -> Got:
     """One data call for these days, or only one day."""
     last = day_text(begin if end is None else end)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harvester.sandbox import World
+from harvester.sandbox import FakeWeChat
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
@@ -26,7 +26,7 @@ SECRET = "s3cret"
 class Desk:
     """A platform's side of the API."""
 
-    world: World
+    world: FakeWeChat
     clock: Clock
     client: Client
     ticket: str

@@ -13,7 +13,7 @@ from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import layout, partitions
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Draft, Footer, footers
+from harvester.storage.partitions import Footer, NewFile, footers
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, MARCH, appid
@@ -33,7 +33,7 @@ def write(tree: Tree, accounts: int) -> None:
     """Write the month, without rows."""
     with partitions.opened(tree.store, tree.name(HERE), tree.temp(0, "old")) as old:
         over = old.version if old else None
-    draft = Draft(tree.store, tree.temp(0, "new"), tree.name(HERE), DAILY, over)
+    draft = NewFile(tree.store, tree.temp(0, "new"), tree.name(HERE), DAILY, over)
     partitions.write(draft, (), lambda: footer(accounts))
 
 
@@ -91,7 +91,7 @@ def test_a_footer_of_a_newer_version(tree: Tree) -> None:
     with pytest.MonkeyPatch.context() as newer:
         newer.setattr(partitions, "SCHEMA_VERSION", 2)
         write(tree, 3)
-    where = re.escape(tree.store.where(tree.name(HERE)))
+    where = re.escape(tree.store.display_path(tree.name(HERE)))
     with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
         footer_of(tree, HERE)
     with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
@@ -106,7 +106,7 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
     tree.store.write(tree.name(HERE), raw[:keep], tree.temp(0, "x"))
     with pytest.raises(StoreError, match="damaged") as caught:
         footer_of(tree, HERE)
-    assert tree.store.where(tree.name(HERE)) in caught.value.problem
+    assert tree.store.display_path(tree.name(HERE)) in caught.value.problem
     assert caught.value.advice
 
 
@@ -118,7 +118,7 @@ def test_a_file_in_the_place_of_another(tree: Tree, place: Partition) -> None:
     tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))
     with pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03") as caught:
         footer_of(tree, place)
-    assert caught.value.problem.startswith(tree.store.where(name))
+    assert caught.value.problem.startswith(tree.store.display_path(name))
     assert caught.value.advice
     with (
         pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03"),

@@ -94,7 +94,7 @@ def test_a_sick_disk_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     monkeypatch.setattr(Path, "stat", fail)
-    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.holds("d")):
+    for look in (lambda: open_tree(Output(tmp_path)), lambda: tree_at(tmp_path).store.exists("d")):
         with pytest.raises(StoreError, match="Input/output error"):
             look()
 
@@ -105,10 +105,10 @@ def test_sweeping(tmp_path: Path) -> None:
     ours = [touch(tree.temp(bucket, "x")) for bucket in (0, 1)]
     others = [touch(tree.temp(bucket, "x")) for bucket in (10, 11)]
     foreign = touch(tmp_path / "_harvester/tmp/notes.txt")
-    assert layout.sweep(tree, [0, 1]) == 2
+    assert layout.clean_temp(tree, [0, 1]) == 2
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in (*others, foreign))
-    assert layout.sweep(tree_at(tmp_path / "new"), [0]) == 0
+    assert layout.clean_temp(tree_at(tmp_path / "new"), [0]) == 0
 
 
 def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
     dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
     with flock.in_the_making(alive):
-        assert layout.sweep(tree, [2]) == 1
+        assert layout.clean_temp(tree, [2]) == 1
         assert alive.exists()
         assert not dead.exists()
-    assert layout.sweep(tree, []) == 1
+    assert layout.clean_temp(tree, []) == 1
     assert not alive.exists()
     assert not flock.remove_if_dead(alive)
 
@@ -131,13 +131,13 @@ def test_a_note_is_in_the_making_while_it_is_written(
     """Somebody who sweeps in that moment does not disturb it, and it is written by its own name."""
     tree = tree_at(tmp_path)
     swept: list[int] = []
-    real = atomic_files.settle
+    real = atomic_files.replace_durably
 
     def settle(temp: Path, final: Path) -> None:
-        swept.append(layout.sweep(tree, []))
+        swept.append(layout.clean_temp(tree, []))
         real(temp, final)
 
-    monkeypatch.setattr(atomic_files, "settle", settle)
+    monkeypatch.setattr(atomic_files, "replace_durably", settle)
     account_cache.keep(tree, ["wx0000000000000001"])
     assert swept == [0]
     assert account_cache.known(tree) == ("wx0000000000000001",)
@@ -163,7 +163,7 @@ def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
     tree = tree_at(tmp_path)
     account_cache.keep(tree, ["wx0000000000000001"])
     left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
-    assert layout.sweep(tree, [0]) == 0
+    assert layout.clean_temp(tree, [0]) == 0
     assert left.exists()
 
 

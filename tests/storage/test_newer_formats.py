@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.storage.raw_log import write_group
 from tests.support.answers import appid, of_day
 from tests.support.cli import Commands, Wanted, commands
@@ -80,7 +80,7 @@ def here(
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     monkeypatch.chdir(tmp_path)
     wanted = Wanted((DAILY, HOURLY), "2026-03-30", "2026-04-02")
-    with commands(tmp_path, wanted, World(Rules(), time.time), capsys) as command:
+    with commands(tmp_path, wanted, FakeWeChat(Rules(), time.time), capsys) as command:
         assert command("run").code == 0
         text = command.manifest.read_text()
         job = f"  - accounts: {{except: [{GONE}]}}\n    datasets:"

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.sandbox import Asked, Rules, World
+from harvester.sandbox import Asked, FakeWeChat, Rules
 from harvester.storage import raw_log
 from tests.support.cli import Said
 from tests.support.output_helpers import tree_at
@@ -37,7 +37,7 @@ class Old:
         self.folder = folder
         self.capsys = capsys
         self.at("2026-05-10", 18)
-        self.world = World(Rules(history=True), self.now)
+        self.world = FakeWeChat(Rules(history=True), self.now)
 
     def at(self, day: str, hour: int) -> None:
         """Set the time in Beijing; it goes on from there."""
@@ -103,7 +103,7 @@ def durable(old: Old) -> set[Asked]:
     return {
         Asked(*answer.window)
         for group in raw_log.readable(tree_at(old.output, 2), range(2))
-        for dataset, month in group.touches
+        for dataset, month in group.months
         for answer in group.answers(dataset, month)
     }
 

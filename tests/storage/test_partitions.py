@@ -19,7 +19,7 @@ from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import partitions
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -60,23 +60,23 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def draft(tree: Tree) -> Draft:
+def draft(tree: Tree) -> NewFile:
     """Where the tests write to."""
-    return Draft(tree.store, tree.temp(0, "x"), tree.name(HERE), DAILY)
+    return NewFile(tree.store, tree.temp(0, "x"), tree.name(HERE), DAILY)
 
 
 @pytest.fixture
-def final(tree: Tree, draft: Draft) -> Path:
+def final(tree: Tree, draft: NewFile) -> Path:
     """What they write."""
     return path_of(tree, draft.name)
 
 
-def write(draft: Draft, *tables: pa.Table, known: Footer | None = None) -> int:
+def write(draft: NewFile, *tables: pa.Table, known: Footer | None = None) -> int:
     """Write these row groups."""
     return partitions.write(draft, tables, lambda: known or footer(1, 2))
 
 
-def test_what_is_written_is_read(tree: Tree, draft: Draft) -> None:
+def test_what_is_written_is_read(tree: Tree, draft: NewFile) -> None:
     """Rows, row groups, coverage and merged groups come back as they were written."""
     assert write(draft, table(0, 100), table(100, 50)) == 150
     with partitions.opened(tree.store, draft.name, draft.temp) as stored:
@@ -95,7 +95,7 @@ def test_no_file_is_no_coverage(tree: Tree) -> None:
     assert footer_of(tree, HERE) is None
 
 
-def test_the_form_of_the_file(final: Path, draft: Draft) -> None:
+def test_the_form_of_the_file(final: Path, draft: NewFile) -> None:
     """zstd, statistics, page index, order and keys are there, and coverage is stored once."""
     write(draft, table(0, 1000))
     metadata = pq.read_metadata(final)
@@ -110,7 +110,7 @@ def test_the_form_of_the_file(final: Path, draft: Draft) -> None:
     assert final.read_bytes().count(text) == 1
 
 
-def test_the_digest_covers_every_data_page(final: Path, draft: Draft) -> None:
+def test_the_digest_covers_every_data_page(final: Path, draft: NewFile) -> None:
     """The digest can be checked with any sha256 tool, and ends behind the last data page."""
     write(draft, table(0, 5000))
     metadata = pq.read_metadata(final)
@@ -122,7 +122,7 @@ def test_the_digest_covers_every_data_page(final: Path, draft: Draft) -> None:
     assert start + last.total_compressed_size == int(length)
 
 
-def test_the_engines_read_it(final: Path, draft: Draft, duck: duckdb.DuckDBPyConnection) -> None:
+def test_the_engines_read_it(final: Path, draft: NewFile, duck: duckdb.DuckDBPyConnection) -> None:
     """DuckDB and Polars read every value and type, nulls and the largest integers included."""
     write(draft, table(0, 1000))
     want = table(0, 1000).to_pylist()
@@ -135,7 +135,7 @@ def test_the_engines_read_it(final: Path, draft: Draft, duck: duckdb.DuckDBPyCon
 
 
 def test_a_month_without_rows(
-    final: Path, tree: Tree, draft: Draft, duck: duckdb.DuckDBPyConnection
+    final: Path, tree: Tree, draft: NewFile, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """A month in which nobody had a row is a file too, readable beside others."""
     assert write(draft) == 0
@@ -146,7 +146,7 @@ def test_a_month_without_rows(
     assert len(pl.read_parquet(pattern)) == 3
 
 
-def test_a_failed_write_changes_nothing(final: Path, draft: Draft) -> None:
+def test_a_failed_write_changes_nothing(final: Path, draft: NewFile) -> None:
     """When the rows end in an error, the old file stands and no half of a file has any name."""
     write(draft, table(0, 5))
     before = final.read_bytes()
@@ -164,7 +164,7 @@ def test_a_failed_write_changes_nothing(final: Path, draft: Draft) -> None:
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
 def test_a_failing_flush(
-    tree: Tree, draft: Draft, monkeypatch: pytest.MonkeyPatch, fails_at: int
+    tree: Tree, draft: NewFile, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
     """Whichever flush the disk refuses, the file is the old or the new one, whole."""
     write(draft, table(0, 5))
@@ -184,7 +184,7 @@ def test_a_failing_flush(
 
 
 def test_what_reads_back_differently_is_refused(
-    final: Path, draft: Draft, monkeypatch: pytest.MonkeyPatch
+    final: Path, draft: NewFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is not what was to be written never gets its name."""
     with pytest.raises(StoreError, match="reads back"):
@@ -196,7 +196,7 @@ def test_what_reads_back_differently_is_refused(
     assert not final.exists()
 
 
-def test_null_in_a_key_is_refused(final: Path, draft: Draft) -> None:
+def test_null_in_a_key_is_refused(final: Path, draft: NewFile) -> None:
     """A row without an appid cannot get into a file."""
     broken = table(0, 2).set_column(0, SCHEMA.field(0), pa.array([None, appid(1)], pa.string()))
     with pytest.raises(pa.ArrowInvalid, match="null"):
@@ -205,7 +205,7 @@ def test_null_in_a_key_is_refused(final: Path, draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 10, 300, -9, -5, -1])
-def test_a_cut_file_is_refused(final: Path, tree: Tree, draft: Draft, place: int) -> None:
+def test_a_cut_file_is_refused(final: Path, tree: Tree, draft: NewFile, place: int) -> None:
     """A file that lost its end is named and refused, never taken for an unknown month."""
     write(draft, table(0, 500))
     final.write_bytes(final.read_bytes()[:place])
@@ -215,7 +215,7 @@ def test_a_cut_file_is_refused(final: Path, tree: Tree, draft: Draft, place: int
     assert caught.value.advice
 
 
-def test_damaged_coverage_is_refused(final: Path, tree: Tree, draft: Draft) -> None:
+def test_damaged_coverage_is_refused(final: Path, tree: Tree, draft: NewFile) -> None:
     """Damage in the coverage alone names the file too."""
     write(draft, table(0, 5))
     text = coverage.encode(footer(1, 2).coverage).encode()
@@ -236,7 +236,7 @@ def test_damaged_coverage_is_refused(final: Path, tree: Tree, draft: Draft) -> N
     ],
 )
 def test_foreign_and_newer_files(
-    final: Path, tree: Tree, draft: Draft, change: dict[bytes, bytes | None], words: str
+    final: Path, tree: Tree, draft: NewFile, change: dict[bytes, bytes | None], words: str
 ) -> None:
     """A file of another maker or from the future is refused with advice."""
     write(draft, table(0, 5))
@@ -250,7 +250,7 @@ def test_foreign_and_newer_files(
     assert caught.value.advice
 
 
-def test_other_columns_are_refused(tree: Tree, draft: Draft) -> None:
+def test_other_columns_are_refused(tree: Tree, draft: NewFile) -> None:
     """A file with other columns is not merged into."""
     write(draft, table(0, 5))
     with partitions.opened(tree.store, draft.name, draft.temp) as stored:
@@ -259,7 +259,7 @@ def test_other_columns_are_refused(tree: Tree, draft: Draft) -> None:
             list(stored.batches(SCHEMA.append(pa.field("new", pa.int64()))))
 
 
-def test_a_full_disk(final: Path, draft: Draft) -> None:
+def test_a_full_disk(final: Path, draft: NewFile) -> None:
     """A disk that fills up while rows are written ends in an error that names the path."""
     draft.temp.parent.mkdir(parents=True)
     draft.temp.symlink_to("/dev/full")

@@ -148,7 +148,7 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     reason = "callback_count: a negative count"
     assert done.quarantined == ((appid(1), DAILY.name, MARCH, reason),)
     assert list(quarantine.entries(tree, DAILY.name)) == [
-        quarantine.Entry(MARCH, reason, bad, "b"),
+        quarantine.QuarantinedAnswer(MARCH, reason, bad, "b"),
     ]
     assert [each["callback_count"] for each in read(tree)] == [5, 1]
     assert known(tree)[appid(1)].quarantined == 1
@@ -156,7 +156,7 @@ def test_quarantine_and_healing(tree: Tree) -> None:
     put(tree, [write_group(tree, 0, "c", [good])])
     assert [each["callback_count"] for each in read(tree)] == [7, 1]
     assert known(tree)[appid(1)] == AccountDays(final=0b11, with_rows=0b11)
-    assert quarantine.kept_days(tree, DAILY.name) == {}
+    assert quarantine.quarantined_days(tree, DAILY.name) == {}
 
 
 def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
@@ -165,7 +165,7 @@ def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
     """Between the rename and the removal: the group is in already when it comes again."""
     bad = answer(days_of(0, 1), [row(MARCH, number=-1), row(MARCH + 1, number=-1)])
     put(tree, [write_group(tree, 0, "a", [bad])])
-    raw_log.delete(tree, raw_log.leftovers(tree, [0]).groups[0])
+    raw_log.delete(tree, raw_log.unpublished(tree, [0]).groups[0])
     good = answer(days_of(0, 0), [row(MARCH)], LONG_AFTER + 60, refetch=True)
     group = write_group(tree, 0, "b", [good])
 
@@ -178,7 +178,7 @@ def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
             put(tree, [group])
     assert known(tree)[appid(1)].quarantined == 0b10
     recover(tree, CATALOGUE, [0], print)
-    assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
+    assert quarantine.quarantined_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
 
 
 def test_what_is_odd_is_reported(tree: Tree) -> None:
@@ -216,7 +216,7 @@ def test_recovering(tree: Tree) -> None:
     for run in ("a", "b"):
         answers = [of_day(MARCH + day, 1, ord(run)) for day in (0, 40)]
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
-    put(tree, raw_log.leftovers(tree, [0]).groups, HOURLY)
+    put(tree, raw_log.unpublished(tree, [0]).groups, HOURLY)
     found: list[Published] = []
     assert recover(tree, CATALOGUE, [0], found.append) == []
     assert [(done.dataset, done.ref_month, done.rows_after) for done in found] == [
@@ -235,7 +235,7 @@ def test_recovering_what_nobody_knows(tree: Tree) -> None:
     group = write_group(tree, 0, "run", [answer(window, [])])
     with pytest.raises(StoreError, match="of_tomorrow"):
         recover(tree, CATALOGUE, [0], print)
-    assert raw_log.standing(tree, [group]) == [group]
+    assert raw_log.existing(tree, [group]) == [group]
 
 
 def test_recovering_damage(tree: Tree) -> None:
@@ -255,7 +255,7 @@ def test_buckets(outputs: Outputs) -> None:
     found: list[Published] = []
     recover(tree, CATALOGUE, [1], found.append)
     assert [done.path[-25:] for done in found] == ["part-0001-of-0002.parquet"]
-    assert len(raw_log.leftovers(tree, [0, 1]).groups) == 1
+    assert len(raw_log.unpublished(tree, [0, 1]).groups) == 1
 
 
 def test_a_failure_before_the_rename_is_repeated(
@@ -361,7 +361,7 @@ def test_any_history_equals_the_model(
     assert got == expected
     assert known(tree) == in_masks(model)
     bad = {(name, day) for (name, day), cell in model.items() if cell.bad}
-    kept = quarantine.kept_days(tree, DAILY.name)
+    kept = quarantine.quarantined_days(tree, DAILY.name)
     assert bad <= {(name, day) for name, days in kept.items() for day in days}
     assert {
         (name, day) for name, days in kept.items() for day in days if MARCH <= day < MARCH + 31

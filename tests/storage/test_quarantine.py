@@ -8,14 +8,16 @@ from harvester.core.calendar import parse_month
 from harvester.core.model import Answer, Window
 from harvester.storage import quarantine
 from harvester.storage.layout import Tree
-from harvester.storage.quarantine import Entry, Whose
+from harvester.storage.quarantine import DamagedFileInfo, QuarantinedAnswer
 from tests.support.answers import DAILY, MARCH, appid
 
 
-def entry(day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why") -> Entry:
+def entry(
+    day: int, account: int = 1, raw: bytes = b'{"list":[1]}', reason: str = "why"
+) -> QuarantinedAnswer:
     """An answer that puts a day of the month, counted from 0, into quarantine."""
     window = Window(appid(account), DAILY.name, MARCH, MARCH + 29)
-    return Entry(MARCH + day, reason, Answer(window, 1_700_000_000, 0, raw), "run-1")
+    return QuarantinedAnswer(MARCH + day, reason, Answer(window, 1_700_000_000, 0, raw), "run-1")
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])
@@ -48,10 +50,13 @@ def test_forgetting(tree: Tree) -> None:
         quarantine.keep(tree, entry(day))
     quarantine.keep(tree, entry(0, account=2))
     quarantine.forget(tree, DAILY.name, appid(1), [MARCH, MARCH + 1, MARCH + 20])
-    assert quarantine.kept_days(tree, DAILY.name) == {appid(1): [MARCH + 2], appid(2): [MARCH]}
+    assert quarantine.quarantined_days(tree, DAILY.name) == {
+        appid(1): [MARCH + 2],
+        appid(2): [MARCH],
+    }
     quarantine.forget(tree, DAILY.name, appid(2), [MARCH])
-    assert not tree.store.holds(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
-    assert quarantine.kept_days(tree, "other") == {}
+    assert not tree.store.exists(f"_harvester/quarantine/{DAILY.name}/{appid(2)}")
+    assert quarantine.quarantined_days(tree, "other") == {}
 
 
 def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
@@ -66,11 +71,11 @@ def test_setting_a_group_aside(tree: Tree) -> None:
     """A raw group keeps its run and its name, and leaves the raw log."""
     group = "_harvester/raw/run-1/0000-000001.group"
     tree.store.write(group, b"x", tree.temp(0, "x"))
-    moved = quarantine.set_aside(tree, group)
+    moved = quarantine.quarantine_group(tree, group)
     assert moved == "_harvester/quarantine/groups/run-1.0000-000001.group"
     assert tree.store.read(moved) == b"x"
     assert tree.store.read(group) is None
-    assert quarantine.set_aside(tree, group) is None
+    assert quarantine.quarantine_group(tree, group) is None
 
 
 def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
@@ -82,9 +87,9 @@ def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
     group = "_harvester/raw/run-1/0003-000001.group"
     for each in (name, group, "_harvester/quarantine/files/notes"):
         tree.store.write(each, b"x", tree.temp(0, "x"))
-    file = quarantine.set_file_aside(tree, name, "run-1")
-    moved = quarantine.set_aside(tree, group)
+    file = quarantine.quarantine_file(tree, name, "run-1")
+    moved = quarantine.quarantine_group(tree, group)
     assert quarantine.unreadable(tree) == {
-        moved: Whose(),
-        file: Whose(3, 16, DAILY.name, parse_month("2024-03")),
+        moved: DamagedFileInfo(),
+        file: DamagedFileInfo(3, 16, DAILY.name, parse_month("2024-03")),
     }

@@ -104,7 +104,7 @@ def test_both_sides_of_a_race_are_in_the_file(
 
 def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks like a lost race; reading again finds our own group in the file."""
-    commit = ours.store.commit
+    commit = ours.store.put_if_version
 
     def forgotten(temp: Path, name: str, over: Version | None) -> None:
         commit(temp, name, over)
@@ -172,5 +172,5 @@ def test_nobody_races_for_ever(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> N
     mine = group(ours, 1)
     with pytest.raises(LostRace):
         put(ours, mine)
-    assert raw_log.standing(ours, [mine]) == [mine]
-    assert publishing._MOST_RACES < 100
+    assert raw_log.existing(ours, [mine]) == [mine]
+    assert publishing.MAX_RACES < 100

@@ -19,8 +19,8 @@ from harvester.storage.raw_log import (
     VERSION,
     DamagedGroup,
     Group,
-    leftovers,
     open_group,
+    unpublished,
     write_group,
 )
 from tests.support.answers import DAILY, HOURLY, MARCH, appid, of_day
@@ -37,7 +37,7 @@ def some(count: int = 3) -> list[Answer]:
 
 def all_of(group: Group, dataset: str = HOURLY.name) -> list[Answer]:
     """Everything a group holds of a dataset, each answer as often as it is found."""
-    months = sorted(month for name, month in group.touches if name == dataset)
+    months = sorted(month for name, month in group.months if name == dataset)
     return [answer for month in months for answer in group.answers(dataset, month)]
 
 
@@ -78,7 +78,7 @@ def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
                 and each.window.end >= first
             ]
             assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._order)
-            assert bool(expected) <= ((dataset, month) in group.touches)
+            assert bool(expected) <= ((dataset, month) in group.months)
     assert open_group(group.name, group.path) == group
     raw_log.delete(tree, group)
 
@@ -93,7 +93,7 @@ def test_a_group_says_what_it_is(outputs: Outputs) -> None:
     assert group.name == f"_harvester/raw/run-1/0003-000001-{group.id}.group"
     assert group.fetched_at == some()[0].asked_at * 1_000_000
     assert group.size == group.path.stat().st_size
-    assert group.touches == {(HOURLY.name, MONTH)}
+    assert group.months == {(HOURLY.name, MONTH)}
     assert write_group(tree, 3, "run-1", some()).id != group.id
 
 
@@ -129,19 +129,19 @@ def test_leftovers(outputs: Outputs) -> None:
     first = write_group(tree, 1, "b", some())
     write_group(tree, 2, "b", some())
     tree.store.write("_harvester/raw/b/notes.group", b"foreign", tree.temp(0, "x"))
-    assert leftovers(tree, [0, 1]) == ([first, second], [])
+    assert unpublished(tree, [0, 1]) == ([first, second], [])
 
 
 def test_no_leftovers(tree: Tree) -> None:
     """A new output has none."""
-    assert leftovers(tree, [0]) == ([], [])
+    assert unpublished(tree, [0]) == ([], [])
 
 
 def test_deleting(tree: Tree) -> None:
     """A deleted group is gone, with its run's folder once that is empty; twice is no error."""
     one, two = (write_group(tree, 0, "run", some()) for _ in range(2))
     raw_log.delete(tree, one)
-    assert leftovers(tree, [0]).groups == [two]
+    assert unpublished(tree, [0]).groups == [two]
     raw_log.delete(tree, two)
     raw_log.delete(tree, two)
     assert not list(tree.store.list("_harvester/raw"))
@@ -152,7 +152,7 @@ def test_a_damaged_group_is_set_aside(tree: Tree, keep: int) -> None:
     """A group that is cut off goes to the quarantine and is named; the others are read."""
     bad, good = (write_group(tree, 0, "run", some()) for _ in range(2))
     bad.path.write_bytes(bad.path.read_bytes()[:keep])
-    found = leftovers(tree, [0])
+    found = unpublished(tree, [0])
     assert found.groups == [good]
     assert found.damaged == [f"_harvester/quarantine/groups/run.{bad.path.name}"]
     assert not bad.path.exists()
@@ -187,7 +187,7 @@ def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
     group.path.unlink()
     group.path.symlink_to(group.path)
     with pytest.raises(StoreError):
-        leftovers(tree, [0])
+        unpublished(tree, [0])
 
 
 def rewritten(path: Path, **changes: Any) -> None:
@@ -206,7 +206,7 @@ def test_another_version_is_refused(tree: Tree) -> None:
     for version in (VERSION + 1, VERSION - 1):
         rewritten(group.path, version=version)
         with pytest.raises(OtherVersion, match=f"{group.name}: raw group version {version}"):
-            leftovers(tree, [0])
+            unpublished(tree, [0])
     assert group.path.exists()
 
 
@@ -214,7 +214,7 @@ def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
     """Groups written for another number of buckets are not published into the wrong files."""
     write_group(outputs(2), 0, "run", some())
     with pytest.raises(UsageError, match="buckets: 2, not 1"):
-        leftovers(outputs(1), [0])
+        unpublished(outputs(1), [0])
 
 
 def test_a_full_disk_leaves_no_group(tmp_path: Path) -> None:
@@ -224,4 +224,4 @@ def test_a_full_disk_leaves_no_group(tmp_path: Path) -> None:
     tree.temp(0, "run.group").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="No space left"):
         write_group(tree, 0, "run", some())
-    assert leftovers(tree, [0]).groups == []
+    assert unpublished(tree, [0]).groups == []

@@ -58,7 +58,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for month in (month_of(MARCH), month_of(MARCH) + 1):
             done = publish(tree, dataset, Partition(dataset.name, month, 0), [group])
             assert not done.quarantined
-    return Path(tree.store.where())
+    return Path(tree.store.display_path())
 
 
 def odd(answer: Answer) -> Answer:

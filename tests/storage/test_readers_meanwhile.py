@@ -19,7 +19,7 @@ import pytest
 from harvester.core.calendar import month_of
 from harvester.storage import partitions
 from harvester.storage.layout import Partition
-from harvester.storage.partitions import Draft, Footer
+from harvester.storage.partitions import Footer, NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from tests.support.answers import DAILY, MARCH, appid
@@ -66,7 +66,7 @@ class Replaced:
     @property
     def folder(self) -> Path:
         """Of the dataset."""
-        return Path(self.tree.store.where(DAILY.name))
+        return Path(self.tree.store.display_path(DAILY.name))
 
     @property
     def pattern(self) -> str:
@@ -89,7 +89,7 @@ class Replaced:
         table = pa.Table.from_arrays(arrays, schema=schema)
         # Several row groups, or a reader with an old length would find all or nothing.
         pieces = [table.slice(start, 4_096) for start in range(0, rows, 4_096)]
-        draft = Draft(self.tree.store, self.tree.temp(0, "x"), self.tree.name(partition), DAILY)
+        draft = NewFile(self.tree.store, self.tree.temp(0, "x"), self.tree.name(partition), DAILY)
         known = Footer(coverage.empty(partition.month), {})
         partitions.write(draft, pieces, lambda: known)
         self.count += 1

@@ -13,23 +13,23 @@ from harvester.core.calendar import month_of
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import OtherVersion
 from harvester.core.model import Window
-from harvester.operations.record.run_log import Books
+from harvester.operations.record.run_log import RunLog
 from harvester.operations.rewrite import NewTree, compact
-from harvester.operations.runtime import begin
+from harvester.operations.runtime import start_summary
 from harvester.storage import inspect, layout, partitions, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
 from harvester.tables.columns import arrow_schema
 from harvester.tables.decode import decode
-from harvester.tables.integrity import Place
-from harvester.tables.row_groups import New, Stamp, in_arrow
+from harvester.tables.integrity import FileIdentity
+from harvester.tables.row_groups import NewRows, Provenance, in_arrow
 from harvester.tables.schema_upgrade import upgraded
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 from tests.support.output_helpers import path_of, rows_of, tree_at
 
 HERE = Partition(DAILY.name, month_of(MARCH), 0)
 NEWER = replace(
-    DAILY, columns=(*DAILY.columns, Column("new_count", Kind.COUNT, "what is new", promised=False))
+    DAILY, columns=(*DAILY.columns, Column("new_count", Kind.COUNT, "what is new", required=False))
 )
 SENT: dict[int, dict[str, Any]] = {
     0: {"new_count": 5},
@@ -57,9 +57,9 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "SCHEMA_VERSION", 2)
 
 
-def new_books() -> Books:
+def new_books() -> RunLog:
     """Where it is written down what is done to a tree."""
-    return Books(begin(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
+    return RunLog(start_summary(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
 
 
 def test_a_run_is_refused_with_advice_and_nothing_is_moved(
@@ -71,7 +71,7 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
     with pytest.raises(OtherVersion, match="older schema version") as caught:
         list(partitions.footers(old.store, found))
     assert "harvester compact" in caught.value.advice
-    place = Place(NEWER, HERE.month, 0, 1)
+    place = FileIdentity(NEWER, HERE.month, 0, 1)
     looked = inspect.inspect(path_of(old, HERE), place, read_data=True)
     assert looked.remedy == caught.value.advice
 
@@ -84,14 +84,16 @@ def test_compact_fills_new_columns_from_what_was_kept(
     request.getfixturevalue("newer")
     new = tree_at(tmp_path / "new", 1)
     made = compact(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
-    assert made == NewTree(new.store.where(), 1, files=1, kept=0, rows=4)
+    assert made == NewTree(new.store.display_path(), 1, files=1, kept=0, rows=4)
     after = rows_of(new, HERE)
     assert after.schema.equals(arrow_schema(NEWER))
     assert after.column("new_count").to_pylist() == [5, None, 7, None]
     assert after.column("_extra").to_pylist() == [None, '{"new_count":"x"}', '{"other":[1]}', None]
     same = [name for name in before.schema.names if name != "_extra"]
     assert after.select(same).equals(before.select(same))
-    looked = inspect.inspect(path_of(new, HERE), Place(NEWER, HERE.month, 0, 1), read_data=True)
+    looked = inspect.inspect(
+        path_of(new, HERE), FileIdentity(NEWER, HERE.month, 0, 1), read_data=True
+    )
     assert looked.flaws == []
 
 
@@ -103,7 +105,9 @@ def brought_up(dataset: Dataset, element: str, *columns: Column) -> dict[str, An
     body = f'{{"list":[{{"ref_date":"2024-03-01",{element}}}],"is_delay":false}}'
     decoded = decode(dataset, Window(appid(1), dataset.name, MARCH, MARCH), body.encode())
     assert not decoded.quarantined
-    news = [New(appid(1), day, rows, Stamp(1, "run")) for day, rows in decoded.days.items()]
+    news = [
+        NewRows(appid(1), day, rows, Provenance(1, "run")) for day, rows in decoded.days.items()
+    ]
     newer = replace(dataset, columns=(*dataset.columns, *columns))
     [found] = upgraded(in_arrow(arrow_schema(dataset), news), newer).to_pylist()
     return dict(found)
@@ -111,7 +115,7 @@ def brought_up(dataset: Dataset, element: str, *columns: Column) -> dict[str, An
 
 def new_column(name: str, *, inner: bool = False) -> Column:
     """A count that is only known now."""
-    return Column(name, Kind.COUNT, "what is new", inner=inner, promised=False)
+    return Column(name, Kind.COUNT, "what is new", inner=inner, required=False)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from harvester.cli import invoke
-from harvester.sandbox import World
+from harvester.sandbox import FakeWeChat
 from tests.support.run_harness import appid
 from tests.support.sandboxes import served
 
@@ -52,7 +52,7 @@ class Commands:
     """Verbs over one manifest. ``world`` is its WeChat."""
 
     manifest: Path
-    world: World
+    world: FakeWeChat
     capsys: pytest.CaptureFixture[str]
 
     @property
@@ -91,7 +91,7 @@ class Wanted:
 def commands(
     folder: Path,
     wanted: Wanted,
-    world: World,
+    world: FakeWeChat,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Commands]:
     """Serve the world, and write a manifest that asks it for what is wanted."""

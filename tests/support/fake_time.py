@@ -28,7 +28,7 @@ from harvester.core.secret import Secret
 from harvester.operations import check as checking
 from harvester.operations import run as running
 from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import Orders
+from harvester.operations.runtime import RunOptions
 from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.layout import Tree
@@ -176,7 +176,7 @@ class VirtualLab(Lab):
         world = replace(self.world(), watch=watch)
         try:
             return run_once(
-                self.manifest(), tree or self.tree, orders=Orders(**orders), world=world
+                self.manifest(), tree or self.tree, orders=RunOptions(**orders), world=world
             )
         except BaseExceptionGroup as group:
             if group.subgroup(Killed) is None:

@@ -52,7 +52,7 @@ def install(what: str, mark: Path) -> None:
 
 
 if __name__ == "__main__":
-    signals.obey()
+    signals.install()
     install(sys.argv[1], Path(sys.argv[2]))
     sys.argv[1:] = sys.argv[3:]
     main()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harvester.sandbox import Reply, Request, World
+from harvester.sandbox import FakeWeChat, Reply, Request
 from harvester.sandbox.call_faults import Refused
-from harvester.sandbox.tokens import OVERLAP, Token, TokenOffice
+from harvester.sandbox.tokens import OVERLAP, Token, TokenServer
 
 
 class OtherClient:
@@ -14,7 +14,7 @@ class OtherClient:
     found to be worth nothing: another client has ended it.
     """
 
-    def __init__(self, appid: str, tokens: TokenOffice, *, legacy: bool = False) -> None:
+    def __init__(self, appid: str, tokens: TokenServer, *, legacy: bool = False) -> None:
         self._appid = appid
         self._tokens = tokens
         self._issue = tokens.plain if legacy else tokens.stable
@@ -39,7 +39,7 @@ class OtherClient:
             self.renewals += 1
 
 
-def employ(world: World, appid: str, *, legacy: bool = False) -> OtherClient:
+def employ(world: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
     """Let another client of the account work now and after every call.
 
     It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.storage import layout, partitions
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.partitions import Footer
 from harvester.tables.coverage import Coverage
@@ -16,12 +16,12 @@ from harvester.tables.coverage import Coverage
 
 def tree_at(root: Path, buckets: int = 1) -> Tree:
     """The tree in a folder."""
-    return Tree(Disk(root), buckets)
+    return Tree(LocalStore(root), buckets)
 
 
 def path_of(tree: Tree, name: str | Partition) -> Path:
     """Where a file of a tree in a folder lies."""
-    return Path(tree.store.where(tree.name(name) if isinstance(name, Partition) else name))
+    return Path(tree.store.display_path(tree.name(name) if isinstance(name, Partition) else name))
 
 
 def rows_of(tree: Tree, partition: Partition) -> pa.Table:

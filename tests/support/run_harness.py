@@ -16,45 +16,49 @@ from harvester.core.calendar import Day, date_of, day_range, each_day, instant, 
 from harvester.core.config import (
     Account,
     Api,
+    Credential,
     Job,
     Limits,
     Manifest,
     Output,
     Pace,
     Retry,
-    SecretCredential,
 )
 from harvester.core.credentials import AppSecret
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
+from harvester.core.model import Rate
 from harvester.core.secret import Secret
-from harvester.operations.record.run_log import Books
+from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
-from harvester.operations.run import Stage, carry_out
-from harvester.operations.runtime import Orders, World, begin, show_nothing
+from harvester.operations.run import RunState, execute
+from harvester.operations.runtime import RunContext, RunOptions, show_nothing, start_summary
 from harvester.planning.sharding import of_shard, own_buckets
+from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Row, Rules, truth
-from harvester.sandbox import World as Sandbox
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
 
 DAILY = "interface_summary"
 HOURLY = "interface_summary_hour"
 BOTH = (DAILY, HOURLY)
-FAST = Limits(Pace(count=10_000, period=0.01, burst=1000, concurrency=8), connections=32)
+FAST = Limits(Pace(Rate(10_000, 0.01), burst=1000, concurrency=8), connections=32)
+SECRET = Credential(secret="${SECRET}")
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 
-def run_once(manifest: Manifest, tree: Tree, *, orders: Orders, world: World) -> Summary:
+def run_once(manifest: Manifest, tree: Tree, *, orders: RunOptions, world: RunContext) -> Summary:
     """Make coverage whole, as far as it can be had now."""
-    books = Books(begin(manifest.file, world.now()), world.now)
-    carry_out(stage_of(manifest, tree, orders, world, books))
+    books = RunLog(start_summary(manifest.file, world.now()), world.now)
+    execute(stage_of(manifest, tree, orders, world, books))
     return books.summary
 
 
-def stage_of(manifest: Manifest, tree: Tree, orders: Orders, world: World, books: Books) -> Stage:
+def stage_of(
+    manifest: Manifest, tree: Tree, orders: RunOptions, world: RunContext, books: RunLog
+) -> RunState:
     """What a run is about that has these orders."""
     own = own_buckets(manifest.output.buckets, orders.shard)
-    return Stage(of_shard(manifest, own), tree, orders, world, own, books)
+    return RunState(of_shard(manifest, own), tree, orders, world, own, books)
 
 
 def appid(number: int) -> str:
@@ -125,7 +129,7 @@ class Lab:
         end = None if self.end is None else parse_day(self.end)
         return Manifest(
             file=self.root / "jobs.yaml",
-            accounts=tuple(Account(name, SecretCredential("${SECRET}")) for name in self.appids),
+            accounts=tuple(Account(name, credential=SECRET) for name in self.appids),
             jobs=(Job("job-1", self.datasets, self.appids, parse_day(self.begin), end),),
             output=self.place,
             datasets=dict(CATALOGUE),
@@ -136,12 +140,12 @@ class Lab:
     def run(self, tree: Tree | None = None, **orders: Any) -> Summary:
         """One whole run, through a tree of a test's own if it has one."""
         return run_once(
-            self.manifest(), tree or self.tree, orders=Orders(**orders), world=self.world()
+            self.manifest(), tree or self.tree, orders=RunOptions(**orders), world=self.world()
         )
 
-    def world(self) -> World:
+    def world(self) -> RunContext:
         """The sandbox and the lab's clock, as a run sees them."""
-        return World(
+        return RunContext(
             now=self.now,
             reach=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),

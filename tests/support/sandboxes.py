@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import Row, Rules, World
+from harvester.sandbox import FakeWeChat, Row, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.responses import Window
 from harvester.sandbox.server import serve
@@ -98,13 +98,13 @@ class Client:
 
 
 @asynccontextmanager
-async def talking_to(world: World) -> AsyncIterator[Client]:
+async def talking_to(world: FakeWeChat) -> AsyncIterator[Client]:
     """Serve the world and give a client of it."""
     async with serve(world) as address, aiohttp.ClientSession() as session:
         yield Client(session, address)
 
 
-def rows_told(world: World, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
+def rows_told(world: FakeWeChat, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
     """What the last call of a Beijing day gets for a day, in the troubles there are now.
 
     A call that would be refused gets no rows; permissions, limits and faults do not count.
@@ -118,14 +118,14 @@ def rows_told(world: World, dataset: str, appid: str, day: Day, asked_on: Day) -
         return []
 
 
-def world_at(now: float = NOON, **rules: Any) -> tuple[World, Clock]:
+def world_at(now: float = NOON, **rules: Any) -> tuple[FakeWeChat, Clock]:
     """A world under these rules, and the clock it goes by."""
     clock = Clock(now)
-    return World(Rules(**rules), clock), clock
+    return FakeWeChat(Rules(**rules), clock), clock
 
 
 @contextmanager
-def served(world: World) -> Iterator[str]:
+def served(world: FakeWeChat) -> Iterator[str]:
     """Serve the world from a thread, to clients with a loop of their own; gives its address."""
     with (
         start_blocking_portal() as portal,

@@ -12,9 +12,9 @@ import orjson
 from harvester.core.config import Api
 from harvester.core.credentials import Access, AppSecret, Platform
 from harvester.core.secret import Secret
-from harvester.wechat.auth import Office as Sources
+from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.app_secret import Budget
-from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
 
@@ -40,7 +40,7 @@ class Clock:
 class Office:
     """A token endpoint and those who ask it."""
 
-    tokens: Tokens
+    tokens: TokenCache
     server: FaultServer
     clock: Clock
     sources: Sources
@@ -75,7 +75,7 @@ async def office(
         sources = Sources(
             access.__getitem__, transport, clock=clock, budget=budget, platform=platform
         )
-        async with Tokens(sources.source, clock) as tokens:
+        async with TokenCache(sources.provider, clock) as tokens:
             yield Office(tokens, server, clock, sources)
 
 

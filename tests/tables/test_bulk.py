@@ -18,7 +18,7 @@ from harvester.sandbox import truth
 from harvester.tables import decode, decode_batch
 from harvester.tables.columns import Slice
 from harvester.tables.decode_batch import InArrow, batches, bulk_reader
-from harvester.tables.row_groups import Stamp
+from harvester.tables.row_groups import Provenance
 from tests.support.answers import as_tuples
 from tests.support.run_harness import appid
 
@@ -69,7 +69,7 @@ def same(dataset: str, answers: list[Answer]) -> bool:
     """Whether both ways agree on all of them."""
     read = CATALOGUE[dataset]
     alone = [tuples(decode.decode(read, answer.window, answer.body)) for answer in answers]
-    batch = [(answer, Stamp(1_800_000_000_000_000, "run")) for answer in answers]
+    batch = [(answer, Provenance(1_800_000_000_000_000, "run")) for answer in answers]
     return list(map(tuples, bulk_reader(read)(batch))) == alone
 
 
@@ -94,7 +94,7 @@ def test_nested_answers_are_in_arrow_before_they_are_many(
     flawed[0] |= {"msgid": 7}
     answers[bad] = answer_of(dataset, 1, BEGIN + bad, flawed)
     assert same(dataset, answers)
-    batch = [(answer, Stamp(1, "run")) for answer in answers]
+    batch = [(answer, Provenance(1, "run")) for answer in answers]
     found = [day for each in bulk_reader(CATALOGUE[dataset])(batch) for day in each.days.values()]
     assert found
     assert all(isinstance(day, Slice) for day in found)
@@ -105,7 +105,9 @@ def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
     """Every answer is in one batch, in its order, and no batch is longer than it may be."""
     small = answer_of("interface_summary", 1, BEGIN, [])
     large = small._replace(body=b" " * 400_000)
-    answers = [(answer, Stamp(at, "run")) for at, answer in enumerate([small] * 600 + [large] * 7)]
+    answers = [
+        (answer, Provenance(at, "run")) for at, answer in enumerate([small] * 600 + [large] * 7)
+    ]
     cut = list(batches(answers))
     assert [each for batch in cut for each in batch] == answers
     assert [len(batch) for batch in cut] == [256, 256, 88 + 3, 3, 1]
@@ -151,7 +153,7 @@ def test_a_flawless_batch_is_read_in_arrow() -> None:
     """The fast way is taken where it should be, and says which account and run a row is of."""
     dataset = "interface_summary_hour"
     answers = [true_answer(dataset, number, BEGIN + day) for number in (1, 2) for day in range(3)]
-    batch = [(answer, Stamp(7_000_000, f"run-{at}")) for at, answer in enumerate(answers)]
+    batch = [(answer, Provenance(7_000_000, f"run-{at}")) for at, answer in enumerate(answers)]
     for (answer, stamp), found in zip(batch, bulk_reader(CATALOGUE[dataset])(batch), strict=True):
         for part in found.days.values():
             assert isinstance(part, Slice)

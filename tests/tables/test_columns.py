@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harvester.core.dataset import Column, Kind
-from harvester.tables.columns import Unfit, check_of, nullable, quick_check_of
+from harvester.tables.columns import ValueMismatch, check_of, nullable, quick_check_of
 
 BEYOND_64_BITS = 2**64
 HALF_A_CHARACTER = "\ud800"
@@ -68,10 +68,10 @@ def test_what_fits(kind: Kind, values: list[Any], expected: list[Any]) -> None:
 @pytest.mark.parametrize(("kind", "values", "reason"), UNFIT)
 def test_what_does_not_fit(kind: Kind, values: list[Any], reason: str) -> None:
     """One value that does not fit condemns the column, and the reason says what it is."""
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(ValueMismatch) as caught:
         check_of(kind)(values)
     assert str(caught.value) == reason
-    with pytest.raises(Unfit):
+    with pytest.raises(ValueMismatch):
         quick_check_of(Column("x", kind, "any"))(values)
 
 
@@ -79,7 +79,7 @@ def test_what_does_not_fit(kind: Kind, values: list[Any], reason: str) -> None:
 def test_a_fraction_that_may_have_been_an_integer(value: float) -> None:
     """Where orjson may have made a float of a long integer, only the exact reading decides."""
     assert check_of(Kind.RATE)([value]) == [value]
-    with pytest.raises(Unfit):
+    with pytest.raises(ValueMismatch):
         quick_check_of(Column("x", Kind.RATE, "any"))([value])
 
 
@@ -94,7 +94,7 @@ def test_null_stays_null(kind: Kind) -> None:
     assert check([None, None]) == [None, None]
     assert check([]) == []
     unfit = next(values for of, values, _ in UNFIT if of is kind)
-    with pytest.raises(Unfit):
+    with pytest.raises(ValueMismatch):
         check([None, *(value for value in unfit if value is not None)])
 
 
@@ -122,5 +122,5 @@ def test_lists_out_of_the_ordinary(value: Any) -> None:
     fine = [[], [{"part": 1, "share": 0.5}, {"part": 2, "share": 0}]]
     assert check(fine) == fine
     assert check([[]]) == [[]]
-    with pytest.raises(Unfit):
+    with pytest.raises(ValueMismatch):
         check([*fine, value])

@@ -24,7 +24,7 @@ from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import decode as rows
 from harvester.tables.decode import Decoded, decode
-from harvester.tables.record_layout import shape_of
+from harvester.tables.record_layout import layout_of
 from tests.support.answers import LONG_AFTER, appid, as_tuples
 from tests.support.output_helpers import rows_of, tree_at
 from tests.support.sandboxes import BUSY
@@ -65,8 +65,8 @@ def fitting(column: Column) -> st.SearchStrategy[Any]:
 
 def members(columns: list[Column]) -> st.SearchStrategy[Members]:
     """Objects that have all of these but now and then what nobody promised."""
-    promised = {each.name: fitting(each) for each in columns if each.promised}
-    others = {each.name: fitting(each) for each in columns if not each.promised}
+    promised = {each.name: fitting(each) for each in columns if each.required}
+    others = {each.name: fitting(each) for each in columns if not each.required}
     return st.fixed_dictionaries(promised, optional=others)
 
 
@@ -247,9 +247,9 @@ def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObje
     sent = data.draw(st.lists(elements(dataset), min_size=1, max_size=5))
     window = Window(appid(1), dataset.name, MARCH - 1, MARCH + 3)
     body = json.dumps({"list": sent}).encode()
-    shape = shape_of(dataset)
+    shape = layout_of(dataset)
     fast = rows._read_fast(shape, window, json.loads(body)["list"])
-    careful = rows._read_carefully(shape, window, body)
+    careful = rows._read_strictly(shape, window, body)
     if fast:
         assert careful == Decoded(careful.days, {})
         assert list(fast.days) == list(careful.days) == sorted(fast.days)
@@ -268,7 +268,7 @@ def test_ordinary_answers_take_the_fast_way(dataset: Dataset) -> None:
     window = Window(BUSY, dataset.name, days[0], days[-1])
     assert sent
     for each in (sent, sent[::-1]):
-        found = rows._read_fast(shape_of(dataset), window, json.loads(json.dumps(each)))
+        found = rows._read_fast(layout_of(dataset), window, json.loads(json.dumps(each)))
         assert found
         assert found.days.keys() == {parse_day(row[DATE_COLUMN]) for row in sent}
 

@@ -15,13 +15,13 @@ from harvester.tables import merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
 from harvester.tables.decode import DayRows, decode
-from harvester.tables.merge import Change, Reply
-from harvester.tables.row_groups import New, Stamp
+from harvester.tables.merge import Change, DecodedAnswer
+from harvester.tables.row_groups import NewRows, Provenance
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
 
 MONTH = month_of(MARCH)
 SCHEMA = arrow_schema(DAILY)
-OLD, NEW = Stamp(1_000_000, "old"), Stamp(2_000_000, "new")
+OLD, NEW = Provenance(1_000_000, "old"), Provenance(2_000_000, "new")
 
 
 def at(day: int, minute: int = 720) -> int:
@@ -38,16 +38,16 @@ def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
     """What these answers change, in this order."""
     change = Change(appid(1), MONTH, known or AccountDays())
     for each in answers:
-        accepted = change.accepts(each)
+        accepted = change.accepted_days(each)
         settled = merge.settled_masks(DAILY, MONTH, calendar.today(each.asked_at))
-        reply = Reply(each, decode(DAILY, each.window, each.body), NEW, settled)
-        change.absorb(accepted, reply)
+        reply = DecodedAnswer(each, decode(DAILY, each.window, each.body), NEW, settled)
+        change.apply(accepted, reply)
     return change
 
 
 def numbers(change: Change) -> dict[int, int]:
     """The first metric of each replaced day, counted from 0."""
-    found = {day - MARCH: new for day, new in change.rows.items() if isinstance(new, New)}
+    found = {day - MARCH: new for day, new in change.rows.items() if isinstance(new, NewRows)}
     return {day: as_tuples(new.rows)[0][0] for day, new in found.items()}
 
 
@@ -140,7 +140,7 @@ def test_other_months_are_left_alone() -> None:
     assert change.known.final == 2**28 - 1
     assert min(change.rows) == MARCH
     april = Change(appid(1), MONTH + 1, AccountDays())
-    assert not april.accepts(answer(long, []))
+    assert not april.accepted_days(answer(long, []))
 
 
 # What stands in a file and what changes, as plain values: (account, day) to number.
@@ -148,7 +148,7 @@ Model = dict[tuple[int, int], int]
 CELLS = st.dictionaries(st.tuples(st.integers(0, 5), st.integers(0, 30)), st.integers(0, 99))
 
 
-def in_arrow(model: Model, stamp: Stamp) -> pa.RecordBatch:
+def in_arrow(model: Model, stamp: Provenance) -> pa.RecordBatch:
     """Rows as a file has them, with two rows for every odd number."""
     wide = [(key, value) for key, value in sorted(model.items()) for _ in range(1 + value % 2)]
     columns: list[list[Any]] = [
@@ -171,7 +171,7 @@ def changes_of(model: Model) -> list[Change]:
         change = changes.setdefault(account, Change(appid(account), MONTH, AccountDays()))
         columns = tuple([value] * rows for _ in range(4))
         found: Day = MARCH + day
-        change.rows[found] = New(
+        change.rows[found] = NewRows(
             appid(account), found, DayRows(columns, [None] * rows, 0, rows), NEW
         )
     return list(changes.values())

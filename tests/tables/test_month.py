@@ -14,7 +14,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, parse_day
 from harvester.core.errors import Exit
 from harvester.sandbox import Delayed, Late, Outage, Revised, Rules, Trouble
-from harvester.sandbox import World as Sandbox
+from harvester.sandbox import FakeWeChat as Sandbox
 from tests.support.reference_client import Reference
 from tests.support.run_harness import Lab, expected, harvested, wanted
 

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.core.calendar import day_range, day_text, each_day, parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import Fault, Row, Rules, World, truth
+from harvester.sandbox import FakeWeChat, Fault, Row, Rules, truth
 from tests.support.cli import Commands, Wanted, commands
 from tests.support.run_harness import DAILY, appid, expected, harvested
 
@@ -142,7 +142,7 @@ def week(
 ) -> Iterator[Commands]:
     """Five days of two accounts, in one window each."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
-    world = World(Rules(), time.time)
+    world = FakeWeChat(Rules(), time.time)
     with commands(tmp_path, Wanted((DAILY, SUMMARY), BEGIN, END), world, capsys) as run:
         yield run
 

@@ -12,7 +12,7 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
 from harvester.tables.decode import Decoded, decode
-from harvester.tables.record_layout import flattened, shape_of
+from harvester.tables.record_layout import flattened, layout_of
 from tests.support.answers import appid, as_tuples
 
 READ = CATALOGUE["article_read"]
@@ -97,17 +97,17 @@ def test_texts_sort_by_their_bytes() -> None:
 
 def test_flattening_keeps_elements_and_entries_together() -> None:
     """Each row has the members of its element and those of its entry, in the order they came."""
-    flat = shape_of(CUMULATE)
+    flat = layout_of(CUMULATE)
     assert flattened(flat, [{"ref_date": TODAY}]) == ([{"ref_date": TODAY}], [])
     elements: list[dict[str, Any]] = [{"a": 1, "detail": {"b": 2}}, {"a": 3, "detail": None}]
-    assert flattened(shape_of(READ), elements) == (elements, [{"b": 2}, {}])
+    assert flattened(layout_of(READ), elements) == (elements, [{"b": 2}, {}])
     arrays: list[dict[str, Any]] = [
         {"a": 1, "detail_list": [{"b": 1}, {"b": 2}]},
         {"a": 2, "detail_list": []},
         {"a": 3},
         {"a": 4, "detail_list": [{"b": 3}]},
     ]
-    own, inner = flattened(shape_of(DETAIL), arrays)
+    own, inner = flattened(layout_of(DETAIL), arrays)
     assert [each["a"] for each in own] == [1, 1, 4]
     assert inner == [{"b": 1}, {"b": 2}, {"b": 3}]
 

@@ -40,9 +40,9 @@ def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
 
 def lost(done: Summary) -> dict[str, int]:
     """The account-days given up, by dataset; only the sick account may lose any."""
-    assert {gone.appid for gone in done.gone} <= {SICK}
+    assert {gone.appid for gone in done.abandoned} <= {SICK}
     found = dict.fromkeys(BOTH, 0)
-    for gone in done.gone:
+    for gone in done.abandoned:
         found[gone.dataset] += gone.count
     return found
 
@@ -106,7 +106,7 @@ def test_a_fault_that_never_passes_fails_its_windows_alone(
     assert others_are_exact(lab, duck)
 
 
-@pytest.mark.parametrize("code", codes(Action.REFRESH, Scope.ACCOUNT))
+@pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_rejected_token_is_renewed_once(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_rejected_token_is_renewed_once(
     assert others_are_exact(lab, duck)
 
 
-@pytest.mark.parametrize("code", codes(Action.REFRESH, Scope.ACCOUNT))
+@pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_token_rejected_for_ever_stops_its_account(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -140,7 +140,7 @@ def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnectio
     began = lab.now()
     done = lab.run()
     assert lab.now() // 60 > began // 60
-    assert (done.exit_code, done.gone, done.requests) == (Exit.DONE, [], done.windows + 1)
+    assert (done.exit_code, done.abandoned, done.requests) == (Exit.DONE, [], done.windows + 1)
     assert others_are_exact(lab, duck)
 
 
@@ -152,11 +152,11 @@ def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.AGAIN, {DAILY: 1, HOURLY: 0})
     assert list(done.reasons()) == ["not_ready"]
-    assert done.gone[0].begin == parse_day(DAYS[1])
+    assert done.abandoned[0].begin == parse_day(DAYS[1])
     assert others_are_exact(lab, duck)
 
 
-@pytest.mark.parametrize("code", codes(Action.PARK, Scope.ACCOUNT_DATASET))
+@pytest.mark.parametrize("code", codes(Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET))
 def test_a_spent_quota_parks_one_dataset_of_one_account(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -214,7 +214,7 @@ def test_an_api_that_is_gone_is_gone_for_everybody(
         lab.sandbox.fail(name, fault, dataset=HOURLY)
     done = lab.run()
     assert done.exit_code is Exit.INCOMPLETE
-    assert sum(gone.count for gone in done.gone) == 12
+    assert sum(gone.count for gone in done.abandoned) == 12
     assert lab.calls() == 3 + 1
     assert harvested(duck, lab.root, DAILY) == expected(DAILY, lab.appids, wanted(*DAYS))
 

@@ -15,16 +15,16 @@ from harvester.cli.output.answers import answer, table
 from harvester.core.errors import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
-from harvester.operations.check import Check, Checked, Finding, State
+from harvester.operations.check import AccountCheck, Check, ProbeResult, State
+from harvester.operations.plain import plain
 from harvester.operations.project import Authorised, open_project
-from harvester.operations.record.plain import plain
 
 
 def check(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: options.Selecting = options.EVERYTHING,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     offline: Annotated[
         bool,
@@ -35,7 +35,7 @@ def check(
     ] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
-    logging: options.Logging = options.PLAINLY,
+    logging: options.Logging = options.DEFAULT_LOGGING,
 ) -> int:
     """Ask for one token and one cheap call per family of each account.
 
@@ -74,7 +74,7 @@ def _print(out: Console, found: Check) -> None:
     out.print(f"\n{_many(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
 
 
-def _quota(account: Checked, finding: Finding) -> tuple[str, str]:
+def _quota(account: AccountCheck, finding: ProbeResult) -> tuple[str, str]:
     """Return the scarcest quota of a family, and how much of it is used."""
     known = [
         allowance
@@ -99,7 +99,7 @@ def _print_reasons(out: Console, found: Check) -> None:
         out.print(Text(f"\n  {appids[0]}{more}: {reason}"), soft_wrap=True)
 
 
-def _reason(finding: Finding) -> str:
+def _reason(finding: ProbeResult) -> str:
     """Tell the words of WeChat or the network without the rid, their meaning, and the remedy."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
@@ -115,7 +115,7 @@ def _as_json(found: Check) -> dict[str, object]:
     return {"accounts": list(map(_account, found.accounts)), **counts, "calls": found.calls}
 
 
-def _account(account: Checked) -> dict[str, object]:
+def _account(account: AccountCheck) -> dict[str, object]:
     quotas = [
         {"dataset": dataset, **plain(allowance)}
         for dataset, allowance in account.allowances.items()

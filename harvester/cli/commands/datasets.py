@@ -71,7 +71,7 @@ def _column_as_json(column: Column) -> dict[str, object]:
         "meaning": column.meaning,
         "unit": column.unit,
         "nested": column.inner,
-        "promised": column.promised,
+        "promised": column.required,
         "labels": {str(code): label for code, label in column.labels.items()},
         "fields": [_column_as_json(field) for field in column.fields],
     }

@@ -15,11 +15,11 @@ from harvester.core.errors import UsageError
 
 DOES = {
     Action.RETRY: "repeats the request, later and a bounded number of times",
-    Action.REFRESH: "fetches another token and repeats the request once",
+    Action.REFRESH_TOKEN: "fetches another token and repeats the request once",
     Action.SLOW_DOWN: "leaves the account alone until the next minute; no attempt is counted",
-    Action.NARROW: "asks fewer days at once",
+    Action.SPLIT: "asks fewer days at once",
     Action.NOT_READY: "asks the days before the newest one, and that one in a later run",
-    Action.PARK: "asks no more until the next day in Beijing",
+    Action.WAIT_FOR_QUOTA: "asks no more until the next day in Beijing",
     Action.STOP: "asks no more",
 }
 """The reaction of a run to a code, by the action of its rule."""

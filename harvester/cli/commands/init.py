@@ -21,7 +21,7 @@ def init(
     """Print a commented manifest, or write it to a new file. It runs as it stands."""
     text = resources.files("harvester.cli").joinpath("jobs.yaml").read_bytes()
     if file is None:
-        with streams.answering():
+        with streams.stdout_output():
             print(text.decode(), end="")
         return 0
     try:

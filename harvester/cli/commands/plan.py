@@ -8,16 +8,16 @@ from harvester.cli import options
 from harvester.cli.output import plan_tables
 from harvester.cli.output.answers import answer
 from harvester.operations import plan as planning
+from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
-from harvester.operations.record.plain import plain
 
 
 def plan(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: options.Selecting = options.EVERYTHING,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     refetch: options.Refetch = None,
     shard: options.Shard = None,

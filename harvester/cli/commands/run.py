@@ -19,8 +19,8 @@ from harvester.core.errors import Exit
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
 from harvester.operations.project import open_project
-from harvester.operations.record.run_log import Books, recorded
-from harvester.operations.runtime import Orders, SteadyClock, Watch, show_nothing
+from harvester.operations.record.run_log import RunLog, recorded
+from harvester.operations.runtime import RunOptions, SteadyClock, Watch, show_nothing
 from harvester.operations.session import new_books
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -58,11 +58,11 @@ class Running:
         Path | None, options.value("Also write the run record to this file.", "HARVESTER_SUMMARY")
     ] = None
 
-    def orders(self) -> Orders:
+    def orders(self) -> RunOptions:
         """Return the options as a run takes them. Raises UsageError."""
         shard = options.parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
-        return Orders(self.refetch, shard, seconds, unpark=self.unpark)
+        return RunOptions(self.refetch, shard, seconds, ignore_spent_quota=self.unpark)
 
 
 _ORDINARY = Running()
@@ -72,11 +72,11 @@ def run(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: options.Selecting = options.EVERYTHING,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     running: Running = _ORDINARY,
     _ok_exit: options.OkExit = "",
-    logging: options.Logging = options.PLAINLY,
+    logging: options.Logging = options.DEFAULT_LOGGING,
 ) -> int:
     """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
 
@@ -89,33 +89,33 @@ def run(
     books = new_books(manifest, clock, running.summary)
     done = books.summary
     # An old summary would mislead, so there is a new one however the run ends.
-    with signals.stopping(_Brake(books)), recorded(books):
+    with signals.stopping(_StopOnSignal(books)), recorded(books):
         orders = running.orders()
         project = open_project(manifest, selecting.selection(), output, "asked", clock)
-        _fit_to_a_small_machine()
+        _tune_gc()
         terminal = console(stderr=True)
         harvesting.run(books, project, orders, _watch(running.progress, terminal))
-        with streams.whispering():
+        with streams.stderr_output():
             tables.summary(terminal, done, project)
     return done.exit_code
 
 
-class _Brake(NamedTuple):
+class _StopOnSignal(NamedTuple):
     """A run that signals can stop."""
 
-    books: Books
+    books: RunLog
 
     def stop(self, code: int) -> bool:
         """Let the run end; the files are safe at any moment, in order or not."""
         self.books.summary.stopped_by = Exit(code)
-        return self.books.summary.in_order
+        return self.books.summary.stops_gracefully
 
-    def farewell(self) -> None:
+    def final_write(self) -> None:
         """Write a record that says so."""
-        self.books.close(patience=signals.FAREWELL_SECONDS)
+        self.books.close(patience=signals.FINAL_WRITE_SECONDS)
 
 
-def _fit_to_a_small_machine() -> None:
+def _tune_gc() -> None:
     """Collect less often: imports live for ever, and requests make few cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from harvester.cli.output import streams
 from harvester.core.errors import UsageError
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import run
 
 
@@ -52,7 +52,7 @@ def sandbox(
         latency_jitter=jitter,
         fault_rate=fault_rate,
     )
-    world = World(rules, time.time)
+    world = FakeWeChat(rules, time.time)
     for appid in unauthorised:
         world.fail(appid, 48001)
     try:
@@ -65,5 +65,5 @@ def sandbox(
 
 
 def _announce(address: str) -> None:
-    with streams.answering():
+    with streams.stdout_output():
         print(f"WeChat sandbox at {address}")

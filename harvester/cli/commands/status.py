@@ -10,9 +10,9 @@ from harvester.cli.output import tables
 from harvester.cli.output.answers import answer
 from harvester.core.errors import Exit
 from harvester.operations import status as surveying
+from harvester.operations.plain import plain
 from harvester.operations.project import open_project
 from harvester.operations.record import run_record
-from harvester.operations.record.plain import plain
 from harvester.operations.status import Status
 
 
@@ -20,7 +20,7 @@ def status(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    selecting: options.Selecting = options.EVERYTHING,
+    selecting: options.Selecting = options.ALL,
     output: options.Output = None,
     require: Annotated[
         Literal["yesterday"] | None,
@@ -36,11 +36,11 @@ def status(
     project = open_project(manifest, selecting.selection(), output)
     found = surveying.status(project)
     answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
-    return Exit.AGAIN if require is not None and not found.whole else Exit.DONE
+    return Exit.AGAIN if require is not None and not found.complete else Exit.DONE
 
 
 def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
     members["datasets"] = list(map(run_record.plain_row, found.datasets))
-    return {"whole": found.whole, **members}
+    return {"whole": found.complete, **members}

@@ -12,8 +12,8 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer, range_text
 from harvester.core.errors import Exit
 from harvester.operations import verify as verifying
+from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested
-from harvester.operations.record.plain import plain
 from harvester.operations.verify import Damage, Verdict
 
 _MOST_STRETCHES = 12

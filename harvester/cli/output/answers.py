@@ -9,9 +9,9 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from harvester.cli.output.streams import Terminal, answering
+from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.core.calendar import Day, day_text
-from harvester.operations.record.plain import plain
+from harvester.operations.plain import plain
 
 _WIDE = 140
 """Columns without a terminal, where a log must not be cut off."""
@@ -23,7 +23,7 @@ def answer(
     show: Callable[[Console], object],
 ) -> None:
     """Print a result as JSON, or have it shown on a console."""
-    with answering():
+    with stdout_output():
         if form == "json":
             print(json.dumps(plain(result()), indent=2, ensure_ascii=False))
         else:

@@ -11,7 +11,7 @@ from harvester.cli.output.answers import table
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.operations.plan import PricedPlan
-from harvester.planning.cost import Barren, Price
+from harvester.planning.cost import EmptyPrefix, Price
 
 _BINDS = {
     "rate": "limits.per_token.rate binds it",
@@ -47,7 +47,7 @@ def show(out: Console, priced: PricedPlan) -> None:
         out.print(Text(f"note: {warning}"))
 
 
-def _costs(price: Price, barren: tuple[Barren, ...]) -> Iterator[str]:
+def _costs(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
     most, least = price.accounts[0], price.accounts[-1]
     if most.requests > least.requests:
         yield (
@@ -62,7 +62,7 @@ def _costs(price: Price, barren: tuple[Barren, ...]) -> Iterator[str]:
             f"{price.quota_days:,} days under the daily quota ({origin}), "
             f"{price.requests_today:,} requests of it today"
         )
-    for item in price.narrower:
+    for item in price.shorter_ranges:
         took = f" on {item.quota_days:,} days" if item.quota_days > 1 else ""
         yield f"from {calendar.day_text(item.begin)} on: {item.requests:,} requests{took}"
     if barren:

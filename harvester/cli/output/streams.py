@@ -23,7 +23,7 @@ class Terminal(Console):
         raise  # noqa: PLE0704 - as the line above says
 
 
-class Counter(Terminal):
+class HelpConsole(Terminal):
     """The console of help and usage errors."""
 
     def print(self, *objects: Any, **how: Any) -> None:
@@ -37,7 +37,7 @@ class Counter(Terminal):
             _discard(self.file)
 
 
-def make_ready() -> None:
+def fix_std_streams() -> None:
     """See that whatever we print can be printed, or is lost without harm."""
     for descriptor in (0, 1, 2):
         try:
@@ -55,7 +55,7 @@ def make_ready() -> None:
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def stdout_output() -> Iterator[None]:
     """Print an answer to stdout; the block does nothing else.
 
     That the reader went away is no error and changes no exit code. Raises HarvesterError if the
@@ -72,7 +72,7 @@ def answering() -> Iterator[None]:
 
 
 @contextmanager
-def whispering() -> Iterator[None]:
+def stderr_output() -> Iterator[None]:
     """Print to stderr, ignoring write errors."""
     with suppress(OSError):
         yield
@@ -82,12 +82,12 @@ def whispering() -> Iterator[None]:
 def flush(code: int) -> int:
     """Send what was printed; returns the exit code. An answer that is lost is a failure."""
     try:
-        with answering():
+        with stdout_output():
             pass
     except HarvesterError as error:
-        complain(error)
+        report_error(error)
         code = code or error.exit_code
-    with whispering():
+    with stderr_output():
         pass
     return code
 
@@ -97,19 +97,19 @@ def _discard(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def complain(error: HarvesterError) -> None:
+def report_error(error: HarvesterError) -> None:
     """Say what is wrong, then what to do."""
-    with whispering():
+    with stderr_output():
         print(f"error: {masked(error.problem)}", file=sys.stderr)
         if error.advice:
             print(f"\n{masked(error.advice)}", file=sys.stderr)
 
 
-def confess(error: Exception) -> None:
+def report_bug(error: Exception) -> None:
     """Report a bug with its place, without the text of foreign errors, which may hold a URL."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    with whispering():
+    with stderr_output():
         print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
         for place in places(error):
             print(f"  {place}", file=sys.stderr)

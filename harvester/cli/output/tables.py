@@ -11,7 +11,7 @@ from rich.text import Text
 from harvester.cli.output.answers import range_text, table
 from harvester.core import calendar
 from harvester.core.errors import Exit
-from harvester.core.model import Stretch
+from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.causes import causes
 from harvester.operations.record.summary import DatasetSummary, Summary
@@ -79,7 +79,7 @@ def _print_figures(out: Console, done: Summary) -> None:
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
         "retries": f"{done.retries:,}{_waited(done.waits)}",
-        "refused": f"{sum(gone.count for gone in done.gone):,} account-days",
+        "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
         "time": f"{seconds_text(done.seconds)}{against}",
@@ -109,7 +109,7 @@ def _print_causes(out: Console, done: Summary) -> None:
 
 def _next_steps(done: Summary, project: Project) -> list[str]:
     """List commands worth typing now."""
-    output, words = project.tree.store.where(), project.words
+    output, words = project.tree.store.display_path(), project.words
     again = [f"harvester run {words} --refetch empty"] if done.suspicious else []
     if done.exit_code is not Exit.DONE:
         steps = [f"harvester status {words}"]
@@ -163,7 +163,7 @@ def _print_advice(out: Console, line: str) -> None:
     out.print(Text(f"\n  {line}"), soft_wrap=True)
 
 
-def _print_stretches(out: Console, title: str, stretches: Sequence[Stretch]) -> None:
+def _print_stretches(out: Console, title: str, stretches: Sequence[DayRange]) -> None:
     if not stretches:
         return
     out.print(f"\n{title}")

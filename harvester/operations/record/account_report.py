@@ -10,24 +10,24 @@ from harvester.catalogue.error_codes import Action
 from harvester.core.model import Refusal
 from harvester.operations.record.summary import AccountSummary, count_states, reason_of
 from harvester.planning.windows import Wanted
-from harvester.scheduling.account_queue import Gone, Lane
+from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.storage.coverage_scan import States
 
 
-def troubled(
+def with_trouble(
     want: Wanted,
     states: Mapping[str, Mapping[str, States]],
-    gone: Iterable[Gone],
-    lanes: Iterable[Lane],
+    gone: Iterable[AbandonedDays],
+    lanes: Iterable[AccountQueue],
 ) -> Iterator[AccountSummary]:
     """Every dataset of an account that lacks days, has odd ones, or was refused something.
 
     What is whole is not listed: of ten thousand accounts most are.
     """
-    lost: defaultdict[tuple[str, str], list[Gone]] = defaultdict(list)
+    lost: defaultdict[tuple[str, str], list[AbandonedDays]] = defaultdict(list)
     for item in gone:
         lost[item.dataset, item.appid].append(item)
-    spent = {(work.dataset.name, lane.appid): work for lane in lanes for work in lane.work}
+    spent = {(work.dataset.name, lane.appid): work for lane in lanes for work in lane.backlogs}
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
             state, key = states[dataset][appid], (dataset, appid)
@@ -42,7 +42,7 @@ def troubled(
                 yield _with_reasons(found, lost.get(key, []))
 
 
-def _with_reasons(found: AccountSummary, lost: list[Gone]) -> AccountSummary:
+def _with_reasons(found: AccountSummary, lost: list[AbandonedDays]) -> AccountSummary:
     reasons = [reason_of(item)[0] for item in lost]
     if found.days.quarantined:
         reasons.append("quarantined")
@@ -50,7 +50,7 @@ def _with_reasons(found: AccountSummary, lost: list[Gone]) -> AccountSummary:
     return replace(
         found,
         failed=reasons.count("failed"),
-        parked=any(item.rule.action is Action.PARK for item in lost),
+        waits_for_quota=any(item.rule.action is Action.WAIT_FOR_QUOTA for item in lost),
         reasons=tuple(dict.fromkeys(reasons)),
         errcodes=tuple(dict.fromkeys(codes)),
     )

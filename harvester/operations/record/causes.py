@@ -9,7 +9,7 @@ from harvester.core.calendar import Day, day_text
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.summary import Summary
-from harvester.scheduling.account_queue import Gone
+from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publish import QuarantinedDay
 
 _SHOWN = 3
@@ -27,12 +27,12 @@ class Cause(NamedTuple):
 
 def causes(summary: Summary) -> list[Cause]:
     """Refusals and failures first, those of most days before others; then the quarantine."""
-    refused = sorted(_given_up(summary.gone), key=lambda cause: -cause.days)
+    refused = sorted(_abandoned(summary.abandoned), key=lambda cause: -cause.days)
     return [*refused, *_quarantined(summary.quarantined)]
 
 
-def _given_up(gone: Iterable[Gone]) -> Iterator[Cause]:
-    alike: dict[tuple[object, ...], list[Gone]] = {}
+def _abandoned(gone: Iterable[AbandonedDays]) -> Iterator[Cause]:
+    alike: dict[tuple[object, ...], list[AbandonedDays]] = {}
     for item in gone:
         why = item.why
         said = why.errcode if isinstance(why, Refusal) else item.rule.meaning
@@ -41,7 +41,7 @@ def _given_up(gone: Iterable[Gone]) -> Iterator[Cause]:
         first = items[0]
         yield Cause(
             sum(item.count for item in items),
-            _whose((item.appid, item.dataset) for item in items),
+            _subject((item.appid, item.dataset) for item in items),
             str(first.why),
             f"{first.rule.meaning}. {first.rule.advice}",
         )
@@ -52,19 +52,19 @@ def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
     for item in days:
         alike.setdefault(item.reason, []).append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        whose = _whose((item.appid, item.dataset) for item in items)
-        when = _when({item.day for item in items})
+        whose = _subject((item.appid, item.dataset) for item in items)
+        when = _days_text({item.day for item in items})
         yield Cause(len(items), f"{whose} {when}", f"quarantined: {safe_text(reason)}")
 
 
-def _when(found: set[Day]) -> str:
+def _days_text(found: set[Day]) -> str:
     """The days, oldest first; of many the first and the last."""
     if len(found) <= _SHOWN:
         return ", ".join(map(day_text, sorted(found)))
     return f"{day_text(min(found))}..{day_text(max(found))}"
 
 
-def _whose(pairs: Iterable[tuple[str, str]]) -> str:
+def _subject(pairs: Iterable[tuple[str, str]]) -> str:
     """``3 accounts (wx…, wx…, wx…), 2 datasets``, or the one there is."""
     found = list(pairs)
     appids = list(dict.fromkeys(appid for appid, _ in found))

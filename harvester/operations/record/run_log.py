@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.core.errors import HarvesterError, StoreError
-from harvester.operations.record.run_record import as_record, publication
+from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
 from harvester.storage.publish import Published
@@ -26,7 +26,7 @@ from harvester.storage.state.publish_journal import Journal
 _log = logging.getLogger("harvester.run")
 
 
-class Books:
+class RunLog:
     """The journal and the record of one run. Any thread may call.
 
     ``now`` is in seconds since the Unix epoch; ``copy`` is where the user wants the record too.
@@ -38,7 +38,7 @@ class Books:
         self.summary = summary
         self._now = now
         self._copy = copy
-        self._place: _Place | None = None
+        self._place: _OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -48,20 +48,20 @@ class Books:
         Only for who holds these buckets.
         """
         with self._lock:
-            self._place = _Place(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
+            self._place = _OpenRecord(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
             self._write(self._place)
             self._place.journal.take_over(own)
 
-    def note(self, item: Published) -> None:
+    def record_published(self, item: Published) -> None:
         """Remember a file that was replaced, on the disk too. Raises StoreError."""
         with self._lock:
             if self._place is not None:
-                self._place.journal.add(publication(item))
+                self._place.journal.add(feed_entry(item))
             self.summary.note(item)
 
     def write(self) -> None:
         """The record as things stand. A disk that refuses it will end the run soon enough."""
-        with self._lock, _complaining():
+        with self._lock, _log_store_errors():
             if self._place is not None and not self._closed:
                 self._write(self._place)
 
@@ -84,27 +84,29 @@ class Books:
         self.summary.ended_at = self._now()
         record = as_record(self.summary)
         if self._place is None:
-            self._hand_over(record)
+            self._copy_to_user_file(record)
             return
         tree, bucket, journal = self._place
-        self._hand_over(record, journal.entries())
-        with _complaining():
+        self._copy_to_user_file(record, journal.entries())
+        with _log_store_errors():
             run_records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
             journal.remove()
 
-    def _write(self, place: _Place) -> None:
+    def _write(self, place: _OpenRecord) -> None:
         self.summary.ended_at = self._now()
         record = as_record(self.summary)
         run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
-        self._hand_over(record)
+        self._copy_to_user_file(record)
 
-    def _hand_over(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
+    def _copy_to_user_file(
+        self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()
+    ) -> None:
         if self._copy is not None:
-            with _complaining():
+            with _log_store_errors():
                 run_records.write_file(self._copy, record, feed)
 
 
-class _Place(NamedTuple):
+class _OpenRecord(NamedTuple):
     """Where the books of a run are kept that holds its buckets."""
 
     tree: Tree
@@ -113,7 +115,7 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def recorded(books: Books) -> Iterator[None]:
+def recorded(books: RunLog) -> Iterator[None]:
     """Close the books of a run however the block ends, with the reason if it fails."""
     try:
         yield
@@ -128,7 +130,7 @@ def recorded(books: Books) -> Iterator[None]:
 
 
 @contextmanager
-def _complaining() -> Iterator[None]:
+def _log_store_errors() -> Iterator[None]:
     try:
         yield
     except StoreError as error:

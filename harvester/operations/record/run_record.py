@@ -8,15 +8,15 @@ from harvester import __version__
 from harvester.core import calendar
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
-from harvester.operations.record.plain import plain
+from harvester.operations.plain import plain
 from harvester.operations.record.summary import AccountSummary, DatasetSummary, DayCounts, Summary
-from harvester.scheduling.account_queue import Gone
+from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publish import Published
 
 RECORD_VERSION = 1
 """Of the run record's members. A newer number may add some and never changes their meaning."""
 
-MOST = 20_000
+MAX_LISTED = 20_000
 """So many accounts and so many exceptions are listed; the totals count all of them."""
 
 
@@ -45,9 +45,10 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "bytes": summary.bytes,
         "rows": summary.rows,
         "datasets": list(map(plain_row, summary.datasets)),
-        "accounts": [_account(row, summary) for row in summary.accounts[:MOST]],
-        "exceptions": [_exception(gone) for gone in summary.gone[:MOST]],
-        "left_out": max(0, len(summary.accounts) - MOST) + max(0, len(summary.gone) - MOST),
+        "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
+        "exceptions": [_exception(gone) for gone in summary.abandoned[:MAX_LISTED]],
+        "left_out": max(0, len(summary.accounts) - MAX_LISTED)
+        + max(0, len(summary.abandoned) - MAX_LISTED),
         "quarantined": [
             {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
         ],
@@ -72,7 +73,7 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
     return found
 
 
-def _exception(gone: Gone) -> dict[str, Any]:
+def _exception(gone: AbandonedDays) -> dict[str, Any]:
     refusal = gone.why if isinstance(gone.why, Refusal) else None
     return {
         "appid": gone.appid,
@@ -90,7 +91,7 @@ def _exception(gone: Gone) -> dict[str, Any]:
     }
 
 
-def publication(item: Published) -> dict[str, Any]:
+def feed_entry(item: Published) -> dict[str, Any]:
     """An entry of the change feed: a file that was replaced, and who and when is new in it."""
     return {
         "dataset": item.dataset,

@@ -19,13 +19,13 @@ from harvester.core.errors import (
     Unanswered,
     Unauthorised,
 )
-from harvester.core.model import Stretch, Window
+from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
 from harvester.planning.windows import Wanted
-from harvester.scheduling.account_queue import Gone
+from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.coverage_scan import States
 from harvester.storage.publish import Published, QuarantinedDay
-from harvester.tables.decode import OUR_FAULT
+from harvester.tables.decode import INTERNAL_ERROR
 
 MOST_SUSPICIOUS = 100
 """Quiet accounts have empty days without number; `harvester status` lists them all."""
@@ -67,12 +67,12 @@ class AccountSummary:
     requests: int
     retries: int
     failed: int = 0
-    parked: bool = False
+    waits_for_quota: bool = False
     reasons: tuple[str, ...] = ()
     errcodes: tuple[int, ...] = ()
 
 
-class Replaced(NamedTuple):
+class PublishedFile(NamedTuple):
     """A file that was replaced. The journal has the days and the accounts: they may be many."""
 
     dataset: str
@@ -83,7 +83,7 @@ class Replaced(NamedTuple):
 
 
 @dataclass(slots=True)
-class Oddities:
+class AnswerDrift:
     """What was odd in the answers of a dataset, as `Published` has it."""
 
     dropped: int = 0
@@ -119,23 +119,23 @@ class Summary:
     token_calls: int = 0
     bytes: int = 0
     stopped_by: Exit | None = None
-    in_order: bool = False
+    stops_gracefully: bool = False
     out_of_time: bool = False
     finished: bool = False
     failed: HarvesterError | None = None
     bugs: int = 0
-    misread: int = 0
+    undecodable_days: int = 0
     waits: dict[str, float] = field(default_factory=dict)
     datasets: list[DatasetSummary] = field(default_factory=list)
     accounts: list[AccountSummary] = field(default_factory=list)
-    gone: list[Gone] = field(default_factory=list)
+    abandoned: list[AbandonedDays] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
-    suspicious: list[Stretch] = field(default_factory=list)
-    published: list[Replaced] = field(default_factory=list)
-    oddities: dict[str, Oddities] = field(default_factory=dict)
+    suspicious: list[DayRange] = field(default_factory=list)
+    published: list[PublishedFile] = field(default_factory=list)
+    oddities: dict[str, AnswerDrift] = field(default_factory=dict)
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
-    narrowed: dict[str, int] = field(default_factory=dict)
+    shortened_spans: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -157,13 +157,13 @@ class Summary:
         found: dict[str, Exit] = {}
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
-        if self.bugs or self.misread:
+        if self.bugs or self.undecodable_days:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
             found["unauthorised"] = Exit.UNAUTHORISED
-        for gone in self.gone:
+        for gone in self.abandoned:
             found.update([reason_of(gone)])
         if any(row.days.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
@@ -183,13 +183,17 @@ class Summary:
     def note(self, item: Published) -> None:
         """Take in what a publish did."""
         self.published.append(
-            Replaced(item.dataset, item.ref_month, item.path, item.rows_before, item.rows_after)
+            PublishedFile(
+                item.dataset, item.ref_month, item.path, item.rows_before, item.rows_after
+            )
         )
         self.damaged += item.damaged
-        self.misread += sum(day.reason.startswith(OUR_FAULT) for day in item.quarantined)
+        self.undecodable_days += sum(
+            day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
+        )
         heard = {window for window in self.delayed if _is_about(item, window)}
         self.delayed = (self.delayed - heard) | set(item.delayed)
-        odd = self.oddities.setdefault(item.dataset, Oddities())
+        odd = self.oddities.setdefault(item.dataset, AnswerDrift())
         odd.dropped += item.dropped
         odd.unknown |= item.unknown
         odd.missing |= item.missing
@@ -198,7 +202,7 @@ class Summary:
         """What was odd in the answers and is no error."""
         found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
         found += _delay_notes(sorted(self.delayed))
-        for dataset, span in self.narrowed.items():
+        for dataset, span in self.shortened_spans.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
                 f"set datasets.{dataset}.span to it"
@@ -222,15 +226,18 @@ class Summary:
         One that had nothing to ask for, or was not asked yet, may well be: it speaks against that.
         """
         return (
-            bool(self.gone)
+            bool(self.abandoned)
             and not self.answered
-            and all(map(_is_locked_out, self.gone))
-            and len({gone.appid for gone in self.gone}) == self.wanted_accounts
+            and all(map(_is_locked_out, self.abandoned))
+            and len({gone.appid for gone in self.abandoned}) == self.wanted_accounts
         )
 
 
-def _is_locked_out(gone: Gone) -> bool:
-    return gone.rule.scope is Scope.ACCOUNT and gone.rule.action in (Action.STOP, Action.REFRESH)
+def _is_locked_out(gone: AbandonedDays) -> bool:
+    return gone.rule.scope is Scope.ACCOUNT and gone.rule.action in (
+        Action.STOP,
+        Action.REFRESH_TOKEN,
+    )
 
 
 def _is_about(item: Published, window: Window) -> bool:
@@ -266,12 +273,12 @@ def _reason_to_fail(error: HarvesterError) -> str:
     return "locked" if isinstance(error, Busy) else "usage"
 
 
-_PASSING = (Action.RETRY, Action.REPEAT, Action.UNREACHED)
+_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
 
 
-def reason_of(gone: Gone) -> tuple[str, Exit]:
+def reason_of(gone: AbandonedDays) -> tuple[str, Exit]:
     """The reason that a run has because of what it gave up, and the exit code that calls for."""
-    if gone.rule.action is Action.PARK:
+    if gone.rule.action is Action.WAIT_FOR_QUOTA:
         return "quota", Exit.AGAIN
     if gone.rule.action is Action.SLOW_DOWN:
         return "minute_limit", Exit.AGAIN

@@ -33,15 +33,15 @@ _TRIES = 5
 
 
 @contextmanager
-def guarded(path: Path) -> Iterator[None]:
+def os_errors_as_store_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of what is done to ``path`` into a StoreError that says what to do."""
     try:
         yield
     except OSError as error:
-        raise refusal(path, error) from error
+        raise store_error(path, error) from error
 
 
-def refusal(path: Path, error: OSError) -> StoreError:
+def store_error(path: Path, error: OSError) -> StoreError:
     """What went wrong with a path, and what to do about it."""
     # Arrow's errors carry their own story in place of the system's words.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
@@ -51,20 +51,20 @@ def refusal(path: Path, error: OSError) -> StoreError:
 def write(temp: Path, final: Path, data: bytes | memoryview) -> None:
     """Write a small file durably. Raises StoreError; then nothing has the final name."""
     try:
-        with guarded(temp):
+        with os_errors_as_store_errors(temp):
             make_folder(temp.parent)
             temp.write_bytes(data)
-        settle(temp, final)
+        replace_durably(temp, final)
     except BaseException:
-        discard(temp)
+        unlink_quietly(temp)
         raise
 
 
-def settle(temp: Path, final: Path) -> None:
+def replace_durably(temp: Path, final: Path) -> None:
     """Give a file that is whole its final name, durably. Raises StoreError."""
-    with guarded(temp):
+    with os_errors_as_store_errors(temp):
         sync(temp)
-    with guarded(final):
+    with os_errors_as_store_errors(final):
         _rename(temp, final)
         sync(final.parent)
 
@@ -83,11 +83,11 @@ def make_folder(folder: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file if it is there. Raises StoreError."""
-    with guarded(path):
+    with os_errors_as_store_errors(path):
         path.unlink(missing_ok=True)
 
 
-def discard(path: Path) -> None:
+def unlink_quietly(path: Path) -> None:
     """Remove what is left of a file that failed; that it failed is the news, not this."""
     with suppress(OSError):
         path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ Version = NewType("Version", str)
 """What a put has to name to replace just that, and nothing a listing could tell."""
 
 
-class Found(NamedTuple):
+class FileInfo(NamedTuple):
     """A file in a listing. ``version`` is another one whenever the contents are, size in bytes.
 
     It is good for being compared: of what a put has to name, listings tell but a part.
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     version: str
 
 
-class Copy(NamedTuple):
+class LocalCopy(NamedTuple):
     """A whole file that can be read on this machine, and the version it is of."""
 
     path: Path
@@ -37,7 +37,7 @@ class Copy(NamedTuple):
 class Tail(NamedTuple):
     """The last bytes of a file, and the file they are of."""
 
-    found: Found
+    found: FileInfo
     data: bytes
 
 
@@ -48,45 +48,45 @@ class Store(Protocol):
     def scratch(self) -> Path:
         """A folder of this machine for files that are not whole yet."""
 
-    def hold(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
+    def lock(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
         """Be the one who writes there, in the block: to all that these names stand for, or nothing.
 
         ``note`` tells others who it is. Raises Busy if somebody else writes. Where nobody can be
         kept away `commit` tells who comes second; raises UsageError if it would not.
         """
 
-    def where(self, name: str = "") -> str:
+    def display_path(self, name: str = "") -> str:
         """A file, or the output itself, as people know it."""
 
-    def holds(self, folder: str) -> bool:
+    def exists(self, folder: str) -> bool:
         """Whether there is anything in a folder, or such a folder."""
 
-    def list(self, folder: str) -> list[Found]:
+    def list(self, folder: str) -> list[FileInfo]:
         """The files below a folder, by name; none if there is no such folder."""
 
     def read(self, name: str) -> bytes | None:
         """A small file as it stands, None if there is none."""
 
-    def tails(self, found: Iterable[Found], length: int) -> Iterator[Tail | None]:
+    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """The last bytes of each file, at most so many, in the order given.
 
         A file that was replaced since it was listed is read as it is now. None if it is gone.
         """
 
-    def fetched(self, name: str, temp: Path) -> AbstractContextManager[Copy | None]:
+    def local_copy(self, name: str, temp: Path) -> AbstractContextManager[LocalCopy | None]:
         """A file to read in the block, None if there is none; ``temp`` is where it may lie."""
 
     def version(self, name: str) -> Version | None:
         """What `commit` has to name to replace this file as it is now, None if there is none."""
 
-    def commit(self, temp: Path, name: str, over: Version | None) -> None:
+    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Give a file that is whole its name, durably.
 
         ``over`` is the version it replaces, None for none. Raises LostRace if that is not what
         stands there; where others are kept away that is not looked at.
         """
 
-    def settle(self, temp: Path, name: str) -> None:
+    def put(self, temp: Path, name: str) -> None:
         """Give a file that is whole its name, durably, whatever stood there.
 
         For what has one writer ever: a `commit` whose answer got lost would look like a lost race.
@@ -108,7 +108,7 @@ class Store(Protocol):
         """Remove a file if it is there, and the folder it leaves empty."""
 
 
-def contents(store: Store, found: Sequence[Found]) -> Iterator[bytes | None]:
+def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
     """Small files whole, in the order given; None for one that is gone. Raises StoreError.
 
     An object store is asked for many at once.

@@ -22,13 +22,13 @@ from harvester.storage.backends import atomic_files
 @contextmanager
 def held(path: Path, note: bytes) -> Iterator[None]:
     """Hold a lock while the block lasts. Raises Busy naming the holder, and StoreError."""
-    with atomic_files.guarded(path):
+    with atomic_files.os_errors_as_store_errors(path):
         atomic_files.make_folder(path.parent)
         # Not inherited by child processes, which would hold on to it longer than we live.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _acquire(descriptor, path)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, note, 0)
         yield
@@ -42,7 +42,7 @@ def in_the_making(path: Path) -> Iterator[None]:
 
     Where the file system cannot lock it shows nothing, and `remove_if_dead` removes nothing.
     """
-    with atomic_files.guarded(path):
+    with atomic_files.os_errors_as_store_errors(path):
         atomic_files.make_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -56,7 +56,7 @@ def in_the_making(path: Path) -> Iterator[None]:
 
 def remove_if_dead(path: Path) -> bool:
     """Remove a file that nobody makes any more; whether it was one. Raises StoreError."""
-    with atomic_files.guarded(path):
+    with atomic_files.os_errors_as_store_errors(path):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

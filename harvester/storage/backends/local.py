@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import Copy, Found, Tail, Version
+from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
 
 OURS = "_harvester"
 """The folder beside the datasets that holds all that is no data."""
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class LocalStore:
     """A folder, which need not be there yet. Holds nothing but its path."""
 
     root: Path
@@ -28,7 +28,7 @@ class Disk:
         return self.root / OURS / "tmp"
 
     @contextmanager
-    def hold(self, names: Iterable[str], note: bytes) -> Iterator[None]:
+    def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
         """Keep everybody else away by locks, one of each name. Raises Busy."""
         with ExitStack() as stack:
             for name in sorted(set(names)):
@@ -36,7 +36,7 @@ class Disk:
                 stack.enter_context(flock.held(path, note))
             yield
 
-    def where(self, name: str = "") -> str:
+    def display_path(self, name: str = "") -> str:
         """The path."""
         return str(self.path(name))
 
@@ -44,53 +44,53 @@ class Disk:
         """The path of a file."""
         return self.root / name
 
-    def holds(self, folder: str) -> bool:
+    def exists(self, folder: str) -> bool:
         """Whether there is such a folder."""
         path = self.path(folder)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             return path.is_dir()
 
-    def list(self, folder: str) -> list[Found]:
+    def list(self, folder: str) -> list[FileInfo]:
         """The files below a folder, by name."""
         return sorted(_below(self.path(folder), folder))
 
     def read(self, name: str) -> bytes | None:
         """A file as it stands, None if there is none."""
         path = self.path(name)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             try:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
 
-    def tails(self, found: Iterable[Found], length: int) -> Iterator[Tail | None]:
+    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """The last bytes of each file, one file after the other: a disk gains nothing by haste."""
         return (self._tail(file.name, length) for file in found)
 
     @contextmanager
-    def fetched(self, name: str, temp: Path) -> Iterator[Copy | None]:
+    def local_copy(self, name: str, temp: Path) -> Iterator[LocalCopy | None]:
         """The file itself."""
         del temp
         version = self.version(name)
-        yield None if version is None else Copy(self.path(name), version)
+        yield None if version is None else LocalCopy(self.path(name), version)
 
     def version(self, name: str) -> Version | None:
         """The same as in a listing: nobody asks for it again."""
         path = self.path(name)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             try:
                 return Version(_version(path.stat()))
             except FileNotFoundError:
                 return None
 
-    def commit(self, temp: Path, name: str, over: Version | None) -> None:
+    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Flush, rename, flush the folder. Only for who holds the lock, so nobody else was here."""
         del over
-        self.settle(temp, name)
+        self.put(temp, name)
 
-    def settle(self, temp: Path, name: str) -> None:
+    def put(self, temp: Path, name: str) -> None:
         """Flush, rename, flush the folder."""
-        atomic_files.settle(temp, self.path(name))
+        atomic_files.replace_durably(temp, self.path(name))
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of an older one."""
@@ -113,7 +113,7 @@ class Disk:
         path = self.path(name)
         if not os.path.lexists(path):
             return False
-        atomic_files.settle(path, self.path(to))
+        atomic_files.replace_durably(path, self.path(to))
         return True
 
     def delete(self, name: str) -> None:
@@ -122,12 +122,12 @@ class Disk:
         atomic_files.remove(path)
         with suppress(OSError):
             path.parent.rmdir()
-        with atomic_files.guarded(path), suppress(FileNotFoundError):
+        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
             atomic_files.sync(path.parent)
 
     def _tail(self, name: str, length: int) -> Tail | None:
         path = self.path(name)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -138,18 +138,18 @@ class Disk:
                 data = os.pread(descriptor, length, start)
             finally:
                 os.close(descriptor)
-        return Tail(Found(name, status.st_size, _version(status)), data)
+        return Tail(FileInfo(name, status.st_size, _version(status)), data)
 
 
-def _below(folder: Path, name: str) -> Iterator[Found]:
-    with atomic_files.guarded(folder):
+def _below(folder: Path, name: str) -> Iterator[FileInfo]:
+    with atomic_files.os_errors_as_store_errors(folder):
         try:
             entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):
             return
     for entry in entries:
         inside = f"{name}/{entry.name}" if name else entry.name
-        with atomic_files.guarded(Path(entry.path)):
+        with atomic_files.os_errors_as_store_errors(Path(entry.path)):
             try:
                 status = entry.stat()
             except FileNotFoundError:
@@ -157,7 +157,7 @@ def _below(folder: Path, name: str) -> Iterator[Found]:
         if stat.S_ISDIR(status.st_mode):
             yield from _below(Path(entry.path), inside)
         else:
-            yield Found(inside, status.st_size, _version(status))
+            yield FileInfo(inside, status.st_size, _version(status))
 
 
 def _version(status: os.stat_result) -> str:

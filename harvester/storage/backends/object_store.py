@@ -25,7 +25,7 @@ from obstore.exceptions import (
 
 from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.storage.backends import atomic_files, object_client
-from harvester.storage.backends.base import Copy, Found, Tail, Version
+from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _PROBE = "_harvester/probe"
 _BOGUS: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 
 
-class Objects:
+class ObjectStore:
     """A place in a bucket. Nothing is asked of the store before the first use."""
 
     def __init__(
@@ -62,12 +62,12 @@ class Objects:
         """In the temporary folder of this machine; gone when the process is."""
         return self._scratch.path
 
-    def where(self, name: str = "") -> str:
+    def display_path(self, name: str = "") -> str:
         """The URI."""
         return f"{self._uri}/{name}" if name else self._uri
 
     @contextmanager
-    def hold(self, names: Iterable[str], note: bytes) -> Iterator[None]:
+    def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
         """Keep nobody away, but see that a lost race will be noticed; tidy this machine at the end.
 
         Raises UsageError if the store takes no conditions, and nobody said that there is but one
@@ -79,12 +79,12 @@ class Objects:
         with self._scratch.kept():
             yield
 
-    def holds(self, folder: str) -> bool:
+    def exists(self, folder: str) -> bool:
         """Whether there is anything in a folder."""
         with self._telling(folder):
             return any(len(page) > 0 for page in obstore.list(self._store, folder, chunk_size=1))
 
-    def list(self, folder: str) -> list[Found]:
+    def list(self, folder: str) -> list[FileInfo]:
         """The files below a folder, by name."""
         with self._telling(folder):
             pages = obstore.list(self._store, folder or None)
@@ -100,18 +100,18 @@ class Objects:
                     return None
                 raise
 
-    def tails(self, found: Iterable[Found], length: int) -> Iterator[Tail | None]:
+    def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """The last bytes of each file, many files at once."""
         return _side_by_side(lambda file: self._tail(file, length), found)
 
     @contextmanager
-    def fetched(self, name: str, temp: Path) -> Iterator[Copy | None]:
+    def local_copy(self, name: str, temp: Path) -> Iterator[LocalCopy | None]:
         """The file as it was a moment ago, on this machine."""
         try:
             version = self._receive(name, temp)
-            yield None if version is None else Copy(temp, version)
+            yield None if version is None else LocalCopy(temp, version)
         finally:
-            atomic_files.discard(temp)
+            atomic_files.unlink_quietly(temp)
             self._scratch.leave()
 
     def version(self, name: str) -> Version | None:
@@ -123,7 +123,7 @@ class Objects:
                 # Such an answer has no words: a bucket that is missing is told by who puts there.
                 return None
 
-    def commit(self, temp: Path, name: str, over: Version | None) -> None:
+    def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
         mode = "overwrite" if self._single_writer else _only_over(over)
         with self._telling(name):
@@ -132,10 +132,10 @@ class Objects:
             except (AlreadyExistsError, PreconditionError):
                 # Or it was our own put, whose answer was lost: merging again finds it in there.
                 raise LostRace(
-                    f"{self.where(name)}: another run replaced it meanwhile", "run again"
+                    f"{self.display_path(name)}: another run replaced it meanwhile", "run again"
                 ) from None
 
-    def settle(self, temp: Path, name: str) -> None:
+    def put(self, temp: Path, name: str) -> None:
         """Put a file in the place of an older one, whatever that is."""
         with self._telling(name):
             obstore.put(self._store, name, temp, mode="overwrite", use_multipart=False)
@@ -151,7 +151,7 @@ class Objects:
         self.write(name, data, temp)
         path = self._kept(name)
         self._make_room(path)
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             path.write_bytes(data)
         return path
 
@@ -173,7 +173,7 @@ class Objects:
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there."""
-        atomic_files.discard(self._kept(name))
+        atomic_files.unlink_quietly(self._kept(name))
         with self._telling(name), suppress(FileNotFoundError):
             obstore.delete(self._store, name)
 
@@ -182,7 +182,7 @@ class Objects:
 
     def _make_room(self, path: Path) -> None:
         self._scratch.make()
-        with atomic_files.guarded(path):
+        with atomic_files.os_errors_as_store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def _copy(self, name: str) -> Path | None:
@@ -205,14 +205,14 @@ class Objects:
                     return None
                 raise
             meta = answer.meta
-            with atomic_files.guarded(path), path.open("wb") as file:
+            with atomic_files.os_errors_as_store_errors(path), path.open("wb") as file:
                 for piece in answer.stream(min_chunk_size=_PIECE):
                     file.write(piece)
             if path.stat().st_size != meta["size"]:
-                raise StoreError(f"{self.where(name)}: came only in part", "run again")
+                raise StoreError(f"{self.display_path(name)}: came only in part", "run again")
         return _version(meta)
 
-    def _tail(self, found: Found, length: int) -> Tail | None:
+    def _tail(self, found: FileInfo, length: int) -> Tail | None:
         for _ in range(_TRIES):
             if not found.size:
                 return Tail(found, b"")
@@ -221,9 +221,9 @@ class Objects:
             if now is None or now == found:
                 return None if now is None else Tail(found, data)
             found = now
-        raise StoreError(f"{self.where(found.name)}: replaced again and again", "run again")
+        raise StoreError(f"{self.display_path(found.name)}: replaced again and again", "run again")
 
-    def _end_of(self, found: Found, length: int) -> tuple[Found | None, bytes]:
+    def _end_of(self, found: FileInfo, length: int) -> tuple[FileInfo | None, bytes]:
         """The file as it is now, and its end if it is the same one."""
         wanted = (max(0, found.size - length), found.size)
         try:
@@ -276,7 +276,7 @@ class Objects:
         return True
 
     def _telling(self, name: str) -> AbstractContextManager[None]:
-        return object_client.telling(self._uri, self.where(name))
+        return object_client.telling(self._uri, self.display_path(name))
 
 
 def _side_by_side(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -294,10 +294,10 @@ def _side_by_side(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]
         pool.shutdown(cancel_futures=True)
 
 
-def _found(name: str, meta: ObjectMeta) -> Found:
+def _found(name: str, meta: ObjectMeta) -> FileInfo:
     # Azure quotes the tag in an answer and not in a listing.
     version = (meta["e_tag"] or str(meta["last_modified"])).strip('"')
-    return Found(name, meta["size"], version)
+    return FileInfo(name, meta["size"], version)
 
 
 def _version(meta: ObjectMeta) -> Version:

@@ -47,7 +47,7 @@ class Scratch:
 
     def make(self) -> None:
         """Make the folder if there is none, and remove those of the dead. Raises StoreError."""
-        with self._changing, atomic_files.guarded(self.path):
+        with self._changing, atomic_files.os_errors_as_store_errors(self.path):
             if self._held is None:
                 _sweep(self.path.parent)
                 self._held = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -66,7 +66,7 @@ class Scratch:
 
     def _let_go(self) -> None:
         if self._held is not None:
-            atomic_files.discard(self._lock)
+            atomic_files.unlink_quietly(self._lock)
             os.close(self._held)
             self._held = None
 
@@ -86,6 +86,6 @@ def _remove_if_dead(lock: Path, folder: Path) -> None:
         if os.fstat(descriptor).st_uid == os.geteuid():
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
-            atomic_files.discard(lock)
+            atomic_files.unlink_quietly(lock)
     finally:
         os.close(descriptor)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harvester.core.errors import UsageError
-from harvester.storage.backends.base import Found, Store, contents
+from harvester.storage.backends.base import FileInfo, Store, contents
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""
@@ -39,16 +39,16 @@ def read(
     data = store.read(name)
     if data is None:
         return None
-    return _decoded(data, kind, store.where(name), **known) or damaged
+    return _decoded(data, kind, store.display_path(name), **known) or damaged
 
 
-def read_all(store: Store, found: Sequence[Found], kind: type[T]) -> Iterator[T]:
+def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator[T]:
     """Read many files in the order given, without those that are gone or damaged.
 
     An object store is asked for many at once. Raises as `read`.
     """
     for file, data in zip(found, contents(store, found), strict=True):
-        value = _decoded(data or b"", kind, store.where(file.name))
+        value = _decoded(data or b"", kind, store.display_path(file.name))
         if value is not None:
             yield value
 

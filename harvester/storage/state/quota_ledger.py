@@ -17,35 +17,35 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.errors import StoreError
-from harvester.planning.quota import Note
+from harvester.planning.quota import DayLedger
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state import json_file
 
 _NAME = re.compile(r".*/(\d{4}-\d{2}-\d{2})\.(?:([0-9-]+of-\d+)|check-[\w-]+)\.json")
 
 
-def read(tree: Tree, day: Day, bucket: int) -> Note | None:
+def read(tree: Tree, day: Day, bucket: int) -> DayLedger | None:
     """Return the note of a bucket and a day, checks counted in; None if there is none.
 
     A file that is damaged or out of reach counts as absent. Raises UsageError for a newer version.
     """
-    note: Note | None = None
+    note: DayLedger | None = None
     with suppress(StoreError):
-        note = json_file.read(tree.store, _name(tree, day, bucket), Note, day=day)
+        note = json_file.read(tree.store, _name(tree, day, bucket), DayLedger, day=day)
     for check in _checks(tree, day, bucket):
-        note = note or Note(day)
-        note.count_in(check)
+        note = note or DayLedger(day)
+        note.merge(check)
     return note
 
 
-def write(tree: Tree, note: Note, bucket: int) -> None:
+def write(tree: Tree, note: DayLedger, bucket: int) -> None:
     """Replace the note of a bucket, durably. Raises StoreError."""
     day = calendar.day_text(note.day)
     temp = tree.temp(bucket, f"quota-{day}")
     json_file.write(tree.store, _name(tree, note.day, bucket), note, temp, day=day)
 
 
-def leave(tree: Tree, spent: Mapping[int, Note]) -> None:
+def leave(tree: Tree, spent: Mapping[int, DayLedger]) -> None:
     """Keep the calls of one check on one day, by bucket. Raises StoreError."""
     [(day, check)] = {(calendar.day_text(note.day), note.run) for note in spent.values()}
     notes = {tree.of(bucket): json_file.members(note, day=day) for bucket, note in spent.items()}
@@ -67,12 +67,12 @@ def _name(tree: Tree, day: Day, bucket: int) -> str:
     return f"{QUOTA}/{calendar.day_text(day)}.{tree.of(bucket)}.json"
 
 
-def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[Note]:
+def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[DayLedger]:
     """Yield the notes that checks have left of a day and a bucket, in their order."""
     with suppress(StoreError):
         begin = f"{QUOTA}/{calendar.day_text(day)}.check-"
         found = [file for file in tree.store.list(QUOTA) if file.name.startswith(begin)]
         for notes in json_file.read_all(tree.store, found, dict[str, Any]):
-            note = json_file.value_of(notes.get(tree.of(bucket)), Note, day=day)
+            note = json_file.value_of(notes.get(tree.of(bucket)), DayLedger, day=day)
             if note is not None:
                 yield note

@@ -20,11 +20,11 @@ from typing import TypeAlias
 
 from harvester.core import calendar
 from harvester.core.errors import StoreError
-from harvester.core.model import Allowance
+from harvester.core.model import ReportedQuota
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state import json_file
 
-Allowances: TypeAlias = dict[tuple[str, str], Allowance]
+Allowances: TypeAlias = dict[tuple[str, str], ReportedQuota]
 """The reported quotas, by appid and dataset."""
 
 _NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
@@ -34,7 +34,7 @@ _NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
 class _Limits:
     """The reported quotas as a file has them: by appid, then by dataset."""
 
-    accounts: dict[str, dict[str, Allowance]]
+    accounts: dict[str, dict[str, ReportedQuota]]
 
 
 def read(tree: Tree) -> Allowances:
@@ -53,7 +53,7 @@ def read(tree: Tree) -> Allowances:
     return {}
 
 
-def write(tree: Tree, told: Mapping[tuple[str, str], Allowance], now: float) -> None:
+def write(tree: Tree, told: Mapping[tuple[str, str], ReportedQuota], now: float) -> None:
     """Add newly reported quotas; ``now`` decides the day. Raises StoreError and as `read`."""
     limits, older = _Limits({}), _names(tree)
     for (appid, dataset), allowance in sorted({**read(tree), **told}.items()):

@@ -50,7 +50,7 @@ def write(
     """
     temp = tree.temp(bucket, f"{run_id}.json")
     with _made(temp, record, feed):
-        tree.store.settle(temp, f"{RUNS}/{run_id}.json")
+        tree.store.put(temp, f"{RUNS}/{run_id}.json")
 
 
 def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
@@ -58,14 +58,14 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
 
     What is no file, such as ``/dev/stdout``, gets the record once it is final.
     """
-    with atomic_files.guarded(path):
+    with atomic_files.os_errors_as_store_errors(path):
         is_no_file = path.exists() and not path.is_file()
     if not is_no_file:
         temp = path.with_name(f".{path.name}.tmp")
         with _made(temp, record, feed):
-            atomic_files.settle(temp, path)
+            atomic_files.replace_durably(temp, path)
     elif record["state"] != "running":
-        with atomic_files.guarded(path), path.open("wb") as sink:
+        with atomic_files.os_errors_as_store_errors(path), path.open("wb") as sink:
             sink.writelines(_pieces(record, feed))
 
 
@@ -84,13 +84,13 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
 def _made(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]:
     """Make the file of a record; whatever is left of it is gone after the block."""
     try:
-        with atomic_files.guarded(temp):
+        with atomic_files.os_errors_as_store_errors(temp):
             atomic_files.make_folder(temp.parent)
             with temp.open("wb") as file:
                 file.writelines(_pieces(record, feed))
         yield
     finally:
-        atomic_files.discard(temp)
+        atomic_files.unlink_quietly(temp)
 
 
 def _pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:

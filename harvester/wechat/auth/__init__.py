@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from harvester.wechat.auth.factory import Office
-from harvester.wechat.auth.provider import Denied, Doubt, Fresh, Outcome, Source
+from harvester.wechat.auth.factory import TokenProviders
+from harvester.wechat.auth.provider import (
+    IssuedToken,
+    Outcome,
+    Rejection,
+    TokenDenied,
+    TokenProvider,
+)
 
-__all__ = ["Denied", "Doubt", "Fresh", "Office", "Outcome", "Source"]
+__all__ = ["IssuedToken", "Outcome", "Rejection", "TokenDenied", "TokenProvider", "TokenProviders"]

@@ -7,7 +7,15 @@ from typing import TypeAlias
 
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import Doubt, Fresh, Meter, Outcome, at_war, denied, usable_for
+from harvester.wechat.auth.provider import (
+    IssuedToken,
+    Meter,
+    Outcome,
+    Rejection,
+    denied,
+    token_conflict,
+    usable_for,
+)
 from harvester.wechat.auth.token_api import Grant, grant_of, legacy_query, stable_body
 from harvester.wechat.transport import Transport
 
@@ -21,7 +29,7 @@ Budget: TypeAlias = Callable[[str], Awaitable[bool]]
 """Whether an account's token may be replaced by force now; a yes is spent."""
 
 
-class Stable:
+class StableToken:
     """``/cgi-bin/stable_token`` in normal mode: the token that all services share stays valid.
 
     By force only when WeChat rejected two of its own in a row: then nobody's token works.
@@ -40,12 +48,12 @@ class Stable:
         """The token that everybody has."""
         return await self._ask(force=False)
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """First what WeChat has now; then, within the budget, a new one by force."""
-        if doubt.times == 1:
+        if doubt.rejections == 1:
             return await self._ask(force=False)
-        if doubt.times > 2 or doubt.errcode != INVALID or not await self._budget(self._appid):
-            return at_war(doubt)
+        if doubt.rejections > 2 or doubt.errcode != INVALID or not await self._budget(self._appid):
+            return token_conflict(doubt)
         return await self._ask(force=True)
 
     async def _ask(self, *, force: bool) -> Outcome:
@@ -60,7 +68,7 @@ class Stable:
         )
 
 
-class Legacy:
+class LegacyToken:
     """``/cgi-bin/token``, which ends the token of every other service: for who said so."""
 
     def __init__(self, appid: str, secret: Secret, transport: Transport, meter: Meter) -> None:
@@ -78,12 +86,12 @@ class Legacy:
             )
         )
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """One more, once: two services that do this end each other's tokens for ever."""
-        return await self.current() if doubt.times == 1 else at_war(doubt)
+        return await self.current() if doubt.rejections == 1 else token_conflict(doubt)
 
 
 def _outcome(grant: Grant | Refusal) -> Outcome:
     if isinstance(grant, Refusal):
         return denied(grant)
-    return Fresh(grant.token, usable_for(grant.expires_in))
+    return IssuedToken(grant.token, usable_for(grant.expires_in))

@@ -21,14 +21,14 @@ from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
 from harvester.wechat.auth.provider import (
-    Denied,
-    Doubt,
-    Fresh,
+    IssuedToken,
     Meter,
     Outcome,
-    at_war,
+    Rejection,
+    TokenDenied,
     denied,
     not_handed,
+    token_conflict,
     usable_for,
 )
 from harvester.wechat.auth.token_api import Grant, handed_of
@@ -52,10 +52,10 @@ _OVER = Refusal(
 )
 
 
-class Given:
+class StaticToken:
     """A token that stands in a variable or file until its owner replaces it there."""
 
-    def __init__(self, text: access.Text, clock: Callable[[], float]) -> None:
+    def __init__(self, text: access.SecretReader, clock: Callable[[], float]) -> None:
         self._text = text
         self._clock = clock
 
@@ -67,17 +67,17 @@ class Given:
         if left <= 0:
             return denied(_OVER)
         token = await read(self._text)
-        return token if isinstance(token, Denied) else Fresh(token, left)
+        return token if isinstance(token, TokenDenied) else IssuedToken(token, left)
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """What its owner has put there since."""
         found = await self.current()
-        if isinstance(found, Fresh) and found.token == doubt.rejected:
+        if isinstance(found, IssuedToken) and found.token == doubt.rejected:
             return denied(_OVER)
         return found
 
 
-class Printed:
+class CommandToken:
     """A token that a command prints."""
 
     def __init__(self, at: access.Command, limiter: anyio.CapacityLimiter, meter: Meter) -> None:
@@ -89,19 +89,21 @@ class Printed:
         """Run the command. What it says nothing about is used until WeChat rejects it."""
         self._meter.calls += 1
         found = await printed(self._at, self._limiter, "access_token")
-        if isinstance(found, Denied):
+        if isinstance(found, TokenDenied):
             return found
-        return Fresh(found.token, usable_for(found.expires_in) if found.expires_in else math.inf)
+        return IssuedToken(
+            found.token, usable_for(found.expires_in) if found.expires_in else math.inf
+        )
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """Run it once more."""
-        return await self.current() if doubt.times == 1 else at_war(doubt)
+        return await self.current() if doubt.rejections == 1 else token_conflict(doubt)
 
 
-class Served:
+class HttpToken:
     """A token that a token server has."""
 
-    def __init__(self, at: access.Url, transport: Transport, meter: Meter) -> None:
+    def __init__(self, at: access.HttpSource, transport: Transport, meter: Meter) -> None:
         self._at = at
         self._transport = transport
         self._meter = meter
@@ -110,17 +112,17 @@ class Served:
         """Ask the server."""
         self._meter.calls += 1
         found = await served(self._at, self._transport, "access_token")
-        if isinstance(found, Denied):
+        if isinstance(found, TokenDenied):
             return found
         life = usable_for(found.expires_in) if found.expires_in else CACHED_SECONDS
-        return Fresh(found.token, min(life, CACHED_SECONDS))
+        return IssuedToken(found.token, min(life, CACHED_SECONDS))
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """Ask it once more: it may have renewed the token meanwhile."""
-        return await self.current() if doubt.times == 1 else at_war(doubt)
+        return await self.current() if doubt.rejections == 1 else token_conflict(doubt)
 
 
-async def read(text: access.Text) -> Secret | Denied:
+async def read(text: access.SecretReader) -> Secret | TokenDenied:
     """What a variable or file holds."""
     try:
         return await anyio.to_thread.run_sync(text.read)
@@ -130,7 +132,7 @@ async def read(text: access.Text) -> Secret | Denied:
 
 async def printed(
     at: access.Command, limiter: anyio.CapacityLimiter, member: str
-) -> Grant | Denied:
+) -> Grant | TokenDenied:
     """What a command prints: a bare word, or JSON with a member of that name."""
     output = await subprocess_secret.run(at, limiter)
     if isinstance(output, str):
@@ -146,7 +148,7 @@ async def printed(
     return denied(found) if isinstance(found, Refusal) else found
 
 
-async def served(at: access.Url, transport: Transport, member: str) -> Grant | Denied:
+async def served(at: access.HttpSource, transport: Transport, member: str) -> Grant | TokenDenied:
     """What a token server answers: a bare word, or JSON with a member of that name.
 
     Raises CallError; a server that refuses is one that denies. What is wrong with it says nothing
@@ -163,7 +165,7 @@ async def served(at: access.Url, transport: Transport, member: str) -> Grant | D
     raise failure
 
 
-def _served(status: int, body: bytes, member: str) -> Grant | Denied:
+def _served(status: int, body: bytes, member: str) -> Grant | TokenDenied:
     if status >= 500 or status in _SERVER_IS_BUSY:
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:

@@ -6,18 +6,25 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.core.credentials import Access, AppSecret, Command, Platform, RefreshToken, Text
+from harvester.core.credentials import (
+    Access,
+    AppSecret,
+    Command,
+    Platform,
+    RefreshToken,
+    SecretReader,
+)
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
-from harvester.wechat.auth.app_secret import Budget, Legacy, Stable
-from harvester.wechat.auth.component import Component, Refreshed
-from harvester.wechat.auth.external import Given, Printed, Served
-from harvester.wechat.auth.provider import Denied, Meter, Source
+from harvester.wechat.auth.app_secret import Budget, LegacyToken, StableToken
+from harvester.wechat.auth.component import Component, PlatformToken
+from harvester.wechat.auth.external import CommandToken, HttpToken, StaticToken
+from harvester.wechat.auth.provider import Meter, TokenDenied, TokenProvider
 from harvester.wechat.transport import Transport
 
 
-class Office:
+class TokenProviders:
     """Makes the source of each account. ``calls`` counts the calls that were made for tokens.
 
     ``access`` gives what opens an account; ``clock`` counts the seconds since the Unix epoch.
@@ -45,30 +52,30 @@ class Office:
         """How many calls were made for tokens."""
         return self._meter.calls
 
-    async def authorised(self) -> dict[str, Secret] | Denied:
+    async def authorised(self) -> dict[str, Secret] | TokenDenied:
         """The refresh tokens of all who authorised the platform. Raises CallError."""
         if self._component is None:
             return {}
         return await self._component.authorised()
 
-    def source(self, appid: str) -> Source:
+    def provider(self, appid: str) -> TokenProvider:
         """The account's way to a token."""
         given = self._access(appid)
         if isinstance(given, AppSecret):
             if given.legacy:
-                return Legacy(appid, given.secret, self._transport, self._meter)
-            return Stable(
+                return LegacyToken(appid, given.secret, self._transport, self._meter)
+            return StableToken(
                 appid, given.secret, self._transport, budget=self._budget, meter=self._meter
             )
-        if isinstance(given, Text):
-            return Given(given, self._clock)
+        if isinstance(given, SecretReader):
+            return StaticToken(given, self._clock)
         if isinstance(given, Command):
-            return Printed(given, self._limiter, self._meter)
+            return CommandToken(given, self._limiter, self._meter)
         if isinstance(given, RefreshToken):
             if self._component is None:
                 raise UsageError(f"{appid} has a refresh token, and there is no platform")
-            return Refreshed(appid, given, self._component)
-        return Served(given, self._transport, self._meter)
+            return PlatformToken(appid, given, self._component)
+        return HttpToken(given, self._transport, self._meter)
 
     def _open(self, platform: Platform) -> Component:
         return Component(

@@ -13,7 +13,7 @@ RENEW_AHEAD = 300.0
 
 _UNKNOWN_LIFE = 60.0
 
-_WAR = Rule(
+TOKEN_CONFLICT = Rule(
     Action.STOP,
     Scope.ACCOUNT,
     "WeChat rejected the token and the one fetched since",
@@ -28,24 +28,24 @@ _NO_TOKEN = Rule(
 )
 
 
-class Fresh(NamedTuple):
+class IssuedToken(NamedTuple):
     """A token, and for how many seconds from the question it may be used unasked."""
 
     token: Secret
     seconds: float
 
 
-class Denied(NamedTuple):
+class TokenDenied(NamedTuple):
     """There is no token: the rule that applies, and why. ``str`` of ``why`` is safe to print."""
 
     rule: Rule
     why: Refusal | str
 
 
-Outcome: TypeAlias = Fresh | Denied
+Outcome: TypeAlias = IssuedToken | TokenDenied
 
 
-class Doubt(NamedTuple):
+class Rejection(NamedTuple):
     """A token that WeChat rejected, with which code.
 
     ``times`` counts the tokens rejected in a row, this one included, none of which ever worked but
@@ -53,18 +53,18 @@ class Doubt(NamedTuple):
     """
 
     rejected: Secret
-    times: int
+    rejections: int
     errcode: int
 
 
-class Source(Protocol):
+class TokenProvider(Protocol):
     """One account's way to a token. Both raise CallError if a call came to nothing."""
 
     async def current(self) -> Outcome:
         """A token now."""
         ...
 
-    async def instead(self, doubt: Doubt) -> Outcome:
+    async def replace(self, doubt: Rejection) -> Outcome:
         """Another token in the place of one that WeChat rejected."""
         ...
 
@@ -82,16 +82,18 @@ def usable_for(expires_in: int) -> float:
     return max(life - RENEW_AHEAD, life / 2)
 
 
-def denied(refusal: Refusal) -> Denied:
+def denied(refusal: Refusal) -> TokenDenied:
     """What WeChat's no to a question for a token leads to."""
-    return Denied(token_rule_for(refusal.errcode, refusal.errmsg), refusal)
+    return TokenDenied(token_rule_for(refusal.errcode, refusal.errmsg), refusal)
 
 
-def at_war(doubt: Doubt) -> Denied:
+def token_conflict(doubt: Rejection) -> TokenDenied:
     """Nothing is left to try: somebody else ends this account's tokens, or WeChat means it."""
-    return Denied(_WAR, Refusal(doubt.errcode, "WeChat rejects the account's tokens", ""))
+    return TokenDenied(
+        TOKEN_CONFLICT, Refusal(doubt.errcode, "WeChat rejects the account's tokens", "")
+    )
 
 
-def not_handed(why: str) -> Denied:
+def not_handed(why: str) -> TokenDenied:
     """Whoever keeps the token gave none."""
-    return Denied(_NO_TOKEN, why)
+    return TokenDenied(_NO_TOKEN, why)

@@ -10,11 +10,11 @@ from pathlib import Path
 import anyio
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
-from harvester.core.credentials import Commands, Files
+from harvester.core.credentials import CommandSink, FileSink
 from harvester.core.errors import CallTimedOut
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
-from harvester.wechat.auth.provider import Denied
+from harvester.wechat.auth.provider import TokenDenied
 
 _LOST = Rule(
     Action.STOP,
@@ -25,31 +25,31 @@ _LOST = Rule(
 
 
 async def keep(
-    sink: Files | Commands | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
-) -> Denied | None:
+    sink: FileSink | CommandSink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
+) -> TokenDenied | None:
     """Hand over an account's new refresh token; says so if that failed."""
     if sink is None:
         return None
-    if isinstance(sink, Files):
+    if isinstance(sink, FileSink):
         path = sink.path(appid)
         try:
             await anyio.to_thread.run_sync(partial(_write, path, token))
         except OSError as error:
-            return Denied(_LOST, f"{path}: {os.strerror(error.errno or 0)}")
+            return TokenDenied(_LOST, f"{path}: {os.strerror(error.errno or 0)}")
         return None
     try:
         failed = await subprocess_secret.run(sink.command(appid), limiter, token)
     except CallTimedOut as error:
-        return Denied(_LOST, str(error))
-    return Denied(_LOST, failed) if isinstance(failed, str) else None
+        return TokenDenied(_LOST, str(error))
+    return TokenDenied(_LOST, failed) if isinstance(failed, str) else None
 
 
-async def kept(sink: Files | Commands | None, appid: str) -> Secret | None:
+async def kept(sink: FileSink | CommandSink | None, appid: str) -> Secret | None:
     """The refresh token that an earlier run has left in its file; None if there is none.
 
     What a command was given is for the user to put where the manifest reads.
     """
-    if not isinstance(sink, Files):
+    if not isinstance(sink, FileSink):
         return None
     text = await anyio.to_thread.run_sync(partial(_read, sink.path(appid)))
     return Secret(text) if text else None

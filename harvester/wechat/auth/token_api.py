@@ -36,7 +36,7 @@ def life_of(answer: dict[str, Any]) -> int:
     return max(0, min(life, LONGEST_LIFE))
 
 
-class Refreshed(NamedTuple):
+class RefreshedGrant(NamedTuple):
     """An account's token through the platform, and the refresh token that is good from now on."""
 
     grant: Grant
@@ -52,7 +52,7 @@ class Page(NamedTuple):
     tokens: dict[str, Secret]
     total: int
     items: int
-    strangers: tuple[str, ...]
+    non_account_ids: tuple[str, ...]
 
 
 def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
@@ -107,7 +107,7 @@ def grant_of(status: int, body: bytes, member: str = "access_token") -> Grant | 
     return Grant(Secret(token), life_of(answer))
 
 
-def refreshed_of(status: int, body: bytes) -> Refreshed | Refusal:
+def refreshed_of(status: int, body: bytes) -> RefreshedGrant | Refusal:
     """The answer of ``api_authorizer_token``. Raises BadAnswer."""
     grant = grant_of(status, body, "authorizer_access_token")
     if isinstance(grant, Refusal):
@@ -115,7 +115,7 @@ def refreshed_of(status: int, body: bytes) -> Refreshed | Refusal:
     refresh = grant_of(status, body, "authorizer_refresh_token")
     if isinstance(refresh, Refusal):
         raise BadAnswer("the answer has no refresh token")
-    return Refreshed(grant, refresh.token)
+    return RefreshedGrant(grant, refresh.token)
 
 
 def page_of(status: int, body: bytes) -> Page | Refusal:

@@ -19,7 +19,7 @@ from harvester.catalogue.error_codes import OUR_FAULT, Action, Rule, Scope
 from harvester.core.errors import CallError
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import Denied, Doubt, Outcome, Source
+from harvester.wechat.auth.provider import Outcome, Rejection, TokenDenied, TokenProvider
 
 _NO_TOKEN = replace(OUR_FAULT, scope=Scope.ACCOUNT)
 
@@ -33,7 +33,7 @@ class TokenRefused(Exception):
         self.why = why
 
 
-_Flown: TypeAlias = Secret | Denied | CallError
+_Result: TypeAlias = Secret | TokenDenied | CallError
 
 
 class _Held(NamedTuple):
@@ -44,29 +44,29 @@ class _Held(NamedTuple):
     rejected: int
 
 
-class _Flight:
+class _PendingRequest:
     """A question in progress. The outcome stays None if the run ended first."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.outcome: _Flown | Exception | None = None
+        self.outcome: _Result | Exception | None = None
 
 
-class Tokens:
+class TokenCache:
     """Knows the current token of each account.
 
     ``source`` gives an account's way to a token; it is asked once an account. ``clock`` counts
     seconds and never goes back. An async context manager: its end ends the questions in progress.
     """
 
-    def __init__(self, source: Callable[[str], Source], clock: Callable[[], float]) -> None:
+    def __init__(self, source: Callable[[str], TokenProvider], clock: Callable[[], float]) -> None:
         self._source = source
         self._clock = clock
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, TokenProvider] = {}
         self._held: dict[str, _Held] = {}
-        self._doubts: dict[str, Doubt] = {}
-        self._denied: dict[str, Denied] = {}
-        self._flights: dict[str, _Flight] = {}
+        self._doubts: dict[str, Rejection] = {}
+        self._denied: dict[str, TokenDenied] = {}
+        self._flights: dict[str, _PendingRequest] = {}
 
     async def __aenter__(self) -> Self:
         self._questions = anyio.create_task_group()
@@ -96,12 +96,12 @@ class Tokens:
             return held.token
         flight = self._flights.get(appid)
         if flight is None:
-            flight = self._flights[appid] = _Flight()
-            self._questions.start_soon(self._fly, appid, flight)
+            flight = self._flights[appid] = _PendingRequest()
+            self._questions.start_soon(self._request, appid, flight)
         await flight.done.wait()
         return _delivered(flight.outcome)
 
-    def accept(self, appid: str, token: Secret) -> None:
+    def mark_working(self, appid: str, token: Secret) -> None:
         """WeChat took a token: that it, or an equal one, was rejected before means little.
 
         It is still replaced, but not as one of several that never worked.
@@ -112,9 +112,9 @@ class Tokens:
         if self._doubts:
             doubt = self._doubts.get(appid)
             if doubt is not None and doubt.rejected == token:
-                self._doubts[appid] = doubt._replace(times=1)
+                self._doubts[appid] = doubt._replace(rejections=1)
 
-    def reject(self, appid: str, token: Secret, errcode: int) -> bool:
+    def invalidate(self, appid: str, token: Secret, errcode: int) -> bool:
         """Drop a token that WeChat no longer accepts, unless it was replaced in the meantime.
 
         The very token that ``current`` returned is meant: WeChat may hand out an equal one again,
@@ -124,22 +124,22 @@ class Tokens:
         if held is None or held.token is not token:
             return False
         del self._held[appid]
-        self._doubts[appid] = Doubt(token, held.rejected + 1, errcode)
+        self._doubts[appid] = Rejection(token, held.rejected + 1, errcode)
         return True
 
-    async def _fly(self, appid: str, flight: _Flight) -> None:
+    async def _request(self, appid: str, flight: _PendingRequest) -> None:
         try:
             flight.outcome = await self._obtain(appid)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait tell it
             flight.outcome = error
             # Not asked again: the question may have been a call, and each window would repeat it.
             why = f"a bug in harvester: {type(error).__name__}"
-            self._denied[appid] = Denied(_NO_TOKEN, why)
+            self._denied[appid] = TokenDenied(_NO_TOKEN, why)
         finally:
             del self._flights[appid]
             flight.done.set()
 
-    async def _obtain(self, appid: str) -> _Flown:
+    async def _obtain(self, appid: str) -> _Result:
         if appid in self._denied:
             return self._denied[appid]
         doubt = self._doubts.get(appid)
@@ -148,28 +148,28 @@ class Tokens:
             outcome = await self._ask(appid, doubt)
         except CallError as error:
             return error
-        if isinstance(outcome, Denied):
+        if isinstance(outcome, TokenDenied):
             if outcome.rule.action is Action.STOP:
                 self._denied[appid] = outcome
             return outcome
         # Its life counts from the question: the answer may have been long on its way.
-        rejected = doubt.times if doubt else 0
+        rejected = doubt.rejections if doubt else 0
         self._held[appid] = _Held(outcome.token, asked + outcome.seconds, rejected)
         self._doubts.pop(appid, None)
         return outcome.token
 
-    async def _ask(self, appid: str, doubt: Doubt | None) -> Outcome:
+    async def _ask(self, appid: str, doubt: Rejection | None) -> Outcome:
         source = self._sources.get(appid)
         if source is None:
             source = self._sources[appid] = self._source(appid)
-        return await (source.current() if doubt is None else source.instead(doubt))
+        return await (source.current() if doubt is None else source.replace(doubt))
 
 
-def _delivered(outcome: _Flown | Exception | None) -> Secret:
+def _delivered(outcome: _Result | Exception | None) -> Secret:
     """The token, or an error made anew: each waiter's traceback is its own, without bodies."""
     if isinstance(outcome, Secret):
         return outcome
-    if isinstance(outcome, Denied):
+    if isinstance(outcome, TokenDenied):
         raise TokenRefused(outcome.rule, outcome.why)
     if outcome is None:
         raise CallError("the run ended before there was a token")

@@ -59,7 +59,7 @@ def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
             os.replace(self, target)  # noqa: PTH105
             return target
 
-    atomic_files.settle(Disturbed(temp), final)
+    atomic_files.replace_durably(Disturbed(temp), final)
     assert final.read_bytes() == b"data"
     assert len(tries) == 2
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_told_with_what_is_free(tmp_path: Path) -> None:
     """The message of a full disk names the path and the bytes that are free."""
     path = tmp_path / "part.tmp"
     path.symlink_to("/dev/full")
-    with pytest.raises(StoreError) as caught, atomic_files.guarded(path):
+    with pytest.raises(StoreError) as caught, atomic_files.os_errors_as_store_errors(path):
         path.write_bytes(b"x")
     assert caught.value.problem == f"{path}: No space left on device"
     assert " bytes free" in caught.value.advice
@@ -77,14 +77,14 @@ def test_a_full_disk_is_told_with_what_is_free(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EMFILE, errno.EIO, errno.EDQUOT])
 def test_every_refusal_says_what_to_do(code: int) -> None:
     """Whatever the system refuses, the error names the path and a remedy."""
-    error = atomic_files.refusal(Path("/somewhere/x"), OSError(code, "words"))
+    error = atomic_files.store_error(Path("/somewhere/x"), OSError(code, "words"))
     assert error.problem.startswith("/somewhere/x: ")
     assert error.advice
 
 
 def test_discarding_never_fails(tmp_path: Path) -> None:
     """Cleaning up after a failure does not hide the failure."""
-    atomic_files.discard(tmp_path / "nothing")
-    atomic_files.discard(tmp_path)
+    atomic_files.unlink_quietly(tmp_path / "nothing")
+    atomic_files.unlink_quietly(tmp_path)
     with pytest.raises(StoreError):
         atomic_files.remove(tmp_path)

@@ -21,7 +21,7 @@ from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish, recover
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
-from harvester.tables.integrity import Place
+from harvester.tables.integrity import FileIdentity
 from tests.support import power_cut
 from tests.support.answers import HOURLY, MARCH, appid, of_day
 from tests.support.doc_pages import ROOT
@@ -36,7 +36,7 @@ def live(tree: Tree, told: Told = lambda _: None) -> None:
 
     ``told`` hears the number of each day that was promised to be safe.
     """
-    layout.sweep(tree, [0])
+    layout.clean_temp(tree, [0])
     recover(tree, CATALOGUE, [0], print)
     groups = []
     for number in (0, 1):
@@ -67,7 +67,7 @@ def harvested(tree: Tree) -> tuple[list[Any], dict[str, AccountDays]]:
 def trouble(tree: Tree, promised: set[int]) -> str:
     """What is wrong with what a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
-        place = Place(HOURLY, partition.month, 0, 1)
+        place = FileIdentity(HOURLY, partition.month, 0, 1)
         found = inspect.inspect(path_of(tree, partition), place, read_data=True)
         if found.flaws:
             return f"{partition}: {found.flaws[0].what}"

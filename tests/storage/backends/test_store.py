@@ -38,7 +38,7 @@ def made(tree: Tree, data: bytes) -> Path:
 
 def version_of(tree: Tree, name: str) -> Version | None:
     """What a commit has to name to replace just this."""
-    with tree.store.fetched(name, tree.temp(0, "version")) as copy:
+    with tree.store.local_copy(name, tree.temp(0, "version")) as copy:
         return copy.version if copy else None
 
 
@@ -70,8 +70,8 @@ def test_a_listing_is_by_name_and_of_one_folder(tree: Tree) -> None:
     before = tree.store.list("d2")
     put(tree, "d2/z", b"else")
     assert tree.store.list("d2")[0].version != before[0].version
-    assert tree.store.holds("d")
-    assert not tree.store.holds("e")
+    assert tree.store.exists("d")
+    assert not tree.store.exists("e")
 
 
 def test_the_ends_of_many_files(tree: Tree) -> None:
@@ -113,16 +113,16 @@ def test_a_file_replaced_since_it_was_listed(tree: Tree, size: int) -> None:
 def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
     """What is committed is there whole, and can be read in a block."""
     data = bytes(range(256)) * 5000
-    tree.store.commit(made(tree, data), "d/x", None)
-    with tree.store.fetched("d/x", tree.temp(0, "y")) as copy:
+    tree.store.put_if_version(made(tree, data), "d/x", None)
+    with tree.store.local_copy("d/x", tree.temp(0, "y")) as copy:
         assert copy is not None
         assert copy.path.read_bytes() == data
     assert tree.store.version("d/x") == copy.version
-    tree.store.commit(made(tree, b"new"), "d/x", copy.version)
+    tree.store.put_if_version(made(tree, b"new"), "d/x", copy.version)
     assert tree.store.version("d/x") not in {copy.version, None}
     assert tree.store.version("d/no") is None
     assert tree.store.read("d/x") == b"new"
-    with tree.store.fetched("d/no", tree.temp(0, "y")) as nothing:
+    with tree.store.local_copy("d/no", tree.temp(0, "y")) as nothing:
         assert nothing is None
 
 
@@ -152,7 +152,7 @@ def test_a_tree_that_must_exist(outputs: Outputs, tree: Tree) -> None:
     """A new tree is refused in both worlds, and found once anything of ours is there."""
     with pytest.raises(UsageError, match="must be") as caught:
         outputs(must_exist=True)
-    assert tree.store.where() in caught.value.problem
+    assert tree.store.display_path() in caught.value.problem
     put(tree, "_harvester/runs/x.json", b"{}")
     outputs(must_exist=True)
 
@@ -168,22 +168,22 @@ def objects(s3_output: Output) -> Tree:
 
 def test_a_lost_race_is_noticed(objects: Tree) -> None:
     """A file that somebody made, or replaced, meanwhile is not overwritten."""
-    objects.store.commit(made(objects, b"theirs"), "d/x", None)
+    objects.store.put_if_version(made(objects, b"theirs"), "d/x", None)
     with pytest.raises(LostRace):
-        objects.store.commit(made(objects, b"ours"), "d/x", None)
+        objects.store.put_if_version(made(objects, b"ours"), "d/x", None)
     version = version_of(objects, "d/x")
-    objects.store.commit(made(objects, b"newer"), "d/x", version)
+    objects.store.put_if_version(made(objects, b"newer"), "d/x", version)
     with pytest.raises(LostRace):
-        objects.store.commit(made(objects, b"ours"), "d/x", version)
+        objects.store.put_if_version(made(objects, b"ours"), "d/x", version)
     objects.store.delete("d/x")
     with pytest.raises(LostRace):
-        objects.store.commit(made(objects, b"ours"), "d/x", version)
+        objects.store.put_if_version(made(objects, b"ours"), "d/x", version)
     assert objects.store.read("d/x") is None
 
 
 def test_the_probe_leaves_nothing(objects: Tree) -> None:
     """A store that keeps its promises is asked about them once, and nothing is left of it."""
-    with objects.store.hold([], b""):
+    with objects.store.lock([], b""):
         objects.store.append("d/x", b"1", objects.temp(0, "x"))
         assert objects.store.scratch.exists()
     assert names(objects.store) == ["d/x"]
@@ -200,14 +200,14 @@ def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: 
         tree = open_tree(output)
         with (
             pytest.raises(UsageError, match="ignores conditions") as caught,
-            tree.store.hold([], b""),
+            tree.store.lock([], b""),
         ):
             pass
         assert "single_writer: true" in caught.value.advice
         alone = open_tree(Output(output.path, endpoint=output.endpoint, single_writer=True))
-        with alone.store.hold([], b""):
-            alone.store.commit(made(alone, b"1"), "d/x", None)
-            alone.store.commit(made(alone, b"2"), "d/x", None)
+        with alone.store.lock([], b""):
+            alone.store.put_if_version(made(alone, b"1"), "d/x", None)
+            alone.store.put_if_version(made(alone, b"2"), "d/x", None)
         assert alone.store.read("d/x") == b"2"
 
 
@@ -215,14 +215,14 @@ def every_call(tree: Tree) -> Iterator[StoreError]:
     """Each thing that can be done to a store, done."""
     store, temp = tree.store, tree.temp(0, "x")
     for call in (
-        lambda: store.hold([], b"").__enter__(),
-        lambda: store.holds("d"),
+        lambda: store.lock([], b"").__enter__(),
+        lambda: store.exists("d"),
         lambda: store.list("d"),
         lambda: store.read("d/x"),
         lambda: list(store.copies(["d/x"])),
-        lambda: store.fetched("d/x", temp).__enter__(),
-        lambda: store.commit(made(tree, b"x"), "d/x", None),
-        lambda: store.settle(made(tree, b"x"), "d/x"),
+        lambda: store.local_copy("d/x", temp).__enter__(),
+        lambda: store.put_if_version(made(tree, b"x"), "d/x", None),
+        lambda: store.put(made(tree, b"x"), "d/x"),
         lambda: store.write("d/x", b"x", temp),
         lambda: store.append("d/x", b"x", temp),
         lambda: store.move("d/x", "d/y"),
@@ -312,7 +312,7 @@ def test_what_google_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", key)
         tree = open_tree(Output("gs://bucket/place", endpoint=address))
         for over in (None, tree.store.version("d/x")):
-            tree.store.commit(made(tree, b"1"), "d/x", over)
+            tree.store.put_if_version(made(tree, b"1"), "d/x", over)
         server.shutdown()
     assert Google.puts == ["0", "1700000000"]
 

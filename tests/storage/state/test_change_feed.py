@@ -11,13 +11,13 @@ import pytest
 from harvester.core.config import Limits
 from harvester.core.errors import Exit, StoreError, UsageError
 from harvester.operations import run
-from harvester.operations.record.run_log import Books
+from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
-from harvester.operations.run import carry_out
-from harvester.operations.runtime import Orders, begin
+from harvester.operations.run import execute
+from harvester.operations.runtime import RunOptions, start_summary
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.publish_journal import Journal
@@ -94,8 +94,8 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
 
 def run_with_copy(lab: Lab, copy: Path) -> Summary:
     """A run whose record is wanted elsewhere too."""
-    books = Books(begin(lab.manifest().file, lab.now()), lab.now, copy)
-    carry_out(stage_of(lab.manifest(), lab.tree, Orders(), lab.world(), books))
+    books = RunLog(start_summary(lab.manifest().file, lab.now()), lab.now, copy)
+    execute(stage_of(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
     return books.summary
 
 
@@ -158,7 +158,7 @@ def journal_of(tree: Tree, run_id: str, bucket: int, *entries: str) -> Journal:
 
 def test_a_journal_is_taken_over_by_who_holds_its_bucket(tmp_path: Path) -> None:
     """In its order, before what is our own; what belongs to others stays where it is."""
-    tree = Tree(Disk(tmp_path), 4)
+    tree = Tree(LocalStore(tmp_path), 4)
     journal_of(tree, "dead-1", 1, "one", "two")
     journal_of(tree, "dead-2", 3, "three")
     journal_of(tree, "alive", 2, "theirs")
@@ -177,14 +177,14 @@ def test_keeping_books_costs_the_same_for_every_file(
 ) -> None:
     """However many files a run replaces: an entry each, and a record at either end."""
     named: list[str] = []
-    settle = atomic_files.settle
+    settle = atomic_files.replace_durably
 
     def settled(temp: Path, final: Path) -> None:
         if "runs" in final.parts:
             named.append(final.suffix)
         settle(temp, final)
 
-    monkeypatch.setattr(atomic_files, "settle", settled)
+    monkeypatch.setattr(atomic_files, "replace_durably", settled)
     lab = Lab(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
     assert named == [".json", *[".entry"] * 6, ".json"]
@@ -195,7 +195,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests and refusals so far stand in it, also when nothing is published yet."""
-    monkeypatch.setattr(run, "BOOKS_SECONDS", 0.001)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.001)
     rules = Rules(history=True, latency=0.02)
     lab = Lab(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)

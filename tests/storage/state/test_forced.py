@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import instant, parse_day
-from harvester.storage.backends.local import Disk
+from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import FORCED, Tree
 from harvester.storage.state import forced_refreshes
 from tests.support.run_harness import appid
@@ -20,7 +20,7 @@ ONE, TWO = appid(1), appid(2)
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     """An output that nobody has written to."""
-    return Tree(Disk(tmp_path), 4)
+    return Tree(LocalStore(tmp_path), 4)
 
 
 def test_twenty_a_day(tree: Tree) -> None:

@@ -11,12 +11,12 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit, UsageError
-from harvester.core.model import Allowance, Answer, Refusal, Window
+from harvester.core.model import Answer, Refusal, ReportedQuota, Window
 from harvester.operations import rewrite
-from harvester.planning.quota import Note
+from harvester.planning.quota import DayLedger
 from harvester.storage import quarantine
 from harvester.storage.layout import Tree
-from harvester.storage.quarantine import Entry
+from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.state import (
     account_cache,
     forced_refreshes,
@@ -44,15 +44,15 @@ class Old(NamedTuple):
     none: object = None
 
 
-def entries(tree: Tree) -> list[Entry]:
+def entries(tree: Tree) -> list[QuarantinedAnswer]:
     """What is in quarantine."""
     return list(quarantine.entries(tree, DATASET))
 
 
-def entry(body: bytes) -> Entry:
+def entry(body: bytes) -> QuarantinedAnswer:
     """An answer whose window has more days than an integer of 64 bits has bits."""
     window = Window(ONE, DATASET, parse_day("2026-01-01"), DAY)
-    return Entry(DAY, "why", Answer(window, 1_779_249_600, 1 << 70, body), "r")
+    return QuarantinedAnswer(DAY, "why", Answer(window, 1_779_249_600, 1 << 70, body), "r")
 
 
 EVIDENCE = (
@@ -65,7 +65,7 @@ CHECK = (
     '"quiet_at":0.0,"recent":0,"calls":{"user_summary":{"wx0000000000000001":2}},"parked":{},'
     '"heard":[]}}'
 )
-COUNTED = Note(DAY, period=0.0, calls={DATASET: {ONE: 2}}, heard=["c"])
+COUNTED = DayLedger(DAY, period=0.0, calls={DATASET: {ONE: 2}}, merged_checks=["c"])
 OLD = {
     "forced": Old(
         f"quota/forced/{ONE}.json",
@@ -78,7 +78,7 @@ OLD = {
         "quota/learned-2026-05-20.json",
         '{"version":1,"accounts":{"wx0000000000000001":{"user_summary":[10,1,9,1779249600.0]}}}',
         quota_limits.read,
-        {(ONE, DATASET): Allowance(10, 1, 9, 1_779_249_600.0)},
+        {(ONE, DATASET): ReportedQuota(10, 1, 9, 1_779_249_600.0)},
         {},
     ),
     "ledger": Old(
@@ -87,15 +87,15 @@ OLD = {
         '"recent":3,"calls":{"user_summary":{"wx0000000000000001":7}},'
         '"parked":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}',
         lambda tree: quota_ledger.read(tree, DAY, 0),
-        Note(
+        DayLedger(
             DAY,
             "r",
-            open=True,
+            in_use=True,
             period=1.0,
-            quiet_at=2.5,
-            recent=3,
+            idle_from=2.5,
+            recent_calls=3,
             calls={DATASET: {ONE: 7}},
-            parked={DATASET: {ONE: Refusal(45009, "quota", "rid")}},
+            exhausted={DATASET: {ONE: Refusal(45009, "quota", "rid")}},
         ),
     ),
     "check": Old(
@@ -217,7 +217,7 @@ def test_what_a_newer_harvester_wrote_is_refused(tree: Tree, old: Old) -> None:
     put(tree, old.name, versioned(old.text.encode(), b"2"))
     with pytest.raises(UsageError, match=r"version 2.* up to version 1") as caught:
         old.read(tree)
-    assert tree.store.where(f"_harvester/{old.name}") in caught.value.problem
+    assert tree.store.display_path(f"_harvester/{old.name}") in caught.value.problem
     assert "upgrade harvester" in caught.value.advice
     assert caught.value.exit_code is Exit.USAGE
 

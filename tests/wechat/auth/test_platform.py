@@ -17,16 +17,16 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.config import Api
 from harvester.core.credentials import (
     Command,
-    Commands,
-    Files,
-    Handed,
+    CommandSink,
+    ExternalSource,
+    FileSink,
     Platform,
     RefreshToken,
-    Text,
+    SecretReader,
 )
 from harvester.core.model import Window
 from harvester.core.secret import Secret
-from harvester.sandbox import TOKEN, World
+from harvester.sandbox import TOKEN, FakeWeChat
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
@@ -34,9 +34,9 @@ from harvester.sandbox.platform import (
 )
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
-from harvester.wechat.attempt import Refused
-from harvester.wechat.auth import Denied, Office
-from harvester.wechat.auth.token_cache import TokenRefused, Tokens
+from harvester.wechat.attempt import RefusedAttempt
+from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import TODAY, Clock, world_at
@@ -50,10 +50,10 @@ ONE, TWO = appid(1), appid(2)
 class Agency:
     """A platform, those who authorised it, and a harvester that works for it."""
 
-    world: World
+    world: FakeWeChat
     clock: Clock
-    office: Office
-    tokens: Tokens
+    office: TokenProviders
+    tokens: TokenCache
     transport: Transport
 
     def asked(self) -> tuple[int, int, int]:
@@ -68,7 +68,7 @@ class Agency:
             await self.tokens.current(account)
         return caught.value
 
-    async def attempt(self, account: str = ONE, dataset: str = DAILY) -> bytes | Refused:
+    async def attempt(self, account: str = ONE, dataset: str = DAILY) -> bytes | RefusedAttempt:
         """A data call of an account."""
         window = Window(account, dataset, TODAY - 3, TODAY - 2)
         return await attempt.attempt(window, CATALOGUE[dataset], self.tokens, self.transport)
@@ -78,11 +78,11 @@ class Agency:
 class Setting:
     """What a test decides about the platform before it opens."""
 
-    world: World
+    world: FakeWeChat
     clock: Clock
     ticket: str = ""
-    sink: Files | Commands | None = None
-    own: Handed | None = None
+    sink: FileSink | CommandSink | None = None
+    own: ExternalSource | None = None
     given: Callable[[str], Secret] | None = None
 
     def access(self, account: str) -> RefreshToken:
@@ -94,7 +94,7 @@ class Setting:
         """The platform as the manifest has it."""
         if self.own is not None:
             return Platform(PLATFORM, None, None, self.own, self.sink)
-        ticket = Text(lambda: Secret(self.ticket))
+        ticket = SecretReader(lambda: Secret(self.ticket))
         return Platform(PLATFORM, Secret(SECRET), ticket, None, self.sink)
 
 
@@ -120,14 +120,14 @@ async def opened(setting: Setting) -> AsyncIterator[Agency]:
         serve(setting.world) as address,
         Transport(Api(base_url=address), connections=50) as transport,
     ):
-        office = Office(
+        office = TokenProviders(
             setting.access,
             transport,
             clock=setting.clock,
             budget=never,
             platform=setting.platform(),
         )
-        async with Tokens(office.source, setting.clock) as tokens:
+        async with TokenCache(office.provider, setting.clock) as tokens:
             yield Agency(setting.world, setting.clock, office, tokens, transport)
 
 
@@ -154,7 +154,7 @@ async def test_fifty_accounts_share_the_platform_s_token(at: Setting) -> None:
 
 async def test_both_tokens_are_renewed_in_time(at: Setting, tmp_path: Path) -> None:
     """Over a day nothing that WeChat refuses is ever sent, though each refresh ends a token."""
-    at.sink = Files(lambda account: tmp_path / account)
+    at.sink = FileSink(lambda account: tmp_path / account)
     async with opened(at) as agency:
         for _ in range(20):
             assert isinstance(await agency.attempt(), bytes)
@@ -170,7 +170,7 @@ async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
     at: Setting, tmp_path: Path
 ) -> None:
     """In a file of its own that nobody else may read, written whole."""
-    at.sink = Files(lambda account: tmp_path / "refresh" / account)
+    at.sink = FileSink(lambda account: tmp_path / "refresh" / account)
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
     file = tmp_path / "refresh" / ONE
@@ -183,7 +183,7 @@ async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> N
     """The next run takes the newer one, and asks for no list."""
     old = at.world.platforms.refresh_token(PLATFORM, ONE)
     at.given = lambda _: Secret(old)
-    at.sink = Files(lambda account: tmp_path / account)
+    at.sink = FileSink(lambda account: tmp_path / account)
     for run in range(1, 4):
         async with opened(at) as agency:
             assert isinstance(await agency.attempt(), bytes)
@@ -194,7 +194,7 @@ async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> N
 async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path) -> None:
     """On its standard input, so that no argument shows it."""
     code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
-    at.sink = Commands(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
+    at.sink = CommandSink(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
     assert (tmp_path / ONE).read_text() == at.world.platforms.refresh_token(PLATFORM, ONE)
@@ -207,11 +207,11 @@ async def test_a_token_whose_refresh_token_is_lost_is_not_used(
     """The account stops with the reason, the others go on, and the list mends it the next time."""
     (tmp_path / "taken").touch()
     good = tmp_path / "good"
-    at.sink = Files(lambda one: (tmp_path / "taken" if one == ONE else good) / one)
+    at.sink = FileSink(lambda one: (tmp_path / "taken" if one == ONE else good) / one)
     if kind == "command":
         code = "import sys; sys.exit(sys.argv[1] == sys.argv[2])"
         argv = (sys.executable, "-c", code, ONE)
-        at.sink = Commands(lambda account: Command((*argv, account), tmp_path))
+        at.sink = CommandSink(lambda account: Command((*argv, account), tmp_path))
     async with opened(at) as agency:
         refused = await agency.denial(ONE)
         assert "refresh token could not be kept" in refused.rule.meaning
@@ -219,7 +219,7 @@ async def test_a_token_whose_refresh_token_is_lost_is_not_used(
         assert isinstance(await agency.attempt(TWO), bytes)
         assert agency.asked() == (1, 2, 1)
     assert at.world.counters.calls[ONE] == 0
-    at.sink = Files(lambda account: good / account)
+    at.sink = FileSink(lambda account: good / account)
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(ONE), bytes)
 
@@ -251,7 +251,7 @@ async def test_what_another_service_replaced_meanwhile_is_found_in_the_list(at: 
         token = await agency.tokens.current(ONE)
         at.clock.now += 10
         at.world.platforms.authorise(PLATFORM, ONE)
-        agency.tokens.reject(ONE, token, 40001)
+        agency.tokens.invalidate(ONE, token, 40001)
         assert isinstance(await agency.attempt(), bytes)
         assert agency.asked() == (1, 3, 2)
 
@@ -271,7 +271,7 @@ async def test_a_permission_that_is_missing_stops_one_family(at: Setting) -> Non
     at.world.platforms.authorise(PLATFORM, ONE, ["interface"])
     async with opened(at) as agency:
         refused = await agency.attempt(ONE, "user_summary")
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, RefusedAttempt)
         assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT_DATASET)
         assert "user analysis 2" in refused.rule.advice
         assert isinstance(await agency.attempt(ONE), bytes)
@@ -284,7 +284,7 @@ async def test_the_list_comes_page_by_page(at: Setting) -> None:
         at.world.platforms.authorise(PLATFORM, account)
     async with opened(at) as agency:
         found = await agency.office.authorised()
-        assert not isinstance(found, Denied)
+        assert not isinstance(found, TokenDenied)
         assert list(found) == accounts
         assert agency.asked() == (1, 0, 3)
 
@@ -295,7 +295,7 @@ async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
         found = await agency.office.authorised()
-        assert not isinstance(found, Denied)
+        assert not isinstance(found, TokenDenied)
         assert list(found) == [ONE, TWO]
 
 
@@ -306,7 +306,7 @@ async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
     at.world.platforms.authorise(PLATFORM, appid(3))
     async with opened(at) as agency:
         found = await agency.office.authorised()
-        assert not isinstance(found, Denied)
+        assert not isinstance(found, TokenDenied)
         assert list(found) == [ONE, TWO, appid(3)]
         assert agency.asked() == (1, 0, 2)
 
@@ -334,7 +334,7 @@ async def test_a_ticket_that_expired_is_looked_up_again(at: Setting) -> None:
     tickets = iter([stale, at.world.platforms.push_ticket(PLATFORM)])
     at.clock.now += 11 * 3600
     at.own = None
-    platform = Platform(PLATFORM, Secret(SECRET), Text(lambda: Secret(next(tickets))), None)
+    platform = Platform(PLATFORM, Secret(SECRET), SecretReader(lambda: Secret(next(tickets))), None)
     at.platform = lambda: platform  # type: ignore[method-assign]
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(), bytes)
@@ -355,7 +355,7 @@ async def test_without_a_newer_ticket_the_platform_waits(at: Setting) -> None:
 async def test_a_component_token_may_be_handed_over(at: Setting) -> None:
     """The live platform keeps it fresh; when WeChat rejects it, it is looked up once more."""
     held = [at.world.platforms.own_token(PLATFORM)]
-    at.own = Text(lambda: Secret(held[-1]))
+    at.own = SecretReader(lambda: Secret(held[-1]))
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(ONE), bytes)
         at.clock.now += 7200
@@ -368,7 +368,7 @@ async def test_a_component_token_may_be_handed_over(at: Setting) -> None:
 async def test_a_component_token_that_nobody_renews_is_over(at: Setting) -> None:
     """One call, for all accounts of the platform."""
     own = at.world.platforms.own_token(PLATFORM)
-    at.own = Text(lambda: Secret(own))
+    at.own = SecretReader(lambda: Secret(own))
     at.clock.now += 7200
     async with opened(at) as agency:
         for account in (ONE, TWO):

@@ -16,12 +16,12 @@ from harvester.core.credentials import AppSecret
 from harvester.core.errors import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
-from harvester.sandbox import Rules, World
+from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
-from harvester.wechat.attempt import Refused
-from harvester.wechat.auth import Office
-from harvester.wechat.auth.token_cache import Tokens
+from harvester.wechat.attempt import RefusedAttempt
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.other_client import employ
 from tests.support.run_harness import DAILY, Lab
@@ -34,11 +34,11 @@ WORKERS = 50
 class Harvester:
     """As much of a run as touches tokens: many workers that make attempts."""
 
-    def __init__(self, tokens: Tokens, transport: Transport) -> None:
+    def __init__(self, tokens: TokenCache, transport: Transport) -> None:
         self._tokens = tokens
         self._transport = transport
 
-    async def attempt(self) -> bytes | Refused:
+    async def attempt(self) -> bytes | RefusedAttempt:
         """One attempt at the window."""
         return await attempt.attempt(WINDOW, CATALOGUE[DAILY], self._tokens, self._transport)
 
@@ -58,7 +58,7 @@ class Harvester:
 
 @asynccontextmanager
 async def harvesters(
-    world: World, clock: Clock, count: int = 1, *, legacy: bool = False
+    world: FakeWeChat, clock: Clock, count: int = 1, *, legacy: bool = False
 ) -> AsyncIterator[list[Harvester]]:
     """Harvesters that know nothing of each other."""
 
@@ -72,8 +72,12 @@ async def harvesters(
         async with (
             Transport(api, connections=WORKERS) as one,
             Transport(api, connections=WORKERS) as two,
-            Tokens(Office(lambda _: secret, one, clock=clock, budget=always).source, clock) as mine,
-            Tokens(Office(lambda _: secret, two, clock=clock, budget=always).source, clock) as its,
+            TokenCache(
+                TokenProviders(lambda _: secret, one, clock=clock, budget=always).provider, clock
+            ) as mine,
+            TokenCache(
+                TokenProviders(lambda _: secret, two, clock=clock, budget=always).provider, clock
+            ) as its,
         ):
             found = [Harvester(mine, one), Harvester(its, two)]
             yield found[:count]
@@ -134,7 +138,7 @@ async def is_forced_after(errcode: int) -> bool:
             world.fail(BUSY, errcode, times=1)
             for code in (40001, errcode):
                 refused = await harvester.attempt()
-                assert isinstance(refused, Refused)
+                assert isinstance(refused, RefusedAttempt)
                 assert str(refused.why).startswith(f"{code} ")
             if world.token_of(BUSY) != held:
                 return True
@@ -181,7 +185,7 @@ async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
     assert world.counters.token_calls[BUSY] == 3
     assert world.counters.calls[BUSY] == 3
     last = outcomes[-1]
-    assert isinstance(last, Refused)
+    assert isinstance(last, RefusedAttempt)
     assert last.rule.action is Action.STOP
 
 

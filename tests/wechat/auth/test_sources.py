@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core.credentials import Access, AppSecret, Command, Text, Url
+from harvester.core.credentials import Access, AppSecret, Command, HttpSource, SecretReader
 from harvester.core.errors import (
     BadAnswer,
     BadTls,
@@ -27,7 +27,7 @@ from harvester.core.errors import (
 )
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, subprocess_secret
-from harvester.wechat.auth.provider import Denied
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say, silence
@@ -49,7 +49,7 @@ LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
 async def rejected(at: Office, errcode: int = 40001) -> Secret:
     """The token an account has now, which WeChat then rejects."""
     token = await at.tokens.current(A)
-    assert at.tokens.reject(A, token, errcode)
+    assert at.tokens.invalidate(A, token, errcode)
     return token
 
 
@@ -102,8 +102,8 @@ async def test_a_token_that_worked_is_no_reason_for_force() -> None:
     async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
         for _ in range(4):
             token = await at.tokens.current(A)
-            at.tokens.accept(A, token)
-            at.tokens.reject(A, token, 40001)
+            at.tokens.mark_working(A, token)
+            at.tokens.invalidate(A, token, 40001)
         assert forced(at) == [False] * 4
     assert budget.asked == 0
 
@@ -114,11 +114,11 @@ async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
     async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
         first = await rejected(at)
         await at.tokens.current(A)
-        at.tokens.accept(A, first)
+        at.tokens.mark_working(A, first)
         again = await rejected(at)
-        at.tokens.accept(A, again)
+        at.tokens.mark_working(A, again)
         await rejected(at)
-        at.tokens.accept(A, Secret("second"))
+        at.tokens.mark_working(A, Secret("second"))
         await at.tokens.current(A)
         assert forced(at) == [False] * 4
     assert budget.asked == 0
@@ -183,7 +183,7 @@ async def test_an_address_that_is_not_allowed_is_named() -> None:
 async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
     """What its file holds after a rejection is used; the same again is over, without a call."""
     words = iter(["one", "two", "two"])
-    kinds: Mapping[str, Access] = {A: Text(lambda: Secret(next(words)))}
+    kinds: Mapping[str, Access] = {A: SecretReader(lambda: Secret(next(words)))}
     async with office(FIRST, kinds=kinds) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
@@ -194,7 +194,9 @@ async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
 async def test_a_given_token_is_not_used_beyond_its_end() -> None:
     """From the moment it ends nothing is asked with it."""
     clock = Clock()
-    kinds: Mapping[str, Access] = {A: Text(lambda: Secret("one"), expires_at=clock.now + 100)}
+    kinds: Mapping[str, Access] = {
+        A: SecretReader(lambda: Secret("one"), expires_at=clock.now + 100)
+    }
     async with office(FIRST, kinds=kinds, clock=clock) as at:
         clock.now += 99
         assert (await at.tokens.current(A)).reveal() == "one"
@@ -208,7 +210,7 @@ async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() ->
     def gone() -> Secret:
         raise UsageError("the credential refers to the file `t`, which does not exist")
 
-    async with office(FIRST, kinds={A: Text(gone)}) as at:
+    async with office(FIRST, kinds={A: SecretReader(gone)}) as at:
         assert "the file `t`, which does not exist" in str(await denial(at))
 
 
@@ -459,7 +461,7 @@ async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
 def served(url: str) -> Mapping[str, Access]:
     """An account whose token a server has that wants a key."""
     headers = {"Authorization": Secret("Bearer canary+/=&%")}
-    return {A: Url(Secret(f"{url}/token?of={A}"), headers)}
+    return {A: HttpSource(Secret(f"{url}/token?of={A}"), headers)}
 
 
 @pytest.mark.parametrize(
@@ -524,12 +526,12 @@ class Away(Transport):
 
 async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
     """Accounts that have no business with it go on: it is a failure of its own accounts' calls."""
-    at = Url(Secret("https://tokens.internal/"), {})
+    at = HttpSource(Secret("https://tokens.internal/"), {})
     with pytest.raises(ConnectionFailed) as caught:
         await external.served(at, Away(Unreachable("the server was not reached")), "access_token")
     assert type(caught.value) is ConnectionFailed
     denial = await external.served(at, Away(BadTls("not accepted")), "access_token")
-    assert isinstance(denial, Denied)
+    assert isinstance(denial, TokenDenied)
     assert denial.rule.scope is Scope.ACCOUNT
 
 
@@ -557,7 +559,7 @@ async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
 
 async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
     """Its accounts try again, and the run goes on with all the others."""
-    kinds: Mapping[str, Access] = {A: Url(Secret("http://127.0.0.1:1/"))}
+    kinds: Mapping[str, Access] = {A: HttpSource(Secret("http://127.0.0.1:1/"))}
     async with office(FIRST, kinds=kinds) as at:
         with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
             await at.tokens.current(A)
@@ -576,7 +578,7 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
     context, _ = certificate(tmp_path)
     async with fault_server(say(http(b"t")), tls=context) as server:
         kinds: Mapping[str, Access] = {
-            A: Url(Secret(server.url)),
+            A: HttpSource(Secret(server.url)),
             B: AppSecret(Secret(APP_SECRET)),
         }
         async with office(FIRST, kinds=kinds) as at:

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import orjson
 import pytest
 
-from harvester.core.credentials import Access, Text
+from harvester.core.credentials import Access, SecretReader
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
 from harvester.wechat.auth.token_cache import TokenRefused
@@ -26,7 +26,7 @@ from tests.support.token_harness import (
     refusal,
 )
 
-GIVEN: Mapping[str, Access] = {A: Text(lambda: Secret("given"))}
+GIVEN: Mapping[str, Access] = {A: SecretReader(lambda: Secret("given"))}
 
 
 async def test_the_token_is_asked_for_in_normal_mode() -> None:
@@ -112,11 +112,11 @@ async def test_a_rejected_token_is_replaced_once() -> None:
     """Of many workers whose calls failed with one token, the first has it replaced."""
     async with office(FIRST, SECOND) as at:
         token = await at.tokens.current(A)
-        assert at.tokens.reject(A, token, 40001)
-        assert not at.tokens.reject(A, token, 40001)
+        assert at.tokens.invalidate(A, token, 40001)
+        assert not at.tokens.invalidate(A, token, 40001)
         fresh = await at.tokens.current(A)
         assert fresh.reveal() == "second"
-        assert not at.tokens.reject(A, token, 40001)
+        assert not at.tokens.invalidate(A, token, 40001)
         assert await at.tokens.current(A) is fresh
         assert at.calls == 2
 
@@ -125,17 +125,17 @@ async def test_a_late_complaint_does_not_end_an_equal_token() -> None:
     """WeChat hands out the same token again: who failed with the first does not drop the second."""
     async with office(FIRST) as at:
         old = await at.tokens.current(A)
-        at.tokens.reject(A, old, 40001)
+        at.tokens.invalidate(A, old, 40001)
         fresh = await at.tokens.current(A)
         assert fresh == old
-        assert not at.tokens.reject(A, old, 40001)
-        assert at.tokens.reject(A, fresh, 40001)
+        assert not at.tokens.invalidate(A, old, 40001)
+        assert at.tokens.invalidate(A, fresh, 40001)
 
 
 async def test_a_token_nobody_fetched_cannot_be_rejected() -> None:
     """Rejecting for an account without a token changes nothing."""
     async with office(FIRST) as at:
-        assert not at.tokens.reject(A, Secret("first"), 40001)
+        assert not at.tokens.invalidate(A, Secret("first"), 40001)
 
 
 async def test_a_given_token_is_used_without_a_call() -> None:
@@ -150,7 +150,7 @@ async def test_a_given_token_is_used_without_a_call() -> None:
 async def test_a_given_token_that_is_rejected_is_over() -> None:
     """Harvester cannot renew what it was given, and says so."""
     async with office(FIRST, kinds=GIVEN) as at:
-        assert at.tokens.reject(A, await at.tokens.current(A), 40001)
+        assert at.tokens.invalidate(A, await at.tokens.current(A), 40001)
         for _ in range(2):
             with pytest.raises(TokenRefused, match="only its owner can renew it"):
                 await at.tokens.current(A)

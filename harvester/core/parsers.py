@@ -1,7 +1,7 @@
-"""The small languages inside a manifest: days, durations, rates, addresses, paths.
+"""The small languages of the configuration: days, durations, rates, addresses, paths.
 
-Each function takes text and returns a value, or raises `Unfit` with what is wrong and what would
-have been right. None of them repeats the text.
+Each function takes text and returns a value, or raises `InvalidValue` with what is wrong and what
+would have been right. None of them repeats the text.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import re
 from urllib.parse import urlsplit
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
-from harvester.core.model import Reserve, is_appid
-from harvester.manifest.mistakes import Unfit
+from harvester.core.model import Rate, Reserve, is_appid
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"
@@ -34,21 +33,37 @@ _RESERVE = re.compile(RESERVE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+class InvalidValue(ValueError):
+    """A text that does not say what its key wants.
+
+    ``what`` goes on from the key's name: "is not a day". Neither it nor the hint holds the text.
+    ``keys`` are set where keys contradict each other: the one to blame, then the others.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.keys = keys
+
+
 def appid(text: str) -> str:
     """``wx`` and 16 hex digits in small letters."""
     if not is_appid(text):
-        raise Unfit("is not an appid", "wx and 16 of 0-9 a-f, as the account's console shows it")
+        raise InvalidValue(
+            "is not an appid", "wx and 16 of 0-9 a-f, as the account's console shows it"
+        )
     return text
 
 
 def day(text: str) -> Day:
     """A day of the calendar, ``2024-01-31``."""
     if not _DAY.fullmatch(text):
-        raise Unfit("is not a day", "write 2024-01-31")
+        raise InvalidValue("is not a day", "write 2024-01-31")
     try:
         return parse_day(text)
     except ValueError:
-        raise Unfit("is a day that no calendar has") from None
+        raise InvalidValue("is a day that no calendar has") from None
 
 
 def begin_day(text: str, today: Day) -> Day:
@@ -69,53 +84,53 @@ def _job_day(text: str, today: Day, like: str) -> Day:
     if _AGO.fullmatch(text):
         return max(FIRST_DAY, today - int(text[1:-1]))
     if not _DAY.fullmatch(text):
-        raise Unfit("is not a day", like)
+        raise InvalidValue("is not a day", like)
     explicit = day(text)
     if explicit < FIRST_DAY:
         first = day_text(FIRST_DAY)
-        raise Unfit(f"is before {first}, when WeChat's statistics begin", "write earliest")
+        raise InvalidValue(f"is before {first}, when WeChat's statistics begin", "write earliest")
     if explicit >= today:
-        raise Unfit(f"is after yesterday, which is {day_text(today - 1)} in Beijing")
+        raise InvalidValue(f"is after yesterday, which is {day_text(today - 1)} in Beijing")
     return explicit
 
 
 def duration(text: str, *, longest: float = 86_400.0) -> float:
     """Read ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds: more than 0, at most ``longest``."""
     if not (match := _DURATION.fullmatch(text)):
-        raise Unfit("is not a duration", "write 30s, 500ms, 5m or 1h")
+        raise InvalidValue("is not a duration", "write 30s, 500ms, 5m or 1h")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
-        raise Unfit("must be longer than nothing")
+        raise InvalidValue("must be longer than nothing")
     if seconds > longest:
-        raise Unfit(f"must be at most {longest / _SECONDS['h']:g}h")
+        raise InvalidValue(f"must be at most {longest / _SECONDS['h']:g}h")
     return seconds
 
 
-def rate(text: str) -> tuple[int, float]:
-    """``10/s`` as (10, 1.0), ``600/min`` as (600, 60.0)."""
+def rate(text: str) -> Rate:
+    """Read ``10/s`` or ``600/min``."""
     if not (match := _RATE.fullmatch(text)):
-        raise Unfit("is not a rate", "write 10/s or 600/min")
-    return int(match[1]), 1.0 if match[2] == "s" else 60.0
+        raise InvalidValue("is not a rate", "write 10/s or 600/min")
+    return Rate(int(match[1]), 1.0 if match[2] == "s" else 60.0)
 
 
 def clock(text: str) -> int:
     """Minutes after midnight of ``11:00``."""
     if not (match := _CLOCK.fullmatch(text)):
-        raise Unfit("is not a time of day", "write 11:00")
+        raise InvalidValue("is not a time of day", "write 11:00")
     return int(match[1]) * 60 + int(match[2])
 
 
 def settle(text: str) -> int:
     """Days of ``5d``."""
     if not (match := _SETTLE.fullmatch(text)):
-        raise Unfit("is not a number of days", "write 5d")
+        raise InvalidValue("is not a number of days", "write 5d")
     return int(match[1])
 
 
 def reserve(text: str) -> Reserve:
     """``200`` calls, or ``20%`` of the quota."""
     if not (match := _RESERVE.fullmatch(text)):
-        raise Unfit("is neither a number of calls nor a share", "write 200 or 20%")
+        raise InvalidValue("is neither a number of calls nor a share", "write 200 or 20%")
     return Reserve(calls=int(match[1])) if match[1] else Reserve(share=int(match[2]) / 100)
 
 
@@ -128,12 +143,12 @@ def base_url(text: str) -> str:
     if text == "sandbox":
         return text
     if not _URL.fullmatch(text):
-        raise Unfit(
+        raise InvalidValue(
             "is not an address", "write sandbox or https://host, without user, query or fragment"
         )
     host = _host(text)
     if text.startswith("http:") and not _is_loopback(host):
-        raise Unfit("must be https", "http is for localhost only")
+        raise InvalidValue("must be https", "http is for localhost only")
     return text.rstrip("/")
 
 
@@ -143,7 +158,7 @@ _PROXY = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9.\-\[\]:]+/?")
 def proxy(text: str) -> str:
     """An HTTP proxy's address. A password in it has to come from a ``${…}``."""
     if not _PROXY.fullmatch(text):
-        raise Unfit("is not a proxy's address", "write http://host:port")
+        raise InvalidValue("is not a proxy's address", "write http://host:port")
     _host(text)
     return text
 
@@ -154,9 +169,9 @@ _TOKEN_URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#
 def token_url(text: str) -> str:
     """The address of a token server: https, http only to this machine; it may have a query."""
     if not _TOKEN_URL.fullmatch(text) or not text.isascii():
-        raise Unfit("is not an address", "write https://host/path, without user or fragment")
+        raise InvalidValue("is not an address", "write https://host/path, without user or fragment")
     if text.startswith("http:") and not _is_loopback(_host(text)):
-        raise Unfit("must be https", "http is for localhost only")
+        raise InvalidValue("must be https", "http is for localhost only")
     _host(text)
     return text
 
@@ -170,7 +185,7 @@ def moment(text: str) -> float:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise Unfit("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
+        raise InvalidValue("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
     return at.timestamp()
 
 
@@ -181,7 +196,7 @@ def _host(url: str) -> str:
             return parts.hostname
     except ValueError:
         pass
-    raise Unfit("is not an address", "the host or port is wrong") from None
+    raise InvalidValue("is not an address", "the host or port is wrong") from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -204,7 +219,7 @@ def place(text: str) -> str:
     if not text.startswith(STORES):
         return path(text)
     if not _PLACE.fullmatch(text) or {".", ".."} & set(text.split("/")):
-        raise Unfit(
+        raise InvalidValue(
             "is not a place in an object store", "write s3://bucket/folder, without user or query"
         )
     return text.rstrip("/")
@@ -213,16 +228,16 @@ def place(text: str) -> str:
 def endpoint(text: str) -> str:
     """The address of an object store: https, http only to this machine."""
     if text == "sandbox":
-        raise Unfit("is not an address", "write https://host")
+        raise InvalidValue("is not an address", "write https://host")
     return base_url(text)
 
 
 def path(text: str) -> str:
     """A path on this machine."""
     if not text.strip() or "\0" in text:
-        raise Unfit("is not a path")
+        raise InvalidValue("is not a path")
     if _SCHEME.match(text):
-        raise Unfit("is not a path", "write it without a scheme")
+        raise InvalidValue("is not a path", "write it without a scheme")
     if text.startswith("~"):
-        raise Unfit("begins with `~`, which is not filled in", "write ${HOME}/…")
+        raise InvalidValue("begins with `~`, which is not filled in", "write ${HOME}/…")
     return text

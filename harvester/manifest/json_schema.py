@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harvester.manifest.shape import Root
+from pydantic import TypeAdapter
+
+from harvester.manifest.models import Root
 
 
 def json_schema() -> dict[str, Any]:
@@ -13,7 +15,7 @@ def json_schema() -> dict[str, Any]:
     Every key has a description, and its default where it has one. Anything may also be a
     ``${…}``; what that yields is only known when the manifest is loaded.
     """
-    schema: dict[str, Any] = _tidied(Root.model_json_schema())
+    schema: dict[str, Any] = _tidied(TypeAdapter(Root).json_schema())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "harvester manifest",
@@ -22,7 +24,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _tidied(node: Any) -> Any:
-    """Without titles, which repeat the key, and without null, which no key accepts."""
+    """Return a schema without titles, which repeat the key, and without null and empty defaults.
+
+    No key accepts null.
+    """
     if isinstance(node, list):
         return [_tidied(inner) for inner in node if inner != {"type": "null"}]
     if not isinstance(node, dict):
@@ -31,6 +36,7 @@ def _tidied(node: Any) -> Any:
         name: _tidied(inner)
         for name, inner in node.items()
         if not (name == "title" and isinstance(inner, str))
+        and not (name == "default" and inner in (None, "", []))
     }
     choice = tidy.get("anyOf", ())
     if len(choice) == 1:

@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple, Protocol
 import yaml
 
 from harvester.core.errors import Place
-from harvester.manifest.mistakes import Mistakes, Step
+from harvester.core.field_types import AmbiguousScalar
+from harvester.manifest.diagnostics import Diagnostics, Step
 
 DEEPEST = 20
 """How deep lists and mappings may nest."""
@@ -29,13 +30,7 @@ DEEPEST = 20
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Unquoted(str):
-    """Text that stood without quotes and looks like a number, a date, a time or a truth value."""
-
-    __slots__ = ()
-
-
-BROKEN: Final = object()
+INVALID: Final = object()
 """Stands where a value was refused already, so that nothing complains about it again."""
 
 
@@ -46,7 +41,7 @@ class Mark(Protocol):
     column: int
 
 
-class Spot(NamedTuple):
+class NodePositions(NamedTuple):
     """Where a list or mapping stands, and its keys and items. A scalar has a bare mark instead."""
 
     mark: Mark
@@ -67,7 +62,7 @@ class Document:
         spot = self.spot
         mark = _mark(spot)
         for step in loc:
-            if not isinstance(spot, Spot) or step not in spot.items:
+            if not isinstance(spot, NodePositions) or step not in spot.items:
                 break
             key_mark = spot.keys.get(str(step), mark)
             spot = spot.items[step]
@@ -76,11 +71,11 @@ class Document:
 
 
 def _mark(spot: Any) -> Mark:
-    mark: Mark = spot.mark if isinstance(spot, Spot) else spot
+    mark: Mark = spot.mark if isinstance(spot, NodePositions) else spot
     return mark
 
 
-def parse(text: str, file: Path, mistakes: Mistakes) -> Document | None:
+def parse(text: str, file: Path, mistakes: Diagnostics) -> Document | None:
     """The document, or None after a mistake that ends all reading."""
     reader = _Reader(text, file, mistakes)
     flaw = None
@@ -103,7 +98,7 @@ class _Reader:
 
     __slots__ = ("events", "file", "mistakes")
 
-    def __init__(self, text: str, file: Path, mistakes: Mistakes) -> None:
+    def __init__(self, text: str, file: Path, mistakes: Diagnostics) -> None:
         self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self.file = file
         self.mistakes = mistakes
@@ -112,11 +107,11 @@ class _Reader:
         """The one document of the text."""
         next(self.events)
         if not isinstance(next(self.events), yaml.DocumentStartEvent):
-            self.mistakes.at(Place(self.file, 1, 1), "the manifest is empty")
+            self.mistakes.add(Place(self.file, 1, 1), "the manifest is empty")
             return None
         value, spot = self.value(next(self.events), 1)
         if value is None:
-            self.mistakes.at(Place(self.file, 1, 1), "the manifest is empty")
+            self.mistakes.add(Place(self.file, 1, 1), "the manifest is empty")
             return None
         next(self.events)
         after = next(self.events)
@@ -128,17 +123,17 @@ class _Reader:
         """The value an event begins, and its spot."""
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (`*`) are not supported", "write the value out")
-            return BROKEN, event.start_mark
+            return INVALID, event.start_mark
         if event.anchor is not None:
             self.refuse(event, "anchors (`&`) are not supported", "leave it out")
         if event.tag is not None:
             self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
             event.tag = event.anchor = None
             self.value(event, depth)
-            return BROKEN, event.start_mark
+            return INVALID, event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None or event.style == ""
-            return typed(event.value) if plain else event.value, event.start_mark
+            return parse_scalar(event.value) if plain else event.value, event.start_mark
         if depth > DEEPEST:
             self.refuse(event, f"nested deeper than {DEEPEST} levels")
             raise _End
@@ -146,7 +141,7 @@ class _Reader:
             return self.sequence(event, depth)
         return self.mapping(event, depth)
 
-    def sequence(self, start: Any, depth: int) -> tuple[list[Any], Spot]:
+    def sequence(self, start: Any, depth: int) -> tuple[list[Any], NodePositions]:
         """A list up to its end."""
         values: list[Any] = []
         spots: dict[Step, Any] = {}
@@ -154,11 +149,11 @@ class _Reader:
             value, spots[len(values)] = self.value(event, depth + 1)
             if value is None:
                 self.refuse(event, "this list item has no value")
-                value = BROKEN
+                value = INVALID
             values.append(value)
-        return values, Spot(start.start_mark, {}, spots)
+        return values, NodePositions(start.start_mark, {}, spots)
 
-    def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], Spot]:
+    def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], NodePositions]:
         """A mapping up to its end. Of a key that comes twice the first value stays."""
         values: dict[str, Any] = {}
         keys: dict[str, Mark] = {}
@@ -174,9 +169,9 @@ class _Reader:
                 continue
             if value is None:
                 self.refuse(event, "this key has no value", "give it one or leave the key out")
-                value = BROKEN
+                value = INVALID
             values[key], keys[key], spots[key] = value, event.start_mark, spot
-        return values, Spot(start.start_mark, keys, spots)
+        return values, NodePositions(start.start_mark, keys, spots)
 
     def key(self, event: Any, depth: int) -> str | None:
         """The text of a key, or None if it is none."""
@@ -197,7 +192,7 @@ class _Reader:
     def refuse(self, event: Any, what: str, hint: str = "") -> None:
         """Put a mistake at the beginning of an event."""
         mark = event.start_mark
-        self.mistakes.at(Place(self.file, mark.line + 1, mark.column + 1), what, hint)
+        self.mistakes.add(Place(self.file, mark.line + 1, mark.column + 1), what, hint)
 
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
@@ -208,7 +203,7 @@ _GUESSES: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_im
 _SUSPECT = frozenset((*_GUESSES, ""))
 
 
-def typed(text: str) -> Any:
+def parse_scalar(text: str) -> Any:
     """What an unquoted scalar is: None, a truth value, a whole number, text or `Unquoted` text."""
     if text[:1] not in _SUSPECT:
         return text
@@ -220,7 +215,7 @@ def typed(text: str) -> Any:
         return int(text)
     guesses = _GUESSES.get(text[0], ())
     if _NUMBER.fullmatch(text) or any(pattern.match(text) for _, pattern in guesses):
-        return Unquoted(text)
+        return AmbiguousScalar(text)
     return text
 
 
@@ -243,7 +238,7 @@ _SYNTAX = (
 )
 
 
-def _explain(text: str, start: Place, flaw: Any, mistakes: Mistakes) -> None:
+def _explain(text: str, start: Place, flaw: Any, mistakes: Diagnostics) -> None:
     """Say a syntax error in our words: the parser's own may repeat the line, secrets and all."""
     problem, mark, context = flaw
     what, hint = "not valid YAML", "look at this line and the one above"
@@ -265,4 +260,4 @@ def _explain(text: str, start: Place, flaw: Any, mistakes: Mistakes) -> None:
     elif around == "${":
         what, hint = "a `${…}` inside { } or [ ] must be quoted", 'write "${…}"'
     place = Place(start.file, mark.line + 1, mark.column + 1) if mark else start
-    mistakes.at(place, what, hint)
+    mistakes.add(place, what, hint)

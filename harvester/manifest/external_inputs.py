@@ -5,20 +5,13 @@ Found from the references alone: nothing is read, so nothing has to be there yet
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.config import (
-    Account,
-    CommandCredential,
-    CommandSink,
-    Manifest,
-    RefreshCredential,
-)
+from harvester.core.config import Account, Manifest, texts_of
 
 _Item = TypeVar("_Item")
 
@@ -76,43 +69,36 @@ def _wanted(manifest: Manifest) -> list[Account]:
 
 
 def _programs(manifest: Manifest) -> Iterator[str]:
-    """What is started to print a token, or given one."""
+    """Yield what is started to print a token, or given one."""
     accounts, platform = _wanted(manifest), manifest.platform
-    parts = [account.credential for account in accounts]
-    own = (platform.verify_ticket, platform.component_token, platform.sink) if platform else ()
-    for part in (*parts, *(own if _is_used(manifest, accounts) else ())):
-        if isinstance(part, CommandCredential | CommandSink):
-            yield part.command[0]
+    commands = [account.credential and account.credential.token_command for account in accounts]
+    if platform is not None and _is_used(manifest, accounts):
+        own = (platform.verify_ticket, platform.component_token, platform.sink)
+        commands += [part.command for part in own if not isinstance(part, str | None)]
+    for command in commands:
+        if command:
+            yield command[0]
 
 
 def _is_used(manifest: Manifest, accounts: list[Account]) -> bool:
-    """Whether a run would open the platform."""
-    through = any(isinstance(account.credential, RefreshCredential) for account in accounts)
+    """Return whether a run would open the platform."""
+    through = any(account.uses_platform for account in accounts)
     return not manifest.api.is_sandbox and (through or manifest.from_platform)
 
 
 def _texts(account: Account) -> Iterator[str]:
-    """Every text of an account's credential, its own names filled in."""
-    for text in _strings(account.credential):
+    """Yield every text of an account's credential, its own names filled in."""
+    for text in texts_of(account.credential):
         yield text.replace("{appid}", account.appid).replace("{name}", account.name)
 
 
 def _platform_texts(manifest: Manifest, accounts: list[Account]) -> Iterator[str]:
-    """Every text of the platform, if an account is opened through it."""
-    if manifest.platform is not None and _is_used(manifest, accounts):
-        for text in _strings(dataclasses.replace(manifest.platform, sink=None)):
-            yield text.replace("{appid}", manifest.platform.appid)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple | list):
-        for inner in value:
-            yield from _strings(inner)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _strings(getattr(value, field.name))
+    """Yield every text of the platform, if an account is opened through it."""
+    platform = manifest.platform
+    if platform is not None and _is_used(manifest, accounts):
+        own = (platform.secret, platform.verify_ticket, platform.component_token)
+        for text in texts_of(own):
+            yield text.replace("{appid}", platform.appid)
 
 
 def _hosts(manifest: Manifest, texts: tuple[str, ...]) -> Iterator[str]:
