@@ -237,6 +237,42 @@ def test_a_face_names_what_is_there_and_used(room: str) -> None:
         assert name in defined or f"{room}.{name}" in BY_NAME, f"{room}.{name} does not exist"
 
 
+def _twice(names: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names that stand in more than one place, with those places."""
+    places: dict[str, list[str]] = {}
+    for name, place in names:
+        places.setdefault(name, []).append(place)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_no_module_has_the_name_of_another() -> None:
+    """Only a verb has two modules: what it does, and its options. The sandbox stands alone."""
+    verb = re.compile(r"(operations|cli\.commands)\.\w+")
+    found = _twice(
+        [
+            (module.name.rpartition(".")[2], module.name)
+            for module in MODULES
+            if not module.is_face and module.room != "sandbox" and module.path.name != "__main__.py"
+        ]
+    )
+    assert not {
+        name: places for name, places in found.items() if not all(map(verb.fullmatch, places))
+    }
+
+
+def test_no_public_class_has_the_name_of_another() -> None:
+    """A class name means one thing in the whole package but for the sandbox, which stands alone."""
+    assert not _twice(
+        [
+            (node.name, module.name)
+            for module in MODULES
+            if module.room != "sandbox"
+            for node in module.tree.body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        ]
+    )
+
+
 def test_there_are_few_arrows_and_no_circle() -> None:
     """The rooms form a graph that fits in a head."""
     arrows = room_arrows()
