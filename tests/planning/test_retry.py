@@ -16,6 +16,7 @@ def test_a_delay_lies_between_nothing_and_the_doubled_bound(
     attempt: int, initial: float, most: float, seed: int
 ) -> None:
     """No delay is longer than max_delay, nor than initial_delay doubled once per failed attempt."""
+    initial, most = sorted((initial, most))
     wait = delay(attempt, Retry(initial_delay=initial, max_delay=most), Random(seed))
     assert 0 <= wait <= most
     assert wait <= initial * 2 ** min(attempt - 1, 100)

@@ -187,11 +187,11 @@ def test_what_reads_back_differently_is_refused(
     final: Path, draft: NewFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is not what was to be written never gets its name."""
-    with pytest.raises(StoreError, match="reads back"):
+    with pytest.raises(StoreError, match="read back"):
         write(draft, table(100, 5), table(0, 5))
     other = coverage.encode(footer(9).coverage)
     monkeypatch.setattr(coverage, "encode", lambda _: other)
-    with pytest.raises(StoreError, match="reads back"):
+    with pytest.raises(StoreError, match="read back"):
         write(draft, table(0, 5))
     assert not final.exists()
 
@@ -275,9 +275,9 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 from harvester.core.errors import StoreError
-from harvester.storage.backends.local import Disk
-from tests.storage.test_partitions import DAILY, Draft, table, write
-draft = Draft(Disk(Path.cwd()), Path("x.tmp").absolute(), "x.parquet", DAILY)
+from harvester.storage.backends.local import LocalStore
+from tests.storage.test_partitions import DAILY, NewFile, table, write
+draft = NewFile(LocalStore(Path.cwd()), Path("x.tmp").absolute(), "x.parquet", DAILY)
 try:
     write(draft, *(table(n * 1000, 1000) for n in range(20)))
 except StoreError as error:

@@ -88,7 +88,7 @@ def test_a_group_says_what_it_is(outputs: Outputs) -> None:
     tree = outputs(4)
     group = write_group(tree, 3, "run-1", some())
     again = open_group(group.name, group.path)
-    for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "touches"):
+    for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "months"):
         assert getattr(again, name) == getattr(group, name)
     assert group.name == f"_harvester/raw/run-1/0003-000001-{group.id}.group"
     assert group.fetched_at == some()[0].asked_at * 1_000_000

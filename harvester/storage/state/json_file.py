@@ -27,6 +27,9 @@ T = TypeVar("T")
 # Built when a type is first read: no command pays for files that it does not open.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
+FORMER_NAMES: dict[type, Mapping[str, str]] = {}
+"""Members that files of version 1 may have under another name, by kind: former name to name."""
+
 
 def read(
     store: Store, name: str, kind: type[T], *, damaged: T | None = None, **known: object
@@ -72,6 +75,9 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
     """Return what the members of a file make, None if they make nothing. Raises UsageError."""
     try:
         found = {"version": 1, **plain, **known}
+        for former, name in FORMER_NAMES.get(kind, {}).items():
+            if former in found:
+                found[name] = found.pop(former)
         version = found.pop("version")
         if version > VERSION:
             raise UsageError(

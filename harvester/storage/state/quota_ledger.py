@@ -23,6 +23,14 @@ from harvester.storage.state import json_file
 
 _NAME = re.compile(r".*/(\d{4}-\d{2}-\d{2})\.(?:([0-9-]+of-\d+)|check-[\w-]+)\.json")
 
+json_file.FORMER_NAMES[DayLedger] = {
+    "open": "in_use",
+    "quiet_at": "idle_from",
+    "recent": "recent_calls",
+    "parked": "exhausted",
+    "heard": "merged_checks",
+}
+
 
 def read(tree: Tree, day: Day, bucket: int) -> DayLedger | None:
     """Return the note of a bucket and a day, checks counted in; None if there is none.

@@ -150,7 +150,7 @@ def test_moving(tree: Tree) -> None:
 
 def test_a_tree_that_must_exist(outputs: Outputs, tree: Tree) -> None:
     """A new tree is refused in both worlds, and found once anything of ours is there."""
-    with pytest.raises(UsageError, match="must be") as caught:
+    with pytest.raises(UsageError, match=r"must_exist. is true") as caught:
         outputs(must_exist=True)
     assert tree.store.display_path() in caught.value.problem
     put(tree, "_harvester/runs/x.json", b"{}")
