@@ -171,7 +171,7 @@ async def test_a_proxy_that_refuses_is_named() -> None:
         transport_to("https://127.0.0.1:1", proxy=proxy.url) as transport,
     ):
         with pytest.raises(
-            BadAnswer, match="the proxy did not let the call through: HTTP 407"
+            BadAnswer, match=r"the proxy \(api\.proxy\) refused the call: HTTP 407"
         ) as caught:
             await transport.post(PATH, BODY, TOKEN)
     assert_silent(caught.value)
@@ -226,7 +226,7 @@ async def test_a_redirect_is_not_followed(status: int, where: str, token: Secret
         token=token,
     )
     assert isinstance(error, BadAnswer)
-    assert str(error).startswith(f"HTTP {status}, a redirect")
+    assert f": HTTP {status}, a redirect" in str(error)
     assert ("127.0.0.2" in str(error)) == ("127.0.0.2" in where)
 
 
@@ -339,9 +339,9 @@ async def test_a_call_that_was_given_up_leaves_its_connection() -> None:
             ConnectionFailed,
             "the answer was cut off",
         ),
-        (say(b"220 mail.test ESMTP\r\n\r\n"), BadAnswer, "an answer that is not HTTP"),
-        (say(b"\x16\x03\x01\x00\x05garbage\r\n\r\n"), BadAnswer, "an answer that is not HTTP"),
-        (say(http(headers=f"X-Long: {'x' * 20_000}\r\n")), BadAnswer, "an answer that is not HTTP"),
+        (say(b"220 mail.test ESMTP\r\n\r\n"), BadAnswer, "the answer is not HTTP"),
+        (say(b"\x16\x03\x01\x00\x05garbage\r\n\r\n"), BadAnswer, "the answer is not HTTP"),
+        (say(http(headers=f"X-Long: {'x' * 20_000}\r\n")), BadAnswer, "the answer is not HTTP"),
     ],
 )
 @each_way
@@ -440,7 +440,7 @@ async def test_the_deadline_holds_against_a_server_that_drips(
     begin = time.monotonic()
     error = await failure_of(answer, seconds=0.2, token=token)
     assert type(error) is CallTimedOut
-    assert str(error) == "no whole answer within 0.2 s"
+    assert str(error).endswith(": no whole answer within 0.2 s")
     assert 0.19 < time.monotonic() - begin < 1.0
 
 
@@ -506,7 +506,7 @@ async def test_a_cancellation_beats_a_timeout(token: Secret | None) -> None:
         with anyio.CancelScope() as scope:
 
             def both() -> None:
-                transport._ring()
+                transport._expire()
                 scope.cancel()
 
             asyncio.get_running_loop().call_at(transport._loop.time() + 0.06, both)
@@ -574,7 +574,7 @@ async def test_an_endless_answer_is_refused(answer: Answer, token: Secret | None
     finally:
         tracemalloc.stop()
     assert type(error) is BadAnswer
-    assert str(error) == "an answer of more than 16 MiB"
+    assert str(error).endswith(": an answer of more than 16 MiB")
     assert peak < 3 * MAX_BODY
 
 
@@ -639,7 +639,7 @@ async def test_a_handshake_that_breaks_is_no_bad_certificate() -> None:
         fault_server(silence, greeting=http(b"", status="400 What")) as server,
         transport_to(f"https://127.0.0.1:{server.port}") as transport,
     ):
-        with pytest.raises(Unreachable, match="no encrypted connection came about") as caught:
+        with pytest.raises(Unreachable, match="the TLS handshake failed") as caught:
             await transport.post(PATH, BODY, TOKEN)
     assert_silent(caught.value)
 
@@ -678,7 +678,7 @@ def test_every_foreign_error_has_one_of_ours(kind: type[Exception]) -> None:
     assert issubclass(kind, aiohttp.ClientError | OSError | ValueError)
     error = kind.__new__(kind)
     error.args = (f"https://api.test/?access_token={CANARY}",)
-    ours = translate(error)
+    ours = translate(error, "api.test")
     assert isinstance(ours, CallError)
     assert type(ours) is not CallError
     assert "canary" not in f"{ours!r} {ours}"
@@ -711,4 +711,4 @@ def test_every_foreign_error_has_one_of_ours(kind: type[Exception]) -> None:
 )
 def test_a_foreign_error_keeps_its_class(kind: type[Exception], ours: type[CallError]) -> None:
     """Late, cut off, badly encrypted and no answer at all stay four different things."""
-    assert type(translate(kind.__new__(kind))) is ours
+    assert type(translate(kind.__new__(kind), "api.test")) is ours

@@ -36,7 +36,7 @@ from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
-from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import TODAY, Clock, world_at
@@ -62,9 +62,9 @@ class Agency:
         calls = (COMPONENT_TOKEN_PATH, AUTHORIZER_TOKEN_PATH, AUTHORIZER_LIST_PATH)
         return paths[calls[0]], paths[calls[1]], paths[calls[2]]
 
-    async def denial(self, account: str = ONE) -> TokenRefused:
+    async def denial(self, account: str = ONE) -> TokenDenied:
         """How an account is told that there is no token."""
-        with pytest.raises(TokenRefused) as caught:
+        with pytest.raises(TokenDenied) as caught:
             await self.tokens.current(account)
         return caught.value
 
@@ -322,7 +322,7 @@ async def test_strangers_in_the_list_are_told_of_once(
         assert isinstance(await agency.attempt(), bytes)
         await agency.denial(appid(3))
     [line] = caplog.messages
-    assert "names 2 that no account is called, such as gh_0123456789ab" in line
+    assert "has 2 entries that are no appids of accounts, such as gh_0123456789ab" in line
 
 
 # The platform's own token.

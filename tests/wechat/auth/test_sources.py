@@ -28,7 +28,6 @@ from harvester.core.errors import (
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, subprocess_secret
 from harvester.wechat.auth.provider import TokenDenied
-from harvester.wechat.auth.token_cache import TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say, silence
 from tests.support.token_harness import (
@@ -53,9 +52,9 @@ async def rejected(at: Office, errcode: int = 40001) -> Secret:
     return token
 
 
-async def denial(at: Office) -> TokenRefused:
+async def denial(at: Office) -> TokenDenied:
     """How the account is told that there is no token."""
-    with pytest.raises(TokenRefused) as caught:
+    with pytest.raises(TokenDenied) as caught:
         await at.tokens.current(A)
     return caught.value
 
@@ -437,7 +436,7 @@ async def test_a_command_that_closes_its_pipes_is_still_limited(tmp_path: Path) 
 
 async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
     """While a command takes its time the loop goes on: blockbuster would see it wait otherwise."""
-    limiter = anyio.CapacityLimiter(subprocess_secret.AT_ONCE)
+    limiter = anyio.CapacityLimiter(subprocess_secret.MAX_COMMANDS)
     slow = python("import time; time.sleep(0.3); print('t')", tmp_path)
     turns = 0
 
@@ -528,11 +527,13 @@ async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
     """Accounts that have no business with it go on: it is a failure of its own accounts' calls."""
     at = HttpSource(Secret("https://tokens.internal/"), {})
     with pytest.raises(ConnectionFailed) as caught:
-        await external.served(at, Away(Unreachable("the server was not reached")), "access_token")
+        await external.ask_server(
+            at, Away(Unreachable("the server was not reached")), "access_token"
+        )
     assert type(caught.value) is ConnectionFailed
-    denial = await external.served(at, Away(BadTls("not accepted")), "access_token")
-    assert isinstance(denial, TokenDenied)
-    assert denial.rule.scope is Scope.ACCOUNT
+    with pytest.raises(TokenDenied) as denied:
+        await external.ask_server(at, Away(BadTls("not accepted")), "access_token")
+    assert denied.value.rule.scope is Scope.ACCOUNT
 
 
 @pytest.mark.parametrize(

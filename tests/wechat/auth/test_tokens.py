@@ -12,7 +12,7 @@ import pytest
 from harvester.core.credentials import Access, SecretReader
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
-from harvester.wechat.auth.token_cache import TokenRefused
+from harvester.wechat.auth import TokenDenied
 from tests.support.fault_server import Answer, http, say, silence
 from tests.support.token_harness import (
     APP_SECRET,
@@ -152,7 +152,7 @@ async def test_a_given_token_that_is_rejected_is_over() -> None:
     async with office(FIRST, kinds=GIVEN) as at:
         assert at.tokens.invalidate(A, await at.tokens.current(A), 40001)
         for _ in range(2):
-            with pytest.raises(TokenRefused, match="only its owner can renew it"):
+            with pytest.raises(TokenDenied, match="only its owner can renew it"):
                 await at.tokens.current(A)
         assert at.calls == 0
 
@@ -162,7 +162,7 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
     """A refusal that stands is remembered, and the other accounts do not notice."""
     async with office(refusal(errcode, "no rid: 654df33c-64386a2f-29857782"), FIRST) as at:
         for _ in range(3):
-            with pytest.raises(TokenRefused) as caught:
+            with pytest.raises(TokenDenied) as caught:
                 await at.tokens.current(A)
             assert caught.value.why == (errcode, "no", "654df33c-64386a2f-29857782")
         assert (await at.tokens.current(B)).reveal() == "first"
@@ -173,7 +173,7 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
 async def test_a_passing_refusal_is_not_remembered(errcode: int) -> None:
     """When the endpoint is busy or a limit is reached, the next attempt asks again."""
     async with office(refusal(errcode), FIRST) as at:
-        with pytest.raises(TokenRefused):
+        with pytest.raises(TokenDenied):
             await at.tokens.current(A)
         assert (await at.tokens.current(A)).reveal() == "first"
 
