@@ -10,7 +10,14 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
 from harvester.core.dataset import Dataset
-from harvester.core.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
+from harvester.core.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    ConnectionFailed,
+    Malformed,
+    Unreachable,
+)
 from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied
@@ -64,17 +71,16 @@ async def attempt(
     except TokenDenied as denial:
         return RefusedAttempt(denial.rule, denial.why)
     except CallError as error:
-        return RefusedAttempt(_rule_of(error), f"token: {error}")
+        return RefusedAttempt(_rule_of(error), f"no token: {error}")
     try:
         status, body = await transport.post(dataset.path, window_body(window), token)
     except CallError as error:
         return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
-    except Malformed as error:
-        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
-    except CallError as error:
-        return RefusedAttempt(_NO_ANSWER, str(error))
+    except BadAnswer as error:
+        evidence = redacted_bytes(body) if isinstance(error, Malformed) else None
+        return RefusedAttempt(_NO_ANSWER, str(error), evidence)
     if refusal is None:
         tokens.mark_working(window.appid, token)
         return body

@@ -36,7 +36,7 @@ class HttpResponse(NamedTuple):
     body: bytes
 
 
-class Exchange:
+class FastPost:
     """Sender of data calls to one server, through the connections of a session."""
 
     def __init__(

@@ -36,7 +36,7 @@ from harvester.core.errors import (
 from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.wechat.fast_post import MAX_BODY, Exchange, HttpResponse, quoted, read_body
+from harvester.wechat.fast_post import MAX_BODY, FastPost, HttpResponse, quoted, read_body
 
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 10.0
@@ -124,7 +124,7 @@ class Transport:
             ),
             trust_env=False,
         )
-        self._exchange = Exchange(self._session, URL(self._base), _HEADERS)
+        self._fast_post = FastPost(self._session, URL(self._base), _HEADERS)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -140,7 +140,7 @@ class Transport:
     def post(self, path: str, body: bytes, token: Secret | None = None) -> Call:
         """Send a body to the API, with an account's token for a data call."""
         if token and self._proxy is None:
-            return self._send(self._exchange.post(path, token, body), self._host)
+            return self._send(self._fast_post.post(path, token, body), self._host)
         # The session writes what is rare, and what a proxy wants in another form.
         return self._request("POST", path, {"access_token": token} if token else {}, body)
 

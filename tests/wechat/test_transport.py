@@ -181,8 +181,8 @@ async def test_what_is_remembered_of_a_token_is_bounded() -> None:
     """A run over ten thousand accounts does not remember what is sent for each of them."""
     async with transport_to("http://127.0.0.1:1") as transport:
         for number in range(10_000):
-            transport._exchange._head(PATH, Secret(f"{number}"))
-        assert len(transport._exchange._heads) <= 2048
+            transport._fast_post._head(PATH, Secret(f"{number}"))
+        assert len(transport._fast_post._heads) <= 2048
 
 
 # What comes back

@@ -29,15 +29,10 @@ from harvester.wechat.transport import Transport
 CACHED_SECONDS = 60.0
 """Maximum seconds for which a token server's answer is used: its token may change at any time."""
 
-EXPIRED_TOKEN = 42001
-
 _TEMPORARY_STATUS = (408, 425, 429)
 
-_EXPIRED = Refusal(
-    EXPIRED_TOKEN,
-    "the token that the manifest gives has expired, and only its owner can renew it",
-    "",
-)
+# The errcode with which WeChat refuses such a token.
+_EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
 
 
 @dataclass(frozen=True)
@@ -134,4 +129,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:
         raise not_provided(f"the token server answered HTTP {status}")
-    return accepted(external_grant_of(body, member))
+    try:
+        return accepted(external_grant_of(body, member))
+    except BadAnswer as error:
+        raise BadAnswer(f"the token server: {error}") from None

@@ -86,6 +86,8 @@ class TokenCache:
         cached = self._cached.get(appid)
         if cached is not None and self._clock() < cached.renew_at:
             return cached.token
+        if appid in self._denied:
+            raise _anew(self._denied[appid])
         request = self._pending.get(appid)
         if request is None:
             request = self._pending[appid] = _PendingRequest()
@@ -121,10 +123,7 @@ class TokenCache:
 
     async def _request(self, appid: str, request: _PendingRequest) -> None:
         try:
-            if appid in self._denied:
-                request.outcome = self._denied[appid]
-            else:
-                request.outcome = await self._obtain(appid)
+            request.outcome = await self._obtain(appid)
         except CallError as error:
             request.outcome = error
         except TokenDenied as denial:
