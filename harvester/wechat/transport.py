@@ -81,8 +81,8 @@ _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[CallError], str], .
     ),
     (aiohttp.ClientPayloadError, ConnectionFailed, "the answer was cut off"),
     (aiohttp.ServerDisconnectedError, ConnectionFailed, "the server closed the connection"),
-    (aiohttp.ClientError | OSError, ConnectionFailed, "the connection broke"),
     (ValueError, BadAnswer, "the answer violates HTTP"),
+    (BaseException, ConnectionFailed, "the connection broke"),
 )
 
 
@@ -217,10 +217,8 @@ class Transport:
 
 def translate(error: BaseException, server: str) -> CallError:
     """Return the error of this package for a foreign one, without any text of the foreign one."""
-    for kind, failure, words in _FAILURES:
-        if isinstance(error, kind):
-            return failure(f"{server}: {words}{_detail(error)}")
-    return ConnectionFailed(f"{server}: the connection broke")
+    failure, words = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
+    return failure(f"{server}: {words}{_detail(error)}")
 
 
 def _detail(error: BaseException) -> str:

@@ -219,10 +219,9 @@ class Component:
             return grant.token
 
     async def _request_own_token(self) -> Grant:
-        platform = self.platform
-        if platform.token is not None:
-            return await self._read_external(platform.token, "component_access_token")
-        secret, source = platform.secret, platform.ticket
+        if self.platform.token is not None:
+            return await self._read_external(self.platform.token, "component_access_token")
+        secret, source = self.platform.secret, self.platform.ticket
         if secret is None or source is None:
             raise ValueError("a platform has a component token, or a secret and a ticket")
         ticket = await self._read_external(source, "component_verify_ticket")

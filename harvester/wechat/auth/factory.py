@@ -53,18 +53,17 @@ class TokenProviders:
 
     def provider(self, appid: str) -> TokenProvider:
         """Return a new provider of the account's tokens."""
-        transport, meter = self._transport, self._meter
         match self._access(appid):
             case AppSecret(secret, legacy=True):
-                return LegacyToken(appid, secret, transport, meter)
+                return LegacyToken(appid, secret, self._transport, self._meter)
             case AppSecret(secret):
-                return StableToken(appid, secret, transport, self._budget, meter)
+                return StableToken(appid, secret, self._transport, self._budget, self._meter)
             case SecretReader() as reader:
                 return StaticToken(reader, self._clock)
             case Command() as command:
-                return CommandToken(command, self._limiter, meter)
+                return CommandToken(command, self._limiter, self._meter)
             case HttpSource() as source:
-                return HttpToken(source, transport, meter)
+                return HttpToken(source, self._transport, self._meter)
             case RefreshToken() as credential:
                 if self._component is None:
                     raise UsageError(

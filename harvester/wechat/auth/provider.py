@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, token_rule_for
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 
 T = TypeVar("T")
+RuleLookup: TypeAlias = Callable[[int, str], Rule]
+"""Function from an errcode and its message to the rule that applies."""
 
 RENEW_AHEAD = 300.0
 """Seconds before its end at which a token is renewed: from then on WeChat has a new one ready."""
@@ -100,14 +102,14 @@ def usable_for(expires_in: int, unknown: float = UNKNOWN_LIFE_SECONDS) -> float:
     return max(expires_in - RENEW_AHEAD, expires_in / 2) if expires_in else unknown
 
 
-def accepted(answer: T | Refusal, rule_for: Callable[[int, str], Rule] = token_rule_for) -> T:
+def accepted(answer: T | Refusal, rule_for: RuleLookup = token_rule_for) -> T:
     """Return the answer to a request for a token. Raises TokenDenied if WeChat refused it."""
     if isinstance(answer, Refusal):
         raise denied(answer, rule_for)
     return answer
 
 
-def denied(refusal: Refusal, rule_for: Callable[[int, str], Rule] = token_rule_for) -> TokenDenied:
+def denied(refusal: Refusal, rule_for: RuleLookup = token_rule_for) -> TokenDenied:
     """Return the error for a refusal of WeChat's, with the rule that applies to it."""
     return TokenDenied(rule_for(refusal.errcode, refusal.errmsg), refusal)
 

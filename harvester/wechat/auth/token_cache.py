@@ -147,9 +147,8 @@ class TokenCache:
         asked_at = self._clock()
         issued = await (provider.replace(rejection) if rejection else provider.current())
         # Its life counts from the request, because the answer may have been long on its way.
-        self._cached[appid] = _CachedToken(
-            issued.token, asked_at + issued.seconds, rejection.rejections if rejection else 0
-        )
+        rejections = rejection.rejections if rejection else 0
+        self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds, rejections)
         self._rejected.pop(appid, None)
         return issued.token
 
