@@ -35,7 +35,7 @@ from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
 from harvester.wechat.transport import Transport
 
 MOST_ATTEMPTS = 3
@@ -330,7 +330,7 @@ class _Prober:
                 token = await self._tokens.current(account.appid)
                 self.calls += 1
                 status, body = await self._transport.post(QUOTA_PATH, quota_body(dataset), token)
-                allowance = allowance_of(status, body, self._now())
+                allowance = reported_quota(status, body, self._now())
                 if allowance is not None:
                     account.allowances[dataset.name] = allowance
             await anyio.sleep(self._pause)

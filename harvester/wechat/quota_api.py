@@ -22,7 +22,7 @@ def quota_body(dataset: Dataset) -> bytes:
     return json.dumps({"cgi_path": dataset.path}).encode()
 
 
-def allowance_of(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
+def reported_quota(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
     """Read an answer; None for a refusal or anything else, because no decision needs the quota.
 
     ``asked_at`` is in seconds since the Unix epoch.
