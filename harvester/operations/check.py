@@ -33,9 +33,9 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenProviders
-from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
-from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
+from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
 from harvester.wechat.transport import Transport
 
 MOST_ATTEMPTS = 3
@@ -326,11 +326,11 @@ class _Prober:
     async def _learn(self, account: AccountCheck, probe: Probe) -> None:
         """Ask for the quota of each dataset. It is good to know, and no more than that."""
         for dataset in probe.stands_for:
-            with suppress(CallError, TokenRefused):
+            with suppress(CallError, TokenDenied):
                 token = await self._tokens.current(account.appid)
                 self.calls += 1
                 status, body = await self._transport.post(QUOTA_PATH, quota_body(dataset), token)
-                allowance = allowance_of(status, body, self._now())
+                allowance = reported_quota(status, body, self._now())
                 if allowance is not None:
                     account.allowances[dataset.name] = allowance
             await anyio.sleep(self._pause)

@@ -1,6 +1,6 @@
-"""One attempt at one window: a token, a call, a verdict.
+"""Makes one attempt at one window: a token, a call, and the rule for its outcome.
 
-Whether there is another attempt is not decided here.
+The scheduler decides whether there is another attempt.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
 from harvester.core.dataset import Dataset
-from harvester.core.errors import BadTls, CallError, ConnectionFailed, Malformed, Unreachable
+from harvester.core.errors import (
+    BadAnswer,
+    BadTls,
+    CallError,
+    ConnectionFailed,
+    Malformed,
+    Unreachable,
+)
 from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
-from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
+from harvester.wechat.auth.provider import TokenDenied
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import refusal_of, window_body
 from harvester.wechat.transport import Transport
 
 RefusalReason: TypeAlias = Refusal | str
-"""WeChat's refusal, or what the network did. Its ``str`` is safe to print."""
+"""WeChat's refusal, or a network failure in words. Its ``str`` is safe to print."""
 
 _NO_ANSWER = Rule(
     Action.RETRY,
     Scope.WINDOW,
     "no usable answer came",
-    "See whether WeChat is reachable from here, then run again.",
+    "Check that this machine reaches api.base_url, directly or through api.proxy, then run again.",
 )
 _CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
 _UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
@@ -32,19 +40,18 @@ _BAD_TLS = Rule(
     Action.STOP,
     Scope.RUN,
     "the server's certificate was not accepted",
-    "Set api.ca_file if a proxy of your own signs the traffic; it cannot be switched off.",
+    "Set api.ca_file if your own proxy signs the traffic; the check cannot be switched off.",
 )
 
-
-_OF_A_KNOWN_ACCOUNT = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.WAIT_FOR_QUOTA)
-"""So WeChat refuses an account that it knows by its token: that one was good."""
+_PROVES_TOKEN_VALID = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.WAIT_FOR_QUOTA)
+"""Refusals that WeChat gives only after it has accepted the token."""
 
 
 class RefusedAttempt(NamedTuple):
-    """The attempt came to nothing: the rule that applies, and why.
+    """A failed attempt: the rule that applies, and why.
 
-    ``body`` is an answer that nobody can read. If no better one comes it is kept as evidence, so
-    it is as it came but for secrets: what is no answer may say anything.
+    ``body`` is an answer that is JSON but neither rows nor a refusal. It is kept as evidence if no
+    better answer comes, as it was received except that secrets are masked.
     """
 
     rule: Rule
@@ -57,31 +64,30 @@ async def attempt(
 ) -> bytes | RefusedAttempt:
     """Ask for a window once. Returns the answer's bytes as they came, or why there is none.
 
-    A rejected token is dropped if it is still the current one, so that the next attempt fetches.
+    A rejected token is dropped if it is still the current one, so the next attempt gets another.
     """
     try:
         token = await tokens.current(window.appid)
-    except TokenRefused as error:
-        return RefusedAttempt(error.rule, error.why)
+    except TokenDenied as denial:
+        return RefusedAttempt(denial.rule, denial.why)
     except CallError as error:
-        return RefusedAttempt(_rule_of(error), f"token: {error}")
+        return RefusedAttempt(_rule_of(error), f"no token: {error}")
     try:
         status, body = await transport.post(dataset.path, window_body(window), token)
     except CallError as error:
         return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
-    except Malformed as error:
-        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
-    except CallError as error:
-        return RefusedAttempt(_NO_ANSWER, str(error))
+    except BadAnswer as error:
+        evidence = redacted_bytes(body) if isinstance(error, Malformed) else None
+        return RefusedAttempt(_NO_ANSWER, str(error), evidence)
     if refusal is None:
         tokens.mark_working(window.appid, token)
         return body
     rule = rule_for(refusal.errcode)
     if rule.action is Action.REFRESH_TOKEN:
         tokens.invalidate(window.appid, token, refusal.errcode)
-    elif rule.action in _OF_A_KNOWN_ACCOUNT or rule.scope is Scope.ACCOUNT_DATASET:
+    elif rule.action in _PROVES_TOKEN_VALID or rule.scope is Scope.ACCOUNT_DATASET:
         tokens.mark_working(window.appid, token)
     return RefusedAttempt(rule, refusal)
 

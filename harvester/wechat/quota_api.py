@@ -1,7 +1,7 @@
-"""What an API of WeChat allows an account a day.
+"""Reads how many calls of an API WeChat allows an account per Beijing day.
 
-WeChat's quotas are per account, API and Beijing day, and its pages do not tell them: an account has
-to be asked for its own. Source: /doc/service/api/apimanage/openapi/api_openapi_getapiquota.html.
+WeChat's pages do not publish these quotas, so each account is asked for its own. Source:
+/doc/service/api/apimanage/openapi/api_openapi_getapiquota.html.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
 
 def quota_body(dataset: Dataset) -> bytes:
-    """The body that asks for the allowance of a dataset."""
+    """Return the body that asks for the quota of a dataset."""
     return json.dumps({"cgi_path": dataset.path}).encode()
 
 
-def allowance_of(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
-    """What was told; None for a refusal or anything else, since it is only good to know."""
+def reported_quota(status: int, body: bytes, asked_at: float) -> ReportedQuota | None:
+    """Read an answer; None for a refusal or anything else, because no decision needs the quota.
+
+    ``asked_at`` is in seconds since the Unix epoch.
+    """
     try:
         told: Any = parse(body).value if status == 200 else None
         quota = told["quota"]

@@ -1,7 +1,7 @@
-"""The way to WeChat's servers: one session, one attempt a call, errors of our own.
+"""Sends requests to WeChat and to token servers: one session, one attempt per call.
 
-Here and in `exchange` alone a token and a URL meet. aiohttp puts the whole URL into the text of
-some of its errors, so none of them leaves this file: each is replaced by a `CallError` that has
+A token and a URL meet here and in `fast_post` alone. aiohttp puts the whole URL into the text of
+some of its errors, so none of them leaves this module: each is replaced by a `CallError` with
 neither the text nor the cause of the original.
 """
 
@@ -14,7 +14,7 @@ import ssl
 from asyncio import CancelledError, Task
 from collections.abc import Awaitable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
+from types import UnionType
 from typing import Any, Self, TypeAlias, cast
 
 import aiohttp
@@ -36,17 +36,17 @@ from harvester.core.errors import (
 from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.wechat.fast_post import MAX_BODY, Exchange, Reply, quoted, read
+from harvester.wechat.fast_post import MAX_BODY, FastPost, HttpResponse, quoted, read_body
 
 _CONNECT_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 10.0
 _PASSED = -1.0
-"""Stands for the deadline of a call that is being ended because its time is over."""
+"""Deadline of a call that is being cancelled because its time is over."""
 
 _HEADERS = {
     "Accept": "*/*",
     "Content-Type": "application/json",
-    # Answers are small: unpacking them would cost more than it saves.
+    # Answers are small, so decompressing them would cost more than it saves.
     "Accept-Encoding": "identity",
     "User-Agent": f"harvester/{__version__}",
 }
@@ -54,56 +54,57 @@ _HEADERS = {
 Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
 
-_FAILURES: tuple[tuple[tuple[type[BaseException], ...], type[CallError], str], ...] = (
-    ((aiohttp.ConnectionTimeoutError,), Unreachable, "no connection in time"),
-    ((TimeoutError,), CallTimedOut, "no answer in time"),
+# The first row that fits a foreign error decides what becomes of it.
+_FAILURES: tuple[tuple[type[BaseException] | UnionType, type[CallError], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, Unreachable, "no connection in time"),
+    (TimeoutError, CallTimedOut, "no answer in time"),
     (
-        (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError),
+        aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError,
         BadTls,
         "the server's certificate was not accepted (api.ca_file may name its authority)",
     ),
-    # Not as the certificate: one handshake may break where the next one does not.
+    # Not as the certificate, because the next handshake may succeed.
     (
-        (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError),
+        aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch | ssl.SSLError,
         Unreachable,
-        "no encrypted connection came about",
+        "the TLS handshake failed",
     ),
-    ((aiohttp.ClientConnectorDNSError,), Unreachable, "the server's name was not found"),
-    ((aiohttp.ClientProxyConnectionError,), Unreachable, "the proxy was not reached"),
-    ((aiohttp.ClientHttpProxyError,), BadAnswer, "the proxy did not let the call through"),
-    ((aiohttp.ClientConnectorError,), Unreachable, "the server was not reached"),
+    (aiohttp.ClientConnectorDNSError, Unreachable, "the server's name was not found"),
+    (aiohttp.ClientProxyConnectionError, Unreachable, "the proxy (api.proxy) was not reached"),
+    (aiohttp.ClientHttpProxyError, BadAnswer, "the proxy (api.proxy) refused the call"),
+    (aiohttp.ClientConnectorError, Unreachable, "the server was not reached"),
+    (aiohttp.ClientResponseError | HttpProcessingError, BadAnswer, "the answer is not HTTP"),
     (
-        (aiohttp.ClientResponseError, HttpProcessingError),
+        aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | aiohttp.RedirectClientError,
         BadAnswer,
-        "an answer that is not HTTP",
+        "the address is not that of an HTTP server",
     ),
-    (
-        (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, aiohttp.RedirectClientError),
-        BadAnswer,
-        "api.base_url is no address of a server",
-    ),
-    ((aiohttp.ClientPayloadError,), ConnectionFailed, "the answer was cut off"),
-    ((aiohttp.ServerDisconnectedError,), ConnectionFailed, "the server closed the connection"),
-    ((aiohttp.ClientError, OSError), ConnectionFailed, "the connection broke"),
-    ((ValueError,), BadAnswer, "an answer that HTTP does not allow"),
+    (aiohttp.ClientPayloadError, ConnectionFailed, "the answer was cut off"),
+    (aiohttp.ServerDisconnectedError, ConnectionFailed, "the server closed the connection"),
+    (ValueError, BadAnswer, "the answer violates HTTP"),
+    (BaseException, ConnectionFailed, "the connection broke"),
 )
 
 
 class Transport:
-    """Posts bodies to the API, as many at once as ``connections``.
+    """HTTP client for the API, with at most ``connections`` requests at a time.
 
-    An async context manager; it is left in the task that entered it.
+    Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
+    if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
+    failure; the error's text names the host and never the URL. An async context manager, to be
+    left in the task that entered it.
     """
 
     def __init__(self, api: Api, *, connections: int) -> None:
         base = URL(api.base_url)
         self._base = f"{base.origin()}{base.raw_path.rstrip('/')}"
+        self._host = base.origin().authority
         self._proxy = api.proxy
         self._tls = _tls_context(api)
         self._seconds = api.timeout
         self._connections = connections
         self._deadlines: dict[Task[Any], float] = {}
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -123,120 +124,101 @@ class Transport:
             ),
             trust_env=False,
         )
-        self._exchange = Exchange(self._session, URL(self._base), _HEADERS)
+        self._fast_post = FastPost(self._session, URL(self._base), _HEADERS)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         await self._session.close()
-        # The connector closes only a resolver of its own making.
+        # The connector closes only a resolver that it has made itself.
         await self._resolver.close()
 
-    # None of these is a coroutine function: a failure's traceback has no frame of theirs, so a
-    # reporter that prints variables finds neither a body with an AppSecret nor a URL.
+    # These methods are no coroutine functions, so a failure's traceback has none of their frames:
+    # error reporters print variables, and here they hold AppSecrets and URLs.
 
     def post(self, path: str, body: bytes, token: Secret | None = None) -> Call:
-        """Send one body and return the HTTP status and the whole answer.
-
-        Raises CallTimedOut when that takes longer than ``api.timeout`` seconds in all, and
-        ConnectionFailed, BadTls or BadAnswer for whatever else comes between. So do the others.
-        """
+        """Send a body to the API, with an account's token for a data call."""
         if token and self._proxy is None:
-            return self._send(self._exchange.post(path, token, body))
-        # Rare, or in the form that a proxy wants.
-        return self._ask("POST", path, {"access_token": token} if token else {}, body)
+            return self._send(self._fast_post.post(path, token, body), self._host)
+        # The session writes what is rare, and what a proxy wants in another form.
+        return self._request("POST", path, {"access_token": token} if token else {}, body)
 
     def post_as_platform(self, path: str, body: bytes, token: Secret) -> Call:
-        """Send one body with the platform's own token."""
-        return self._ask("POST", path, {"component_access_token": token}, body)
+        """Send a body to the API with the platform's own token."""
+        return self._request("POST", path, {"component_access_token": token}, body)
 
     def get(self, path: str, query: Query) -> Call:
-        """Ask the API with a query that may hold secrets."""
-        return self._ask("GET", path, query)
+        """Send a query, which may hold secrets, to the API."""
+        return self._request("GET", path, query)
 
     def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> Call:
-        """Ask another server than WeChat, directly: the proxy is for the way to WeChat."""
-        return self._send(
-            _reply(
-                self._session.get(
-                    URL(url.reveal(), encoded=True),
-                    headers={name: value.reveal() for name, value in headers.items()},
-                    allow_redirects=False,
-                )
-            )
+        """Get an answer from a token server, without the proxy, which is for WeChat alone."""
+        response = self._session.get(
+            URL(url.reveal(), encoded=True),
+            headers={name: value.reveal() for name, value in headers.items()},
+            allow_redirects=False,
         )
+        # Not named by its host, because its address may be a secret.
+        return self._send(_read(response), "the token server")
 
-    def _ask(self, method: str, path: str, query: Query, body: bytes | None = None) -> Call:
-        return self._send(
-            _reply(
-                self._session.request(
-                    method,
-                    self._url(path, query),
-                    data=body,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
-            )
+    def _request(self, method: str, path: str, query: Query, body: bytes | None = None) -> Call:
+        url = self._url(path, query)
+        response = self._session.request(
+            method, url, data=body, allow_redirects=False, proxy=self._proxy
         )
+        return self._send(_read(response), self._host)
 
     def _url(self, path: str, query: Query) -> URL:
         text = "&".join(f"{name}={quoted(value)}" for name, value in query.items())
         return URL(f"{self._base}{path}?{text}" if text else f"{self._base}{path}", encoded=True)
 
-    async def _send(self, reply: Awaitable[Reply]) -> tuple[int, bytes]:
-        """Send a request and return the status and body of its answer. Raises CallError."""
+    async def _send(self, response: Awaitable[HttpResponse], server: str) -> tuple[int, bytes]:
+        """Await a response within the deadline. Raises CallError, which names the server."""
         task = cast("Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._start_clock(task)
         answer: tuple[int, bytes] | CallError
         try:
-            answer = _judged(await reply)
+            answer = _checked(await response, server)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
-            answer = CallTimedOut(f"no whole answer within {self._seconds:g} s")
+            answer = CallTimedOut(f"{server}: no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            answer = translate(error)
+            answer = translate(error, server)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
-        # Raised here, where no foreign error is at hand to become its context.
+        # Raised here, because inside `except` the foreign error would become its context.
         if isinstance(answer, CallError):
             raise answer
         return answer
 
     def _start_clock(self, task: Task[Any]) -> None:
-        """Give a call its deadline.
+        """Set a call's deadline.
 
-        aiohttp would set up to four timers a call. All calls may take the same time, so one timer
-        for all of them does, and a call costs about 10% less.
+        aiohttp would set up to four timers per call. All calls have the same time limit, so one
+        timer serves all of them, and a call costs about 10% less.
         """
         deadline = self._deadlines[task] = self._loop.time() + self._seconds
-        if self._alarm is None:
-            self._alarm = self._loop.call_at(deadline, self._ring)
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._expire)
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         now = self._loop.time()
         late = [task for task, deadline in self._deadlines.items() if _PASSED < deadline <= now]
         for task in late:
             self._deadlines[task] = _PASSED
             task.cancel()
         waiting = [deadline for deadline in self._deadlines.values() if deadline != _PASSED]
-        self._alarm = self._loop.call_at(min(waiting), self._ring) if waiting else None
+        self._timer = self._loop.call_at(min(waiting), self._expire) if waiting else None
 
 
-def translate(error: BaseException) -> CallError:
-    """Our error for a foreign one, saying what happened and nothing that the other one said."""
-    for kinds, failure, words in _FAILURES:
-        if isinstance(error, kinds):
-            return failure(f"{words}{_detail(error)}")
-    return ConnectionFailed("the connection broke")
+def translate(error: BaseException, server: str) -> CallError:
+    """Return the error of this package for a foreign one, without any text of the foreign one."""
+    failure, words = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
+    return failure(f"{server}: {words}{_detail(error)}")
 
 
 def _detail(error: BaseException) -> str:
@@ -248,40 +230,40 @@ def _detail(error: BaseException) -> str:
     return ""
 
 
-async def _reply(asked: Awaitable[aiohttp.ClientResponse]) -> Reply:
-    response = await asked
+async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
+    response = await awaitable
     try:
-        return Reply(response.status, response.headers, await read(response.content))
+        return HttpResponse(response.status, response.headers, await read_body(response.content))
     finally:
-        # Of no effect if the body was read to its end: then its connection serves the next call.
+        # Without effect if the body was read to its end: then the connection is used again.
         response.close()
 
 
-def _judged(reply: Reply) -> tuple[int, bytes] | BadAnswer:
-    status, headers, body = reply
+def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | BadAnswer:
+    status, headers, body = response
     if len(body) > MAX_BODY:
-        return BadAnswer(f"an answer of more than {MAX_BODY >> 20} MiB")
+        return BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
     if 300 <= status < 400:
-        return BadAnswer(_redirected(reply))
-    # Whether the server said how long the body is, so that a cut would have been noticed. One that
-    # ends with the connection, or is packed, may lack its end without a word.
-    is_counted = "Content-Length" in headers and "Content-Encoding" not in headers
-    if not is_counted and not is_document(body):
-        return BadAnswer("an answer that was cut off, or is no JSON")
+        target = _host_of(headers.get("Location", ""))
+        return BadAnswer(f"{server}: HTTP {status}, a redirect{target}, which is not followed")
+    # With a length aiohttp has noticed a body that was cut off. A body that ends with its
+    # connection, or is compressed, may be cut off unnoticed, so it must be a JSON document.
+    has_length = "Content-Length" in headers and "Content-Encoding" not in headers
+    if not has_length and not is_document(body):
+        return BadAnswer(f"{server}: the answer was cut off or is not JSON")
     return status, body
 
 
-def _redirected(reply: Reply) -> str:
+def _host_of(location: str) -> str:
     try:
-        host = URL(reply.headers.get("Location", "")).host
+        host = URL(location).host
     except ValueError:
         host = None
-    target = f" to {safe_text(host, 100)}" if host else ""
-    return f"HTTP {reply.status}, a redirect{target}, which is not followed"
+    return f" to {safe_text(host, 100)}" if host else ""
 
 
 def _tls_context(api: Api) -> ssl.SSLContext | bool:
-    """The system's certificates, and those of ``ca_file`` besides."""
+    """Return the system's certificates and those of ``api.ca_file``. Raises UsageError."""
     if api.ca_file is None:
         return True
     context = ssl.create_default_context()
@@ -290,16 +272,16 @@ def _tls_context(api: Api) -> ssl.SSLContext | bool:
     except OSError:
         raise UsageError(
             f"api.ca_file: {api.ca_file} cannot be read or holds no certificate",
-            "Name a file of certificates in PEM format.",
+            "Set api.ca_file to a readable file of certificates in PEM format.",
         ) from None
     return context
 
 
 class _Resolver(abc.AbstractResolver):
-    """Looks names up in threads of its own.
+    """Name resolver with threads of its own.
 
-    A look-up cannot be stopped and may take a minute. Threads of the event loop would be waited for
-    at the end of the run, and publishing would queue behind them.
+    A look-up cannot be stopped and may take a minute. In the event loop's threads it would delay
+    the end of the run, and publishing would queue behind it.
     """
 
     def __init__(self) -> None:
@@ -308,7 +290,7 @@ class _Resolver(abc.AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[abc.ResolveResult]:
-        """The addresses of a host, in the system's order."""
+        """Return the addresses of a host, in the system's order."""
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, _addresses, host, port, family
         )
@@ -325,7 +307,7 @@ class _Resolver(abc.AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Give the threads up without waiting for a look-up in progress."""
+        """Abandon the threads without waiting for a look-up in progress."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

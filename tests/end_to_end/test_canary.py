@@ -40,8 +40,8 @@ from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call
 from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenProviders
-from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
+from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
 from tests.support.run_harness import appid
@@ -156,7 +156,7 @@ async def test_no_error_of_an_attempt_holds_a_secret(
             async with TokenCache(office.provider, now) as tokens:
                 try:
                     await tokens.current(appid(1))
-                except (TokenRefused, CallError) as error:
+                except (TokenDenied, CallError) as error:
                     told += words_of(error)
                 outcome = await attempt.attempt(window, CATALOGUE[DATASET], tokens, transport)
             if isinstance(outcome, RefusedAttempt):

@@ -26,7 +26,7 @@ from harvester.sandbox.server import serve
 from tests.support.other_client import employ
 from tests.support.run_harness import DAILY, appid, expected, harvested, wanted
 from tests.support.secret_canary import left_in
-from tests.wechat.auth.test_sources import runs
+from tests.wechat.auth.test_providers import runs
 
 ACCOUNTS = [appid(number) for number in range(1, 301)]
 MOUNTED, SERVED, PRINTED = ACCOUNTS[:100], ACCOUNTS[100:200], ACCOUNTS[200:]

@@ -17,7 +17,7 @@ from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch
 from harvester.wechat.auth import TokenProviders
-from harvester.wechat.auth.provider import Outcome
+from harvester.wechat.auth.provider import IssuedToken
 from tests.storage.state.test_change_feed import all_records
 from tests.support.run_harness import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted
 
@@ -93,7 +93,7 @@ def test_a_source_with_a_bug_is_asked_once(
     source, asked = TokenProviders.provider, list[str]()
 
     class Broken:
-        async def current(self) -> Outcome:
+        async def current(self) -> IssuedToken:
             asked.append(lab.appids[0])
             raise TypeError(TOKEN)
 

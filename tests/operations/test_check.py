@@ -22,7 +22,7 @@ from harvester.operations.probes import probes
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
-from harvester.wechat.quota_api import allowance_of
+from harvester.wechat.quota_api import reported_quota
 from tests.support.fake_time import Killed, VirtualLab, virtual
 from tests.support.run_harness import DAILY, HOURLY, Lab, appid
 
@@ -229,14 +229,14 @@ def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: Lab, code: int) -> 
 )
 def test_only_whole_numbers_are_an_allowance(body: bytes) -> None:
     """Anything else is unknown."""
-    assert allowance_of(200, body, 0.0) is None
+    assert reported_quota(200, body, 0.0) is None
 
 
 def test_an_allowance_is_read() -> None:
     """With the moment it was asked."""
     body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
-    assert allowance_of(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
-    assert allowance_of(502, body, 5.0) is None
+    assert reported_quota(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
+    assert reported_quota(502, body, 5.0) is None
 
 
 NOON = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)

@@ -1,4 +1,4 @@
-"""Every error class once, over real HTTP: the effect it must have, and no other account touched."""
+"""Each class of errors once, over real HTTP: its effect, and that no other account is affected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN_CODE = 99_999
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """Three accounts, two datasets, four days, two seconds before a minute is full."""
+    """Prepare three accounts, two datasets and four days, two seconds before a minute ends."""
     lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
     lab.advance(58.0)
     lab.limits = lab.one_of_each_at_a_time()
@@ -30,7 +30,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the accounts nobody disturbed have every row."""
+    """Return whether the accounts without faults have every row."""
     return all(
         [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
         == expected(dataset, WELL, wanted(*DAYS))
@@ -39,7 +39,7 @@ def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
 
 
 def lost(done: Summary) -> dict[str, int]:
-    """The account-days given up, by dataset; only the sick account may lose any."""
+    """Count the abandoned account-days by dataset; only the sick account may have any."""
     assert {gone.appid for gone in done.abandoned} <= {SICK}
     found = dict.fromkeys(BOTH, 0)
     for gone in done.abandoned:
@@ -48,7 +48,7 @@ def lost(done: Summary) -> dict[str, int]:
 
 
 def codes(action: Action, *scopes: Scope) -> list[int]:
-    """The codes of the table with this effect on a data call."""
+    """Return the codes of the table with this effect on a data call."""
     return [
         code
         for code, rule in error_codes.DATA_RULES.items()
@@ -61,7 +61,7 @@ def codes(action: Action, *scopes: Scope) -> list[int]:
 
 
 @pytest.mark.parametrize("code", codes(Action.RETRY, Scope.WINDOW))
-def test_a_passing_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_temporary_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyConnection) -> None:
     """Two failures cost two more requests and nothing else."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=2)
     done = lab.run()
@@ -84,10 +84,10 @@ def test_a_passing_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyCo
         call_faults.GARBAGE,
     ],
 )
-def test_an_answer_that_is_none_is_retried(
+def test_an_unusable_answer_is_retried(
     lab: Lab, fault: Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """HTML, half a body, a closed connection or `{}` is never taken for an empty day."""
+    """HTML, half a body, a closed connection or `{}` is not taken for an empty day."""
     lab.sandbox.fail(SICK, fault, dataset=HOURLY, times=2)
     done = lab.run()
     assert done.exit_code is Exit.DONE
@@ -95,10 +95,10 @@ def test_an_answer_that_is_none_is_retried(
     assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
 
 
-def test_a_fault_that_never_passes_fails_its_windows_alone(
+def test_a_permanent_fault_fails_its_windows_alone(
     lab: Lab, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """After the last attempt the window is given up, the run goes on and ends with 3."""
+    """After the last attempt the window is abandoned; the run goes on and ends with 3."""
     lab.sandbox.fail(SICK, -1, dataset=HOURLY)
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 4})
@@ -110,7 +110,7 @@ def test_a_fault_that_never_passes_fails_its_windows_alone(
 def test_a_rejected_token_is_renewed_once(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """One more token call and one more request; the others keep their tokens."""
+    """It costs one token call and one request; other accounts keep their tokens."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
     done = lab.run()
     assert (done.exit_code, done.retries) == (Exit.DONE, 1)
@@ -120,22 +120,22 @@ def test_a_rejected_token_is_renewed_once(
 
 
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
-def test_a_token_rejected_for_ever_stops_its_account(
+def test_an_account_whose_tokens_are_all_rejected_stops(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """A token war ends with a sentence, not with a loop."""
+    """A token conflict stops the account after a bounded number of calls."""
     lab.sandbox.fail(SICK, code)
     done = lab.run()
     assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
     asked = lab.sandbox.counters
-    # Only 40001 is worth a token by force: the others say that it is over, not replaced.
+    # Only 40001 justifies force, because the others say that the token expired.
     most = 3 if code == 40001 else 2
     assert (asked.calls[SICK], asked.token_calls[SICK]) == (most, most)
     assert others_are_exact(lab, duck)
 
 
 def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
-    """45011 pauses its account to the next minute and costs nothing but time."""
+    """45011 pauses its account until the next minute and loses no window."""
     lab.sandbox.fail(SICK, 45011, dataset=HOURLY, times=1)
     began = lab.now()
     done = lab.run()
@@ -147,7 +147,7 @@ def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnectio
 def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
     lab: Lab, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """61503 drops the newest day; three days come; the run says: again."""
+    """61503 drops the newest day; three days are published; the exit code is 75."""
     lab.sandbox.fail(SICK, 61503, dataset=DAILY, times=1)
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.AGAIN, {DAILY: 1, HOURLY: 0})
@@ -157,10 +157,10 @@ def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
 
 
 @pytest.mark.parametrize("code", codes(Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET))
-def test_a_spent_quota_parks_one_dataset_of_one_account(
+def test_a_spent_quota_stops_one_dataset_of_one_account(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Not another call of it; its other dataset and all other accounts go on; exit 75."""
+    """It is not called again; its other dataset and all other accounts go on; exit code 75."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.AGAIN, {DAILY: 0, HOURLY: 4})
@@ -172,7 +172,7 @@ def test_a_spent_quota_parks_one_dataset_of_one_account(
 def test_a_missing_permission_stops_one_dataset_of_one_account(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """The account's other dataset is harvested whole."""
+    """The account's other dataset is complete."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 4})
@@ -181,10 +181,10 @@ def test_a_missing_permission_stops_one_dataset_of_one_account(
 
 
 @pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT))
-def test_a_condemned_account_is_left_alone(
+def test_a_refused_account_is_not_called_again(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """One call, then none."""
+    """It costs one call."""
     lab.sandbox.fail(SICK, code)
     done = lab.run()
     assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
@@ -193,10 +193,10 @@ def test_a_condemned_account_is_left_alone(
 
 
 @pytest.mark.parametrize("code", [*codes(Action.STOP, Scope.WINDOW), UNKNOWN_CODE])
-def test_a_window_that_is_refused_is_not_asked_again(
+def test_a_refused_window_is_not_requested_again(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Everything else of the account is harvested, also after a code that nobody knows."""
+    """All other windows of the account are harvested, also after an unknown code."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
     done = lab.run()
     assert (done.exit_code, lost(done)) == (Exit.INCOMPLETE, {DAILY: 0, HOURLY: 1})
@@ -205,10 +205,10 @@ def test_a_window_that_is_refused_is_not_asked_again(
 
 
 @pytest.mark.parametrize("fault", [47009, Fault(status=404), Fault(status=412)])
-def test_an_api_that_is_gone_is_gone_for_everybody(
+def test_a_removed_api_stops_its_dataset_for_all_accounts(
     lab: Lab, fault: int | Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """The dataset is dropped for the run; the other one is harvested for all accounts."""
+    """The other dataset is harvested for all accounts."""
     lab.limits = lab.one_at_a_time()
     for name in lab.appids:
         lab.sandbox.fail(name, fault, dataset=HOURLY)
@@ -225,7 +225,7 @@ def test_an_api_that_is_gone_is_gone_for_everybody(
 def test_an_account_without_a_token_costs_one_call(
     lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """What the token endpoint refuses for good stops the account before any data call."""
+    """A permanent refusal of the token endpoint stops the account before any data call."""
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
     done = lab.run()
     assert (done.exit_code, sum(lost(done).values())) == (Exit.INCOMPLETE, 8)
@@ -235,7 +235,7 @@ def test_an_account_without_a_token_costs_one_call(
 
 
 def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
-    """-1 there is no judgement of the account."""
+    """-1 at the token endpoint says nothing about the account."""
     lab.sandbox.fail(SICK, -1, dataset=TOKEN, times=2)
     done = lab.run()
     assert done.exit_code is Exit.DONE
@@ -243,8 +243,8 @@ def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnect
     assert others_are_exact(lab, duck)
 
 
-def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
-    """One token call an account, and the scheduler hears that credentials are the matter."""
+def test_if_no_account_gets_a_token_the_exit_code_is_4(lab: Lab) -> None:
+    """Each account costs one token call."""
     for name in lab.appids:
         lab.sandbox.fail(name, 40164, dataset=TOKEN)
     done = lab.run()
@@ -252,8 +252,8 @@ def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
     assert sum(lab.sandbox.counters.token_calls.values()) == 3
 
 
-def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) -> None:
-    """Later on the same day everybody is whole but the one that is refused: still 3."""
+def test_accounts_that_are_already_complete_prevent_exit_code_4(lab: Lab) -> None:
+    """A second run asks the refused account alone, and its exit code is still 3."""
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
     assert [lab.run().exit_code for _ in range(2)] == [Exit.INCOMPLETE] * 2
 
@@ -265,20 +265,20 @@ def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) 
         (-1, TOKEN, "deferred", Exit.AGAIN),
     ],
 )
-def test_trouble_that_passes_is_no_exit_4(
+def test_temporary_refusals_of_all_tokens_are_not_exit_code_4(
     lab: Lab, errcode: int, dataset: str, reason: str, code: Exit
 ) -> None:
-    """Everybody is kept from a token, and nobody because of a credential."""
+    """No account gets a token, but for another reason than its credential."""
     for name in lab.appids:
         lab.sandbox.fail(name, errcode, dataset=dataset)
     done = lab.run()
     assert (list(done.reasons()), done.exit_code) == ([reason], code)
 
 
-def test_twenty_five_broken_accounts_cost_five_good_ones_nothing(
+def test_twenty_five_broken_accounts_do_not_affect_five_good_ones(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """The good ones are exact and were asked exactly as often as if they were alone."""
+    """The good ones have exact rows and cost as many calls as without the others."""
     lab = Lab(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
     for number in range(1, 26):
         lab.sandbox.fail(appid(number), -1)

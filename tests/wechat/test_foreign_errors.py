@@ -1,4 +1,4 @@
-"""What no code may do, since aiohttp puts the URL, and so the token, into its errors' texts."""
+"""Rules for all code, because aiohttp puts the URL with the token into the text of its errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OURS = {
 
 
 def _is_foreign(kind: ast.expr) -> bool:
-    """Whether a caught or annotated type may be an error of aiohttp's."""
+    """Return whether a caught or annotated type may be an error of aiohttp."""
     for node in ast.walk(kind):
         known: object = None
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "aiohttp":
@@ -37,7 +37,7 @@ def _is_foreign(kind: ast.expr) -> bool:
 
 
 def _suspects(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Names that may hold a foreign error, each with the code in which they do."""
+    """Find the names that may hold a foreign error, each with its scope."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and node.name:
             if node.type is None or _is_foreign(node.type):
@@ -49,7 +49,7 @@ def _suspects(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _shows(node: ast.AST, name: str) -> bool:
-    """Whether a piece of code puts the text of the named error somewhere."""
+    """Return whether a node uses the text of the named error."""
 
     def is_it(value: ast.AST) -> bool:
         return isinstance(value, ast.Name) and value.id == name
@@ -71,7 +71,7 @@ def _shows(node: ast.AST, name: str) -> bool:
 
 
 def shown_in(tree: ast.AST) -> list[int]:
-    """The lines that show a foreign error."""
+    """Return the lines that use the text of a foreign error."""
     lines = [
         getattr(node, "lineno", 0)
         for name, scope in _suspects(tree)
@@ -88,7 +88,7 @@ def shown_in(tree: ast.AST) -> list[int]:
 
 
 def _may_meet_them() -> list[Module]:
-    """The transport, and every module that can call it, however indirectly."""
+    """Return the transport and every module that calls it, also indirectly."""
     imports = {name: {imported for imported, _, _ in own_imports(name)} for name in BY_NAME}
     meet = {"wechat.transport"}
     while more := {name for name in BY_NAME.keys() - meet if imports[name] & meet}:
@@ -97,13 +97,13 @@ def _may_meet_them() -> list[Module]:
 
 
 @pytest.mark.parametrize("module", _may_meet_them(), ids=lambda module: module.name)
-def test_no_error_of_aiohttp_is_put_into_words(module: Module) -> None:
-    """Nothing formats, logs, chains or takes apart an error that is not of our own making."""
+def test_no_text_of_an_aiohttp_error_is_used(module: Module) -> None:
+    """No code formats, logs, chains or inspects an error of another package."""
     assert not [f"{module.file}:{line}" for line in shown_in(module.tree)]
 
 
-def test_the_modules_that_wait_for_the_transport_are_among_them() -> None:
-    """The test above looks where it should."""
+def test_the_callers_of_the_transport_are_checked() -> None:
+    """The test above covers these modules."""
     assert {
         "wechat.transport",
         "wechat.auth.app_secret",
@@ -133,8 +133,8 @@ def test_the_modules_that_wait_for_the_transport_are_among_them() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["aiohttp.ClientError", "Exception", "(OSError, ValueError)"])
-def test_every_way_of_showing_an_error_is_found(line: str, kind: str) -> None:
-    """The rule would notice what it forbids."""
+def test_every_use_of_an_error_s_text_is_found(line: str, kind: str) -> None:
+    """The check finds each forbidden form."""
     assert shown_in(ast.parse(f"try:\n    pass\nexcept {kind} as error:\n    {line}"))
     if "error" in line:
         assert shown_in(
@@ -142,16 +142,16 @@ def test_every_way_of_showing_an_error_is_found(line: str, kind: str) -> None:
         )
 
 
-def test_an_error_of_ours_may_be_shown() -> None:
-    """Its text was written for that; so may be the name and the number of a foreign one."""
+def test_an_error_of_this_package_may_be_shown() -> None:
+    """Also allowed are the class name and the errno of a foreign error."""
     assert not shown_in(ast.parse("try:\n    pass\nexcept CallError as error:\n    print(error)"))
     assert not shown_in(
         ast.parse("try:\n    pass\nexcept OSError as error:\n    print(type(error), error.errno)")
     )
 
 
-def test_nothing_switches_the_check_of_certificates_off() -> None:
-    """No code can, and the manifest has no key that would."""
+def test_no_code_disables_the_check_of_certificates() -> None:
+    """The manifest has no key for it either."""
     for module in MODULES:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute):
@@ -175,8 +175,8 @@ def test_nothing_switches_the_check_of_certificates_off() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_nothing_is_said_around_the_scrubbers(module: Module) -> None:
-    """One place makes log handlers, one takes Python's hooks, and nobody prints variables."""
+def test_no_output_bypasses_redaction(module: Module) -> None:
+    """One module makes log handlers, one sets Python's hooks, and none prints variables."""
     calls = {
         ast.unparse(node.func).rpartition(".")[2]: node.lineno
         for node in ast.walk(module.tree)

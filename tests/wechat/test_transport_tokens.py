@@ -17,8 +17,8 @@ ODD = "a+b/c=d&e%f g#h?i"
 QUOTED = "a%2Bb%2Fc%3Dd%26e%25f%20g%23h%3Fi"
 
 
-async def test_a_query_holds_secrets_as_they_are() -> None:
-    """Whatever stands in them arrives as one value."""
+async def test_secrets_in_a_query_are_quoted() -> None:
+    """Any characters of a secret arrive as one value."""
     async with (
         fault_server(say(http())) as server,
         Transport(Api(base_url=f"{server.url}/base/"), connections=1) as transport,
@@ -32,8 +32,8 @@ async def test_a_query_holds_secrets_as_they_are() -> None:
     ]
 
 
-async def test_a_token_server_is_asked_directly() -> None:
-    """The proxy is for the way to WeChat: it must not see the keys of other servers."""
+async def test_a_token_server_is_called_without_the_proxy() -> None:
+    """The proxy is for WeChat alone and must not see the keys of other servers."""
     async with (
         fault_server(say(http(b'"for WeChat"'))) as proxy,
         fault_server(say(http(b'"for us"'))) as server,
@@ -47,8 +47,8 @@ async def test_a_token_server_is_asked_directly() -> None:
     assert len(proxy.requests) == 2
 
 
-async def test_a_token_server_leads_nowhere_else() -> None:
-    """A redirect would take the key along."""
+async def test_a_redirect_of_a_token_server_is_not_followed() -> None:
+    """A redirect would send the key to another server."""
     to = f"Location: https://elsewhere.test/?{APPSECRET}\r\n"
     async with (
         fault_server(say(http(b"", status="307 Go", headers=to))) as server,
@@ -60,8 +60,8 @@ async def test_a_token_server_leads_nowhere_else() -> None:
             await transport.get_from(Secret(server.url), {})
 
 
-async def test_a_token_server_shows_its_certificate(tmp_path: Path) -> None:
-    """One that nobody vouches for gets no key; api.ca_file may name who does."""
+async def test_the_certificate_of_a_token_server_is_checked(tmp_path: Path) -> None:
+    """Without a trusted certificate it gets no key; api.ca_file may name its authority."""
     context, public = certificate(tmp_path)
     key = {"Authorization": Secret(APPSECRET)}
     async with fault_server(say(http()), tls=context) as server:
@@ -74,8 +74,8 @@ async def test_a_token_server_shows_its_certificate(tmp_path: Path) -> None:
             assert (await transport.get_from(Secret(server.url), key))[0] == 200
 
 
-async def ask(way: str, transport: Transport, url: str) -> tuple[int, bytes]:
-    """A call with secrets wherever this way has some."""
+async def call(way: str, transport: Transport, url: str) -> tuple[int, bytes]:
+    """Make a call with a secret wherever the method takes one."""
     secret = Secret(APPSECRET)
     if way == "get":
         return await transport.get("/t", {"secret": secret})
@@ -88,12 +88,12 @@ async def ask(way: str, transport: Transport, url: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("way", ["get", "get_from", "post", "post_as_platform"])
 @pytest.mark.parametrize("answer", [say(close=True), say(b"\x16\x03\x01 no HTTP\r\n\r\n")])
-async def test_no_error_shows_what_was_asked(way: str, answer: Answer) -> None:
-    """Neither its text nor any variable of ours on its way."""
+async def test_no_error_shows_the_request(way: str, answer: Answer) -> None:
+    """Neither its text nor a variable of its frames has a part of the request."""
     async with (
         fault_server(answer) as server,
         Transport(Api(base_url=server.url), connections=1) as transport,
     ):
         with pytest.raises(CallError) as caught:
-            await ask(way, transport, server.url)
+            await call(way, transport, server.url)
     assert not leaks("\n".join(words_of(caught.value)))

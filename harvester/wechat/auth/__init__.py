@@ -1,14 +1,8 @@
-"""Where tokens come from: each account's own way to one."""
+"""Access tokens: one provider for each kind of credential, and one cache over all of them."""
 
 from __future__ import annotations
 
 from harvester.wechat.auth.factory import TokenProviders
-from harvester.wechat.auth.provider import (
-    IssuedToken,
-    Outcome,
-    Rejection,
-    TokenDenied,
-    TokenProvider,
-)
+from harvester.wechat.auth.provider import IssuedToken, Rejection, TokenDenied, TokenProvider
 
-__all__ = ["IssuedToken", "Outcome", "Rejection", "TokenDenied", "TokenProvider", "TokenProviders"]
+__all__ = ["IssuedToken", "Rejection", "TokenDenied", "TokenProvider", "TokenProviders"]

@@ -1,97 +1,88 @@
-"""Tokens for an AppSecret, from WeChat itself."""
+"""Tokens for an AppSecret, from WeChat's two token endpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import (
     IssuedToken,
     Meter,
-    Outcome,
     Rejection,
-    denied,
+    TokenProvider,
+    accepted,
     token_conflict,
     usable_for,
 )
-from harvester.wechat.auth.token_api import Grant, grant_of, legacy_query, stable_body
+from harvester.wechat.auth.token_api import grant_of, legacy_query, stable_body
 from harvester.wechat.transport import Transport
 
 STABLE_PATH = "/cgi-bin/stable_token"
 LEGACY_PATH = "/cgi-bin/token"
 
-INVALID = 40001
-"""What WeChat answers to a token that was replaced, or never was."""
+INVALID_TOKEN = 40001
+"""WeChat's errcode for a token that was replaced by another, or that it never issued."""
 
 Budget: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Whether an account's token may be replaced by force now; a yes is spent."""
+"""True if an account's token may be replaced by force now, which spends the permission."""
 
 
-class StableToken:
+@dataclass(frozen=True)
+class StableToken(TokenProvider):
     """``/cgi-bin/stable_token`` in normal mode: the token that all services share stays valid.
 
-    By force only when WeChat rejected two of its own in a row: then nobody's token works.
+    The token is replaced by force only if WeChat rejected two of its own in a row, because then
+    it works for none of the services.
     """
 
-    def __init__(
-        self, appid: str, secret: Secret, transport: Transport, *, budget: Budget, meter: Meter
-    ) -> None:
-        self._appid = appid
-        self._secret = secret
-        self._transport = transport
-        self._budget = budget
-        self._meter = meter
+    appid: str
+    secret: Secret
+    transport: Transport
+    budget: Budget
+    meter: Meter
 
-    async def current(self) -> Outcome:
-        """The token that everybody has."""
-        return await self._ask(force=False)
+    async def current(self) -> IssuedToken:
+        """Return the token that all services share."""
+        return await self._request(force=False)
 
-    async def replace(self, doubt: Rejection) -> Outcome:
-        """First what WeChat has now; then, within the budget, a new one by force."""
-        if doubt.rejections == 1:
-            return await self._ask(force=False)
-        if doubt.rejections > 2 or doubt.errcode != INVALID or not await self._budget(self._appid):
-            return token_conflict(doubt)
-        return await self._ask(force=True)
+    async def replace(self, rejection: Rejection) -> IssuedToken:
+        """Ask in normal mode after one rejection; by force, within the budget, after two."""
+        count = rejection.rejections
+        if count == 1:
+            return await self._request(force=False)
+        # A token that expired proves no fault of WeChat's, so only "invalid" justifies force.
+        if count > 2 or rejection.errcode != INVALID_TOKEN or not await self.budget(self.appid):
+            raise token_conflict(rejection)
+        return await self._request(force=True)
 
-    async def _ask(self, *, force: bool) -> Outcome:
-        self._meter.calls += 1
-        # Neither body is given a name: both hold secrets, and reporters print variables.
-        return _outcome(
+    async def _request(self, *, force: bool) -> IssuedToken:
+        self.meter.calls += 1
+        # Neither body has a name, because both hold secrets and error reporters print variables.
+        grant = accepted(
             grant_of(
-                *await self._transport.post(
-                    STABLE_PATH, stable_body(self._appid, self._secret, force=force)
+                *await self.transport.post(
+                    STABLE_PATH, stable_body(self.appid, self.secret, force=force)
                 )
             )
         )
+        return IssuedToken(grant.token, usable_for(grant.expires_in))
 
 
-class LegacyToken:
-    """``/cgi-bin/token``, which ends the token of every other service: for who said so."""
+@dataclass(frozen=True)
+class LegacyToken(TokenProvider):
+    """``/cgi-bin/token``, which ends the token of every other service that uses it."""
 
-    def __init__(self, appid: str, secret: Secret, transport: Transport, meter: Meter) -> None:
-        self._appid = appid
-        self._secret = secret
-        self._transport = transport
-        self._meter = meter
+    appid: str
+    secret: Secret
+    transport: Transport
+    meter: Meter
 
-    async def current(self) -> Outcome:
-        """A new token."""
-        self._meter.calls += 1
-        return _outcome(
-            grant_of(
-                *await self._transport.get(LEGACY_PATH, legacy_query(self._appid, self._secret))
-            )
+    async def current(self) -> IssuedToken:
+        """Return a new token, which ends the previous one."""
+        self.meter.calls += 1
+        grant = accepted(
+            grant_of(*await self.transport.get(LEGACY_PATH, legacy_query(self.appid, self.secret)))
         )
-
-    async def replace(self, doubt: Rejection) -> Outcome:
-        """One more, once: two services that do this end each other's tokens for ever."""
-        return await self.current() if doubt.rejections == 1 else token_conflict(doubt)
-
-
-def _outcome(grant: Grant | Refusal) -> Outcome:
-    if isinstance(grant, Refusal):
-        return denied(grant)
-    return IssuedToken(grant.token, usable_for(grant.expires_in))
+        return IssuedToken(grant.token, usable_for(grant.expires_in))

@@ -1,4 +1,4 @@
-"""Which source an account's token comes from, and what all sources share."""
+"""Chooses the token provider that fits an account's credential."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from harvester.core.credentials import (
     Access,
     AppSecret,
     Command,
+    HttpSource,
     Platform,
     RefreshToken,
     SecretReader,
@@ -25,9 +26,10 @@ from harvester.wechat.transport import Transport
 
 
 class TokenProviders:
-    """Makes the source of each account. ``calls`` counts the calls that were made for tokens.
+    """Factory of token providers, and what they share: one transport, one count of calls.
 
-    ``access`` gives what opens an account; ``clock`` counts the seconds since the Unix epoch.
+    ``access`` returns an account's credential, ``clock`` the seconds since the Unix epoch.
+    ``budget`` decides whether an account's token may be replaced by force.
     """
 
     def __init__(
@@ -44,44 +46,44 @@ class TokenProviders:
         self._clock = clock
         self._budget = budget
         self._meter = Meter()
-        self._limiter = anyio.CapacityLimiter(subprocess_secret.AT_ONCE)
-        self._component = None if platform is None else self._open(platform)
+        self._limiter = anyio.CapacityLimiter(subprocess_secret.MAX_COMMANDS)
+        self._component: Component | None = None
+        if platform is not None:
+            self._component = Component(platform, transport, clock, self._limiter, self._meter)
+
+    def provider(self, appid: str) -> TokenProvider:
+        """Return a new provider of the account's tokens."""
+        match self._access(appid):
+            case AppSecret(secret, legacy=True):
+                return LegacyToken(appid, secret, self._transport, self._meter)
+            case AppSecret(secret):
+                return StableToken(appid, secret, self._transport, self._budget, self._meter)
+            case SecretReader() as reader:
+                return StaticToken(reader, self._clock)
+            case Command() as command:
+                return CommandToken(command, self._limiter, self._meter)
+            case HttpSource() as source:
+                return HttpToken(source, self._transport, self._meter)
+            case RefreshToken() as credential:
+                if self._component is None:
+                    raise UsageError(
+                        f"{appid} has a refresh token, but the manifest has no platform",
+                        "Add the section `platform` to the manifest.",
+                    )
+                return PlatformToken(appid, credential, self._component)
+
+    async def authorised(self) -> dict[str, Secret] | TokenDenied:
+        """Return the refresh tokens of all accounts that authorised the platform, by appid.
+
+        Returns the reason instead if WeChat refuses, and raises CallError if the call failed.
+        """
+        try:
+            return await self._component.authorised() if self._component else {}
+        except TokenDenied as denial:
+            # Without its traceback, whose frames may hold bodies.
+            return denial.with_traceback(None)
 
     @property
     def calls(self) -> int:
-        """How many calls were made for tokens."""
+        """Number of calls made for tokens."""
         return self._meter.calls
-
-    async def authorised(self) -> dict[str, Secret] | TokenDenied:
-        """The refresh tokens of all who authorised the platform. Raises CallError."""
-        if self._component is None:
-            return {}
-        return await self._component.authorised()
-
-    def provider(self, appid: str) -> TokenProvider:
-        """The account's way to a token."""
-        given = self._access(appid)
-        if isinstance(given, AppSecret):
-            if given.legacy:
-                return LegacyToken(appid, given.secret, self._transport, self._meter)
-            return StableToken(
-                appid, given.secret, self._transport, budget=self._budget, meter=self._meter
-            )
-        if isinstance(given, SecretReader):
-            return StaticToken(given, self._clock)
-        if isinstance(given, Command):
-            return CommandToken(given, self._limiter, self._meter)
-        if isinstance(given, RefreshToken):
-            if self._component is None:
-                raise UsageError(f"{appid} has a refresh token, and there is no platform")
-            return PlatformToken(appid, given, self._component)
-        return HttpToken(given, self._transport, self._meter)
-
-    def _open(self, platform: Platform) -> Component:
-        return Component(
-            platform,
-            self._transport,
-            clock=self._clock,
-            limiter=self._limiter,
-            meter=self._meter,
-        )

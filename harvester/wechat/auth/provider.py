@@ -1,99 +1,125 @@
-"""What asking for a token leads to, and what every way to one has in common."""
+"""Token providers: their protocol, what they return, and what they raise."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, token_rule_for
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 
+T = TypeVar("T")
+RuleLookup: TypeAlias = Callable[[int, str], Rule]
+"""Function from an errcode and its message to the rule that applies."""
+
 RENEW_AHEAD = 300.0
 """Seconds before its end at which a token is renewed: from then on WeChat has a new one ready."""
 
-_UNKNOWN_LIFE = 60.0
+UNKNOWN_LIFE_SECONDS = 30.0
+"""Seconds for which WeChat's token is used if WeChat does not say how long it lives."""
 
 TOKEN_CONFLICT = Rule(
     Action.STOP,
     Scope.ACCOUNT,
     "WeChat rejected the token and the one fetched since",
-    "Find out who else gets tokens for this account: every service must use stable_token in "
-    "normal mode, or one token server for all.",
+    "Find out which other service gets tokens for this account: every service must use "
+    "stable_token in normal mode, or one token server for all.",
 )
-_NO_TOKEN = Rule(
+_NOT_PROVIDED = Rule(
     Action.STOP,
     Scope.ACCOUNT,
-    "no token was handed over",
-    "See to the variable, file, command or server that the account's credential names.",
+    "the account's credential gave no token",
+    "Check the variable, file, command or server that the account's credential names.",
 )
+
+
+class TokenDenied(Exception):
+    """No token for the account: ``rule`` is what applies, ``why`` the reason, safe to print."""
+
+    def __init__(self, rule: Rule, why: Refusal | str) -> None:
+        super().__init__(rule, why)
+        self.rule = rule
+        self.why = why
+
+    def __str__(self) -> str:
+        return str(self.why)
 
 
 class IssuedToken(NamedTuple):
-    """A token, and for how many seconds from the question it may be used unasked."""
+    """A token, and the seconds from the request for which it is used without asking again."""
 
     token: Secret
     seconds: float
 
 
-class TokenDenied(NamedTuple):
-    """There is no token: the rule that applies, and why. ``str`` of ``why`` is safe to print."""
-
-    rule: Rule
-    why: Refusal | str
-
-
-Outcome: TypeAlias = IssuedToken | TokenDenied
-
-
 class Rejection(NamedTuple):
-    """A token that WeChat rejected, with which code.
+    """A token that WeChat rejected, and the errcode of the rejection.
 
-    ``times`` counts the tokens rejected in a row, this one included, none of which ever worked but
-    perhaps the first.
+    ``rejections`` counts the tokens rejected in a row, this one included. Of these only the first
+    may have worked before.
     """
 
-    rejected: Secret
+    token: Secret
     rejections: int
     errcode: int
 
 
 class TokenProvider(Protocol):
-    """One account's way to a token. Both raise CallError if a call came to nothing."""
+    """Source of one account's tokens, made by `TokenProviders` and asked by `TokenCache`.
 
-    async def current(self) -> Outcome:
-        """A token now."""
+    Both methods raise TokenDenied if there is no token, and CallError if a call failed that may
+    succeed when it is repeated.
+    """
+
+    async def current(self) -> IssuedToken:
+        """Return a token."""
         ...
 
-    async def replace(self, doubt: Rejection) -> Outcome:
-        """Another token in the place of one that WeChat rejected."""
-        ...
+    async def replace(self, rejection: Rejection) -> IssuedToken:
+        """Return a token after WeChat rejected the one that this provider returned last.
+
+        Unless a provider knows better, it asks once more. If that token is rejected too, it stops:
+        two clients that end each other's tokens would go on forever.
+        """
+        if rejection.rejections > 1:
+            raise token_conflict(rejection)
+        return await self.current()
 
 
 class Meter:
-    """Counts the calls that were made for tokens."""
+    """Counter of the calls that were made for tokens."""
 
     def __init__(self) -> None:
         self.calls = 0
 
 
-def usable_for(expires_in: int) -> float:
-    """How long a token is used that lives so many seconds; 0 stands for nobody knows."""
-    life = expires_in or _UNKNOWN_LIFE
-    return max(life - RENEW_AHEAD, life / 2)
+def usable_for(expires_in: int, unknown: float = UNKNOWN_LIFE_SECONDS) -> float:
+    """Return for how many seconds to use a token that lives ``expires_in`` seconds.
+
+    Returns ``unknown`` if ``expires_in`` is 0, because the issuer did not say how long it lives.
+    """
+    return max(expires_in - RENEW_AHEAD, expires_in / 2) if expires_in else unknown
 
 
-def denied(refusal: Refusal) -> TokenDenied:
-    """What WeChat's no to a question for a token leads to."""
-    return TokenDenied(token_rule_for(refusal.errcode, refusal.errmsg), refusal)
+def accepted(answer: T | Refusal, rule_for: RuleLookup = token_rule_for) -> T:
+    """Return the answer to a request for a token. Raises TokenDenied if WeChat refused it."""
+    if isinstance(answer, Refusal):
+        raise denied(answer, rule_for)
+    return answer
 
 
-def token_conflict(doubt: Rejection) -> TokenDenied:
-    """Nothing is left to try: somebody else ends this account's tokens, or WeChat means it."""
-    return TokenDenied(
-        TOKEN_CONFLICT, Refusal(doubt.errcode, "WeChat rejects the account's tokens", "")
-    )
+def denied(refusal: Refusal, rule_for: RuleLookup = token_rule_for) -> TokenDenied:
+    """Return the error for a refusal of WeChat's, with the rule that applies to it."""
+    return TokenDenied(rule_for(refusal.errcode, refusal.errmsg), refusal)
 
 
-def not_handed(why: str) -> TokenDenied:
-    """Whoever keeps the token gave none."""
-    return TokenDenied(_NO_TOKEN, why)
+def token_conflict(rejection: Rejection) -> TokenDenied:
+    """Return the error for tokens that another client ends as fast as they are issued."""
+    why = Refusal(rejection.errcode, "WeChat rejects the account's tokens", "")
+    return TokenDenied(TOKEN_CONFLICT, why)
+
+
+def not_provided(why: str) -> TokenDenied:
+    """Return the error for a variable, file, command or server that gave no token."""
+    return TokenDenied(_NOT_PROVIDED, why)

@@ -1,9 +1,8 @@
-"""Where a refresh token goes that was replaced: a file of its own, or a command's hands."""
+"""Stores refresh tokens that WeChat replaced: in a file per account, or through a command."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,55 +15,57 @@ from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
 from harvester.wechat.auth.provider import TokenDenied
 
-_LOST = Rule(
+_NOT_STORED = Rule(
     Action.STOP,
     Scope.ACCOUNT,
     "the new refresh token could not be kept, so its access token was not used",
-    "See to platform.sink, then run again: WeChat's list still has the refresh token.",
+    "Check the file or command of platform.sink, then run again: WeChat's list still has the "
+    "refresh token.",
 )
 
 
-async def keep(
+async def store(
     sink: FileSink | CommandSink | None, appid: str, token: Secret, limiter: anyio.CapacityLimiter
-) -> TokenDenied | None:
-    """Hand over an account's new refresh token; says so if that failed."""
-    if sink is None:
-        return None
+) -> None:
+    """Hand an account's new refresh token to the sink. Raises TokenDenied if that fails."""
+    failure: Secret | str = ""
     if isinstance(sink, FileSink):
         path = sink.path(appid)
         try:
-            await anyio.to_thread.run_sync(partial(_write, path, token))
+            await anyio.to_thread.run_sync(partial(_write_file, path, token))
         except OSError as error:
-            return TokenDenied(_LOST, f"{path}: {os.strerror(error.errno or 0)}")
-        return None
-    try:
-        failed = await subprocess_secret.run(sink.command(appid), limiter, token)
-    except CallTimedOut as error:
-        return TokenDenied(_LOST, str(error))
-    return TokenDenied(_LOST, failed) if isinstance(failed, str) else None
+            failure = f"{path}: {os.strerror(error.errno or 0)}"
+    elif sink is not None:
+        try:
+            failure = await subprocess_secret.run(sink.command(appid), limiter, token)
+        except CallTimedOut as error:
+            failure = str(error)
+    # What a command prints when it succeeds is a Secret, and of no use here.
+    if failure and isinstance(failure, str):
+        raise TokenDenied(_NOT_STORED, failure)
 
 
-async def kept(sink: FileSink | CommandSink | None, appid: str) -> Secret | None:
-    """The refresh token that an earlier run has left in its file; None if there is none.
+async def stored(sink: FileSink | CommandSink | None, appid: str) -> Secret | None:
+    """Return the refresh token that an earlier run stored in a file; None if there is none.
 
-    What a command was given is for the user to put where the manifest reads.
+    A token that went to a command reaches the next run through the manifest.
     """
     if not isinstance(sink, FileSink):
         return None
-    text = await anyio.to_thread.run_sync(partial(_read, sink.path(appid)))
+    text = await anyio.to_thread.run_sync(partial(_read_file, sink.path(appid)))
     return Secret(text) if text else None
 
 
-def _read(path: Path) -> str:
+def _read_file(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
     except (OSError, ValueError):
-        # Lost or spoilt, it costs a look into WeChat's list.
+        # No error, because a lost or damaged token is found again in WeChat's list.
         return ""
 
 
-def _write(path: Path, token: Secret) -> None:
-    """Whole or not at all, on the disk before it counts, and for nobody else's eyes."""
+def _write_file(path: Path, token: Secret) -> None:
+    """Replace a file as a whole, durably, readable by its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.tmp")
     temp.unlink(missing_ok=True)
@@ -74,10 +75,10 @@ def _write(path: Path, token: Secret) -> None:
             file.flush()
             os.fsync(file.fileno())
         temp.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temp.unlink(missing_ok=True)
-        raise
+    finally:
+        # Only there if something failed, and then it may hold half a secret.
+        temp.unlink(missing_ok=True)
+    # The new name is durable only once its directory is.
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

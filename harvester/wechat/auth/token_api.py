@@ -1,4 +1,4 @@
-"""Questions for tokens and the answers to them, as they go over the wire.
+"""Requests for tokens and their answers, as they go over the wire.
 
 Bodies and queries made here hold secrets: they are for the transport alone.
 """
@@ -6,47 +6,40 @@ Bodies and queries made here hold secrets: they are for the transport alone.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harvester.core.errors import BadAnswer
 from harvester.core.model import Refusal, is_appid
 from harvester.core.secret import Secret
 from harvester.wechat.protocol import members_of, whole_number
 
-PAGE = 500
-"""The most authorised accounts that one call lists."""
+PAGE_SIZE = 500
+"""Maximum number of authorised accounts that one call lists."""
 
-_LONGEST_TOKEN = 4096
+MAX_LIFE_SECONDS = 7200
+"""Maximum life of a token: a longer one in an answer is a mistake."""
 
-
-LONGEST_LIFE = 7200
-"""No token lives longer than this many seconds."""
+_MAX_TOKEN_LENGTH = 4096
 
 
 class Grant(NamedTuple):
-    """A token and the seconds it has left, 0 if WeChat did not say."""
+    """A token and the seconds it has left, 0 if its issuer did not say."""
 
     token: Secret
     expires_in: int
 
 
-def life_of(answer: dict[str, Any]) -> int:
-    """The seconds that an answer gives its token, from 0 to 7200; 0 if it does not say."""
-    life = whole_number(answer.get("expires_in")) or 0
-    return max(0, min(life, LONGEST_LIFE))
-
-
 class RefreshedGrant(NamedTuple):
-    """An account's token through the platform, and the refresh token that is good from now on."""
+    """An account's token through the platform, and the refresh token that is valid from now on."""
 
     grant: Grant
     refresh_token: Secret
 
 
-class Page(NamedTuple):
-    """A part of the platform's list: refresh tokens by appid, and how many there are in all.
+class AuthorisedPage(NamedTuple):
+    """One page of the platform's list: refresh tokens by appid, and the length of the whole list.
 
-    ``items`` counts what the part holds, ``strangers`` with names that are no appids included.
+    ``items`` counts all entries of the page, also those whose name is no appid of an account.
     """
 
     tokens: dict[str, Secret]
@@ -56,7 +49,7 @@ class Page(NamedTuple):
 
 
 def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
-    """Asks ``/cgi-bin/stable_token`` for the current token; by force for one that ends it."""
+    """Return the body for ``/cgi-bin/stable_token``; by force it ends the current token."""
     return _json(
         grant_type="client_credential",
         appid=appid,
@@ -66,12 +59,12 @@ def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
 
 
 def legacy_query(appid: str, secret: Secret) -> dict[str, str | Secret]:
-    """Asks ``/cgi-bin/token`` for a token that ends the one before."""
+    """Return the query for ``/cgi-bin/token``, whose token ends the previous one."""
     return {"grant_type": "client_credential", "appid": appid, "secret": secret}
 
 
 def component_body(appid: str, secret: Secret, ticket: Secret) -> bytes:
-    """Asks ``api_component_token`` for the platform's own token."""
+    """Return the body for ``api_component_token``, which issues the platform's own token."""
     return _json(
         component_appid=appid,
         component_appsecret=secret.reveal(),
@@ -80,7 +73,7 @@ def component_body(appid: str, secret: Secret, ticket: Secret) -> bytes:
 
 
 def refresh_body(platform: str, appid: str, refresh_token: Secret) -> bytes:
-    """Asks ``api_authorizer_token`` for the token of an account that authorised the platform."""
+    """Return the body for ``api_authorizer_token``, which issues an account's token."""
     return _json(
         component_appid=platform,
         authorizer_appid=appid,
@@ -89,14 +82,14 @@ def refresh_body(platform: str, appid: str, refresh_token: Secret) -> bytes:
 
 
 def list_body(platform: str, offset: int) -> bytes:
-    """Asks ``api_get_authorizer_list`` for a page."""
-    return _json(component_appid=platform, offset=offset, count=PAGE)
+    """Return the body for a page of ``api_get_authorizer_list``."""
+    return _json(component_appid=platform, offset=offset, count=PAGE_SIZE)
 
 
 def grant_of(status: int, body: bytes, member: str = "access_token") -> Grant | Refusal:
-    """The token in an answer. Raises BadAnswer for anything but a token or an errcode.
+    """Return the token in an answer, or WeChat's refusal. Raises BadAnswer for anything else.
 
-    A life that is missing, negative or no number counts as 0, one beyond 7200 s as 7200.
+    A life that is missing, negative or not a number counts as 0, one beyond 7200 s as 7200.
     """
     answer = members_of(status, body)
     if isinstance(answer, Refusal):
@@ -104,11 +97,12 @@ def grant_of(status: int, body: bytes, member: str = "access_token") -> Grant | 
     token = answer.get(member)
     if not isinstance(token, str) or not token:
         raise BadAnswer("the answer has neither a token nor an errcode")
-    return Grant(Secret(token), life_of(answer))
+    life = whole_number(answer.get("expires_in")) or 0
+    return Grant(Secret(token), max(0, min(life, MAX_LIFE_SECONDS)))
 
 
 def refreshed_of(status: int, body: bytes) -> RefreshedGrant | Refusal:
-    """The answer of ``api_authorizer_token``. Raises BadAnswer."""
+    """Read an answer of ``api_authorizer_token``. Raises BadAnswer."""
     grant = grant_of(status, body, "authorizer_access_token")
     if isinstance(grant, Refusal):
         return grant
@@ -118,41 +112,38 @@ def refreshed_of(status: int, body: bytes) -> RefreshedGrant | Refusal:
     return RefreshedGrant(grant, refresh.token)
 
 
-def page_of(status: int, body: bytes) -> Page | Refusal:
-    """A page of ``api_get_authorizer_list``. Raises BadAnswer."""
+def page_of(status: int, body: bytes) -> AuthorisedPage | Refusal:
+    """Read a page of ``api_get_authorizer_list``. Raises BadAnswer."""
     answer = members_of(status, body)
     if isinstance(answer, Refusal):
         return answer
     items, total = answer.get("list"), answer.get("total_count")
     if not isinstance(items, list) or not isinstance(total, int):
-        raise BadAnswer("the answer is no list of authorised accounts")
+        raise BadAnswer("the answer is not a list of authorised accounts")
     tokens: dict[str, Secret] = {}
-    strangers: list[str] = []
+    others: list[str] = []
     for item in items:
-        appid = item.get("authorizer_appid") if isinstance(item, dict) else None
-        token = item.get("refresh_token") if isinstance(item, dict) else None
-        if not isinstance(appid, str) or not isinstance(token, str):
-            continue
-        # Whatever else may be on the platform, accounts with statistics are named like this.
-        if is_appid(appid):
-            tokens[appid] = Secret(token)
-        else:
-            strangers.append(appid)
-    return Page(tokens, total, len(items), tuple(strangers))
+        match item:
+            # Accounts with statistics have such a name, whatever else may use the platform.
+            case {"authorizer_appid": str(appid), "refresh_token": str(token)} if is_appid(appid):
+                tokens[appid] = Secret(token)
+            case {"authorizer_appid": str(appid), "refresh_token": str()}:
+                others.append(appid)
+    return AuthorisedPage(tokens, total, len(items), tuple(others))
 
 
-def handed_of(body: bytes, member: str) -> Grant | Refusal:
-    """What a command printed or a token server answered: one bare word, or JSON with the member.
+def external_grant_of(body: bytes, member: str) -> Grant | Refusal:
+    """Read what a command or a token server gives: one bare word, or JSON with the member.
 
-    JSON may have ``expires_in`` too, or hand on WeChat's errcode. Raises BadAnswer for all else.
+    JSON may have ``expires_in`` too, or pass on WeChat's errcode. Raises BadAnswer for all else.
     """
     text = body.decode("utf-8-sig", errors="replace").strip()
     if text[:1] in ("{", '"', "["):
         return grant_of(200, text.encode(), member)
     if not text or not text.isprintable() or " " in text or text[0] == "<":
-        raise BadAnswer("neither one word nor JSON")
-    if len(text) > _LONGEST_TOKEN:
-        raise BadAnswer("a word that is too long for a token")
+        raise BadAnswer("the answer is neither one word nor JSON")
+    if len(text) > _MAX_TOKEN_LENGTH:
+        raise BadAnswer(f"the answer is a word of more than {_MAX_TOKEN_LENGTH} characters")
     return Grant(Secret(text), 0)
 
 

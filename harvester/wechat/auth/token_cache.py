@@ -1,9 +1,9 @@
-"""The tokens of all accounts: fetched when first needed, renewed in time, shared by every worker.
+"""Caches one access token per account; providers (`harvester.wechat.auth`) obtain the tokens.
 
-Where a token comes from is the affair of `harvester.wechat.auth`; here are the manners. One
-question an account at a time, for all who wait, asked by a task of its own: nobody who gives up
-waiting takes the answer from the others. A token that WeChat rejects is dropped if it is still the
-current one, and its source is told how many were rejected in a row, so that it can decide to stop.
+A token is requested when it is first needed, renewed before its end, and shared by all workers.
+Per account there is one request at a time, in a task of its own: a worker that is cancelled while
+it waits does not take the answer from the others. A token that WeChat rejects is dropped if it is
+still the current one, and its provider is told how many were rejected in a row.
 """
 
 from __future__ import annotations
@@ -11,66 +11,58 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Self, TypeAlias
+from typing import NamedTuple, Self, TypeVar
 
 import anyio
 
-from harvester.catalogue.error_codes import OUR_FAULT, Action, Rule, Scope
+from harvester.catalogue.error_codes import OUR_FAULT, Action, Scope
 from harvester.core.errors import CallError
-from harvester.core.model import Refusal
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import Outcome, Rejection, TokenDenied, TokenProvider
+from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
 
-_NO_TOKEN = replace(OUR_FAULT, scope=Scope.ACCOUNT)
-
-
-class TokenRefused(Exception):
-    """There is no token to be had for the account. The text is the reason, safe to print."""
-
-    def __init__(self, rule: Rule, why: Refusal | str) -> None:
-        super().__init__(str(why))
-        self.rule = rule
-        self.why = why
+_INTERNAL_ERROR = replace(OUR_FAULT, scope=Scope.ACCOUNT)
 
 
-_Result: TypeAlias = Secret | TokenDenied | CallError
+_Error = TypeVar("_Error", bound=CallError | TokenDenied)
 
 
-class _Held(NamedTuple):
-    """A token in use. ``rejected`` counts those before it that never worked."""
+class _CachedToken(NamedTuple):
+    """A token in use. ``rejections`` counts those before it that never worked."""
 
     token: Secret
     renew_at: float
-    rejected: int
+    rejections: int
 
 
 class _PendingRequest:
-    """A question in progress. The outcome stays None if the run ended first."""
+    """A request in progress. The outcome stays None if the run ends first."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.outcome: _Result | Exception | None = None
+        self.outcome: Secret | Exception | None = None
 
 
 class TokenCache:
-    """Knows the current token of each account.
+    """Holds the current token of each account.
 
-    ``source`` gives an account's way to a token; it is asked once an account. ``clock`` counts
-    seconds and never goes back. An async context manager: its end ends the questions in progress.
+    ``provider_of`` makes an account's provider and is called once per account. ``clock`` returns
+    seconds and never goes back. An async context manager: leaving it cancels pending requests.
     """
 
-    def __init__(self, source: Callable[[str], TokenProvider], clock: Callable[[], float]) -> None:
-        self._source = source
+    def __init__(
+        self, provider_of: Callable[[str], TokenProvider], clock: Callable[[], float]
+    ) -> None:
+        self._provider_of = provider_of
         self._clock = clock
-        self._sources: dict[str, TokenProvider] = {}
-        self._held: dict[str, _Held] = {}
-        self._doubts: dict[str, Rejection] = {}
+        self._providers: dict[str, TokenProvider] = {}
+        self._cached: dict[str, _CachedToken] = {}
+        self._rejected: dict[str, Rejection] = {}
         self._denied: dict[str, TokenDenied] = {}
-        self._flights: dict[str, _PendingRequest] = {}
+        self._pending: dict[str, _PendingRequest] = {}
 
     async def __aenter__(self) -> Self:
-        self._questions = anyio.create_task_group()
-        await self._questions.__aenter__()
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(
@@ -79,100 +71,101 @@ class TokenCache:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        self._questions.cancel_scope.cancel()
+        self._tasks.cancel_scope.cancel()
         if isinstance(error, Exception):
-            # Not the group's affair, which would wrap it.
+            # Not passed on, because the group would wrap it.
             kind = error = trace = None
-        return await self._questions.__aexit__(kind, error, trace)
+        return await self._tasks.__aexit__(kind, error, trace)
 
     async def current(self, appid: str) -> Secret:
-        """The account's token; many may wait for it, and one question is asked for all of them.
+        """Return the account's token. All callers that wait for it share one request.
 
-        Raises TokenRefused if there is none, and CallError if the question came to nothing. A
-        refusal that stands is remembered: such an account costs one call.
+        Raises TokenDenied if there is none, and CallError if the request failed. A denial that
+        stands is remembered, so such an account costs one call.
         """
-        held = self._held.get(appid)
-        if held is not None and self._clock() < held.renew_at:
-            return held.token
-        flight = self._flights.get(appid)
-        if flight is None:
-            flight = self._flights[appid] = _PendingRequest()
-            self._questions.start_soon(self._request, appid, flight)
-        await flight.done.wait()
-        return _delivered(flight.outcome)
+        cached = self._cached.get(appid)
+        if cached is not None and self._clock() < cached.renew_at:
+            return cached.token
+        if appid in self._denied:
+            raise _anew(self._denied[appid])
+        request = self._pending.get(appid)
+        if request is None:
+            request = self._pending[appid] = _PendingRequest()
+            self._tasks.start_soon(self._request, appid, request)
+        await request.done.wait()
+        return _unwrapped(request.outcome)
 
     def mark_working(self, appid: str, token: Secret) -> None:
-        """WeChat took a token: that it, or an equal one, was rejected before means little.
+        """Record that WeChat accepted a token, so an earlier rejection of it means little.
 
-        It is still replaced, but not as one of several that never worked.
+        A rejected token is still replaced, but not as one of several that never worked.
         """
-        held = self._held.get(appid)
-        if held is not None and held.rejected and held.token == token:
-            self._held[appid] = held._replace(rejected=0)
-        if self._doubts:
-            doubt = self._doubts.get(appid)
-            if doubt is not None and doubt.rejected == token:
-                self._doubts[appid] = doubt._replace(rejections=1)
+        cached = self._cached.get(appid)
+        if cached is not None and cached.rejections and cached.token == token:
+            self._cached[appid] = cached._replace(rejections=0)
+        if self._rejected:
+            rejection = self._rejected.get(appid)
+            if rejection is not None and rejection.token == token:
+                self._rejected[appid] = rejection._replace(rejections=1)
 
     def invalidate(self, appid: str, token: Secret, errcode: int) -> bool:
-        """Drop a token that WeChat no longer accepts, unless it was replaced in the meantime.
+        """Drop a token that WeChat rejected; returns False if it was replaced in the meantime.
 
-        The very token that ``current`` returned is meant: WeChat may hand out an equal one again,
-        and a late complaint about the first says nothing about the second.
+        Tokens are compared by identity, not by value: WeChat may issue an equal one again, and a
+        late rejection of the first says nothing about the second.
         """
-        held = self._held.get(appid)
-        if held is None or held.token is not token:
+        cached = self._cached.get(appid)
+        if cached is None or cached.token is not token:
             return False
-        del self._held[appid]
-        self._doubts[appid] = Rejection(token, held.rejected + 1, errcode)
+        del self._cached[appid]
+        self._rejected[appid] = Rejection(token, cached.rejections + 1, errcode)
         return True
 
-    async def _request(self, appid: str, flight: _PendingRequest) -> None:
+    async def _request(self, appid: str, request: _PendingRequest) -> None:
         try:
-            flight.outcome = await self._obtain(appid)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait tell it
-            flight.outcome = error
-            # Not asked again: the question may have been a call, and each window would repeat it.
-            why = f"a bug in harvester: {type(error).__name__}"
-            self._denied[appid] = TokenDenied(_NO_TOKEN, why)
-        finally:
-            del self._flights[appid]
-            flight.done.set()
-
-    async def _obtain(self, appid: str) -> _Result:
-        if appid in self._denied:
-            return self._denied[appid]
-        doubt = self._doubts.get(appid)
-        asked = self._clock()
-        try:
-            outcome = await self._ask(appid, doubt)
+            request.outcome = await self._obtain(appid)
         except CallError as error:
-            return error
-        if isinstance(outcome, TokenDenied):
-            if outcome.rule.action is Action.STOP:
-                self._denied[appid] = outcome
+            request.outcome = error
+        except TokenDenied as denial:
+            request.outcome = denial
+            if denial.rule.action is Action.STOP:
+                self._denied[appid] = _anew(denial)
+        except Exception as error:  # noqa: BLE001 - passed on to all callers that wait
+            request.outcome = error
+            # Not repeated, because each window would make a call that ends in the same bug.
+            why = f"a bug in harvester: {type(error).__name__}"
+            self._denied[appid] = TokenDenied(_INTERNAL_ERROR, why)
+        finally:
+            del self._pending[appid]
+            request.done.set()
+
+    async def _obtain(self, appid: str) -> Secret:
+        provider = self._providers.get(appid)
+        if provider is None:
+            provider = self._providers[appid] = self._provider_of(appid)
+        rejection = self._rejected.get(appid)
+        asked_at = self._clock()
+        issued = await (provider.replace(rejection) if rejection else provider.current())
+        # Its life counts from the request, because the answer may have been long on its way.
+        rejections = rejection.rejections if rejection else 0
+        self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds, rejections)
+        self._rejected.pop(appid, None)
+        return issued.token
+
+
+def _unwrapped(outcome: Secret | Exception | None) -> Secret:
+    """Return the token, or raise the error that came instead of it."""
+    match outcome:
+        case Secret():
             return outcome
-        # Its life counts from the question: the answer may have been long on its way.
-        rejected = doubt.rejections if doubt else 0
-        self._held[appid] = _Held(outcome.token, asked + outcome.seconds, rejected)
-        self._doubts.pop(appid, None)
-        return outcome.token
-
-    async def _ask(self, appid: str, doubt: Rejection | None) -> Outcome:
-        source = self._sources.get(appid)
-        if source is None:
-            source = self._sources[appid] = self._source(appid)
-        return await (source.current() if doubt is None else source.replace(doubt))
+        case None:
+            raise CallError("the run ended before a token was obtained")
+        case CallError() | TokenDenied() as error:
+            raise _anew(error)
+        case _:
+            raise outcome
 
 
-def _delivered(outcome: _Result | Exception | None) -> Secret:
-    """The token, or an error made anew: each waiter's traceback is its own, without bodies."""
-    if isinstance(outcome, Secret):
-        return outcome
-    if isinstance(outcome, TokenDenied):
-        raise TokenRefused(outcome.rule, outcome.why)
-    if outcome is None:
-        raise CallError("the run ended before there was a token")
-    if isinstance(outcome, CallError):
-        raise type(outcome)(*outcome.args)
-    raise outcome
+def _anew(error: _Error) -> _Error:
+    """Copy an error, so that each caller gets a traceback of its own, without bodies."""
+    return type(error)(*error.args)

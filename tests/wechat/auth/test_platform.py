@@ -36,7 +36,7 @@ from harvester.sandbox.server import serve
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
-from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
+from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.run_harness import DAILY, appid
 from tests.support.sandboxes import TODAY, Clock, world_at
@@ -48,7 +48,7 @@ ONE, TWO = appid(1), appid(2)
 
 @dataclass
 class Agency:
-    """A platform, those who authorised it, and a harvester that works for it."""
+    """A platform, its authorised accounts, and a harvester that uses both."""
 
     world: FakeWeChat
     clock: Clock
@@ -57,26 +57,26 @@ class Agency:
     transport: Transport
 
     def asked(self) -> tuple[int, int, int]:
-        """Calls for the platform's own token, for accounts' tokens, for the list."""
+        """Count the calls for the platform's token, for accounts' tokens and for the list."""
         paths = self.world.counters.paths
         calls = (COMPONENT_TOKEN_PATH, AUTHORIZER_TOKEN_PATH, AUTHORIZER_LIST_PATH)
         return paths[calls[0]], paths[calls[1]], paths[calls[2]]
 
-    async def denial(self, account: str = ONE) -> TokenRefused:
-        """How an account is told that there is no token."""
-        with pytest.raises(TokenRefused) as caught:
+    async def denial(self, account: str = ONE) -> TokenDenied:
+        """Return the error for an account without a token."""
+        with pytest.raises(TokenDenied) as caught:
             await self.tokens.current(account)
         return caught.value
 
     async def attempt(self, account: str = ONE, dataset: str = DAILY) -> bytes | RefusedAttempt:
-        """A data call of an account."""
+        """Make a data call of an account."""
         window = Window(account, dataset, TODAY - 3, TODAY - 2)
         return await attempt.attempt(window, CATALOGUE[dataset], self.tokens, self.transport)
 
 
 @dataclass
 class Setting:
-    """What a test decides about the platform before it opens."""
+    """The configuration of the platform that a test may change before it is opened."""
 
     world: FakeWeChat
     clock: Clock
@@ -86,12 +86,12 @@ class Setting:
     given: Callable[[str], Secret] | None = None
 
     def access(self, account: str) -> RefreshToken:
-        """What the manifest has of an account."""
+        """Return the credential of an account."""
         given = self.given
         return RefreshToken() if given is None else RefreshToken(lambda: given(account))
 
     def platform(self) -> Platform:
-        """The platform as the manifest has it."""
+        """Return the platform as the manifest configures it."""
         if self.own is not None:
             return Platform(PLATFORM, None, None, self.own, self.sink)
         ticket = SecretReader(lambda: Secret(self.ticket))
@@ -100,7 +100,7 @@ class Setting:
 
 @pytest.fixture
 def at() -> Setting:
-    """A platform with a ticket, which two accounts have authorised."""
+    """Configure a platform with a ticket that two accounts have authorised."""
     world, clock = world_at()
     world.platforms.found(PLATFORM, SECRET)
     setting = Setting(world, clock, world.platforms.push_ticket(PLATFORM))
@@ -111,7 +111,7 @@ def at() -> Setting:
 
 @asynccontextmanager
 async def opened(setting: Setting) -> AsyncIterator[Agency]:
-    """A harvester at work, as a new run begins it."""
+    """Open a harvester as a new run does."""
 
     async def never(_: str) -> bool:
         return False
@@ -141,7 +141,7 @@ async def test_an_account_s_token_comes_through_the_platform(at: Setting) -> Non
 
 
 async def test_fifty_accounts_share_the_platform_s_token(at: Setting) -> None:
-    """However many begin at once, the platform's own token is asked for once."""
+    """Accounts that start at once share one request for the platform's own token."""
     accounts = [appid(number) for number in range(10, 60)]
     for account in accounts:
         at.world.platforms.authorise(PLATFORM, account)
@@ -153,7 +153,7 @@ async def test_fifty_accounts_share_the_platform_s_token(at: Setting) -> None:
 
 
 async def test_both_tokens_are_renewed_in_time(at: Setting, tmp_path: Path) -> None:
-    """Over a day nothing that WeChat refuses is ever sent, though each refresh ends a token."""
+    """Over ten hours WeChat refuses no call, though each refresh ends a token."""
     at.sink = FileSink(lambda account: tmp_path / account)
     async with opened(at) as agency:
         for _ in range(20):
@@ -163,13 +163,13 @@ async def test_both_tokens_are_renewed_in_time(at: Setting, tmp_path: Path) -> N
     assert at.world.counters.errcodes == {}
 
 
-# The refresh token, and where it goes.
+# Refresh tokens
 
 
 async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
     at: Setting, tmp_path: Path
 ) -> None:
-    """In a file of its own that nobody else may read, written whole."""
+    """It is written to a file that only its owner may read, and no other file is left."""
     at.sink = FileSink(lambda account: tmp_path / "refresh" / account)
     async with opened(at) as agency:
         await agency.tokens.current(ONE)
@@ -180,7 +180,7 @@ async def test_a_replaced_refresh_token_is_kept_before_its_token_is_used(
 
 
 async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> None:
-    """The next run takes the newer one, and asks for no list."""
+    """The next run uses the stored refresh token and requests no list."""
     old = at.world.platforms.refresh_token(PLATFORM, ONE)
     at.given = lambda _: Secret(old)
     at.sink = FileSink(lambda account: tmp_path / account)
@@ -192,7 +192,7 @@ async def test_the_sink_wins_over_the_manifest(at: Setting, tmp_path: Path) -> N
 
 
 async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path) -> None:
-    """On its standard input, so that no argument shows it."""
+    """It is written to the standard input, so that no argument shows it."""
     code = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
     at.sink = CommandSink(lambda account: Command((sys.executable, "-c", code, account), tmp_path))
     async with opened(at) as agency:
@@ -204,7 +204,7 @@ async def test_a_command_is_given_the_refresh_token(at: Setting, tmp_path: Path)
 async def test_a_token_whose_refresh_token_is_lost_is_not_used(
     at: Setting, tmp_path: Path, kind: str
 ) -> None:
-    """The account stops with the reason, the others go on, and the list mends it the next time."""
+    """The account stops, others go on, and the next run finds the refresh token in the list."""
     (tmp_path / "taken").touch()
     good = tmp_path / "good"
     at.sink = FileSink(lambda one: (tmp_path / "taken" if one == ONE else good) / one)
@@ -225,7 +225,7 @@ async def test_a_token_whose_refresh_token_is_lost_is_not_used(
 
 
 async def test_an_old_refresh_token_is_looked_up_in_the_list(at: Setting) -> None:
-    """61023: once, for all who have old ones; then those of the list are taken at once."""
+    """After one 61023 all accounts use the refresh tokens of the list."""
     at.given = lambda account: Secret(f"old one of {account}")
     async with opened(at) as agency:
         for account in (ONE, TWO):
@@ -234,8 +234,10 @@ async def test_an_old_refresh_token_is_looked_up_in_the_list(at: Setting) -> Non
     assert at.world.counters.errcodes == {61023: 1}
 
 
-async def test_a_refresh_token_that_the_list_does_not_mend_stops_its_account(at: Setting) -> None:
-    """WeChat rejects what its own list has just said: one look, then the account stops."""
+async def test_a_refresh_token_that_the_list_confirms_and_wechat_rejects_stops_its_account(
+    at: Setting,
+) -> None:
+    """WeChat rejects the refresh token of its own new list, so the account stops."""
     at.world.fail(ONE, 61023, dataset=TOKEN)
     async with opened(at) as agency:
         refused = await agency.denial()
@@ -245,8 +247,10 @@ async def test_a_refresh_token_that_the_list_does_not_mend_stops_its_account(at:
         assert isinstance(await agency.attempt(TWO), bytes)
 
 
-async def test_what_another_service_replaced_meanwhile_is_found_in_the_list(at: Setting) -> None:
-    """A refresh token of this very run may be old already: the list has the newer one."""
+async def test_a_refresh_token_replaced_by_another_service_is_found_in_the_list(
+    at: Setting,
+) -> None:
+    """The refresh token of this run may be outdated; the list has the newer one."""
     async with opened(at) as agency:
         token = await agency.tokens.current(ONE)
         at.clock.now += 10
@@ -256,8 +260,8 @@ async def test_what_another_service_replaced_meanwhile_is_found_in_the_list(at: 
         assert agency.asked() == (1, 3, 2)
 
 
-async def test_who_did_not_authorise_costs_one_look(at: Setting) -> None:
-    """61003, known from the list, and everybody else goes on."""
+async def test_accounts_that_did_not_authorise_cost_one_list(at: Setting) -> None:
+    """They are refused with 61003 by the list alone, and other accounts go on."""
     async with opened(at) as agency:
         for _ in range(3):
             refused = await agency.denial(appid(3))
@@ -266,8 +270,8 @@ async def test_who_did_not_authorise_costs_one_look(at: Setting) -> None:
         assert agency.asked() == (1, 1, 1)
 
 
-async def test_a_permission_that_is_missing_stops_one_family(at: Setting) -> None:
-    """61007 is about a dataset of the account; its others are answered."""
+async def test_a_missing_permission_stops_one_dataset_family(at: Setting) -> None:
+    """61007 stops a dataset of the account; its other datasets are answered."""
     at.world.platforms.authorise(PLATFORM, ONE, ["interface"])
     async with opened(at) as agency:
         refused = await agency.attempt(ONE, "user_summary")
@@ -278,7 +282,7 @@ async def test_a_permission_that_is_missing_stops_one_family(at: Setting) -> Non
 
 
 async def test_the_list_comes_page_by_page(at: Setting) -> None:
-    """Five hundred at once, in WeChat's order."""
+    """A page has five hundred accounts, and WeChat's order is kept."""
     accounts = [appid(number) for number in range(1, 1102)]
     for account in accounts[2:]:
         at.world.platforms.authorise(PLATFORM, account)
@@ -289,8 +293,8 @@ async def test_the_list_comes_page_by_page(at: Setting) -> None:
         assert agency.asked() == (1, 0, 3)
 
 
-async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
-    """Whatever WeChat lists beside accounts keeps no verb from loading the others."""
+async def test_entries_that_are_no_accounts_are_ignored(at: Setting) -> None:
+    """The list of accounts has only appids."""
     for strange in ("WX0000000000000001", "../../x", "gh_0123456789ab"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
@@ -299,8 +303,8 @@ async def test_who_is_no_account_of_ours_is_passed_over(at: Setting) -> None:
         assert list(found) == [ONE, TWO]
 
 
-async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
-    """A page without an account of ours is not the last one, and no page is asked for twice."""
+async def test_entries_that_are_no_accounts_count_in_the_offset(at: Setting) -> None:
+    """A page without an account is not taken for the last, and no page is requested twice."""
     for number in range(600):
         at.world.platforms.authorise(PLATFORM, f"gh_{number:012x}")
     at.world.platforms.authorise(PLATFORM, appid(3))
@@ -311,10 +315,10 @@ async def test_strangers_count_where_the_list_goes_on(at: Setting) -> None:
         assert agency.asked() == (1, 0, 2)
 
 
-async def test_strangers_in_the_list_are_told_of_once(
+async def test_entries_that_are_no_accounts_are_logged_once(
     at: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line for all of them: who misses an account finds it there, whatever else is asked."""
+    """One line has their number and the first of them."""
     for strange in ("gh_0123456789ab", "WX0000000000000001"):
         at.world.platforms.authorise(PLATFORM, strange)
     async with opened(at) as agency:
@@ -322,14 +326,14 @@ async def test_strangers_in_the_list_are_told_of_once(
         assert isinstance(await agency.attempt(), bytes)
         await agency.denial(appid(3))
     [line] = caplog.messages
-    assert "names 2 that no account is called, such as gh_0123456789ab" in line
+    assert "has 2 entries that are no appids of accounts, such as gh_0123456789ab" in line
 
 
-# The platform's own token.
+# The platform's own token
 
 
 async def test_a_ticket_that_expired_is_looked_up_again(at: Setting) -> None:
-    """61005: WeChat has pushed a newer one since, which is taken once."""
+    """After 61005 the ticket is read again and a newer one used."""
     stale = at.ticket
     tickets = iter([stale, at.world.platforms.push_ticket(PLATFORM)])
     at.clock.now += 11 * 3600
@@ -341,8 +345,8 @@ async def test_a_ticket_that_expired_is_looked_up_again(at: Setting) -> None:
         assert agency.asked() == (2, 1, 1)
 
 
-async def test_without_a_newer_ticket_the_platform_waits(at: Setting) -> None:
-    """All of its accounts stop, for one call in all, with what to do."""
+async def test_without_a_newer_ticket_all_accounts_stop(at: Setting) -> None:
+    """They cost one call in all, and the advice says how to get a ticket."""
     at.clock.now += 12 * 3600
     async with opened(at) as agency:
         for account in (ONE, TWO, ONE):
@@ -352,8 +356,8 @@ async def test_without_a_newer_ticket_the_platform_waits(at: Setting) -> None:
         assert agency.asked() == (1, 0, 0)
 
 
-async def test_a_component_token_may_be_handed_over(at: Setting) -> None:
-    """The live platform keeps it fresh; when WeChat rejects it, it is looked up once more."""
+async def test_a_component_token_may_be_configured(at: Setting) -> None:
+    """When WeChat rejects it, it is read once more."""
     held = [at.world.platforms.own_token(PLATFORM)]
     at.own = SecretReader(lambda: Secret(held[-1]))
     async with opened(at) as agency:
@@ -365,8 +369,8 @@ async def test_a_component_token_may_be_handed_over(at: Setting) -> None:
     assert at.world.counters.errcodes == {42001: 1}
 
 
-async def test_a_component_token_that_nobody_renews_is_over(at: Setting) -> None:
-    """One call, for all accounts of the platform."""
+async def test_an_expired_component_token_stops_all_accounts(at: Setting) -> None:
+    """They cost one call in all."""
     own = at.world.platforms.own_token(PLATFORM)
     at.own = SecretReader(lambda: Secret(own))
     at.clock.now += 7200
@@ -378,7 +382,7 @@ async def test_a_component_token_that_nobody_renews_is_over(at: Setting) -> None
 
 
 async def test_a_wrong_secret_of_the_platform_costs_one_call(at: Setting) -> None:
-    """40125 is about the platform here, and says so."""
+    """40125 means the platform's secret here, and the message says so."""
     at.world.platforms.found(PLATFORM, "another")
     async with opened(at) as agency:
         for account in (ONE, TWO):

@@ -1,3 +1,5 @@
+"""Data calls and tokens on the wire: bodies, answers, refusals and their messages."""
+
 from __future__ import annotations
 
 import json
@@ -35,14 +37,14 @@ JSON = st.recursive(
 # Bodies out
 
 
-def test_a_window_is_asked_with_its_first_and_last_day() -> None:
+def test_a_window_s_body_has_its_first_and_last_day() -> None:
     """The body has exactly the two members that WeChat documents."""
     window = Window("wx1", "interface_summary", parse_day("2024-01-01"), parse_day("2024-01-30"))
     assert window_body(window) == b'{"begin_date":"2024-01-01","end_date":"2024-01-30"}'
 
 
-def test_a_token_is_asked_without_ending_the_present_one() -> None:
-    """The token body asks in normal mode, and quotes whatever the secret contains."""
+def test_a_token_s_body_asks_in_normal_mode() -> None:
+    """The current token stays valid, and any characters of the secret are quoted."""
     body = json.loads(stable_body("wx1", Secret('with "quotes" and \udcff')))
     assert body == {
         "grant_type": "client_credential",
@@ -64,14 +66,14 @@ def test_strict_json_is_read_without_a_flaw(value: Any) -> None:
 
 @given(st.binary(max_size=40) | st.text(max_size=40).map(lambda text: f'{{"a":"{text}"}}'.encode()))
 def test_any_bytes_are_json_or_a_bad_answer(body: bytes) -> None:
-    """Whatever comes, it is a document that can be written down, or a BadAnswer."""
+    """Any bytes are a document that can be serialised, or a BadAnswer."""
     with suppress(BadAnswer):
         json.dumps(parse(body).value, ensure_ascii=False).encode()
 
 
 @given(st.binary(), st.binary(min_size=1).filter(lambda tail: tail.strip(b" \t\r\n") != b""))
-def test_half_a_document_is_none(text: bytes, rest: bytes) -> None:
-    """A document that is cut off, or followed by something, is not accepted."""
+def test_an_incomplete_document_is_a_bad_answer(text: bytes, rest: bytes) -> None:
+    """A document that is cut off or followed by other bytes is not accepted."""
     whole = orjson.dumps({"list": [{"text": text.hex()}]})
     for broken in (whole[:-1], whole[: len(whole) // 2], whole + rest):
         with pytest.raises(BadAnswer):
@@ -90,24 +92,22 @@ def test_half_a_document_is_none(text: bytes, rest: bytes) -> None:
         ('{"a":"\u597d"}'.encode("gbk"), {"a": "\ufffd\ufffd"}, "broken UTF-8"),
     ],
 )
-def test_what_wechat_is_known_to_send_is_read_and_flagged(
-    body: bytes, value: object, flaw: str
-) -> None:
-    """Control characters and broken texts are read, and the flaw says what was wrong."""
+def test_known_flaws_of_wechat_are_read_and_named(body: bytes, value: object, flaw: str) -> None:
+    """Control characters and broken texts are read, and the flaw names them."""
     parsed = parse(body)
     assert parsed.value == value
     assert flaw in parsed.flaw
 
 
 def test_nan_is_read_as_a_float_with_a_flaw() -> None:
-    """NaN is no JSON, but the answer is whole: the row that has it is judged, not the answer."""
+    """NaN is not JSON, but the answer is complete: it spoils its row and not the answer."""
     parsed = parse(b'{"a":NaN}')
     assert math.isnan(parsed.value["a"])
     assert parsed.flaw
 
 
 def test_a_document_nested_too_deep_is_a_bad_answer() -> None:
-    """Nesting cannot break the stack, and the error holds nothing of the body."""
+    """Deep nesting does not overflow the stack, and the error has no part of the body."""
     with pytest.raises(BadAnswer, match="not one whole JSON document") as caught:
         parse(b"[" * 100_000 + b"]" * 100_000)
     assert caught.value.__context__ is None
@@ -130,7 +130,7 @@ def test_a_document_nested_too_deep_is_a_bad_answer() -> None:
     ],
 )
 def test_a_list_is_a_success(body: bytes) -> None:
-    """An answer with a list and no errcode but 0 is rows, flawed or not."""
+    """An answer with a list, and with no errcode or 0, is rows, flawed or not."""
     assert refusal_of(200, body) is None
 
 
@@ -163,7 +163,7 @@ def test_an_errcode_is_a_refusal(body: bytes, refusal: tuple[int, str, str]) -> 
 
 @pytest.mark.parametrize("status", [404, 412])
 def test_a_wrong_path_is_a_refusal(status: int) -> None:
-    """HTTP 404 and 412 are answers that repeating cannot change, and have rules of their own."""
+    """HTTP 404 and 412 are refusals, because repeating cannot change them."""
     assert refusal_of(status, b"<html>") == Refusal(status, f"HTTP {status}", "")
     assert grant_of(status, b"") == Refusal(status, f"HTTP {status}", "")
 
@@ -182,13 +182,13 @@ def test_a_wrong_path_is_a_refusal(status: int) -> None:
         (200, b'{"list":{}}', "neither a list nor an errcode"),
         (200, b'{"errcode":0,"errmsg":"ok"}', "neither a list nor an errcode"),
         (200, b'{"errmsg":"system error"}', "neither a list nor an errcode"),
-        (200, b"[]", "no object"),
-        (200, b"null", "no object"),
-        (200, b'{"errcode":"soon"}', "an errcode that is no number"),
-        (200, b'{"errcode":true,"list":[]}', "an errcode that is no number"),
-        (200, b'{"errcode":{},"list":[]}', "an errcode that is no number"),
-        (200, b'{"errcode":1.5}', "an errcode that is no number"),
-        (200, b'{"errcode":1e400}', "an errcode that is no number"),
+        (200, b"[]", "not an object"),
+        (200, b"null", "not an object"),
+        (200, b'{"errcode":"soon"}', "the errcode is not a number"),
+        (200, b'{"errcode":true,"list":[]}', "the errcode is not a number"),
+        (200, b'{"errcode":{},"list":[]}', "the errcode is not a number"),
+        (200, b'{"errcode":1.5}', "the errcode is not a number"),
+        (200, b'{"errcode":1e400}', "the errcode is not a number"),
         (200, b'{"list":[', "not one whole JSON document"),
         (200, b'{"list":[]}{"list":[]}', "not one whole JSON document"),
     ],
@@ -200,7 +200,7 @@ def test_anything_else_is_a_bad_answer(status: int, body: bytes, words: str) -> 
 
 
 def test_a_refusal_reads_as_one_line() -> None:
-    """Printed, a refusal is its code, its message and its rid."""
+    """Its text is the code, the message and the rid."""
     assert str(Refusal(-1, "system error", "")) == "-1 system error"
     assert str(Refusal(40164, "invalid ip", "1-2-3")) == "40164 invalid ip (rid 1-2-3)"
 
@@ -228,28 +228,28 @@ TOKEN = "72_" + "aB3_-x9" * 22
         ("\u516c\u4f17\u53f7", None),
     ],
 )
-def test_a_message_is_fit_to_print(text: str, safe: str | None) -> None:
-    """Secrets are blotted out and control characters shown; all else stays as it is."""
+def test_a_message_is_safe_to_print(text: str, safe: str | None) -> None:
+    """Secrets are masked and control characters escaped; all else stays as it is."""
     assert safe_text(text) == (text if safe is None else safe)
 
 
 @given(st.text(), st.integers(0, 5000), st.text())
 def test_a_token_is_never_shown_in_part(before: str, padding: int, after: str) -> None:
-    """Wherever a message is cut, no piece of a token is left standing."""
+    """Wherever a message is cut, no part of a token is left."""
     shown = safe_text(f"{before}{'. ' * padding}{TOKEN} {after}")
     assert "aB3_-x9" not in shown
 
 
 @given(st.text(st.characters()), st.integers(1, 400))
 def test_a_message_is_short_and_printable(text: str, longest: int) -> None:
-    """A message has the length that was asked for and no character a terminal acts upon."""
+    """It has at most the requested length, and no control character."""
     shown = safe_text(text * 20, longest)
     assert len(shown) <= longest
     assert shown.isprintable()
 
 
 def test_a_long_message_is_cut() -> None:
-    """A refusal's message has 300 characters at most, and an ellipsis says that there was more."""
+    """A refusal's message has 300 characters at most, the last of them an ellipsis."""
     refusal = refusal_of(200, orjson.dumps({"errcode": 1, "errmsg": "no " * 1_000_000}))
     assert refusal is not None
     assert len(refusal.errmsg) == 300
@@ -277,8 +277,8 @@ def test_a_long_message_is_cut() -> None:
         ("[]", 0),
     ],
 )
-def test_a_token_s_life_is_between_nothing_and_two_hours(life: str, seconds: int) -> None:
-    """A life that makes no sense is none; no life is longer than WeChat's longest."""
+def test_a_token_s_life_is_between_zero_and_two_hours(life: str, seconds: int) -> None:
+    """An invalid life counts as 0, and a longer one as two hours."""
     answer = f'{{"access_token":"t","expires_in":{life}}}'.encode()
     assert grant_of(200, answer) == Grant(Secret("t"), seconds)
 
@@ -310,7 +310,7 @@ def test_a_refused_token_is_a_refusal() -> None:
     ],
 )
 def test_a_broken_token_answer_is_not_quoted(body: bytes) -> None:
-    """The error about an answer that may hold a token says nothing of what it held."""
+    """The error has no part of an answer that may hold a token."""
     with pytest.raises(BadAnswer) as caught:
         grant_of(200, body)
     assert "canary" not in "".join(traceback.format_exception(caught.value, chain=True))

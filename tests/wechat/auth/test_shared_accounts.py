@@ -1,4 +1,4 @@
-"""A production service on the same account, and what harvester does to its token: nothing."""
+"""Harvester never ends the token of another service that uses the same account."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ WORKERS = 50
 
 
 class Harvester:
-    """As much of a run as touches tokens: many workers that make attempts."""
+    """The part of a run that uses tokens: many workers that make attempts."""
 
     def __init__(self, tokens: TokenCache, transport: Transport) -> None:
         self._tokens = tokens
         self._transport = transport
 
     async def attempt(self) -> bytes | RefusedAttempt:
-        """One attempt at the window."""
+        """Make one attempt at the window."""
         return await attempt.attempt(WINDOW, CATALOGUE[DAILY], self._tokens, self._transport)
 
     async def work(self, tries: int = 3) -> None:
-        """Attempts until an answer comes, as the schedule grants them to one window."""
+        """Make attempts until an answer comes, as many as the scheduler allows one window."""
         for _ in range(tries):
             if isinstance(await self.attempt(), bytes):
                 return
         pytest.fail("no answer")
 
     async def round(self, workers: int = WORKERS) -> None:
-        """So many workers at the same time, each of which gets its answer."""
+        """Run workers at the same time, each of which must get its answer."""
         async with anyio.create_task_group() as group:
             for _ in range(workers):
                 group.start_soon(self.work)
@@ -60,7 +60,7 @@ class Harvester:
 async def harvesters(
     world: FakeWeChat, clock: Clock, count: int = 1, *, legacy: bool = False
 ) -> AsyncIterator[list[Harvester]]:
-    """Harvesters that know nothing of each other."""
+    """Open independent harvesters against one server."""
 
     async def always(_: str) -> bool:
         return True
@@ -83,8 +83,8 @@ async def harvesters(
             yield found[:count]
 
 
-async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
-    """Fifty workers, and a production service whose token never ends before its time."""
+async def test_a_day_costs_one_token_call_per_expiry() -> None:
+    """Beside fifty workers, the token of a production service never ends before its time."""
     world, clock = world_at()
     production = employ(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
@@ -98,8 +98,8 @@ async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
     assert world.counters.errcodes == {}
 
 
-async def test_storms_of_40001_end_nobody_s_token() -> None:
-    """All fifty are refused at once, again and again: one call each time, in normal mode."""
+async def test_many_40001_at_once_end_no_token() -> None:
+    """When all fifty workers are refused at once, one token call in normal mode follows."""
     world, clock = world_at()
     production = employ(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
@@ -112,8 +112,8 @@ async def test_storms_of_40001_end_nobody_s_token() -> None:
     assert production.broken == []
 
 
-async def test_two_harvesters_share_the_token_of_production() -> None:
-    """Each asks for itself, and all three hold the same one."""
+async def test_two_harvesters_share_the_production_token() -> None:
+    """Each harvester requests the token itself, and both get that of the production service."""
     world, clock = world_at()
     production = employ(world, BUSY)
     async with harvesters(world, clock, 2) as both:
@@ -128,7 +128,7 @@ async def test_two_harvesters_share_the_token_of_production() -> None:
 
 
 async def is_forced_after(errcode: int) -> bool:
-    """Whether a token is replaced by force if each new one is refused so before it is rejected."""
+    """Return whether a token is replaced by force when each new one meets this errcode first."""
     world, clock = world_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round(1)
@@ -149,19 +149,19 @@ async def is_forced_after(errcode: int) -> bool:
 @pytest.mark.parametrize(
     "errcode", [61503, 61501, 45011, 45009, 48006, 48001, 61007, 61016, 61017, 61502]
 )
-async def test_a_token_that_something_else_was_refused_with_had_worked(errcode: int) -> None:
-    """Who is told "not ready" is known by its token: a later 40001 is no second one in a row."""
+async def test_refusals_that_prove_a_token_valid_prevent_force(errcode: int) -> None:
+    """WeChat says "not ready" to a valid token only, so a later 40001 counts as the first."""
     assert not await is_forced_after(errcode)
 
 
 @pytest.mark.parametrize("errcode", [-1, 61450, 47009, 41001, 99999])
-async def test_what_anybody_may_be_told_says_nothing_of_a_token(errcode: int) -> None:
-    """WeChat is busy before it looks at a token, too: the 40001 after it is the second in a row."""
+async def test_refusals_that_prove_nothing_about_a_token_allow_force(errcode: int) -> None:
+    """WeChat may be busy before it checks a token, so the next 40001 is the second in a row."""
     assert await is_forced_after(errcode)
 
 
-async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
-    """Somebody ends the token of all again and again; each time one call, never by force."""
+async def test_force_by_another_service_is_not_answered_with_force() -> None:
+    """Each time another service ends the token, one call in normal mode follows."""
     world, clock = world_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
@@ -174,8 +174,8 @@ async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
             clock.now += 60
 
 
-async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
-    """If WeChat rejects two of its own tokens in a row, force is tried: once, and it is seen."""
+async def test_the_emulator_detects_a_token_replaced_by_force() -> None:
+    """If WeChat rejects two of its own tokens in a row, one replacement by force follows."""
     world, clock = world_at()
     production = employ(world, BUSY)
     world.fail(BUSY, 40001)
@@ -189,8 +189,8 @@ async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
     assert last.rule.action is Action.STOP
 
 
-async def test_the_judge_sees_what_legacy_tokens_do() -> None:
-    """Whoever asks /cgi-bin/token ends the token of a service that does the same."""
+async def test_the_emulator_detects_conflicts_of_legacy_tokens() -> None:
+    """A call of /cgi-bin/token ends the token of a service that uses the same endpoint."""
     world, clock = world_at()
     legacy, stable = employ(world, BUSY, legacy=True), employ(world, BUSY)
     async with harvesters(world, clock, legacy=True) as [harvester]:
@@ -201,8 +201,8 @@ async def test_the_judge_sees_what_legacy_tokens_do() -> None:
     assert stable.broken == []
 
 
-def test_a_whole_run_beside_production(tmp_path: Path) -> None:
-    """Refused once under way, it asks once more and goes on."""
+def test_a_run_beside_a_production_service(tmp_path: Path) -> None:
+    """After one 40001 the run requests the token once more and goes on."""
     lab = Lab(tmp_path, rules=Rules(history=True))
     services = [employ(lab.sandbox, appid) for appid in lab.appids]
     for appid in lab.appids:
@@ -212,8 +212,8 @@ def test_a_whole_run_beside_production(tmp_path: Path) -> None:
     assert all(lab.sandbox.counters.token_calls[appid] == 2 for appid in lab.appids)
 
 
-def test_force_is_counted_over_runs(tmp_path: Path) -> None:
-    """A second run within 30 s does not try it again; one a minute later may."""
+def test_the_budget_for_force_spans_runs(tmp_path: Path) -> None:
+    """A second run within 30 s may not use force again; one a minute later may."""
     lab = Lab(tmp_path, accounts=1, limits=Lab(tmp_path).one_of_each_at_a_time())
     [appid] = lab.appids
     production = employ(lab.sandbox, appid)

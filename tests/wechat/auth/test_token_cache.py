@@ -12,7 +12,7 @@ import pytest
 from harvester.core.credentials import Access, SecretReader
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
-from harvester.wechat.auth.token_cache import TokenRefused
+from harvester.wechat.auth import TokenDenied
 from tests.support.fault_server import Answer, http, say, silence
 from tests.support.token_harness import (
     APP_SECRET,
@@ -26,7 +26,7 @@ from tests.support.token_harness import (
     refusal,
 )
 
-GIVEN: Mapping[str, Access] = {A: SecretReader(lambda: Secret("given"))}
+STATIC: Mapping[str, Access] = {A: SecretReader(lambda: Secret("given"))}
 
 
 async def test_the_token_is_asked_for_in_normal_mode() -> None:
@@ -44,7 +44,7 @@ async def test_the_token_is_asked_for_in_normal_mode() -> None:
 
 
 async def test_fifty_workers_cost_one_call() -> None:
-    """Everybody who wants the token of an account waits for the same call."""
+    """All workers that need the token of an account share one call."""
     async with office(FIRST, SECOND) as at:
         found: list[str] = []
 
@@ -92,8 +92,8 @@ async def test_a_token_is_renewed_before_it_ends(life: object, kept: float) -> N
         assert (await at.tokens.current(A)).reveal() == "second"
 
 
-async def test_a_token_s_life_counts_from_the_question() -> None:
-    """An answer that was long on its way does not make its token live longer."""
+async def test_a_token_s_life_counts_from_the_request() -> None:
+    """A slow answer does not extend the life of its token."""
     clock = Clock()
 
     async def late(writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ async def test_a_token_s_life_counts_from_the_question() -> None:
 
 
 async def test_a_rejected_token_is_replaced_once() -> None:
-    """Of many workers whose calls failed with one token, the first has it replaced."""
+    """When calls of many workers fail with one token, the first failure replaces it."""
     async with office(FIRST, SECOND) as at:
         token = await at.tokens.current(A)
         assert at.tokens.invalidate(A, token, 40001)
@@ -121,8 +121,8 @@ async def test_a_rejected_token_is_replaced_once() -> None:
         assert at.calls == 2
 
 
-async def test_a_late_complaint_does_not_end_an_equal_token() -> None:
-    """WeChat hands out the same token again: who failed with the first does not drop the second."""
+async def test_a_late_rejection_does_not_drop_an_equal_token() -> None:
+    """WeChat issues the same token again: a call that failed with the first keeps the second."""
     async with office(FIRST) as at:
         old = await at.tokens.current(A)
         at.tokens.invalidate(A, old, 40001)
@@ -132,37 +132,37 @@ async def test_a_late_complaint_does_not_end_an_equal_token() -> None:
         assert at.tokens.invalidate(A, fresh, 40001)
 
 
-async def test_a_token_nobody_fetched_cannot_be_rejected() -> None:
-    """Rejecting for an account without a token changes nothing."""
+async def test_a_token_that_was_not_issued_cannot_be_rejected() -> None:
+    """A rejection changes nothing for an account without a token."""
     async with office(FIRST) as at:
         assert not at.tokens.invalidate(A, Secret("first"), 40001)
 
 
-async def test_a_given_token_is_used_without_a_call() -> None:
-    """A token from the manifest is taken as it is, for as long as it is accepted."""
-    async with office(FIRST, kinds=GIVEN) as at:
+async def test_a_static_token_is_used_without_a_call() -> None:
+    """A token from the manifest is used until WeChat rejects it."""
+    async with office(FIRST, kinds=STATIC) as at:
         token = await at.tokens.current(A)
         at.clock.now += 1e6
         assert await at.tokens.current(A) is token
         assert at.server.requests == []
 
 
-async def test_a_given_token_that_is_rejected_is_over() -> None:
-    """Harvester cannot renew what it was given, and says so."""
-    async with office(FIRST, kinds=GIVEN) as at:
+async def test_a_rejected_static_token_stops_its_account() -> None:
+    """The message says that only the owner can renew the token."""
+    async with office(FIRST, kinds=STATIC) as at:
         assert at.tokens.invalidate(A, await at.tokens.current(A), 40001)
         for _ in range(2):
-            with pytest.raises(TokenRefused, match="only its owner can renew it"):
+            with pytest.raises(TokenDenied, match="only its owner can renew it"):
                 await at.tokens.current(A)
         assert at.calls == 0
 
 
 @pytest.mark.parametrize("errcode", [40001, 40013, 40125, 40164, 40243, 89501, 89507, 99999])
 async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int) -> None:
-    """A refusal that stands is remembered, and the other accounts do not notice."""
+    """A permanent refusal is remembered, and other accounts are not affected."""
     async with office(refusal(errcode, "no rid: 654df33c-64386a2f-29857782"), FIRST) as at:
         for _ in range(3):
-            with pytest.raises(TokenRefused) as caught:
+            with pytest.raises(TokenDenied) as caught:
                 await at.tokens.current(A)
             assert caught.value.why == (errcode, "no", "654df33c-64386a2f-29857782")
         assert (await at.tokens.current(B)).reveal() == "first"
@@ -170,10 +170,10 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
 
 
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011])
-async def test_a_passing_refusal_is_not_remembered(errcode: int) -> None:
+async def test_a_temporary_refusal_is_not_remembered(errcode: int) -> None:
     """When the endpoint is busy or a limit is reached, the next attempt asks again."""
     async with office(refusal(errcode), FIRST) as at:
-        with pytest.raises(TokenRefused):
+        with pytest.raises(TokenDenied):
             await at.tokens.current(A)
         assert (await at.tokens.current(A)).reveal() == "first"
 
@@ -191,10 +191,8 @@ async def test_a_passing_refusal_is_not_remembered(errcode: int) -> None:
         (say(http(b'["canary0123456789"]')), BadAnswer),
     ],
 )
-async def test_a_call_that_came_to_nothing_is_made_again(
-    answer: Answer, kind: type[CallError]
-) -> None:
-    """A broken answer is an error to those who waited, without its text, and is not remembered."""
+async def test_a_failed_call_is_repeated(answer: Answer, kind: type[CallError]) -> None:
+    """A broken answer is an error without the text of the answer, and is not remembered."""
     async with office(answer, FIRST, seconds=0.3) as at:
         with pytest.raises(kind) as caught:
             await at.tokens.current(A)
@@ -202,8 +200,8 @@ async def test_a_call_that_came_to_nothing_is_made_again(
         assert (await at.tokens.current(A)).reveal() == "first"
 
 
-async def test_all_who_waited_share_the_failure() -> None:
-    """A failed call is not repeated by everybody who waited for it, and each has its own error."""
+async def test_all_waiting_workers_share_a_failure() -> None:
+    """Each waiting worker gets an error of its own, and the call is made once."""
     async with office(say(http(b"{}")), FIRST) as at:
         errors: list[CallError] = []
 
@@ -220,8 +218,8 @@ async def test_all_who_waited_share_the_failure() -> None:
         assert at.calls == 1
 
 
-async def test_a_cancelled_call_goes_on() -> None:
-    """When the worker that asked first is cancelled, the others get what its call brings."""
+async def test_a_call_outlives_the_worker_that_started_it() -> None:
+    """When the worker that asked first is cancelled, the others get the result of its call."""
     arrived, release = anyio.Event(), anyio.Event()
 
     async def hold_back(writer: asyncio.StreamWriter) -> None:
@@ -249,8 +247,8 @@ async def test_a_cancelled_call_goes_on() -> None:
         assert at.calls == len(at.server.requests) == 1
 
 
-async def test_the_end_of_a_run_ends_its_questions() -> None:
-    """A run that is over waits for no token."""
+async def test_the_end_of_a_run_cancels_pending_requests() -> None:
+    """A cancelled run does not wait for a token."""
     async with office(silence) as at, anyio.create_task_group() as group:
         group.start_soon(at.tokens.current, A)
         while not at.server.requests:
@@ -258,8 +256,8 @@ async def test_the_end_of_a_run_ends_its_questions() -> None:
         group.cancel_scope.cancel()
 
 
-async def test_a_cancelled_waiter_leaves_the_call_alone() -> None:
-    """A worker that gives up waiting does not take the token from the others."""
+async def test_a_cancelled_worker_does_not_cancel_the_call() -> None:
+    """When a waiting worker is cancelled, the others still get the token."""
     release = anyio.Event()
 
     async def hold_back(writer: asyncio.StreamWriter) -> None:
@@ -284,7 +282,7 @@ async def test_a_cancelled_waiter_leaves_the_call_alone() -> None:
 
 
 def assert_silent(error: BaseException) -> None:
-    """No variable of ours on the way, and no text, holds the AppSecret or a token."""
+    """Assert that no text and no variable of the package holds the AppSecret or a token."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     ours = [frame.locals for frame in report.stack if "/harvester/" in frame.filename]
     assert len(ours) > 0

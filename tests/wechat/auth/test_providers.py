@@ -1,4 +1,4 @@
-"""Every way to a token: what it asks, what it makes of an answer, and when it stops asking."""
+"""Each token provider: its request, its reading of the answer, and when it stops asking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from harvester.core.errors import (
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, subprocess_secret
 from harvester.wechat.auth.provider import TokenDenied
-from harvester.wechat.auth.token_cache import TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say, silence
 from tests.support.token_harness import (
@@ -47,24 +46,24 @@ LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
 
 
 async def rejected(at: Office, errcode: int = 40001) -> Secret:
-    """The token an account has now, which WeChat then rejects."""
+    """Return the current token after WeChat has rejected it."""
     token = await at.tokens.current(A)
     assert at.tokens.invalidate(A, token, errcode)
     return token
 
 
-async def denial(at: Office) -> TokenRefused:
-    """How the account is told that there is no token."""
-    with pytest.raises(TokenRefused) as caught:
+async def denial(at: Office) -> TokenDenied:
+    """Return the error for an account without a token."""
+    with pytest.raises(TokenDenied) as caught:
         await at.tokens.current(A)
     return caught.value
 
 
-# An AppSecret.
+# AppSecrets
 
 
 class Budget:
-    """Grants so many replacements by force, and counts how often it was asked."""
+    """A number of permitted replacements by force; counts the requests for one."""
 
     def __init__(self, granted: int) -> None:
         self.left = granted
@@ -77,12 +76,12 @@ class Budget:
 
 
 def forced(at: Office) -> list[bool]:
-    """Whether each call for a token was by force."""
+    """Return for each token call whether it was by force."""
     return [orjson.loads(request.body)["force_refresh"] for request in at.server.requests]
 
 
 async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too() -> None:
-    """Once in normal mode, once by force, and then no more: never a loop."""
+    """One call in normal mode, one by force, and then the account stops."""
     budget = Budget(5)
     async with office(FIRST, FIRST, SECOND, budget=budget) as at:
         await rejected(at)
@@ -96,7 +95,7 @@ async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_
     assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
 
 
-async def test_a_token_that_worked_is_no_reason_for_force() -> None:
+async def test_rejected_tokens_that_had_worked_are_not_replaced_by_force() -> None:
     """When another service replaces tokens now and then, normal mode gets the new one each time."""
     budget = Budget(5)
     async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
@@ -108,8 +107,8 @@ async def test_a_token_that_worked_is_no_reason_for_force() -> None:
     assert budget.asked == 0
 
 
-async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
-    """An answer that comes late with an equal token says that its rejection was a mistake."""
+async def test_a_late_success_of_an_equal_token_prevents_force() -> None:
+    """A late answer to a call with an equal token proves that its rejection was a mistake."""
     budget = Budget(5)
     async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
         first = await rejected(at)
@@ -125,8 +124,8 @@ async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
 
 
 @pytest.mark.parametrize("errcode", [40014, 42001])
-async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None:
-    """Only 40001 says that a token was replaced by another."""
+async def test_an_expired_token_is_not_replaced_by_force(errcode: int) -> None:
+    """Only 40001 means that another token has replaced it."""
     budget = Budget(5)
     async with office(FIRST, SECOND, budget=budget) as at:
         await rejected(at, errcode)
@@ -137,7 +136,7 @@ async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None
 
 
 async def test_without_a_budget_the_account_stops() -> None:
-    """Twenty times a day, thirty seconds apart: beyond that there is no token."""
+    """If no replacement by force is permitted, there is no token."""
     async with office(FIRST, SECOND) as at:
         await rejected(at)
         await rejected(at)
@@ -145,8 +144,8 @@ async def test_without_a_budget_the_account_stops() -> None:
         assert forced(at) == [False, False]
 
 
-async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
-    """A rejection counts until there is a token, also if the network fails in between."""
+async def test_a_failed_call_does_not_reset_the_count_of_rejections() -> None:
+    """A rejection counts until there is a new token, also if the network fails in between."""
     budget = Budget(1)
     async with office(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
         await rejected(at)
@@ -157,8 +156,8 @@ async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
         assert forced(at) == [False, False, False, True]
 
 
-async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
-    """By GET at /cgi-bin/token, for who said so, and twice at most in a row."""
+async def test_a_legacy_token_is_requested_twice_in_a_row_at_most() -> None:
+    """The request is a GET of /cgi-bin/token."""
     async with office(FIRST, SECOND, kinds=LEGACY) as at:
         await rejected(at)
         await rejected(at)
@@ -168,8 +167,8 @@ async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
     assert lines == [f"GET {path} HTTP/1.1"] * 2
 
 
-async def test_an_address_that_is_not_allowed_is_named() -> None:
-    """40164 tells which address WeChat saw and where in the console to add it."""
+async def test_advice_names_the_address_that_is_not_allowed() -> None:
+    """For 40164 it says which address WeChat saw and where in the console to add it."""
     words = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 64e5d2d0-1-2"
     async with office(refusal(40164, words)) as at:
         rule = (await denial(at)).rule
@@ -177,11 +176,11 @@ async def test_an_address_that_is_not_allowed_is_named() -> None:
     assert "mp.weixin.qq.com" in rule.advice
 
 
-# A given token.
+# Static tokens
 
 
-async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
-    """What its file holds after a rejection is used; the same again is over, without a call."""
+async def test_a_static_token_may_be_replaced_by_its_owner() -> None:
+    """After a rejection the file is read again; the same token once more stops the account."""
     words = iter(["one", "two", "two"])
     kinds: Mapping[str, Access] = {A: SecretReader(lambda: Secret(next(words)))}
     async with office(FIRST, kinds=kinds) as at:
@@ -191,8 +190,8 @@ async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
         assert at.calls == 0
 
 
-async def test_a_given_token_is_not_used_beyond_its_end() -> None:
-    """From the moment it ends nothing is asked with it."""
+async def test_a_static_token_is_not_used_after_its_end() -> None:
+    """From ``expires_at`` on there is no token."""
     clock = Clock()
     kinds: Mapping[str, Access] = {
         A: SecretReader(lambda: Secret("one"), expires_at=clock.now + 100)
@@ -204,8 +203,8 @@ async def test_a_given_token_is_not_used_beyond_its_end() -> None:
         assert "only its owner can renew it" in str(await denial(at))
 
 
-async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() -> None:
-    """The sentence names the file; the rule says what to see to."""
+async def test_a_static_token_that_cannot_be_read_stops_its_account() -> None:
+    """The message names the file."""
 
     def gone() -> Secret:
         raise UsageError("the credential refers to the file `t`, which does not exist")
@@ -214,11 +213,11 @@ async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() ->
         assert "the file `t`, which does not exist" in str(await denial(at))
 
 
-# A command.
+# Commands
 
 
 def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
-    """A command that runs some Python."""
+    """Make a command that runs Python code."""
     return Command((sys.executable, "-c", code), folder, timeout)
 
 
@@ -232,7 +231,7 @@ def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
     ],
 )
 async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float | None) -> None:
-    """One word, or JSON, which may tell how long it lives; otherwise it is used until rejected."""
+    """Output is one word or JSON; without ``expires_in`` the token is used until rejected."""
     async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += 100_000 if life is None else life - 0.5
@@ -245,7 +244,7 @@ async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float |
 
 
 async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
-    """In its directory, without a terminal's input, with our environment."""
+    """It gets the manifest's directory, an empty input and the environment of this process."""
     code = "import os, sys; print(os.getcwd() + sys.stdin.read() + os.environ['PATH'][:0])"
     async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == str(tmp_path)
@@ -274,7 +273,7 @@ async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
     ],
 )
 async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str, says: str) -> None:
-    """It is run once; how it ended is told, and what it said of it, without secrets."""
+    """It is run once; the message has its exit code and its last error line, without secrets."""
     async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
         said = str(await denial(at))
         assert said.endswith(says)
@@ -290,8 +289,10 @@ async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str,
         (("vault", "a\0b"), "cannot start the command `vault`: an argument contains a NUL byte"),
     ],
 )
-async def test_a_command_that_is_none(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
-    """A program that is not there stops its account with a sentence."""
+async def test_a_command_that_cannot_be_started_stops_its_account(
+    tmp_path: Path, argv: tuple[str, ...], says: str
+) -> None:
+    """The message says why it cannot be started."""
     async with office(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
         assert says in str(await denial(at))
 
@@ -305,7 +306,7 @@ time.sleep(600)
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has collected."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -313,21 +314,21 @@ def runs(pid: int) -> bool:
 
 
 def started(folder: Path) -> list[int]:
-    """The processes that LASTING has started, once both are there."""
+    """Return the ids of the processes that LASTING has started, once both exist."""
     file = folder / "pids"
     found = file.read_text().split() if file.exists() else []
     return list(map(int, found)) if len(found) == 2 else []
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
+    """Wait until a condition holds that another process brings about."""
     with anyio.fail_after(10):
         while not condition():  # noqa: ASYNC110 - another process sets no event
             await anyio.sleep(0.005)
 
 
 async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
-    """With all that it started; the account may try again."""
+    """Its child processes are killed too, and the account may try again."""
     async with office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
         with pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
             await at.tokens.current(A)
@@ -335,7 +336,7 @@ async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 
 
 async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
-    """A run that ends leaves nothing behind, and waits for nothing."""
+    """A cancelled run does not wait for its commands and leaves no process behind."""
     async with (
         office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
         anyio.create_task_group() as group,
@@ -347,12 +348,12 @@ async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
 
 
 def open_files() -> int:
-    """How many files this process has open."""
+    """Return the number of files that this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
-    """Neither while it starts nor later: no process, no open file, no task."""
+    """No process, open file or task is left, whether it was starting or running."""
     limiter = anyio.CapacityLimiter(1)
     argv = ("sh", "-c", "echo $$ >> pids; sleep 600 & wait")
     files = open_files()
@@ -371,7 +372,7 @@ async def test_a_command_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path
 
 
 def test_a_command_runs_in_a_loop_of_any_thread(tmp_path: Path) -> None:
-    """Programs that embed a run may have their loop elsewhere than in the main thread."""
+    """The event loop need not be in the main thread."""
     with ThreadPoolExecutor(1) as threads:
         limiter = anyio.CapacityLimiter(1)
         at = python("print('token')", tmp_path)
@@ -386,21 +387,19 @@ sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
 daemon = subprocess.Popen(sleep, start_new_session=True)
 pathlib.Path("daemon").write_text(str(daemon.pid))
 """
-"""Leaves a process in a session of its own that holds its pipes, as `ssh` and agents do."""
+"""Starts a process with a session of its own that keeps the pipes open, as `ssh` does."""
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Path]:
-    """The folder in which DAEMON runs; its daemon ends with the test."""
+    """Return the folder in which DAEMON runs; kill its daemon after the test."""
     yield tmp_path
     os.kill(int((tmp_path / "daemon").read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("given", [None, Secret("refresh" * 30_000)])
-async def test_a_command_has_ended_when_it_has_though_it_leaves_a_daemon(
-    daemon: Path, given: Secret | None
-) -> None:
-    """Its success is no time-out, and what it printed is kept, however much that is."""
+async def test_a_command_that_leaves_a_daemon_succeeds(daemon: Path, given: Secret | None) -> None:
+    """It does not time out, and its whole output is read."""
     prints = "print(len(sys.stdin.read()), 'x' * 60_000)"
     at = python(DAEMON + prints, daemon, timeout=20)
     with anyio.fail_after(15):
@@ -410,17 +409,17 @@ async def test_a_command_has_ended_when_it_has_though_it_leaves_a_daemon(
     assert runs(int((daemon / "daemon").read_text()))
 
 
-async def test_a_command_that_takes_too_long_is_not_waited_for_because_of_its_daemon(
+async def test_the_daemon_of_a_slow_command_does_not_delay_the_timeout(
     daemon: Path,
 ) -> None:
-    """The daemon is in no group of ours, so it lives, and its pipes with it."""
+    """The daemon is in another process group, so it survives and keeps the pipes open."""
     at = python(DAEMON + "time.sleep(600)", daemon, timeout=1.5)
     with anyio.fail_after(15), pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
         await subprocess_secret.run(at, anyio.CapacityLimiter(1))
 
 
-async def test_what_a_command_starts_last_may_print_a_moment_after_its_end(tmp_path: Path) -> None:
-    """A shell waits for nobody in `>(…)`."""
+async def test_a_child_process_may_print_shortly_after_its_command_ends(tmp_path: Path) -> None:
+    """A shell does not wait for the processes of `>(…)`."""
     child = "import time; time.sleep(0.1); print('token')"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {child!r}])"
     output = await subprocess_secret.run(python(code, tmp_path), anyio.CapacityLimiter(1))
@@ -428,16 +427,16 @@ async def test_what_a_command_starts_last_may_print_a_moment_after_its_end(tmp_p
     assert output.reveal() == "token\n"
 
 
-async def test_a_command_that_closes_its_pipes_is_still_limited(tmp_path: Path) -> None:
-    """It says no more, and works on."""
+async def test_a_command_that_closes_its_pipes_still_times_out(tmp_path: Path) -> None:
+    """It prints nothing more but keeps running."""
     code = "import os, time; os.close(1); os.close(2); time.sleep(600)"
     with anyio.fail_after(15), pytest.raises(CallTimedOut):
         await subprocess_secret.run(python(code, tmp_path, timeout=1.0), anyio.CapacityLimiter(1))
 
 
-async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
-    """While a command takes its time the loop goes on: blockbuster would see it wait otherwise."""
-    limiter = anyio.CapacityLimiter(subprocess_secret.AT_ONCE)
+async def test_a_command_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    """Other tasks run while a command runs."""
+    limiter = anyio.CapacityLimiter(subprocess_secret.MAX_COMMANDS)
     slow = python("import time; time.sleep(0.3); print('t')", tmp_path)
     turns = 0
 
@@ -455,11 +454,11 @@ async def test_commands_run_off_the_loop(tmp_path: Path) -> None:
     assert turns > 20
 
 
-# A token server.
+# Token servers
 
 
 def served(url: str) -> Mapping[str, Access]:
-    """An account whose token a server has that wants a key."""
+    """Return the credential of an account whose token server requires a key."""
     headers = {"Authorization": Secret("Bearer canary+/=&%")}
     return {A: HttpSource(Secret(f"{url}/token?of={A}"), headers)}
 
@@ -475,7 +474,7 @@ def served(url: str) -> Mapping[str, Access]:
     ],
 )
 async def test_a_token_server_answers(body: bytes, kept: float) -> None:
-    """One word or JSON; asked again after a minute at most, since its token may change."""
+    """An answer is one word or JSON, and is used for a minute at most, as the token may change."""
     async with office(say(http(body)), kinds=served) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += kept - 0.5
@@ -489,8 +488,8 @@ async def test_a_token_server_answers(body: bytes, kept: float) -> None:
     assert request.headers["authorization"] == "Bearer canary+/=&%"
 
 
-async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
-    """It may have a new one; if WeChat rejects that too, somebody else is at it."""
+async def test_a_token_server_is_asked_once_more_after_a_rejection() -> None:
+    """It may have a new token; if WeChat rejects that too, the account stops."""
     async with office(say(http(b"one")), say(http(b"two")), kinds=served) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
@@ -507,7 +506,7 @@ async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
     ],
 )
 async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
-    """It is asked once."""
+    """It is asked once, and the message has its status or errcode."""
     async with office(say(answer), kinds=served) as at:
         assert str(await denial(at)) == says
         await denial(at)
@@ -515,7 +514,7 @@ async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says
 
 
 class Away(Transport):
-    """A transport to a server that is not there."""
+    """A transport whose calls fail with a given error."""
 
     def __init__(self, error: CallError) -> None:
         self._error = error
@@ -524,15 +523,17 @@ class Away(Transport):
         raise self._error
 
 
-async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
-    """Accounts that have no business with it go on: it is a failure of its own accounts' calls."""
+async def test_failures_of_a_token_server_concern_its_own_accounts_alone() -> None:
+    """Neither its absence nor its certificate may stop a run, as those of WeChat do."""
     at = HttpSource(Secret("https://tokens.internal/"), {})
     with pytest.raises(ConnectionFailed) as caught:
-        await external.served(at, Away(Unreachable("the server was not reached")), "access_token")
+        await external.ask_server(
+            at, Away(Unreachable("the server was not reached")), "access_token"
+        )
     assert type(caught.value) is ConnectionFailed
-    denial = await external.served(at, Away(BadTls("not accepted")), "access_token")
-    assert isinstance(denial, TokenDenied)
-    assert denial.rule.scope is Scope.ACCOUNT
+    with pytest.raises(TokenDenied) as denied:
+        await external.ask_server(at, Away(BadTls("not accepted")), "access_token")
+    assert denied.value.rule.scope is Scope.ACCOUNT
 
 
 @pytest.mark.parametrize(
@@ -549,7 +550,7 @@ async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
     ],
 )
 async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
-    """Whatever is no token and no refusal may pass; a redirect is never followed."""
+    """Answers that are neither a token nor a refusal are temporary; redirects are not followed."""
     async with office(say(answer), say(http(b"t")), kinds=served) as at:
         with pytest.raises(BadAnswer) as caught:
             await at.tokens.current(A)
@@ -557,8 +558,8 @@ async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
         assert (await at.tokens.current(A)).reveal() == "t"
 
 
-async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
-    """Its accounts try again, and the run goes on with all the others."""
+async def test_an_unreachable_token_server_is_named() -> None:
+    """Its accounts try again, and the run does not wait for WeChat."""
     kinds: Mapping[str, Access] = {A: HttpSource(Secret("http://127.0.0.1:1/"))}
     async with office(FIRST, kinds=kinds) as at:
         with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
@@ -567,14 +568,14 @@ async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
 
 
 async def test_a_token_server_that_is_slow_is_named() -> None:
-    """The account may try again."""
+    """It is a CallTimedOut, so the account may try again."""
     async with office(silence, kinds=served, seconds=0.2) as at:
         with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
             await at.tokens.current(A)
 
 
 async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_path: Path) -> None:
-    """A bad certificate of WeChat's would stop the run; this is somebody else's."""
+    """A bad certificate of WeChat's would stop the run."""
     context, _ = certificate(tmp_path)
     async with fault_server(say(http(b"t")), tls=context) as server:
         kinds: Mapping[str, Access] = {
@@ -589,7 +590,7 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
 
 
 async def test_one_word_without_a_length_is_not_trusted() -> None:
-    """A text that ends with its connection may have lost its end."""
+    """A body that ends with its connection may be cut off."""
     cut: Answer = say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoke", close=True)
     async with office(cut, kinds=served) as at:
         with pytest.raises(BadAnswer, match="cut off"):
