@@ -37,30 +37,30 @@ _SCENES = {
     "搜一搜": "search",
 }
 
-_READ_USER = Column("read_user", Kind.COUNT, "people who read", "people", inner=True)
+_READ_USER = Column("read_user", Kind.COUNT, "people who read", "people", nested=True)
 _READ_USER_SOURCE = Column(
     "read_user_source",
     Kind.LIST,
     "those who read, by where they came from",
-    inner=True,
+    nested=True,
     fields=(
         Column("user_count", Kind.COUNT, "people who read", "people"),
         Column("scene_desc", Kind.TEXT, "where they came from, in Chinese", labels=_SCENES),
     ),
 )
-_SHARE_USER = Column("share_user", Kind.COUNT, "people who shared", "people", inner=True)
+_SHARE_USER = Column("share_user", Kind.COUNT, "people who shared", "people", nested=True)
 _REACTIONS = (
     _SHARE_USER,
-    Column("zaikan_user", Kind.COUNT, "people who tapped the heart", "people", inner=True),
-    Column("like_user", Kind.COUNT, "people who tapped the thumb", "people", inner=True),
-    Column("comment_count", Kind.COUNT, "comments", "comments", inner=True),
-    Column("collection_user", Kind.COUNT, "people who added to favourites", "people", inner=True),
+    Column("zaikan_user", Kind.COUNT, "people who tapped the heart", "people", nested=True),
+    Column("like_user", Kind.COUNT, "people who tapped the thumb", "people", nested=True),
+    Column("comment_count", Kind.COUNT, "comments", "comments", nested=True),
+    Column("collection_user", Kind.COUNT, "people who added to favourites", "people", nested=True),
 )
 _READ_JUMP_POSITION = Column(
     "read_jump_position",
     Kind.LIST,
     "where readers left the article",
-    inner=True,
+    nested=True,
     fields=(
         Column(
             "position",
@@ -89,11 +89,11 @@ ARTICLE_READ = _dataset(
     grain=Grain.DAY,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
-    about="readers of each article and where they came from, a row a day and article",
+    description="readers of each article and where they came from, a row a day and article",
     nesting=Nesting.OBJECT,
-    inside="detail",
+    nested_field="detail",
     sparse=True,
-    delays=True,
+    may_be_delayed=True,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
     example="""\
 -- Where do the readers of articles come from?
@@ -113,11 +113,11 @@ ARTICLE_SHARE = _dataset(
     grain=Grain.DAY,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _SHARE_USER),
-    about="people who shared each article, a row a day and article",
+    description="people who shared each article, a row a day and article",
     nesting=Nesting.OBJECT,
-    inside="detail",
+    nested_field="detail",
     sparse=True,
-    delays=True,
+    may_be_delayed=True,
     notes=(_EMPTY,),
     example="""\
 -- On which day was each article shared most?
@@ -146,14 +146,14 @@ BIZ_SUMMARY = _dataset(
             Kind.COUNT,
             'people who followed "read the original"',
             "people",
-            inner=True,
+            nested=True,
         ),
-        Column("send_page_count", Kind.COUNT, "articles published", "articles", inner=True),
+        Column("send_page_count", Kind.COUNT, "articles published", "articles", nested=True),
     ),
-    about="all articles of an account together, a row a day",
+    description="all articles of an account together, a row a day",
     nesting=Nesting.OBJECT,
-    inside="detail",
-    delays=True,
+    nested_field="detail",
+    may_be_delayed=True,
     notes=(_ALL_IS_THE_SUM, "WeChat has been seen to revise the last seven days."),
     example="""\
 -- Which scenes bring an account its readers, month by month?
@@ -176,7 +176,7 @@ ARTICLE_TOTAL_DETAIL = _dataset(
     columns=(
         _PUBLISHED,
         _MSGID,
-        Column("stat_date", Kind.DATE, "the Beijing day up to which the row counts", inner=True),
+        Column("stat_date", Kind.DATE, "the Beijing day up to which the row counts", nested=True),
         Column(
             "publish_type",
             Kind.COUNT,
@@ -189,36 +189,38 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         _READ_USER,
         _READ_USER_SOURCE,
         *_REACTIONS,
-        Column("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)", inner=True),
+        Column("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)", nested=True),
         Column(
             "read_subscribe_user",
             Kind.COUNT,
             "people who followed the account after reading",
             "people",
-            inner=True,
+            nested=True,
         ),
         Column(
             "read_delivery_rate",
             Kind.RATE,
             "read delivery rate (阅读送达率); WeChat does not say of what",
             "share, 0 to 1",
-            inner=True,
+            nested=True,
         ),
         Column(
             "read_finish_rate",
             Kind.RATE,
             "readers who read to the end",
             "share of readers, 0 to 1",
-            inner=True,
+            nested=True,
         ),
-        Column("read_avg_activetime", Kind.RATE, "average reading time", "minutes", inner=True),
+        Column("read_avg_activetime", Kind.RATE, "average reading time", "minutes", nested=True),
         _READ_JUMP_POSITION,
     ),
-    about="each article over its first 30 days, a row an article and day since it was published",
+    description=(
+        "each article over its first 30 days, a row an article and day since it was published"
+    ),
     nesting=Nesting.ARRAY,
-    inside="detail_list",
+    nested_field="detail_list",
     sparse=True,
-    delays=True,
+    may_be_delayed=True,
     notes=(
         "Asked by the day of publication: an article's rows are in the month it was published in.",
         _CUMULATIVE,

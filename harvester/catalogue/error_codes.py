@@ -290,7 +290,7 @@ PLATFORM_RULES: Mapping[int, Rule] = _by_code(_PLATFORM)
 """What a code means as an answer to a third-party platform, where that is something else."""
 
 
-OUR_FAULT = Rule(
+INTERNAL_ERROR_RULE = Rule(
     Action.STOP,
     Scope.WINDOW,
     "harvester itself made a mistake",

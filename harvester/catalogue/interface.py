@@ -40,7 +40,7 @@ INTERFACE_SUMMARY = _dataset(
     settle=3,
     key=("ref_date",),
     columns=(_REF_DATE, *_METRICS),
-    about="replies of the account's server, a row a day",
+    description="replies of the account's server, a row a day",
     notes=("callback_count may be 0: guard the division.",),
     example="""\
 -- How long did the account's server take to answer, and how often did it fail?
@@ -64,7 +64,7 @@ INTERFACE_SUMMARY_HOUR = _dataset(
         Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
         *_METRICS,
     ),
-    about="replies of the account's server, a row an hour",
+    description="replies of the account's server, a row an hour",
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
     example="""\
 -- At which hours is the account's server slowest?

@@ -73,7 +73,7 @@ def facts(dataset: Dataset) -> dict[str, str]:
         "unique over": ", ".join(("appid", *dataset.key)),
         "one request": f"asks {_days(dataset.span)} at most",
         "first day": day_text(dataset.first_day),
-        "ready": f"at {clock_text(dataset)} in Beijing {_READY[dataset.grain]}",
+        "ready": f"at {ready_text(dataset)} in Beijing {_READY[dataset.grain]}",
         "final": final_text(dataset),
         "source": f"{dataset.source} (checked {dataset.checked})",
     }
@@ -82,7 +82,7 @@ def facts(dataset: Dataset) -> dict[str, str]:
     return told
 
 
-def clock_text(dataset: Dataset) -> str:
+def ready_text(dataset: Dataset) -> str:
     """When a period may be asked: 10:00."""
     return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
 
@@ -92,7 +92,7 @@ def final_text(dataset: Dataset) -> str:
     rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
     if dataset.settle < FINAL_IF_EMPTY:
         rows = f"with rows {rows}, without any when more than {_days(FINAL_IF_EMPTY)} old"
-    return f"{rows}; never while WeChat marks it is_delay" if dataset.delays else rows
+    return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
 
 
 def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
@@ -109,13 +109,13 @@ def _days(count: int) -> str:
 
 def _overview() -> str:
     lines = ["| dataset | holds |", "|---|---|"]
-    lines += [f"| [{one.name}](#{one.name}) | {one.about} |" for one in CATALOGUE.values()]
+    lines += [f"| [{one.name}](#{one.name}) | {one.description} |" for one in CATALOGUE.values()]
     return "\n".join(lines) + "\n"
 
 
 def _section(dataset: Dataset) -> str:
     """One dataset: facts, columns, codes, what to mind, a query."""
-    lines = [f"### {dataset.name}", "", f"{_sentence(dataset.about)}.", ""]
+    lines = [f"### {dataset.name}", "", f"{_sentence(dataset.description)}.", ""]
     lines += [f"- {label}: {text}" for label, text in facts(dataset).items()]
     lines += ["", "| column | type | meaning | unit |", "|---|---|---|---|"]
     for name, column in members(dataset.columns):

@@ -53,7 +53,7 @@ UPSTREAM_MSG = _dataset(
     settle=3,
     key=("ref_date", "msg_type"),
     columns=(_DAY, *_BY_TYPE),
-    about="messages people sent, a row a day and type",
+    description="messages people sent, a row a day and type",
     notes=(_SAME_PEOPLE,),
     example="""\
 -- What do people send, and how many messages does a sender send on a day?
@@ -71,7 +71,7 @@ UPSTREAM_MSG_HOUR = _dataset(
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
-    about="messages people sent, a row an hour and type",
+    description="messages people sent, a row an hour and type",
     notes=(_SAME_PEOPLE, "So does somebody who writes in two hours of a day."),
     example="""\
 -- At which hours do messages arrive?
@@ -89,7 +89,7 @@ UPSTREAM_MSG_WEEK = _dataset(
     grain=Grain.WEEK,
     key=("ref_date", "msg_type"),
     columns=(_WEEK, *_BY_TYPE),
-    about="messages people sent, a row a week and type",
+    description="messages people sent, a row a week and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How did the messages of a week change against the week before?
@@ -107,7 +107,7 @@ UPSTREAM_MSG_MONTH = _dataset(
     grain=Grain.MONTH,
     key=("ref_date", "msg_type"),
     columns=(_MONTH, *_BY_TYPE),
-    about="messages people sent, a row a month and type",
+    description="messages people sent, a row a month and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How many people wrote texts in each month, and how many did each write?
@@ -126,7 +126,7 @@ UPSTREAM_MSG_DIST = _dataset(
     settle=3,
     key=("ref_date", "count_interval"),
     columns=(_DAY, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a day and range",
+    description="people by how many messages they sent, a row a day and range",
     example="""\
 -- Which part of those who write on a day write more than ten messages?
 SELECT appid, ref_date,
@@ -145,7 +145,7 @@ UPSTREAM_MSG_DIST_WEEK = _dataset(
     grain=Grain.WEEK,
     key=("ref_date", "count_interval"),
     columns=(_WEEK, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a week and range",
+    description="people by how many messages they sent, a row a week and range",
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote in each week?
@@ -162,7 +162,7 @@ UPSTREAM_MSG_DIST_MONTH = _dataset(
     grain=Grain.MONTH,
     key=("ref_date", "count_interval"),
     columns=(_MONTH, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a month and range",
+    description="people by how many messages they sent, a row a month and range",
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote 1 to 5, 6 to 10 and more than 10 messages in each month?

@@ -83,4 +83,4 @@ def boundary(dataset: Dataset, today: Day) -> Day:
     Only answers that may be marked ``is_delay`` are judged as a whole. All others are judged day by
     day, and a cut would cost a call a day for nothing: for them it lies before all days.
     """
-    return today - dataset.settle if dataset.delays else calendar.FIRST_DAY
+    return today - dataset.settle if dataset.may_be_delayed else calendar.FIRST_DAY

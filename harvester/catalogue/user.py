@@ -46,7 +46,7 @@ USER_SUMMARY = _dataset(
         Column("new_user", Kind.COUNT, "followers gained", "people"),
         Column("cancel_user", Kind.COUNT, "followers lost", "people"),
     ),
-    about="followers gained and lost, a row a day and channel",
+    description="followers gained and lost, a row a day and channel",
     notes=(
         "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
         "WeChat sends new channels before it documents them.",
@@ -73,7 +73,7 @@ USER_CUMULATE = _dataset(
         Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
-    about="followers in all, a row a day",
+    description="followers in all, a row a day",
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
     example="""\
 -- How many followers had each account at the end of each month, and how many more than before?

@@ -68,7 +68,7 @@ class Column:
     kind: Kind
     meaning: str
     unit: str = ""
-    inner: bool = False
+    nested: bool = False
     required: bool = True
     labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: tuple[Column, ...] = ()
@@ -94,7 +94,7 @@ class Dataset:
     grain: Grain
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    about: str
+    description: str
     family: str
     permission: int
     pages: str
@@ -103,8 +103,8 @@ class Dataset:
     ready_minutes: int = 10 * 60
     settle: int = 0
     nesting: Nesting = Nesting.FLAT
-    inside: str = ""
-    delays: bool = False
+    nested_field: str = ""
+    may_be_delayed: bool = False
     sparse: bool = False
     notes: tuple[str, ...] = ()
     example: str = ""

@@ -73,7 +73,7 @@ def check_of(kind: Kind) -> Check:
     return _CHECKS[kind]
 
 
-def quick_check_of(column: Column) -> Check:
+def fast_check_of(column: Column) -> Check:
     """The same for what orjson read, LIST included; Unfit may also mean that it cannot tell.
 
     A LIST fits if each element has exactly the fields of its column, none of them null.
@@ -137,12 +137,12 @@ def _check_texts(values: list[Any]) -> list[Any]:
     """Texts that UTF-8 can spell, which it cannot for lone surrogates."""
     if set(map(type, values)) != {str}:
         raise ValueMismatch(f"{_first_but(values, str)} where a text belongs")
-    if not is_writable("".join(values)):
+    if not is_utf8_encodable("".join(values)):
         raise ValueMismatch("a text with half a character")
     return values
 
 
-def is_writable(text: str) -> bool:
+def is_utf8_encodable(text: str) -> bool:
     """Whether UTF-8 can spell it, which it cannot for lone surrogates."""
     try:
         text.encode()
@@ -171,7 +171,7 @@ def _check_dates(values: list[Any]) -> list[Any]:
 
 
 def _quick_check_of_lists(fields: tuple[Column, ...]) -> Check:
-    checks = [(field.name, quick_check_of(field)) for field in fields]
+    checks = [(field.name, fast_check_of(field)) for field in fields]
 
     def check_lists(values: list[Any]) -> list[Any]:
         if set(map(type, values)) != {list}:
@@ -217,11 +217,11 @@ _NAMES = {
 }
 
 
-def name_of(value: object) -> str:
+def json_type_of(value: object) -> str:
     """What a JSON value is, for people."""
     return _NAMES[type(value)]
 
 
 def _first_but(values: list[Any], *kinds: type) -> str:
     """What the first value that is none of these is, for people."""
-    return name_of(next(value for value in values if type(value) not in kinds))
+    return json_type_of(next(value for value in values if type(value) not in kinds))

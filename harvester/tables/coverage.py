@@ -99,7 +99,7 @@ class Coverage:
             dict(self._asked_of(place)),
         )
 
-    def known(self, today: Day) -> Iterator[tuple[str, int]]:
+    def no_ask_today(self, today: Day) -> Iterator[tuple[str, int]]:
         """For each account the days that need no asking on this Beijing day.
 
         These are the final and the quarantined ones, and those asked today.

@@ -7,11 +7,11 @@ looks at whole columns; what is unusual takes the careful way, day by day and ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from operator import lt
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
@@ -20,47 +20,11 @@ from harvester.core.lenient_json import parse
 from harvester.core.model import Window
 from harvester.tables import decode_strict
 from harvester.tables.columns import ValueMismatch, check_counts
+from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode_strict import SchemaDrift
-from harvester.tables.record_layout import Level, Members, RecordLayout, flattened, layout_of
+from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
-Rows_co = TypeVar("Rows_co", covariant=True)
-
-
-class DayRows(NamedTuple):
-    """The rows of one account's day, sorted by the dataset's key.
-
-    They are the slice ``start`` to ``stop`` of ``columns``, a list for each of the dataset's
-    columns but ``ref_date``, which is the day; and of ``extra``, the JSON of members nobody
-    declared. The days of one answer share these lists. A rate may be an integer that a double holds
-    exactly, and the elements of a LIST are dictionaries with exactly its fields.
-    """
-
-    columns: tuple[list[Any], ...]
-    extra: list[str | None]
-    start: int
-    stop: int
-
-
-class DecodeResult(NamedTuple, Generic[Rows_co]):
-    """An answer, read.
-
-    ``days`` has only days with rows: as `DayRows`, or in Arrow if they were read in bulk.
-    ``quarantined`` names the days whose rows cannot be trusted and why. ``dropped`` counts rows
-    outside the window. ``unknown`` and ``missing`` are members that nobody declared, and promised
-    ones that had no value, as paths: ``detail.read_user``. ``delayed`` says that WeChat is still
-    computing: no day of it is settled.
-    """
-
-    days: Mapping[Day, Rows_co]
-    quarantined: dict[Day, str]
-    dropped: int = 0
-    unknown: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    delayed: bool = False
-
-
-Decoded: TypeAlias = DecodeResult[DayRows]
-Reader: TypeAlias = Callable[[Window, bytes], Decoded]
+Decoder: TypeAlias = Callable[[Window, bytes], Decoded]
 
 INTERNAL_ERROR = "a bug in harvester"
 """Why a day is in quarantine if nothing may be wrong with its answer."""
@@ -69,7 +33,7 @@ _DELAYED = {False: False, True: True, "false": False, "true": True}
 """What ``is_delay`` may be."""
 
 
-def reader(dataset: Dataset) -> Reader:
+def decoder(dataset: Dataset) -> Decoder:
     """The decoder of a dataset's answers, for many of them: see `decode`."""
     return partial(_decode_guarded, layout_of(dataset))
 
@@ -80,7 +44,7 @@ def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
     A row outside the window is dropped and counted, but if all are, the whole window is
     quarantined; so it is if a row does not tell its day. Identical rows count once.
     """
-    return reader(dataset)(window, body)
+    return decoder(dataset)(window, body)
 
 
 def _decode_guarded(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
@@ -153,7 +117,7 @@ def _columns(shape: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]],
         return columns, [element[DATE_COLUMN] for element in elements]
     if shape.is_array and not all(element[shape.nested_field] for element in elements):
         raise ValueMismatch("an element without rows")
-    own, inner = flattened(shape, elements)
+    own, inner = flatten(shape, elements)
     found = _gathered(shape.own, own) + _gathered(shape.nested, inner)
     return [found[place] for place in shape.order], [members[DATE_COLUMN] for members in own]
 

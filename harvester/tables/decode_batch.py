@@ -22,8 +22,9 @@ from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice, arrow_schema
-from harvester.tables.decode import DayRows, Decoded, DecodeResult, Reader, reader
-from harvester.tables.row_groups import NewRows, Provenance, in_arrow
+from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
+from harvester.tables.decode import Decoder, decoder
+from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 
 BATCH = 256
 """Answers read at once: the gain is had by then, and the memory is not yet felt."""
@@ -34,9 +35,9 @@ BATCH_BYTES = 1 << 20
 _PIECE_BYTES = 256 << 10
 """So much of answers that nest becomes Arrow at a time."""
 
-Stamped: TypeAlias = tuple[Answer, Provenance]
-InArrow: TypeAlias = DecodeResult[DayRows | Slice]
-BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Iterable[InArrow]]
+SourcedAnswer: TypeAlias = tuple[Answer, Provenance]
+BatchResult: TypeAlias = DecodeResult[DayRows | Slice]
+BatchDecoder: TypeAlias = Callable[[Sequence[SourcedAnswer]], Iterable[BatchResult]]
 
 # All kinds that flat answers hold. Texts must not: Arrow does not look whether they are UTF-8.
 _ON_THE_WIRE = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
@@ -56,12 +57,12 @@ class _Plan(NamedTuple):
     options: pj.ParseOptions
 
 
-def bulk_reader(dataset: Dataset) -> BulkReader:
+def batch_decoder(dataset: Dataset) -> BatchDecoder:
     """The decoder of batches of a dataset's answers. Never raises, whatever the bodies hold.
 
     Days of a flawless batch are slices (`Slice`) of one Arrow batch in the dataset's schema.
     """
-    one_by_one = reader(dataset)
+    one_by_one = decoder(dataset)
     if dataset.nesting is not Nesting.FLAT:
         return partial(_read_in_pieces, arrow_schema(dataset), one_by_one)
     members = [(column.name, _ON_THE_WIRE[column.kind]) for column in dataset.columns]
@@ -72,9 +73,9 @@ def bulk_reader(dataset: Dataset) -> BulkReader:
     return partial(_read, _Plan(dataset, arrow_schema(dataset), options), one_by_one)
 
 
-def batches(answers: Iterable[Stamped]) -> Iterator[list[Stamped]]:
+def batches(answers: Iterable[SourcedAnswer]) -> Iterator[list[SourcedAnswer]]:
     """Cut a stream of answers into what is read at once."""
-    batch: list[Stamped] = []
+    batch: list[SourcedAnswer] = []
     size = 0
     for each in answers:
         batch.append(each)
@@ -86,15 +87,15 @@ def batches(answers: Iterable[Stamped]) -> Iterator[list[Stamped]]:
         yield batch
 
 
-def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
+def _each(one_by_one: Decoder, batch: Sequence[SourcedAnswer]) -> Iterable[BatchResult]:
     return (one_by_one(answer.window, answer.body) for answer, _ in batch)
 
 
 def _read_in_pieces(
-    schema: pa.Schema, one_by_one: Reader, batch: Sequence[Stamped]
-) -> Iterator[InArrow]:
+    schema: pa.Schema, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+) -> Iterator[BatchResult]:
     """One by one, and soon in Arrow: Python's objects take eight times the room."""
-    piece: list[tuple[Stamped, Decoded]] = []
+    piece: list[tuple[SourcedAnswer, Decoded]] = []
     size = 0
     for each in batch:
         answer = each[0]
@@ -106,14 +107,16 @@ def _read_in_pieces(
     yield from _to_arrow(schema, piece)
 
 
-def _to_arrow(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator[InArrow]:
+def _to_arrow(
+    schema: pa.Schema, piece: list[tuple[SourcedAnswer, Decoded]]
+) -> Iterator[BatchResult]:
     """What was read, with its days as slices of one batch."""
     news = [
         NewRows(answer.window.appid, day, rows, stamp)
         for (answer, stamp), found in piece
         for day, rows in found.days.items()
     ]
-    table = in_arrow(schema, news) if news else None
+    table = to_record_batch(schema, news) if news else None
     start = 0
     for _, found in piece:
         days: dict[Day, DayRows | Slice] = {}
@@ -123,14 +126,16 @@ def _to_arrow(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterat
         yield DecodeResult(days, *found[1:])
 
 
-def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
+def _read(
+    plan: _Plan, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+) -> Iterable[BatchResult]:
     try:
         return _read_clean(plan, batch)
     except Exception:  # noqa: BLE001 - also a fault of ours must not stand in the way of all others
         return _each(one_by_one, batch)
 
 
-def _read_clean(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
+def _read_clean(plan: _Plan, batch: Sequence[SourcedAnswer]) -> Sequence[BatchResult]:
     """All answers as one table. Raises _Unusual, ArrowException or ValueError if one is odd."""
     lists = _parsed(plan, [answer.body for answer, _ in batch])
     rows = lists.flatten()
@@ -233,7 +238,9 @@ def _differs(values: pa.Array) -> pa.Array:
     return pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
 
 
-def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) -> Sequence[InArrow]:
+def _cut(
+    table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int
+) -> Sequence[BatchResult]:
     """Each answer's days as slices of the table."""
     changes = pc.indices_nonzero(pc.or_(_differs(parents), _differs(day)))
     starts = pa.concat_arrays([pa.array([0], pa.int64()), pc.add(changes.cast(pa.int64()), 1)])
@@ -252,7 +259,7 @@ def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) ->
     return [_clean(days) for days in found]
 
 
-def _clean(days: dict[Day, DayRows | Slice]) -> InArrow:
+def _clean(days: dict[Day, DayRows | Slice]) -> BatchResult:
     """As Reading(days, {}), in a third of the time."""
     return tuple.__new__(DecodeResult, (days, {}, 0, _NOTHING, _NOTHING, False))
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.dataset import Column, Kind
 from harvester.core.safe_text import safe_text
-from harvester.tables.columns import ValueMismatch, check_of, is_writable, nullable
+from harvester.tables.columns import ValueMismatch, check_of, is_utf8_encodable, nullable
 from harvester.tables.record_layout import (
     Level,
     Members,
     RecordLayout,
-    flattened,
+    flatten,
     level_of,
     require_type,
 )
@@ -68,7 +68,7 @@ def read_day(
     """
     own, inner = _levels(shape, elements, odd)
     read = [
-        _read_column(column, inner if column.inner else own, odd, is_key=place in shape.key)
+        _read_column(column, inner if column.nested else own, odd, is_key=place in shape.key)
         for place, column in enumerate(shape.columns)
     ]
     extras = [_extra(shape, *rest) for rest in zip(own.rest, inner.rest, strict=True)]
@@ -88,7 +88,7 @@ def _levels(shape: RecordLayout, elements: list[Members], odd: SchemaDrift) -> t
     _note_unknown(shape.own, elements, odd)
     if shape.nested_field:
         _note_bare(shape, elements, odd)
-    own, inner = flattened(shape, elements)
+    own, inner = flatten(shape, elements)
     return _rows(shape.own, own, odd), _rows(shape.nested, inner or [{} for _ in own], odd)
 
 
@@ -187,4 +187,4 @@ def as_text(members: Members) -> str:
     Raises ValueError for NaN and infinity, RecursionError for what is too deep.
     """
     text = _READABLE.encode(members)
-    return text if is_writable(text) else _ESCAPED.encode(members)
+    return text if is_utf8_encodable(text) else _ESCAPED.encode(members)

@@ -45,14 +45,14 @@ def all_days(coverage: Coverage) -> dict[str, int]:
     return {appid: coverage.account(appid).covered for appid in coverage.appids}
 
 
-def between(coverage: Coverage, first: str, last: str) -> dict[str, int]:
+def days_of_accounts(coverage: Coverage, first: str, last: str) -> dict[str, int]:
     """The days with rows of the accounts from ``first`` to ``last``, as the place of a flaw."""
     inside = (appid for appid in coverage.appids if first <= appid <= last)
     known = {appid: coverage.account(appid).with_rows for appid in inside}
     return {appid: mask for appid, mask in known.items() if mask}
 
 
-def coverage_flaws(coverage: Coverage, place: FileIdentity) -> Iterator[Defect]:
+def coverage_defects(coverage: Coverage, place: FileIdentity) -> Iterator[Defect]:
     """What the coverage says that cannot be."""
     if coverage.month != place.month:
         month = calendar.month_text(coverage.month)
@@ -95,7 +95,7 @@ class RowCheck:
     ``seen`` has the days with rows of each account, ``flaws`` what is wrong with any row.
     """
 
-    place: FileIdentity
+    file: FileIdentity
     coverage: Coverage
     count: int = 0
     seen: dict[str, int] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class RowCheck:
         self._note("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
         self._note_days(table)
 
-    def flaws(self) -> list[Defect]:
+    def defects(self) -> list[Defect]:
         """What is wrong, once all rows were seen."""
         found = [Defect(what, where) for what, where in self._odd.items()]
         unknown = {
@@ -134,8 +134,8 @@ class RowCheck:
     def _note_days(self, table: pa.Table) -> None:
         """Which days of whom these rows are."""
         first, length = (
-            calendar.month_begin(self.place.month),
-            calendar.month_length(self.place.month),
+            calendar.month_begin(self.file.month),
+            calendar.month_length(self.file.month),
         )
         offset = pc.subtract(table.column(DATE_COLUMN).cast(pa.int32()), first)
         inside = pc.and_(pc.greater_equal(offset, 0), pc.less(offset, length))
@@ -146,7 +146,7 @@ class RowCheck:
         masks = pa.table([pairs.column("appid"), bits], ["appid", "mask"])
         masks = masks.group_by("appid").aggregate([("mask", "sum")])
         for appid, mask in zip(*(column.to_pylist() for column in masks.columns), strict=True):
-            if appid not in self.seen and bucket_of(appid, self.place.buckets) != self.place.bucket:
+            if appid not in self.seen and bucket_of(appid, self.file.buckets) != self.file.bucket:
                 self._note_account("rows of accounts of another bucket", appid)
             self.seen[appid] = self.seen.get(appid, 0) | mask
 
@@ -159,7 +159,7 @@ class RowCheck:
         self._odd.setdefault(what, {})[appid] = self.coverage.account(appid).covered
 
 
-def merged(flaws: Iterable[Defect]) -> dict[str, int]:
+def days_in_doubt(flaws: Iterable[Defect]) -> dict[str, int]:
     """Whose days any of the flaws casts doubt on."""
     found: dict[str, int] = {}
     for flaw in flaws:

@@ -24,7 +24,7 @@ from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
-from harvester.tables.decode import DayRows, DecodeResult
+from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_groups import NewRows, Provenance, into_row_groups, row_group_rows
 
 _AFTER_ALL = "\U0010ffff"
@@ -36,7 +36,7 @@ class DecodedAnswer(NamedTuple):
 
     answer: Answer
     decoded: DecodeResult[DayRows | Slice]
-    stamp: Provenance
+    provenance: Provenance
     settled: tuple[int, int]
 
 
@@ -61,7 +61,7 @@ class Change:
     month: Month
     known: AccountDays
     rows: dict[Day, NewRows | Slice] = field(default_factory=dict)
-    refused: dict[Day, RejectedDay] = field(default_factory=dict)
+    rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
 
     def accepted_days(self, answer: Answer) -> int:
@@ -99,13 +99,15 @@ class Change:
         self.applied |= accepted
         if known.provisional or known.asked:
             self._note_moments(good, final, reply.answer.asked_at)
-        if bad or self.refused:
+        if bad or self.rejected:
             self._note_refusals(good, bad, reply)
         first = month_begin(self.month)
         for day, rows in decoded.days.items():
             if day >= first and filled >> (day - first) & 1:
                 self.rows[day] = (
-                    rows if isinstance(rows, Slice) else NewRows(self.appid, day, rows, reply.stamp)
+                    rows
+                    if isinstance(rows, Slice)
+                    else NewRows(self.appid, day, rows, reply.provenance)
                 )
 
     def _note_moments(self, good: int, final: int, asked_at: int) -> None:
@@ -119,9 +121,9 @@ class Change:
         first = month_begin(self.month)
         for day in _bits(bad):
             reason = reply.decoded.quarantined[first + day]
-            self.refused[first + day] = RejectedDay(reason, reply.answer, reply.stamp.run_id)
+            self.rejected[first + day] = RejectedDay(reason, reply.answer, reply.provenance.run_id)
         for day in _bits(good):
-            self.refused.pop(first + day, None)
+            self.rejected.pop(first + day, None)
 
 
 def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Kind, Nesting
-from harvester.tables.columns import Check, ValueMismatch, name_of, nullable, quick_check_of
+from harvester.tables.columns import Check, ValueMismatch, fast_check_of, json_type_of, nullable
 
 Members: TypeAlias = dict[str, Any]
 
@@ -56,23 +56,23 @@ def layout_of(dataset: Dataset) -> RecordLayout:
     """Columns and their places, without ``ref_date``."""
     columns = tuple(column for column in dataset.columns if column.name != DATE_COLUMN)
     names = tuple(column.name for column in columns)
-    nests = (dataset.inside,) if dataset.inside else ()
-    own = level_of([c for c in columns if not c.inner], DATE_COLUMN, *nests)
-    inner = level_of([c for c in columns if c.inner], prefix=f"{dataset.inside}.")
+    nests = (dataset.nested_field,) if dataset.nested_field else ()
+    own = level_of([c for c in columns if not c.nested], DATE_COLUMN, *nests)
+    inner = level_of([c for c in columns if c.nested], prefix=f"{dataset.nested_field}.")
     found = (*own.required, *own.optional, *inner.required, *inner.optional)
     counts = [i for i, column in enumerate(columns) if column.kind is Kind.COUNT]
     return RecordLayout(
         columns=columns,
         own=own,
         nested=inner,
-        nested_field=dataset.inside,
+        nested_field=dataset.nested_field,
         is_array=dataset.nesting is Nesting.ARRAY,
         order=() if found == names and not nests else tuple(map(found.index, names)),
         key=tuple(names.index(name) for name in dataset.key if name != DATE_COLUMN),
         counts=tuple(i for i in counts if columns[i].required),
         nullable_counts=tuple(i for i in counts if not columns[i].required),
         others=tuple(
-            (i, quick_check_of(column) if column.required else nullable(quick_check_of(column)))
+            (i, fast_check_of(column) if column.required else nullable(fast_check_of(column)))
             for i, column in enumerate(columns)
             if column.kind is not Kind.COUNT
         ),
@@ -90,7 +90,7 @@ def level_of(columns: Iterable[Column], *structural: str, prefix: str = "") -> L
     return Level(required, optional, width, frozenset((width,)), declared, prefix)
 
 
-def flattened(shape: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:
+def flatten(shape: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:
     """The rows that elements stand for: for each its own members, and its inner ones.
 
     Of a nested array each entry is a row; where there is none there is no row. A nested object that
@@ -114,4 +114,4 @@ def require_type(kind: type, values: list[Any], name: str) -> None:
     """Raise Unfit with the member's name if a value is of another type."""
     if not {kind}.issuperset(map(type, values)):
         other = next(value for value in values if type(value) is not kind)
-        raise ValueMismatch(f"{name}: {name_of(other)} where {name_of(kind())} belongs")
+        raise ValueMismatch(f"{name}: {json_type_of(other)} where {json_type_of(kind())} belongs")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from harvester.core.calendar import Day
 from harvester.tables.columns import Slice
-from harvester.tables.decode import DayRows
+from harvester.tables.day_rows import DayRows
 
 ROW_GROUP_ROWS = 131_072
 """Rows in a row group: measured best for reading one account as well as one day."""
@@ -47,7 +47,7 @@ class NewRows(NamedTuple):
     appid: str
     day: Day
     rows: DayRows
-    stamp: Provenance
+    provenance: Provenance
 
 
 def row_group_rows(schema: pa.Schema) -> int:
@@ -126,7 +126,7 @@ class _RowGroup:
         """Turn listed rows into Arrow, and let the pieces that stand for them know."""
         if not self._listed:
             return
-        batch = in_arrow(self._schema, self._listed)
+        batch = to_record_batch(self._schema, self._listed)
         self._listed, self._listed_rows = [], 0
         self._pieces = [
             Slice(batch, piece.offset, piece.length) if piece.batch is None else piece
@@ -134,7 +134,7 @@ class _RowGroup:
         ]
 
 
-def in_arrow(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
+def to_record_batch(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
     """New rows, at least one day of them, as one batch.
 
     What is the same for all rows of a day is written out by Arrow.
@@ -150,8 +150,8 @@ def in_arrow(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
         spread([new.appid for new in news], appid),
         spread([new.day for new in news], day),
         *map(_values, columns, kinds),
-        spread([new.stamp.fetched_at for new in news], fetched_at),
-        spread([new.stamp.run_id for new in news], run_id),
+        spread([new.provenance.fetched_at for new in news], fetched_at),
+        spread([new.provenance.run_id for new in news], run_id),
         pa.array(extras, extra),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

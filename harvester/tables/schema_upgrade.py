@@ -29,7 +29,7 @@ def upgraded(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
     found: dict[str, list[Any]] = {column.name: [None] * len(batch) for column in new}
     for place, text in enumerate(extras):
         if text is not None:
-            extras[place] = _moved(text, dataset.inside, new, found, place)
+            extras[place] = _moved(text, dataset.nested_field, new, found, place)
     columns = {**old, **found, _EXTRA: extras}
     arrays = [
         each if isinstance(each := columns[field.name], pa.Array) else pa.array(each, field.type)
@@ -48,7 +48,7 @@ def _moved(
     members: Members = json.loads(text)
     moved = False
     for column in new:
-        level = members.get(inside, {}) if column.inner else members
+        level = members.get(inside, {}) if column.nested else members
         if column.name in level and column.kind is not Kind.LIST:
             try:
                 (found[column.name][place],) = check_of(column.kind)([level[column.name]])

@@ -9,7 +9,7 @@ from typing import Any
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, day_text, instant, parse_day
 from harvester.core.model import Answer, Window
-from harvester.tables.decode import DayRows
+from harvester.tables.day_rows import DayRows
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]

@@ -15,9 +15,9 @@ from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Nesting
 from harvester.core.model import Answer, Window
 from harvester.sandbox import truth
-from harvester.tables import decode, decode_batch
+from harvester.tables import day_rows, decode, decode_batch
 from harvester.tables.columns import Slice
-from harvester.tables.decode_batch import InArrow, batches, bulk_reader
+from harvester.tables.decode_batch import BatchResult, batch_decoder, batches
 from harvester.tables.row_groups import Provenance
 from tests.support.answers import as_tuples
 from tests.support.run_harness import appid
@@ -44,13 +44,13 @@ def true_answer(dataset: str, number: int, day: int) -> Answer:
     return answer_of(dataset, number, day, elements)
 
 
-def tuples(found: InArrow) -> object:
+def tuples(found: BatchResult) -> object:
     """What an answer says, whether its days are lists or in Arrow."""
     days = {day: _plain(part) for day, part in found.days.items()}
     return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
 
 
-def _plain(part: decode.DayRows | Slice) -> list[tuple[Any, ...]]:
+def _plain(part: day_rows.DayRows | Slice) -> list[tuple[Any, ...]]:
     if not isinstance(part, Slice):
         return as_tuples(part)
     batch = part.batch.slice(part.offset, part.length).to_pylist()
@@ -70,7 +70,7 @@ def same(dataset: str, answers: list[Answer]) -> bool:
     read = CATALOGUE[dataset]
     alone = [tuples(decode.decode(read, answer.window, answer.body)) for answer in answers]
     batch = [(answer, Provenance(1_800_000_000_000_000, "run")) for answer in answers]
-    return list(map(tuples, bulk_reader(read)(batch))) == alone
+    return list(map(tuples, batch_decoder(read)(batch))) == alone
 
 
 @pytest.mark.parametrize("dataset", CATALOGUE)
@@ -95,7 +95,7 @@ def test_nested_answers_are_in_arrow_before_they_are_many(
     answers[bad] = answer_of(dataset, 1, BEGIN + bad, flawed)
     assert same(dataset, answers)
     batch = [(answer, Provenance(1, "run")) for answer in answers]
-    found = [day for each in bulk_reader(CATALOGUE[dataset])(batch) for day in each.days.values()]
+    found = [day for each in batch_decoder(CATALOGUE[dataset])(batch) for day in each.days.values()]
     assert found
     assert all(isinstance(day, Slice) for day in found)
     assert len({id(day.batch) for day in found if isinstance(day, Slice)}) > 1
@@ -154,7 +154,7 @@ def test_a_flawless_batch_is_read_in_arrow() -> None:
     dataset = "interface_summary_hour"
     answers = [true_answer(dataset, number, BEGIN + day) for number in (1, 2) for day in range(3)]
     batch = [(answer, Provenance(7_000_000, f"run-{at}")) for at, answer in enumerate(answers)]
-    for (answer, stamp), found in zip(batch, bulk_reader(CATALOGUE[dataset])(batch), strict=True):
+    for (answer, stamp), found in zip(batch, batch_decoder(CATALOGUE[dataset])(batch), strict=True):
         for part in found.days.values():
             assert isinstance(part, Slice)
             rows_ = part.batch.slice(part.offset, part.length).to_pylist()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harvester.core.dataset import Column, Kind
-from harvester.tables.columns import ValueMismatch, check_of, nullable, quick_check_of
+from harvester.tables.columns import ValueMismatch, check_of, fast_check_of, nullable
 
 BEYOND_64_BITS = 2**64
 HALF_A_CHARACTER = "\ud800"
@@ -72,7 +72,7 @@ def test_what_does_not_fit(kind: Kind, values: list[Any], reason: str) -> None:
         check_of(kind)(values)
     assert str(caught.value) == reason
     with pytest.raises(ValueMismatch):
-        quick_check_of(Column("x", kind, "any"))(values)
+        fast_check_of(Column("x", kind, "any"))(values)
 
 
 @pytest.mark.parametrize("value", [float(2**64), -float(2**63), 1e30])
@@ -80,7 +80,7 @@ def test_a_fraction_that_may_have_been_an_integer(value: float) -> None:
     """Where orjson may have made a float of a long integer, only the exact reading decides."""
     assert check_of(Kind.RATE)([value]) == [value]
     with pytest.raises(ValueMismatch):
-        quick_check_of(Column("x", Kind.RATE, "any"))([value])
+        fast_check_of(Column("x", Kind.RATE, "any"))([value])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LIST])
@@ -118,7 +118,7 @@ def test_null_stays_null(kind: Kind) -> None:
 )
 def test_lists_out_of_the_ordinary(value: Any) -> None:
     """At a glance only lists of elements with exactly their fields, none of them null, fit."""
-    check = quick_check_of(LISTED)
+    check = fast_check_of(LISTED)
     fine = [[], [{"part": 1, "share": 0.5}, {"part": 2, "share": 0}]]
     assert check(fine) == fine
     assert check([[]]) == [[]]

@@ -109,15 +109,15 @@ def test_known(accounts: dict[str, AccountDays], day: int) -> None:
     for name, known in accounts.items():
         asked_today = (1 << day_ for day_, at in known.asked.items() if today(at) == day)
         expected[name] = known.final | known.quarantined | sum(asked_today)
-    assert dict(coverage.empty(MONTH).updated(accounts).known(day)) == expected
+    assert dict(coverage.empty(MONTH).updated(accounts).no_ask_today(day)) == expected
 
 
 def test_a_provisional_day_is_asked_again_on_the_next_beijing_day() -> None:
     """A day asked at 23:59 in Beijing is known until midnight there, one minute later not."""
     asked = int(instant(MARCH + 21)) - 60
     month = coverage.empty(MONTH).updated({appid(1): AccountDays(0, 1, 0, 1, {0: asked})})
-    assert dict(month.known(MARCH + 20)) == {appid(1): 1}
-    assert dict(month.known(MARCH + 21)) == {appid(1): 0}
+    assert dict(month.no_ask_today(MARCH + 20)) == {appid(1): 1}
+    assert dict(month.no_ask_today(MARCH + 21)) == {appid(1): 0}
 
 
 def test_an_unknown_account() -> None:

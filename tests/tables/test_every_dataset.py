@@ -23,7 +23,8 @@ from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import decode as rows
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from harvester.tables.record_layout import layout_of
 from tests.support.answers import LONG_AFTER, appid, as_tuples
 from tests.support.output_helpers import rows_of, tree_at
@@ -74,14 +75,14 @@ def members(columns: list[Column]) -> st.SearchStrategy[Members]:
 def elements(dataset: Dataset) -> st.SearchStrategy[Members]:
     """Elements of an answer's list, flawless."""
     columns = [each for each in dataset.columns if each.name != DATE_COLUMN]
-    own = members([each for each in columns if not each.inner])
-    inner = members([each for each in columns if each.inner])
+    own = members([each for each in columns if not each.nested])
+    inner = members([each for each in columns if each.nested])
     dates = st.integers(MARCH - 1, MARCH + 3).map(day_text)
     nested: st.SearchStrategy[Members] = st.just({})
     if dataset.nesting is Nesting.OBJECT:
-        nested = st.fixed_dictionaries({dataset.inside: inner})
+        nested = st.fixed_dictionaries({dataset.nested_field: inner})
     elif dataset.nesting is Nesting.ARRAY:
-        nested = st.fixed_dictionaries({dataset.inside: st.lists(inner, max_size=3)})
+        nested = st.fixed_dictionaries({dataset.nested_field: st.lists(inner, max_size=3)})
     return st.builds(lambda day, one, other: {DATE_COLUMN: day, **one, **other}, dates, own, nested)
 
 
@@ -174,16 +175,18 @@ def undeclared(dataset: Dataset, own: Members, inner: Members) -> Members:
     """What nobody declared, where it stood."""
     found: Members = {}
     for source, level in ((own, False), (inner, True)):
-        columns = {each.name: each for each in dataset.columns if each.inner == level}
+        columns = {each.name: each for each in dataset.columns if each.nested == level}
         rest = {
-            k: v for k, v in source.items() if k not in columns and (level or k != dataset.inside)
+            k: v
+            for k, v in source.items()
+            if k not in columns and (level or k != dataset.nested_field)
         }
         for name, column in columns.items():
             if column.kind is Kind.LIST and source.get(name):
                 known = {each.name for each in column.fields}
                 left = [{k: v for k, v in item.items() if k not in known} for item in source[name]]
                 rest |= {name: left} if any(left) else {}
-        found |= {dataset.inside: rest} if level and rest else {} if level else rest
+        found |= {dataset.nested_field: rest} if level and rest else {} if level else rest
     return found
 
 
@@ -191,7 +194,7 @@ def expected(dataset: Dataset, sent: list[Members]) -> list[Members]:
     """The rows of a day, by what the standard library reads."""
     pairs: list[tuple[Members, Members]] = []
     for own in sent:
-        inner = own.get(dataset.inside) if dataset.inside else None
+        inner = own.get(dataset.nested_field) if dataset.nested_field else None
         match dataset.nesting:
             case Nesting.ARRAY:
                 pairs += [(own, each) for each in inner or ()]
@@ -202,7 +205,7 @@ def expected(dataset: Dataset, sent: list[Members]) -> list[Members]:
     for own, inner in pairs:
         row = {
             column.name: stored(
-                column, (inner if column.inner else own).get(column.name), plain_hours=plain
+                column, (inner if column.nested else own).get(column.name), plain_hours=plain
             )
             for column in dataset.columns
         }

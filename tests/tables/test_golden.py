@@ -14,7 +14,8 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
 from harvester.core.model import Window
 from harvester.tables.columns import arrow_schema
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from tests.support.answers import appid, as_tuples
 
 GOLDEN = Path(__file__).parents[1] / "data/golden"

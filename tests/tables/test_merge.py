@@ -14,7 +14,8 @@ from harvester.core.model import Answer, Window
 from harvester.tables import merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
-from harvester.tables.decode import DayRows, decode
+from harvester.tables.day_rows import DayRows
+from harvester.tables.decode import decode
 from harvester.tables.merge import Change, DecodedAnswer
 from harvester.tables.row_groups import NewRows, Provenance
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
@@ -117,8 +118,8 @@ def test_a_bad_answer_keeps_what_is_known() -> None:
     bad = answer(window(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], at(2))
     change = given_answers(bad, known=known)
     assert change.known == AccountDays(0, 0b11, 0b01, 0b11, {0: at(1), 1: at(2)})
-    assert list(change.refused) == [MARCH]
-    assert change.refused[MARCH].answer == bad
+    assert list(change.rejected) == [MARCH]
+    assert change.rejected[MARCH].answer == bad
     assert list(change.rows) == [MARCH + 1]
 
 
@@ -128,7 +129,7 @@ def test_a_good_answer_heals() -> None:
     good = answer(window(0, 0), [row(MARCH, number=7)], at(10, 2))
     for change in (given_answers(bad, good), given_answers(good, known=given_answers(bad).known)):
         assert change.known == AccountDays(final=1, with_rows=1)
-        assert not change.refused
+        assert not change.rejected
         assert numbers(change) == {0: 7}
 
 

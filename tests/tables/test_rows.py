@@ -14,7 +14,8 @@ from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.tables import record_layout
 from harvester.tables.columns import arrow_schema
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from tests.support.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
 
 HOUR = Window(appid(1), HOURLY.name, MARCH, MARCH)

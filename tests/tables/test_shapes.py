@@ -11,8 +11,9 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
-from harvester.tables.decode import Decoded, decode
-from harvester.tables.record_layout import flattened, layout_of
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
+from harvester.tables.record_layout import flatten, layout_of
 from tests.support.answers import appid, as_tuples
 
 READ = CATALOGUE["article_read"]
@@ -36,7 +37,7 @@ def article(msgid: str = "1_1", **more: Any) -> dict[str, Any]:
 
 def entry(stat_date: str = TODAY, **more: Any) -> dict[str, Any]:
     """A day of an article in article_total_detail."""
-    found = {column.name: 1 for column in DETAIL.columns if column.inner}
+    found = {column.name: 1 for column in DETAIL.columns if column.nested}
     lists = {"read_user_source": SCENES, "read_jump_position": JUMPS}
     return {**found, **lists, "stat_date": stat_date, "read_finish_rate": 0.25, **more}
 
@@ -98,16 +99,16 @@ def test_texts_sort_by_their_bytes() -> None:
 def test_flattening_keeps_elements_and_entries_together() -> None:
     """Each row has the members of its element and those of its entry, in the order they came."""
     flat = layout_of(CUMULATE)
-    assert flattened(flat, [{"ref_date": TODAY}]) == ([{"ref_date": TODAY}], [])
+    assert flatten(flat, [{"ref_date": TODAY}]) == ([{"ref_date": TODAY}], [])
     elements: list[dict[str, Any]] = [{"a": 1, "detail": {"b": 2}}, {"a": 3, "detail": None}]
-    assert flattened(layout_of(READ), elements) == (elements, [{"b": 2}, {}])
+    assert flatten(layout_of(READ), elements) == (elements, [{"b": 2}, {}])
     arrays: list[dict[str, Any]] = [
         {"a": 1, "detail_list": [{"b": 1}, {"b": 2}]},
         {"a": 2, "detail_list": []},
         {"a": 3},
         {"a": 4, "detail_list": [{"b": 3}]},
     ]
-    own, inner = flattened(layout_of(DETAIL), arrays)
+    own, inner = flatten(layout_of(DETAIL), arrays)
     assert [each["a"] for each in own] == [1, 1, 4]
     assert inner == [{"b": 1}, {"b": 2}, {"b": 3}]
 

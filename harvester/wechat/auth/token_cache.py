@@ -15,13 +15,13 @@ from typing import NamedTuple, Self, TypeAlias
 
 import anyio
 
-from harvester.catalogue.error_codes import OUR_FAULT, Action, Rule, Scope
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action, Rule, Scope
 from harvester.core.errors import CallError
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import Outcome, Rejection, TokenDenied, TokenProvider
 
-_NO_TOKEN = replace(OUR_FAULT, scope=Scope.ACCOUNT)
+_NO_TOKEN = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
 
 
 class TokenRefused(Exception):
