@@ -54,28 +54,6 @@ def test_updating_replaces_accounts(
     assert as_dict(coverage.empty(MONTH).updated(old).updated(new)) == old | new
 
 
-@given(ACCOUNTS, ACCOUNTS)
-def test_a_union_knows_what_either_knows(
-    one: dict[str, AccountDays], other: dict[str, AccountDays]
-) -> None:
-    """Whichever comes first, day by day: final wins, and of provisional days the later asking."""
-    left, right = coverage.of_accounts(MONTH, one), coverage.of_accounts(MONTH, other)
-    both = coverage.union(left, right)
-    assert both == coverage.union(right, left)
-    assert coverage.union(left, left) == left
-    assert coverage.union(left, coverage.empty(MONTH)) == left
-    assert set(both.appids) == one.keys() | other.keys()
-    for name in both.appids:
-        mine, theirs = left.account(name), right.account(name)
-        known = both.account(name)
-        assert known.covered == mine.covered | theirs.covered
-        assert known.final == mine.final | theirs.final
-        assert known.final & known.provisional == 0
-        assert {*known.asked} == {day for day in range(31) if known.provisional >> day & 1}
-        for day, at in known.asked.items():
-            assert at == max(mine.asked.get(day, 0), theirs.asked.get(day, 0))
-
-
 @given(ACCOUNTS, ACCOUNTS, st.integers(0, 2**31 - 1))
 def test_what_is_taken_away_is_not_known(
     one: dict[str, AccountDays], other: dict[str, AccountDays], mask: int
@@ -89,17 +67,6 @@ def test_what_is_taken_away_is_not_known(
         assert (name in left.appids) == bool(after.covered) or not before.covered
     assert all(left.account(name).covered & mask == 0 for name in other)
     assert left.without(dict.fromkeys(other, mask)) == left
-
-
-@given(ACCOUNTS)
-def test_a_union_of_parts_is_the_whole(accounts: dict[str, AccountDays]) -> None:
-    """A month taken apart by accounts and put together again is what it was."""
-    month = coverage.of_accounts(MONTH, accounts)
-    parts = [coverage.of_accounts(MONTH, {name: month.account(name)}) for name in month.appids]
-    whole = coverage.empty(MONTH)
-    for part in parts:
-        whole = coverage.union(whole, part)
-    assert whole == month
 
 
 @given(ACCOUNTS, st.integers(0, 49_000))

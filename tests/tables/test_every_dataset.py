@@ -251,8 +251,8 @@ def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObje
     window = Window(appid(1), dataset.name, MARCH - 1, MARCH + 3)
     body = json.dumps({"list": sent}).encode()
     shape = layout_of(dataset)
-    fast = rows._read_fast(shape, window, json.loads(body)["list"])
-    careful = rows._read_strictly(shape, window, body)
+    fast = rows._decode_fast(shape, window, json.loads(body)["list"])
+    careful = rows._decode_strictly(shape, window, body)
     if fast:
         assert careful == Decoded(careful.days, {})
         assert list(fast.days) == list(careful.days) == sorted(fast.days)
@@ -271,7 +271,7 @@ def test_ordinary_answers_take_the_fast_way(dataset: Dataset) -> None:
     window = Window(BUSY, dataset.name, days[0], days[-1])
     assert sent
     for each in (sent, sent[::-1]):
-        found = rows._read_fast(layout_of(dataset), window, json.loads(json.dumps(each)))
+        found = rows._decode_fast(layout_of(dataset), window, json.loads(json.dumps(each)))
         assert found
         assert found.days.keys() == {parse_day(row[DATE_COLUMN]) for row in sent}
 

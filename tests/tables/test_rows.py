@@ -315,8 +315,8 @@ def test_the_fast_way_equals_the_careful_way(sent: list[dict[str, Any]]) -> None
         names = {column.name for column in dataset.columns}
         cut = [{name: each[name] for name in each if name in names} for each in sent]
         shape = record_layout.layout_of(dataset)
-        fast = rows._read_fast(shape, DAYS, cut)
-        careful = rows._read_strictly(shape, DAYS, body(cut))
+        fast = rows._decode_fast(shape, DAYS, cut)
+        careful = rows._decode_strictly(shape, DAYS, body(cut))
         if fast:
             assert tuples(fast) == tuples(careful)
             assert not careful.quarantined
