@@ -1,4 +1,4 @@
-"""The catalogue: every dataset harvester knows, as data with its source."""
+"""The catalogue: WeChat's datasets and error codes, as data with its source."""
 
 from __future__ import annotations
 

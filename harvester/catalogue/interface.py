@@ -1,4 +1,4 @@
-"""The interface family: how an account's own server answers the messages WeChat pushes to it."""
+"""The interface family: replies of an account's own server to the messages WeChat pushes to it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind
 
-_dataset = partial(
-    Dataset,
-    family="interface",
-    permission=3,
-    pages="api",
-    checked="2026-11-24",
-)
+_dataset = partial(Dataset, family="interface", permission=3, pages="api", checked="2026-11-24")
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 

@@ -1,4 +1,4 @@
-"""The message family: what people send to an account, and how often."""
+"""The message family: messages that people send to an account."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind
 
-_dataset = partial(
-    Dataset,
-    family="message",
-    permission=1,
-    pages="mess",
-    checked="2026-11-24",
-)
+_dataset = partial(Dataset, family="message", permission=1, pages="mess", checked="2026-11-24")
 
 _DAY = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _WEEK = Column("ref_date", Kind.DATE, "the Monday of the week the row sums up")
@@ -40,7 +34,7 @@ _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 _BY_TYPE = (_MSG_TYPE, _USER_SOURCE, _MSG_USER, _MSG_COUNT)
 _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
-_SAME_PEOPLE = "Somebody who sends texts and images stands in both rows: msg_user does not add up."
+_SAME_PEOPLE = "A person who sends texts and images is in both rows: msg_user does not add up."
 _NARROW_SPAN = (
     "WeChat's pages disagree about the span (older ones: 30 days); this is what all of them allow."
 )
@@ -72,7 +66,7 @@ UPSTREAM_MSG_HOUR = _dataset(
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
     description="messages people sent, a row an hour and type",
-    notes=(_SAME_PEOPLE, "So does somebody who writes in two hours of a day."),
+    notes=(_SAME_PEOPLE, "A person who writes in two hours of a day is in both rows too."),
     example="""\
 -- At which hours do messages arrive?
 SELECT ref_hour,

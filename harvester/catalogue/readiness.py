@@ -26,15 +26,6 @@ def period_begin(grain: Grain, day: Day) -> Day:
     return day
 
 
-def period_end(grain: Grain, day: Day) -> Day:
-    """Return the last day of the period that a day lies in."""
-    if grain is Grain.WEEK:
-        return period_begin(grain, day) + _WEEK - 1
-    if grain is Grain.MONTH:
-        return calendar.month_end(calendar.month_of(day))
-    return day
-
-
 def newest_ready(dataset: Dataset, now: float) -> Day:
     """Return the first day of the newest period that may be asked at ``now``.
 

@@ -1,4 +1,4 @@
-"""The user family: who follows an account, who leaves it, and how they found it."""
+"""The user family: followers that an account gains and loses, and the channels they came by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from harvester.core.dataset import Column, Dataset, Grain, Kind
 
 _dataset = partial(
     Dataset,
+    span=7,
+    grain=Grain.DAY,
+    settle=3,
     family="user",
     permission=2,
     pages="user",
@@ -36,9 +39,6 @@ _CHANNELS = {
 
 USER_SUMMARY = _dataset(
     name="user_summary",
-    span=7,
-    grain=Grain.DAY,
-    settle=3,
     key=("ref_date", "user_source"),
     columns=(
         _REF_DATE,
@@ -64,9 +64,6 @@ ORDER BY appid, ref_month;""",
 
 USER_CUMULATE = _dataset(
     name="user_cumulate",
-    span=7,
-    grain=Grain.DAY,
-    settle=3,
     key=("ref_date",),
     columns=(
         _REF_DATE,

@@ -82,9 +82,12 @@ def _decode_guarded(layout: RecordLayout, window: Window, body: bytes) -> Decode
 def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
         value, flaw = parse(body)
+        if flaw:
+            # `parse` replaced broken UTF-8, whose text cannot be kept.
+            body.decode()
     except BadAnswer as error:
         return _quarantined(window, str(error))
-    if flaw and not _is_utf8(body):
+    except UnicodeDecodeError:
         return _quarantined(window, "broken UTF-8")
     elements = value.get("list") if type(value) is dict else None
     if type(elements) is not list:
@@ -216,8 +219,9 @@ def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> Decod
     for element in elements:
         if type(element) is not dict:
             return _quarantined(window, "a row that is no object")
-        day = _day_of(element)
-        if day is None:
+        try:
+            day = parse_day(element[DATE_COLUMN])
+        except (KeyError, TypeError, ValueError):
             return _quarantined(window, "a row without a readable ref_date")
         filed.setdefault(day, []).append(element)
     inside = {day: filed[day] for day in sorted(filed) if window.begin <= day <= window.end}
@@ -244,21 +248,6 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
     )
 
 
-def _day_of(row: Members) -> Day | None:
-    try:
-        return parse_day(row[DATE_COLUMN])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def _quarantined(window: Window, reason: str, dropped: int = 0) -> Decoded:
     """Quarantine all days of a window."""
     return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -151,10 +151,10 @@ def _decode_clean(layout: _BatchLayout, batch: Sequence[SourcedAnswer]) -> Seque
         [
             pa.array([window.appid for window in windows]).take(parents),
             *columns.values(),
-            pa.array(
-                [provenance.fetched_at for _, provenance in batch], layout.schema.types[-3]
-            ).take(parents),
-            pa.array([provenance.run_id for _, provenance in batch]).take(parents),
+            pa.array([source.fetched_at for _, source in batch], layout.schema.types[-3]).take(
+                parents
+            ),
+            pa.array([source.run_id for _, source in batch]).take(parents),
             pa.nulls(len(rows), pa.string()),
         ],
         schema=layout.schema,
@@ -208,19 +208,15 @@ def _check_windows(day: pa.Array, windows: Iterable[Window], parents: pa.Array) 
 
 def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> pa.Array:
     """Return the key of each row as one integer that sorts in the same way."""
+    kinds = {column.name: column.kind for column in dataset.columns}
     found = day.cast(pa.int64())
-    for name in dataset.key:
-        if name != DATE_COLUMN:
-            part = columns[name].cast(pa.int64())
-            if pc.max(part).as_py() >= 1 << _bits_of(dataset, name):
-                raise _NeedsRowDecoding("a very large key")
-            found = pc.add(pc.shift_left(found, _bits_of(dataset, name)), part)
+    for name in dataset.key[1:]:
+        bits = 5 if kinds[name] is Kind.HOUR else _KEY_BITS
+        part = columns[name].cast(pa.int64())
+        if pc.max(part).as_py() >= 1 << bits:
+            raise _NeedsRowDecoding("a very large key")
+        found = pc.add(pc.shift_left(found, bits), part)
     return found
-
-
-def _bits_of(dataset: Dataset, name: str) -> int:
-    [kind] = [column.kind for column in dataset.columns if column.name == name]
-    return 5 if kind is Kind.HOUR else _KEY_BITS
 
 
 def _check_order(key: pa.Array, parents: pa.Array) -> None:
