@@ -45,10 +45,8 @@ def periods(grain: Grain, begin: Day, end: Day) -> DaySet:
         weeks = (max(end, calendar.FIRST_DAY) - calendar.FIRST_DAY) // _WEEK + 1
         return inside & ((1 << _WEEK * weeks) - 1) // ((1 << _WEEK) - 1)
     if grain is Grain.MONTH:
-        firsts = (
-            calendar.one_day(calendar.month_begin(month)) for month in calendar.each_month(inside)
-        )
-        return inside & functools.reduce(int.__or__, firsts, calendar.NO_DAYS)
+        firsts = map(calendar.month_begin, calendar.each_month(inside))
+        return inside & sum(map(calendar.one_day, firsts))
     return inside
 
 

@@ -82,12 +82,9 @@ def fast_check_of(column: Column) -> Check:
     Such a check also raises ValueMismatch where orjson's value may differ from what was sent. A
     LIST fits if each element has exactly the fields of its column, none of them null.
     """
-    match column.kind:
-        case Kind.RATE:
-            return _fast_check_rates
-        case Kind.LIST:
-            return _fast_check_of_lists(column.fields)
-    return _CHECKS[column.kind]
+    if column.kind is Kind.LIST:
+        return _fast_check_of_lists(column.fields)
+    return _fast_check_rates if column.kind is Kind.RATE else _CHECKS[column.kind]
 
 
 def nullable(check: Check) -> Check:

@@ -157,7 +157,7 @@ def _level_columns(level: Level, rows: list[Members]) -> list[list[Any]]:
     """Return the columns of a level. Raises ValueMismatch or KeyError for other members."""
     columns = [[row[name] for row in rows] for name in level.required]
     if not level.optional:
-        if set(map(len, rows)) != level.widths:
+        if set(map(len, rows)) != {level.width}:
             raise ValueMismatch("undeclared members")
         return columns
     expected = len(rows) * level.width

@@ -6,7 +6,7 @@ An element of an answer's ``list`` has *own* members. In a nested dataset one of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,14 +20,13 @@ class Level(NamedTuple):
     """The declared members of one level of an element.
 
     ``required`` and ``optional`` are names of columns without ``ref_date``. ``width`` is the least
-    number of members, and ``widths`` the set of just that number. ``declared`` has all names.
-    ``prefix`` is the path of the level, such as ``detail.``.
+    number of members. ``declared`` has all names. ``prefix`` is the path of the level, such as
+    ``detail.``.
     """
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     width: int
-    widths: frozenset[int]
     declared: frozenset[str]
     prefix: str
 
@@ -82,14 +81,13 @@ def layout_of(dataset: Dataset) -> RecordLayout:
     )
 
 
-def level_of(columns: Iterable[Column], *structural: str, prefix: str = "") -> Level:
+def level_of(columns: Sequence[Column], *structural: str, prefix: str = "") -> Level:
     """Return the level that has these columns and the members ``structural`` besides."""
-    columns = tuple(columns)
     required = tuple(column.name for column in columns if column.required)
     optional = tuple(column.name for column in columns if not column.required)
     width = len(structural) + len(required)
     declared = frozenset((*structural, *required, *optional))
-    return Level(required, optional, width, frozenset((width,)), declared, prefix)
+    return Level(required, optional, width, declared, prefix)
 
 
 def flatten(layout: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:

@@ -7,6 +7,7 @@ costs as much time as a large one.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
@@ -84,7 +85,7 @@ class _RowGroup:
         self.length = 0
         self._schema = schema
         self._max_listed_rows = _MAX_LISTED_ROWS // _row_weight(schema)
-        self._pieces: list[Slice] = []
+        self._pieces: deque[Slice] = deque()
         self._listed: list[NewRows] = []
         self._listed_rows = 0
 
@@ -111,16 +112,14 @@ class _RowGroup:
     def cut(self, rows: int) -> pa.Table:
         """Remove the first rows and return them."""
         self._flush()
-        taken: list[pa.RecordBatch] = []
-        left = rows
-        for i, (batch, offset, length) in enumerate(self._pieces):
-            taken.append(batch.slice(offset, min(length, left)))
-            left -= len(taken[-1])
-            if not left:
-                rest = Slice(batch, offset + len(taken[-1]), length - len(taken[-1]))
-                self._pieces[: i + 1] = [rest] if rest.length else []
-                break
         self.length -= rows
+        taken: list[pa.RecordBatch] = []
+        while rows:
+            batch, offset, length = self._pieces.popleft()
+            taken.append(batch.slice(offset, min(length, rows)))
+            if length > rows:
+                self._pieces.appendleft(Slice(batch, offset + rows, length - rows))
+            rows -= len(taken[-1])
         table = pa.Table.from_batches(taken)
         return table.combine_chunks() if len(taken) > _MAX_CHUNKS else table
 
@@ -130,10 +129,9 @@ class _RowGroup:
             return
         batch = to_record_batch(self._schema, self._listed)
         self._listed, self._listed_rows = [], 0
-        self._pieces = [
-            Slice(batch, piece.offset, piece.length) if piece.batch is None else piece
-            for piece in self._pieces
-        ]
+        self._pieces = deque(
+            piece._replace(batch=batch) if piece.batch is None else piece for piece in self._pieces
+        )
 
 
 def to_record_batch(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
