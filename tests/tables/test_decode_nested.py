@@ -1,4 +1,4 @@
-"""Answers of every shape: nested, listed, delayed, with members missing or unheard of."""
+"""Answers of every layout: nested, with lists, delayed, with missing or undeclared members."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_a_text_with_half_a_character() -> None:
 
 
 def test_unknown_members_stay_where_they_stood() -> None:
-    """Members nobody declared are in _extra, under the members they came in."""
+    """Undeclared members are in _extra, under the members that held them."""
     scenes = [{**SCENES[0], "share": 0.5}, SCENES[1]]
     plain = published(entry(), msgid="2_1")
     found = read(
@@ -297,8 +297,8 @@ def test_lists_with_gaps(source: Any, stored: Any, missing: set[str]) -> None:
     assert found.missing == paths
 
 
-def test_members_that_nobody_promised() -> None:
-    """Undocumented members are stored where they come, and not missed where they do not."""
+def test_optional_members() -> None:
+    """Optional members are stored if they are sent, and not reported as missing otherwise."""
     rows = [{"ref_date": day_text(DAY + i), "cumulate_user": i} for i in range(4)]
     rows[1]["user_source"] = 0
     rows[2]["user_source"] = None
@@ -315,14 +315,14 @@ def test_members_that_nobody_promised() -> None:
 
 
 @pytest.mark.parametrize("value", [1.5, "0", True, -1])
-def test_members_that_nobody_promised_are_checked(value: Any) -> None:
-    """What is stored must fit, promised or not."""
+def test_optional_members_are_checked(value: Any) -> None:
+    """An optional member must fit its column too."""
     row = {"ref_date": TODAY, "user_source": value, "cumulate_user": 1}
     assert list(read(CUMULATE, row).quarantined) == [DAY]
 
 
-def test_a_promised_member_that_is_missing() -> None:
-    """A metric that should be there and is not becomes null and is named."""
+def test_a_required_member_that_is_missing() -> None:
+    """A missing required metric becomes null and is reported."""
     found = read(MESSAGES, {"ref_date": TODAY, "msg_type": 1, "msg_user": 3})
     assert found.missing == {"msg_count"}
     assert as_tuples(found.days[DAY]) == [(1, None, 3, None, None)]

@@ -1,4 +1,4 @@
-"""What holds for the answers of every dataset, whatever they say."""
+"""Properties of decoding that hold for any answer of every dataset."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fitting(column: Column) -> st.SearchStrategy[Any]:
 
 
 def members(columns: list[Column]) -> st.SearchStrategy[Members]:
-    """Objects that have all of these but now and then what nobody promised."""
+    """Objects with all required members and some of the optional ones."""
     promised = {each.name: fitting(each) for each in columns if each.required}
     others = {each.name: fitting(each) for each in columns if not each.required}
     return st.fixed_dictionaries(promised, optional=others)
@@ -73,7 +73,7 @@ def members(columns: list[Column]) -> st.SearchStrategy[Members]:
 
 @functools.cache
 def elements(dataset: Dataset) -> st.SearchStrategy[Members]:
-    """Elements of an answer's list, flawless."""
+    """Regular elements of an answer's list."""
     columns = [each for each in dataset.columns if each.name != DATE_COLUMN]
     own = members([each for each in columns if not each.nested])
     inner = members([each for each in columns if each.nested])
@@ -97,7 +97,7 @@ def objects(value: Any) -> Iterator[Members]:
 
 @st.composite
 def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
-    """Answers, some of them flawless and most with a flaw or two."""
+    """Answers, some of them regular and most with a flaw or two."""
     sent = draw(st.lists(elements(dataset), max_size=4))
     if sent and draw(st.booleans()):
         sent.append(draw(st.sampled_from(sent)))
@@ -115,14 +115,14 @@ def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
 
 
 class Found(NamedTuple):
-    """What became of answers: rows by account and day, and the days in quarantine."""
+    """Published rows by account and day, and the days in quarantine."""
 
     rows: dict[tuple[str, Day], list[Members]]
     quarantined: set[tuple[str, Day]]
 
 
 def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> Found:
-    """What the file of the month has, when it was all written and read back."""
+    """The content of the month's file after answers were published."""
     sent = [
         Answer(window, LONG_AFTER, refetch=0, body=body)
         for window, body in zip(windows, bodies, strict=True)
@@ -172,7 +172,7 @@ def stored(column: Column, value: Any, *, plain_hours: bool) -> Any:
 
 
 def undeclared(dataset: Dataset, own: Members, inner: Members) -> Members:
-    """What nobody declared, where it stood."""
+    """The undeclared members of a row, on their levels."""
     found: Members = {}
     for source, level in ((own, False), (inner, True)):
         columns = {each.name: each for each in dataset.columns if each.nested == level}
@@ -245,26 +245,26 @@ def test_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
 @each_dataset
 @given(data=st.data())
 @settings(max_examples=25)
-def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObject) -> None:
-    """Whatever is read at a glance is read the same with care, in the same order."""
+def test_the_fast_path_equals_the_strict_decoder(dataset: Dataset, data: st.DataObject) -> None:
+    """The strict decoder gives the rows that the fast path gives, in the same order."""
     sent = data.draw(st.lists(elements(dataset), min_size=1, max_size=5))
     window = Window(appid(1), dataset.name, MARCH - 1, MARCH + 3)
     body = json.dumps({"list": sent}).encode()
-    shape = layout_of(dataset)
-    fast = rows._decode_fast(shape, window, json.loads(body)["list"])
-    careful = rows._decode_strictly(shape, window, body)
+    layout = layout_of(dataset)
+    fast = rows._decode_fast(layout, window, json.loads(body)["list"])
+    strict = rows._decode_strictly(layout, window, body)
     if fast:
-        assert careful == Decoded(careful.days, {})
-        assert list(fast.days) == list(careful.days) == sorted(fast.days)
+        assert strict == Decoded(strict.days, {})
+        assert list(fast.days) == list(strict.days) == sorted(fast.days)
         for day, mine in fast.days.items():
             assert json.dumps(as_tuples(mine), sort_keys=True) == json.dumps(
-                as_tuples(careful.days[day]), sort_keys=True
+                as_tuples(strict.days[day]), sort_keys=True
             )
 
 
 @each_dataset
-def test_ordinary_answers_take_the_fast_way(dataset: Dataset) -> None:
-    """What WeChat sends on a normal day needs no second look, sorted or not."""
+def test_ordinary_answers_take_the_fast_path(dataset: Dataset) -> None:
+    """An ordinary answer of WeChat is decoded on the fast path, sorted or not."""
     begin = MARCH if dataset.grain is Grain.MONTH else MARCH + 1
     days = range(begin, begin + dataset.span)
     sent = [row for day in days for row in truth(dataset.name, BUSY, day)]
@@ -278,8 +278,8 @@ def test_ordinary_answers_take_the_fast_way(dataset: Dataset) -> None:
 
 @each_dataset
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"list":null}', b'{"list":[{}]}', b"<html>"])
-def test_what_is_no_answer(dataset: Dataset, raw: bytes) -> None:
-    """What is no list of rows that tell their day puts the whole window into quarantine."""
+def test_a_body_that_is_no_answer(dataset: Dataset, raw: bytes) -> None:
+    """A body without a list of dated rows quarantines the whole window."""
     found = decode(dataset, Window(appid(1), dataset.name, MARCH, MARCH + 1), raw)
     assert list(found.quarantined) == [MARCH, MARCH + 1]
     assert not found.days

@@ -36,7 +36,7 @@ def window(begin: int, end: int) -> Window:
 
 
 def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
-    """What these answers change, in this order."""
+    """The change that these answers make, in this order."""
     change = Change(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepted_days(each)
@@ -123,8 +123,8 @@ def test_a_bad_answer_keeps_what_is_known() -> None:
     assert list(change.rows) == [MARCH + 1]
 
 
-def test_a_good_answer_heals() -> None:
-    """A good answer takes a day out of quarantine, in the same breath or later."""
+def test_a_good_answer_ends_the_quarantine() -> None:
+    """A good answer takes a day out of quarantine, in the same publication or later."""
     bad = answer(window(0, 0), [row(MARCH, number=-1)], at(10, 1))
     good = answer(window(0, 0), [row(MARCH, number=7)], at(10, 2))
     for change in (given_answers(bad, good), given_answers(good, known=given_answers(bad).known)):
@@ -214,7 +214,7 @@ def test_nulls_stay_null() -> None:
 
 
 def test_unsorted_rows_are_refused() -> None:
-    """A file whose rows are not in order is not spliced: its rows could be doubled."""
+    """A file whose rows are not sorted is not merged, because its rows could be doubled."""
     one, two = (in_arrow({(account, 0): 2}, OLD) for account in (1, 2))
     with pytest.raises(StoreError, match="not sorted"):
         list(merge.merged(SCHEMA, [two, one], []))
