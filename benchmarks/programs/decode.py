@@ -61,7 +61,7 @@ _EMPTY = len('{"list":[],"is_delay":false}')
 
 def _cost(answers: list[Answer]) -> dict[str, float]:
     """The bytes of an answer, and the CPU microseconds of loading and of reading one."""
-    read = decode_batch.bulk_reader(CATALOGUE[answers[0].window.dataset])
+    read = decode_batch.batch_decoder(CATALOGUE[answers[0].window.dataset])
     batches = [
         [(answer, STAMP) for answer in answers[start : start + decode_batch.BATCH]]
         for start in range(0, len(answers), decode_batch.BATCH)

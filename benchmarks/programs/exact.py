@@ -71,7 +71,7 @@ def _expected(dataset: Dataset, appids: tuple[str, ...], days: list[Day]) -> Ite
 
 def _rows_of(dataset: Dataset, appid: str, day: Day) -> Iterator[Row]:
     for element in truth(dataset.name, appid, day):
-        inside = element.get(dataset.inside, {})
+        inside = element.get(dataset.nested_field, {})
         for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
             values = element | inner
             row = {column.name: _value(column, values) for column in dataset.columns}

@@ -135,7 +135,7 @@ def _judge(work: Work) -> Iterator[float]:
 
 
 def _read(work: Work) -> Iterator[float]:
-    read = decode.reader(DATASET)
+    read = decode.decoder(DATASET)
 
     def everything() -> None:
         for answer in work.answers:

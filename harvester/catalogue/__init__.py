@@ -1,4 +1,4 @@
-"""The catalogue: every dataset harvester knows, as data with its source."""
+"""The catalogue: WeChat's datasets and error codes, as data with its source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harvester.catalogue import article, interface, message, user
 from harvester.core.dataset import Dataset
 
 
-class Retired(NamedTuple):
+class RetiredDataset(NamedTuple):
     """A dataset that WeChat took offline in 2026: its API answers errcode 47009."""
 
     name: str
@@ -25,12 +25,12 @@ CATALOGUE: dict[str, Dataset] = {
 """Every dataset by its name, family by family."""
 
 RETIRED = (
-    Retired("article_summary", "getarticlesummary", ("article_read", "article_share")),
-    Retired("article_total", "getarticletotal", ("article_total_detail",)),
-    Retired("user_read", "getuserread", ("biz_summary",)),
-    Retired("user_read_hour", "getuserreadhour", ("article_read", "biz_summary")),
-    Retired("user_share", "getusershare", ("article_share", "biz_summary")),
-    Retired("user_share_hour", "getusersharehour", ("article_share", "biz_summary")),
+    RetiredDataset("article_summary", "getarticlesummary", ("article_read", "article_share")),
+    RetiredDataset("article_total", "getarticletotal", ("article_total_detail",)),
+    RetiredDataset("user_read", "getuserread", ("biz_summary",)),
+    RetiredDataset("user_read_hour", "getuserreadhour", ("article_read", "biz_summary")),
+    RetiredDataset("user_share", "getusershare", ("article_share", "biz_summary")),
+    RetiredDataset("user_share_hour", "getusersharehour", ("article_share", "biz_summary")),
 )
 """Datasets that no pattern matches, for error messages. All successors count by day."""
 

@@ -1,6 +1,6 @@
-"""The article family: who reads and shares what an account publishes.
+"""The article family: readers and shares of the articles that an account publishes.
 
-WeChat measures articles anew since 2025-11-01; the endpoints it had before are retired.
+WeChat has measured articles in a new way since 2025-11-01; the endpoints it had before are retired.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
 
 _dataset = partial(
     Dataset,
+    grain=Grain.DAY,
     family="article",
     permission=7,
     pages="news",
     first_day=day_of(dt.date(2025, 11, 1)),
     checked="2026-11-24",
+    may_be_delayed=True,
 )
+_with_detail = partial(_dataset, nesting=Nesting.OBJECT, nested_field="detail")
+_nested = partial(Column, nested=True)
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
@@ -37,30 +41,28 @@ _SCENES = {
     "搜一搜": "search",
 }
 
-_READ_USER = Column("read_user", Kind.COUNT, "people who read", "people", inner=True)
-_READ_USER_SOURCE = Column(
+_READ_USER = _nested("read_user", Kind.COUNT, "people who read", "people")
+_READ_USER_SOURCE = _nested(
     "read_user_source",
     Kind.LIST,
     "those who read, by where they came from",
-    inner=True,
     fields=(
         Column("user_count", Kind.COUNT, "people who read", "people"),
         Column("scene_desc", Kind.TEXT, "where they came from, in Chinese", labels=_SCENES),
     ),
 )
-_SHARE_USER = Column("share_user", Kind.COUNT, "people who shared", "people", inner=True)
+_SHARE_USER = _nested("share_user", Kind.COUNT, "people who shared", "people")
 _REACTIONS = (
     _SHARE_USER,
-    Column("zaikan_user", Kind.COUNT, "people who tapped the heart", "people", inner=True),
-    Column("like_user", Kind.COUNT, "people who tapped the thumb", "people", inner=True),
-    Column("comment_count", Kind.COUNT, "comments", "comments", inner=True),
-    Column("collection_user", Kind.COUNT, "people who added to favourites", "people", inner=True),
+    _nested("zaikan_user", Kind.COUNT, "people who tapped the heart", "people"),
+    _nested("like_user", Kind.COUNT, "people who tapped the thumb", "people"),
+    _nested("comment_count", Kind.COUNT, "comments", "comments"),
+    _nested("collection_user", Kind.COUNT, "people who added to favourites", "people"),
 )
-_READ_JUMP_POSITION = Column(
+_READ_JUMP_POSITION = _nested(
     "read_jump_position",
     Kind.LIST,
     "where readers left the article",
-    inner=True,
     fields=(
         Column(
             "position",
@@ -75,7 +77,7 @@ _READ_JUMP_POSITION = Column(
 
 _ALL_IS_THE_SUM = (
     "The scene 全部 is all readers (read_user): leave it out before adding scenes up. "
-    "Somebody who comes twice on different ways stands in both scenes."
+    "A person who comes in two ways is counted in both scenes."
 )
 _CUMULATIVE = (
     "WeChat defines stat_date so that a row counts everything since publication, though its page "
@@ -83,17 +85,13 @@ _CUMULATIVE = (
 )
 _EMPTY = "A day on which no article's numbers changed has no rows."
 
-ARTICLE_READ = _dataset(
+ARTICLE_READ = _with_detail(
     name="article_read",
     span=1,
-    grain=Grain.DAY,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _READ_USER, _READ_USER_SOURCE),
-    about="readers of each article and where they came from, a row a day and article",
-    nesting=Nesting.OBJECT,
-    inside="detail",
+    description="readers of each article and where they came from, a row a day and article",
     sparse=True,
-    delays=True,
     notes=(_ALL_IS_THE_SUM, "read_user counts people once a day: days do not add up.", _EMPTY),
     example="""\
 -- Where do the readers of articles come from?
@@ -107,17 +105,13 @@ GROUP BY appid, scene
 ORDER BY appid, readers DESC;""",
 )
 
-ARTICLE_SHARE = _dataset(
+ARTICLE_SHARE = _with_detail(
     name="article_share",
     span=1,
-    grain=Grain.DAY,
     key=("ref_date", "msgid"),
     columns=(_REF_DATE, _MSGID, _SHARE_USER),
-    about="people who shared each article, a row a day and article",
-    nesting=Nesting.OBJECT,
-    inside="detail",
+    description="people who shared each article, a row a day and article",
     sparse=True,
-    delays=True,
     notes=(_EMPTY,),
     example="""\
 -- On which day was each article shared most?
@@ -130,10 +124,9 @@ ORDER BY people DESC
 LIMIT 20;""",
 )
 
-BIZ_SUMMARY = _dataset(
+BIZ_SUMMARY = _with_detail(
     name="biz_summary",
     span=30,
-    grain=Grain.DAY,
     settle=7,
     key=("ref_date",),
     columns=(
@@ -141,19 +134,15 @@ BIZ_SUMMARY = _dataset(
         _READ_USER,
         _READ_USER_SOURCE,
         *_REACTIONS,
-        Column(
+        _nested(
             "redirect_ori_page_user",
             Kind.COUNT,
             'people who followed "read the original"',
             "people",
-            inner=True,
         ),
-        Column("send_page_count", Kind.COUNT, "articles published", "articles", inner=True),
+        _nested("send_page_count", Kind.COUNT, "articles published", "articles"),
     ),
-    about="all articles of an account together, a row a day",
-    nesting=Nesting.OBJECT,
-    inside="detail",
-    delays=True,
+    description="all articles of an account together, a row a day",
     notes=(_ALL_IS_THE_SUM, "WeChat has been seen to revise the last seven days."),
     example="""\
 -- Which scenes bring an account its readers, month by month?
@@ -170,13 +159,12 @@ ORDER BY appid, ref_month, readers DESC;""",
 ARTICLE_TOTAL_DETAIL = _dataset(
     name="article_total_detail",
     span=1,
-    grain=Grain.DAY,
     settle=30,
     key=("ref_date", "msgid", "stat_date"),
     columns=(
         _PUBLISHED,
         _MSGID,
-        Column("stat_date", Kind.DATE, "the Beijing day up to which the row counts", inner=True),
+        _nested("stat_date", Kind.DATE, "the Beijing day up to which the row counts"),
         Column(
             "publish_type",
             Kind.COUNT,
@@ -189,36 +177,31 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         _READ_USER,
         _READ_USER_SOURCE,
         *_REACTIONS,
-        Column("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)", inner=True),
-        Column(
+        _nested("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)"),
+        _nested(
             "read_subscribe_user",
             Kind.COUNT,
             "people who followed the account after reading",
             "people",
-            inner=True,
         ),
-        Column(
+        _nested(
             "read_delivery_rate",
             Kind.RATE,
             "read delivery rate (阅读送达率); WeChat does not say of what",
             "share, 0 to 1",
-            inner=True,
         ),
-        Column(
-            "read_finish_rate",
-            Kind.RATE,
-            "readers who read to the end",
-            "share of readers, 0 to 1",
-            inner=True,
+        _nested(
+            "read_finish_rate", Kind.RATE, "readers who read to the end", "share of readers, 0 to 1"
         ),
-        Column("read_avg_activetime", Kind.RATE, "average reading time", "minutes", inner=True),
+        _nested("read_avg_activetime", Kind.RATE, "average reading time", "minutes"),
         _READ_JUMP_POSITION,
     ),
-    about="each article over its first 30 days, a row an article and day since it was published",
+    description=(
+        "each article over its first 30 days, a row an article and day since it was published"
+    ),
     nesting=Nesting.ARRAY,
-    inside="detail_list",
+    nested_field="detail_list",
     sparse=True,
-    delays=True,
     notes=(
         "Asked by the day of publication: an article's rows are in the month it was published in.",
         _CUMULATIVE,

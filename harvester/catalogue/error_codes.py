@@ -1,10 +1,10 @@
-"""What each of WeChat's error codes means here, what it condemns, and what to do about it.
+"""Error codes of WeChat: for each its meaning, the action, the scope, and advice for the operator.
 
-One table, from WeChat's list of return codes, the error lists of the datacube pages and what
-clients met in the field, checked on 2026-11-24. ``harvester explain CODE`` shows a row of it.
+Sources are WeChat's list of return codes, the error lists of the datacube pages and codes that
+clients received, checked on 2026-11-24. ``harvester explain CODE`` prints a row.
 
-HTTP 404 and 412 stand among the codes: WeChat gives them to a wrong path and to a body without
-Content-Length, and repeating cannot help.
+The HTTP statuses 404 and 412 are among the codes: WeChat sends them for a wrong path and for a body
+without Content-Length, and a retry cannot help.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from typing import TypeAlias
 
 
 class Action(Enum):
-    """What becomes of the request that was refused."""
+    """The reaction to a refused request."""
 
     RETRY = "retry"
-    """Repeat it after a while, a bounded number of times."""
+    """Repeat the request after a delay, a limited number of times."""
     RETRY_NOW = "repeat"
-    """Repeat it at once: a connection kept open may be closed just as we send. Then as RETRY."""
+    """Repeat the request at once, since an idle connection may close during a send; then RETRY."""
     REFRESH_TOKEN = "refresh"
-    """Drop the token if it is still the current one, fetch another, repeat once."""
+    """Discard the token if it is still the current one, fetch a new one, and repeat once."""
     SLOW_DOWN = "slow down"
-    """Leave the account alone until the next minute; no attempt is counted."""
+    """Send nothing for the account until the next minute. Does not count as an attempt."""
     SPLIT = "narrow"
-    """Ask the days of the window in two halves, and fewer at once from then on."""
+    """Split the window into two halves, and ask for fewer days at once from then on."""
     NOT_READY = "not ready"
-    """The newest day has no data yet: ask the days before it now, that day in a later run."""
+    """Ask for the days before the newest one now, and for the newest one in a later run."""
     WAIT_FOR_QUOTA = "park"
-    """The quota is spent until the next Beijing day."""
+    """Ask again on the next Beijing day, when the quota is renewed."""
     HOST_DOWN = "unreached"
-    """Nothing was sent: try again when the server is there; no attempt is counted."""
+    """Repeat the request when the host is reachable. Does not count as an attempt."""
     DEFER = "defer"
-    """Leave it for a later run; nothing says that it cannot be had."""
+    """Leave the window to a later run, because the failure says nothing about the window."""
     STOP = "stop"
-    """Ask no more."""
+    """Ask no more in this run."""
 
 
 class Scope(Enum):
-    """How much a refusal condemns; everything outside of it goes on."""
+    """The part of a run that a refusal affects; all other parts continue."""
 
     WINDOW = "window"
     ACCOUNT_DATASET = "dataset of the account"
@@ -54,7 +54,10 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one code means. ``advice`` tells the operator in one sentence what to do."""
+    """Meaning of one code, with the reaction to it.
+
+    ``advice`` is one sentence that says what the operator has to do.
+    """
 
     action: Action
     scope: Scope
@@ -280,50 +283,48 @@ def _by_code(table: _Table) -> dict[int, Rule]:
 
 
 DATA_RULES: Mapping[int, Rule] = _by_code(_DATA)
-"""What a code means as the answer to a data call."""
+"""Rules of the codes in answers to data calls."""
 
 TOKEN_RULES: Mapping[int, Rule] = _by_code(_TOKEN)
-"""What a code means as the answer of the token endpoint, where that is something else."""
-
+"""Rules of the codes with another meaning in answers of the token endpoint."""
 
 PLATFORM_RULES: Mapping[int, Rule] = _by_code(_PLATFORM)
-"""What a code means as an answer to a third-party platform, where that is something else."""
+"""Rules of the codes with another meaning in answers to a third-party platform."""
 
-
-OUR_FAULT = Rule(
+INTERNAL_ERROR_RULE = Rule(
     Action.STOP,
     Scope.WINDOW,
     "harvester itself made a mistake",
     "Report it with the line in the log that says where; all else went on.",
 )
-"""What a bug of ours means for the window that met it."""
+"""Rule for a window whose request ended in an exception that is a bug in harvester."""
 
 
 def rule_for(errcode: int) -> Rule:
-    """What a data call's refusal means; a code that nobody knows stops its window alone."""
+    """Return the rule of a data call's error code; an unknown code stops only its window."""
     return DATA_RULES.get(errcode, _UNKNOWN)
 
 
 def token_rule_for(errcode: int, errmsg: str = "") -> Rule:
-    """What the token endpoint's refusal means: without a token, all of the account stands still."""
+    """Return the rule of the token endpoint's error code.
+
+    Its scope is the account, because no dataset can be fetched without a token. For a rejected
+    address the advice names the address that ``errmsg`` contains.
+    """
     rule = TOKEN_RULES.get(errcode) or rule_for(errcode)
     if rule.action in (Action.NOT_READY, Action.SPLIT):
+        # These codes are about days, which a request for a token has none of.
         rule = _UNKNOWN
-    return _with_address(dataclasses.replace(rule, scope=Scope.ACCOUNT), errcode, errmsg)
+    address = _ADDRESS.search(errmsg) if errcode == _NOT_ALLOWED else None
+    advice = _ADD_ADDRESS.format(address[1]) if address else rule.advice
+    return dataclasses.replace(rule, scope=Scope.ACCOUNT, advice=advice)
 
 
 def platform_rule_for(errcode: int, errmsg: str = "") -> Rule:
-    """What a refusal of the platform means for the account that wanted a token through it."""
+    """Return the rule of an error code for an account whose token comes through a platform."""
     return PLATFORM_RULES.get(errcode) or token_rule_for(errcode, errmsg)
 
 
-def _with_address(rule: Rule, errcode: int, errmsg: str) -> Rule:
-    """The advice to allow an address, with the address that WeChat saw."""
-    address = _ADDRESS.search(errmsg) if errcode == _NOT_ALLOWED else None
-    advice = _ADD_ADDRESS.format(address[1]) if address else rule.advice
-    return dataclasses.replace(rule, advice=advice)
-
-
 def is_known(errcode: int) -> bool:
-    """Whether the table has the code."""
+    """Return whether a table has the code."""
     return errcode in DATA_RULES or errcode in TOKEN_RULES

@@ -1,4 +1,4 @@
-"""The interface family: how an account's own server answers the messages WeChat pushes to it."""
+"""The interface family: replies of an account's own server to the messages WeChat pushes to it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind
 
-_dataset = partial(
-    Dataset,
-    family="interface",
-    permission=3,
-    pages="api",
-    checked="2026-11-24",
-)
+_dataset = partial(Dataset, family="interface", permission=3, pages="api", checked="2026-11-24")
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
@@ -40,7 +34,7 @@ INTERFACE_SUMMARY = _dataset(
     settle=3,
     key=("ref_date",),
     columns=(_REF_DATE, *_METRICS),
-    about="replies of the account's server, a row a day",
+    description="replies of the account's server, a row a day",
     notes=("callback_count may be 0: guard the division.",),
     example="""\
 -- How long did the account's server take to answer, and how often did it fail?
@@ -64,7 +58,7 @@ INTERFACE_SUMMARY_HOUR = _dataset(
         Column("ref_hour", Kind.HOUR, "the hour the row sums up", "0 to 23, Beijing time"),
         *_METRICS,
     ),
-    about="replies of the account's server, a row an hour",
+    description="replies of the account's server, a row an hour",
     notes=("An hour without a call may have no row, and callback_count may be 0.",),
     example="""\
 -- At which hours is the account's server slowest?

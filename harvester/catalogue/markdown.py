@@ -1,4 +1,4 @@
-"""The catalogue in words: what the command line and docs/datasets.md say about a dataset."""
+"""The catalogue as text: descriptions for the command line, and the page docs/datasets.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harvester.core.calendar import day_text
 from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
 
 COMMAND = "python -m harvester.catalogue > docs/datasets.md"
-"""What writes the page anew."""
+"""Command that generates the page."""
 
 _FAMILIES = {
     "user": "Followers",
@@ -42,7 +42,7 @@ Every table has these columns around its own:
 | `appid` | `string` | the account |
 | `_fetched_at` | `timestamp` | when the answer was kept, in UTC |
 | `_run_id` | `string` | the run that asked |
-| `_extra` | `string` | JSON of members that WeChat sent and nobody declared, else null |
+| `_extra` | `string` | JSON of undeclared members that WeChat sent, else null |
 | `ref_month` | `string` | the month of `ref_date`, from the path (`hive_partitioning`) |
 
 - Names are WeChat's own. Counters are never negative; a member that WeChat leaves out is null.
@@ -50,15 +50,15 @@ Every table has these columns around its own:
   them.
 - A day's rows are *provisional* until they are *final*: they can be read, and runs on later days
   ask for them again.
-- People are counted once per row. Somebody who stands in two rows is still one person, so people do
-  not add up over hours, days or codes. Followers won and lost do, and so do times, messages and
+- People are counted once per row. A person in two rows is still one person, so people do not add up
+  over hours, days or codes. Followers won and lost do, and so do times, messages and
   calls.
 - Every query below runs in DuckDB, in the folder that holds `output`.
 """
 
 
 def page() -> str:
-    """All of docs/datasets.md."""
+    """Return the whole text of docs/datasets.md."""
     parts = [_INTRODUCTION, _overview()]
     for family, title in _FAMILIES.items():
         parts.append(f"## {title}\n")
@@ -67,36 +67,36 @@ def page() -> str:
 
 
 def facts(dataset: Dataset) -> dict[str, str]:
-    """What there is to know beside the columns: a few words, and a sentence's end for each."""
-    told = {
+    """Return the facts about a dataset other than its columns, as label and text."""
+    found = {
         "WeChat's name": f"{dataset.api}, permission set {dataset.permission}",
         "unique over": ", ".join(("appid", *dataset.key)),
         "one request": f"asks {_days(dataset.span)} at most",
         "first day": day_text(dataset.first_day),
-        "ready": f"at {clock_text(dataset)} in Beijing {_READY[dataset.grain]}",
+        "ready": f"at {ready_text(dataset)} in Beijing {_READY[dataset.grain]}",
         "final": final_text(dataset),
         "source": f"{dataset.source} (checked {dataset.checked})",
     }
     if dataset.sparse:
-        told["a day without rows"] = "is ordinary, and never called suspicious"
-    return told
+        found["a day without rows"] = "is ordinary, and never called suspicious"
+    return found
 
 
-def clock_text(dataset: Dataset) -> str:
-    """When a period may be asked: 10:00."""
+def ready_text(dataset: Dataset) -> str:
+    """Return the time of day from which a period may be asked, such as ``10:00``."""
     return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
 
 
 def final_text(dataset: Dataset) -> str:
-    """When an answer is final, in words."""
+    """Return the condition under which an answer is final."""
     rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
     if dataset.settle < FINAL_IF_EMPTY:
         rows = f"with rows {rows}, without any when more than {_days(FINAL_IF_EMPTY)} old"
-    return f"{rows}; never while WeChat marks it is_delay" if dataset.delays else rows
+    return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
 
 
 def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
-    """Every column with its name, the members of a list behind it as ``list[].member``."""
+    """Yield each column with its name, followed by its list members as ``list[].member``."""
     for column in columns:
         yield column.name, column
         for name, field in members(column.fields):
@@ -109,13 +109,18 @@ def _days(count: int) -> str:
 
 def _overview() -> str:
     lines = ["| dataset | holds |", "|---|---|"]
-    lines += [f"| [{one.name}](#{one.name}) | {one.about} |" for one in CATALOGUE.values()]
+    lines += [f"| [{one.name}](#{one.name}) | {one.description} |" for one in CATALOGUE.values()]
     return "\n".join(lines) + "\n"
 
 
 def _section(dataset: Dataset) -> str:
-    """One dataset: facts, columns, codes, what to mind, a query."""
-    lines = [f"### {dataset.name}", "", f"{_sentence(dataset.about)}.", ""]
+    """Return the section of one dataset: facts, columns, codes, notes and a query."""
+    lines = [
+        f"### {dataset.name}",
+        "",
+        f"{dataset.description[:1].upper()}{dataset.description[1:]}.",
+        "",
+    ]
     lines += [f"- {label}: {text}" for label, text in facts(dataset).items()]
     lines += ["", "| column | type | meaning | unit |", "|---|---|---|---|"]
     for name, column in members(dataset.columns):
@@ -130,10 +135,6 @@ def _section(dataset: Dataset) -> str:
         lines += ["", "Mind:", "", *(f"- {note}" for note in dataset.notes)]
     lines += ["", "```sql", dataset.example, "```", ""]
     return "\n".join(lines)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _cell(text: str) -> str:

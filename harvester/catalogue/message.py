@@ -1,4 +1,4 @@
-"""The message family: what people send to an account, and how often."""
+"""The message family: messages that people send to an account."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from functools import partial
 
 from harvester.core.dataset import Column, Dataset, Grain, Kind
 
-_dataset = partial(
-    Dataset,
-    family="message",
-    permission=1,
-    pages="mess",
-    checked="2026-11-24",
-)
+_dataset = partial(Dataset, family="message", permission=1, pages="mess", checked="2026-11-24")
 
 _DAY = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _WEEK = Column("ref_date", Kind.DATE, "the Monday of the week the row sums up")
@@ -40,7 +34,7 @@ _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 _BY_TYPE = (_MSG_TYPE, _USER_SOURCE, _MSG_USER, _MSG_COUNT)
 _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
-_SAME_PEOPLE = "Somebody who sends texts and images stands in both rows: msg_user does not add up."
+_SAME_PEOPLE = "A person who sends texts and images is in both rows: msg_user does not add up."
 _NARROW_SPAN = (
     "WeChat's pages disagree about the span (older ones: 30 days); this is what all of them allow."
 )
@@ -53,7 +47,7 @@ UPSTREAM_MSG = _dataset(
     settle=3,
     key=("ref_date", "msg_type"),
     columns=(_DAY, *_BY_TYPE),
-    about="messages people sent, a row a day and type",
+    description="messages people sent, a row a day and type",
     notes=(_SAME_PEOPLE,),
     example="""\
 -- What do people send, and how many messages does a sender send on a day?
@@ -71,8 +65,8 @@ UPSTREAM_MSG_HOUR = _dataset(
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
-    about="messages people sent, a row an hour and type",
-    notes=(_SAME_PEOPLE, "So does somebody who writes in two hours of a day."),
+    description="messages people sent, a row an hour and type",
+    notes=(_SAME_PEOPLE, "A person who writes in two hours of a day is in both rows too."),
     example="""\
 -- At which hours do messages arrive?
 SELECT ref_hour,
@@ -89,7 +83,7 @@ UPSTREAM_MSG_WEEK = _dataset(
     grain=Grain.WEEK,
     key=("ref_date", "msg_type"),
     columns=(_WEEK, *_BY_TYPE),
-    about="messages people sent, a row a week and type",
+    description="messages people sent, a row a week and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How did the messages of a week change against the week before?
@@ -107,7 +101,7 @@ UPSTREAM_MSG_MONTH = _dataset(
     grain=Grain.MONTH,
     key=("ref_date", "msg_type"),
     columns=(_MONTH, *_BY_TYPE),
-    about="messages people sent, a row a month and type",
+    description="messages people sent, a row a month and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
     example="""\
 -- How many people wrote texts in each month, and how many did each write?
@@ -126,7 +120,7 @@ UPSTREAM_MSG_DIST = _dataset(
     settle=3,
     key=("ref_date", "count_interval"),
     columns=(_DAY, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a day and range",
+    description="people by how many messages they sent, a row a day and range",
     example="""\
 -- Which part of those who write on a day write more than ten messages?
 SELECT appid, ref_date,
@@ -145,7 +139,7 @@ UPSTREAM_MSG_DIST_WEEK = _dataset(
     grain=Grain.WEEK,
     key=("ref_date", "count_interval"),
     columns=(_WEEK, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a week and range",
+    description="people by how many messages they sent, a row a week and range",
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote in each week?
@@ -162,7 +156,7 @@ UPSTREAM_MSG_DIST_MONTH = _dataset(
     grain=Grain.MONTH,
     key=("ref_date", "count_interval"),
     columns=(_MONTH, *_BY_INTERVAL),
-    about="people by how many messages they sent, a row a month and range",
+    description="people by how many messages they sent, a row a month and range",
     notes=(_PERIOD, _NARROW_SPAN),
     example="""\
 -- How many people wrote 1 to 5, 6 to 10 and more than 10 messages in each month?

@@ -1,8 +1,8 @@
-"""When a period may be asked, and since when an answer about it can be trusted.
+"""Readiness: from when on a period may be asked, and from when on an answer about it is final.
 
-A *period* is what one row sums up: a day, a week from Monday, a month from its first. It is named
-by its first day, as WeChat does, and its age counts from its last. All of it is arithmetic on
-Beijing days; docs/datasets.md has each dataset's clock.
+A *period* is what one row sums up: a day, a week from Monday, or a month. Its name is its first
+day, as in WeChat's answers, and its age counts from its last day. All of this is arithmetic on
+Beijing days. docs/datasets.md has the times of each dataset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WEEK = 7
 
 
 def period_begin(grain: Grain, day: Day) -> Day:
-    """The first day of the period that a day lies in."""
+    """Return the first day of the period that a day lies in."""
     if grain is Grain.WEEK:
         # FIRST_DAY is a Monday.
         return day - (day - calendar.FIRST_DAY) % _WEEK
@@ -26,61 +26,46 @@ def period_begin(grain: Grain, day: Day) -> Day:
     return day
 
 
-def period_end(grain: Grain, day: Day) -> Day:
-    """The last day of the period that a day lies in."""
-    if grain is Grain.WEEK:
-        return period_begin(grain, day) + _WEEK - 1
-    if grain is Grain.MONTH:
-        return calendar.month_end(calendar.month_of(day))
-    return day
-
-
 def newest_ready(dataset: Dataset, now: float) -> Day:
-    """The first day of the newest period that may be asked at ``now``.
+    """Return the first day of the newest period that may be asked at ``now``.
 
-    ``now`` is in seconds since the Unix epoch. A period may be asked from the ready hour of the day
-    after its last.
+    ``now`` is in seconds since the Unix epoch. A period may be asked from ``ready_minutes`` after
+    the midnight that ends it.
     """
-    over = calendar.today(now - dataset.ready_minutes * 60) - 1
-    begin = period_begin(dataset.grain, over)
-    if period_end(dataset.grain, over) > over:
-        begin = period_begin(dataset.grain, begin - 1)
-    return begin
+    today = calendar.today(now - dataset.ready_minutes * 60)
+    return period_begin(dataset.grain, period_begin(dataset.grain, today) - 1)
 
 
 @functools.lru_cache(maxsize=4_096)
 def periods(grain: Grain, begin: Day, end: Day) -> DaySet:
-    """The first days of the periods that begin between two days, both included."""
+    """Return the first days of all periods that begin from ``begin`` to ``end``, both included."""
     inside = calendar.day_range(begin, end)
     if grain is Grain.WEEK:
+        # The quotient is a number with a bit for each Monday since FIRST_DAY.
         weeks = (max(end, calendar.FIRST_DAY) - calendar.FIRST_DAY) // _WEEK + 1
         return inside & ((1 << _WEEK * weeks) - 1) // ((1 << _WEEK) - 1)
     if grain is Grain.MONTH:
-        firsts = (
-            calendar.one_day(calendar.month_begin(month)) for month in calendar.each_month(inside)
-        )
-        return inside & functools.reduce(int.__or__, firsts, calendar.NO_DAYS)
+        firsts = map(calendar.month_begin, calendar.each_month(inside))
+        return inside & sum(map(calendar.one_day, firsts))
     return inside
 
 
 def settled_before(dataset: Dataset, asked_at: float, *, empty: bool) -> Day:
-    """The first day of which an answer asked for at ``asked_at`` leaves the period provisional.
+    """Return the first day of the oldest period that an answer leaves provisional.
 
-    Everything before it is settled: older, in Beijing days, than the dataset's settling time, and
-    if the answer has no rows older than 3 days too.
+    ``asked_at`` is the time of the request in seconds since the Unix epoch, and ``empty`` is True
+    for an answer without rows. Every older period is settled: its age in Beijing days is more than
+    the dataset's ``settle``, and for an empty answer also more than FINAL_IF_EMPTY.
     """
     age = max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle
-    newest_last = calendar.today(asked_at) - age - 1
-    begin = period_begin(dataset.grain, newest_last)
-    if period_end(dataset.grain, newest_last) > newest_last:
-        return begin
-    return newest_last + 1
+    return period_begin(dataset.grain, calendar.today(asked_at) - age)
 
 
 def boundary(dataset: Dataset, today: Day) -> Day:
-    """The day at which windows are cut, so that one late day never holds a whole window.
+    """Return the day at which a window must begin anew, so that a late day delays no old one.
 
-    Only answers that may be marked ``is_delay`` are judged as a whole. All others are judged day by
-    day, and a cut would cost a call a day for nothing: for them it lies before all days.
+    Such a day exists only for datasets whose answers may be marked ``is_delay``, because the mark
+    holds for a whole answer. For all others it lies before all days: splitting their windows would
+    cost an additional call a day.
     """
-    return today - dataset.settle if dataset.delays else calendar.FIRST_DAY
+    return today - dataset.settle if dataset.may_be_delayed else calendar.FIRST_DAY

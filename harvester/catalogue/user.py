@@ -1,4 +1,4 @@
-"""The user family: who follows an account, who leaves it, and how they found it."""
+"""The user family: followers that an account gains and loses, and the channels they came by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from harvester.core.dataset import Column, Dataset, Grain, Kind
 
 _dataset = partial(
     Dataset,
+    span=7,
+    grain=Grain.DAY,
+    settle=3,
     family="user",
     permission=2,
     pages="user",
@@ -36,9 +39,6 @@ _CHANNELS = {
 
 USER_SUMMARY = _dataset(
     name="user_summary",
-    span=7,
-    grain=Grain.DAY,
-    settle=3,
     key=("ref_date", "user_source"),
     columns=(
         _REF_DATE,
@@ -46,7 +46,7 @@ USER_SUMMARY = _dataset(
         Column("new_user", Kind.COUNT, "followers gained", "people"),
         Column("cancel_user", Kind.COUNT, "followers lost", "people"),
     ),
-    about="followers gained and lost, a row a day and channel",
+    description="followers gained and lost, a row a day and channel",
     notes=(
         "A day's total is the sum over all its rows: user_source 0 is one channel among others.",
         "WeChat sends new channels before it documents them.",
@@ -64,16 +64,13 @@ ORDER BY appid, ref_month;""",
 
 USER_CUMULATE = _dataset(
     name="user_cumulate",
-    span=7,
-    grain=Grain.DAY,
-    settle=3,
     key=("ref_date",),
     columns=(
         _REF_DATE,
         Column("user_source", Kind.COUNT, "always 0; undocumented", "code", required=False),
         Column("cumulate_user", Kind.COUNT, "followers at the end of the day", "people"),
     ),
-    about="followers in all, a row a day",
+    description="followers in all, a row a day",
     notes=("A stock, not a flow: take a day's value, never a sum over days.",),
     example="""\
 -- How many followers had each account at the end of each month, and how many more than before?

@@ -1,4 +1,4 @@
-"""What a dataset is: one endpoint of the datacube API, described as a table."""
+"""A dataset: one endpoint of the datacube API, described as a table."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ from harvester.core.calendar import FIRST_DAY, Day
 _PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
 
 FINAL_IF_EMPTY = 3
-"""Days a period must be older than for an empty answer to be final, if settling is no longer."""
+"""Age in days that a period must exceed before an empty answer about it is final.
+
+The dataset's ``settle`` counts instead if it is longer.
+"""
 
 
 DATE_COLUMN = "ref_date"
-"""The column every row is filed under. Each dataset's key begins with it."""
+"""Name of the column with the day of a row. The key of every dataset begins with it."""
 
 
 class Kind(Enum):
-    """The type of a column, by what WeChat sends for it."""
+    """The type of a column, by the value that WeChat sends."""
 
     COUNT = "int64"
-    """A JSON integer, never negative. Codes of open enums are stored as they come."""
+    """A JSON integer, never negative. Codes of open enums are stored unchanged."""
     RATE = "float64"
     """A JSON number."""
     TEXT = "string"
-    """A JSON string, stored as it comes."""
+    """A JSON string, stored unchanged."""
     HOUR = "int32"
-    """``ref_hour``: 0 to 23 in the files, ``hour * 100`` or plain hours on the wire."""
+    """``ref_hour``: 0 to 23 in the files, ``hour * 100`` or plain hours in answers."""
     DATE = "date32"
-    """A Beijing day, ``2024-01-31`` on the wire."""
+    """A Beijing day, ``2024-01-31`` in answers."""
     LIST = "list<struct>"
     """A JSON array of objects, whose members are the column's ``fields``."""
 
 
 class Grain(Enum):
-    """What one row of a dataset sums up. A week begins on Monday, a month on its first day."""
+    """The period of one row. A week begins on Monday, a month on its first day."""
 
     DAY = "day"
     HOUR = "hour"
@@ -45,30 +48,30 @@ class Grain(Enum):
 
 
 class Nesting(Enum):
-    """Where the metrics of a row are in an element of the answer's ``list``."""
+    """The place of a row's metrics in an element of the answer's ``list``."""
 
     FLAT = "flat"
     """The element is the row."""
     OBJECT = "object"
-    """The element's member ``inside`` is an object that holds them: one row per element."""
+    """The element's member ``nested_field`` is an object that holds them: one row per element."""
     ARRAY = "array"
-    """Its member ``inside`` is an array: one row per entry, the element's own members repeated."""
+    """The member ``nested_field`` is an array: one row per entry, own members repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One member of a row: WeChat's own name, what it means, and its unit.
+    """One member of a row: WeChat's own name, its meaning and its unit.
 
-    ``inner`` says that it stands inside of the nested member. ``promised`` is False for members
-    that come undocumented or only now and then: without them nothing is amiss. ``labels`` are the
-    known values of an open enum, ``fields`` the members of a LIST.
+    ``nested`` is True for a member of the nested field. ``required`` is False for an undocumented
+    or occasional member, which is not reported as missing. ``labels`` are the known values of an
+    open enum, ``fields`` the members of a LIST.
     """
 
     name: str
     kind: Kind
     meaning: str
     unit: str = ""
-    inner: bool = False
+    nested: bool = False
     required: bool = True
     labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: tuple[Column, ...] = ()
@@ -76,17 +79,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One endpoint as a table, with where its facts come from.
+    """One endpoint as a table, with the sources of its facts.
 
-    ``span`` is the most days one request may ask, both ends included. ``ready_minutes`` is how long
-    after midnight of the Beijing day that follows a period it may be asked. ``settle`` is how many
-    days old a period must be before an answer with rows is final. ``key`` names the columns that,
-    with ``appid``, are unique; ``columns`` are what WeChat sends, in the order of the file.
-    ``pages`` is the folder of its family in WeChat's documentation, read on the day ``checked``.
-    ``delays`` says that an answer may be marked ``is_delay``. ``sparse`` says that days
-    without rows are ordinary, also between days with some: nothing was published, or nobody read
-    it. ``notes`` say what misleads people who add its numbers up, ``example`` is a query for DuckDB
-    over its files.
+    ``span`` is the maximum number of days of one request, both ends included. ``ready_minutes`` is
+    the time after midnight, on the Beijing day after a period, from which the period may be asked.
+    ``settle`` is the age in days that a period must exceed before an answer with rows is final.
+    ``key`` names the columns that are unique together with ``appid``. ``columns`` has WeChat's
+    columns in the order of the file. ``pages`` is the folder of the family in WeChat's
+    documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
+    may have the mark ``is_delay``. ``sparse`` is True if days without rows are ordinary, also
+    between days with rows, because nothing was published or read. ``notes`` warn of wrong ways to
+    add up the numbers, and ``example`` is a query for DuckDB over the files.
     """
 
     name: str
@@ -94,7 +97,7 @@ class Dataset:
     grain: Grain
     key: tuple[str, ...]
     columns: tuple[Column, ...]
-    about: str
+    description: str
     family: str
     permission: int
     pages: str
@@ -103,8 +106,8 @@ class Dataset:
     ready_minutes: int = 10 * 60
     settle: int = 0
     nesting: Nesting = Nesting.FLAT
-    inside: str = ""
-    delays: bool = False
+    nested_field: str = ""
+    may_be_delayed: bool = False
     sparse: bool = False
     notes: tuple[str, ...] = ()
     example: str = ""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from harvester.catalogue.error_codes import OUR_FAULT
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.errors import places
 from harvester.core.model import Answer
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
@@ -158,7 +158,7 @@ class Pipeline:
             _log.error(
                 "%s: a bug in harvester: %s: %s", attempt.window, name, " > ".join(places(error))
             )
-            return RefusedAttempt(OUR_FAULT, f"a bug in harvester: {name}")
+            return RefusedAttempt(INTERNAL_ERROR_RULE, f"a bug in harvester: {name}")
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if nobody can read them."""

@@ -123,7 +123,7 @@ def _look_at(
         found = inspect.inspect(copy.path, place, read_data=read_data)
     if not found.flaws:
         return _Seen(found.rows, None)
-    lost = integrity.merged(found.flaws)
+    lost = integrity.days_in_doubt(found.flaws)
     if found.coverage is None:
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(

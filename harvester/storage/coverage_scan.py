@@ -87,7 +87,7 @@ def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
         known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
         for month, coverage in _coverages(tree, dataset, of_dataset):
             in_place = _InPlace(month)
-            for appid, mask in coverage.known(today):
+            for appid, mask in coverage.no_ask_today(today):
                 if appid in known:
                     known[appid] |= in_place[mask]
         missing[dataset] = {
@@ -172,7 +172,7 @@ class _InPlace(dict[int, DaySet]):
 
 def _add_month(states: dict[str, States], month: Month, coverage: Coverage, today: Day) -> None:
     found = zip(
-        coverage.known(today),
+        coverage.no_ask_today(today),
         coverage.final,
         coverage.with_rows,
         coverage.provisional,

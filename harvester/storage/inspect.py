@@ -79,7 +79,7 @@ def _flaws(look: _Inspection) -> Iterator[Defect]:
         yield Defect("keys are missing or make no sense", everyone)
     elif not _is_sealed(look, length):
         yield Defect("its end is not as it was written", everyone)
-    yield from integrity.coverage_flaws(look.coverage, look.place)
+    yield from integrity.coverage_defects(look.coverage, look.place)
     if not look.file.schema_arrow.equals(arrow_schema(look.place.dataset)):
         yield Defect("its columns are not the dataset's", everyone)
         return
@@ -89,7 +89,8 @@ def _flaws(look: _Inspection) -> Iterator[Defect]:
         yield flaw
     if look.read_data and length is not None and not _has_its_digest(look, length):
         yield Defect(
-            "its pages are not as they were written", integrity.merged(unreadable) or everyone
+            "its pages are not as they were written",
+            integrity.days_in_doubt(unreadable) or everyone,
         )
 
 
@@ -109,14 +110,14 @@ def _row_flaws(look: _Inspection) -> Iterator[Defect]:
     if whole:
         if rows.count != look.file.metadata.num_rows:
             yield Defect("another number of rows than it says", integrity.all_days(look.coverage))
-        yield from rows.flaws()
+        yield from rows.defects()
 
 
 def _whose(look: _Inspection, number: int) -> dict[str, int]:
     """The accounts of a row group, by its statistics; all if those cannot be had."""
     try:
         statistics = look.file.metadata.row_group(number).column(0).statistics
-        where = integrity.between(look.coverage, statistics.min, statistics.max)
+        where = integrity.days_of_accounts(look.coverage, statistics.min, statistics.max)
     except (AttributeError, TypeError, *_UNREADABLE):
         where = {}
     return where or integrity.all_days(look.coverage)

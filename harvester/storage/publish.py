@@ -28,7 +28,7 @@ from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
-from harvester.tables.decode_batch import InArrow
+from harvester.tables.decode_batch import BatchResult
 from harvester.tables.merge import Change, DecodedAnswer
 from harvester.tables.row_groups import Provenance
 
@@ -203,7 +203,7 @@ class _PartitionUpdate:
         if change.applied:
             self.appids.add(change.appid)
             self.taken |= change.applied
-        for day, refused in change.refused.items():
+        for day, refused in change.rejected.items():
             entry = quarantine.QuarantinedAnswer(
                 day, refused.reason, refused.answer, refused.run_id
             )
@@ -212,7 +212,7 @@ class _PartitionUpdate:
                 QuarantinedDay(change.appid, self.dataset.name, day, refused.reason)
             )
 
-    def record_decoding(self, answer: Answer, decoded: InArrow) -> None:
+    def record_decoding(self, answer: Answer, decoded: BatchResult) -> None:
         """Count what was odd about an answer, in the month its window begins."""
         if decoded.dropped and calendar.month_of(answer.window.begin) == self.month:
             self.dropped += decoded.dropped
@@ -299,12 +299,12 @@ def _changes(work: _PartitionUpdate, known: Coverage, groups: list[Group]) -> It
 
 def _read(
     work: _PartitionUpdate, groups: list[Group]
-) -> Iterator[tuple[Answer, Provenance, InArrow]]:
+) -> Iterator[tuple[Answer, Provenance, BatchResult]]:
     """The answers of all groups by appid and window, read a batch at a time.
 
     Days that follow each other in a batch stay one piece all the way to the file.
     """
-    read = decode_batch.bulk_reader(work.dataset)
+    read = decode_batch.batch_decoder(work.dataset)
     streams = [_answers(work, group) for group in groups]
     in_order = heapq.merge(*streams, key=_place) if len(streams) > 1 else streams[0]
     for batch in decode_batch.batches(in_order):
@@ -333,7 +333,7 @@ def _place(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
     return item[0].window.appid, item[0].window.begin
 
 
-def _age(item: tuple[Answer, Provenance, InArrow]) -> tuple[int, int]:
+def _age(item: tuple[Answer, Provenance, BatchResult]) -> tuple[int, int]:
     return item[0].asked_at, item[1].fetched_at
 
 

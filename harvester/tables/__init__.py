@@ -3,6 +3,7 @@
 __all__ = [
     "columns",
     "coverage",
+    "day_rows",
     "decode",
     "decode_batch",
     "integrity",

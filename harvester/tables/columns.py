@@ -1,7 +1,7 @@
-"""The types of columns: which values WeChat may send for them, and what Arrow makes of those.
+"""Column types: the values that WeChat may send for each, and the Arrow type of each.
 
-Arrow itself must not judge: it turns 1.5 into 1 for an integer column without a word. So a value is
-checked here, by its exact Python type, before Arrow ever sees it.
+A value is checked here by its exact Python type before it is passed to Arrow, because Arrow
+converts silently: it stores 1.5 as 1 in an integer column.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from harvester.core.calendar import parse_day
 from harvester.core.dataset import Column, Dataset, Kind
 
 SCHEMA_VERSION = 1
-"""Of the columns of every dataset. A file says which one it was written with."""
+"""Version of the columns of all datasets. Each file states the version it was written with."""
 
 
 Check: TypeAlias = Callable[[list[Any]], list[Any]]
-"""Turns the values of one day, none of them null, into those of the file, or raises Unfit."""
+"""Function from the values of one day, none of them null, to those of the file.
 
-_LARGEST = 2**63 - 1
-_LARGEST_EXACT = 2**53
-_HUNDREDS = {hour * 100: hour for hour in range(24)}
-_PLAIN_HOURS = frozenset(range(24))
+Raises ValueMismatch for a value that does not fit.
+"""
+
+_MAX_INT64 = 2**63 - 1
+_MAX_EXACT_INTEGER = 2**53
+_HOURS_BY_HUNDREDS = {hour * 100: hour for hour in range(24)}
+_HOURS = frozenset(range(24))
 
 
 class Slice(NamedTuple):
-    """Rows that lie beside each other in a batch of the dataset's schema."""
+    """Consecutive rows of a batch that has the dataset's schema."""
 
     batch: pa.RecordBatch
     offset: int
@@ -38,14 +41,14 @@ class Slice(NamedTuple):
 
 
 class ValueMismatch(Exception):
-    """A value that does not fit its column. The text is why its day is quarantined."""
+    """A value that does not fit its column. The text is the reason for the day's quarantine."""
 
 
 def arrow_schema(dataset: Dataset) -> pa.Schema:
-    """The columns of the dataset's files: appid, what WeChat sends, then where a row came from.
+    """Return the schema of the dataset's files: appid, WeChat's columns, then the provenance.
 
-    Only the key is declared as never null. ``appid`` is plain text, since Arrow writes the whole
-    dictionary with every slice of a dictionary column.
+    Only the columns of the key are declared as never null. ``appid`` is a plain string, because
+    Arrow writes the whole dictionary with every slice of a dictionary column.
     """
     fields = [
         pa.field("appid", pa.string(), nullable=False),
@@ -64,30 +67,28 @@ def _type_of(column: Column) -> pa.DataType:
     if column.kind is not Kind.LIST:
         return _TYPES[column.kind]
     members = [pa.field(member.name, _type_of(member)) for member in column.fields]
-    # Parquet's own name for it, so that a file reads back as the very same type.
+    # "element" is Parquet's own name, so that a file is read back with exactly this type.
     return pa.list_(pa.field("element", pa.struct(members)))
 
 
 def check_of(kind: Kind) -> Check:
-    """How values of this kind are checked, LIST excepted, as the standard library read them."""
+    """Return the check of a kind other than LIST, for values that the standard library parsed."""
     return _CHECKS[kind]
 
 
-def quick_check_of(column: Column) -> Check:
-    """The same for what orjson read, LIST included; Unfit may also mean that it cannot tell.
+def fast_check_of(column: Column) -> Check:
+    """Return the check of a column, LIST included, for values that orjson parsed.
 
-    A LIST fits if each element has exactly the fields of its column, none of them null.
+    Such a check also raises ValueMismatch where orjson's value may differ from what was sent. A
+    LIST fits if each element has exactly the fields of its column, none of them null.
     """
-    match column.kind:
-        case Kind.RATE:
-            return _quick_check_rates
-        case Kind.LIST:
-            return _quick_check_of_lists(column.fields)
-    return _CHECKS[column.kind]
+    if column.kind is Kind.LIST:
+        return _fast_check_of_lists(column.fields)
+    return _fast_check_rates if column.kind is Kind.RATE else _CHECKS[column.kind]
 
 
 def nullable(check: Check) -> Check:
-    """The same check where values may be null, which they stay."""
+    """Return a check that keeps nulls and applies ``check`` to all other values."""
 
     def check_present(values: list[Any]) -> list[Any]:
         present = [value for value in values if value is not None]
@@ -102,48 +103,58 @@ def nullable(check: Check) -> Check:
     return check_present
 
 
+def require_type(values: list[Any], expected: str, *types: type, path: str = "") -> None:
+    """Raise ValueMismatch unless the exact type of each value is one of ``types``.
+
+    ``expected`` names the types in the message, and ``path`` the member that has the values.
+    """
+    if not set(types).issuperset(map(type, values)):
+        other = next(value for value in values if type(value) not in types)
+        prefix = f"{path}: " if path else ""
+        raise ValueMismatch(f"{prefix}{_JSON_TYPES[type(other)]} where {expected} belongs")
+
+
 def check_counts(values: list[Any]) -> list[Any]:
-    """Integers from 0 to 2**63 - 1, as they are; of one day or of many. Raises Unfit."""
-    if set(map(type, values)) != {int}:
-        raise ValueMismatch(f"{_first_but(values, int)} where an integer belongs")
+    """Return integers from 0 to 2**63 - 1 unchanged; they may be of one day or of many.
+
+    Raises ValueMismatch for any other value.
+    """
+    require_type(values, "an integer", int)
     if min(values) < 0:
         raise ValueMismatch("a negative count")
-    # A sum takes half the time of a maximum.
-    if sum(values) > _LARGEST and max(values) > _LARGEST:
+    # The sum comes first because it takes half the time of a maximum.
+    if sum(values) > _MAX_INT64 and max(values) > _MAX_INT64:
         raise ValueMismatch("a number beyond 64 bits")
     return values
 
 
 def _check_rates(values: list[Any]) -> list[Any]:
-    """Finite numbers, as they are: integers among them are such that a double holds exactly."""
-    if not {int, float}.issuperset(map(type, values)):
-        raise ValueMismatch(f"{_first_but(values, int, float)} where a number belongs")
-    if any(type(value) is int and abs(value) > _LARGEST_EXACT for value in values):
+    """Return finite numbers unchanged, integers only if a double holds them exactly."""
+    require_type(values, "a number", int, float)
+    if any(type(value) is int and abs(value) > _MAX_EXACT_INTEGER for value in values):
         raise ValueMismatch("an integer beyond 2**53 where a fraction belongs")
     if not all(map(isfinite, values)):
         raise ValueMismatch("infinity or no number at all")
     return values
 
 
-def _quick_check_rates(values: list[Any]) -> list[Any]:
-    # orjson makes floats of integers beyond 64 bits, so a float so large may have been either.
+def _fast_check_rates(values: list[Any]) -> list[Any]:
     _check_rates(values)
-    if max(values) > _LARGEST_EXACT or min(values) < -_LARGEST_EXACT:
+    # orjson turns integers beyond 64 bits into floats, so such a float may have been an integer.
+    if max(values) > _MAX_EXACT_INTEGER or min(values) < -_MAX_EXACT_INTEGER:
         raise ValueMismatch("a number too large to tell what it was")
     return values
 
 
 def _check_texts(values: list[Any]) -> list[Any]:
-    """Texts that UTF-8 can spell, which it cannot for lone surrogates."""
-    if set(map(type, values)) != {str}:
-        raise ValueMismatch(f"{_first_but(values, str)} where a text belongs")
-    if not is_writable("".join(values)):
+    require_type(values, "a text", str)
+    if not is_utf8_encodable("".join(values)):
         raise ValueMismatch("a text with half a character")
     return values
 
 
-def is_writable(text: str) -> bool:
-    """Whether UTF-8 can spell it, which it cannot for lone surrogates."""
+def is_utf8_encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: lone surrogates cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -152,13 +163,12 @@ def is_writable(text: str) -> bool:
 
 
 def _check_hours(values: list[Any]) -> list[Any]:
-    """``hour * 100`` as WeChat documents it, or plain hours, which some day may tell apart."""
-    if set(map(type, values)) != {int}:
-        raise ValueMismatch(f"{_first_but(values, int)} where an hour belongs")
+    """Accept ``hour * 100``, as WeChat documents it, or plain hours, but not both in one column."""
+    require_type(values, "an hour", int)
     try:
-        return [_HUNDREDS[value] for value in values]
+        return [_HOURS_BY_HUNDREDS[value] for value in values]
     except KeyError:
-        if _PLAIN_HOURS.issuperset(values):
+        if _HOURS.issuperset(values):
             return values
     raise ValueMismatch("an hour beyond 0 to 23")
 
@@ -170,16 +180,16 @@ def _check_dates(values: list[Any]) -> list[Any]:
         raise ValueMismatch("a date that is none") from None
 
 
-def _quick_check_of_lists(fields: tuple[Column, ...]) -> Check:
-    checks = [(field.name, quick_check_of(field)) for field in fields]
+def _fast_check_of_lists(fields: tuple[Column, ...]) -> Check:
+    checks = [(field.name, fast_check_of(field)) for field in fields]
 
     def check_lists(values: list[Any]) -> list[Any]:
-        if set(map(type, values)) != {list}:
-            raise ValueMismatch("no list")
+        require_type(values, "a list", list)
         elements = list(chain.from_iterable(values))
         if not elements:
             return values
-        if set(map(type, elements)) != {dict} or set(map(len, elements)) != {len(checks)}:
+        require_type(elements, "an object", dict)
+        if set(map(len, elements)) != {len(checks)}:
             raise ValueMismatch("an element with other members")
         try:
             for name, check in checks:
@@ -205,8 +215,7 @@ _CHECKS: dict[Kind, Check] = {
     Kind.HOUR: _check_hours,
     Kind.DATE: _check_dates,
 }
-
-_NAMES = {
+_JSON_TYPES = {
     str: "a text",
     int: "an integer",
     float: "a fraction",
@@ -215,13 +224,3 @@ _NAMES = {
     list: "a list",
     dict: "an object",
 }
-
-
-def name_of(value: object) -> str:
-    """What a JSON value is, for people."""
-    return _NAMES[type(value)]
-
-
-def _first_but(values: list[Any], *kinds: type) -> str:
-    """What the first value that is none of these is, for people."""
-    return name_of(next(value for value in values if type(value) not in kinds))

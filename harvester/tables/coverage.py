@@ -1,12 +1,13 @@
-"""What is known of a month: one partition's accounts, and the state of each of their days.
+"""Coverage: the accounts of one partition, and the state of each of their days.
 
 A mask is an integer whose bit 0 is the first of the month. A day is *final*, or *provisional* and
-asked again on later Beijing days, or unknown. Apart from that it may be *quarantined*, when the
-last answer could not be used, and it may have rows.
+asked again on later Beijing days, or unknown. In addition it may be *quarantined*, if the last
+answer was not usable, and it may have rows.
 
-The text form lives in a Parquet footer: base64 of a version byte, the length of the payload, the
-payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, then arrays:
-appids of 8 bytes each, the four masks, and the sorted moments at which provisional days were asked.
+The text form is stored in a Parquet footer: base64 of a version byte, the length of the payload,
+the payload compressed with zstd, and a CRC-32 of the payload. The payload is the month, the number
+of accounts, the number of provisional days, and then arrays in little-endian byte order: appids of
+8 bytes each, the four masks, and the sorted times at which provisional days were asked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -30,18 +31,22 @@ from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.model import is_appid
 
 VERSION = 1
-"""Version of the text form, in its first byte, which every later version keeps."""
+"""Version of the text form, stored in its first byte in every version."""
 
 _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
-_LONGEST_PAYLOAD = 256 << 20
+_MAX_PAYLOAD_BYTES = 256 << 20
 _DAYS_PER_ACCOUNT = 32
 
 
 @dataclass(slots=True)
 class AccountDays:
-    """One account's month: masks, and when each provisional day (0 is the first) was asked."""
+    """State of one account's days in a month.
+
+    ``asked`` has the time at which each provisional day was asked, in seconds since the Unix epoch;
+    day 0 is the first of the month. All other fields are masks.
+    """
 
     final: int = 0
     provisional: int = 0
@@ -51,11 +56,11 @@ class AccountDays:
 
     @property
     def covered(self) -> int:
-        """The days of which anything is known."""
+        """Mask of all days that have a state or rows."""
         return self.final | self.provisional | self.quarantined | self.with_rows
 
     def without(self, mask: int) -> AccountDays:
-        """The same with nothing known of these days."""
+        """Return a copy in which the days of a mask are unknown."""
         return AccountDays(
             self.final & ~mask,
             self.provisional & ~mask,
@@ -67,10 +72,10 @@ class AccountDays:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A month of a partition. The arrays run in the order of ``appids``.
+    """Coverage of one partition and month. The arrays are in the order of ``appids``.
 
-    ``packed`` has the appids as 8 bytes each; ``asked`` has a number for each provisional day:
-    (place of the account × 32 + day of the month from 0) × 2**32 + seconds since the Unix epoch.
+    ``packed`` has 8 bytes for each appid. ``asked`` has a number for each provisional day:
+    (index of the account × 32 + day of the month from 0) × 2**32 + seconds since the Unix epoch.
     """
 
     month: Month
@@ -83,11 +88,11 @@ class Coverage:
 
     @property
     def appids(self) -> tuple[str, ...]:
-        """The accounts anything is known of, sorted."""
+        """Appids of all accounts that have a state, sorted."""
         return _unpack(self.packed)
 
     def account(self, appid: str) -> AccountDays:
-        """One account's month, to be changed at will; all unknown if nobody asked."""
+        """Return a copy of an account's state; all days are unknown if it was never asked."""
         place = bisect_left(self.appids, appid)
         if place == len(self.appids) or self.appids[place] != appid:
             return AccountDays()
@@ -99,12 +104,12 @@ class Coverage:
             dict(self._asked_of(place)),
         )
 
-    def known(self, today: Day) -> Iterator[tuple[str, int]]:
-        """For each account the days that need no asking on this Beijing day.
+    def no_ask_today(self, today: Day) -> Iterator[tuple[str, int]]:
+        """Yield each appid with the mask of its days that need no request on a Beijing day.
 
-        These are the final and the quarantined ones, and those asked today.
+        These are the final and the quarantined days, and those asked on this Beijing day.
         """
-        masks = _union(self.final, self.quarantined)
+        masks = _union_masks(self.final, self.quarantined)
         begin, end = int(calendar.instant(today)), int(calendar.instant(today + 1))
         for number in self.asked:
             if begin <= number & 0xFFFFFFFF < end:
@@ -113,12 +118,12 @@ class Coverage:
         return zip(self.appids, masks, strict=True)
 
     def updated(self, changes: Mapping[str, AccountDays]) -> Coverage:
-        """The same with these accounts put in, or in the place of what was known of them."""
+        """Return a copy in which these accounts are added or replaced."""
         old = {appid: self.account(appid) for appid in self.appids if appid not in changes}
         return of_accounts(self.month, {**old, **changes})
 
     def without(self, masks: Mapping[str, int]) -> Coverage:
-        """The same with nothing known of these days; who has nothing left is not named."""
+        """Return a copy in which these days are unknown. Accounts without any state are dropped."""
         left = {appid: self.account(appid).without(masks.get(appid, 0)) for appid in self.appids}
         return of_accounts(
             self.month, {appid: known for appid, known in left.items() if known.covered}
@@ -134,12 +139,12 @@ class Coverage:
 
 
 def empty(month: Month) -> Coverage:
-    """A month nobody asked about yet."""
-    return _of_arrays(month, b"", [array("I") for _ in range(4)], array("Q"))
+    """Return the coverage of a month that was never asked."""
+    return of_accounts(month, {})
 
 
 def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
-    """A month of which exactly this is known. Raises ValueError for what is no appid."""
+    """Return the coverage of these accounts. Raises ValueError for a key that is not an appid."""
     appids = sorted(accounts)
     known = [accounts[appid] for appid in appids]
     asked = (
@@ -159,113 +164,69 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
     )
 
 
-def union(one: Coverage, other: Coverage) -> Coverage:
-    """What either knows of a month.
-
-    A day that is final in one of them is final, and of a provisional one the later asking counts.
-    """
-    both = {appid: one.account(appid) for appid in one.appids}
-    for appid in other.appids:
-        mine, more = both.get(appid, AccountDays()), other.account(appid)
-        final = mine.final | more.final
-        asked = {
-            day: max(mine.asked.get(day, 0), more.asked.get(day, 0))
-            for day in mine.asked.keys() | more.asked.keys()
-            if not final >> day & 1
-        }
-        both[appid] = AccountDays(
-            final,
-            (mine.provisional | more.provisional) & ~final,
-            mine.quarantined | more.quarantined,
-            mine.with_rows | more.with_rows,
-            asked,
-        )
-    return of_accounts(one.month, both)
-
-
 def encode(coverage: Coverage) -> str:
-    """The text form, ASCII only."""
+    """Return the text form, which is ASCII."""
     head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    payload = b"".join([head, coverage.packed, *map(_little_endian, _arrays(coverage))])
+    masks = coverage.final, coverage.provisional, coverage.quarantined, coverage.with_rows
+    arrays = map(_little_endian, (*masks, coverage.asked))
+    payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
     return base64.b64encode(b"".join(parts)).decode()
 
 
 def decode(text: str | bytes) -> Coverage:
-    """Read the text form. Raises StoreError for damage, OtherVersion for a newer version."""
+    """Parse the text form. Raises StoreError if it is damaged, OtherVersion if it is newer."""
     try:
         raw = base64.b64decode(text, validate=True)
         version, length = _HEADER.unpack_from(raw)
         if version > VERSION:
             raise OtherVersion.newer("coverage", version, VERSION)
-        return _of_payload(_payload_of(raw, length))
+        return _parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
         raise StoreError(
-            "damaged coverage: what is known of this month cannot be read",
+            "damaged coverage: the state of this month's days cannot be read",
             "restore the file, or move it away to have its days asked again",
         ) from None
 
 
-def _payload_of(raw: bytes, length: int) -> bytes:
-    """Decompress and check. Raises ValueError or OSError for damage."""
-    if length > _LONGEST_PAYLOAD:
-        raise ValueError("longer than any month")
+def _decompress(raw: bytes, length: int) -> bytes:
+    """Return the payload of the text form. Raises ValueError or OSError if it is damaged."""
+    if length > _MAX_PAYLOAD_BYTES:
+        raise ValueError("payload is longer than that of any month")
     squeezed = memoryview(raw)[_HEADER.size : -_CRC.size]
     payload: bytes = pa.Codec("zstd").decompress(squeezed, decompressed_size=length, asbytes=True)
     if _CRC.pack(zlib.crc32(payload)) != raw[-_CRC.size :]:
-        raise ValueError("another checksum")
+        raise ValueError("checksum differs")
     return payload
 
 
-def _of_payload(payload: bytes) -> Coverage:
-    """Cut a payload into its arrays. Raises ValueError or struct.error if it is none."""
+def _parse_payload(payload: bytes) -> Coverage:
+    """Split a payload into its arrays. Raises ValueError or struct.error if it is damaged."""
     month, accounts, asked = _PAYLOAD.unpack_from(payload)
     sizes = [_PAYLOAD.size, 8 * accounts, *[4 * accounts] * 4, 8 * asked]
     edges = list(itertools.accumulate(sizes))
     if edges[-1] != len(payload):
-        raise ValueError("another length")
-    packed, *masks, moments = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    return _of_arrays(month, packed, [_array("I", m) for m in masks], _array("Q", moments))
-
-
-def _of_arrays(month: Month, packed: bytes, masks: list[array[int]], asked: array[int]) -> Coverage:
-    final, provisional, quarantined, with_rows = masks
+        raise ValueError("payload has another length than its arrays")
+    packed, *masks, times = (payload[begin:end] for begin, end in itertools.pairwise(edges))
+    asked = _little_endian(array("Q", times))
+    final, provisional, quarantined, with_rows = (_little_endian(array("I", m)) for m in masks)
     return Coverage(month, packed, final, provisional, quarantined, with_rows, asked)
 
 
-def _arrays(coverage: Coverage) -> Iterable[array[int]]:
-    return (
-        coverage.final,
-        coverage.provisional,
-        coverage.quarantined,
-        coverage.with_rows,
-        coverage.asked,
-    )
-
-
-def _array(kind: str, raw: bytes) -> array[int]:
-    values: array[int] = array(kind)
-    values.frombytes(raw)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
-
-
-def _little_endian(values: array[int]) -> bytes:
+def _little_endian(values: array[int]) -> array[int]:
+    """Convert between the byte order of this machine and that of the text form."""
     if sys.byteorder == "little":
-        return values.tobytes()
+        return values
     swapped = values[:]
     swapped.byteswap()
-    return swapped.tobytes()
+    return swapped
 
 
-def _union(one: array[int], other: array[int]) -> array[int]:
-    """The masks of both, account by account: as two big numbers, a hundred times faster."""
+def _union_masks(one: array[int], other: array[int]) -> array[int]:
+    """Unite masks account by account: as two big integers, a hundred times faster."""
     both = int.from_bytes(one.tobytes(), "little") | int.from_bytes(other.tobytes(), "little")
-    masks: array[int] = array("I")
-    masks.frombytes(both.to_bytes(4 * len(one), "little"))
-    return masks
+    return array("I", both.to_bytes(4 * len(one), "little"))
 
 
 def _pack(appids: list[str]) -> bytes:
@@ -277,6 +238,6 @@ def _pack(appids: list[str]) -> bytes:
 
 @functools.lru_cache(maxsize=8)
 def _unpack(packed: bytes) -> tuple[str, ...]:
-    """Months follow each other with the same accounts, so their names are shared."""
+    # Consecutive months have the same accounts, so the tuple of their names is shared.
     text = packed.hex()
     return tuple([f"wx{text[i : i + 16]}" for i in range(0, len(text), 16)])

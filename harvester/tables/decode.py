@@ -1,17 +1,42 @@
-"""Answers to rows: what WeChat sent, as columns of the dataset's table.
+"""Decoder of answers: from the body that WeChat sent to columns of the dataset's table.
 
-Nothing is coerced. A value that does not fit its column puts its *day* into quarantine with a
-reason, and the window's other days stand. Most answers are flawless, so they take a fast way that
-looks at whole columns; what is unusual takes the careful way, day by day and row by row.
+No value is coerced. A value that does not fit its column quarantines its *day* with a reason, and
+the other days of the window stay usable. An answer without readable days, or with rows of other
+days only, quarantines its whole window. No decoder raises an exception, whatever the body holds: a
+bug in harvester quarantines the window too, so that its answer is kept.
+
+There are three decoders, because most answers are regular and a regular answer must be cheap. Each
+one accepts an answer only if its result is exactly that of the next, and otherwise leaves it to
+the next:
+
+1. `decode_batch` runs for all answers of a publication and is the entry. If the dataset is flat, it
+   parses up to 256 answers at once with Arrow's JSON reader, without a Python object for any
+   number. A batch is accepted as a whole: every declared member is there (null only where it is
+   optional) and no other one, all numbers are in range, hours are ``hour * 100``, and rows are
+   inside their windows and in key order. Otherwise each answer of the batch goes to step 2 by
+   itself. Answers of nested datasets (four of the article family) always start at step 2, because
+   Arrow's reader does not check texts and does not flatten; their results become Arrow in pieces,
+   since Python objects take eight times the memory.
+2. This module's fast path (`_decode_fast`) parses one answer with orjson and checks whole columns.
+   Rows may come in any order, optional members may be absent and hours may be plain. It leaves an
+   answer with undeclared or missing members, values that do not fit or may have been rounded by
+   orjson, repeated keys or rows outside the window to step 3, and so also an answer that is not
+   strict JSON (control characters, NaN, lone surrogates).
+3. `decode_strict` parses the answer again with the standard library and looks at one day at a time,
+   value by value. It finds the day that is to blame, keeps undeclared members in ``_extra``, puts
+   null for missing ones, reports both, and merges identical rows.
+
+Measured per answer: 13 µs in a batch against 21 µs on the fast path for an hourly dataset, 26
+against 76 µs for 30 daily rows, and 60 to 370 µs on the strict path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from operator import lt
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from harvester.core.calendar import Day, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
@@ -20,106 +45,72 @@ from harvester.core.lenient_json import parse
 from harvester.core.model import Window
 from harvester.tables import decode_strict
 from harvester.tables.columns import ValueMismatch, check_counts
+from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode_strict import SchemaDrift
-from harvester.tables.record_layout import Level, Members, RecordLayout, flattened, layout_of
+from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
-Rows_co = TypeVar("Rows_co", covariant=True)
-
-
-class DayRows(NamedTuple):
-    """The rows of one account's day, sorted by the dataset's key.
-
-    They are the slice ``start`` to ``stop`` of ``columns``, a list for each of the dataset's
-    columns but ``ref_date``, which is the day; and of ``extra``, the JSON of members nobody
-    declared. The days of one answer share these lists. A rate may be an integer that a double holds
-    exactly, and the elements of a LIST are dictionaries with exactly its fields.
-    """
-
-    columns: tuple[list[Any], ...]
-    extra: list[str | None]
-    start: int
-    stop: int
-
-
-class DecodeResult(NamedTuple, Generic[Rows_co]):
-    """An answer, read.
-
-    ``days`` has only days with rows: as `DayRows`, or in Arrow if they were read in bulk.
-    ``quarantined`` names the days whose rows cannot be trusted and why. ``dropped`` counts rows
-    outside the window. ``unknown`` and ``missing`` are members that nobody declared, and promised
-    ones that had no value, as paths: ``detail.read_user``. ``delayed`` says that WeChat is still
-    computing: no day of it is settled.
-    """
-
-    days: Mapping[Day, Rows_co]
-    quarantined: dict[Day, str]
-    dropped: int = 0
-    unknown: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    delayed: bool = False
-
-
-Decoded: TypeAlias = DecodeResult[DayRows]
-Reader: TypeAlias = Callable[[Window, bytes], Decoded]
+Decoder: TypeAlias = Callable[[Window, bytes], Decoded]
 
 INTERNAL_ERROR = "a bug in harvester"
-"""Why a day is in quarantine if nothing may be wrong with its answer."""
+"""Beginning of the reason for quarantine if the answer itself may be correct."""
 
-_DELAYED = {False: False, True: True, "false": False, "true": True}
-"""What ``is_delay`` may be."""
+_DELAY_MARKS = {False: False, True: True, "false": False, "true": True}
+"""Accepted values of ``is_delay``, and their meaning."""
 
 
-def reader(dataset: Dataset) -> Reader:
-    """The decoder of a dataset's answers, for many of them: see `decode`."""
+def decoder(dataset: Dataset) -> Decoder:
+    """Return the function that decodes one answer of a dataset, given its window and its body.
+
+    A row outside the window is dropped and counted. Identical rows count once.
+    """
     return partial(_decode_guarded, layout_of(dataset))
 
 
 def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
-    """Read the answer to a window. Never raises, whatever the body holds.
-
-    A row outside the window is dropped and counted, but if all are, the whole window is
-    quarantined; so it is if a row does not tell its day. Identical rows count once.
-    """
-    return reader(dataset)(window, body)
+    """Decode a single answer: see `decoder`."""
+    return decoder(dataset)(window, body)
 
 
-def _decode_guarded(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
-    """A fault of our own puts a window into quarantine, where its answer is kept."""
+def _decode_guarded(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
-        return _decode(shape, window, body)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the day's reason tells
-        return _refused(window, f"{INTERNAL_ERROR}: {type(error).__name__} at {places(error)[-1]}")
+        return _decode(layout, window, body)
+    except Exception as error:  # noqa: BLE001 - a bug must not lose the answer or end the run
+        reason = f"{INTERNAL_ERROR}: {type(error).__name__} at {places(error)[-1]}"
+        return _quarantined(window, reason)
 
 
-def _decode(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
+def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
         value, flaw = parse(body)
+        if flaw:
+            # `parse` replaced broken UTF-8, whose text cannot be kept.
+            body.decode()
     except BadAnswer as error:
-        return _refused(window, str(error))
-    if flaw and not _is_utf8(body):
-        return _refused(window, "broken UTF-8")
+        return _quarantined(window, str(error))
+    except UnicodeDecodeError:
+        return _quarantined(window, "broken UTF-8")
     elements = value.get("list") if type(value) is dict else None
     if type(elements) is not list:
-        return _refused(window, "an answer without a list")
+        return _quarantined(window, "an answer without a list")
     mark = value.get("is_delay", False)
-    if mark is not False and (type(mark) not in {bool, str} or mark not in _DELAYED):
-        return _refused(window, "is_delay: neither true nor false")
+    if mark is not False and (type(mark) not in {bool, str} or mark not in _DELAY_MARKS):
+        return _quarantined(window, "is_delay: neither true nor false")
     found: Decoded
     if not elements:
         found = DecodeResult({}, {})
     else:
-        # What strict JSON refuses was replaced, so there only a second, exact reading counts.
-        quick = None if flaw else _read_fast(shape, window, elements)
-        found = quick or _read_strictly(shape, window, body)
-    return found._replace(delayed=True) if mark and _DELAYED[mark] else found
+        # A flaw means that `parse` replaced what is not strict JSON: only the exact parse counts.
+        fast = None if flaw else _decode_fast(layout, window, elements)
+        found = fast or _decode_strictly(layout, window, body)
+    return found._replace(delayed=True) if mark and _DELAY_MARKS[mark] else found
 
 
-def _read_fast(shape: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
-    """All columns at once; None if anything at all is out of the ordinary."""
+def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
+    """Decode whole columns at once. Returns None if the answer is not regular."""
     try:
-        columns, texts = _columns(shape, elements)
-        _check(shape, columns)
-        one_day = window.begin == window.end or shape.single_day_answers
+        columns, texts = _columns_and_dates(layout, elements)
+        _check_columns(layout, columns)
+        one_day = window.begin == window.end or layout.single_day_answers
         if one_day:
             days = [parse_day(texts[0])]
             if texts.count(texts[0]) < len(texts):
@@ -128,8 +119,8 @@ def _read_fast(shape: RecordLayout, window: Window, elements: list[Any]) -> Deco
             days = list(map(parse_day, texts))
     except (ValueMismatch, AttributeError, KeyError, TypeError, ValueError):
         return None
-    keys = [columns[place] for place in shape.key]
-    order = _order(len(texts), keys if one_day else [days, *keys])
+    keys = [columns[place] for place in layout.key]
+    order = _sort_order(len(texts), keys if one_day else [days, *keys])
     if order is None:
         return None
     if order:
@@ -138,31 +129,35 @@ def _read_fast(shape: RecordLayout, window: Window, elements: list[Any]) -> Deco
     if days[0] < window.begin or days[-1] > window.end:
         return None
     found = DayRows(tuple(columns), [None] * len(texts), 0, len(texts))
-    return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(shape, days, found), {})
+    return DecodeResult(
+        {days[0]: found} if len(days) == 1 else _split_by_day(layout, days, found), {}
+    )
 
 
-def _columns(shape: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
-    """The columns and what each row has for ``ref_date``, all as they came.
+def _columns_and_dates(
+    layout: RecordLayout, elements: list[Any]
+) -> tuple[list[list[Any]], list[Any]]:
+    """Return the unchecked columns, and the ``ref_date`` of each row.
 
-    Raises Unfit, AttributeError, KeyError or TypeError for what is out of the ordinary.
+    Raises ValueMismatch, AttributeError, KeyError or TypeError if the answer is not regular.
     """
-    if not shape.nested_field:
-        columns = _gathered(shape.own, elements)
-        if shape.order:
-            columns = [columns[place] for place in shape.order]
+    if not layout.nested_field:
+        columns = _level_columns(layout.own, elements)
+        if layout.order:
+            columns = [columns[place] for place in layout.order]
         return columns, [element[DATE_COLUMN] for element in elements]
-    if shape.is_array and not all(element[shape.nested_field] for element in elements):
+    if layout.is_array and not all(element[layout.nested_field] for element in elements):
         raise ValueMismatch("an element without rows")
-    own, inner = flattened(shape, elements)
-    found = _gathered(shape.own, own) + _gathered(shape.nested, inner)
-    return [found[place] for place in shape.order], [members[DATE_COLUMN] for members in own]
+    own, nested = flatten(layout, elements)
+    found = _level_columns(layout.own, own) + _level_columns(layout.nested, nested)
+    return [found[place] for place in layout.order], [members[DATE_COLUMN] for members in own]
 
 
-def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
-    """The columns of a level. Raises Unfit or KeyError if a row has more members or less."""
+def _level_columns(level: Level, rows: list[Members]) -> list[list[Any]]:
+    """Return the columns of a level. Raises ValueMismatch or KeyError for other members."""
     columns = [[row[name] for row in rows] for name in level.required]
     if not level.optional:
-        if set(map(len, rows)) != level.widths:
+        if set(map(len, rows)) != {level.width}:
             raise ValueMismatch("undeclared members")
         return columns
     expected = len(rows) * level.width
@@ -175,21 +170,21 @@ def _gathered(level: Level, rows: list[Members]) -> list[list[Any]]:
     return columns
 
 
-def _check(shape: RecordLayout, columns: list[list[Any]]) -> None:
-    """Check the columns and put them into the form of the file. Raises Unfit."""
+def _check_columns(layout: RecordLayout, columns: list[list[Any]]) -> None:
+    """Check the columns and replace them by those of the file. Raises ValueMismatch."""
     counts: list[Any] = []
-    for place in shape.counts:
+    for place in layout.counts:
         counts += columns[place]
-    for place in shape.nullable_counts:
+    for place in layout.nullable_counts:
         counts += [value for value in columns[place] if value is not None]
     if counts:
         check_counts(counts)
-    for place, fitting in shape.others:
-        columns[place] = fitting(columns[place])
+    for place, check in layout.others:
+        columns[place] = check(columns[place])
 
 
-def _order(count: int, keys: list[list[Any]]) -> list[int] | None:
-    """How to sort rows by these columns: empty if they are sorted, None if two are the same."""
+def _sort_order(count: int, keys: list[list[Any]]) -> list[int] | None:
+    """Return the indices that sort rows by ``keys``: empty if sorted, None if two are equal."""
     if not keys:
         return [] if count == 1 else None
     rows = keys[0] if len(keys) == 1 else list(zip(*keys, strict=True))
@@ -200,12 +195,12 @@ def _order(count: int, keys: list[list[Any]]) -> list[int] | None:
     return sorted(range(count), key=rows.__getitem__)
 
 
-def _by_day(shape: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
-    """Cut rows, whose days these are in order, into days."""
+def _split_by_day(layout: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
+    """Cut rows into days; ``days`` has the day of each row, in order."""
     columns, extra, _, stop = rows
-    if not shape.key:
-        # The day alone is the key, so each row is another day. The tuple's own constructor does
-        # what DayRows(…) does in two thirds of the time.
+    if not layout.key:
+        # The day alone is the key, so each row is another day. tuple.__new__ takes two thirds of
+        # the time of DayRows(…).
         new = tuple.__new__
         return {
             day: new(DayRows, (columns, extra, place, place + 1)) for place, day in enumerate(days)
@@ -215,56 +210,44 @@ def _by_day(shape: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, Da
     return {days[begin]: DayRows(columns, extra, begin, end) for begin, end in bounds}
 
 
-def _read_strictly(shape: RecordLayout, window: Window, body: bytes) -> Decoded:
-    """Row by row: finds which day is to blame, what is unknown and what is missing."""
+def _decode_strictly(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
+    """Decode row by row, and quarantine the days whose rows are not usable."""
     elements = decode_strict.exact_elements(body)
     if elements is None:
-        return _refused(window, "a number that cannot be kept exactly")
+        return _quarantined(window, "a number that cannot be kept exactly")
     filed: dict[Day, list[Members]] = {}
     for element in elements:
         if type(element) is not dict:
-            return _refused(window, "a row that is no object")
-        day = _day_of(element)
-        if day is None:
-            return _refused(window, "a row without a readable ref_date")
+            return _quarantined(window, "a row that is no object")
+        try:
+            day = parse_day(element[DATE_COLUMN])
+        except (KeyError, TypeError, ValueError):
+            return _quarantined(window, "a row without a readable ref_date")
         filed.setdefault(day, []).append(element)
     inside = {day: filed[day] for day in sorted(filed) if window.begin <= day <= window.end}
     dropped = len(elements) - sum(map(len, inside.values()))
     if not inside:
-        return _refused(window, "every row lies outside the window", dropped)
-    return _read_days(shape, inside, dropped)
+        return _quarantined(window, "every row lies outside the window", dropped)
+    return _decode_days(layout, inside, dropped)
 
 
-def _read_days(shape: RecordLayout, filed: dict[Day, list[Members]], dropped: int) -> Decoded:
+def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped: int) -> Decoded:
     days: dict[Day, DayRows] = {}
     quarantined: dict[Day, str] = {}
-    odd = SchemaDrift()
+    drift = SchemaDrift()
     for day, elements in filed.items():
         try:
-            columns, extra = decode_strict.read_day(shape, elements, odd)
+            columns, extra = decode_strict.read_day(layout, elements, drift)
         except ValueMismatch as error:
             quarantined[day] = str(error)
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
-    return DecodeResult(days, quarantined, dropped, frozenset(odd.unknown), frozenset(odd.missing))
+    return DecodeResult(
+        days, quarantined, dropped, frozenset(drift.unknown), frozenset(drift.missing)
+    )
 
 
-def _day_of(row: Members) -> Day | None:
-    try:
-        return parse_day(row[DATE_COLUMN])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _refused(window: Window, reason: str, dropped: int = 0) -> Decoded:
-    """The whole window in quarantine."""
+def _quarantined(window: Window, reason: str, dropped: int = 0) -> Decoded:
+    """Quarantine all days of a window."""
     return DecodeResult({}, dict.fromkeys(range(window.begin, window.end + 1), reason), dropped)
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -1,10 +1,9 @@
-"""Many answers read at once, by Arrow and without a Python object for any number.
+"""Batch decoder: many answers at once, by Arrow, without a Python object for any number.
 
-Arrow's JSON reader, told the exact columns, is as strict as we are: it refuses fractions, texts,
-truth values and numbers beyond 64 bits where an integer belongs, members nobody declared, and
-members that come twice. What it lets pass (nulls, negative numbers, days, order) is checked column
-by column. So a batch that gets through is flawless; if anything at all is out of the ordinary, its
-answers are read one by one by `rows`, which knows what to make of it.
+Arrow's JSON reader gets the exact columns, and is then as strict as the other decoders: it rejects
+fractions, texts, booleans and numbers beyond 64 bits where an integer belongs, undeclared members,
+and members that come twice. The rest (nulls, negative numbers, days, order) is checked here column
+by column. If a check fails, all answers of the batch are decoded one by one: see `decode`.
 """
 
 from __future__ import annotations
@@ -22,100 +21,98 @@ from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice, arrow_schema
-from harvester.tables.decode import DayRows, Decoded, DecodeResult, Reader, reader
-from harvester.tables.row_groups import NewRows, Provenance, in_arrow
+from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
+from harvester.tables.decode import Decoder, decoder
+from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 
 BATCH = 256
-"""Answers read at once: the gain is had by then, and the memory is not yet felt."""
+"""Maximum answers in a batch: a longer one is not faster, and takes more memory."""
 
 BATCH_BYTES = 1 << 20
-"""Fewer answers are read at once if their bodies are this long together."""
+"""Bytes of bodies at which a batch ends."""
 
 _PIECE_BYTES = 256 << 10
-"""So much of answers that nest becomes Arrow at a time."""
+"""Bytes of nested answers that are kept as Python objects before they become Arrow."""
 
-Stamped: TypeAlias = tuple[Answer, Provenance]
-InArrow: TypeAlias = DecodeResult[DayRows | Slice]
-BulkReader: TypeAlias = Callable[[Sequence[Stamped]], Iterable[InArrow]]
+SourcedAnswer: TypeAlias = tuple[Answer, Provenance]
+BatchResult: TypeAlias = DecodeResult[DayRows | Slice]
+BatchDecoder: TypeAlias = Callable[[Sequence[SourcedAnswer]], Iterable[BatchResult]]
 
-# All kinds that flat answers hold. Texts must not: Arrow does not look whether they are UTF-8.
-_ON_THE_WIRE = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
+# The kinds of flat datasets. TEXT is not among them: Arrow does not check that a text is UTF-8.
+_PARSED_TYPES = {Kind.COUNT: pa.int64(), Kind.HOUR: pa.int64(), Kind.DATE: pa.string()}
 _KEY_BITS = 32
-"""A day and a number of so many bits make one sortable integer."""
+"""Bits of a number in a sort key: a day and such a number fit into 64 bits."""
 
 
 class _NeedsRowDecoding(Exception):
-    """A batch that must be read one by one."""
+    """A batch whose answers must be decoded one by one."""
 
 
-class _Plan(NamedTuple):
-    """What reading a dataset in bulk needs to know, worked out once."""
+class _BatchLayout(NamedTuple):
+    """Values that are computed once per dataset for decoding its batches."""
 
     dataset: Dataset
     schema: pa.Schema
     options: pj.ParseOptions
 
 
-def bulk_reader(dataset: Dataset) -> BulkReader:
-    """The decoder of batches of a dataset's answers. Never raises, whatever the bodies hold.
+def batch_decoder(dataset: Dataset) -> BatchDecoder:
+    """Return the decoder of batches of a dataset's answers, which never raises an exception.
 
-    Days of a flawless batch are slices (`Slice`) of one Arrow batch in the dataset's schema.
+    The days of a regular batch are slices (`Slice`) of one Arrow batch in the dataset's schema.
     """
-    one_by_one = reader(dataset)
+    one_by_one = decoder(dataset)
     if dataset.nesting is not Nesting.FLAT:
-        return partial(_read_in_pieces, arrow_schema(dataset), one_by_one)
-    members = [(column.name, _ON_THE_WIRE[column.kind]) for column in dataset.columns]
+        return partial(_decode_in_pieces, arrow_schema(dataset), one_by_one)
+    members = [(column.name, _PARSED_TYPES[column.kind]) for column in dataset.columns]
     options = pj.ParseOptions(
         explicit_schema=pa.schema([("list", pa.list_(pa.struct(members)))]),
         unexpected_field_behavior="error",
     )
-    return partial(_read, _Plan(dataset, arrow_schema(dataset), options), one_by_one)
+    layout = _BatchLayout(dataset, arrow_schema(dataset), options)
+    return partial(_decode_guarded, layout, one_by_one)
 
 
-def batches(answers: Iterable[Stamped]) -> Iterator[list[Stamped]]:
-    """Cut a stream of answers into what is read at once."""
-    batch: list[Stamped] = []
+def batches(
+    answers: Iterable[SourcedAnswer], max_bytes: int = BATCH_BYTES
+) -> Iterator[list[SourcedAnswer]]:
+    """Split answers into batches; a batch ends with the answer that reaches ``max_bytes``."""
+    batch: list[SourcedAnswer] = []
     size = 0
     for each in answers:
         batch.append(each)
         size += len(each[0].body)
-        if len(batch) >= BATCH or size >= BATCH_BYTES:
+        if len(batch) >= BATCH or size >= max_bytes:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
 
 
-def _each(one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
+def _decode_each(one_by_one: Decoder, batch: Sequence[SourcedAnswer]) -> Iterator[Decoded]:
     return (one_by_one(answer.window, answer.body) for answer, _ in batch)
 
 
-def _read_in_pieces(
-    schema: pa.Schema, one_by_one: Reader, batch: Sequence[Stamped]
-) -> Iterator[InArrow]:
-    """One by one, and soon in Arrow: Python's objects take eight times the room."""
-    piece: list[tuple[Stamped, Decoded]] = []
-    size = 0
-    for each in batch:
-        answer = each[0]
-        piece.append((each, one_by_one(answer.window, answer.body)))
-        size += len(answer.body)
-        if size >= _PIECE_BYTES:
-            yield from _to_arrow(schema, piece)
-            piece, size = [], 0
-    yield from _to_arrow(schema, piece)
+def _decode_in_pieces(
+    schema: pa.Schema, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+) -> Iterator[BatchResult]:
+    # Each piece becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
+    for piece in batches(batch, _PIECE_BYTES):
+        yield from _to_arrow(schema, piece, list(_decode_each(one_by_one, piece)))
 
 
-def _to_arrow(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterator[InArrow]:
-    """What was read, with its days as slices of one batch."""
+def _to_arrow(
+    schema: pa.Schema, piece: list[SourcedAnswer], decoded: list[Decoded]
+) -> Iterator[BatchResult]:
+    """Convert the rows of decoded answers to one Arrow batch, and their days to slices of it."""
     news = [
-        NewRows(answer.window.appid, day, rows, stamp)
-        for (answer, stamp), found in piece
+        NewRows(answer.window.appid, day, rows, provenance)
+        for (answer, provenance), found in zip(piece, decoded, strict=True)
         for day, rows in found.days.items()
     ]
-    table = in_arrow(schema, news) if news else None
+    table = to_record_batch(schema, news) if news else None
     start = 0
-    for _, found in piece:
+    for found in decoded:
         days: dict[Day, DayRows | Slice] = {}
         for day, rows in found.days.items():
             days[day] = Slice(table, start, rows.stop - rows.start)
@@ -123,71 +120,76 @@ def _to_arrow(schema: pa.Schema, piece: list[tuple[Stamped, Decoded]]) -> Iterat
         yield DecodeResult(days, *found[1:])
 
 
-def _read(plan: _Plan, one_by_one: Reader, batch: Sequence[Stamped]) -> Iterable[InArrow]:
+def _decode_guarded(
+    layout: _BatchLayout, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+) -> Iterable[BatchResult]:
     try:
-        return _read_clean(plan, batch)
-    except Exception:  # noqa: BLE001 - also a fault of ours must not stand in the way of all others
-        return _each(one_by_one, batch)
+        return _decode_clean(layout, batch)
+    except Exception:  # noqa: BLE001 - a bug must not stop the answers that can be decoded
+        return _decode_each(one_by_one, batch)
 
 
-def _read_clean(plan: _Plan, batch: Sequence[Stamped]) -> Sequence[InArrow]:
-    """All answers as one table. Raises _Unusual, ArrowException or ValueError if one is odd."""
-    lists = _parsed(plan, [answer.body for answer, _ in batch])
+def _decode_clean(layout: _BatchLayout, batch: Sequence[SourcedAnswer]) -> Sequence[BatchResult]:
+    """Decode all answers as one table.
+
+    Raises _NeedsRowDecoding, ArrowException or ValueError if an answer is not regular.
+    """
+    lists = _parse_lists(layout, [answer.body for answer, _ in batch])
     rows = lists.flatten()
     if not len(rows):
         return [DecodeResult({}, {}) for _ in batch]
     parents = pc.list_parent_indices(lists)
     columns = {
-        column.name: _checked(column.kind, rows.field(place), nulls=not column.required)
-        for place, column in enumerate(plan.dataset.columns)
+        column.name: _check_column(column.kind, rows.field(i), nulls=not column.required)
+        for i, column in enumerate(layout.dataset.columns)
     }
     windows = [answer.window for answer, _ in batch]
     day = columns[DATE_COLUMN].cast(pa.int32())
     _check_windows(day, windows, parents)
-    _check_order(_sort_key(plan.dataset, day, columns), parents)
+    _check_order(_sort_key(layout.dataset, day, columns), parents)
     table = pa.RecordBatch.from_arrays(
         [
             pa.array([window.appid for window in windows]).take(parents),
             *columns.values(),
-            pa.array([stamp.fetched_at for _, stamp in batch], plan.schema.types[-3]).take(parents),
-            pa.array([stamp.run_id for _, stamp in batch]).take(parents),
+            pa.array([source.fetched_at for _, source in batch], layout.schema.types[-3]).take(
+                parents
+            ),
+            pa.array([source.run_id for _, source in batch]).take(parents),
             pa.nulls(len(rows), pa.string()),
         ],
-        schema=plan.schema,
+        schema=layout.schema,
     )
-    return _cut(table, day, parents, len(batch))
+    return _slices_by_day(table, day, parents, len(batch))
 
 
-def _parsed(plan: _Plan, bodies: list[bytes]) -> pa.ListArray:
-    """The ``list`` of each body, in their order.
-
-    A line is a body: none holds a line break, and with one bracket in each body and one in each
-    document no body can have been taken for two, or two for one.
-    """
+def _parse_lists(layout: _BatchLayout, bodies: list[bytes]) -> pa.ListArray:
+    """Parse the ``list`` of each body, in order, with one call of Arrow's JSON reader."""
+    # Each body must be one line with one document: after a line break inside of a body, or with
+    # more or less than one bracket in it, Arrow could read one body as two, or two as one.
     data = b"\n".join(bodies)
     if data.count(b"\n") >= len(bodies) or {*map(bytes.count, bodies, repeat(b"["))} != {1}:
         raise _NeedsRowDecoding("a body of more than one line or document")
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=plan.options)
+    table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=layout.options)
     [lists] = table.column("list").chunks
     if len(lists) != len(bodies) or lists.null_count or lists.flatten().null_count:
         raise _NeedsRowDecoding("an answer without a list, or a row that is no object")
     return lists
 
 
-def _checked(kind: Kind, values: pa.Array, *, nulls: bool) -> pa.Array:
-    """A column in the form of the file."""
+def _check_column(kind: Kind, values: pa.Array, *, nulls: bool) -> pa.Array:
+    """Convert a column to the type of the file. Raises _NeedsRowDecoding."""
     if values.null_count and not nulls:
         raise _NeedsRowDecoding("a member without a value")
     if kind is Kind.DATE:
         return values.cast(pa.date32())
     if (pc.min_max(values)["min"].as_py() or 0) < 0:
         raise _NeedsRowDecoding("a negative number")
-    return _hours(values) if kind is Kind.HOUR else values
+    return _convert_hours(values) if kind is Kind.HOUR else values
 
 
-def _hours(values: pa.Array) -> pa.Array:
-    """Hours of the day, of ``hour * 100``. Plain hours are left to the careful way."""
+def _convert_hours(values: pa.Array) -> pa.Array:
+    """Convert ``hour * 100`` to hours. Raises _NeedsRowDecoding for plain hours."""
     hours = pc.divide(values, 100)
     if pc.max(hours).as_py() > 23 or not pc.all(pc.equal(pc.multiply(hours, 100), values)).as_py():
         raise _NeedsRowDecoding("hours of another form")
@@ -205,63 +207,55 @@ def _check_windows(day: pa.Array, windows: Iterable[Window], parents: pa.Array) 
 
 
 def _sort_key(dataset: Dataset, day: pa.Array, columns: dict[str, pa.Array]) -> pa.Array:
-    """The key of each row as one number that sorts as the key does."""
+    """Return the key of each row as one integer that sorts in the same way."""
+    kinds = {column.name: column.kind for column in dataset.columns}
     found = day.cast(pa.int64())
-    for name in dataset.key:
-        if name != DATE_COLUMN:
-            part = columns[name].cast(pa.int64())
-            if pc.max(part).as_py() >= 1 << _bits_of(dataset, name):
-                raise _NeedsRowDecoding("a very large key")
-            found = pc.add(pc.shift_left(found, _bits_of(dataset, name)), part)
+    for name in dataset.key[1:]:
+        bits = 5 if kinds[name] is Kind.HOUR else _KEY_BITS
+        part = columns[name].cast(pa.int64())
+        if pc.max(part).as_py() >= 1 << bits:
+            raise _NeedsRowDecoding("a very large key")
+        found = pc.add(pc.shift_left(found, bits), part)
     return found
-
-
-def _bits_of(dataset: Dataset, name: str) -> int:
-    [kind] = [column.kind for column in dataset.columns if column.name == name]
-    return 5 if kind is Kind.HOUR else _KEY_BITS
 
 
 def _check_order(key: pa.Array, parents: pa.Array) -> None:
     rest = len(key) - 1
     ascending = pc.greater(key.slice(1), key.slice(0, rest))
-    if not pc.all(pc.or_(ascending, _differs(parents)), min_count=0).as_py():
+    if not pc.all(pc.or_(ascending, _changed(parents)), min_count=0).as_py():
         raise _NeedsRowDecoding("rows out of order, or two of the same key")
 
 
-def _differs(values: pa.Array) -> pa.Array:
-    """For each value but the first, whether it differs from the one before."""
+def _changed(values: pa.Array) -> pa.Array:
+    """Return for each value but the first whether it differs from the one before."""
     return pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
 
 
-def _cut(table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int) -> Sequence[InArrow]:
-    """Each answer's days as slices of the table."""
-    changes = pc.indices_nonzero(pc.or_(_differs(parents), _differs(day)))
+def _slices_by_day(
+    table: pa.RecordBatch, day: pa.Array, parents: pa.Array, count: int
+) -> Sequence[BatchResult]:
+    """Return the result of each answer, with its days as slices of the table."""
+    changes = pc.indices_nonzero(pc.or_(_changed(parents), _changed(day)))
     starts = pa.concat_arrays([pa.array([0], pa.int64()), pc.add(changes.cast(pa.int64()), 1)])
     found: list[dict[Day, DayRows | Slice]] = [{} for _ in range(count)]
-    begins = _listed(starts)
-    whose = zip(
-        _listed(parents.take(starts)),
-        _listed(day.take(starts)),
+    begins = _to_ints(starts)
+    slices = zip(
+        _to_ints(parents.take(starts)),
+        _to_ints(day.take(starts)),
         begins,
         [*begins[1:], len(table)],
         strict=True,
     )
-    for owner, date, start, end in whose:
-        # As Slice(…) does it, in half the time.
-        found[owner][date] = tuple.__new__(Slice, (table, start, end - start))
-    return [_clean(days) for days in found]
+    for answer, date, start, end in slices:
+        # tuple.__new__ takes half the time of Slice(…).
+        found[answer][date] = tuple.__new__(Slice, (table, start, end - start))
+    nothing: frozenset[str] = frozenset()
+    # tuple.__new__ takes a third of the time of DecodeResult(days, {}).
+    return [tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False)) for days in found]
 
 
-def _clean(days: dict[Day, DayRows | Slice]) -> InArrow:
-    """As Reading(days, {}), in a third of the time."""
-    return tuple.__new__(DecodeResult, (days, {}, 0, _NOTHING, _NOTHING, False))
-
-
-_NOTHING: frozenset[str] = frozenset()
-
-
-def _listed(values: pa.Array) -> list[int]:
-    """Integers without nulls as Python's, five times as fast as Arrow does it."""
+def _to_ints(values: pa.Array) -> list[int]:
+    """Convert integers without nulls to Python's, five times as fast as ``to_pylist``."""
     numbers = values.cast(pa.int64())
     whole = memoryview(numbers.buffers()[1]).cast("B").cast("q")
     return whole[numbers.offset : numbers.offset + len(numbers)].tolist()

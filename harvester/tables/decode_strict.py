@@ -1,7 +1,7 @@
-"""Rows that need a second look: value by value, one day of one account at a time.
+"""Strict decoder: one day of one account at a time, value by value. `decode` says when it runs.
 
-Here integers are of any size and texts may be such that UTF-8 cannot spell them: what comes in is
-what the standard library reads, which is what the answer says.
+It works on what the standard library parses, which is exactly what the answer says: integers of any
+size, and texts with lone surrogates.
 """
 
 from __future__ import annotations
@@ -9,48 +9,45 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from harvester.core.dataset import Column, Kind
 from harvester.core.safe_text import safe_text
-from harvester.tables.columns import ValueMismatch, check_of, is_writable, nullable
-from harvester.tables.record_layout import (
-    Level,
-    Members,
-    RecordLayout,
-    flattened,
-    level_of,
+from harvester.tables.columns import (
+    ValueMismatch,
+    check_of,
+    is_utf8_encodable,
+    nullable,
     require_type,
 )
-
-Columns: TypeAlias = tuple[list[Any], ...]
+from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of
 
 _ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True)
 _READABLE = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
 )
 
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaDrift:
-    """Members that nobody declared, and promised ones that had no value, as paths."""
+    """Paths of members that differ from the dataset: undeclared ones, and required ones missing."""
 
     unknown: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
 
 
-class _Rows(NamedTuple):
-    """One level of a day's rows: the members of each, and those of them that nobody declared."""
+class _LevelRows(NamedTuple):
+    """One level of a day's rows: the members of each row, and the undeclared ones among them."""
 
     level: Level
     members: list[Members]
-    rest: list[Members]
+    undeclared: list[Members]
 
 
 def exact_elements(body: bytes) -> list[Any] | None:
-    """The answer's list as the standard library reads it; None if it cannot."""
+    """Parse the answer's list with the standard library. Returns None if that is impossible."""
     try:
         elements: list[Any] = json.loads(body.decode("utf-8-sig"), strict=False)["list"]
     except (ValueError, RecursionError):
@@ -59,22 +56,22 @@ def exact_elements(body: bytes) -> list[Any] | None:
 
 
 def read_day(
-    shape: RecordLayout, elements: list[Members], odd: SchemaDrift
-) -> tuple[Columns, list[str | None]]:
-    """The columns of one day's rows, sorted by key, and their extra.
+    layout: RecordLayout, elements: list[Members], drift: SchemaDrift
+) -> tuple[tuple[list[Any], ...], list[str | None]]:
+    """Decode the elements of one day into columns, sorted by key, and the extra of each row.
 
-    A promised member that is null or left out is null. Raises Unfit with the reason for which the
-    day cannot be used.
+    Null stands for a required member that is null or left out; ``drift`` gets its path. Raises
+    ValueMismatch with the reason if the day is not usable.
     """
-    own, inner = _levels(shape, elements, odd)
-    read = [
-        _read_column(column, inner if column.inner else own, odd, is_key=place in shape.key)
-        for place, column in enumerate(shape.columns)
+    own, nested = _levels(layout, elements, drift)
+    decoded = [
+        _decode_column(column, nested if column.nested else own, drift, is_key=i in layout.key)
+        for i, column in enumerate(layout.columns)
     ]
-    extras = [_extra(shape, *rest) for rest in zip(own.rest, inner.rest, strict=True)]
+    extras = [_extra(layout, *row) for row in zip(own.undeclared, nested.undeclared, strict=True)]
     kept: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for values in zip(*read, extras, strict=True):
-        key = tuple(values[place] for place in shape.key)
+    for values in zip(*decoded, extras, strict=True):
+        key = tuple(values[i] for i in layout.key)
         if kept.setdefault(key, values) != values:
             raise ValueMismatch("two different rows for the same key")
     if not kept:
@@ -83,58 +80,63 @@ def read_day(
     return tuple(columns), extra
 
 
-def _levels(shape: RecordLayout, elements: list[Members], odd: SchemaDrift) -> tuple[_Rows, _Rows]:
-    """The rows that the elements stand for. Raises Unfit for nested members of another type."""
-    _note_unknown(shape.own, elements, odd)
-    if shape.nested_field:
-        _note_bare(shape, elements, odd)
-    own, inner = flattened(shape, elements)
-    return _rows(shape.own, own, odd), _rows(shape.nested, inner or [{} for _ in own], odd)
+def _levels(
+    layout: RecordLayout, elements: list[Members], drift: SchemaDrift
+) -> tuple[_LevelRows, _LevelRows]:
+    """Flatten elements into rows. Raises ValueMismatch for nested members of another type."""
+    # The elements are inspected too, because an element with an empty array gives no row.
+    _note_unknown(layout.own, elements, drift)
+    if layout.nested_field:
+        _note_missing_nested(layout, elements, drift)
+    own, nested = flatten(layout, elements)
+    return (
+        _level_rows(layout.own, own, drift),
+        _level_rows(layout.nested, nested or [{} for _ in own], drift),
+    )
 
 
-def _note_bare(shape: RecordLayout, elements: list[Members], odd: SchemaDrift) -> None:
-    """Note elements without nested members. Raises Unfit where that may be a loss."""
-    bare = [element for element in elements if element.get(shape.nested_field) is None]
-    if not bare:
+def _note_missing_nested(layout: RecordLayout, elements: list[Members], drift: SchemaDrift) -> None:
+    """Note elements without the nested field. Raises ValueMismatch if rows may be lost."""
+    without = [element for element in elements if element.get(layout.nested_field) is None]
+    if not without:
         return
-    odd.missing.add(shape.nested_field)
-    if shape.is_array and any(element.keys() - shape.own.declared for element in bare):
-        # They may have another name now, and without rows there is no _extra to keep them in.
-        raise ValueMismatch(
-            f"{shape.nested_field}: a row without it, but with members that nobody declared"
-        )
+    drift.missing.add(layout.nested_field)
+    if layout.is_array and any(element.keys() - layout.own.declared for element in without):
+        # The array may have been renamed, and without rows there is no _extra to keep it in.
+        raise ValueMismatch(f"{layout.nested_field}: a row without it, but with undeclared members")
 
 
-def _rows(level: Level, members: list[Members], odd: SchemaDrift) -> _Rows:
-    _note_unknown(level, members, odd)
-    return _Rows(level, members, [_others(each, level) for each in members])
+def _level_rows(level: Level, members: list[Members], drift: SchemaDrift) -> _LevelRows:
+    _note_unknown(level, members, drift)
+    return _LevelRows(level, members, [_undeclared(each, level) for each in members])
 
 
-def _note_unknown(level: Level, members: list[Members], odd: SchemaDrift) -> None:
+def _note_unknown(level: Level, members: list[Members], drift: SchemaDrift) -> None:
     for name in set().union(*members) - level.declared:
-        odd.unknown.add(level.prefix + safe_text(name, _LONGEST_NAME))
+        drift.unknown.add(level.prefix + safe_text(name, _MAX_NAME_LENGTH))
 
 
-def _others(members: Members, level: Level) -> Members:
-    """Those that nobody declared."""
+def _undeclared(members: Members, level: Level) -> Members:
     return {name: members[name] for name in members if name not in level.declared}
 
 
-def _read_column(column: Column, rows: _Rows, odd: SchemaDrift, *, is_key: bool) -> list[Any]:
-    """A column's values, checked; null where a row has none. Raises Unfit."""
+def _decode_column(
+    column: Column, rows: _LevelRows, drift: SchemaDrift, *, is_key: bool
+) -> list[Any]:
+    """Return the checked values of a column, null where a row has none. Raises ValueMismatch."""
     path = rows.level.prefix + column.name
-    values = _values(column, path, rows.members, odd)
+    values = _values(column, path, rows.members, drift)
     if is_key and None in values:
         raise ValueMismatch(f"{path}: a row without it")
     if column.kind is Kind.LIST:
-        return _read_lists(column, rows, values, odd)
+        return _decode_lists(column, rows, values, drift)
     return _checked(column, path, values)
 
 
-def _values(column: Column, path: str, members: list[Members], odd: SchemaDrift) -> list[Any]:
+def _values(column: Column, path: str, members: list[Members], drift: SchemaDrift) -> list[Any]:
     values = [each.get(column.name) for each in members]
     if column.required and None in values:
-        odd.missing.add(path)
+        drift.missing.add(path)
     return values
 
 
@@ -145,21 +147,26 @@ def _checked(column: Column, path: str, values: list[Any]) -> list[Any]:
         raise ValueMismatch(f"{path}: {error}") from None
 
 
-def _read_lists(column: Column, rows: _Rows, values: list[Any], odd: SchemaDrift) -> list[Any]:
-    """Lists whose elements have exactly the column's fields; other members join the row's rest."""
+def _decode_lists(
+    column: Column, rows: _LevelRows, values: list[Any], drift: SchemaDrift
+) -> list[Any]:
+    """Return lists whose elements have exactly the column's fields.
+
+    Other members of the elements are added to the undeclared ones of their row.
+    """
     path = rows.level.prefix + column.name
-    require_type(list, [value for value in values if value is not None], path)
+    require_type([value for value in values if value is not None], "a list", list, path=path)
     elements = list(chain.from_iterable(filter(None, values)))
-    require_type(dict, elements, path)
+    require_type(elements, "an object", dict, path=path)
     level = level_of(column.fields, prefix=f"{path}.")
-    _note_unknown(level, elements, odd)
+    _note_unknown(level, elements, drift)
     for each in column.fields:
-        below = level.prefix + each.name
-        _checked(each, below, _values(each, below, elements, odd))
-    for place, value in enumerate(values):
-        others = [_others(element, level) for element in value or ()]
+        field_path = level.prefix + each.name
+        _checked(each, field_path, _values(each, field_path, elements, drift))
+    for row, value in zip(rows.undeclared, values, strict=True):
+        others = [_undeclared(element, level) for element in value or ()]
         if any(others):
-            rows.rest[place][column.name] = others
+            row[column.name] = others
     names = [each.name for each in column.fields]
     return [
         None if value is None else [{name: each.get(name) for name in names} for each in value]
@@ -167,24 +174,24 @@ def _read_lists(column: Column, rows: _Rows, values: list[Any], odd: SchemaDrift
     ]
 
 
-def _extra(shape: RecordLayout, own: Members, inner: Members) -> str | None:
-    """The members nobody declared, where they stood, as compact sorted JSON.
+def _extra(layout: RecordLayout, own: Members, nested: Members) -> str | None:
+    """Return a row's undeclared members, on their levels, as JSON; None if there are none.
 
-    Raises Unfit for NaN and infinity.
+    Raises ValueMismatch for NaN and infinity.
     """
-    members = {**own, shape.nested_field: inner} if inner else own
+    members = {**own, layout.nested_field: nested} if nested else own
     if not members:
         return None
     try:
-        return as_text(members)
+        return extra_text(members)
     except (ValueError, RecursionError):
         raise ValueMismatch("an undeclared member that cannot be kept exactly") from None
 
 
-def as_text(members: Members) -> str:
-    """Compact sorted JSON, escaped only if UTF-8 cannot spell it otherwise.
+def extra_text(members: Members) -> str:
+    """Return members as compact sorted JSON, escaped only if UTF-8 cannot encode it otherwise.
 
-    Raises ValueError for NaN and infinity, RecursionError for what is too deep.
+    Raises ValueError for NaN and infinity, RecursionError for members nested too deeply.
     """
     text = _READABLE.encode(members)
-    return text if is_writable(text) else _ESCAPED.encode(members)
+    return text if is_utf8_encodable(text) else _ESCAPED.encode(members)

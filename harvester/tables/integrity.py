@@ -1,4 +1,4 @@
-"""What a data file must be for its rows and its coverage to be believed, judged from their values.
+"""Integrity checks of a data file: its rows and its coverage, judged from their values.
 
 Nothing here opens a file: rows come as tables of their key columns, in the order of the file.
 """
@@ -20,41 +20,47 @@ from harvester.tables.coverage import AccountDays, Coverage
 
 
 class Defect(NamedTuple):
-    """What is wrong, and which days of whom cannot be believed, as masks of the file's month."""
+    """A contradiction in a file.
+
+    ``where`` has the days that are in doubt: a mask of the file's month for each appid.
+    """
 
     what: str
     where: Mapping[str, int]
 
 
 class FileIdentity(NamedTuple):
-    """What a file's name says of its rows: whose they are, and of when."""
+    """The dataset, the month and the bucket that the name of a file states."""
 
     dataset: Dataset
     month: Month
     bucket: int
     buckets: int
 
+    def owns(self, appid: str) -> bool:
+        """Return whether the account belongs into the file's bucket."""
+        return bucket_of(appid, self.buckets) == self.bucket
+
 
 def key_columns(dataset: Dataset) -> list[str]:
-    """The columns that `Rows` wants to see."""
+    """Return the columns that the tables for `RowCheck` must have."""
     return ["appid", *dataset.key]
 
 
 def all_days(coverage: Coverage) -> dict[str, int]:
-    """All that a file knows of, as the place of a flaw."""
+    """Return all days that a coverage knows, by appid."""
     return {appid: coverage.account(appid).covered for appid in coverage.appids}
 
 
-def between(coverage: Coverage, first: str, last: str) -> dict[str, int]:
-    """The days with rows of the accounts from ``first`` to ``last``, as the place of a flaw."""
+def days_of_accounts(coverage: Coverage, first: str, last: str) -> dict[str, int]:
+    """Return the days with rows of the accounts from ``first`` to ``last``, by appid."""
     inside = (appid for appid in coverage.appids if first <= appid <= last)
-    known = {appid: coverage.account(appid).with_rows for appid in inside}
-    return {appid: mask for appid, mask in known.items() if mask}
+    return _not_empty((appid, coverage.account(appid).with_rows) for appid in inside)
 
 
-def coverage_flaws(coverage: Coverage, place: FileIdentity) -> Iterator[Defect]:
-    """What the coverage says that cannot be."""
-    if coverage.month != place.month:
+def coverage_defects(coverage: Coverage, file: FileIdentity) -> Iterator[Defect]:
+    """Yield the defects of a coverage that its own values show."""
+    if coverage.month != file.month:
         month = calendar.month_text(coverage.month)
         yield Defect(f"its coverage is that of {month}", all_days(coverage))
         return
@@ -62,24 +68,20 @@ def coverage_flaws(coverage: Coverage, place: FileIdentity) -> Iterator[Defect]:
         yield Defect("its coverage names accounts twice or out of order", all_days(coverage))
         return
     accounts = {appid: coverage.account(appid) for appid in coverage.appids}
-    strange = {
-        appid: known.covered
-        for appid, known in accounts.items()
-        if bucket_of(appid, place.buckets) != place.bucket
-    }
+    strange = {appid: known.covered for appid, known in accounts.items() if not file.owns(appid)}
     if strange:
         yield Defect("it knows of accounts of another bucket", strange)
-    length = calendar.month_length(place.month)
+    length = calendar.month_length(file.month)
     senseless = {
         appid: known.covered & ((1 << length) - 1)
         for appid, known in accounts.items()
-        if not _makes_sense(known, length)
+        if not _is_consistent(known, length)
     }
     if senseless:
         yield Defect("its coverage contradicts itself", senseless)
 
 
-def _makes_sense(known: AccountDays, length: int) -> bool:
+def _is_consistent(known: AccountDays, length: int) -> bool:
     return (
         not known.covered >> length
         and not known.final & known.provisional
@@ -90,86 +92,83 @@ def _makes_sense(known: AccountDays, length: int) -> bool:
 
 @dataclass(slots=True)
 class RowCheck:
-    """The rows of one file, seen once, a table of key columns at a time.
+    """Check of the rows of one file, which are added table by table.
 
-    ``seen`` has the days with rows of each account, ``flaws`` what is wrong with any row.
+    ``count`` is the number of rows so far, and ``seen`` has the mask of the days with rows of each
+    account.
     """
 
-    place: FileIdentity
+    file: FileIdentity
     coverage: Coverage
     count: int = 0
     seen: dict[str, int] = field(default_factory=dict)
     _last: pa.Table | None = None
-    _odd: dict[str, dict[str, int]] = field(default_factory=dict)
+    _found: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add_rows(self, table: pa.Table) -> None:
-        """Look at the next rows."""
+        """Check the next rows of the file, given as a table of the key columns."""
         if not len(table):
             return
         self.count += len(table)
         ahead = table if self._last is None else pa.concat_tables([self._last, table])
         self._last = table.slice(len(table) - 1)
-        self._note("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
+        self._note_rows("rows twice or out of order", ahead.slice(1).filter(_not_behind(ahead)))
         self._note_days(table)
 
-    def flaws(self) -> list[Defect]:
-        """What is wrong, once all rows were seen."""
-        found = [Defect(what, where) for what, where in self._odd.items()]
-        unknown = {
-            appid: more
-            for appid, mask in self.seen.items()
-            if (more := mask & ~self.coverage.account(appid).with_rows)
+    def defects(self) -> list[Defect]:
+        """Return the defects, after all rows were added."""
+        accounts = {*self.seen, *self.coverage.appids}
+        with_rows = {appid: self.coverage.account(appid).with_rows for appid in sorted(accounts)}
+        unknown = _not_empty((a, self.seen.get(a, 0) & ~mask) for a, mask in with_rows.items())
+        missing = _not_empty((a, mask & ~self.seen.get(a, 0)) for a, mask in with_rows.items())
+        found = self._found | {
+            "rows of days of which its coverage knows none": unknown,
+            "no rows of days of which its coverage knows some": missing,
         }
-        if unknown:
-            found.append(Defect("rows of days of which its coverage knows none", unknown))
-        gone = {
-            appid: less
-            for appid in self.coverage.appids
-            if (less := self.coverage.account(appid).with_rows & ~self.seen.get(appid, 0))
-        }
-        if gone:
-            found.append(Defect("no rows of days of which its coverage knows some", gone))
-        return found
+        return [Defect(what, where) for what, where in found.items() if where]
 
     def _note_days(self, table: pa.Table) -> None:
-        """Which days of whom these rows are."""
-        first, length = (
-            calendar.month_begin(self.place.month),
-            calendar.month_length(self.place.month),
-        )
+        """Add the days of the rows to ``seen``, and note rows that do not belong into the file."""
+        month = self.file.month
+        first, length = calendar.month_begin(month), calendar.month_length(month)
         offset = pc.subtract(table.column(DATE_COLUMN).cast(pa.int32()), first)
         inside = pc.and_(pc.greater_equal(offset, 0), pc.less(offset, length))
-        self._note("rows of another month", table.filter(pc.invert(inside)))
+        self._note_rows("rows of another month", table.filter(pc.invert(inside)))
+        # Arrow reduces the rows to a mask for each account: distinct days first, then their bits.
         pairs = pa.table([table.column("appid"), offset], ["appid", "day"]).filter(inside)
         pairs = pairs.group_by(["appid", "day"]).aggregate([])
         bits = pc.shift_left(pa.scalar(1, pa.int64()), pairs.column("day").cast(pa.int64()))
         masks = pa.table([pairs.column("appid"), bits], ["appid", "mask"])
         masks = masks.group_by("appid").aggregate([("mask", "sum")])
         for appid, mask in zip(*(column.to_pylist() for column in masks.columns), strict=True):
-            if appid not in self.seen and bucket_of(appid, self.place.buckets) != self.place.bucket:
+            if appid not in self.seen and not self.file.owns(appid):
                 self._note_account("rows of accounts of another bucket", appid)
             self.seen[appid] = self.seen.get(appid, 0) | mask
 
-    def _note(self, what: str, rows: pa.Table) -> None:
+    def _note_rows(self, what: str, rows: pa.Table) -> None:
         for appid in pc.unique(rows.column("appid")).to_pylist():
             self._note_account(what, appid)
 
     def _note_account(self, what: str, appid: str) -> None:
-        # A row that is where it should not be says little of its day: all the account has is named.
-        self._odd.setdefault(what, {})[appid] = self.coverage.account(appid).covered
+        # All days of the account are in doubt, because the date of a misplaced row proves nothing.
+        self._found.setdefault(what, {})[appid] = self.coverage.account(appid).covered
 
 
-def merged(flaws: Iterable[Defect]) -> dict[str, int]:
-    """Whose days any of the flaws casts doubt on."""
+def days_in_doubt(defects: Iterable[Defect]) -> dict[str, int]:
+    """Unite the days of several defects, by appid."""
     found: dict[str, int] = {}
-    for flaw in flaws:
-        for appid, mask in flaw.where.items():
+    for defect in defects:
+        for appid, mask in defect.where.items():
             found[appid] = found.get(appid, 0) | mask
     return found
 
 
+def _not_empty(masks: Iterable[tuple[str, int]]) -> dict[str, int]:
+    return {appid: mask for appid, mask in masks if mask}
+
+
 def _not_behind(table: pa.Table) -> pa.ChunkedArray:
-    """For each row but the first, whether it does not sort strictly behind the one before."""
+    """Return for each row but the first whether it does not sort after the one before."""
     behind = same = None
     for column in table.columns:
         one, other = column.slice(0, len(column) - 1), column.slice(1)

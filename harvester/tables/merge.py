@@ -1,8 +1,8 @@
-"""What new answers change in a month, and the old file's rows with those changes put in.
+"""Merge of new answers into a month: decides which answer counts, then joins old and new rows.
 
-Both sides come in key order, appid first, and neither is ever held whole: rows of accounts nobody
-asked about pass through as slices, an account with news is spliced day by day, and the result is
-cut into row groups of equal length.
+Old and new rows come in key order, appid first, and neither is ever in memory as a whole. Rows of
+accounts without new rows pass through as slices, the rows of other accounts are interleaved day by
+day, and the result is split into row groups of equal length.
 """
 
 from __future__ import annotations
@@ -12,36 +12,38 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harvester.catalogue.readiness import settled_before
+from harvester.core import calendar
 from harvester.core.calendar import Day, Month, instant, month_begin, month_length
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
-from harvester.tables.decode import DayRows, DecodeResult
+from harvester.tables.day_rows import DayRows, DecodeResult
 from harvester.tables.row_groups import NewRows, Provenance, into_row_groups, row_group_rows
 
-_AFTER_ALL = "\U0010ffff"
-"""Sorts behind every appid."""
+_AFTER_ALL_APPIDS = "\U0010ffff"
+"""Text that sorts after every appid."""
 
 
 class DecodedAnswer(NamedTuple):
-    """An answer, what it says, and the days it settles: see `settled_masks`."""
+    """An answer, its content, its origin, and the days it settles: see `settled_masks`."""
 
     answer: Answer
     decoded: DecodeResult[DayRows | Slice]
-    stamp: Provenance
+    provenance: Provenance
     settled: tuple[int, int]
 
 
 class RejectedDay(NamedTuple):
-    """A day that an answer put into quarantine."""
+    """A day that an answer put into quarantine, and the reason."""
 
     reason: str
     answer: Answer
@@ -50,25 +52,25 @@ class RejectedDay(NamedTuple):
 
 @dataclass(slots=True)
 class Change:
-    """What one account's answers change in a month, gathered answer by answer, oldest first.
+    """Changes of one account in a month, collected answer by answer, oldest first.
 
-    ``known`` begins as the account's coverage and ends as the new one. ``rows`` has the days whose
-    rows are replaced, ``refused`` those whose last answer could not be used, and ``taken`` is the
-    mask of all days for which an answer counted.
+    ``known`` is the account's coverage, which `apply` updates. ``rows`` has the days whose rows are
+    replaced, ``rejected`` the days whose last answer was not usable. ``applied`` is the mask of all
+    days for which an answer counted.
     """
 
     appid: str
     month: Month
     known: AccountDays
     rows: dict[Day, NewRows | Slice] = field(default_factory=dict)
-    refused: dict[Day, RejectedDay] = field(default_factory=dict)
+    rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
 
     def accepted_days(self, answer: Answer) -> int:
-        """The mask of the days for which an answer counts.
+        """Return the mask of the days for which an answer counts.
 
-        A final day is replaced only if a user asked for just that, and no day by an answer older
-        than the one it has.
+        A final day counts only if the user asked to refetch it. No day counts if its last answer
+        was asked for later than this one.
         """
         mask = window_mask(answer.window, self.month)
         if mask & self.known.final:
@@ -79,18 +81,18 @@ class Change:
                     mask &= ~(1 << day)
         return mask
 
-    def apply(self, accepted: int, reply: DecodedAnswer) -> None:
-        """Let an answer count for days that accept it.
+    def apply(self, accepted: int, new: DecodedAnswer) -> None:
+        """Apply an answer to the days of the mask ``accepted``.
 
-        Rows replace a day's rows wholly; an empty answer removes none, and settles none that were
-        not settled before. A delayed one settles no day, whatever its age.
+        The new rows of a day replace all of its rows. An empty answer removes no rows, and does not
+        settle a day with rows. A delayed answer settles no day, whatever its age.
         """
-        decoded, known = reply.decoded, self.known
-        bad = accepted & _mask(decoded.quarantined, self.month) if decoded.quarantined else 0
+        decoded, known = new.decoded, self.known
+        bad = accepted & _mask_of(decoded.quarantined, self.month) if decoded.quarantined else 0
         good = accepted & ~bad
-        filled = good & _mask(decoded.days, self.month)
-        settled, settled_empty = (0, 0) if decoded.delayed else reply.settled
-        # Rows are neither less nor more final because an answer is empty now.
+        filled = good & _mask_of(decoded.days, self.month)
+        settled, settled_empty = (0, 0) if decoded.delayed else new.settled
+        # An empty answer says nothing about the rows of a day, so it leaves their state as it is.
         final = filled & settled | good & ~filled & (settled_empty & ~known.with_rows | known.final)
         known.final = known.final & ~good | final
         known.provisional = known.provisional & ~good | good & ~final
@@ -98,34 +100,40 @@ class Change:
         known.with_rows |= filled
         self.applied |= accepted
         if known.provisional or known.asked:
-            self._note_moments(good, final, reply.answer.asked_at)
-        if bad or self.refused:
-            self._note_refusals(good, bad, reply)
+            self._record_asked_at(good, final, new.answer.asked_at)
+        if bad or self.rejected:
+            self._record_rejections(good, bad, new)
         first = month_begin(self.month)
         for day, rows in decoded.days.items():
             if day >= first and filled >> (day - first) & 1:
                 self.rows[day] = (
-                    rows if isinstance(rows, Slice) else NewRows(self.appid, day, rows, reply.stamp)
+                    rows
+                    if isinstance(rows, Slice)
+                    else NewRows(self.appid, day, rows, new.provenance)
                 )
 
-    def _note_moments(self, good: int, final: int, asked_at: int) -> None:
-        for day in _bits(good):
-            if final >> day & 1:
-                self.known.asked.pop(day, None)
+    def _record_asked_at(self, good: int, final: int, asked_at: int) -> None:
+        for bit in _bits(good):
+            if final >> bit & 1:
+                self.known.asked.pop(bit, None)
             else:
-                self.known.asked[day] = asked_at
+                self.known.asked[bit] = asked_at
 
-    def _note_refusals(self, good: int, bad: int, reply: DecodedAnswer) -> None:
+    def _record_rejections(self, good: int, bad: int, new: DecodedAnswer) -> None:
         first = month_begin(self.month)
-        for day in _bits(bad):
-            reason = reply.decoded.quarantined[first + day]
-            self.refused[first + day] = RejectedDay(reason, reply.answer, reply.stamp.run_id)
-        for day in _bits(good):
-            self.refused.pop(first + day, None)
+        for bit in _bits(bad):
+            reason = new.decoded.quarantined[first + bit]
+            rejected = RejectedDay(reason, new.answer, new.provenance.run_id)
+            self.rejected[first + bit] = rejected
+        for bit in _bits(good):
+            self.rejected.pop(first + bit, None)
 
 
 def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, int]:
-    """The days that an answer of that Beijing day makes final: with rows, and without any."""
+    """Return the days that an answer asked for on a Beijing day makes final.
+
+    The first mask is for days with rows in the answer, the second for days without.
+    """
     with_rows = settled_before(dataset, instant(asked_on), empty=False)
     without = settled_before(dataset, instant(asked_on), empty=True)
     first, length = month_begin(month), month_length(month)
@@ -133,22 +141,20 @@ def settled_masks(dataset: Dataset, month: Month, asked_on: Day) -> tuple[int, i
 
 
 def window_mask(window: Window, month: Month) -> int:
-    """The days of a month that lie in a window."""
+    """Return the days of a month that lie in a window, as a mask."""
     return _span_mask(window.begin, window.end, month)
 
 
 def refetch_mask(answer: Answer, month: Month) -> int:
-    """The days that an answer replaces even if they are final, counted from a month's first."""
+    """Return the days of a month that an answer replaces even if they are final, as a mask."""
     shift = answer.window.begin - month_begin(month)
     return answer.refetch << shift if shift >= 0 else answer.refetch >> -shift
 
 
+# The same few spans are needed for all accounts.
 @functools.lru_cache(maxsize=4_096)
 def _span_mask(begin: Day, end: Day, month: Month) -> int:
-    """Remembered, since all accounts are asked for the same days."""
-    first, length = month_begin(month), month_length(month)
-    begin, end = max(0, begin - first), min(length, end + 1 - first)
-    return (1 << end) - (1 << begin) if begin < end else 0
+    return calendar.month_mask(calendar.day_range(begin, end), month)
 
 
 def merged(
@@ -157,36 +163,37 @@ def merged(
     changes: Iterable[Change],
     rows: int | None = None,
 ) -> Iterator[pa.Table]:
-    """The old rows with the changes put in, a row group at a time; the last may be shorter.
+    """Yield the old rows with the changes applied, in tables of ``rows`` rows.
 
-    ``old`` must be sorted by appid and the dataset's key, ``changes`` by appid, each account once.
-    Raises StoreError if the old rows turn out not to be sorted.
+    The last table may be shorter. ``old`` must be sorted by appid and the dataset's key, and
+    ``changes`` by appid, with each account once. Without ``rows`` each table is a row group. Raises
+    StoreError if the appids of the old rows are not sorted.
     """
-    return into_row_groups(
-        schema, _interleave(_ExistingRows(old), changes), rows or row_group_rows(schema)
-    )
+    pieces = _interleave(_ExistingRows(old), changes)
+    return into_row_groups(schema, pieces, rows or row_group_rows(schema))
 
 
 def _interleave(old: _ExistingRows, changes: Iterable[Change]) -> Iterator[Slice | NewRows]:
     for change in changes:
         yield from old.rows_before(change.appid)
-        yield from _splice(old.rows_of(change.appid), sorted(change.rows.items(), key=_day))
-    yield from old.rows_before(_AFTER_ALL)
+        new = sorted(change.rows.items(), key=itemgetter(0))
+        yield from _replace_days(old.rows_of(change.appid), new)
+    yield from old.rows_before(_AFTER_ALL_APPIDS)
 
 
-def _splice(
-    mine: Iterable[Slice], news: list[tuple[Day, NewRows | Slice]]
+def _replace_days(
+    old: Iterable[Slice], new: list[tuple[Day, NewRows | Slice]]
 ) -> Iterator[Slice | NewRows]:
-    """One account's old rows, with the days that are new in the place of the old ones."""
+    """Yield one account's rows in the order of days; ``new`` replaces the old rows of its days."""
     done = 0
-    for piece in mine:
+    for piece in old:
         dates = _dates_of(piece.batch)
         start, stop = piece.offset, piece.offset + piece.length
         if done:
-            # A day may reach over the end of a batch.
-            start = bisect_right(dates, news[done - 1][0], start, stop)
-        while done < len(news) and start < stop and news[done][0] <= dates[stop - 1]:
-            day, rows = news[done]
+            # The old rows of the last replaced day may continue in this batch.
+            start = bisect_right(dates, new[done - 1][0], start, stop)
+        while done < len(new) and start < stop and new[done][0] <= dates[stop - 1]:
+            day, rows = new[done]
             middle = bisect_left(dates, day, start, stop)
             if middle > start:
                 yield Slice(piece.batch, start, middle - start)
@@ -195,15 +202,14 @@ def _splice(
             done += 1
         if stop > start:
             yield Slice(piece.batch, start, stop - start)
-    yield from (rows for _, rows in news[done:])
-
-
-def _day(item: tuple[Day, object]) -> Day:
-    return item[0]
+    yield from (rows for _, rows in new[done:])
 
 
 class _ExistingRows:
-    """The rows of a file in order, walked once."""
+    """The rows of a file, read once in their order.
+
+    A *run* is the rows of one account in one batch.
+    """
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
         self._batches = iter(batches)
@@ -213,7 +219,7 @@ class _ExistingRows:
         self._run = 0
 
     def rows_before(self, appid: str) -> Iterator[Slice]:
-        """All that is left of accounts that sort before this one."""
+        """Yield the remaining rows of accounts that sort before this one."""
         while self._has_rows():
             run = bisect_left(self._appids, appid, self._run)
             yield from self._take(run)
@@ -221,7 +227,7 @@ class _ExistingRows:
                 return
 
     def rows_of(self, appid: str) -> Iterator[Slice]:
-        """The account's own rows; what sorts before must have been taken."""
+        """Yield the rows of an account, after `rows_before` of the same account."""
         while self._has_rows() and self._appids[self._run] == appid:
             yield from self._take(self._run + 1)
 
@@ -245,20 +251,20 @@ class _ExistingRows:
                 self._appids and last > self._appids[:1]
             ):
                 raise StoreError(
-                    "its rows are not sorted by appid, so nothing can be put in",
+                    "its rows are not sorted by appid, so new rows cannot be merged into it",
                     "move the file away to have its days asked again",
                 )
         return True
 
 
 def _dates_of(batch: pa.RecordBatch) -> memoryview:
-    """The days of a batch with rows as integers, without a copy."""
+    """Return the days of a batch that has rows as integers, without a copy."""
     column = batch.column(DATE_COLUMN)
     dates = memoryview(column.buffers()[1]).cast("B").cast("i")
     return dates[column.offset : column.offset + len(column)]
 
 
-def _mask(found: Iterable[Day], month: Month) -> int:
+def _mask_of(found: Iterable[Day], month: Month) -> int:
     mask = 0
     for day in found:
         mask |= _span_mask(day, day, month)
@@ -270,6 +276,7 @@ def _first_bits(count: int, most: int) -> int:
 
 
 def _bits(mask: int) -> Iterator[int]:
+    # `calendar.each_day` would do the same on the large integer of a day set, several times slower.
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1

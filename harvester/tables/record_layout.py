@@ -1,42 +1,43 @@
-"""What reading a dataset needs to know, worked out once, and nested answers made flat.
+"""Record layout: what the decoders need to know of a dataset, computed once per dataset.
 
-An element of an answer's ``list`` has members of its *own*; in a nested dataset one of them holds
-the *inner* ones, in an object or in an array of objects.
+An element of an answer's ``list`` has *own* members. In a nested dataset one of them holds the
+*nested* members, in an object or in an array of objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Kind, Nesting
-from harvester.tables.columns import Check, ValueMismatch, name_of, nullable, quick_check_of
+from harvester.tables.columns import Check, fast_check_of, nullable, require_type
 
 Members: TypeAlias = dict[str, Any]
 
 
 class Level(NamedTuple):
-    """The members that stand at one level of an element.
+    """The declared members of one level of an element.
 
-    ``required`` and ``optional`` are columns without ``ref_date``, ``width`` is how many members
-    there are at least, ``declared`` are all of them, and ``prefix`` leads to them.
+    ``required`` and ``optional`` are names of columns without ``ref_date``. ``width`` is the least
+    number of members. ``declared`` has all names. ``prefix`` is the path of the level, such as
+    ``detail.``.
     """
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     width: int
-    widths: frozenset[int]
     declared: frozenset[str]
     prefix: str
 
 
 class RecordLayout(NamedTuple):
-    """A dataset for those who read it: its columns without ``ref_date``, and places among them.
+    """The columns of a dataset without ``ref_date``, and indices into these columns.
 
-    ``own`` and ``inner`` are its levels, whose columns one after the other are in the dataset's
-    order at the places of ``order``; empty if they are in order. Counts are checked all at once,
-    ``spare_counts`` may be null, and ``others`` have a check each.
+    ``own`` and ``nested`` are the levels of an element. Their columns, one level after the other,
+    are brought into the dataset's order by ``order``, which is empty if they are in that order.
+    ``counts`` are checked together, as are ``nullable_counts``, which may be null; ``others`` have
+    a check each. ``single_day_answers`` is True if an answer is always about one day.
     """
 
     columns: tuple[Column, ...]
@@ -53,26 +54,26 @@ class RecordLayout(NamedTuple):
 
 
 def layout_of(dataset: Dataset) -> RecordLayout:
-    """Columns and their places, without ``ref_date``."""
+    """Compute the layout of a dataset's records."""
     columns = tuple(column for column in dataset.columns if column.name != DATE_COLUMN)
     names = tuple(column.name for column in columns)
-    nests = (dataset.inside,) if dataset.inside else ()
-    own = level_of([c for c in columns if not c.inner], DATE_COLUMN, *nests)
-    inner = level_of([c for c in columns if c.inner], prefix=f"{dataset.inside}.")
-    found = (*own.required, *own.optional, *inner.required, *inner.optional)
+    structural = (dataset.nested_field,) if dataset.nested_field else ()
+    own = level_of([c for c in columns if not c.nested], DATE_COLUMN, *structural)
+    nested = level_of([c for c in columns if c.nested], prefix=f"{dataset.nested_field}.")
+    found = (*own.required, *own.optional, *nested.required, *nested.optional)
     counts = [i for i, column in enumerate(columns) if column.kind is Kind.COUNT]
     return RecordLayout(
         columns=columns,
         own=own,
-        nested=inner,
-        nested_field=dataset.inside,
+        nested=nested,
+        nested_field=dataset.nested_field,
         is_array=dataset.nesting is Nesting.ARRAY,
-        order=() if found == names and not nests else tuple(map(found.index, names)),
+        order=() if found == names and not structural else tuple(map(found.index, names)),
         key=tuple(names.index(name) for name in dataset.key if name != DATE_COLUMN),
         counts=tuple(i for i in counts if columns[i].required),
         nullable_counts=tuple(i for i in counts if not columns[i].required),
         others=tuple(
-            (i, quick_check_of(column) if column.required else nullable(quick_check_of(column)))
+            (i, fast_check_of(column) if column.required else nullable(fast_check_of(column)))
             for i, column in enumerate(columns)
             if column.kind is not Kind.COUNT
         ),
@@ -80,38 +81,31 @@ def layout_of(dataset: Dataset) -> RecordLayout:
     )
 
 
-def level_of(columns: Iterable[Column], *structural: str, prefix: str = "") -> Level:
-    """These columns as a level, which has ``structural`` members besides."""
-    columns = tuple(columns)
+def level_of(columns: Sequence[Column], *structural: str, prefix: str = "") -> Level:
+    """Return the level that has these columns and the members ``structural`` besides."""
     required = tuple(column.name for column in columns if column.required)
     optional = tuple(column.name for column in columns if not column.required)
     width = len(structural) + len(required)
     declared = frozenset((*structural, *required, *optional))
-    return Level(required, optional, width, frozenset((width,)), declared, prefix)
+    return Level(required, optional, width, declared, prefix)
 
 
-def flattened(shape: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:
-    """The rows that elements stand for: for each its own members, and its inner ones.
+def flatten(layout: RecordLayout, elements: list[Members]) -> tuple[list[Members], list[Members]]:
+    """Return the own members and the nested members of each row of the elements.
 
-    Of a nested array each entry is a row; where there is none there is no row. A nested object that
-    is missing is empty. Raises Unfit for nested members of another type.
+    Each entry of a nested array is a row; an element without entries has no row. A missing nested
+    object counts as empty. The nested members are an empty list if the dataset is not nested.
+    Raises ValueMismatch for a nested member of another type.
     """
-    if not shape.nested_field:
+    path = layout.nested_field
+    if not path:
         return elements, []
-    nested = [element.get(shape.nested_field) for element in elements]
-    if not shape.is_array:
-        inner = [{} if each is None else each for each in nested]
-        require_type(dict, inner, shape.nested_field)
-        return elements, inner
-    entries = [[] if each is None else each for each in nested]
-    require_type(list, entries, shape.nested_field)
-    inner = list(chain.from_iterable(entries))
-    require_type(dict, inner, shape.nested_field)
-    return list(chain.from_iterable(map(repeat, elements, map(len, entries)))), inner
-
-
-def require_type(kind: type, values: list[Any], name: str) -> None:
-    """Raise Unfit with the member's name if a value is of another type."""
-    if not {kind}.issuperset(map(type, values)):
-        other = next(value for value in values if type(value) is not kind)
-        raise ValueMismatch(f"{name}: {name_of(other)} where {name_of(kind())} belongs")
+    if not layout.is_array:
+        objects = [{} if (value := element.get(path)) is None else value for element in elements]
+        require_type(objects, "an object", dict, path=path)
+        return elements, objects
+    entries = [[] if (value := element.get(path)) is None else value for element in elements]
+    require_type(entries, "a list", list, path=path)
+    nested = list(chain.from_iterable(entries))
+    require_type(nested, "an object", dict, path=path)
+    return list(chain.from_iterable(map(repeat, elements, map(len, entries)))), nested

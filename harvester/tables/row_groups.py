@@ -1,12 +1,13 @@
-"""Row groups in the making: slices of old batches and new rows, in the order they belong.
+"""Row groups: collects slices of old batches and new rows, in key order, into tables.
 
-New rows are gathered as Python lists and become Arrow in one piece, since a small Arrow array costs
-as much as a large one.
+New rows are collected as Python lists and converted to Arrow together, because a small Arrow array
+costs as much time as a large one.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
@@ -17,59 +18,60 @@ import pyarrow.compute as pc
 
 from harvester.core.calendar import Day
 from harvester.tables.columns import Slice
-from harvester.tables.decode import DayRows
+from harvester.tables.day_rows import DayRows
 
 ROW_GROUP_ROWS = 131_072
-"""Rows in a row group: measured best for reading one account as well as one day."""
+"""Rows in a row group: measured best both for reading one account and for reading one day."""
 
-_MOST_LISTED = 16_384
-"""New rows held as Python integers, which take ten times the room, before they become Arrow."""
+_MAX_LISTED_ROWS = 16_384
+"""New rows kept as Python objects, which take ten times the memory, before the conversion."""
 
-_LENGTH_OF_LIST = 8
-"""A list takes the room of so many rows without any: of such rows fewer are held at once."""
+_ROWS_PER_LIST = 8
+"""Rows without a list column that take as much memory as one row with such a column."""
 
-_MOST_CHUNKS = 32
-"""Parquet takes a column in so many pieces as fast as in one; more are joined first."""
+_MAX_CHUNKS = 32
+"""Chunks of a column that Parquet writes as fast as one; more are joined first."""
 
-_CODES = {pa.int64(): "q", pa.int32(): "i", pa.float64(): "d", pa.date32(): "i"}
+_STRUCT_CODES = {pa.int64(): "q", pa.int32(): "i", pa.float64(): "d", pa.date32(): "i"}
 
 
 class Provenance(NamedTuple):
-    """Where rows come from: when, in microseconds since the Unix epoch, and in which run."""
+    """Origin of rows: the time in microseconds since the Unix epoch, and the run."""
 
     fetched_at: int
     run_id: str
 
 
 class NewRows(NamedTuple):
-    """The new rows of one account's day."""
+    """The new rows of one account and day."""
 
     appid: str
     day: Day
     rows: DayRows
-    stamp: Provenance
+    provenance: Provenance
 
 
 def row_group_rows(schema: pa.Schema) -> int:
-    """How many rows of these columns make a row group."""
-    return ROW_GROUP_ROWS // _length(schema)
+    """Return the number of rows of a row group with these columns."""
+    return ROW_GROUP_ROWS // _row_weight(schema)
 
 
-def _length(schema: pa.Schema) -> int:
+def _row_weight(schema: pa.Schema) -> int:
+    """Return the memory of a row, in rows without a list column."""
     lists = [kind for kind in schema.types if pa.types.is_list(kind)]
-    return _LENGTH_OF_LIST * len(lists) or 1
+    return _ROWS_PER_LIST * len(lists) or 1
 
 
 def into_row_groups(
     schema: pa.Schema, pieces: Iterable[Slice | NewRows], rows: int
 ) -> Iterator[pa.Table]:
-    """All pieces in order, as tables of ``rows`` rows; the last may be shorter."""
+    """Yield all pieces in order, as tables of ``rows`` rows; the last may be shorter."""
     group = _RowGroup(schema)
     for piece in pieces:
         if isinstance(piece, Slice):
-            group.keep(piece)
+            group.add_slice(piece)
         else:
-            group.add(piece)
+            group.add_rows(piece)
         while group.length >= rows:
             yield group.cut(rows)
     if group.length:
@@ -77,90 +79,87 @@ def into_row_groups(
 
 
 class _RowGroup:
-    """Pieces that wait until there are enough of them. New rows not yet in Arrow have no batch."""
+    """Pieces of the next row groups. The batch of a piece is None until it is converted."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self.length = 0
         self._schema = schema
-        self._most_listed = _MOST_LISTED // _length(schema)
-        self._pieces: list[Slice] = []
+        self._max_listed_rows = _MAX_LISTED_ROWS // _row_weight(schema)
+        self._pieces: deque[Slice] = deque()
         self._listed: list[NewRows] = []
         self._listed_rows = 0
 
-    def keep(self, piece: Slice) -> None:
-        """Append rows that are in Arrow already."""
+    def add_slice(self, piece: Slice) -> None:
+        """Append rows that are already in Arrow."""
         self.length += piece.length
         if self._pieces:
+            # Neighbours in the same batch are joined: each piece costs a chunk.
             batch, offset, length = self._pieces[-1]
             if batch is piece.batch and offset + length == piece.offset:
                 self._pieces[-1] = Slice(batch, offset, length + piece.length)
                 return
         self._pieces.append(piece)
 
-    def add(self, new: NewRows) -> None:
+    def add_rows(self, new: NewRows) -> None:
         """Append new rows."""
         length = new.rows.stop - new.rows.start
         self._listed.append(new)
-        self.keep(Slice(None, self._listed_rows, length))
+        self.add_slice(Slice(None, self._listed_rows, length))
         self._listed_rows += length
-        if self._listed_rows >= self._most_listed:
+        if self._listed_rows >= self._max_listed_rows:
             self._flush()
 
     def cut(self, rows: int) -> pa.Table:
-        """Take the first rows away."""
+        """Remove the first rows and return them."""
         self._flush()
-        taken: list[pa.RecordBatch] = []
-        left = rows
-        for place, (batch, offset, length) in enumerate(self._pieces):
-            taken.append(batch.slice(offset, min(length, left)))
-            left -= len(taken[-1])
-            if not left:
-                rest = Slice(batch, offset + len(taken[-1]), length - len(taken[-1]))
-                self._pieces[: place + 1] = [rest] if rest.length else []
-                break
         self.length -= rows
+        taken: list[pa.RecordBatch] = []
+        while rows:
+            batch, offset, length = self._pieces.popleft()
+            taken.append(batch.slice(offset, min(length, rows)))
+            if length > rows:
+                self._pieces.appendleft(Slice(batch, offset + rows, length - rows))
+            rows -= len(taken[-1])
         table = pa.Table.from_batches(taken)
-        return table.combine_chunks() if len(taken) > _MOST_CHUNKS else table
+        return table.combine_chunks() if len(taken) > _MAX_CHUNKS else table
 
     def _flush(self) -> None:
-        """Turn listed rows into Arrow, and let the pieces that stand for them know."""
+        """Convert listed rows to Arrow, and set the batch of the pieces that refer to them."""
         if not self._listed:
             return
-        batch = in_arrow(self._schema, self._listed)
+        batch = to_record_batch(self._schema, self._listed)
         self._listed, self._listed_rows = [], 0
-        self._pieces = [
-            Slice(batch, piece.offset, piece.length) if piece.batch is None else piece
-            for piece in self._pieces
-        ]
+        self._pieces = deque(
+            piece._replace(batch=batch) if piece.batch is None else piece for piece in self._pieces
+        )
 
 
-def in_arrow(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
-    """New rows, at least one day of them, as one batch.
-
-    What is the same for all rows of a day is written out by Arrow.
-    """
+def to_record_batch(schema: pa.Schema, news: list[NewRows]) -> pa.RecordBatch:
+    """Convert new rows, of at least one day, to one batch."""
     ends = pa.array(accumulate(new.rows.stop - new.rows.start for new in news), pa.int32())
     appid, day, *kinds, fetched_at, run_id, extra = schema.types
 
-    def spread(values: Iterable[object], kind: pa.DataType) -> pa.Array:
+    # Values that are equal in all rows of a day are repeated by Arrow.
+    def repeated(values: Iterable[object], kind: pa.DataType) -> pa.Array:
         return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, pa.array(values, kind)))
 
-    columns, extras = _joined(news, len(kinds))
+    columns, extras = _join_columns(news, len(kinds))
     arrays = [
-        spread([new.appid for new in news], appid),
-        spread([new.day for new in news], day),
-        *map(_values, columns, kinds),
-        spread([new.stamp.fetched_at for new in news], fetched_at),
-        spread([new.stamp.run_id for new in news], run_id),
+        repeated([new.appid for new in news], appid),
+        repeated([new.day for new in news], day),
+        *map(_to_array, columns, kinds),
+        repeated([new.provenance.fetched_at for new in news], fetched_at),
+        repeated([new.provenance.run_id for new in news], run_id),
         pa.array(extras, extra),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _joined(news: list[NewRows], width: int) -> tuple[list[list[Any]], list[str | None]]:
-    """The columns of all new rows, then their extra. An answer's days that follow are one slice."""
+def _join_columns(news: list[NewRows], width: int) -> tuple[list[list[Any]], list[str | None]]:
+    """Join the columns of all new rows, and their extras."""
     columns: list[list[Any]] = [[] for _ in range(width)]
     extras: list[str | None] = []
+    # Consecutive days of one answer share its lists, so they are copied as one slice.
     last = news[0].rows
     for new in (*news[1:], None):
         rows = new.rows if new else None
@@ -168,16 +167,16 @@ def _joined(news: list[NewRows], width: int) -> tuple[list[list[Any]], list[str 
             last = last._replace(stop=rows.stop)
             continue
         whole = not last.start and last.stop == len(last.extra)
-        for place, values in enumerate(last.columns):
-            columns[place] += values if whole else values[last.start : last.stop]
+        for i, values in enumerate(last.columns):
+            columns[i] += values if whole else values[last.start : last.stop]
         extras += last.extra if whole else last.extra[last.start : last.stop]
         last = rows or last
     return columns, extras
 
 
-def _values(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """A column in Arrow. Numbers without nulls go by way of `struct`, three times as fast."""
-    code = _CODES.get(kind)
+def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Convert a column to Arrow. `struct` is three times as fast for numbers without nulls."""
+    code = _STRUCT_CODES.get(kind)
     if code:
         with suppress(struct.error):
             data = struct.pack(f"{len(values)}{code}", *values)

@@ -1,8 +1,8 @@
-"""Rows of an older schema version in the columns of today's.
+"""Upgrade of rows with an older schema version to the current columns of their dataset.
 
-A newer version of a dataset's columns only adds some. What WeChat sent for them before anybody knew
-them stands in ``_extra``, so it is moved from there. A value that does not fit its new column stays
-where it is: nothing is coerced, and nothing is lost.
+A newer version of a dataset only adds columns. What WeChat sent for such a column before it was
+declared is in ``_extra``, so it is moved from there. A value that does not fit its new column stays
+in ``_extra``: no value is coerced or lost.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import pyarrow as pa
 
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.tables.columns import ValueMismatch, arrow_schema, check_of
-from harvester.tables.decode_strict import as_text
+from harvester.tables.decode_strict import extra_text
 from harvester.tables.record_layout import Members
 
 _EXTRA = "_extra"
 
 
 def upgraded(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
-    """The same rows with all of the dataset's columns."""
+    """Return the same rows with all columns of the dataset."""
     schema = arrow_schema(dataset)
     old = {name: batch.column(name) for name in batch.schema.names}
     new = [column for column in dataset.columns if column.name not in old]
     extras = old[_EXTRA].to_pylist()
     found: dict[str, list[Any]] = {column.name: [None] * len(batch) for column in new}
-    for place, text in enumerate(extras):
+    for row, text in enumerate(extras):
         if text is not None:
-            extras[place] = _moved(text, dataset.inside, new, found, place)
+            extras[row] = _move_members(text, dataset.nested_field, new, found, row)
     columns = {**old, **found, _EXTRA: extras}
     arrays = [
         each if isinstance(each := columns[field.name], pa.Array) else pa.array(each, field.type)
@@ -38,26 +38,26 @@ def upgraded(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _moved(
-    text: str, inside: str, new: list[Column], found: dict[str, list[Any]], place: int
+def _move_members(
+    text: str, nested_field: str, new: list[Column], found: dict[str, list[Any]], row: int
 ) -> str | None:
-    """Put the members that have a column now where they belong; returns the text of the others.
+    """Move members that have a column now into ``found``; returns the JSON of all others.
 
-    They stand where WeChat sent them: those of inner columns in the member ``inside``.
+    Members of nested columns are read from the member ``nested_field``, where WeChat sent them.
     """
     members: Members = json.loads(text)
     moved = False
     for column in new:
-        level = members.get(inside, {}) if column.inner else members
+        level = members.get(nested_field, {}) if column.nested else members
         if column.name in level and column.kind is not Kind.LIST:
             try:
-                (found[column.name][place],) = check_of(column.kind)([level[column.name]])
+                (found[column.name][row],) = check_of(column.kind)([level[column.name]])
             except ValueMismatch:
                 continue
             del level[column.name]
             moved = True
     if not moved:
         return text
-    if inside and not members.get(inside, True):
-        del members[inside]
-    return as_text(members) if members else None
+    if nested_field and not members.get(nested_field, True):
+        del members[nested_field]
+    return extra_text(members) if members else None

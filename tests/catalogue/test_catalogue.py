@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, RETIRED, Retired, matching, retirement
+from harvester.catalogue import CATALOGUE, RETIRED, RetiredDataset, matching, retirement
 from harvester.catalogue.markdown import members
 from harvester.core.calendar import FIRST_DAY, day_of
 from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
@@ -79,8 +79,8 @@ def test_a_dataset_says_where_it_comes_from(dataset: Dataset) -> None:
     assert dataset.source == page
     assert dt.date.fromisoformat(dataset.checked) >= dt.date(2026, 11, 24)
     assert dataset.permission == PERMISSIONS[dataset.family]
-    assert dataset.about
-    assert not dataset.about.endswith(".")
+    assert dataset.description
+    assert not dataset.description.endswith(".")
     assert all(note.endswith(".") for note in dataset.notes)
 
 
@@ -89,7 +89,7 @@ def test_a_dataset_has_a_clock(dataset: Dataset) -> None:
     """Everything is ready at 10:00; articles are measured anew since 2025-11-01."""
     anew = dataset.family == "article"
     assert dataset.first_day == (day_of(dt.date(2025, 11, 1)) if anew else FIRST_DAY)
-    assert dataset.delays == anew
+    assert dataset.may_be_delayed == anew
     assert dataset.ready_minutes == 10 * 60
     grains = {"hour": Grain.HOUR, "week": Grain.WEEK, "month": Grain.MONTH}
     assert dataset.grain is grains.get(dataset.name.rpartition("_")[2], Grain.DAY)
@@ -128,13 +128,13 @@ def test_a_column_is_whole(dataset: Dataset) -> None:
 def test_the_shape_of_an_answer(dataset: Dataset) -> None:
     """Only the named datasets nest, and theirs are the only columns that stand inside."""
     nesting, inside = NESTED.get(dataset.name, (Nesting.FLAT, ""))
-    assert (dataset.nesting, dataset.inside) == (nesting, inside)
-    assert any(column.inner for column in dataset.columns) == (nesting is not Nesting.FLAT)
-    assert not dataset.columns[0].inner
+    assert (dataset.nesting, dataset.nested_field) == (nesting, inside)
+    assert any(column.nested for column in dataset.columns) == (nesting is not Nesting.FLAT)
+    assert not dataset.columns[0].nested
 
 
-def test_undocumented_members_are_not_promised() -> None:
-    """What live answers carry beyond WeChat's pages has a column, and nobody misses it."""
+def test_undocumented_members_are_optional() -> None:
+    """Members that only live answers have get an optional column."""
     missing = {
         (dataset.name, column.name)
         for dataset in CATALOGUE.values()
@@ -177,7 +177,7 @@ def test_retired_datasets_name_live_ones() -> None:
 
 
 @each_retired
-def test_no_pattern_matches_a_retired_dataset(retired: Retired) -> None:
+def test_no_pattern_matches_a_retired_dataset(retired: RetiredDataset) -> None:
     """Neither a name nor a glob nor all finds a retired dataset."""
     assert retired.api == "get" + retired.name.replace("_", "")
     globs = (f"{retired.name}*", f"*{retired.name}", f"[{retired.name[0]}]{retired.name[1:]}")
@@ -186,7 +186,7 @@ def test_no_pattern_matches_a_retired_dataset(retired: Retired) -> None:
 
 
 @each_retired
-def test_a_retired_dataset_is_told_apart(retired: Retired) -> None:
+def test_a_retired_dataset_is_told_apart(retired: RetiredDataset) -> None:
     """Both of its names, spelled out, are met with the errcode and every successor."""
     for name in (retired.name, retired.api):
         problem, advice = retirement(name) or ("", "")

@@ -118,7 +118,7 @@ def test_a_retired_dataset_is_exit_2(name: str, capsys: pytest.CaptureFixture[st
 
 
 def test_an_unknown_dataset_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """A name nobody knows is a mistake, and the answer lists those there are."""
+    """An unknown name is a usage error, and the message lists the datasets."""
     assert invoke(["datasets", "user_sumary"]) == Exit.USAGE
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -128,7 +128,7 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
 
     with monkeypatch.context() as patch:
         patch.setattr(rows, "_decode", broken)
-        patch.setattr("harvester.tables.decode_batch._read_clean", broken)
+        patch.setattr("harvester.tables.decode_batch._decode_clean", broken)
         done = lab.run()
     assert done.exit_code is Exit.BUG
     assert set(done.reasons()) == {"bug", "quarantined"}

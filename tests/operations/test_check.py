@@ -23,6 +23,7 @@ from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat.quota_api import reported_quota
+from tests.support.answers import period_end
 from tests.support.fake_time import Killed, VirtualLab, virtual
 from tests.support.run_harness import DAILY, HOURLY, Lab, appid
 
@@ -75,7 +76,7 @@ def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset
         assert window.begin < settled_before
         assert window.begin >= probe.dataset.first_day
         assert window.begin == readiness.period_begin(probe.dataset.grain, window.begin)
-        following = readiness.period_end(probe.dataset.grain, window.begin) + 1
+        following = period_end(probe.dataset.grain, window.begin) + 1
         assert following >= settled_before
 
 

@@ -92,7 +92,7 @@ async def test_a_foreign_client_knows_most_datasets() -> None:
     async with serve(world) as address:
         got = await anyio.to_thread.run_sync(harvest_all, address)
     assert got == {name: truth(name, BUSY, DAYS[0]) for name in got}
-    assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.delays}
+    assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.may_be_delayed}
 
 
 async def test_a_foreign_client_is_told_what_is_offline() -> None:

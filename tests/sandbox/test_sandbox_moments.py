@@ -35,7 +35,7 @@ from tests.support.sandboxes import (
 
 DAY = MONDAY_THE_FIRST
 LONG_AFTER = DAY + 100
-MARKED = [name for name, dataset in CATALOGUE.items() if dataset.delays]
+MARKED = [name for name, dataset in CATALOGUE.items() if dataset.may_be_delayed]
 
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
@@ -68,7 +68,7 @@ async def test_long_after_answers_are_the_truth(dataset: Dataset) -> None:
     world, _ = late_world()
     end = DAY + dataset.span - 1
     rows = [row for day in range(DAY, end + 1) for row in truth(dataset.name, BUSY, day)]
-    answer = {"list": rows, "is_delay": False} if dataset.delays else {"list": rows}
+    answer = {"list": rows, "is_delay": False} if dataset.may_be_delayed else {"list": rows}
     assert rows
     for _ in range(2):
         assert (await ask(world, dataset.name, DAY, end)).json == answer

@@ -39,14 +39,14 @@ TYPES: dict[Kind, tuple[type, ...]] = {
 def flat(dataset: Dataset, rows: list[Row]) -> Iterator[Row]:
     """Each row of the table, out of the elements that hold it."""
     for row in rows:
-        outer = {name: value for name, value in row.items() if name != dataset.inside}
+        outer = {name: value for name, value in row.items() if name != dataset.nested_field}
         match dataset.nesting:
             case Nesting.FLAT:
                 yield outer
             case Nesting.OBJECT:
-                yield {**outer, **row[dataset.inside]}
+                yield {**outer, **row[dataset.nested_field]}
             case Nesting.ARRAY:
-                yield from ({**outer, **entry} for entry in row[dataset.inside])
+                yield from ({**outer, **entry} for entry in row[dataset.nested_field])
 
 
 def check(columns: tuple[Column, ...], row: Row) -> None:
@@ -77,8 +77,8 @@ def test_the_sandbox_knows_the_whole_catalogue() -> None:
     assert set(TABLES) == set(CATALOGUE)
     for name, table in TABLES.items():
         dataset = CATALOGUE[name]
-        grows = dataset.inside if dataset.nesting is Nesting.ARRAY else ""
-        assert (dataset.delays, grows) == (table.marks, table.growing)
+        grows = dataset.nested_field if dataset.nesting is Nesting.ARRAY else ""
+        assert (dataset.may_be_delayed, grows) == (table.marks, table.growing)
 
 
 @each_dataset
@@ -96,7 +96,7 @@ def test_members_come_in_wechats_order(dataset: Dataset) -> None:
     for row in truth(dataset.name, BUSY, MONDAY_THE_FIRST):
         names = list(row)
         assert names[0] == "ref_date"
-        assert dataset.nesting is Nesting.FLAT or names[-1] == dataset.inside
+        assert dataset.nesting is Nesting.FLAT or names[-1] == dataset.nested_field
 
 
 @each_dataset

@@ -22,7 +22,7 @@ from harvester.storage.publish import publish
 from harvester.tables.columns import arrow_schema
 from harvester.tables.decode import decode
 from harvester.tables.integrity import FileIdentity
-from harvester.tables.row_groups import NewRows, Provenance, in_arrow
+from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.tables.schema_upgrade import upgraded
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 from tests.support.output_helpers import path_of, rows_of, tree_at
@@ -109,13 +109,13 @@ def brought_up(dataset: Dataset, element: str, *columns: Column) -> dict[str, An
         NewRows(appid(1), day, rows, Provenance(1, "run")) for day, rows in decoded.days.items()
     ]
     newer = replace(dataset, columns=(*dataset.columns, *columns))
-    [found] = upgraded(in_arrow(arrow_schema(dataset), news), newer).to_pylist()
+    [found] = upgraded(to_record_batch(arrow_schema(dataset), news), newer).to_pylist()
     return dict(found)
 
 
 def new_column(name: str, *, inner: bool = False) -> Column:
     """A count that is only known now."""
-    return Column(name, Kind.COUNT, "what is new", inner=inner, required=False)
+    return Column(name, Kind.COUNT, "what is new", nested=inner, required=False)
 
 
 @pytest.mark.parametrize(

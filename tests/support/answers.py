@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from harvester.catalogue import CATALOGUE
+from harvester.catalogue.readiness import period_begin
 from harvester.core.calendar import Day, day_text, instant, parse_day
+from harvester.core.dataset import Grain
 from harvester.core.model import Answer, Window
-from harvester.tables.decode import DayRows
+from harvester.tables.day_rows import DayRows
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -17,6 +19,13 @@ HOURLY = CATALOGUE["interface_summary_hour"]
 MARCH = parse_day("2024-03-01")
 LONG_AFTER = int(instant(MARCH + 400))
 """A moment, in seconds since the Unix epoch, at which every day of that month is settled."""
+
+
+def period_end(grain: Grain, day: Day) -> Day:
+    """Return the last day of the period that a day lies in."""
+    longest = {Grain.WEEK: 7, Grain.MONTH: 31}.get(grain, 1)
+    begin = period_begin(grain, day)
+    return period_begin(grain, begin + longest) - 1
 
 
 def appid(number: int) -> str:

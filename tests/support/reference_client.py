@@ -112,7 +112,7 @@ class Reference:
         cut = self.now.date() - settling(dataset) * ONE_DAY
 
         def one_side(day: dt.date) -> bool:
-            return dataset.delays and day >= cut
+            return dataset.may_be_delayed and day >= cut
 
         wanted = list(self.wanted(dataset, appid))
         for day in wanted:

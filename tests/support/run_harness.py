@@ -181,7 +181,7 @@ def expected(dataset: str, appids: Sequence[str], days: Sequence[Day]) -> list[t
 def as_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
     """What an account's elements of an answer are in a file, nested ones made flat."""
     for element in elements:
-        inside = element.get(dataset.inside, {})
+        inside = element.get(dataset.nested_field, {})
         for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
             values = element | inner
             yield name, *(_as_file(column, values.get(column.name)) for column in dataset.columns)

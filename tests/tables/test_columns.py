@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harvester.core.dataset import Column, Kind
-from harvester.tables.columns import ValueMismatch, check_of, nullable, quick_check_of
+from harvester.tables.columns import ValueMismatch, check_of, fast_check_of, nullable
 
 BEYOND_64_BITS = 2**64
 HALF_A_CHARACTER = "\ud800"
@@ -60,32 +60,32 @@ UNFIT: list[tuple[Kind, list[Any], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "values", "expected"), FITS)
-def test_what_fits(kind: Kind, values: list[Any], expected: list[Any]) -> None:
-    """What fits a column is stored as it came, hours and days as their numbers."""
+def test_fitting_values_are_kept(kind: Kind, values: list[Any], expected: list[Any]) -> None:
+    """Values that fit a column are stored unchanged, hours and days as numbers."""
     assert check_of(kind)(values) == expected
 
 
 @pytest.mark.parametrize(("kind", "values", "reason"), UNFIT)
-def test_what_does_not_fit(kind: Kind, values: list[Any], reason: str) -> None:
-    """One value that does not fit condemns the column, and the reason says what it is."""
+def test_a_value_that_does_not_fit_its_column(kind: Kind, values: list[Any], reason: str) -> None:
+    """One value that does not fit raises ValueMismatch, and the reason names its type."""
     with pytest.raises(ValueMismatch) as caught:
         check_of(kind)(values)
     assert str(caught.value) == reason
     with pytest.raises(ValueMismatch):
-        quick_check_of(Column("x", kind, "any"))(values)
+        fast_check_of(Column("x", kind, "any"))(values)
 
 
 @pytest.mark.parametrize("value", [float(2**64), -float(2**63), 1e30])
-def test_a_fraction_that_may_have_been_an_integer(value: float) -> None:
-    """Where orjson may have made a float of a long integer, only the exact reading decides."""
+def test_a_float_that_may_have_been_an_integer(value: float) -> None:
+    """The fast check rejects a float that orjson may have made of a long integer."""
     assert check_of(Kind.RATE)([value]) == [value]
     with pytest.raises(ValueMismatch):
-        quick_check_of(Column("x", Kind.RATE, "any"))([value])
+        fast_check_of(Column("x", Kind.RATE, "any"))([value])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LIST])
 def test_null_stays_null(kind: Kind) -> None:
-    """Where a column may be null, nulls stay in their places and the rest is checked."""
+    """A nullable check keeps nulls in their places and checks all other values."""
     fits = next(values for of, values, _ in FITS if of is kind)
     expected = check_of(kind)(fits)
     check = nullable(check_of(kind))
@@ -116,9 +116,9 @@ def test_null_stays_null(kind: Kind) -> None:
     ],
     ids=repr,
 )
-def test_lists_out_of_the_ordinary(value: Any) -> None:
-    """At a glance only lists of elements with exactly their fields, none of them null, fit."""
-    check = quick_check_of(LISTED)
+def test_the_fast_check_rejects_irregular_lists(value: Any) -> None:
+    """The fast check accepts only elements with exactly their fields, none of them null."""
+    check = fast_check_of(LISTED)
     fine = [[], [{"part": 1, "share": 0.5}, {"part": 2, "share": 0}]]
     assert check(fine) == fine
     assert check([[]]) == [[]]

@@ -22,7 +22,7 @@ MASKS = st.integers(0, 2**31 - 1)
 
 @st.composite
 def account_days(draw: st.DrawFn) -> AccountDays:
-    """One account's month, as it may come to be."""
+    """A possible state of one account's month."""
     provisional = draw(MASKS)
     asked = {day: draw(st.integers(0, 2**32 - 1)) for day in range(31) if provisional >> day & 1}
     return AccountDays(draw(MASKS) & ~provisional, provisional, draw(MASKS), draw(MASKS), asked)
@@ -32,12 +32,12 @@ ACCOUNTS = st.dictionaries(st.integers(0, 2**64 - 1).map(appid), account_days(),
 
 
 def as_dict(month: Coverage) -> dict[str, AccountDays]:
-    """Everything a coverage knows."""
+    """All accounts of a coverage."""
     return {name: month.account(name) for name in month.appids}
 
 
 @given(ACCOUNTS)
-def test_what_is_written_is_read(accounts: dict[str, AccountDays]) -> None:
+def test_the_text_form_keeps_everything(accounts: dict[str, AccountDays]) -> None:
     """Any month survives its text form, account by account."""
     month = coverage.empty(MONTH).updated(accounts)
     again = coverage.decode(coverage.encode(month))
@@ -54,33 +54,11 @@ def test_updating_replaces_accounts(
     assert as_dict(coverage.empty(MONTH).updated(old).updated(new)) == old | new
 
 
-@given(ACCOUNTS, ACCOUNTS)
-def test_a_union_knows_what_either_knows(
-    one: dict[str, AccountDays], other: dict[str, AccountDays]
-) -> None:
-    """Whichever comes first, day by day: final wins, and of provisional days the later asking."""
-    left, right = coverage.of_accounts(MONTH, one), coverage.of_accounts(MONTH, other)
-    both = coverage.union(left, right)
-    assert both == coverage.union(right, left)
-    assert coverage.union(left, left) == left
-    assert coverage.union(left, coverage.empty(MONTH)) == left
-    assert set(both.appids) == one.keys() | other.keys()
-    for name in both.appids:
-        mine, theirs = left.account(name), right.account(name)
-        known = both.account(name)
-        assert known.covered == mine.covered | theirs.covered
-        assert known.final == mine.final | theirs.final
-        assert known.final & known.provisional == 0
-        assert {*known.asked} == {day for day in range(31) if known.provisional >> day & 1}
-        for day, at in known.asked.items():
-            assert at == max(mine.asked.get(day, 0), theirs.asked.get(day, 0))
-
-
 @given(ACCOUNTS, ACCOUNTS, st.integers(0, 2**31 - 1))
-def test_what_is_taken_away_is_not_known(
+def test_removed_days_are_unknown(
     one: dict[str, AccountDays], other: dict[str, AccountDays], mask: int
 ) -> None:
-    """Days of some accounts are gone, all others stay, and who knows nothing is not named."""
+    """Days of some accounts are removed, all others stay, and accounts without days are dropped."""
     month = coverage.of_accounts(MONTH, one | other)
     left = month.without(dict.fromkeys(other, mask))
     for name in one | other:
@@ -91,37 +69,26 @@ def test_what_is_taken_away_is_not_known(
     assert left.without(dict.fromkeys(other, mask)) == left
 
 
-@given(ACCOUNTS)
-def test_a_union_of_parts_is_the_whole(accounts: dict[str, AccountDays]) -> None:
-    """A month taken apart by accounts and put together again is what it was."""
-    month = coverage.of_accounts(MONTH, accounts)
-    parts = [coverage.of_accounts(MONTH, {name: month.account(name)}) for name in month.appids]
-    whole = coverage.empty(MONTH)
-    for part in parts:
-        whole = coverage.union(whole, part)
-    assert whole == month
-
-
 @given(ACCOUNTS, st.integers(0, 49_000))
-def test_known(accounts: dict[str, AccountDays], day: int) -> None:
-    """No asking is needed for final and quarantined days, and for those asked that Beijing day."""
+def test_days_that_need_no_request(accounts: dict[str, AccountDays], day: int) -> None:
+    """Final and quarantined days and those asked on that Beijing day need no request."""
     expected = {}
     for name, known in accounts.items():
         asked_today = (1 << day_ for day_, at in known.asked.items() if today(at) == day)
         expected[name] = known.final | known.quarantined | sum(asked_today)
-    assert dict(coverage.empty(MONTH).updated(accounts).known(day)) == expected
+    assert dict(coverage.empty(MONTH).updated(accounts).no_ask_today(day)) == expected
 
 
 def test_a_provisional_day_is_asked_again_on_the_next_beijing_day() -> None:
-    """A day asked at 23:59 in Beijing is known until midnight there, one minute later not."""
+    """A day asked at 23:59 in Beijing needs no request until midnight there."""
     asked = int(instant(MARCH + 21)) - 60
     month = coverage.empty(MONTH).updated({appid(1): AccountDays(0, 1, 0, 1, {0: asked})})
-    assert dict(month.known(MARCH + 20)) == {appid(1): 1}
-    assert dict(month.known(MARCH + 21)) == {appid(1): 0}
+    assert dict(month.no_ask_today(MARCH + 20)) == {appid(1): 1}
+    assert dict(month.no_ask_today(MARCH + 21)) == {appid(1): 0}
 
 
-def test_an_unknown_account() -> None:
-    """Of an account nobody asked about, nothing is known."""
+def test_an_account_without_coverage() -> None:
+    """All days of an account that was never asked are unknown."""
     month = coverage.empty(MONTH).updated({appid(3): AccountDays(final=1)})
     assert month.account(appid(2)) == month.account(appid(4)) == AccountDays()
 
@@ -131,7 +98,7 @@ SAMPLE = coverage.encode(coverage.empty(MONTH).updated(FORTY))
 
 
 def read_or_refuse(raw: bytes) -> Coverage | None:
-    """What the text form of these bytes says; None if it is refused."""
+    """Decode the text form of these bytes; None if it is rejected."""
     try:
         return coverage.decode(base64.b64encode(raw))
     except (StoreError, OtherVersion):
@@ -139,8 +106,8 @@ def read_or_refuse(raw: bytes) -> Coverage | None:
 
 
 @pytest.mark.parametrize("place", range(len(base64.b64decode(SAMPLE))))
-def test_no_flipped_bit_goes_unnoticed(place: int) -> None:
-    """A byte that changed anywhere is refused, never read as something else."""
+def test_every_changed_byte_is_detected(place: int) -> None:
+    """A coverage with one changed byte is rejected."""
     raw = bytearray(base64.b64decode(SAMPLE))
     for bit in range(8):
         raw[place] ^= 1 << bit
@@ -154,13 +121,13 @@ PIECES = [SAMPLE[:-4], SAMPLE[:40], SAMPLE * 2]
 
 @pytest.mark.parametrize("text", ["", "A", "AAAA", "nonsense", "ü", *PIECES])
 def test_damage_is_refused(text: str) -> None:
-    """What is no coverage, or only a piece of one, is refused."""
+    """A text that is not a whole coverage is rejected."""
     with pytest.raises((StoreError, OtherVersion)):
         coverage.decode(text)
 
 
 def test_a_newer_version_is_refused_by_number() -> None:
-    """A coverage from the future is not guessed at, and the message says what to do."""
+    """A coverage of a newer version is rejected, and the message names the remedy."""
     raw = bytearray(base64.b64decode(SAMPLE))
     raw[0] = 9
     with pytest.raises(OtherVersion, match="version 9") as caught:
@@ -171,8 +138,8 @@ def test_a_newer_version_is_refused_by_number() -> None:
 @pytest.mark.parametrize(
     "name", ["wx1", "wx000000000000000g", "WX0000000000000001", "../../etc/passwd12"]
 )
-def test_only_appids(name: str) -> None:
-    """Something that is no appid cannot get into a file."""
+def test_only_appids_are_accepted(name: str) -> None:
+    """A coverage cannot be made with a key that is not an appid."""
     with pytest.raises(ValueError, match="not an appid"):
         coverage.empty(MONTH).updated({name: AccountDays()})
 
@@ -190,13 +157,13 @@ def test_only_appids(name: str) -> None:
         (DAILY, 4, True, True),
     ],
 )
-def test_is_final(dataset: Dataset, age: int, empty: bool, final: bool) -> None:  # noqa: FBT001
+def test_when_a_day_is_final(dataset: Dataset, age: int, empty: bool, final: bool) -> None:  # noqa: FBT001
     """A day is final when it is older than its settling time, and than 3 days if it is empty."""
     assert (MARCH + 20 - age < settled_before(dataset, NOON, empty=empty)) is final
 
 
 def test_ten_thousand_accounts_are_small() -> None:
-    """A month of ten thousand settled accounts is little more than their names."""
+    """The text form of ten thousand settled accounts is little larger than their appids."""
     full = 2**31 - 1
     names = (appid(n * 0x9E3779B97F4A7C15 % 2**64) for n in range(10_000))
     month = coverage.empty(MONTH).updated({name: AccountDays(full, 0, 0, full) for name in names})

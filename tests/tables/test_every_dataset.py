@@ -1,4 +1,4 @@
-"""What holds for the answers of every dataset, whatever they say."""
+"""Properties of decoding that hold for any answer of every dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import decode as rows
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from harvester.tables.record_layout import layout_of
 from tests.support.answers import LONG_AFTER, appid, as_tuples
 from tests.support.output_helpers import rows_of, tree_at
@@ -64,7 +65,7 @@ def fitting(column: Column) -> st.SearchStrategy[Any]:
 
 
 def members(columns: list[Column]) -> st.SearchStrategy[Members]:
-    """Objects that have all of these but now and then what nobody promised."""
+    """Objects with all required members and some of the optional ones."""
     promised = {each.name: fitting(each) for each in columns if each.required}
     others = {each.name: fitting(each) for each in columns if not each.required}
     return st.fixed_dictionaries(promised, optional=others)
@@ -72,16 +73,16 @@ def members(columns: list[Column]) -> st.SearchStrategy[Members]:
 
 @functools.cache
 def elements(dataset: Dataset) -> st.SearchStrategy[Members]:
-    """Elements of an answer's list, flawless."""
+    """Regular elements of an answer's list."""
     columns = [each for each in dataset.columns if each.name != DATE_COLUMN]
-    own = members([each for each in columns if not each.inner])
-    inner = members([each for each in columns if each.inner])
+    own = members([each for each in columns if not each.nested])
+    inner = members([each for each in columns if each.nested])
     dates = st.integers(MARCH - 1, MARCH + 3).map(day_text)
     nested: st.SearchStrategy[Members] = st.just({})
     if dataset.nesting is Nesting.OBJECT:
-        nested = st.fixed_dictionaries({dataset.inside: inner})
+        nested = st.fixed_dictionaries({dataset.nested_field: inner})
     elif dataset.nesting is Nesting.ARRAY:
-        nested = st.fixed_dictionaries({dataset.inside: st.lists(inner, max_size=3)})
+        nested = st.fixed_dictionaries({dataset.nested_field: st.lists(inner, max_size=3)})
     return st.builds(lambda day, one, other: {DATE_COLUMN: day, **one, **other}, dates, own, nested)
 
 
@@ -96,7 +97,7 @@ def objects(value: Any) -> Iterator[Members]:
 
 @st.composite
 def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
-    """Answers, some of them flawless and most with a flaw or two."""
+    """Answers, some of them regular and most with a flaw or two."""
     sent = draw(st.lists(elements(dataset), max_size=4))
     if sent and draw(st.booleans()):
         sent.append(draw(st.sampled_from(sent)))
@@ -114,14 +115,14 @@ def answers(draw: Callable[..., Any], dataset: Dataset) -> bytes:
 
 
 class Found(NamedTuple):
-    """What became of answers: rows by account and day, and the days in quarantine."""
+    """Published rows by account and day, and the days in quarantine."""
 
     rows: dict[tuple[str, Day], list[Members]]
     quarantined: set[tuple[str, Day]]
 
 
 def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> Found:
-    """What the file of the month has, when it was all written and read back."""
+    """The content of the month's file after answers were published."""
     sent = [
         Answer(window, LONG_AFTER, refetch=0, body=body)
         for window, body in zip(windows, bodies, strict=True)
@@ -171,19 +172,21 @@ def stored(column: Column, value: Any, *, plain_hours: bool) -> Any:
 
 
 def undeclared(dataset: Dataset, own: Members, inner: Members) -> Members:
-    """What nobody declared, where it stood."""
+    """The undeclared members of a row, on their levels."""
     found: Members = {}
     for source, level in ((own, False), (inner, True)):
-        columns = {each.name: each for each in dataset.columns if each.inner == level}
+        columns = {each.name: each for each in dataset.columns if each.nested == level}
         rest = {
-            k: v for k, v in source.items() if k not in columns and (level or k != dataset.inside)
+            k: v
+            for k, v in source.items()
+            if k not in columns and (level or k != dataset.nested_field)
         }
         for name, column in columns.items():
             if column.kind is Kind.LIST and source.get(name):
                 known = {each.name for each in column.fields}
                 left = [{k: v for k, v in item.items() if k not in known} for item in source[name]]
                 rest |= {name: left} if any(left) else {}
-        found |= {dataset.inside: rest} if level and rest else {} if level else rest
+        found |= {dataset.nested_field: rest} if level and rest else {} if level else rest
     return found
 
 
@@ -191,7 +194,7 @@ def expected(dataset: Dataset, sent: list[Members]) -> list[Members]:
     """The rows of a day, by what the standard library reads."""
     pairs: list[tuple[Members, Members]] = []
     for own in sent:
-        inner = own.get(dataset.inside) if dataset.inside else None
+        inner = own.get(dataset.nested_field) if dataset.nested_field else None
         match dataset.nesting:
             case Nesting.ARRAY:
                 pairs += [(own, each) for each in inner or ()]
@@ -202,7 +205,7 @@ def expected(dataset: Dataset, sent: list[Members]) -> list[Members]:
     for own, inner in pairs:
         row = {
             column.name: stored(
-                column, (inner if column.inner else own).get(column.name), plain_hours=plain
+                column, (inner if column.nested else own).get(column.name), plain_hours=plain
             )
             for column in dataset.columns
         }
@@ -242,41 +245,41 @@ def test_exact_or_quarantined(dataset: Dataset, data: st.DataObject) -> None:
 @each_dataset
 @given(data=st.data())
 @settings(max_examples=25)
-def test_the_fast_way_equals_the_careful_way(dataset: Dataset, data: st.DataObject) -> None:
-    """Whatever is read at a glance is read the same with care, in the same order."""
+def test_the_fast_path_equals_the_strict_decoder(dataset: Dataset, data: st.DataObject) -> None:
+    """The strict decoder gives the rows that the fast path gives, in the same order."""
     sent = data.draw(st.lists(elements(dataset), min_size=1, max_size=5))
     window = Window(appid(1), dataset.name, MARCH - 1, MARCH + 3)
     body = json.dumps({"list": sent}).encode()
-    shape = layout_of(dataset)
-    fast = rows._read_fast(shape, window, json.loads(body)["list"])
-    careful = rows._read_strictly(shape, window, body)
+    layout = layout_of(dataset)
+    fast = rows._decode_fast(layout, window, json.loads(body)["list"])
+    strict = rows._decode_strictly(layout, window, body)
     if fast:
-        assert careful == Decoded(careful.days, {})
-        assert list(fast.days) == list(careful.days) == sorted(fast.days)
+        assert strict == Decoded(strict.days, {})
+        assert list(fast.days) == list(strict.days) == sorted(fast.days)
         for day, mine in fast.days.items():
             assert json.dumps(as_tuples(mine), sort_keys=True) == json.dumps(
-                as_tuples(careful.days[day]), sort_keys=True
+                as_tuples(strict.days[day]), sort_keys=True
             )
 
 
 @each_dataset
-def test_ordinary_answers_take_the_fast_way(dataset: Dataset) -> None:
-    """What WeChat sends on a normal day needs no second look, sorted or not."""
+def test_ordinary_answers_take_the_fast_path(dataset: Dataset) -> None:
+    """An ordinary answer of WeChat is decoded on the fast path, sorted or not."""
     begin = MARCH if dataset.grain is Grain.MONTH else MARCH + 1
     days = range(begin, begin + dataset.span)
     sent = [row for day in days for row in truth(dataset.name, BUSY, day)]
     window = Window(BUSY, dataset.name, days[0], days[-1])
     assert sent
     for each in (sent, sent[::-1]):
-        found = rows._read_fast(layout_of(dataset), window, json.loads(json.dumps(each)))
+        found = rows._decode_fast(layout_of(dataset), window, json.loads(json.dumps(each)))
         assert found
         assert found.days.keys() == {parse_day(row[DATE_COLUMN]) for row in sent}
 
 
 @each_dataset
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"list":null}', b'{"list":[{}]}', b"<html>"])
-def test_what_is_no_answer(dataset: Dataset, raw: bytes) -> None:
-    """What is no list of rows that tell their day puts the whole window into quarantine."""
+def test_a_body_that_is_no_answer(dataset: Dataset, raw: bytes) -> None:
+    """A body without a list of dated rows quarantines the whole window."""
     found = decode(dataset, Window(appid(1), dataset.name, MARCH, MARCH + 1), raw)
     assert list(found.quarantined) == [MARCH, MARCH + 1]
     assert not found.days

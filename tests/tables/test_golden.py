@@ -1,4 +1,4 @@
-"""What must not change unseen: the columns of the files, and what WeChat's own rows become."""
+"""Golden files: the columns of the files, and the decoded rows of WeChat's own pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
 from harvester.core.model import Window
 from harvester.tables.columns import arrow_schema
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from tests.support.answers import appid, as_tuples
 
 GOLDEN = Path(__file__).parents[1] / "data/golden"
@@ -35,7 +36,7 @@ def schema_text(schema: pa.Schema) -> str:
 def test_schemas() -> None:
     """The files of each dataset have the columns that were promised, in order and by type.
 
-    Whoever reads the files depends on them: a change is a new schema version, not a new golden.
+    Readers of the files depend on them: a change needs a new schema version, not a new golden file.
     """
     found = [f"{d.name}\n{schema_text(arrow_schema(d))}" for d in CATALOGUE.values()]
     assert "\n".join(found) == SCHEMAS.read_text("utf-8")
@@ -79,7 +80,7 @@ def as_sent(dataset: Dataset, decoded: Decoded) -> list[dict[str, Any]]:
 
 @each_dataset
 def test_official_rows(dataset: Dataset) -> None:
-    """What WeChat shows on its pages, and sends undocumented, becomes just the stated columns."""
+    """The rows of WeChat's pages, with undocumented members, become exactly the stated columns."""
     golden = ANSWERS[dataset.name]
     begin, end = parse_day(golden["begin_date"]), parse_day(golden["end_date"])
     body = json.dumps(golden["answer"], ensure_ascii=False).encode()

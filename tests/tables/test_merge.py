@@ -14,7 +14,8 @@ from harvester.core.model import Answer, Window
 from harvester.tables import merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
-from harvester.tables.decode import DayRows, decode
+from harvester.tables.day_rows import DayRows
+from harvester.tables.decode import decode
 from harvester.tables.merge import Change, DecodedAnswer
 from harvester.tables.row_groups import NewRows, Provenance
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
@@ -35,7 +36,7 @@ def window(begin: int, end: int) -> Window:
 
 
 def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
-    """What these answers change, in this order."""
+    """The change that these answers make, in this order."""
     change = Change(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepted_days(each)
@@ -117,18 +118,18 @@ def test_a_bad_answer_keeps_what_is_known() -> None:
     bad = answer(window(0, 1), [row(MARCH, number=-1), row(MARCH + 1)], at(2))
     change = given_answers(bad, known=known)
     assert change.known == AccountDays(0, 0b11, 0b01, 0b11, {0: at(1), 1: at(2)})
-    assert list(change.refused) == [MARCH]
-    assert change.refused[MARCH].answer == bad
+    assert list(change.rejected) == [MARCH]
+    assert change.rejected[MARCH].answer == bad
     assert list(change.rows) == [MARCH + 1]
 
 
-def test_a_good_answer_heals() -> None:
-    """A good answer takes a day out of quarantine, in the same breath or later."""
+def test_a_good_answer_ends_the_quarantine() -> None:
+    """A good answer takes a day out of quarantine, in the same publication or later."""
     bad = answer(window(0, 0), [row(MARCH, number=-1)], at(10, 1))
     good = answer(window(0, 0), [row(MARCH, number=7)], at(10, 2))
     for change in (given_answers(bad, good), given_answers(good, known=given_answers(bad).known)):
         assert change.known == AccountDays(final=1, with_rows=1)
-        assert not change.refused
+        assert not change.rejected
         assert numbers(change) == {0: 7}
 
 
@@ -213,7 +214,7 @@ def test_nulls_stay_null() -> None:
 
 
 def test_unsorted_rows_are_refused() -> None:
-    """A file whose rows are not in order is not spliced: its rows could be doubled."""
+    """A file whose rows are not sorted is not merged, because its rows could be doubled."""
     one, two = (in_arrow({(account, 0): 2}, OLD) for account in (1, 2))
     with pytest.raises(StoreError, match="not sorted"):
         list(merge.merged(SCHEMA, [two, one], []))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.catalogue.markdown import clock_text, facts, members
+from harvester.catalogue.markdown import facts, members, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer
 from harvester.core.calendar import day_text
@@ -43,18 +43,18 @@ def _as_json(dataset: Dataset) -> dict[str, object]:
         "name": dataset.name,
         "api": dataset.api,
         "path": dataset.path,
-        "about": dataset.about,
+        "about": dataset.description,
         "family": dataset.family,
         "permission_set": dataset.permission,
         "grain": dataset.grain.value,
         "span_days": dataset.span,
         "first_day": day_text(dataset.first_day),
-        "ready_at": clock_text(dataset),
+        "ready_at": ready_text(dataset),
         "settle_days": dataset.settle,
-        "may_be_delayed": dataset.delays,
+        "may_be_delayed": dataset.may_be_delayed,
         "sparse": dataset.sparse,
         "nesting": dataset.nesting.value,
-        "inside": dataset.inside,
+        "inside": dataset.nested_field,
         "key": ["appid", *dataset.key],
         "columns": [_column_as_json(column) for column in dataset.columns],
         "notes": list(dataset.notes),
@@ -70,7 +70,7 @@ def _column_as_json(column: Column) -> dict[str, object]:
         "type": column.kind.value,
         "meaning": column.meaning,
         "unit": column.unit,
-        "nested": column.inner,
+        "nested": column.nested,
         "promised": column.required,
         "labels": {str(code): label for code, label in column.labels.items()},
         "fields": [_column_as_json(field) for field in column.fields],
@@ -81,7 +81,9 @@ def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
     table = Table("dataset", "days per request", "first day", "about", box=None)
     table.columns[1].justify = "right"
     for dataset in chosen:
-        table.add_row(dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.about)
+        table.add_row(
+            dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.description
+        )
     out.print(table)
 
 
@@ -91,7 +93,7 @@ def _print_each(out: Console, chosen: Sequence[Dataset]) -> None:
 
 
 def _print_one(out: Console, dataset: Dataset) -> None:
-    out.print(f"{dataset.name}: {dataset.about}\n", style="bold")
+    out.print(f"{dataset.name}: {dataset.description}\n", style="bold")
     for label, text in facts(dataset).items():
         out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)
     out.print()

@@ -15,12 +15,12 @@ from typing import NamedTuple, Self, TypeVar
 
 import anyio
 
-from harvester.catalogue.error_codes import OUR_FAULT, Action, Scope
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action, Scope
 from harvester.core.errors import CallError
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
 
-_INTERNAL_ERROR = replace(OUR_FAULT, scope=Scope.ACCOUNT)
+_INTERNAL_ERROR = replace(INTERNAL_ERROR_RULE, scope=Scope.ACCOUNT)
 
 
 _Error = TypeVar("_Error", bound=CallError | TokenDenied)

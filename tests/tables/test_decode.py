@@ -14,7 +14,8 @@ from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.tables import record_layout
 from harvester.tables.columns import arrow_schema
-from harvester.tables.decode import Decoded, decode
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
 from tests.support.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
 
 HOUR = Window(appid(1), HOURLY.name, MARCH, MARCH)
@@ -173,7 +174,7 @@ def test_contradicting_rows() -> None:
 
 
 def test_unknown_members_are_kept() -> None:
-    """Members nobody declared go into _extra as sorted compact JSON, exactly, and are named."""
+    """Undeclared members go into _extra exactly, as sorted compact JSON, and are reported."""
     found = read_days(row(MARCH, zeta=2**70, alpha={"名": [1.5, None]}), row(MARCH + 1))
     assert found.unknown == {"zeta", "alpha"}
     assert found.days[MARCH].extra == ['{"alpha":{"名":[1.5,null]},"zeta":1180591620717411303424}']
@@ -213,7 +214,7 @@ def test_a_missing_key_member() -> None:
 
 
 def test_control_characters_alone_do_no_harm() -> None:
-    """A control character in a text that nobody declared does not cost the day."""
+    """A control character in an undeclared text does not quarantine the day."""
     raw = body([row(MARCH, odd="X")]).replace(b"X", b"a\x01b")
     assert decode(DAILY, DAYS, raw).days[MARCH].extra == [r'{"odd":"a\u0001b"}']
 
@@ -308,17 +309,17 @@ REGULAR = st.builds(
 
 
 @given(st.lists(REGULAR, min_size=1, max_size=30))
-def test_the_fast_way_equals_the_careful_way(sent: list[dict[str, Any]]) -> None:
-    """Whatever the fast way reads, the careful way reads the same."""
+def test_the_fast_path_equals_the_strict_decoder(sent: list[dict[str, Any]]) -> None:
+    """The strict decoder gives the same result as the fast path."""
     for dataset in (HOURLY, DAILY):
         names = {column.name for column in dataset.columns}
         cut = [{name: each[name] for name in each if name in names} for each in sent]
-        shape = record_layout.layout_of(dataset)
-        fast = rows._read_fast(shape, DAYS, cut)
-        careful = rows._read_strictly(shape, DAYS, body(cut))
+        layout = record_layout.layout_of(dataset)
+        fast = rows._decode_fast(layout, DAYS, cut)
+        strict = rows._decode_strictly(layout, DAYS, body(cut))
         if fast:
-            assert tuples(fast) == tuples(careful)
-            assert not careful.quarantined
+            assert tuples(fast) == tuples(strict)
+            assert not strict.quarantined
 
 
 def test_schema() -> None:

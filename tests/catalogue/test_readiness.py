@@ -12,6 +12,7 @@ from harvester.catalogue import CATALOGUE, readiness
 from harvester.core import calendar
 from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.dataset import Dataset, Grain
+from tests.support.answers import period_end
 
 DAILY = CATALOGUE["interface_summary"]
 READY = 10 * 60
@@ -84,10 +85,10 @@ some_days = st.integers(calendar.FIRST_DAY, calendar.FIRST_DAY + 5_000)
 @given(grains, some_days)
 def test_a_period_holds_its_days(grain: Grain, day: int) -> None:
     """From its first to its last, and every day of it tells the same period."""
-    begin, end = readiness.period_begin(grain, day), readiness.period_end(grain, day)
+    begin, end = readiness.period_begin(grain, day), period_end(grain, day)
     assert begin <= day <= end
     assert readiness.period_begin(grain, end) == begin
-    assert readiness.period_end(grain, begin) == end
+    assert period_end(grain, begin) == end
 
 
 @given(grains, some_days, st.integers(0, 400))
@@ -108,7 +109,7 @@ def test_what_is_ready_is_over_and_what_is_final_stays_so(
     dataset = of_grain(grain, settle)
     now = instant(day, minutes)
     newest = readiness.newest_ready(dataset, now)
-    assert readiness.period_end(grain, newest) < day
+    assert period_end(grain, newest) < day
     for empty in (False, True):
         earlier = readiness.settled_before(dataset, now, empty=empty)
         assert earlier <= readiness.settled_before(dataset, now + 86_400, empty=empty)
@@ -120,6 +121,6 @@ def test_what_is_ready_is_over_and_what_is_final_stays_so(
 def test_windows_are_cut_only_where_one_delay_holds_them_whole() -> None:
     """At the settling boundary of a dataset that knows `is_delay`; elsewhere before all days."""
     today = parse_day("2026-05-20")
-    late = dataclasses.replace(DAILY, settle=7, delays=True)
+    late = dataclasses.replace(DAILY, settle=7, may_be_delayed=True)
     assert day_text(readiness.boundary(late, today)) == "2026-05-13"
     assert readiness.boundary(DAILY, today) == calendar.FIRST_DAY

@@ -1,4 +1,4 @@
-"""Every code that a question for a token is answered with: effect, scope, message, calls."""
+"""Every error code of a token request: effect, scope, message and number of calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAYS = ("2026-03-01", "2026-03-04")
 
 
 class Told(NamedTuple):
-    """What is said of a code, and what becomes of a run."""
+    """The expected message of a code, and its effect on a run."""
 
     meaning: str
     advice: str

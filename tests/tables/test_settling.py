@@ -1,4 +1,4 @@
-"""What delayed answers, weeks and months settle, as the files know it."""
+"""Delayed answers, weeks and months: which days become final in the files."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MONDAYS = [parse_day(f"2026-05-{day:02d}") for day in (4, 11, 18)]
 
 
 def at(day: int, minute: int = 720) -> int:
-    """A moment of that Beijing day, counted from the first of May."""
+    """A time on a Beijing day, counted from the first of May, in seconds since the Unix epoch."""
     return int(instant(MAY + day, minute))
 
 
 def answer(
     dataset: Dataset, days: tuple[int, int], rows: Iterable[Any], asked_at: int, **more: Any
 ) -> Answer:
-    """What came back for days of May, counted from 0; ``more`` are top-level members."""
+    """An answer about days of May, counted from 0; ``more`` are top-level members."""
     window = Window(appid(1), dataset.name, MAY + days[0], MAY + days[1])
     refetch = more.pop("refetch", 0) & ((1 << (days[1] - days[0] + 1)) - 1)
     return Answer(window, asked_at, refetch, json.dumps({"list": list(rows), **more}).encode())
@@ -60,7 +60,7 @@ def put(tree: Tree, dataset: Dataset, *answers: Answer) -> Published:
 
 
 def rows(tree: Tree, dataset: Dataset) -> list[dict[str, Any]]:
-    """What stands in the file of May."""
+    """The rows of the file of May."""
     found: list[dict[str, Any]] = rows_of(tree, in_may(dataset)).to_pylist()
     return found
 
@@ -71,7 +71,7 @@ def in_may(dataset: Dataset) -> Partition:
 
 
 def known(tree: Tree, dataset: Dataset) -> AccountDays:
-    """What the file of May knows of the account."""
+    """The coverage of the account in the file of May."""
     return coverage_of(tree, in_may(dataset)).account(appid(1))
 
 
@@ -94,8 +94,8 @@ def test_an_empty_delayed_answer_settles_nothing(tree: Tree) -> None:
     assert state.provisional == (1 << 21) - (1 << 3)
 
 
-def test_the_last_word_counts(tree: Tree) -> None:
-    """A later answer that is complete replaces a delayed one, which is not named any more."""
+def test_a_complete_answer_replaces_a_delayed_one(tree: Tree) -> None:
+    """After a later complete answer, the delayed one is not reported any more."""
     late = answer(SHARE, (0, 0), [shares(0, 1)], at(2), is_delay=True)
     whole = answer(SHARE, (0, 0), [shares(0, 2)], at(3), is_delay=False)
     assert put(tree, SHARE, whole, late).delayed == ()
@@ -132,8 +132,8 @@ def test_a_mark_that_cannot_be_read(tree: Tree) -> None:
     assert not list(quarantine.entries(tree, BIZ.name))
 
 
-def test_an_article_without_days_yet(tree: Tree) -> None:
-    """A day of publication is known by an article that nobody has read, and is no row."""
+def test_an_article_without_readers_has_no_row(tree: Tree) -> None:
+    """An article without any reader gives no row, and its day counts as answered."""
     bare = {"ref_date": day_text(MAY), "msgid": "1_1", "publish_type": 0, "detail_list": []}
     done = put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(10)))
     assert (done.rows_after, done.quarantined, done.days) == (0, (), (MAY,))

@@ -56,7 +56,7 @@ def test_a_data_refusal_stops_exactly_what_it_condemns(
 
 
 def test_an_unknown_code_costs_one_window() -> None:
-    """A code that nobody has seen yet stops its window and nothing else."""
+    """An unknown code stops its window and nothing else."""
     assert not is_known(99999)
     assert (rule_for(99999).action, rule_for(99999).scope) == (Action.STOP, Scope.WINDOW)
 
@@ -85,7 +85,7 @@ def test_40001_means_two_things() -> None:
 
 
 def test_the_allow_list_is_named() -> None:
-    """Who is refused for the machine's address is told of the IP allow-list."""
+    """A refusal because of the machine's address has advice that names the IP allow-list."""
     assert "allow-list" in rule_for(40164).advice
     assert "allow-list" in token_rule_for(40164).advice
 

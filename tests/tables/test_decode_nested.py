@@ -1,4 +1,4 @@
-"""Answers of every shape: nested, listed, delayed, with members missing or unheard of."""
+"""Answers of every layout: nested, with lists, delayed, with missing or undeclared members."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
-from harvester.tables.decode import Decoded, decode
-from harvester.tables.record_layout import flattened, layout_of
+from harvester.tables.day_rows import Decoded
+from harvester.tables.decode import decode
+from harvester.tables.record_layout import flatten, layout_of
 from tests.support.answers import appid, as_tuples
 
 READ = CATALOGUE["article_read"]
@@ -36,7 +37,7 @@ def article(msgid: str = "1_1", **more: Any) -> dict[str, Any]:
 
 def entry(stat_date: str = TODAY, **more: Any) -> dict[str, Any]:
     """A day of an article in article_total_detail."""
-    found = {column.name: 1 for column in DETAIL.columns if column.inner}
+    found = {column.name: 1 for column in DETAIL.columns if column.nested}
     lists = {"read_user_source": SCENES, "read_jump_position": JUMPS}
     return {**found, **lists, "stat_date": stat_date, "read_finish_rate": 0.25, **more}
 
@@ -98,16 +99,16 @@ def test_texts_sort_by_their_bytes() -> None:
 def test_flattening_keeps_elements_and_entries_together() -> None:
     """Each row has the members of its element and those of its entry, in the order they came."""
     flat = layout_of(CUMULATE)
-    assert flattened(flat, [{"ref_date": TODAY}]) == ([{"ref_date": TODAY}], [])
+    assert flatten(flat, [{"ref_date": TODAY}]) == ([{"ref_date": TODAY}], [])
     elements: list[dict[str, Any]] = [{"a": 1, "detail": {"b": 2}}, {"a": 3, "detail": None}]
-    assert flattened(layout_of(READ), elements) == (elements, [{"b": 2}, {}])
+    assert flatten(layout_of(READ), elements) == (elements, [{"b": 2}, {}])
     arrays: list[dict[str, Any]] = [
         {"a": 1, "detail_list": [{"b": 1}, {"b": 2}]},
         {"a": 2, "detail_list": []},
         {"a": 3},
         {"a": 4, "detail_list": [{"b": 3}]},
     ]
-    own, inner = flattened(layout_of(DETAIL), arrays)
+    own, inner = flatten(layout_of(DETAIL), arrays)
     assert [each["a"] for each in own] == [1, 1, 4]
     assert inner == [{"b": 1}, {"b": 2}, {"b": 3}]
 
@@ -237,7 +238,7 @@ def test_a_text_with_half_a_character() -> None:
 
 
 def test_unknown_members_stay_where_they_stood() -> None:
-    """Members nobody declared are in _extra, under the members they came in."""
+    """Undeclared members are in _extra, under the members that held them."""
     scenes = [{**SCENES[0], "share": 0.5}, SCENES[1]]
     plain = published(entry(), msgid="2_1")
     found = read(
@@ -296,8 +297,8 @@ def test_lists_with_gaps(source: Any, stored: Any, missing: set[str]) -> None:
     assert found.missing == paths
 
 
-def test_members_that_nobody_promised() -> None:
-    """Undocumented members are stored where they come, and not missed where they do not."""
+def test_optional_members() -> None:
+    """Optional members are stored if they are sent, and not reported as missing otherwise."""
     rows = [{"ref_date": day_text(DAY + i), "cumulate_user": i} for i in range(4)]
     rows[1]["user_source"] = 0
     rows[2]["user_source"] = None
@@ -314,14 +315,14 @@ def test_members_that_nobody_promised() -> None:
 
 
 @pytest.mark.parametrize("value", [1.5, "0", True, -1])
-def test_members_that_nobody_promised_are_checked(value: Any) -> None:
-    """What is stored must fit, promised or not."""
+def test_optional_members_are_checked(value: Any) -> None:
+    """An optional member must fit its column too."""
     row = {"ref_date": TODAY, "user_source": value, "cumulate_user": 1}
     assert list(read(CUMULATE, row).quarantined) == [DAY]
 
 
-def test_a_promised_member_that_is_missing() -> None:
-    """A metric that should be there and is not becomes null and is named."""
+def test_a_required_member_that_is_missing() -> None:
+    """A missing required metric becomes null and is reported."""
     found = read(MESSAGES, {"ref_date": TODAY, "msg_type": 1, "msg_user": 3})
     assert found.missing == {"msg_count"}
     assert as_tuples(found.days[DAY]) == [(1, None, 3, None, None)]

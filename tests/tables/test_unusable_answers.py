@@ -156,7 +156,7 @@ def send(run: Commands, odd: Odd) -> bytes:
 
 
 @pytest.mark.parametrize("odd", ODD, ids=[odd.name for odd in ODD])
-def test_what_does_not_fit_is_kept_named_and_healed(
+def test_an_unusable_answer_is_kept_reported_and_replaced(
     week: Commands, odd: Odd, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The day is quarantined with the answer as it came, the others stand, a refetch heals."""
@@ -258,7 +258,7 @@ ODDITIES = [
 
 
 @pytest.mark.parametrize("odd", ODDITIES, ids=[odd.name for odd in ODDITIES])
-def test_what_is_only_odd_is_taken_and_told(
+def test_a_usable_irregular_answer_is_published_and_reported(
     week: Commands, odd: Odd, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The run is whole, nothing is quarantined, and the summary and the record say what was odd."""
@@ -279,7 +279,7 @@ def test_an_errcode_may_be_a_text(week: Commands) -> None:
     assert week.world.counters.token_calls == {SICK: 2, WELL: 1}
 
 
-def test_a_code_that_nobody_knows_stops_its_window(week: Commands) -> None:
+def test_an_unknown_code_stops_its_window(week: Commands) -> None:
     """A refusal is no answer to keep: code, words and rid are told, and the next run asks again."""
     week.world.fail(SICK, Fault(errcode=99_999, errmsg="a new rule"), dataset=DAILY, times=1)
     done = week("run")

@@ -1,4 +1,4 @@
-"""Many answers read at once say exactly what they say one by one."""
+"""Batches of answers are decoded to exactly what the answers give one by one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Nesting
 from harvester.core.model import Answer, Window
 from harvester.sandbox import truth
-from harvester.tables import decode, decode_batch
+from harvester.tables import day_rows, decode, decode_batch
 from harvester.tables.columns import Slice
-from harvester.tables.decode_batch import InArrow, batches, bulk_reader
+from harvester.tables.decode_batch import BatchResult, batch_decoder, batches
 from harvester.tables.row_groups import Provenance
 from tests.support.answers import as_tuples
 from tests.support.run_harness import appid
@@ -38,19 +38,19 @@ def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answe
 
 
 def true_answer(dataset: str, number: int, day: int) -> Answer:
-    """What the sandbox finally says."""
+    """The final answer of the sandbox."""
     days = range(day, day + CATALOGUE[dataset].span)
     elements = [row for one in days for row in truth(dataset, appid(number), one)]
     return answer_of(dataset, number, day, elements)
 
 
-def tuples(found: InArrow) -> object:
-    """What an answer says, whether its days are lists or in Arrow."""
+def tuples(found: BatchResult) -> object:
+    """The content of a decoded answer, whether its days are Python lists or Arrow slices."""
     days = {day: _plain(part) for day, part in found.days.items()}
     return days, found.quarantined, found.dropped, found.unknown, found.missing, found.delayed
 
 
-def _plain(part: decode.DayRows | Slice) -> list[tuple[Any, ...]]:
+def _plain(part: day_rows.DayRows | Slice) -> list[tuple[Any, ...]]:
     if not isinstance(part, Slice):
         return as_tuples(part)
     batch = part.batch.slice(part.offset, part.length).to_pylist()
@@ -66,15 +66,15 @@ _OURS = {"appid", "ref_date", "_fetched_at", "_run_id"}
 
 
 def same(dataset: str, answers: list[Answer]) -> bool:
-    """Whether both ways agree on all of them."""
+    """Return whether the batch decoder and the decoder of single answers agree on all answers."""
     read = CATALOGUE[dataset]
     alone = [tuples(decode.decode(read, answer.window, answer.body)) for answer in answers]
     batch = [(answer, Provenance(1_800_000_000_000_000, "run")) for answer in answers]
-    return list(map(tuples, bulk_reader(read)(batch))) == alone
+    return list(map(tuples, batch_decoder(read)(batch))) == alone
 
 
 @pytest.mark.parametrize("dataset", CATALOGUE)
-def test_flawless_answers_are_read_the_same(dataset: str) -> None:
+def test_a_regular_batch_equals_its_answers_one_by_one(dataset: str) -> None:
     """Three accounts over some weeks, days without rows among them."""
     answers = [
         true_answer(dataset, number, BEGIN + day) for number in (1, 2, 3) for day in range(9)
@@ -83,10 +83,10 @@ def test_flawless_answers_are_read_the_same(dataset: str) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["article_read", "article_total_detail"])
-def test_nested_answers_are_in_arrow_before_they_are_many(
+def test_nested_answers_become_arrow_in_pieces(
     dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long answers are read in pieces, a flawed one among them, and no day stays a list."""
+    """Long answers, an irregular one among them, are decoded in pieces that are all in Arrow."""
     monkeypatch.setattr(decode_batch, "_PIECE_BYTES", 2_000)
     answers = [true_answer(dataset, 1, BEGIN + day) for day in range(30)]
     bad = next(at for at, answer in enumerate(answers) if at > 2 and len(answer.body) > 2_000)
@@ -95,7 +95,7 @@ def test_nested_answers_are_in_arrow_before_they_are_many(
     answers[bad] = answer_of(dataset, 1, BEGIN + bad, flawed)
     assert same(dataset, answers)
     batch = [(answer, Provenance(1, "run")) for answer in answers]
-    found = [day for each in bulk_reader(CATALOGUE[dataset])(batch) for day in each.days.values()]
+    found = [day for each in batch_decoder(CATALOGUE[dataset])(batch) for day in each.days.values()]
     assert found
     assert all(isinstance(day, Slice) for day in found)
     assert len({id(day.batch) for day in found if isinstance(day, Slice)}) > 1
@@ -114,8 +114,8 @@ def test_batches_are_bounded_by_their_answers_and_by_their_bytes() -> None:
 
 
 @given(st.sampled_from(FLAT), st.data())
-def test_one_odd_value_changes_nothing_for_the_others(dataset: str, data: st.DataObject) -> None:
-    """A batch with a flaw anywhere is read as if its answers had come alone."""
+def test_one_irregular_answer_does_not_change_the_others(dataset: str, data: st.DataObject) -> None:
+    """A batch with an irregular value anywhere is decoded like its answers one by one."""
     answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
     elements = json.loads(answers[2].body)["list"]
     if elements:
@@ -126,7 +126,7 @@ def test_one_odd_value_changes_nothing_for_the_others(dataset: str, data: st.Dat
 
 
 @given(dataset=st.sampled_from(FLAT), shift=st.integers(-3, 3), twice=st.booleans())
-def test_rows_of_other_days_are_never_taken_for_a_neighbours(
+def test_a_row_outside_its_window_is_not_given_to_another_answer(
     *, dataset: str, shift: int, twice: bool
 ) -> None:
     """A row outside of its own window is dropped, though another answer asked for its day."""
@@ -141,20 +141,20 @@ def test_rows_of_other_days_are_never_taken_for_a_neighbours(
 @pytest.mark.parametrize(
     "body", [b'{"list":[]},{"list":[]}', b'{"list":[', b"", b"[]", b'{"list":null}', b'{"a":1}']
 )
-def test_a_body_that_is_no_document_does_not_shift_the_others(body: bytes) -> None:
-    """Joined with its neighbours it must not be taken for two answers, or for none."""
+def test_a_body_that_is_not_one_document_does_not_shift_the_others(body: bytes) -> None:
+    """Joined with its neighbours, such a body is not decoded as two answers or as none."""
     dataset = "interface_summary_hour"
     answers = [true_answer(dataset, 1, BEGIN + day) for day in range(4)]
     answers[1] = answers[1]._replace(body=body)
     assert same(dataset, answers)
 
 
-def test_a_flawless_batch_is_read_in_arrow() -> None:
-    """The fast way is taken where it should be, and says which account and run a row is of."""
+def test_a_regular_batch_is_decoded_by_arrow() -> None:
+    """A regular batch is not decoded row by row, and its rows have their account and run."""
     dataset = "interface_summary_hour"
     answers = [true_answer(dataset, number, BEGIN + day) for number in (1, 2) for day in range(3)]
     batch = [(answer, Provenance(7_000_000, f"run-{at}")) for at, answer in enumerate(answers)]
-    for (answer, stamp), found in zip(batch, bulk_reader(CATALOGUE[dataset])(batch), strict=True):
+    for (answer, stamp), found in zip(batch, batch_decoder(CATALOGUE[dataset])(batch), strict=True):
         for part in found.days.values():
             assert isinstance(part, Slice)
             rows_ = part.batch.slice(part.offset, part.length).to_pylist()

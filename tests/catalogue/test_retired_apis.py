@@ -1,4 +1,4 @@
-"""What WeChat takes away or shortens: whole runs of the command line."""
+"""APIs that WeChat retires or restricts, in whole runs of the command line."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Value types that the decoders return and that merging consumes: the rows of one day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from harvester.core.calendar import Day
+
+Rows_co = TypeVar("Rows_co", covariant=True)
+
+
+class DayRows(NamedTuple):
+    """The rows of one account and day as Python lists, sorted by the dataset's key.
+
+    ``columns`` has a list for each column of the dataset except ``ref_date``, which is the day.
+    ``extra`` has the undeclared members of each row as JSON. The rows are the slice from ``start``
+    to ``stop`` of these lists, because all days of an answer share them. A rate may be an integer
+    that a double holds exactly. An element of a LIST is a dictionary with exactly its fields.
+    """
+
+    columns: tuple[list[Any], ...]
+    extra: list[str | None]
+    start: int
+    stop: int
+
+
+class DecodeResult(NamedTuple, Generic[Rows_co]):
+    """The content of one answer.
+
+    ``days`` has the rows of each day that has any, as `DayRows` or as a slice in Arrow.
+    ``quarantined`` has a reason for each day whose rows are not usable. ``dropped`` counts rows
+    outside the window. ``unknown`` has the paths of undeclared members, such as
+    ``detail.read_user``, and ``missing`` those of required members without a value. ``delayed`` is
+    True if WeChat marked the answer as incomplete: it settles no day.
+    """
+
+    days: Mapping[Day, Rows_co]
+    quarantined: dict[Day, str]
+    dropped: int = 0
+    unknown: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
+    delayed: bool = False
+
+
+Decoded: TypeAlias = DecodeResult[DayRows]
