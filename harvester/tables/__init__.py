@@ -1,4 +1,4 @@
-"""Answers to rows, and rows to merged tables. Pure: in memory, in Arrow."""
+"""Decoding of answers to rows, and merging of rows into tables. Pure: in memory, in Arrow."""
 
 __all__ = [
     "columns",

@@ -66,11 +66,6 @@ def decoder(dataset: Dataset) -> Decoder:
     return partial(_decode_guarded, layout_of(dataset))
 
 
-def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
-    """Decode a single answer: see `decoder`."""
-    return decoder(dataset)(window, body)
-
-
 def _decode_guarded(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
         return _decode(layout, window, body)

@@ -20,11 +20,10 @@ from harvester.storage import inspect, layout, partitions, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
 from harvester.tables.columns import arrow_schema
-from harvester.tables.decode import decode
 from harvester.tables.integrity import FileIdentity
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.tables.schema_upgrade import upgraded
-from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
+from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, decode, row
 from tests.support.output_helpers import path_of, rows_of, tree_at
 
 HERE = Partition(DAILY.name, month_of(MARCH), 0)

@@ -9,9 +9,10 @@ from typing import Any
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.readiness import period_begin
 from harvester.core.calendar import Day, day_text, instant, parse_day
-from harvester.core.dataset import Grain
+from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import Answer, Window
-from harvester.tables.day_rows import DayRows
+from harvester.tables.day_rows import DayRows, Decoded
+from harvester.tables.decode import decoder
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -19,6 +20,11 @@ HOURLY = CATALOGUE["interface_summary_hour"]
 MARCH = parse_day("2024-03-01")
 LONG_AFTER = int(instant(MARCH + 400))
 """A moment, in seconds since the Unix epoch, at which every day of that month is settled."""
+
+
+def decode(dataset: Dataset, window: Window, body: bytes) -> Decoded:
+    """Decode a single answer."""
+    return decoder(dataset)(window, body)
 
 
 def period_end(grain: Grain, day: Day) -> Day:

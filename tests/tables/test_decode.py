@@ -15,8 +15,7 @@ from harvester.tables import decode as rows
 from harvester.tables import record_layout
 from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
-from harvester.tables.decode import decode
-from tests.support.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, row
+from tests.support.answers import DAILY, HOURLY, MARCH, appid, as_tuples, body, decode, row
 
 HOUR = Window(appid(1), HOURLY.name, MARCH, MARCH)
 DAYS = Window(appid(1), DAILY.name, MARCH, MARCH + 9)

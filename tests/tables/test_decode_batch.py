@@ -15,11 +15,11 @@ from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Nesting
 from harvester.core.model import Answer, Window
 from harvester.sandbox import truth
-from harvester.tables import day_rows, decode, decode_batch
+from harvester.tables import day_rows, decode_batch
 from harvester.tables.columns import Slice
 from harvester.tables.decode_batch import BatchResult, batch_decoder, batches
 from harvester.tables.row_groups import Provenance
-from tests.support.answers import as_tuples
+from tests.support.answers import as_tuples, decode
 from tests.support.run_harness import appid
 
 BEGIN = parse_day("2026-03-02")
@@ -68,7 +68,7 @@ _OURS = {"appid", "ref_date", "_fetched_at", "_run_id"}
 def same(dataset: str, answers: list[Answer]) -> bool:
     """Return whether the batch decoder and the decoder of single answers agree on all answers."""
     read = CATALOGUE[dataset]
-    alone = [tuples(decode.decode(read, answer.window, answer.body)) for answer in answers]
+    alone = [tuples(decode(read, answer.window, answer.body)) for answer in answers]
     batch = [(answer, Provenance(1_800_000_000_000_000, "run")) for answer in answers]
     return list(map(tuples, batch_decoder(read)(batch))) == alone
 

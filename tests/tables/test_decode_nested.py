@@ -12,9 +12,8 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
 from harvester.tables.day_rows import Decoded
-from harvester.tables.decode import decode
 from harvester.tables.record_layout import flatten, layout_of
-from tests.support.answers import appid, as_tuples
+from tests.support.answers import appid, as_tuples, decode
 
 READ = CATALOGUE["article_read"]
 BIZ = CATALOGUE["biz_summary"]

@@ -24,9 +24,8 @@ from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import decode as rows
 from harvester.tables.day_rows import Decoded
-from harvester.tables.decode import decode
 from harvester.tables.record_layout import layout_of
-from tests.support.answers import LONG_AFTER, appid, as_tuples
+from tests.support.answers import LONG_AFTER, appid, as_tuples, decode
 from tests.support.output_helpers import rows_of, tree_at
 from tests.support.sandboxes import BUSY
 

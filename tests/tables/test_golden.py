@@ -15,8 +15,7 @@ from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
 from harvester.core.model import Window
 from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
-from harvester.tables.decode import decode
-from tests.support.answers import appid, as_tuples
+from tests.support.answers import appid, as_tuples, decode
 
 GOLDEN = Path(__file__).parents[1] / "data/golden"
 SCHEMAS = GOLDEN / "schemas.txt"

@@ -15,10 +15,9 @@ from harvester.tables import merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows
-from harvester.tables.decode import decode
 from harvester.tables.merge import Change, DecodedAnswer
 from harvester.tables.row_groups import NewRows, Provenance
-from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, row
+from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, decode, row
 
 MONTH = month_of(MARCH)
 SCHEMA = arrow_schema(DAILY)
