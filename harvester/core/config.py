@@ -18,8 +18,8 @@ from pydantic.dataclasses import dataclass
 from harvester.core import field_types as types
 from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
+from harvester.core.errors import InvalidValue
 from harvester.core.field_types import CLOSED, one_of, union_by_kind, whole, written
-from harvester.core.parsers import InvalidValue
 
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """The ways to a token. Each of the other keys of a credential goes with one of them."""

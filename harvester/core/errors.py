@@ -90,6 +90,21 @@ class OtherVersion(UsageError):
         )
 
 
+class InvalidValue(ValueError):
+    """Text that its key does not accept.
+
+    ``what`` continues a sentence that begins with the key's name: "is not a day". Neither ``what``
+    nor ``hint`` holds the text. ``keys`` are set where keys contradict each other: first the key to
+    change, then the others.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.keys = keys
+
+
 class Place(NamedTuple):
     """A place in a file. Lines and columns count from one, columns in characters.
 

@@ -26,8 +26,8 @@ from pydantic import (
 
 from harvester.core import parsers
 from harvester.core.calendar import Day
+from harvester.core.errors import InvalidValue
 from harvester.core.model import APPID, Rate, Reserve
-from harvester.core.parsers import InvalidValue
 from harvester.core.references import (
     SECRET_FORMS,
     Resolved,

@@ -12,6 +12,7 @@ import re
 from urllib.parse import urlsplit
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.errors import InvalidValue
 from harvester.core.model import Rate, Reserve, is_appid
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -31,20 +32,6 @@ _SETTLE = re.compile(SETTLE)
 _SECONDS_SINCE = re.compile(r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?")
 _RESERVE = re.compile(RESERVE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class InvalidValue(ValueError):
-    """A text that does not say what its key wants.
-
-    ``what`` goes on from the key's name: "is not a day". Neither it nor the hint holds the text.
-    ``keys`` are set where keys contradict each other: the one to blame, then the others.
-    """
-
-    def __init__(self, what: str, hint: str = "", *, keys: tuple[str, ...] = ()) -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
-        self.keys = keys
 
 
 def appid(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue
 from harvester.core.secret_words import holds_secret
 
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"

@@ -216,12 +216,3 @@ def _names_in(value: object) -> Iterator[str]:
     for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
         if isinstance(name, str):
             yield str(name)
-
-
-def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
-    """The appids of each tag, in the order of the accounts."""
-    tagged: dict[str, list[str]] = {}
-    for account in accounts:
-        for tag in account.tags:
-            tagged.setdefault(tag, []).append(account.appid)
-    return tagged

@@ -10,8 +10,7 @@ from harvester.catalogue import CATALOGUE, retirement
 from harvester.core import parsers
 from harvester.core.config import Account, Api, texts_of
 from harvester.core.dataset import Dataset
-from harvester.core.errors import UsageError
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.references import shown
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Where, nearest
 from harvester.manifest.models import Override, Root

@@ -11,11 +11,14 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from harvester.core.calendar import Day
 from harvester.core.errors import Place, Problem
 from harvester.core.references import shown
+
+INVALID: Final = object()
+"""Placeholder of a value that was reported already, so that it is not reported again."""
 
 Step = str | int
 """A key of a mapping or an index of a list."""

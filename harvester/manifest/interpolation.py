@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue
 from harvester.core.references import (
     FILL,
     FORMS,
@@ -26,9 +26,8 @@ from harvester.core.references import (
     shown_name,
 )
 from harvester.core.secret import Secret
-from harvester.manifest.diagnostics import LoadContext, Where, named
+from harvester.manifest.diagnostics import INVALID, LoadContext, Where, named
 from harvester.manifest.text_file import Unreadable, read_text
-from harvester.manifest.yaml_reader import INVALID
 
 _LARGEST_FILE = 64 * 1024
 _LATER = frozenset({"secret", "verify_ticket", "component_token", "command"})

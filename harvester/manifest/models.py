@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from harvester.catalogue import CATALOGUE
 from harvester.core import config, parsers
 from harvester.core.calendar import Day
+from harvester.core.errors import InvalidValue
 from harvester.core.field_types import (
     CLOSED,
     PATH,
@@ -29,7 +30,6 @@ from harvester.core.field_types import (
     written,
     written_as,
 )
-from harvester.core.parsers import InvalidValue
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -24,8 +24,7 @@ from harvester.core.credentials import (
     RefreshToken,
     SecretReader,
 )
-from harvester.core.errors import UsageError
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest.interpolation import Interpolator
 

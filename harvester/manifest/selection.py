@@ -10,13 +10,11 @@ from typing import NamedTuple, TypeVar
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.core import calendar, parsers
 from harvester.core.config import Account, Job, Manifest
-from harvester.core.errors import UsageError
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.model import is_appid
-from harvester.core.parsers import InvalidValue
 from harvester.core.references import shown
 from harvester.core.selection import Selection
 from harvester.manifest import models
-from harvester.manifest.accounts import tags_of
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
 _T = TypeVar("_T")
@@ -30,6 +28,15 @@ class Known(NamedTuple):
 
     appids: dict[str, None]
     tags: dict[str, list[str]]
+
+
+def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
+    """The appids of each tag, in the order of the accounts."""
+    tagged: dict[str, list[str]] = {}
+    for account in accounts:
+        for tag in account.tags:
+            tagged.setdefault(tag, []).append(account.appid)
+    return tagged
 
 
 def known_from(accounts: Sequence[Account]) -> Known:

@@ -12,10 +12,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from harvester.core.config import KINDS, Account
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue
 from harvester.core.references import shown
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, named, nearest
-from harvester.manifest.yaml_reader import INVALID
+from harvester.manifest.diagnostics import (
+    INVALID,
+    Diagnostics,
+    LoadContext,
+    Step,
+    Where,
+    named,
+    nearest,
+)
 
 Model = TypeVar("Model")
 

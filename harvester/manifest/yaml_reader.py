@@ -16,22 +16,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
 from harvester.core.errors import Place
 from harvester.core.field_types import AmbiguousScalar
-from harvester.manifest.diagnostics import Diagnostics, Step
+from harvester.manifest.diagnostics import INVALID, Diagnostics, Step
 
 DEEPEST = 20
 """How deep lists and mappings may nest."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-INVALID: Final = object()
-"""Stands where a value was refused already, so that nothing complains about it again."""
 
 
 class Mark(Protocol):
