@@ -1,9 +1,9 @@
-"""The manifest: ``jobs.yaml`` to one valid value, or every mistake in it at once.
+"""Reads ``jobs.yaml`` into the configuration, or reports every mistake in it at once.
 
-`read` and `load` read, `narrow` applies the command line's selection; `meant`, `day_option` and
-`duration_option` read single options. `access_of` and `platform_of` follow references when a verb
-is about to talk to WeChat, `touched` names what that would reach for, `json_schema` tells editors
-what may be written, and `place_named` reads what the command line says of the output.
+`read` and `load` read the file, `narrow` applies the command line's selection; `meant`,
+`day_option`, `duration_option` and `place_named` parse single options. `access_of` and
+`platform_of` resolve the references in credentials before a verb calls WeChat, `touched` and
+`secret_files` list the external inputs, and `json_schema` describes the format for editors.
 """
 
 from __future__ import annotations
