@@ -24,18 +24,10 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from harvester.core import parsers
+from harvester.core import parsers, references
 from harvester.core.calendar import Day
 from harvester.core.errors import InvalidValue
 from harvester.core.model import APPID, Rate, Reserve
-from harvester.core.references import (
-    SECRET_FORMS,
-    Resolved,
-    check_credential,
-    check_template,
-    is_reference,
-    without_references,
-)
 from harvester.core.secret_words import has_secret_parameter, holds_secret, is_secret_name
 
 
@@ -141,7 +133,7 @@ def whole(low: int, high: int) -> tuple[PlainValidator, WithJsonSchema]:
     """Return the markers of a whole number from ``low`` to ``high``, both included."""
 
     def validate(value: object) -> int:
-        if isinstance(value, Resolved) and _DIGITS.fullmatch(value):
+        if isinstance(value, references.Resolved) and _DIGITS.fullmatch(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
@@ -156,7 +148,7 @@ def whole(low: int, high: int) -> tuple[PlainValidator, WithJsonSchema]:
 
 
 def _truth(value: object) -> bool:
-    if isinstance(value, Resolved) and value in {"true", "false"}:
+    if isinstance(value, references.Resolved) and value in {"true", "false"}:
         return value == "true"
     if not isinstance(value, bool):
         raise InvalidValue(_must_be("true or false", value))
@@ -165,7 +157,7 @@ def _truth(value: object) -> bool:
 
 def _proxy(value: object, info: ValidationInfo) -> str:
     text = plain_text(value)
-    if "@" in text and info.context and not isinstance(text, Resolved):
+    if "@" in text and info.context and not isinstance(text, references.Resolved):
         raise InvalidValue("must not hold a password", 'write "${PROXY}" and set it there')
     return parsers.proxy(str(text))
 
@@ -189,20 +181,20 @@ def _place(value: object, info: ValidationInfo) -> Path | str:
 def _reference(value: object) -> str:
     """Check a reference. Other text may be a secret, so the error names only its kind."""
     if isinstance(value, list | dict):
-        raise InvalidValue(_must_be("text", value), SECRET_FORMS)
-    return check_credential(str(value))
+        raise InvalidValue(_must_be("text", value), references.SECRET_FORMS)
+    return references.check_credential(str(value))
 
 
 def _command_word(value: object) -> str:
     """Check a word of a command. Arguments are visible to all users, so it must hold no secret."""
     text = plain_text(value)
-    if is_reference(text):
+    if references.is_reference(text):
         hint = "the command inherits the environment, and its arguments are visible to all users"
         raise InvalidValue("must not hold a `${…}`", hint)
     if holds_secret(text):
         hint = "arguments are visible to all users of the machine"
         raise InvalidValue("must not hold a secret", hint)
-    check_template(text)
+    references.check_template(text)
     if "\0" in text:
         raise InvalidValue("is not a word of a command")
     return str(text)
@@ -214,7 +206,7 @@ _INSTEAD = 'write "${NAME}" in its place'
 def _template(value: object) -> str:
     """Check text that may hold references, and no secret between them."""
     text = plain_text(value)
-    if any(map(holds_secret, check_template(text))):
+    if any(map(holds_secret, references.check_template(text))):
         raise InvalidValue("must not hold a secret", _INSTEAD)
     return str(text)
 
@@ -224,7 +216,7 @@ def _token_url(value: object) -> str:
     if has_secret_parameter(text):
         raise InvalidValue("must not hold a secret", _INSTEAD)
     if not text.startswith("${"):
-        parsers.token_url(without_references(text))
+        parsers.token_url(references.without_references(text))
     return text
 
 
@@ -232,15 +224,15 @@ def _headers(written: dict[str, str]) -> dict[str, str]:
     for name, value in written.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9\-_]*", name):
             raise InvalidValue("has a name that is none of a header", "as in Authorization")
-        if is_secret_name(name) and not is_reference(value):
+        if is_secret_name(name) and not references.is_reference(value):
             raise InvalidValue("must not hold a secret", _INSTEAD)
     return written
 
 
 def _expiry(value: object) -> str:
     text = str(value) if isinstance(value, int) else str(text_of(value))
-    if is_reference(text):
-        return check_credential(text)
+    if references.is_reference(text):
+        return references.check_credential(text)
     parsers.moment(text)
     return text
 

@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-from harvester.manifest.build import place_named
 from harvester.manifest.external_inputs import Touched, secret_files, touched
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import load, read
 from harvester.manifest.resolve_credentials import access_of, platform_of
-from harvester.manifest.selection import day_option, duration_option, meant, narrow
+from harvester.manifest.selection import day_option, duration_option, meant, narrow, place_named
 
 __all__ = [
     "Touched",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, retirement
-from harvester.core import parsers
 from harvester.core.config import Account, Api, texts_of
 from harvester.core.dataset import Dataset
-from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.references import quote_safe
 from harvester.manifest.diagnostics import Diagnostics, Where, nearest
 from harvester.manifest.models import Override, Root
@@ -112,13 +109,3 @@ def datasets(
         changed = {key: value for key, value in given if value is not None}
         known[name] = dataclasses.replace(known[name], **changed)
     return known
-
-
-def place_named(text: str) -> Path | str:
-    """Parse the output of the command line: a path or an object store. Raises UsageError."""
-    if "://" not in text:
-        return Path(text)
-    try:
-        return parsers.place(text)
-    except InvalidValue as error:
-        raise UsageError(f"the output named on the command line {error.what}", error.hint) from None

@@ -1,10 +1,11 @@
-"""Lookup of the accounts and datasets that a job or the command line names."""
+"""Lookup of the names in jobs and in command-line options, and parsers of single options."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harvester.catalogue import CATALOGUE, matching, retirement
@@ -198,9 +199,18 @@ def duration_option(option: str, text: str | None) -> float | None:
     return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
 
 
+def place_named(text: str) -> Path | str:
+    """Parse the output of the command line: a path or an object store. Raises UsageError."""
+    if "://" not in text:
+        return Path(text)
+    return _parsed("the output named on the command line", text, parsers.place)
+
+
 def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
-    if text is None:
-        return None
+    return None if text is None else _parsed(option, text, parse)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], _T]) -> _T:
     try:
         return parse(text)
     except InvalidValue as flaw:

@@ -18,6 +18,7 @@ from harvester.core.config import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.field_types import AmbiguousScalar
 from harvester.core.secret import Secret
+from harvester.manifest.interpolation import Interpolator
 from harvester.manifest.yaml_reader import parse_scalar
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -242,3 +243,18 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
     assert caught.value.problem == f"the credential of {ONE} {says}"
     assert caught.value.advice == "it must give the account's AppSecret and nothing else"
     assert "hunter2" not in everything_in(caught.value)
+
+
+def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
+    """The values of the file and the environment are in no repr, before and after the last step."""
+    file = tmp_path / "jobs.yaml"
+    file.write_text(
+        f'api: {{base_url: sandbox, proxy: "${{PROXY}}"}}\naccounts: [{{appid: {ONE}}}]\n'
+        "jobs: [{}]\n"
+    )
+    environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
+    draft = manifest.read(file, environ=environ, now=NOW)
+    interpolator = Interpolator(ONE, "", tmp_path, environ)
+    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {interpolator!r}"
+    assert "hunter2" not in seen
+    assert APPSECRET not in seen
