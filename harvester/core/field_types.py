@@ -256,6 +256,7 @@ _Texts = Annotated[
 Tags = Annotated[frozenset[str], validated_as(_Texts)]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
 AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
+Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 Share = Annotated[

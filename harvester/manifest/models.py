@@ -20,6 +20,7 @@ from harvester.core.field_types import (
     CLOSED,
     PATH,
     TEXT,
+    Days,
     Place,
     parsed_by,
     pattern,
@@ -80,7 +81,6 @@ _DAY = f"{parsers.DAY}|{parsers.AGO}"
 BeginDay = Annotated[Day, _parsed_by_day(parsers.begin_day), pattern(f"{_DAY}|earliest")]
 EndDay = Annotated[Day | None, _parsed_by_day(parsers.end_day), pattern(f"{_DAY}|yesterday")]
 Clock = Annotated[int, parsed_by(parsers.clock), pattern(parsers.CLOCK)]
-Settle = Annotated[int, parsed_by(parsers.settle), pattern(parsers.SETTLE)]
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -132,7 +132,7 @@ class Override:
     """The most days one request may ask."""
     ready_minutes: Clock | None = Field(default=None, alias="ready_at")
     """The time of the next day from which a day may be asked, in Beijing: 11:00."""
-    settle: Settle | None = None
+    settle: Days | None = None
     """Age at which a day's rows are final: 5d."""
 
 
