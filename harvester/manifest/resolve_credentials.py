@@ -57,13 +57,9 @@ class _Resolver(NamedTuple):
         read = self.reader(token, advice)
         if expires_at is None:
             return SecretReader(read)
-        return SecretReader(
-            read,
-            self._attempt(
-                "write when the token ends",
-                lambda: parsers.moment(self.interpolator.text(expires_at)),
-            ),
-        )
+        advice = "write when the token ends"
+        moment = self._attempt(advice, lambda: parsers.moment(self.interpolator.text(expires_at)))
+        return SecretReader(read, moment)
 
     def command(self, words: tuple[str, ...], seconds: float | None, advice: str) -> Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""

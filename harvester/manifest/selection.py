@@ -232,12 +232,12 @@ def _has_work(job: Job, today: calendar.Day) -> bool:
 def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
     if not words:
         return accounts
-    called = {f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()}
+    by_name = {f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()}
     for account in accounts:
         for name in dict.fromkeys((account.appid, account.name or account.appid)):
-            called.setdefault(name, []).append(account.appid)
-    _check_known("--accounts", "account", words, called)
-    chosen = {appid for word in words for appid in called[word]}
+            by_name.setdefault(name, []).append(account.appid)
+    _check_known("--accounts", "account", words, by_name)
+    chosen = {appid for word in words for appid in by_name[word]}
     return tuple(account for account in accounts if account.appid in chosen)
 
 
