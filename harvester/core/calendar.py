@@ -25,7 +25,7 @@ _EPOCH = dt.date(1970, 1, 1).toordinal()
 
 
 def day_of(date: dt.date) -> Day:
-    """The day number of a calendar date."""
+    """Return the day number of a calendar date."""
     return date.toordinal() - _EPOCH
 
 
@@ -36,21 +36,21 @@ NO_DAYS: DaySet = 0
 
 
 def date_of(day: Day) -> dt.date:
-    """The calendar date of a day number."""
+    """Return the calendar date of a day number."""
     return dt.date.fromordinal(day + _EPOCH)
 
 
 @functools.lru_cache(maxsize=16_384)
 def day_text(day: Day) -> str:
-    """The day as WeChat spells it, ``2024-01-31``."""
+    """Return the day in WeChat's spelling, ``2024-01-31``."""
     return date_of(day).isoformat()
 
 
 @functools.lru_cache(maxsize=16_384)
 def parse_day(text: str) -> Day:
-    """Read ``2024-01-31``, zero-padded as WeChat writes it.
+    """Return the day of ``2024-01-31``, zero-padded as WeChat writes it.
 
-    Raises ValueError for any other spelling and for days that are in no calendar.
+    Raises ValueError for any other spelling and for days that do not exist.
     """
     if len(text) != 10 or text[4] != "-" or text[7] != "-":
         raise ValueError(f"not a day like 2024-01-31: {text[:40]!r}")
@@ -58,34 +58,34 @@ def parse_day(text: str) -> Day:
 
 
 def today(now: float) -> Day:
-    """The Beijing day of an instant, given in seconds since the Unix epoch."""
+    """Return the Beijing day of an instant. ``now`` is in seconds since the Unix epoch."""
     return int((now + 8 * 3600) // 86_400)
 
 
 def instant(day: Day, minutes: int = 0) -> float:
-    """The instant, in seconds since the Unix epoch, so many minutes after a Beijing day began."""
+    """Return the instant ``minutes`` after a Beijing day begins, in seconds since 1970 UTC."""
     return day * 86_400 - 8 * 3600 + minutes * 60.0
 
 
 def utc_text(seconds: float) -> str:
-    """An instant as RFC 3339 in UTC, to the second."""
+    """Return an instant as RFC 3339 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @functools.lru_cache(maxsize=16_384)
 def month_of(day: Day) -> Month:
-    """The month a day lies in."""
+    """Return the month of a day."""
     date = date_of(day)
     return date.year * 12 + date.month - 1
 
 
 def month_text(month: Month) -> str:
-    """The month as it stands in a path, ``2024-01``."""
+    """Return the month as paths spell it, ``2024-01``."""
     return f"{month // 12:04d}-{month % 12 + 1:02d}"
 
 
 def parse_month(text: str) -> Month:
-    """Read ``2024-01``. Raises ValueError for anything else."""
+    """Return the month of ``2024-01``. Raises ValueError for any other text."""
     if len(text) != 7 or text[4] != "-":
         raise ValueError(f"not a month like 2024-01: {text[:40]!r}")
     return month_of(parse_day(f"{text}-01"))
@@ -93,56 +93,56 @@ def parse_month(text: str) -> Month:
 
 @functools.lru_cache(maxsize=1_024)
 def month_begin(month: Month) -> Day:
-    """The first day of a month."""
+    """Return the first day of a month."""
     return day_of(dt.date(month // 12, month % 12 + 1, 1))
 
 
 def month_end(month: Month) -> Day:
-    """The last day of a month."""
+    """Return the last day of a month."""
     return month_begin(month + 1) - 1
 
 
 def month_length(month: Month) -> int:
-    """How many days a month has."""
+    """Return the number of days in a month."""
     return month_begin(month + 1) - month_begin(month)
 
 
 def day_range(begin: Day, end: Day) -> DaySet:
-    """The days from ``begin`` to ``end``, both included; empty if ``begin`` is after ``end``.
+    """Return the days from ``begin`` to ``end``, both included; none if ``begin`` is after ``end``.
 
-    Days before FIRST_DAY are left out: WeChat has none.
+    Days before FIRST_DAY are left out because WeChat has no statistics for them.
     """
     begin = max(begin, FIRST_DAY)
     return ((1 << (end - begin + 1)) - 1) << (begin - FIRST_DAY) if begin <= end else NO_DAYS
 
 
 def one_day(day: Day) -> DaySet:
-    """The set of a single day."""
+    """Return the set of a single day."""
     return 1 << (day - FIRST_DAY)
 
 
 def has_day(days: DaySet, day: Day) -> bool:
-    """Whether a day is in the set."""
+    """Return whether a day is in the set."""
     return day >= FIRST_DAY and bool(days >> (day - FIRST_DAY) & 1)
 
 
 def newest(days: DaySet) -> Day:
-    """The last day of a set that is not empty."""
+    """Return the last day of a set that is not empty."""
     return FIRST_DAY + days.bit_length() - 1
 
 
 def oldest(days: DaySet) -> Day:
-    """The first day of a set that is not empty."""
+    """Return the first day of a set that is not empty."""
     return FIRST_DAY + (days & -days).bit_length() - 1
 
 
 def count_days(days: DaySet) -> int:
-    """How many days are in the set."""
+    """Return the number of days in the set."""
     return days.bit_count()
 
 
 def each_day(days: DaySet) -> Iterator[Day]:
-    """The days of a set, oldest first."""
+    """Yield the days of a set, oldest first."""
     while days:
         low = days & -days
         yield FIRST_DAY + low.bit_length() - 1
@@ -151,12 +151,12 @@ def each_day(days: DaySet) -> Iterator[Day]:
 
 @functools.lru_cache(maxsize=1_024)
 def month_days(month: Month) -> DaySet:
-    """All days of a month."""
+    """Return all days of a month."""
     return day_range(month_begin(month), month_end(month))
 
 
 def each_month(days: DaySet) -> Iterator[Month]:
-    """The months that hold a day of the set, newest first."""
+    """Yield the months that hold a day of the set, newest first."""
     while days:
         month = month_of(newest(days))
         yield month
@@ -164,19 +164,19 @@ def each_month(days: DaySet) -> Iterator[Month]:
 
 
 def month_mask(days: DaySet, month: Month) -> int:
-    """The month's part of a day set as a mask: bit 0 is the first of the month."""
+    """Return the month's part of a day set as a mask whose bit 0 is the first of the month."""
     offset = month_begin(month) - FIRST_DAY
     window = (1 << month_length(month)) - 1
     return days >> offset & window if offset >= 0 else NO_DAYS
 
 
 def from_month_mask(mask: int, month: Month) -> DaySet:
-    """The day set of a month's mask."""
+    """Return the day set of a month's mask."""
     return mask << (month_begin(month) - FIRST_DAY)
 
 
 def day_ranges(days: DaySet) -> Iterator[tuple[Day, Day]]:
-    """The unbroken stretches of a set as (first, last), oldest first."""
+    """Yield the runs of consecutive days of a set as (first, last), oldest first."""
     while days:
         begin = oldest(days)
         shifted = days >> (begin - FIRST_DAY)

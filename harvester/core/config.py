@@ -1,14 +1,14 @@
 """The configuration: accounts, credentials, the platform, limits and the output.
 
-The models are what is written and what is used: a manifest is validated into them, and they arrive
-unchanged where they are needed. A key is declared here alone, with its type, its default, and below
-it the sentence that editors show.
+The models are the values that the program uses: a manifest is validated into them, and each
+component receives the part it needs unchanged. A key is declared here only, with its type, its
+default and, below it, the sentence that editors show.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,41 +18,41 @@ from pydantic.dataclasses import dataclass
 from harvester.core import field_types as types
 from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
+from harvester.core.errors import InvalidValue
 from harvester.core.field_types import CLOSED, one_of, union_by_kind, whole, written
-from harvester.core.parsers import InvalidValue
 
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
-"""The ways to a token. Each of the other keys of a credential goes with one of them."""
+"""Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
 
 
-def _check_way(model: object, ways: tuple[str, ...], options: Mapping[str, str], hint: str) -> None:
-    """Raise InvalidValue unless one of several keys is given, and only options that go with it."""
-    given = [way for way in ways if getattr(model, way) is not None]
+def _check_kind(model: object, kinds: Sequence[str], options: Mapping[str, str], hint: str) -> None:
+    """Raise InvalidValue unless exactly one kind is given, with only the options of that kind."""
+    given = [kind for kind in kinds if getattr(model, kind) is not None]
     if not given:
-        raise InvalidValue(f"needs one of {', '.join(ways)}", hint)
+        raise InvalidValue(f"needs one of {', '.join(kinds)}", hint)
     if len(given) > 1:
         raise InvalidValue(f"has both {given[0]} and {given[1]}", "leave one out")
-    for option, way in options.items():
-        if getattr(model, option) is not None and way != given[0]:
-            raise InvalidValue(f"has {option}, which goes with {way}", "leave it out")
+    for option, kind in options.items():
+        if getattr(model, option) is not None and kind != given[0]:
+            raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
 
 
 @dataclass(frozen=True, config=one_of(*([kind] for kind in KINDS)))
 class Credential:
-    """One way to an account's token, and what goes with it."""
+    """The source of an account's token."""
 
     secret: types.Reference | None = None
     """Reference to the AppSecret, never the AppSecret itself: "${NAME}" reads the environment,
     "${file:path}" a file; {appid} and {name} are filled in."""
     token: types.Reference | None = None
-    """Reference to an access token that is kept fresh elsewhere, in the forms of secret."""
+    """Reference to an access token that another service renews, in the forms of secret."""
     expires_at: types.Expiry | None = None
     """End of the token: 2026-06-15T12:00:00Z, seconds since 1970, or a ${…} with one of them."""
     token_command: types.Argv | None = None
     """A command that prints the token, or JSON with access_token and expires_in: a list of the
     program and its arguments. No shell; {appid} and {name} are filled in."""
     timeout: types.Duration | None = None
-    """The longest a token_command may take; 10s if left out."""
+    """The time limit of a token_command; 10s if left out."""
     token_url: types.TokenUrl | None = None
     """A token server that answers with the token or such JSON. https only, http for localhost;
     {appid}, {name} and ${…} are filled in."""
@@ -63,28 +63,28 @@ class Credential:
 
     def __post_init__(self) -> None:
         options = {"expires_at": "token", "timeout": "token_command", "headers": "token_url"}
-        _check_way(self, KINDS, options, 'as in {secret: "${NAME}"}')
+        _check_kind(self, KINDS, options, 'as in {secret: "${NAME}"}')
 
 
 @dataclass(frozen=True, config=one_of(["command"], ["url"]))
 class External:
-    """A secret that is kept fresh elsewhere, got by command or address."""
+    """A secret that another service renews, read by command or from an address."""
 
     command: types.Argv | None = None
     """A command that prints it, as token_command."""
     timeout: types.Duration | None = None
-    """The longest the command may take; 10s if left out."""
+    """The time limit of the command; 10s if left out."""
     url: types.TokenUrl | None = None
     """An address that answers with it, as token_url."""
     headers: types.Headers | None = None
-    """Headers for that address."""
+    """Headers for url, as for token_url."""
 
     def __post_init__(self) -> None:
         hint = 'or write "${NAME}" or "${file:path}"'
-        _check_way(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
+        _check_kind(self, ("command", "url"), {"timeout": "command", "headers": "url"}, hint)
 
 
-_Handed = Annotated[
+_ExternalSecret = Annotated[
     Annotated[types.Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
     union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
 ]
@@ -95,16 +95,16 @@ class Sink:
     """A place for rotated refresh tokens."""
 
     file: types.SinkPath | None = None
-    """A file for each account, {appid} in its path. It is written with mode 0600, and what it
-    holds wins over the manifest's refresh_token."""
+    """A file for each account, {appid} in its path. It is written with mode 0600, and its
+    content wins over the manifest's refresh_token."""
     command: types.Argv | None = None
-    """A command that is given the token on its standard input; {appid} is filled in."""
+    """A command that receives the token on its standard input; {appid} is filled in."""
     timeout: types.Duration | None = None
-    """The longest the command may take; 10s if left out."""
+    """The time limit of the command; 10s if left out."""
 
     def __post_init__(self) -> None:
         hint = "as in {file: refresh/{appid}}"
-        _check_way(self, ("file", "command"), {"timeout": "command"}, hint)
+        _check_kind(self, ("file", "command"), {"timeout": "command"}, hint)
 
 
 @dataclass(frozen=True, config=one_of(["secret", "verify_ticket"], ["component_token"]))
@@ -115,14 +115,13 @@ class Platform:
     """The platform's own appid (component_appid)."""
     secret: types.Reference | None = None
     """Reference to the platform's secret; needed with verify_ticket."""
-    verify_ticket: _Handed | None = None
+    verify_ticket: _ExternalSecret | None = None
     """The component_verify_ticket that WeChat pushes: a reference, or {command: […]} or
-    {url: …}. It is looked up again when WeChat says that it expired."""
-    component_token: _Handed | None = None
-    """A component access token that the live platform keeps fresh, in the forms of
-    verify_ticket."""
+    {url: …}. It is read again when WeChat says that it expired."""
+    component_token: _ExternalSecret | None = None
+    """A component access token that the live platform renews, in the forms of verify_ticket."""
     sink: Sink | None = None
-    """The place that a rotated refresh token goes to before its access token is used."""
+    """The place where a rotated refresh token is stored before its access token is used."""
 
     def __post_init__(self) -> None:
         if (self.verify_ticket is None) == (self.component_token is None):
@@ -136,21 +135,20 @@ class Platform:
 
 @dataclass(frozen=True, config=CLOSED)
 class Defaults:
-    """Settings of every account that does not say otherwise."""
+    """Settings of every account that does not set them itself."""
 
     tags: types.Tags = frozenset()
     """Labels to select accounts by."""
     credential: Credential | None = None
-    """The way to tokens, for an account or for all. Optional under base_url: sandbox."""
+    """The source of tokens, for an account or for all. Optional under base_url: sandbox."""
     begin_date: types.AccountDay | None = None
     """Never ask for days of an account before this one."""
     end_date: types.AccountDay | None = None
     """Never ask for days of an account after this one."""
     legacy_token: types.Truth = False
-    """Get tokens from /cgi-bin/token, which ends the token of every other service."""
+    """Get tokens from /cgi-bin/token, which invalidates the token of every other service."""
     owns_tokens: types.Truth = False
-    """No other service holds an account's authorisation: it may be refreshed through the
-    platform."""
+    """No other service uses the account's authorisation, so the platform may refresh it."""
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -168,18 +166,18 @@ class Account(Defaults, _Identity):
 
     @property
     def uses_platform(self) -> bool:
-        """True if its refresh token is given, or the one that the platform lists is meant."""
+        """True if the account's refresh token is given, or is taken from the platform's list."""
         return self.credential is None or self.credential.refresh_token is not None
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Api:
-    """WeChat's address, and the time to wait for it."""
+    """WeChat's address, and how to reach it."""
 
     base_url: types.BaseUrl = "https://api.weixin.qq.com"
     """WeChat's address, or sandbox for the built-in emulator. https only, http for localhost."""
     timeout: types.Duration = written("30s")
-    """The longest a request may take in all."""
+    """The time limit of a request."""
     proxy: types.Proxy | None = Field(default=None, repr=False)
     """An HTTP proxy, http://host:port; a password in it needs a ${…}."""
     ca_file: types.FilePath | None = None
@@ -208,12 +206,12 @@ class Pace:
 
     @property
     def count(self) -> int:
-        """The requests in any `period`."""
+        """Maximum number of requests in any `period`."""
         return self.rate.count
 
     @property
     def period(self) -> float:
-        """The seconds in which `count` requests may be made."""
+        """Length of the rate's window in seconds."""
         return self.rate.period
 
 
@@ -226,11 +224,11 @@ class Limits:
     connections: Annotated[int, *whole(1, 10_000)] = 100
     """Requests in flight over all accounts."""
     daily_quota: Annotated[int, *whole(1, 10**9)] = 5000
-    """Calls a Beijing day of each dataset of each account, assumed until WeChat says how many."""
+    """Calls per Beijing day, dataset and account, assumed until WeChat reports the limit."""
     daily_reserve: types.Share = written("0")
-    """Of these, calls left to the account's other users: a number, or a share such as 20%."""
+    """Of these, calls left to the account's other services: a number, or a share such as 20%."""
     max_requests: Annotated[int, *whole(1, 10**12)] | None = None
-    """A run that would ask more is refused before its first request. No bound if left out."""
+    """A run that needs more requests is refused before the first one. No limit if left out."""
 
     def __post_init__(self) -> None:
         if self.daily_reserve.of(self.daily_quota) >= self.daily_quota:
@@ -240,14 +238,14 @@ class Limits:
 
 @dataclass(frozen=True, config=CLOSED)
 class Retry:
-    """Attempts at one window, and the waits in between."""
+    """Attempts at one window, and the delays between them."""
 
     max_attempts: Annotated[int, *whole(1, 100)] = 6
     """Attempts at one window, the first included."""
     initial_delay: types.Duration = written("500ms")
-    """The longest wait before the second attempt; it doubles from there."""
+    """The maximum delay before the second attempt; it doubles with each further one."""
     max_delay: types.Duration = written("30s")
-    """The longest wait before any attempt."""
+    """The maximum delay before any attempt."""
 
     def __post_init__(self) -> None:
         if self.initial_delay > self.max_delay:
@@ -256,7 +254,7 @@ class Retry:
 
 @dataclass(frozen=True, config=CLOSED)
 class Output:
-    """Place and kind_of of the output."""
+    """Place and layout of the output."""
 
     path: types.Place = written("output")
     """A directory, or s3://…, gs://…, az://…."""
@@ -267,23 +265,23 @@ class Output:
     endpoint: types.Endpoint | None = None
     """The object store's address, if it is not the usual one."""
     single_writer: types.Truth = False
-    """A promise that only one run at a time writes to an object store that cannot tell."""
+    """A promise that runs never overlap, for an object store without conditional writes."""
 
     @field_validator("endpoint", "single_writer")
     @classmethod
     def _is_of_a_store(cls, value: object, info: ValidationInfo) -> object:
-        # The command line may name a directory in the place of the manifest's object store.
+        # Checked with a context only, because --output may replace the store by a directory.
         if value and info.context and isinstance(info.data.get("path"), Path):
-            what = "speaks of an object store, and `path` is a directory"
+            what = "is for an object store, and `path` is a directory"
             raise InvalidValue(what, "leave it out")
         return value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """Which datasets of which accounts for which days, all of them by name.
+    """Datasets of accounts for a range of days, all by name.
 
-    ``end`` is None for ``yesterday``: the newest day that is ready, which each dataset decides.
+    ``end`` is None for ``yesterday``: the newest day that is ready, which differs by dataset.
     """
 
     name: str
@@ -295,11 +293,11 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
-    """A whole, valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
+    """A valid manifest. ``datasets`` is the catalogue with the manifest's overrides.
 
-    ``from_platform`` says that accounts which authorised the platform are among the accounts.
-    ``references`` are texts that named variables and files which were read to load it.
-    ``all_jobs`` are the jobs as they were written, where options have narrowed ``jobs``.
+    ``from_platform`` is true if the accounts include those that authorised the platform.
+    ``references`` are the texts with references that were resolved while loading.
+    ``all_jobs`` are the manifest's jobs if options narrowed ``jobs``, and else empty.
     """
 
     file: Path

@@ -1,8 +1,9 @@
-"""What opens an account, ready for use: a credential whose references were followed.
+"""Credentials ready for use: their references are resolved.
 
-The manifest makes these when a verb is about to talk to WeChat; the sources of
-`harvester.wechat.auth.token_cache` use them. ``read`` functions look again each time: what a file
-holds may have been replaced since. They raise UsageError, which names the variable or file.
+`harvester.manifest` makes these values before a verb calls WeChat; the token providers of
+`harvester.wechat.auth` use them. ``read`` functions read the variable or file again on each call,
+because its content may have been replaced. They raise UsageError with the name of the variable or
+file.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import TypeAlias
 from harvester.core.secret import Secret
 
 COMMAND_SECONDS = 10.0
-"""How long a command may take if the manifest does not say."""
+"""Time limit of a command for which the manifest sets no ``timeout``."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppSecret:
-    """An AppSecret. A legacy one is traded at ``/cgi-bin/token``, which ends the token before."""
+    """An AppSecret.
+
+    ``legacy`` selects ``/cgi-bin/token``, which invalidates the previous token.
+    """
 
     secret: Secret
     legacy: bool = False
@@ -29,7 +33,7 @@ class AppSecret:
 
 @dataclass(frozen=True, slots=True)
 class SecretReader:
-    """A text that somebody else keeps fresh. ``expires_at`` is in seconds since the Unix epoch."""
+    """A secret that another service renews. ``expires_at`` is in seconds since the Unix epoch."""
 
     read: Callable[[], Secret]
     expires_at: float | None = None
@@ -46,7 +50,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class HttpSource:
-    """An address to ask. It and the headers may hold keys."""
+    """An address that answers a GET with a secret. The address and the headers may hold keys."""
 
     url: Secret
     headers: Mapping[str, Secret] = field(default_factory=dict)
@@ -54,7 +58,7 @@ class HttpSource:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token of the platform; without ``read``, the one in the platform's own list."""
+    """A refresh token of the platform. Without ``read``: the token in the platform's list."""
 
     read: Callable[[], Secret] | None = None
 
@@ -65,24 +69,24 @@ Access: TypeAlias = AppSecret | ExternalSource | RefreshToken
 
 @dataclass(frozen=True, slots=True)
 class FileSink:
-    """A file for each account: ``path`` gives it by appid."""
+    """A file for each account. ``path`` returns the file of an appid."""
 
     path: Callable[[str], Path]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSink:
-    """A command for each account, given a refresh token on its standard input."""
+    """A command that receives a refresh token on standard input. ``command`` is called by appid."""
 
     command: Callable[[str], Command]
 
 
 @dataclass(slots=True)
 class PlatformCache:
-    """What was learnt of a platform: a verb may ask it in two goes. Moments are the clock's.
+    """State that the token clients of one verb share for a platform. Times are of the loop's clock.
 
-    ``listed`` has the newest refresh tokens by appid, ``replaced_at`` those replaced by ourselves,
-    ``strangers`` what the list names besides accounts.
+    ``listed`` has the newest refresh tokens by appid, ``replaced_at`` the times of the rotations
+    by this process, ``non_account_ids`` the ids in the platform's list that are no appids.
     """
 
     token: Secret | None = None

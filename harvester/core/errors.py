@@ -1,26 +1,28 @@
-"""Every error a caller may see, and the exit codes a scheduler acts on.
+"""Errors of harvester, and the exit codes of its commands.
 
 ::
 
-    HarvesterError                 one sentence of what is wrong, one of what to do
-    ├── UsageError                 2   the command line asks for what cannot be
-    │   └── OtherVersion               a file of a version that is not read here
+    HarvesterError                 a problem and the advice how to solve it
+    ├── UsageError                 2   the command line contradicts itself or the manifest
+    │   └── OtherVersion               a file of a version that this release cannot read
     ├── ManifestError              2   every mistake of a manifest, each with its place
     ├── Busy                      75   another run holds the buckets
-    ├── Unauthorised               4   the platform gets no token
-    ├── Unanswered                75   what must be known first was not answered
+    ├── Unauthorised               4   WeChat refuses the platform a token
+    ├── Unanswered                75   a call that the command depends on was not answered
     └── StoreError                 1   the output cannot be read or written
         └── LostRace                   another run replaced the file first: merge again
 
-    CallError                      one attempt at one call came to nothing; never leaves a run
-    ├── ConnectionFailed           no answer: reset, cut off
+    CallError                      one failed attempt at a call; never leaves a run
+    ├── ConnectionFailed           no answer: connection reset or closed early
     │   └── Unreachable            nothing was sent: refused, DNS, no connection in time
-    ├── CallTimedOut               no whole answer in time
-    ├── BadTls                     the certificate was not accepted; repeating does not help
-    └── BadAnswer                  an answer that is none: HTML, half a JSON, a redirect, too long
-        └── Malformed              whole JSON, but neither rows nor a refusal
+    ├── CallTimedOut               no complete answer in time
+    ├── BadTls                     the certificate was not accepted; a retry cannot help
+    └── BadAnswer                  no complete JSON document: HTML, truncated, redirect, too large
+        └── Malformed              complete JSON, but neither rows nor a refusal
 
-None of them ever holds a URL, a token or a secret.
+    InvalidValue                   one value of the configuration; a reader reports it with a place
+
+No error holds a URL, a token or a secret.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import NamedTuple
 
 
 class Exit(IntEnum):
-    """Exit codes of every verb. The most severe wins; the order is that of ``SEVERITY``."""
+    """Exit codes of all commands. Of several the most severe wins, in ``SEVERITY``'s order."""
 
     DONE = 0
     BUG = 1
@@ -59,7 +61,7 @@ SEVERITY = (
 
 
 class HarvesterError(Exception):
-    """Something a user can act on: what is wrong, and what to do about it."""
+    """An error that the user can act on: ``problem`` is what is wrong, ``advice`` what to do."""
 
     exit_code = Exit.BUG
 
@@ -70,30 +72,45 @@ class HarvesterError(Exception):
 
 
 class UsageError(HarvesterError):
-    """The command line asks for something that does not exist or contradicts itself."""
+    """A command line that names something unknown or contradicts itself."""
 
     exit_code = Exit.USAGE
 
 
 class OtherVersion(UsageError):
-    """A file of a version that this harvester does not read, mostly a newer one.
+    """A file of a version that this release cannot read, mostly a newer version.
 
-    It is whole: it is never moved, and nothing is written in its place.
+    The file is undamaged, so it is neither moved nor overwritten.
     """
 
     @classmethod
     def newer(cls, what: str, version: int, newest: int) -> OtherVersion:
-        """Name the version of something, and the newest one that is read."""
+        """Return the error for a version above ``newest``, the newest that this release reads."""
         return cls(
             f"{what} version {version}, and this harvester reads up to version {newest}",
             "upgrade harvester: a newer one has written to this output",
         )
 
 
+class InvalidValue(ValueError):
+    """Text that its key does not accept.
+
+    ``what`` continues a sentence that begins with the key's name: "is not a day". Neither ``what``
+    nor ``hint`` holds the text. ``keys`` are set where keys contradict each other: first the key to
+    change, then the others.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.keys = keys
+
+
 class Place(NamedTuple):
     """A place in a file. Lines and columns count from one, columns in characters.
 
-    In a table ``line`` counts rows, ``column`` columns, and ``cell`` names the two.
+    In a CSV file ``line`` and ``column`` count rows and columns, and ``cell`` names both.
     """
 
     file: Path
@@ -108,7 +125,7 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One mistake in a manifest or a file it names."""
+    """One mistake in a manifest or in its accounts file."""
 
     place: Place
     what: str
@@ -120,7 +137,7 @@ class Problem(NamedTuple):
 
 
 class ManifestError(HarvesterError):
-    """All mistakes of a manifest at once, in the order they stand in the file."""
+    """All mistakes of a manifest, in the order of the file."""
 
     exit_code = Exit.USAGE
 
@@ -134,60 +151,60 @@ class ManifestError(HarvesterError):
 
 
 class Busy(HarvesterError):
-    """Another run holds buckets that this one needs."""
+    """A lock conflict: another run holds buckets that this run needs."""
 
     exit_code = Exit.AGAIN
 
 
 class Unauthorised(HarvesterError):
-    """WeChat gives no token to the platform, so nobody's account can be asked."""
+    """A refused token of the platform, without which no account can be asked."""
 
     exit_code = Exit.UNAUTHORISED
 
 
 class Unanswered(HarvesterError):
-    """What a verb must know before it begins was not answered; perhaps it is the next time."""
+    """A missing answer that a command needs before it starts. A later attempt may succeed."""
 
     exit_code = Exit.AGAIN
 
 
 class StoreError(HarvesterError):
-    """The output tree cannot be read or written: a full disk, a lost permission, a damaged file."""
+    """A failed read or write of the output tree: full disk, missing permission, damaged file."""
 
 
 class LostRace(StoreError):
-    """Another run replaced a file between our reading and our writing it: read and merge again."""
+    """A file that another run replaced between read and write: read and merge again."""
 
 
 class CallError(Exception):
-    """One attempt at one call came to nothing. The text names the failure, never the URL."""
+    """A failed attempt at a call. The text names the failure, never the URL."""
 
 
 class ConnectionFailed(CallError):
-    """No answer came: unreachable, reset, or closed while we were sending."""
+    """A call without an answer: unreachable, reset, or closed during the request."""
 
 
 class Unreachable(ConnectionFailed):
-    """No connection came about, so nothing was sent: refused, unresolvable, or not in time."""
+    """A failed connection, so nothing was sent: refused, unresolvable, or not in time."""
 
 
 class CallTimedOut(CallError):
-    """No whole answer within the time a request may take."""
+    """A call without a complete answer within the request's time limit."""
 
 
 class BadTls(CallError):
-    """The server's certificate was not accepted. Repeating cannot help; ``api.ca_file`` may."""
+    """A rejected server certificate. A retry cannot help; ``api.ca_file`` may."""
 
 
 class BadAnswer(CallError):
-    """What came back is not an answer of the API: HTML, half a JSON, a redirect, too many bytes."""
+    """A response that is no complete JSON document: HTML, truncated, redirect, too large."""
 
 
 class Malformed(BadAnswer):
-    """What came back is one whole JSON document, and neither a list of rows nor a refusal."""
+    """A complete JSON document that is neither a list of rows nor a refusal."""
 
 
 def places(error: BaseException) -> list[str]:
-    """Where an error came from, outermost first. Its own text is left out: it may hold a URL."""
+    """Return the frames of an error, outermost first, without its text, which may hold a URL."""
     frames = traceback.extract_tb(error.__traceback__)
     return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]

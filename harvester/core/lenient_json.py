@@ -1,4 +1,4 @@
-"""JSON as WeChat sends it: control characters, broken UTF-8 and lone surrogates are forgiven."""
+"""A JSON parser that tolerates control characters, broken UTF-8 and lone surrogates."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from harvester.core.errors import BadAnswer
 
 
 class Parsed(NamedTuple):
-    """A JSON document, and the ``flaw`` for which strict JSON refused it; empty if it did not."""
+    """A JSON document. ``flaw`` is the reason why strict JSON refuses it; empty if it is valid."""
 
     value: Any
     flaw: str
 
 
 def parse(body: bytes) -> Parsed:
-    """Read a body as JSON, forgiving what WeChat is known to send.
+    """Parse a body as JSON, tolerating the flaws that WeChat is known to send.
 
     Control characters in texts are kept, broken UTF-8 and lone surrogates are replaced, NaN and
-    numbers beyond a double become floats, and each of them is a flaw. Raises BadAnswer if the body
-    is not one whole JSON document.
+    numbers beyond a double become floats; each of these is a flaw. Raises BadAnswer if the body is
+    not one complete JSON document.
     """
     try:
         return Parsed(orjson.loads(body), "")
     except orjson.JSONDecodeError as error:
-        # Only its words are kept: the exception itself holds the whole body.
+        # Only the message is kept, because the exception holds the whole body.
         why = error.msg
     return _parse_leniently(body, why)
 
 
 def is_document(body: bytes) -> bool:
-    """Whether a body is one whole JSON document, flaws forgiven."""
+    """Return whether a body is one complete JSON document, flaws tolerated."""
     try:
         parse(body)
     except BadAnswer:
@@ -51,12 +51,13 @@ def _parse_leniently(body: bytes, why: str) -> Parsed:
     except (ValueError, RecursionError):
         encoded = ""
     if not encoded:
-        raise BadAnswer(_no_json(body))
-    # There and back once more, since a lone surrogate is a text that nobody can write to a file.
+        # Raised outside of the handler, because the exception above holds the body.
+        raise BadAnswer(_describe_non_json(body))
+    # Encode and parse again, because a lone surrogate cannot be written to a file.
     return Parsed(json.loads(encoded.encode("utf-8", "replace")), why)
 
 
-def _no_json(body: bytes) -> str:
+def _describe_non_json(body: bytes) -> str:
     if not body.strip():
         return "an empty body instead of JSON"
     if body.lstrip()[:1] == b"<":

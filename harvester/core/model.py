@@ -1,4 +1,4 @@
-"""Windows, answers and appids: plain immutable values that every part of a run passes on."""
+"""Immutable values that the rooms exchange: windows, answers, refusals, quotas and appids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harvester.core.calendar import Day, day_text
 
 
 class Window(NamedTuple):
-    """What one request asks: an account's days from ``begin`` to ``end``, both included."""
+    """The days of one request: ``begin`` to ``end`` of an account's dataset, both included."""
 
     appid: str
     dataset: str
@@ -27,10 +27,10 @@ class Window(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back for a window, as it came.
+    """The unchanged body that answered a window.
 
-    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is the mask of the window's
-    days, its first being bit 0, that a user asked to have replaced even if they are final.
+    ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is a mask of the window's
+    days, bit 0 being ``begin``: days that the user wants replaced although they are final.
     """
 
     window: Window
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """``count`` requests in any ``period`` seconds."""
+    """A rate limit: ``count`` requests in any ``period`` seconds."""
 
     count: int
     period: float
@@ -49,38 +49,38 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Calls a day that are left to others: so many, or a ``share`` of the quota."""
+    """Daily calls left to other services: a number of ``calls`` or a ``share`` (0 to 1)."""
 
     calls: int = 0
     share: float = 0.0
 
     def of(self, quota: int) -> int:
-        """How many calls of a quota that is."""
+        """Return the number of reserved calls of a quota."""
         return self.calls + math.ceil(self.share * quota)
 
 
 APPID = r"wx[0-9a-f]{16}"
-"""What the appid of an account looks like."""
+"""Pattern of an account's appid."""
 
 _APPID = re.compile(APPID)
 
 
 def is_appid(text: str) -> bool:
-    """Whether a text could be the appid of an account."""
+    """Return whether a text has the form of an account's appid."""
     return _APPID.fullmatch(text) is not None
 
 
 def bucket_of(appid: str, buckets: int) -> int:
-    """The bucket an account's rows live in.
+    """Return the bucket of an account's rows.
 
-    The first 8 bytes of sha256(appid), big-endian, modulo ``buckets``.
+    It is the first 8 bytes of sha256(appid), big-endian, modulo ``buckets``.
     """
     digest = hashlib.sha256(appid.encode()).digest()
     return int.from_bytes(digest[:8], "big") % buckets
 
 
 class Refusal(NamedTuple):
-    """WeChat's no. ``errmsg`` is safe to print, ``rid`` is what WeChat's support asks for."""
+    """An error answer of WeChat. ``errmsg`` is safe to print; WeChat's support asks for ``rid``."""
 
     errcode: int
     errmsg: str
@@ -92,10 +92,10 @@ class Refusal(NamedTuple):
 
 
 class ReportedQuota(NamedTuple):
-    """What WeChat said that an account may ask of one dataset in a day.
+    """The daily quota of one account and dataset as WeChat reports it.
 
     ``used`` and ``remain`` are of the Beijing day of ``asked_at``, which is in seconds since the
-    Unix epoch; calls of other services of the account count as well.
+    Unix epoch. They include the calls of the account's other services.
     """
 
     daily_limit: int
@@ -106,7 +106,7 @@ class ReportedQuota(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DayRange:
-    """Days of one account that are alike, ``begin`` to ``end``, both included."""
+    """Consecutive days of one account and dataset, ``begin`` to ``end``, both included."""
 
     appid: str
     dataset: str

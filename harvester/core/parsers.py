@@ -1,7 +1,7 @@
-"""The small languages of the configuration: days, durations, rates, addresses, paths.
+"""Parsers of the values in the configuration: days, durations, rates, addresses, paths.
 
-Each function takes text and returns a value, or raises `InvalidValue` with what is wrong and what
-would have been right. None of them repeats the text.
+Each function takes text and returns a value, or raises `InvalidValue` with what is wrong and how to
+write it. The error never repeats the text.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from urllib.parse import urlsplit
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
+from harvester.core.errors import InvalidValue
 from harvester.core.model import Rate, Reserve, is_appid
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -19,47 +20,31 @@ AGO = r"-[1-9][0-9]{0,4}d"
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
 RATE = r"([1-9][0-9]{0,5})/(s|min)"
 CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
-SETTLE = r"([0-9]{1,4})d"
+DAYS = r"([0-9]{1,4})d"
 RESERVE = r"([0-9]{1,9})|([0-9]{1,2})%"
 
-_DAY = re.compile(DAY)
-_AGO = re.compile(AGO)
-_DURATION = re.compile(DURATION)
-_RATE = re.compile(RATE)
-_CLOCK = re.compile(CLOCK)
-_SETTLE = re.compile(SETTLE)
-_SECONDS_SINCE = re.compile(r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?")
-_RESERVE = re.compile(RESERVE)
+_SECONDS_SINCE = r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class InvalidValue(ValueError):
-    """A text that does not say what its key wants.
-
-    ``what`` goes on from the key's name: "is not a day". Neither it nor the hint holds the text.
-    ``keys`` are set where keys contradict each other: the one to blame, then the others.
-    """
-
-    def __init__(self, what: str, hint: str = "", *, keys: tuple[str, ...] = ()) -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
-        self.keys = keys
+def _matched(pattern: str, text: str, what: str, hint: str) -> re.Match[str]:
+    """Return the match of the whole text. Raises InvalidValue with ``what`` and ``hint``."""
+    if match := re.fullmatch(pattern, text):
+        return match
+    raise InvalidValue(what, hint)
 
 
 def appid(text: str) -> str:
-    """``wx`` and 16 hex digits in small letters."""
+    """Check an appid: ``wx`` and 16 hex digits in small letters."""
     if not is_appid(text):
-        raise InvalidValue(
-            "is not an appid", "wx and 16 of 0-9 a-f, as the account's console shows it"
-        )
+        hint = "wx and 16 of 0-9 a-f, as the account's console shows it"
+        raise InvalidValue("is not an appid", hint)
     return text
 
 
-def day(text: str) -> Day:
-    """A day of the calendar, ``2024-01-31``."""
-    if not _DAY.fullmatch(text):
-        raise InvalidValue("is not a day", "write 2024-01-31")
+def day(text: str, hint: str = "write 2024-01-31") -> Day:
+    """Parse a calendar day, ``2024-01-31``."""
+    _matched(DAY, text, "is not a day", hint)
     try:
         return parse_day(text)
     except ValueError:
@@ -67,25 +52,27 @@ def day(text: str) -> Day:
 
 
 def begin_day(text: str, today: Day) -> Day:
-    """A job's first day: a day, ``-30d`` counted from today, or ``earliest``."""
+    """Parse a job's first day: a day, ``-30d`` counted from ``today``, or ``earliest``."""
     if text == "earliest":
         return FIRST_DAY
     return _job_day(text, today, "write 2024-01-31, -30d or earliest")
 
 
 def end_day(text: str, today: Day) -> Day | None:
-    """A job's last day: a day or ``-30d``; None for ``yesterday``, which each dataset decides."""
+    """Parse a job's last day: a day, ``-30d``, or ``yesterday``.
+
+    ``yesterday`` is None, because its meaning differs by dataset.
+    """
     if text == "yesterday":
         return None
     return _job_day(text, today, "write 2024-01-31, -30d or yesterday")
 
 
-def _job_day(text: str, today: Day, like: str) -> Day:
-    if _AGO.fullmatch(text):
+def _job_day(text: str, today: Day, hint: str) -> Day:
+    if re.fullmatch(AGO, text):
+        # Relative days are cut at the first day, because -9999d is a way to write "all".
         return max(FIRST_DAY, today - int(text[1:-1]))
-    if not _DAY.fullmatch(text):
-        raise InvalidValue("is not a day", like)
-    explicit = day(text)
+    explicit = day(text, hint)
     if explicit < FIRST_DAY:
         first = day_text(FIRST_DAY)
         raise InvalidValue(f"is before {first}, when WeChat's statistics begin", "write earliest")
@@ -95,9 +82,8 @@ def _job_day(text: str, today: Day, like: str) -> Day:
 
 
 def duration(text: str, *, longest: float = 86_400.0) -> float:
-    """Read ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds: more than 0, at most ``longest``."""
-    if not (match := _DURATION.fullmatch(text)):
-        raise InvalidValue("is not a duration", "write 30s, 500ms, 5m or 1h")
+    """Parse ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds: more than 0, at most ``longest``."""
+    match = _matched(DURATION, text, "is not a duration", "write 30s, 500ms, 5m or 1h")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
         raise InvalidValue("must be longer than nothing")
@@ -107,78 +93,74 @@ def duration(text: str, *, longest: float = 86_400.0) -> float:
 
 
 def rate(text: str) -> Rate:
-    """Read ``10/s`` or ``600/min``."""
-    if not (match := _RATE.fullmatch(text)):
-        raise InvalidValue("is not a rate", "write 10/s or 600/min")
+    """Parse ``10/s`` or ``600/min``."""
+    match = _matched(RATE, text, "is not a rate", "write 10/s or 600/min")
     return Rate(int(match[1]), 1.0 if match[2] == "s" else 60.0)
 
 
 def clock(text: str) -> int:
-    """Minutes after midnight of ``11:00``."""
-    if not (match := _CLOCK.fullmatch(text)):
-        raise InvalidValue("is not a time of day", "write 11:00")
+    """Parse ``11:00`` as minutes after midnight."""
+    match = _matched(CLOCK, text, "is not a time of day", "write 11:00")
     return int(match[1]) * 60 + int(match[2])
 
 
-def settle(text: str) -> int:
-    """Days of ``5d``."""
-    if not (match := _SETTLE.fullmatch(text)):
-        raise InvalidValue("is not a number of days", "write 5d")
-    return int(match[1])
+def days(text: str) -> int:
+    """Parse ``5d`` as a number of days."""
+    return int(_matched(DAYS, text, "is not a number of days", "write 5d")[1])
 
 
 def reserve(text: str) -> Reserve:
-    """``200`` calls, or ``20%`` of the quota."""
-    if not (match := _RESERVE.fullmatch(text)):
-        raise InvalidValue("is neither a number of calls nor a share", "write 200 or 20%")
+    """Parse ``200`` calls, or ``20%`` of the quota."""
+    what = "is neither a number of calls nor a share"
+    match = _matched(RESERVE, text, what, "write 200 or 20%")
     return Reserve(calls=int(match[1])) if match[1] else Reserve(share=int(match[2]) / 100)
 
 
-_URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_URL = r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/%]*)?"
+_PROXY = r"https?://(?:[^\s/@]*@)?[A-Za-z0-9.\-\[\]:]+/?"
+_TOKEN_URL = r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#]*)?"
 
 
 def base_url(text: str) -> str:
-    """``sandbox``, or WeChat's address: https, http only to this machine; no slash at the end."""
+    """Check WeChat's address and drop a final slash.
+
+    It is ``sandbox`` or https, and http for this machine only.
+    """
     if text == "sandbox":
         return text
-    if not _URL.fullmatch(text):
-        raise InvalidValue(
-            "is not an address", "write sandbox or https://host, without user, query or fragment"
-        )
-    host = _host(text)
-    if text.startswith("http:") and not _is_loopback(host):
-        raise InvalidValue("must be https", "http is for localhost only")
+    hint = "write sandbox or https://host, without user, query or fragment"
+    _matched(_URL, text, "is not an address", hint)
+    _check_https(text)
     return text.rstrip("/")
 
 
-_PROXY = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9.\-\[\]:]+/?")
+def endpoint(text: str) -> str:
+    """Check the address of an object store: https, and http for this machine only."""
+    if text == "sandbox":
+        raise InvalidValue("is not an address", "write https://host")
+    return base_url(text)
 
 
 def proxy(text: str) -> str:
-    """An HTTP proxy's address. A password in it has to come from a ``${…}``."""
-    if not _PROXY.fullmatch(text):
-        raise InvalidValue("is not a proxy's address", "write http://host:port")
+    """Check the address of an HTTP proxy."""
+    _matched(_PROXY, text, "is not a proxy's address", "write http://host:port")
     _host(text)
     return text
 
 
-_TOKEN_URL = re.compile(r"(https?)://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@\\]*)?(\?[^\s#]*)?")
-
-
 def token_url(text: str) -> str:
-    """The address of a token server: https, http only to this machine; it may have a query."""
-    if not _TOKEN_URL.fullmatch(text) or not text.isascii():
-        raise InvalidValue("is not an address", "write https://host/path, without user or fragment")
-    if text.startswith("http:") and not _is_loopback(_host(text)):
-        raise InvalidValue("must be https", "http is for localhost only")
-    _host(text)
+    """Check the address of a token server: https, and http for this machine only."""
+    hint = "write https://host/path, without user or fragment"
+    _matched(_TOKEN_URL, text, "is not an address", hint)
+    if not text.isascii():
+        raise InvalidValue("is not an address", hint)
+    _check_https(text)
     return text
 
 
 def moment(text: str) -> float:
-    """Seconds since the Unix epoch of ``2026-06-15T12:00:00Z``, or written as such already."""
-    if _SECONDS_SINCE.fullmatch(text):
+    """Parse ``2026-06-15T12:00:00Z``, or seconds since the Unix epoch, as the latter."""
+    if re.fullmatch(_SECONDS_SINCE, text):
         return float(text)
     try:
         at = dt.datetime.fromisoformat(text)
@@ -187,6 +169,13 @@ def moment(text: str) -> float:
     if at is None or at.tzinfo is None:
         raise InvalidValue("is not a moment", "write 2026-06-15T12:00:00Z or seconds since 1970")
     return at.timestamp()
+
+
+def _check_https(url: str) -> None:
+    """Raise InvalidValue for http to another machine, because the requests carry secrets."""
+    host = _host(url)
+    if url.startswith("http:") and not _is_loopback(host):
+        raise InvalidValue("must be https", "http is for localhost only")
 
 
 def _host(url: str) -> str:
@@ -209,34 +198,30 @@ def _is_loopback(host: str) -> bool:
 
 
 STORES = ("s3://", "gs://", "az://")
-"""How the URIs of object stores begin."""
+"""Schemes of object stores."""
 
-_PLACE = re.compile(r"[a-z0-9]+://[a-z0-9][a-z0-9._-]{1,62}(/[A-Za-z0-9._=+,-]+)*/?")
+_PLACE = r"[a-z0-9]+://[a-z0-9][a-z0-9._-]{1,62}(/[A-Za-z0-9._=+,-]+)*/?"
 
 
 def place(text: str) -> str:
-    """A path on this machine, or a place in an object store: a bucket, and folders in it."""
+    """Check a path on this machine, or the URI of a bucket and folders in an object store."""
     if not text.startswith(STORES):
         return path(text)
-    if not _PLACE.fullmatch(text) or {".", ".."} & set(text.split("/")):
-        raise InvalidValue(
-            "is not a place in an object store", "write s3://bucket/folder, without user or query"
-        )
+    what, hint = (
+        "is not a place in an object store",
+        "write s3://bucket/folder, without user or query",
+    )
+    _matched(_PLACE, text, what, hint)
+    if {".", ".."} & set(text.split("/")):
+        raise InvalidValue(what, hint)
     return text.rstrip("/")
 
 
-def endpoint(text: str) -> str:
-    """The address of an object store: https, http only to this machine."""
-    if text == "sandbox":
-        raise InvalidValue("is not an address", "write https://host")
-    return base_url(text)
-
-
 def path(text: str) -> str:
-    """A path on this machine."""
+    """Check a path on this machine."""
     if not text.strip() or "\0" in text:
         raise InvalidValue("is not a path")
-    if _SCHEME.match(text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text):
         raise InvalidValue("is not a path", "write it without a scheme")
     if text.startswith("~"):
         raise InvalidValue("begins with `~`, which is not filled in", "write ${HOME}/…")

@@ -1,8 +1,8 @@
-"""Texts without secrets.
+"""Masking of secrets in texts.
 
-Everything that is printed, logged or recorded goes through here, however sure its author is of it.
-What this process knows to be a secret is found in every form in which a URL, JSON or Python writes
-it; what nobody told us of is found by the name in front of it, as in ``access_token=…``.
+Every text that is printed, logged or recorded passes this module. Registered secrets are found in
+each form in which a URL, JSON, HTML or Python writes them; unregistered secrets are found by the
+name before them, as in ``access_token=…``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from urllib.parse import quote, quote_plus
 from harvester.core.secret_words import MASK, mask_named
 
 SHORTEST = 8
-"""A shorter value is not looked for: it would mask ordinary words and still give itself away."""
+"""Minimum length of a masked value. Shorter values would mask ordinary words."""
 
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 
-# The forms of every known value by their first characters and their length, the longest first: all
-# refresh tokens begin alike. Nothing is ever taken out: a token that was replaced is still secret,
-# and a run knows some ten thousand at most.
+# All forms of the registered values by first characters and length, longest first. By length too,
+# because all refresh tokens begin alike. Values are never removed, because a replaced token stays
+# secret; a run registers some ten thousand at most.
 _KNOWN: dict[str, dict[int, set[str]]] = {}
 
 
 def conceal(value: str) -> None:
-    """Let no text that passes `masked` or `redacted` from now on show this value."""
+    """Register a secret: `masked` and `redacted` replace it from now on."""
     for form in _forms(value):
         head, length = form[:SHORTEST], len(form)
         known = _KNOWN.get(head, {})
@@ -36,10 +36,10 @@ def conceal(value: str) -> None:
 
 
 def masked(text: str) -> str:
-    """The text with ``***`` for every secret that is known; right for words of our own.
+    """Return the text with ``***`` for every registered secret, for harvester's own messages.
 
-    Values that overlap are masked as one, so that no tail of the second is left. Cut a text only
-    after this: half a secret is not recognised.
+    Overlapping values are masked together, so that no part of the second is left. Truncate a text
+    only afterwards, because part of a secret is not recognised.
     """
     parts: list[str] = []
     done = 0
@@ -55,12 +55,12 @@ def masked(text: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """As `masked`, and what is called a token, a secret or a ticket; right for foreign words."""
+    """Mask as `masked` does, and values named token, secret or ticket, for foreign texts."""
     return mask_named(masked(text))
 
 
 def redacted_bytes(data: bytes) -> bytes:
-    """As `redacted`, for an answer that is kept; all other bytes stay as they are."""
+    """Mask an answer as `redacted` does and leave all other bytes unchanged."""
     return redacted(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""A value that must never be seen: an AppSecret or a token."""
+"""A value that must not be shown: an AppSecret or a token."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from harvester.core.secret_words import MASK
 
 @final
 class Secret:
-    """Holds a secret text and shows ``***`` wherever somebody prints, logs or formats it.
+    """A secret text that prints, logs and formats as ``***``.
 
-    It can be compared and be a dictionary key. It refuses to be copied, pickled or turned into
-    JSON, so that no library can carry the value out of the process unasked. It is no dataclass on
-    purpose: serialisers look into those. Once made, its value is masked in every text that passes
-    `redaction.redacted`, whoever writes it.
+    Secrets compare equal by value and can be dictionary keys. Copying, pickling and JSON
+    serialisation raise TypeError, so that no library can take the value out of the process. The
+    class is no dataclass, because serialisers read the fields of those. Making a secret registers
+    its value, so that `redaction.masked` masks it in every text.
     """
 
     __slots__ = ("_value",)
@@ -25,7 +25,7 @@ class Secret:
         conceal(value)
 
     def reveal(self) -> str:
-        """The value itself, for the one place that puts it on the wire."""
+        """Return the value itself, for the request that sends it."""
         return self._value
 
     def __repr__(self) -> str:

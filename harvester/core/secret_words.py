@@ -1,7 +1,7 @@
-"""Recognises secrets that were not registered: by their looks, or by the name before them.
+"""Detection of unregistered secrets, by their form or by the name before them.
 
-What is registered is found by its value, see `harvester.core.redaction`. This is the second line,
-for foreign texts that are printed and for literals in a manifest.
+`harvester.core.redaction` finds registered secrets by value. This module is for texts whose secrets
+are not registered: printed foreign texts, and literals in a manifest.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import re
 MASK = "***"
 
 LENGTH = 30
-"""The characters from which on a word can be a secret.
+"""Minimum length of a word that can be a secret.
 
 Secrets are longer: an AppSecret has 32 hex digits, of which copying may lose one or two, a refresh
 token 43 random characters, an access token 100 and more. What must stay readable is shorter: union
-ids have 29 characters, openids 28, WeChat's request ids 26, our run ids 23, appids 18. Longer words
-that are no secrets, such as message ids, dates and names of files, lack digits, letters or one of
-the cases, and none of their runs of hex digits is as long.
+ids have 29 characters, openids 28, WeChat's request ids 26, run ids 23, appids 18. Longer words
+that are no secrets, such as message ids, dates and file names, lack digits, letters or one of the
+cases, and have no run of hex digits of this length.
 """
 
 _WORD = re.compile(rf"[A-Za-z0-9_\-+=%~]{{{LENGTH},}}")
 _HEX = re.compile(rf"[0-9A-Fa-f]{{{LENGTH},}}")
 _KINDS = [re.compile(kind) for kind in ("[0-9]", "[a-z]", "[A-Z]")]
 
-# In sentences key, sign and pass are ordinary words, so only names that are none are looked for.
+# Only token, secret and ticket, because key, sign and pass are ordinary words in sentences.
 _NAMED = re.compile(r"(?i)((?:token|secret|ticket)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;{}]+")
 _NAME = "auth|token|secret|ticket|key|pass|cookie|sig"
 _NAMES = re.compile(f"(?i){_NAME}")
@@ -32,7 +32,7 @@ _PARAMETER = re.compile(rf"(?i)[?&][^=&]*(?:{_NAME})[^=&]*=[^&$]")
 
 
 def _is_secret(word: str) -> bool:
-    """True if a long word is hex with letters in it, or mixes digits and letters of both cases."""
+    """Return whether a long word is hex with letters, or mixes digits and letters of both cases."""
     if all(kind.search(word) for kind in _KINDS):
         return True
     return any(not run.isdecimal() and not run.isalpha() for run in _HEX.findall(word))
@@ -49,7 +49,7 @@ def mask_words(text: str) -> str:
 
 
 def mask_named(text: str) -> str:
-    """Return the text with ``***`` for what is called a token, a secret or a ticket."""
+    """Return the text with ``***`` for each value named token, secret or ticket."""
     return _NAMED.sub(rf"\1{MASK}", text)
 
 
@@ -59,5 +59,5 @@ def is_secret_name(name: str) -> bool:
 
 
 def has_secret_parameter(url: str) -> bool:
-    """Return whether the query of a URL spells out a parameter that is a secret by its name."""
+    """Return whether the query of a URL has a literal value for a parameter named like a secret."""
     return _PARAMETER.search(url) is not None

@@ -1,4 +1,4 @@
-"""The part of a manifest that a verb is about."""
+"""The part of a manifest that a command works on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The accounts, datasets, jobs and days that are meant. An empty field narrows nothing.
+    """Filters of the command line. An empty field filters nothing.
 
-    Dates are written as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
+    Dates are spelled as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
     """
 
     begin_date: str | None = None
@@ -20,4 +20,4 @@ class Selection:
 
 
 ALL = Selection()
-"""Everything that the manifest has."""
+"""The whole manifest."""

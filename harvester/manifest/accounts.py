@@ -1,4 +1,4 @@
-"""The accounts of a manifest: those listed in it and those of its accounts file, made one."""
+"""The accounts of a manifest: validation, and the CSV file of `accounts_file`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config import Account, Credential
 from harvester.core.errors import Place
-from harvester.core.references import shown, shown_name
+from harvester.core.references import quote_safe, quote_safe_name
 from harvester.manifest.build import CredentialRules, check_credential
 from harvester.manifest.diagnostics import LoadContext, Step, Where, nearest
 from harvester.manifest.interpolation import resolve_all
@@ -24,15 +24,14 @@ _TRUTHS = {name for name, field in fields_of(Account).items() if field.default i
 COLUMNS = (*_OWN, *_IN_CREDENTIAL)
 
 _SHARED = (("token_command", "timeout"), ("token_url", "headers"))
-"""What an account's own credential takes from one of the same kind in the defaults."""
+"""Options that an account's credential takes from a credential of the same kind in defaults."""
 
-
-Written: TypeAlias = tuple[Any, Where]
-"""An account as written, and where its parts stand."""
+RawAccount: TypeAlias = tuple[Any, Where]
+"""An account before validation, and the places of its parts."""
 
 
 class BrokenCsv(Exception):
-    """A quote that is wrong in the row of this number."""
+    """A wrong quote in a CSV file, at this row."""
 
     def __init__(self, row: int) -> None:
         super().__init__(f"row {row}")
@@ -42,8 +41,8 @@ class BrokenCsv(Exception):
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV text with their numbers, which count from one.
 
-    Rows of empty cells, as spreadsheets leave them, are left out; blanks around a cell do not
-    count. Raises BrokenCsv.
+    Rows of empty cells, which spreadsheets append, are skipped; blanks around a cell are removed.
+    Raises BrokenCsv.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     number = 0
@@ -57,13 +56,13 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 class _Table(NamedTuple):
-    """A CSV file whose header is known: turns rows into accounts."""
+    """A CSV file and its header, which turn rows into accounts."""
 
     file: Path
     header: list[str]
 
     def place(self, row: int, column: str | int = "") -> Place:
-        """Return the place of a row, or of the cell in a column of this name or index."""
+        """Return the place of a row, or of its cell in a column, given by name or index."""
         if column == "":
             return Place(self.file, row, 1, f"row {row}")
         index = self.header.index(column) if isinstance(column, str) else column
@@ -71,10 +70,11 @@ class _Table(NamedTuple):
         return Place(self.file, row, index + 1, f"row {row}, column {name}")
 
     def where(self, row: int) -> Where:
-        """Return the places in a row: of the cell whose column is asked for, else of the row."""
+        """Return the `Where` of a row: a part's place is its cell, or the row if there is none."""
 
         def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
             columns = [step for step in reversed(loc) if step in self.header]
+            # A mistake in the credential as a whole is shown at its first column.
             if not columns and "credential" in loc:
                 columns = [name for name in _IN_CREDENTIAL if name in self.header]
             return self.place(row, columns[0] if columns else "")
@@ -82,104 +82,105 @@ class _Table(NamedTuple):
         return find
 
     def value(self, cells: list[str]) -> dict[str, Any]:
-        """Return the row as the mapping a manifest would have. Empty cells are keys left out."""
+        """Return the row as the mapping that a manifest would hold, without empty cells."""
         given: dict[str, Any] = {
             name: cell for name, cell in zip(self.header, cells, strict=True) if cell
         }
         if "tags" in given:
             given["tags"] = [tag.strip() for tag in given["tags"].split(";") if tag.strip()]
         if "token_command" in given:
-            given["token_command"] = _words(given["token_command"])
+            given["token_command"] = _split_command(given["token_command"])
         for name in _TRUTHS & given.keys():
             given[name] = {"true": True, "false": False}.get(given[name], given[name])
         credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
         return {**given, "credential": credential} if credential else given
 
 
-def _words(cell: str) -> list[str] | str:
-    """A command's words, split as a shell would; the cell itself if it has a quote too many."""
+def _split_command(cell: str) -> list[str] | str:
+    """Split a command as a shell does. Return the cell itself if a quote is unbalanced."""
     try:
         return shlex.split(cell)
     except ValueError:
         return cell
 
 
-def read_csv(path: str, named: Place, reading: LoadContext) -> Iterator[Written]:
-    """Yield the accounts of a CSV file. ``named`` is where the manifest names it."""
-    file = reading.folder / path
+def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[RawAccount]:
+    """Yield the accounts of a CSV file. ``named`` is the place of its name in the manifest."""
+    file = context.folder / path
     try:
         text = read_text(file)
     except Unreadable as flaw:
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
-        named_file = shown_name(path) or " a file"
+        named_file = quote_safe_name(path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
-        reading.mistakes.add(place, f"{subject} {flaw.what}", flaw.hint)
-        reading.blind = True
+        context.mistakes.add(place, f"{subject} {flaw.what}", flaw.hint)
+        context.accounts_unknown = True
         return
     rows = csv_rows(text)
     try:
         number, header = next(rows, (1, []))
         table = _Table(file, header)
-        if _check_header(table, number, reading):
-            yield from _accounts(table, rows, reading)
+        if _check_header(table, number, context):
+            yield from _accounts(table, rows, context)
     except BrokenCsv as flaw:
         hint = 'write the cell as "…", and a quote in it as ""'
         place = _Table(file, []).place(flaw.row)
-        reading.mistakes.add(place, "a quoted cell does not end as it should", hint)
-        reading.blind = True
+        context.mistakes.add(place, "a quoted cell does not end as it should", hint)
+        context.accounts_unknown = True
 
 
 def _accounts(
-    table: _Table, rows: Iterable[tuple[int, list[str]]], reading: LoadContext
-) -> Iterator[Written]:
+    table: _Table, rows: Iterable[tuple[int, list[str]]], context: LoadContext
+) -> Iterator[RawAccount]:
     for number, cells in rows:
         where = table.where(number)
         if len(cells) == len(table.header):
             value = table.value(cells)
-            resolve_all(value, where, reading)
+            resolve_all(value, where, context)
             yield value, where
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
-            reading.mistakes.add(where(), what)
-            reading.blind = True
+            context.mistakes.add(where(), what)
+            context.accounts_unknown = True
 
 
-def _check_header(table: _Table, row: int, reading: LoadContext) -> bool:
-    mistakes = reading.mistakes
+def _check_header(table: _Table, row: int, context: LoadContext) -> bool:
+    """Report unknown, duplicate and missing columns. Return whether the header is right."""
+    mistakes = context.mistakes
     before = len(mistakes.found)
     for index, name in enumerate(table.header):
         place = table.place(row, index)
         if name not in COLUMNS:
             hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
-            mistakes.add(place, f"unknown column{shown(name)}", hint)
+            mistakes.add(place, f"unknown column{quote_safe(name)}", hint)
         elif name in table.header[:index]:
             mistakes.add(place, f"the column `{name}` comes twice")
     if "appid" not in table.header:
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
         mistakes.add(table.place(row), "there is no column `appid`", hint)
-    reading.blind = reading.blind or len(mistakes.found) > before
-    return len(mistakes.found) == before
+    is_right = len(mistakes.found) == before
+    context.accounts_unknown |= not is_right
+    return is_right
 
 
-def judged(
-    written: Iterable[Written],
+def validate_accounts(
+    written: Iterable[RawAccount],
     defaults: dict[str, Any],
-    terms: CredentialRules,
-    reading: LoadContext,
+    rules: CredentialRules,
+    context: LoadContext,
 ) -> dict[str, Account]:
-    """Return the accounts by appid, in their order, with what the defaults add.
+    """Return the valid accounts by appid, in order, merged with the defaults before validation.
 
-    ``defaults`` are as written, but for the credential, which is read already. An appid may come
-    once.
+    ``defaults`` are raw values, except for the credential, which is validated already.
     """
     accounts: dict[str, Account] = {}
     first: dict[str, Where] = {}
-    mistakes = reading.mistakes
+    mistakes = context.mistakes
     for value, where in written:
         whole = _with_defaults(value, defaults)
-        account = check(Account, whole, where, reading, item_of="accounts")
+        account = check(Account, whole, where, context, item_of="accounts")
         if account is None:
-            reading.loose.update(_names_in(value))
+            context.invalid_accounts.update(_raw_names(value))
             continue
         appid = account.appid
         if appid in accounts:
@@ -191,7 +192,7 @@ def judged(
         if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"
             mistakes.add(where(("end_date",)), what, "swap the days")
-        check_credential(account, terms, where, mistakes)
+        check_credential(account, rules, where, mistakes)
     return accounts
 
 
@@ -209,19 +210,10 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
     return {**defaults, **value, **({} if own is None else {"credential": own})}
 
 
-def _names_in(value: object) -> Iterator[str]:
-    """Yield the appid and tags of an account as written, as far as there are any."""
+def _raw_names(value: object) -> Iterator[str]:
+    """Yield the appid and the tags of an account that is not valid."""
     given = value if isinstance(value, dict) else {}
     tags = given.get("tags")
     for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
         if isinstance(name, str):
             yield str(name)
-
-
-def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
-    """The appids of each tag, in the order of the accounts."""
-    tagged: dict[str, list[str]] = {}
-    for account in accounts:
-        for tag in account.tags:
-            tagged.setdefault(tag, []).append(account.appid)
-    return tagged

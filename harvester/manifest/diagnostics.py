@@ -1,8 +1,7 @@
-"""The list every reader of a manifest writes its findings to.
+"""The list of mistakes that all readers of a manifest append to, and the state they share.
 
-A manifest is judged whole: readers add what they find and go on with the rest. What a message
-repeats of the user's text passes `harvester.core.references.shown`, because a secret pasted into
-the wrong place must not be printed.
+Readers report every mistake and continue. What a message repeats of the manifest passes
+`harvester.core.references.quote_safe`, because a secret may stand in the wrong place.
 """
 
 from __future__ import annotations
@@ -11,26 +10,29 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from harvester.core.calendar import Day
 from harvester.core.errors import Place, Problem
-from harvester.core.references import shown
+from harvester.core.references import quote_safe
+
+INVALID: Final = object()
+"""Placeholder of a value that was reported already, so that it is not reported again."""
 
 Step = str | int
 """A key of a mapping or an index of a list."""
 
 
 class Where(Protocol):
-    """Tells where a part of a value stands: the part itself, or the key that names it."""
+    """A function from the path of a part inside of a value to its place in the file."""
 
     def __call__(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
-        """The place of what lies that way; of the last that is there, if something is missing."""
+        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
         ...
 
 
 class Diagnostics:
-    """What is wrong so far. ``found`` is in the order of finding; `ManifestError` sorts."""
+    """The mistakes found so far, in the order of finding; `ManifestError` sorts them."""
 
     __slots__ = ("found",)
 
@@ -38,45 +40,47 @@ class Diagnostics:
         self.found: list[Problem] = []
 
     def add(self, place: Place, what: str, hint: str = "") -> None:
-        """Add one mistake."""
+        """Append a mistake."""
         self.found.append(Problem(place, what, hint))
 
 
 @dataclass(slots=True)
 class LoadContext:
-    """One loading of a manifest: what it may look at, and what it found out so far.
+    """The inputs and findings of one load of a manifest.
 
-    ``followed`` are the references that were looked up. ``loose`` holds the appids and tags of
-    accounts that have mistakes: a job that names one is not mistaken itself. ``blind`` says that
-    accounts could not be read at all.
+    ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
+    appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
+    some accounts could not be read at all, so that a job may name anything. ``environ`` is hidden
+    in the repr, because it holds secrets.
     """
 
     folder: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     today: Day
     mistakes: Diagnostics = field(default_factory=Diagnostics)
-    followed: dict[str, None] = field(default_factory=dict)
-    loose: set[str] = field(default_factory=set)
-    blind: bool = False
+    references: dict[str, None] = field(default_factory=dict)
+    invalid_accounts: set[str] = field(default_factory=set)
+    accounts_unknown: bool = False
 
 
-def named(key: str) -> str:
-    """Return a key as messages call it. It may be the user's own word, even a secret."""
-    return shown(key).strip() or "a value"
+def key_label(key: str) -> str:
+    """Return a key as messages show it. It may be any text, even a secret."""
+    return quote_safe(key).strip() or "a value"
 
 
-_MANY = 200
-_LONGEST_WORD = 60
+_MAX_COMPARED = 200
+_MAX_WORD = 60
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word most like this one, or nothing if none is."""
+    """Return a hint with the known word that is most similar, or an empty text without any."""
     pool = list(known)
-    if len(word) > _LONGEST_WORD:
+    if len(word) > _MAX_WORD:
         return ""
-    if len(pool) > _MANY:
+    if len(pool) > _MAX_COMPARED:
+        # Similarity is slow, so of many words only those with the same beginning or end count.
         half = max(len(word) // 2, 1)
         head, tail = word[:half], word[-half:]
-        pool = [one for one in pool if one.startswith(head) or one.endswith(tail)][:_MANY]
+        pool = [one for one in pool if one.startswith(head) or one.endswith(tail)][:_MAX_COMPARED]
     close = difflib.get_close_matches(word, pool, n=1)
     return f"did you mean `{close[0]}`?" if close else ""

@@ -1,21 +1,19 @@
-"""What a run would reach for outside of its output: variables, files, programs and hosts.
+"""External inputs of a run: the variables, files, programs and hosts that it would use.
 
-Found from the references alone: nothing is read, so nothing has to be there yet.
+They are found from the references alone: nothing is read, so nothing has to exist yet.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.config import Account, Manifest, texts_of
+from harvester.core.config import Account, Manifest, Platform, texts_of
+from harvester.core.references import REFERENCE
 
 _Item = TypeVar("_Item")
-
-_REFERENCE = re.compile(r"\$\{(file:)?((?:[^{}]|\{[^{}]*\})*)\}")
 
 
 class Touched(NamedTuple):
@@ -28,85 +26,70 @@ class Touched(NamedTuple):
 
 
 def touched(manifest: Manifest) -> Touched:
-    """What loading the manifest has read, and what a run would read, start and call besides.
+    """Return what the load of the manifest has read, and what a run would read, start and call.
 
-    Of credentials those of the accounts that have a job; the sandbox takes any secret and asks for
-    none of them.
+    Credentials count for the accounts that have a job. Under the sandbox none count, because it
+    accepts any secret.
     """
-    texts = (*manifest.references, *_secrets(manifest))
-    found = [match for text in texts for match in _REFERENCE.finditer(text)]
-    folder = manifest.file.parent
-    files = [manifest.file, *(folder / name[2] for name in found if name[1])]
+    accounts, platform = _used(manifest)
+    texts = (*manifest.references, *_secret_texts(accounts, platform))
+    files = [manifest.file, *_files(texts, manifest.file.parent)]
     if manifest.api.ca_file is not None:
         files.append(manifest.api.ca_file)
+    urls = (manifest.api.base_url, manifest.api.proxy or "", *texts)
     return Touched(
-        variables=_each(name[2].partition(":-")[0] for name in found if not name[1]),
-        files=_each(files),
-        programs=_each(_programs(manifest)),
-        hosts=_each(_hosts(manifest, texts)),
+        variables=_each_once(
+            body.partition(":-")[0] for body in _bodies(texts) if not body.startswith("file:")
+        ),
+        files=_each_once(files),
+        programs=_each_once(_programs(accounts, platform)),
+        hosts=_each_once(host for url in urls if "://" in url and (host := urlsplit(url).hostname)),
     )
 
 
 def secret_files(manifest: Manifest) -> tuple[Path, ...]:
-    """The files that credentials and the platform refer to."""
-    found = (match for text in _secrets(manifest) for match in _REFERENCE.finditer(text))
-    return _each(manifest.file.parent / name[2] for name in found if name[1])
+    """Return the files that the used credentials and the platform refer to."""
+    return _each_once(_files(_secret_texts(*_used(manifest)), manifest.file.parent))
 
 
-def _secrets(manifest: Manifest) -> tuple[str, ...]:
-    """Every text of the credentials and the platform that a run would follow."""
-    accounts = _wanted(manifest)
-    platform = _platform_texts(manifest, accounts)
-    return _each(text for texts in (*map(_texts, accounts), platform) for text in texts)
-
-
-def _wanted(manifest: Manifest) -> list[Account]:
-    """The accounts whose credentials a run would use."""
+def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
+    """Return the accounts whose credentials a run would use, and the platform if it would."""
     if manifest.api.is_sandbox:
-        return []
+        return [], None
     wanted = {appid for job in manifest.jobs for appid in job.appids}
-    return [account for account in manifest.accounts if account.appid in wanted]
+    accounts = [account for account in manifest.accounts if account.appid in wanted]
+    through = manifest.from_platform or any(account.uses_platform for account in accounts)
+    return accounts, manifest.platform if through else None
 
 
-def _programs(manifest: Manifest) -> Iterator[str]:
-    """Yield what is started to print a token, or given one."""
-    accounts, platform = _wanted(manifest), manifest.platform
-    commands = [account.credential and account.credential.token_command for account in accounts]
-    if platform is not None and _is_used(manifest, accounts):
-        own = (platform.verify_ticket, platform.component_token, platform.sink)
-        commands += [part.command for part in own if not isinstance(part, str | None)]
-    for command in commands:
-        if command:
-            yield command[0]
-
-
-def _is_used(manifest: Manifest, accounts: list[Account]) -> bool:
-    """Return whether a run would open the platform."""
-    through = any(account.uses_platform for account in accounts)
-    return not manifest.api.is_sandbox and (through or manifest.from_platform)
-
-
-def _texts(account: Account) -> Iterator[str]:
-    """Yield every text of an account's credential, its own names filled in."""
-    for text in texts_of(account.credential):
-        yield text.replace("{appid}", account.appid).replace("{name}", account.name)
-
-
-def _platform_texts(manifest: Manifest, accounts: list[Account]) -> Iterator[str]:
-    """Yield every text of the platform, if an account is opened through it."""
-    platform = manifest.platform
-    if platform is not None and _is_used(manifest, accounts):
+def _secret_texts(accounts: list[Account], platform: Platform | None) -> Iterator[str]:
+    """Yield every text of the credentials and the platform, ``{appid}`` and ``{name}`` replaced."""
+    for account in accounts:
+        for text in texts_of(account.credential):
+            yield text.replace("{appid}", account.appid).replace("{name}", account.name)
+    if platform is not None:
         own = (platform.secret, platform.verify_ticket, platform.component_token)
         for text in texts_of(own):
             yield text.replace("{appid}", platform.appid)
 
 
-def _hosts(manifest: Manifest, texts: tuple[str, ...]) -> Iterator[str]:
-    urls = (manifest.api.base_url, manifest.api.proxy or "", *texts)
-    for url in urls:
-        if "://" in url and (host := urlsplit(url).hostname):
-            yield host
+def _bodies(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the inside of every reference."""
+    return (match[1] for text in texts for match in REFERENCE.finditer(text))
 
 
-def _each(items: Iterable[_Item]) -> tuple[_Item, ...]:
+def _files(texts: Iterable[str], folder: Path) -> Iterator[Path]:
+    return (folder / body[5:] for body in _bodies(texts) if body.startswith("file:"))
+
+
+def _programs(accounts: list[Account], platform: Platform | None) -> Iterator[str]:
+    """Yield the programs that print a secret or receive one."""
+    commands = [account.credential and account.credential.token_command for account in accounts]
+    if platform is not None:
+        own = (platform.verify_ticket, platform.component_token, platform.sink)
+        commands += [part.command for part in own if not isinstance(part, str | None)]
+    return (command[0] for command in commands if command)
+
+
+def _each_once(items: Iterable[_Item]) -> tuple[_Item, ...]:
     return tuple(dict.fromkeys(items))

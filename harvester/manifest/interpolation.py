@@ -1,17 +1,18 @@
-"""``${NAME}``, ``${NAME:-default}`` and ``${file:path}``: what a manifest reads from outside.
+"""Resolution of ``${NAME}``, ``${NAME:-default}`` and ``${file:path}``.
 
-Everywhere but in credentials and the platform they are resolved when the manifest is loaded. A
-credential's reference is only read then; `harvester.manifest.resolve_credentials` follows it when a
-verb is about to talk to WeChat.
+References are resolved while the manifest is loaded, except in credentials and the platform. Those
+are only checked then; `harvester.manifest.resolve_credentials` resolves them before a verb calls
+WeChat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue
 from harvester.core.references import (
     FILL,
     FORMS,
@@ -22,36 +23,35 @@ from harvester.core.references import (
     check_credential,
     check_template,
     parse,
-    parts,
-    shown_name,
+    quote_safe_name,
 )
 from harvester.core.secret import Secret
-from harvester.manifest.diagnostics import LoadContext, Where, named
+from harvester.manifest.diagnostics import INVALID, LoadContext, Where, key_label
 from harvester.manifest.text_file import Unreadable, read_text
-from harvester.manifest.yaml_reader import INVALID
 
-_LARGEST_FILE = 64 * 1024
-_LATER = frozenset({"secret", "verify_ticket", "component_token", "command"})
+_MAX_FILE_BYTES = 64 * 1024
+_SECRET_KEYS = frozenset({"secret", "verify_ticket", "component_token", "command"})
+"""Keys of the platform whose references are resolved later."""
 
 
-def resolve_all(value: Any, where: Where, reading: LoadContext) -> None:
-    """Put the text behind every reference in place, in the value itself, but for secrets."""
+def resolve_all(value: Any, where: Where, context: LoadContext) -> None:
+    """Replace every reference inside of ``value`` by its text, in place, except in credentials."""
 
     def walk(node: Any, loc: tuple[str | int, ...]) -> None:
         for step, child in node.items() if isinstance(node, dict) else enumerate(node):
-            if step == "credential" or (loc[:1] == ("platform",) and step in _LATER):
+            if step == "credential" or (loc[:1] == ("platform",) and step in _SECRET_KEYS):
                 continue
             if isinstance(child, dict | list):
                 walk(child, (*loc, step))
             elif isinstance(child, str) and "${" in child:
-                reading.followed[child] = None
+                context.references[child] = None
                 try:
-                    node[step] = resolve(child, reading.environ, reading.folder)
+                    node[step] = resolve(child, context.environ, context.folder)
                 except InvalidValue as flaw:
+                    # An item of a list has an index; the message names the key of its list.
                     name = next(part for part in (step, *reversed(loc)) if isinstance(part, str))
-                    reading.mistakes.add(
-                        where((*loc, step)), f"{named(name)} {flaw.what}", flaw.hint
-                    )
+                    what = f"{key_label(name)} {flaw.what}"
+                    context.mistakes.add(where((*loc, step)), what, flaw.hint)
                     node[step] = INVALID
 
     if isinstance(value, dict | list):
@@ -59,17 +59,19 @@ def resolve_all(value: Any, where: Where, reading: LoadContext) -> None:
 
 
 def resolve(text: str, environ: Mapping[str, str], folder: Path) -> Resolved:
-    """The text with every reference replaced. Raises InvalidValue, naming the variable or file."""
-    rest = REFERENCE.sub("", text)
-    if "${" in rest:
+    """Return the text with every reference replaced.
+
+    Raises InvalidValue, which names the variable or file.
+    """
+    if "${" in REFERENCE.sub("", text):
         raise InvalidValue("holds a `${` that is no reference", f"write {FORMS}")
-    return Resolved(REFERENCE.sub(lambda match: _read(parse(match[1]), environ, folder), text))
+    return Resolved(REFERENCE.sub(lambda match: _fetch(parse(match[1]), environ, folder), text))
 
 
-def _read(reference: Variable | File, environ: Mapping[str, str], folder: Path) -> str:
-    """What a reference stands for, without line breaks at its end."""
+def _fetch(reference: Variable | File, environ: Mapping[str, str], folder: Path) -> str:
+    """Return the value of a variable or the text of a file, without line breaks at the end."""
     if isinstance(reference, File):
-        return _read_file(reference.path, folder)
+        return _fetch_file(reference.path, folder)
     value = environ.get(reference.name, "").rstrip("\r\n")
     if value:
         return value
@@ -77,62 +79,72 @@ def _read(reference: Variable | File, environ: Mapping[str, str], folder: Path) 
         return reference.default
     state = "empty" if reference.name in environ else "not set"
     raise InvalidValue(
-        f"refers to the variable{shown_name(reference.name)}, which is {state}",
+        f"refers to the variable{quote_safe_name(reference.name)}, which is {state}",
         "set it, or write ${NAME:-default}",
     )
 
 
-def _read_file(path: str, folder: Path) -> str:
+def _fetch_file(path: str, folder: Path) -> str:
     if "{" in path:
         raise InvalidValue("refers to a file by {appid} or {name}, which only a credential can")
+    text, flaw = "", "is empty"
     try:
-        text = read_text(folder / path, largest=_LARGEST_FILE).rstrip("\r\n")
-    except Unreadable as flaw:
-        raise InvalidValue(f"refers to the file{shown_name(path)}, which {flaw.what}") from None
+        text = read_text(folder / path, largest=_MAX_FILE_BYTES).rstrip("\r\n")
+    except Unreadable as error:
+        flaw = error.what
     if not text:
-        raise InvalidValue(f"refers to the file{shown_name(path)}, which is empty")
+        raise InvalidValue(f"refers to the file{quote_safe_name(path)}, which {flaw}")
     return text
 
 
-class Interpolator(NamedTuple):
-    """What a reference is followed with: whose it is, where relative paths begin, the variables."""
+@dataclass(frozen=True, slots=True)
+class Interpolator:
+    """Resolver of the references in the credential of one account or platform.
+
+    ``folder`` is the manifest's directory. ``environ`` is hidden in the repr, because it holds
+    secrets.
+    """
 
     appid: str
     name: str
     folder: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def secret(self, text: str) -> Secret:
-        """The one word that a credential's reference leads to. Raises InvalidValue."""
-        check_credential(text)
-        value = self._follow(text[2:-1])
+        """Return the single word that a credential's reference names. Raises InvalidValue."""
+        value = self._resolve(check_credential(text)[2:-1])
         if not value.isprintable() or " " in value:
             raise InvalidValue("refers to more than one word")
         return Secret(value)
 
     def text(self, text: str, quote: Callable[[str], str] = str) -> str:
-        """A text with everything filled in; ``quote`` is for what fills the literal parts."""
-        check_template(text)
-        literals, bodies = parts(text)
-        written = [self.words(literal, quote) for literal in literals]
-        values = [*map(self._follow, bodies), ""]
-        return "".join(part for pair in zip(written, values, strict=True) for part in pair)
+        """Return a text with references and fields replaced; ``quote`` encodes the fields' values.
 
-    def words(self, text: str, quote: Callable[[str], str] = str) -> str:
-        """A text without references, ``{appid}`` and ``{name}`` filled in. Raises InvalidValue."""
+        Raises InvalidValue.
+        """
+        check_template(text)
+        # Every second part is the inside of a reference.
+        return "".join(
+            self._resolve(part) if index % 2 else self.substitute(part, quote)
+            for index, part in enumerate(REFERENCE.split(text))
+        )
+
+    def substitute(self, text: str, quote: Callable[[str], str] = str) -> str:
+        """Return a text with ``{appid}`` and ``{name}`` replaced. Raises InvalidValue."""
         if "{name}" in text and not self.name:
             raise InvalidValue("needs {name}, but the account has no name")
         fills = {"appid": self.appid, "name": self.name}
         return FILL.sub(lambda match: quote(fills[match[1]]), text)
 
-    def _follow(self, body: str) -> str:
-        """What a reference's inside stands for. A name may not lead out of its directory."""
+    def _resolve(self, body: str) -> str:
+        """Return what the reference with this inside names."""
         is_path = body.startswith("file:")
+        # The name comes from a list that others may edit: it must not lead out of the folder.
         if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
             raise InvalidValue("needs {name}, but the account's name cannot be part of a path")
-        filled = self.words(body)
+        filled = self.substitute(body)
         reference = File(filled[5:]) if is_path else Variable(filled, None)
-        return _read(reference, self.environ, self.folder)
+        return _fetch(reference, self.environ, self.folder)
 
 
 def _is_path_part(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema, made from the models that validate it."""
+"""The manifest's JSON Schema, generated from the models."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harvester.manifest.validation import fields_of
 
 
 def json_schema() -> dict[str, Any]:
-    """Return what a manifest may say, as JSON Schema (draft 2020-12), for editors and other tools.
+    """Return the format of a manifest as JSON Schema (draft 2020-12), for editors and other tools.
 
-    Every key has a description, and its default where it has one. Anything may also be a
-    ``${…}``; what that yields is only known when the manifest is loaded.
+    Every key has a description, and its default if it has one. Any value may also be a ``${…}``,
+    which is resolved and validated when the manifest is loaded.
     """
     schema: dict[str, Any] = _tidied(TypeAdapter(models.Root).json_schema())
     sentences = {**_sentences(config), **_sentences(models)}
@@ -38,7 +38,7 @@ def json_schema() -> dict[str, Any]:
 def _sentences(module: Any) -> dict[tuple[str, str], str]:
     """Return the text below each field of a module's classes, by class and field.
 
-    pydantic can read them as well, but would whenever a class is made, and slow every command down.
+    Not read by pydantic, because pydantic would read them at every start and slow all commands.
     """
     return {
         (made.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
@@ -52,7 +52,7 @@ def _sentences(module: Any) -> dict[tuple[str, str], str]:
 def _tidied(node: Any) -> Any:
     """Return a schema without titles, which repeat the key, and without null and empty defaults.
 
-    No key accepts null.
+    No key of a manifest accepts null.
     """
     if isinstance(node, list):
         return [_tidied(inner) for inner in node if inner != {"type": "null"}]

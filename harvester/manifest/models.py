@@ -1,12 +1,12 @@
-"""What a manifest may say beside the configuration's own models: jobs, overrides, short forms.
+"""Models of the manifest beside those of the configuration: root, jobs, overrides, short forms.
 
-Only cross-references (is there such an account?) are judged elsewhere, in `selection`.
+`selection` checks the names of accounts, tags and datasets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, Tag, ValidationInfo
 from pydantic import WithJsonSchema as Schema
@@ -15,38 +15,39 @@ from pydantic.dataclasses import dataclass
 from harvester.catalogue import CATALOGUE
 from harvester.core import config, parsers
 from harvester.core.calendar import Day
+from harvester.core.errors import InvalidValue
 from harvester.core.field_types import (
     CLOSED,
     PATH,
     TEXT,
+    Days,
     Place,
+    parsed_by,
     pattern,
-    plain,
-    read_by,
+    plain_text,
     text_of,
     union_by_kind,
+    validated_as,
     whole,
     written,
-    written_as,
 )
-from harvester.core.parsers import InvalidValue
 
 
-def _several(value: Any) -> tuple[Any, ...]:
+def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
 def _word(value: object) -> str:
-    """Return a name that is looked up: whether it is one will show."""
+    """Return a name. Whether something has this name is checked later."""
     if isinstance(value, int):
         raise InvalidValue("must be text", "quote it")
     return text_of(value)
 
 
-def _read_today(read: Callable[[str, Day], Any]) -> PlainValidator:
+def _parsed_by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> Any:
         text = str(value) if isinstance(value, int) else text_of(value)
-        return read(text, info.context["today"] if info.context else 0)
+        return parse(text, info.context["today"] if info.context else 0)
 
     return PlainValidator(validate)
 
@@ -67,29 +68,24 @@ DatasetName = Annotated[
     # An editor offers the names; globs and WeChat's own names are text like any other.
     Schema({"anyOf": [{"enum": [*CATALOGUE, "all"]}, {"type": "string"}]}),
 ]
-_NAMES = union_by_kind("must be a name or a list of names")
-Words = Annotated[
-    Annotated[Word, Tag("[text]")] | Annotated[list[Word], Tag("[list]"), Field(min_length=1)],
-    _NAMES,
-    AfterValidator(_several),
+_T = TypeVar("_T")
+_OneOrMore = Annotated[
+    Annotated[_T, Tag("[text]")] | Annotated[list[_T], Tag("[list]"), Field(min_length=1)],
+    union_by_kind("must be a name or a list of names"),
+    AfterValidator(_as_tuple),
 ]
-DatasetNames = Annotated[
-    Annotated[DatasetName, Tag("[text]")]
-    | Annotated[list[DatasetName], Tag("[list]"), Field(min_length=1)],
-    _NAMES,
-    AfterValidator(_several),
-]
-PathText = Annotated[str, PlainValidator(lambda value: parsers.path(plain(value))), PATH]
+Words = Annotated[tuple[str, ...], validated_as(_OneOrMore[Word])]
+DatasetNames = Annotated[tuple[str, ...], validated_as(_OneOrMore[DatasetName])]
+PathText = Annotated[str, PlainValidator(lambda value: parsers.path(plain_text(value))), PATH]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
-BeginDay = Annotated[Day, _read_today(parsers.begin_day), pattern(f"{_DAY}|earliest")]
-EndDay = Annotated[Day | None, _read_today(parsers.end_day), pattern(f"{_DAY}|yesterday")]
-Clock = Annotated[int, read_by(parsers.clock), pattern(parsers.CLOCK)]
-Settle = Annotated[int, read_by(parsers.settle), pattern(parsers.SETTLE)]
+BeginDay = Annotated[Day, _parsed_by_day(parsers.begin_day), pattern(f"{_DAY}|earliest")]
+EndDay = Annotated[Day | None, _parsed_by_day(parsers.end_day), pattern(f"{_DAY}|yesterday")]
+Clock = Annotated[int, parsed_by(parsers.clock), pattern(parsers.CLOCK)]
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Chosen:
-    """Accounts by tag: those with any of the tags, or all, without the excepted ones."""
+    """Accounts by tag: those with any of the tags, or all accounts, without the excepted ones."""
 
     tags: Words | None = None
     """Accounts that have any of these tags."""
@@ -97,11 +93,18 @@ class Chosen:
     """Appids to leave out."""
 
 
+def _as_choice(value: Any) -> tuple[str, ...] | Chosen:
+    if isinstance(value, Chosen):
+        return value
+    return Chosen() if value == "all" else _as_tuple(value)
+
+
 _Accounts = Annotated[
     Annotated[Word, Tag("[text]")]
     | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
     | Annotated[Chosen, Tag("[mapping]")],
     union_by_kind("must be all, a list of appids or a mapping of tags and except"),
+    AfterValidator(_as_choice),
 ]
 
 
@@ -109,11 +112,11 @@ _Accounts = Annotated[
 class Job:
     """Datasets of accounts for a range of days."""
 
-    name: Annotated[str, PlainValidator(plain), TEXT] | None = None
+    name: Annotated[str, PlainValidator(plain_text), TEXT] | None = None
     """The job's name in reports; job-1, job-2, … by place if left out."""
     datasets: DatasetNames = written("all")
     """Datasets: names, WeChat's API names, globs such as upstream_msg*, or all."""
-    accounts: _Accounts = written("all")
+    accounts: Annotated[tuple[str, ...] | Chosen, validated_as(_Accounts)] = written("all")
     """A list of appids, {tags: […], except: […]}, or all."""
     begin_date: BeginDay = written("earliest")
     """The first day: 2024-01-31, -30d (days before today) or earliest."""
@@ -123,14 +126,14 @@ class Job:
 
 @dataclass(frozen=True, config=CLOSED)
 class Override:
-    """A change of WeChat's to a dataset before the catalogue knew."""
+    """A change of WeChat's to a dataset that the catalogue does not have yet."""
 
     span: Annotated[int, *whole(1, 366)] | None = None
     """The most days one request may ask."""
     ready_minutes: Clock | None = Field(default=None, alias="ready_at")
     """The time of the next day from which a day may be asked, in Beijing: 11:00."""
-    settle: Settle | None = None
-    """Days a day must be old before its rows are final: 5d."""
+    settle: Days | None = None
+    """Age at which a day's rows are final: 5d."""
 
 
 _Output = Annotated[
@@ -147,21 +150,21 @@ _REQUIRED: dict[str, Any] = {
 
 @dataclass(frozen=True, config=ConfigDict(**CLOSED, json_schema_extra=_REQUIRED))
 class Root:
-    """The accounts, what to fetch of them, how fast, and the place for it."""
+    """A manifest: accounts, jobs, limits and output."""
 
     version: Annotated[int, *_only(1, "the only version there is")] = 1
     """The version of this format."""
     api: config.Api = Field(default_factory=config.Api)
     """WeChat's address. Leave it out to talk to https://api.weixin.qq.com."""
     defaults: config.Defaults = Field(default_factory=config.Defaults)
-    """Settings of every account that does not say otherwise."""
+    """Settings of every account that does not set them itself."""
     accounts: list[config.Account] | None = None
     """The Official Accounts."""
     accounts_file: PathText | None = None
     """More accounts: a CSV file in UTF-8. Its columns are the keys of accounts and of their
-    credentials; tags are split by ;."""
+    credentials; tags are separated by ;."""
     accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = None
-    """platform: every account that authorised it is an account too."""
+    """platform: the accounts that authorised the platform are added."""
     platform: config.Platform | None = None
     """A third-party platform that accounts have authorised."""
     jobs: Annotated[list[Job], Field(min_length=1)] | None = None
@@ -169,11 +172,11 @@ class Root:
     limits: config.Limits = Field(default_factory=config.Limits)
     """Limits of a run."""
     retry: config.Retry = Field(default_factory=config.Retry)
-    """Attempts at one window, and the waits in between."""
-    output: Annotated[config.Output, written_as(_Output)] = written("output")
+    """Attempts at one window, and the delays between them."""
+    output: Annotated[config.Output, validated_as(_Output)] = written("output")
     """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""
     datasets: Annotated[
         dict[str, Override],
         Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}}),
     ] = Field(default_factory=dict)
-    """By dataset: changes of WeChat's before the catalogue knew."""
+    """By dataset: changes of WeChat's that the catalogue does not have yet."""

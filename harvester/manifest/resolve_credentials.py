@@ -1,6 +1,6 @@
-"""Credentials and the platform made ready for use: references followed, words filled in.
+"""Resolution of the references in credentials and in the platform.
 
-Only verbs that talk to WeChat do this, for the accounts they are about to ask.
+Only verbs that call WeChat do this, for the accounts they call.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from harvester.core.credentials import (
     RefreshToken,
     SecretReader,
 )
-from harvester.core.errors import UsageError
-from harvester.core.parsers import InvalidValue
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest.interpolation import Interpolator
 
@@ -34,100 +33,100 @@ T = TypeVar("T")
 _APPSECRET = "it must give the account's AppSecret and nothing else"
 _TOKEN = "it must give an access token and nothing else"
 _REFRESH = "it must give the account's refresh token and nothing else"
-_HANDED = "correct it, or set what it names"
+_EXTERNAL = "correct it, or set what it names"
 
 
-class _Opening(NamedTuple):
-    """Follows the references of one credential, which ``whose`` names in complaints."""
+class _Resolver(NamedTuple):
+    """Resolver of one credential that turns mistakes into UsageError. ``whose`` names it there."""
 
-    filling: Interpolator
+    interpolator: Interpolator
     whose: str
 
     def secret(self, text: str, advice: str) -> Secret:
-        """Return the secret behind a reference."""
-        return self._told(advice, lambda: self.filling.secret(text))
+        """Return the secret that a reference names."""
+        return self._attempt(advice, lambda: self.interpolator.secret(text))
 
     def reader(self, text: str, advice: str) -> Callable[[], Secret]:
-        """Return what looks the secret up again. It is looked up now too, to tell mistakes."""
+        """Return a function that reads the secret again."""
+        # Read once now, so that mistakes are reported before the first request.
         self.secret(text, advice)
         return lambda: self.secret(text, advice)
 
-    def text(self, token: str, advice: str, ends: str | None = None) -> SecretReader:
-        """Return a text that is kept fresh elsewhere."""
+    def text(self, token: str, advice: str, expires_at: str | None = None) -> SecretReader:
+        """Return a secret that another service renews."""
         read = self.reader(token, advice)
-        if ends is None:
+        if expires_at is None:
             return SecretReader(read)
-        moment = self._told(
-            "write when the token ends", lambda: parsers.moment(self.filling.text(ends))
-        )
+        advice = "write when the token ends"
+        moment = self._attempt(advice, lambda: parsers.moment(self.interpolator.text(expires_at)))
         return SecretReader(read, moment)
 
     def command(self, words: tuple[str, ...], seconds: float | None, advice: str) -> Command:
-        """Return a command, its words filled in."""
-        argv = self._told(advice, lambda: tuple(map(self.filling.words, words)))
-        return Command(argv, self.filling.folder, seconds or COMMAND_SECONDS)
+        """Return a command with ``{appid}`` and ``{name}`` replaced."""
+        argv = self._attempt(advice, lambda: tuple(map(self.interpolator.substitute, words)))
+        return Command(argv, self.interpolator.folder, seconds or COMMAND_SECONDS)
 
     def url(self, url: str, headers: Mapping[str, str] | None) -> HttpSource:
-        """Return an address with its headers, filled in."""
-        return self._told(_HANDED, lambda: _url(url, headers or {}, self.filling))
+        """Return an address and its headers with references and fields replaced."""
+        return self._attempt(_EXTERNAL, lambda: _url(url, headers or {}, self.interpolator))
 
-    def _told(self, advice: str, make: Callable[[], T]) -> T:
+    def _attempt(self, advice: str, make: Callable[[], T]) -> T:
         try:
             return make()
         except InvalidValue as flaw:
             problem = f"{self.whose} {flaw.what}"
-        # Raised out here, where the flaw is no context of it.
+        # Raised outside of the handler, so that the InvalidValue is not attached to it.
         raise UsageError(problem, advice)
 
 
 def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, str]) -> Access:
-    """Return what an account's credential says, ready for use.
+    """Return an account's credential with its references resolved.
 
-    An account without one has its refresh token in the platform's list. ``folder`` is the
-    manifest's directory. Raises UsageError, which names the account and the variable or file, never
-    what is in it.
+    Without a credential the refresh token is taken from the platform's list. ``folder`` is the
+    manifest's directory. Raises UsageError, which names the account and the variable or file, and
+    never a value.
     """
     credential = account.credential
     if credential is None:
         return RefreshToken()
-    filling = Interpolator(account.appid, account.name, folder, environ)
-    opening = _Opening(filling, f"the credential of {account.appid}")
+    interpolator = Interpolator(account.appid, account.name, folder, environ)
+    resolver = _Resolver(interpolator, f"the credential of {account.appid}")
     if credential.secret is not None:
-        return AppSecret(opening.secret(credential.secret, _APPSECRET), account.legacy_token)
+        return AppSecret(resolver.secret(credential.secret, _APPSECRET), account.legacy_token)
     if credential.refresh_token is not None:
-        return RefreshToken(opening.reader(credential.refresh_token, _REFRESH))
+        return RefreshToken(resolver.reader(credential.refresh_token, _REFRESH))
     if credential.token is not None:
-        return opening.text(credential.token, _TOKEN, credential.expires_at)
+        return resolver.text(credential.token, _TOKEN, credential.expires_at)
     if credential.token_command is not None:
-        return opening.command(credential.token_command, credential.timeout, _TOKEN)
-    return opening.url(credential.token_url or "", credential.headers)
+        return resolver.command(credential.token_command, credential.timeout, _TOKEN)
+    return resolver.url(credential.token_url or "", credential.headers)
 
 
 def platform_of(platform: config.Platform, *, folder: Path, environ: Mapping[str, str]) -> Platform:
-    """Return the platform with its secret, ready for use. Raises UsageError."""
-    filling = Interpolator(platform.appid, "", folder, environ)
+    """Return the platform with its references resolved. Raises UsageError."""
+    interpolator = Interpolator(platform.appid, "", folder, environ)
     secret = platform.secret
-    opening = _Opening(filling, "the secret of the platform")
+    resolver = _Resolver(interpolator, "the secret of the platform")
     return Platform(
         platform.appid,
-        None if secret is None else opening.secret(secret, _HANDED),
-        _handed(platform.verify_ticket, filling, "the verify_ticket of the platform"),
-        _handed(platform.component_token, filling, "the component_token of the platform"),
+        None if secret is None else resolver.secret(secret, _EXTERNAL),
+        _external(platform.verify_ticket, interpolator, "the verify_ticket of the platform"),
+        _external(platform.component_token, interpolator, "the component_token of the platform"),
         _sink(platform.sink, folder),
     )
 
 
-def _handed(
-    given: str | config.External | None, filling: Interpolator, whose: str
+def _external(
+    given: str | config.External | None, interpolator: Interpolator, whose: str
 ) -> ExternalSource | None:
-    opening = _Opening(filling, whose)
+    resolver = _Resolver(interpolator, whose)
     if given is None:
         return None
     if isinstance(given, str):
-        return opening.text(given, _HANDED)
+        return resolver.text(given, _EXTERNAL)
     if given.command is not None:
-        return opening.command(given.command, given.timeout, _HANDED)
-    return opening.url(given.url or "", given.headers)
+        return resolver.command(given.command, given.timeout, _EXTERNAL)
+    return resolver.url(given.url or "", given.headers)
 
 
 def _sink(sink: config.Sink | None, folder: Path) -> FileSink | CommandSink | None:
@@ -136,16 +135,16 @@ def _sink(sink: config.Sink | None, folder: Path) -> FileSink | CommandSink | No
     path, argv, timeout = sink.file, sink.command or (), sink.timeout or COMMAND_SECONDS
     if path is not None:
         return FileSink(lambda appid: folder / path.replace("{appid}", appid))
+    return CommandSink(
+        lambda appid: Command(
+            tuple(word.replace("{appid}", appid) for word in argv), folder, timeout
+        )
+    )
 
-    def command(appid: str) -> Command:
-        return Command(tuple(word.replace("{appid}", appid) for word in argv), folder, timeout)
 
-    return CommandSink(command)
-
-
-def _url(url: str, headers: Mapping[str, str], filling: Interpolator) -> HttpSource:
-    filled = filling.text(url, lambda text: quote(text, safe=""))
-    values = {name: Secret(_header(filling.text(value))) for name, value in headers.items()}
+def _url(url: str, headers: Mapping[str, str], interpolator: Interpolator) -> HttpSource:
+    filled = interpolator.text(url, lambda text: quote(text, safe=""))
+    values = {name: Secret(_header(interpolator.text(value))) for name, value in headers.items()}
     return HttpSource(Secret(parsers.token_url(filled)), values)
 
 

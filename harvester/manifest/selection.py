@@ -1,53 +1,61 @@
-"""Which accounts and datasets a job means, and how the command line narrows that."""
+"""Lookup of the names in jobs and in command-line options, and parsers of single options."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.core import calendar, parsers
 from harvester.core.config import Account, Job, Manifest
-from harvester.core.errors import UsageError
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.model import is_appid
-from harvester.core.parsers import InvalidValue
-from harvester.core.references import shown
+from harvester.core.references import quote_safe
 from harvester.core.selection import Selection
 from harvester.manifest import models
-from harvester.manifest.accounts import tags_of
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
 _T = TypeVar("_T")
 
-_HINTED = 20
-"""How many unknown appids of a job get a hint: more are no typing errors, and hints take time."""
+MAX_HINTS = 20
+"""Unknown appids of a job that get a hint. More are no typing errors, and a hint takes time."""
 
 
 class Known(NamedTuple):
-    """What jobs may name: appids, and tags with the appids that have them."""
+    """The names that a job may use: appids, and tags with the appids that have them."""
 
     appids: dict[str, None]
     tags: dict[str, list[str]]
 
 
 def known_from(accounts: Sequence[Account]) -> Known:
-    """What the jobs of these accounts may name."""
+    """Return the names that jobs may use for these accounts."""
     return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
 
 
+def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
+    """Return the appids of each tag, in the order of the accounts."""
+    tagged: dict[str, list[str]] = {}
+    for account in accounts:
+        for tag in account.tags:
+            tagged.setdefault(tag, []).append(account.appid)
+    return tagged
+
+
 def job_of(
-    written: models.Job, index: int, where: Where, *, known: Known, reading: LoadContext
+    written: models.Job, index: int, where: Where, *, known: Known, context: LoadContext
 ) -> Job:
-    """A job with its datasets and appids in full; what it names and nobody knows is a mistake."""
-    mistakes = reading.mistakes
+    """Return a job with the full names of its datasets and accounts, and report unknown ones."""
+    mistakes = context.mistakes
     if written.end_date is not None and written.end_date < written.begin_date:
         mistakes.add(where(("end_date",)), "`end_date` is before `begin_date`", "swap them")
     return Job(
         name=str(written.name or f"job-{index + 1}"),
         datasets=_datasets(written, where, mistakes),
-        appids=_appids(written.accounts, _Finder(where, known, reading)),
+        appids=_appids(written.accounts, _Finder(where, known, context)),
         begin=written.begin_date,
         end=written.end_date,
     )
@@ -59,84 +67,82 @@ def _datasets(written: models.Job, where: Where, mistakes: Diagnostics) -> tuple
         found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
-            mistakes.add(where(("datasets", index)), *_not_meant(pattern))
+            mistakes.add(where(("datasets", index)), *_unknown_dataset(pattern))
     return tuple(names)
 
 
-def _not_meant(pattern: str) -> tuple[str, str]:
-    """What is wrong with a pattern that means no dataset, and a hint."""
+def _unknown_dataset(pattern: str) -> tuple[str, str]:
+    """Return the mistake and the hint for a pattern that matches no dataset."""
     retired = retirement(pattern)
     if retired:
         return retired
     names = [*CATALOGUE, *(dataset.api for dataset in CATALOGUE.values())]
     hint = nearest(pattern, names) or "`harvester datasets` lists them"
-    return f"unknown dataset{shown(pattern)}", hint
+    return f"unknown dataset{quote_safe(pattern)}", hint
 
 
-def _appids(written: str | list[str] | models.Chosen, find: _Finder) -> tuple[str, ...]:
-    everybody = tuple(find.known.appids)
-    if written == "all":
-        return everybody
-    if isinstance(written, str):
-        return find.appids((written,), ("accounts",))
-    if isinstance(written, list):
+def _appids(written: tuple[str, ...] | models.Chosen, find: _Finder) -> tuple[str, ...]:
+    if isinstance(written, tuple):
         return find.appids(written, ("accounts",))
-    mistakes = find.reading.mistakes
+    mistakes = find.context.mistakes
     before = len(mistakes.found)
-    chosen = everybody
+    chosen = tuple(find.known.appids)
     if written.tags is not None:
         tagged = find.tags(written.tags, ("accounts", "tags"))
-        chosen = tuple(appid for appid in everybody if appid in tagged)
+        chosen = tuple(appid for appid in chosen if appid in tagged)
     without = set(find.appids(written.without or (), ("accounts", "except")))
     left = tuple(appid for appid in chosen if appid not in without)
-    if chosen and not left and len(mistakes.found) == before and not find.reading.loose:
+    # Not reported if it may follow from another mistake.
+    if chosen and not left and len(mistakes.found) == before and not find.context.invalid_accounts:
         what, hint = "`accounts` leaves none", "widen it or drop the job"
         mistakes.add(find.where(("accounts",)), what, hint)
     return left
 
 
 class _Finder(NamedTuple):
-    """Looks names up and reports those nobody knows, each at its place."""
+    """Looks up the names in a job and reports the unknown ones, each with its place."""
 
     where: Where
     known: Known
-    reading: LoadContext
+    context: LoadContext
 
     def appids(self, names: Sequence[str], loc: tuple[Step, ...]) -> tuple[str, ...]:
-        """The names that are appids, each once."""
-        unknown = [
-            (index, name)
-            for index, name in enumerate(names)
-            if name not in self.known.appids and not self.is_excused(name)
-        ]
-        for count, (index, name) in enumerate(unknown):
-            hint = nearest(name, self.known.appids) if count < _HINTED else ""
+        """Return the names that are appids of accounts, each once."""
+        for count, (index, name) in enumerate(self.unknown(names, self.known.appids)):
+            hint = nearest(name, self.known.appids) if count < MAX_HINTS else ""
             if name in self.known.tags:
                 hint = f"a tag is written {{tags: [{name}]}}"
-            place = self.where((*loc, index))
-            self.reading.mistakes.add(place, f"unknown account{shown(name)}", hint)
+            self.report((*loc, index), f"unknown account{quote_safe(name)}", hint)
         return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
 
     def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
-        """The appids that have any of the tags."""
-        for index, name in enumerate(names):
-            if name not in self.known.tags and not self.is_excused(name):
-                hint = nearest(name, self.known.tags) or "no account has it"
-                place = self.where((*loc, index))
-                self.reading.mistakes.add(place, f"unknown tag{shown(name)}", hint)
+        """Return the appids that have any of the tags."""
+        for index, name in self.unknown(names, self.known.tags):
+            hint = nearest(name, self.known.tags) or "no account has it"
+            self.report((*loc, index), f"unknown tag{quote_safe(name)}", hint)
         return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
 
-    def is_excused(self, name: str) -> bool:
-        """Whether the name may belong to an account that has a mistake of its own."""
-        return self.reading.blind or name in self.reading.loose
+    def unknown(self, names: Sequence[str], known: Container[str]) -> Iterator[tuple[int, str]]:
+        """Yield the unknown names and their indices.
+
+        Names that may belong to an account with a mistake of its own are left out.
+        """
+        for index, name in enumerate(names):
+            is_excused = self.context.accounts_unknown or name in self.context.invalid_accounts
+            if name not in known and not is_excused:
+                yield index, name
+
+    def report(self, loc: tuple[Step, ...], what: str, hint: str) -> None:
+        """Report a mistake at a part of the job."""
+        self.context.mistakes.add(self.where(loc), what, hint)
 
 
 def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
-    """The part of a manifest that a selection means; it never gets wider.
+    """Return the selected part of a manifest. A selection never adds to a job.
 
-    Jobs of which nothing is left are dropped, but ``all_jobs`` has them as they were. ``now`` is in
-    seconds since the Unix epoch. Raises UsageError for what the manifest does not know, and if
-    nothing at all is left.
+    Jobs without days, accounts or datasets left are dropped, but kept in ``all_jobs``. ``now`` is
+    in seconds since the Unix epoch. Raises UsageError for names that the manifest does not have,
+    and if no job is left.
     """
     today = calendar.today(now)
     begin = day_option("--begin-date", selection.begin_date, now)
@@ -157,7 +163,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
         )
         for job in _chosen_jobs(manifest.jobs, selection.jobs)
     ]
-    left = tuple(job for job in jobs if _is_something(job, today))
+    left = tuple(job for job in jobs if _has_work(job, today))
     if not left:
         raise UsageError(
             "the options leave nothing of the manifest's jobs",
@@ -170,47 +176,55 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
 def meant(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """The appids and datasets that words mean, whatever the jobs want of them.
+    """Return the appids and datasets that an option names, whether jobs have them or not.
 
-    An appid need not be in the manifest any more; ``all`` accounts are those that are. No word for
-    datasets means all of them. Raises UsageError for words that mean nothing.
+    An appid need not be in the manifest any more; ``all`` means the manifest's accounts. Without
+    words for datasets all are returned. Raises UsageError for unknown words.
     """
     plain = [word for word in accounts if is_appid(word)]
     others = [word for word in accounts if word not in plain and word != "all"]
     named = _chosen_accounts(manifest.accounts, others) if others else ()
-    everybody = manifest.accounts if "all" in accounts else ()
-    appids = frozenset([*plain, *(account.appid for account in (*named, *everybody))])
+    every = manifest.accounts if "all" in accounts else ()
+    appids = frozenset([*plain, *(account.appid for account in (*named, *every))])
     return appids, _chosen_datasets(datasets, frozenset(manifest.datasets))
 
 
 def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
-    """Read ``2024-01-31`` or ``-30d``; None if nothing is said. Raises UsageError."""
+    """Parse a day, ``2024-01-31`` or ``-30d``, or return None for None. Raises UsageError."""
     return _option(option, text, lambda text: parsers.begin_day(text, calendar.today(now)))
 
 
 def duration_option(option: str, text: str | None) -> float | None:
-    """Read ``50m`` as seconds; None if nothing is said. Raises UsageError."""
+    """Parse ``50m`` as seconds, or return None for None. Raises UsageError."""
     return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
 
 
-def _option(option: str, text: str | None, read: Callable[[str], _T]) -> _T | None:
-    if text is None:
-        return None
+def place_named(text: str) -> Path | str:
+    """Parse the output of the command line: a path or an object store. Raises UsageError."""
+    if "://" not in text:
+        return Path(text)
+    return _parsed("the output named on the command line", text, parsers.place)
+
+
+def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
+    return None if text is None else _parsed(option, text, parse)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], _T]) -> _T:
     try:
-        return read(text)
+        return parse(text)
     except InvalidValue as flaw:
         problem, advice = f"{option} {flaw.what}", flaw.hint
+    # Raised outside of the handler, so that the InvalidValue is not attached to it.
     raise UsageError(problem, advice)
 
 
 def _earlier(end: calendar.Day | None, other: calendar.Day | None) -> calendar.Day | None:
-    """The earlier end; None is the newest day that is ready and so later than any day named."""
-    if end is None or other is None:
-        return other if end is None else end
-    return min(end, other)
+    """Return the earlier end. None is the newest day that is ready, so later than any other."""
+    return min((day for day in (end, other) if day is not None), default=None)
 
 
-def _is_something(job: Job, today: calendar.Day) -> bool:
+def _has_work(job: Job, today: calendar.Day) -> bool:
     end = today - 1 if job.end is None else job.end
     return bool(job.datasets and job.appids) and job.begin <= end
 
@@ -218,30 +232,24 @@ def _is_something(job: Job, today: calendar.Day) -> bool:
 def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
     if not words:
         return accounts
-    called: dict[str, list[str]] = {
-        f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()
-    }
+    by_name = {f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()}
     for account in accounts:
-        called.setdefault(account.appid, []).append(account.appid)
-        if account.name and account.name != account.appid:
-            called.setdefault(account.name, []).append(account.appid)
-    chosen: set[str] = set()
-    for word in words:
-        if word not in called:
-            raise _unknown("--accounts", "account", word, called)
-        chosen.update(called[word])
+        for name in dict.fromkeys((account.appid, account.name or account.appid)):
+            by_name.setdefault(name, []).append(account.appid)
+    _check_known("--accounts", "account", words, by_name)
+    chosen = {appid for word in words for appid in by_name[word]}
     return tuple(account for account in accounts if account.appid in chosen)
 
 
 def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
-    """Find the datasets that an option means. Raises UsageError for what means none."""
+    """Return the datasets that an option names, or ``wanted`` without patterns."""
     if not patterns:
         return wanted
     names: set[str] = set()
     for pattern in patterns:
         found = matching(pattern)
         if not found:
-            what, hint = _not_meant(pattern)
+            what, hint = _unknown_dataset(pattern)
             raise UsageError(f"--datasets: {what}", hint)
         names.update(dataset.name for dataset in found)
     return frozenset(names)
@@ -250,13 +258,13 @@ def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozens
 def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
     if not names:
         return jobs
-    called = [job.name for job in jobs]
-    for name in names:
-        if name not in called:
-            raise _unknown("--jobs", "job", name, called)
+    _check_known("--jobs", "job", names, [job.name for job in jobs])
     return tuple(job for job in jobs if job.name in names)
 
 
-def _unknown(option: str, noun: str, word: str, known: Iterable[str]) -> UsageError:
-    hint = nearest(word, known) or f"the manifest has no such {noun}"
-    return UsageError(f"{option}: unknown {noun}{shown(word)}", hint)
+def _check_known(option: str, noun: str, words: Sequence[str], known: Collection[str]) -> None:
+    """Raise UsageError for the first word that is not known."""
+    for word in words:
+        if word not in known:
+            hint = nearest(word, known) or f"the manifest has no such {noun}"
+            raise UsageError(f"{option}: unknown {noun}{quote_safe(word)}", hint)

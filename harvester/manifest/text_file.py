@@ -1,22 +1,26 @@
-"""Files to text: bounded, UTF-8, printable; everything else is refused with a sentence."""
+"""A reader of text files that accepts printable UTF-8 up to a size and explains every refusal."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-LARGEST = 16 * 1024 * 1024
-"""The most bytes of a manifest or an accounts file."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Maximum size of a manifest or an accounts file."""
 
 _BOM = b"\xef\xbb\xbf"
-# What YAML calls printable, without the byte order mark: that one is only right at the very start.
+# The complement of what YAML calls printable. The byte order mark belongs to it, because it may
+# only stand at the beginning.
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
 
 class Unreadable(Exception):
-    """A file is no text we read: "does not exist". ``line`` is 0 if it is the file as a whole."""
+    """A file that is no valid text. ``what`` continues a sentence: "does not exist".
+
+    ``line`` is 0 if the whole file is meant.
+    """
 
     def __init__(self, what: str, hint: str = "", *, line: int = 0, column: int = 1) -> None:
         super().__init__(what)
@@ -26,8 +30,8 @@ class Unreadable(Exception):
         self.column = column
 
 
-def read_text(file: Path, *, largest: int = LARGEST) -> str:
-    """The text of a file, a byte order mark left out. Raises Unreadable."""
+def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
+    """Return the text of a file without its byte order mark. Raises Unreadable."""
     data = _read_bytes(file, largest).removeprefix(_BOM)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Unreadable("is not UTF-8 text but UTF-16", "save it as UTF-8")

@@ -1,4 +1,4 @@
-"""pydantic's findings as our mistakes: with a place, in our words, without the input."""
+"""Validation by pydantic, with its errors reported with a place and without the input."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from harvester.core.config import KINDS, Account
-from harvester.core.parsers import InvalidValue
-from harvester.core.references import shown
-from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, named, nearest
-from harvester.manifest.yaml_reader import INVALID
+from harvester.core.errors import InvalidValue
+from harvester.core.references import quote_safe
+from harvester.manifest.diagnostics import (
+    INVALID,
+    Diagnostics,
+    LoadContext,
+    Step,
+    Where,
+    key_label,
+    nearest,
+)
 
 Model = TypeVar("Model")
 
@@ -44,71 +51,75 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
 
 
 def check(
-    model: type[Model], value: object, where: Where, reading: LoadContext, *, item_of: str = ""
+    model: type[Model], value: object, where: Where, context: LoadContext, *, item_of: str = ""
 ) -> Model | None:
-    """Return the value as a model, or None, and everything wrong with it is on the list.
+    """Return the value as a model, or None after every mistake in it is reported.
 
-    ``item_of`` is the key of the list whose item the value is.
+    ``item_of`` is the key of the list that the value is an item of.
     """
     valid: Model | None
-    valid, flaws = _judged(model, value, reading)
+    valid, flaws = _validated(model, value, context)
     for flaw in flaws:
-        _tell(model, flaw, where, reading.mistakes, item_of)
+        _report(model, flaw, where, context.mistakes, item_of)
     return valid
 
 
 def salvage(
-    model: type[Model], value: dict[str, Any], where: Where, reading: LoadContext
+    model: type[Model], value: dict[str, Any], where: Where, context: LoadContext
 ) -> tuple[Model, set[str]]:
-    """Return what is good of a mapping, and the keys that are not, which are on the list."""
-    good, flaws = _judged(model, value, reading)
+    """Return the model of the valid keys of a mapping, and the invalid keys, which are reported."""
+    good, flaws = _validated(model, value, context)
     for flaw in flaws:
-        _tell(model, flaw, where, reading.mistakes)
+        _report(model, flaw, where, context.mistakes)
     bad = {str(flaw["loc"][0]) for flaw in flaws}
     if bad:
         rest = {name: inner for name, inner in value.items() if name not in bad}
-        good, _ = _judged(model, rest, reading)
+        good, _ = _validated(model, rest, context)
     return good, bad
 
 
-def _judged(model: Any, value: object, reading: LoadContext) -> tuple[Any, list[ErrorDetails]]:
-    context = {"today": reading.today, "folder": reading.folder}
+def _validated(model: Any, value: object, context: LoadContext) -> tuple[Any, list[ErrorDetails]]:
+    given = {"today": context.today, "folder": context.folder}
     try:
-        # An adapter of pydantic's would be made anew for each of ten thousand accounts.
-        return model.__pydantic_validator__.validate_python(value, context=context), []
+        # Called directly, because a TypeAdapter would be made for each of ten thousand accounts.
+        return model.__pydantic_validator__.validate_python(value, context=given), []
     except ValidationError as error:
         return None, error.errors(include_url=False)
 
 
-def _tell(
+def _report(
     model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Diagnostics, item_of: str = ""
 ) -> None:
-    # The forms of a key have a step in pydantic's path and none in the file.
+    # The tags of union_by_kind are steps of pydantic's path, but not of the file.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
     kind = flaw["type"]
     if kind == "unexpected_keyword_argument":
-        what, hint = _unknown(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
+        what, hint = _explain_unknown(
+            _owner(model, loc), str(loc[-1]), in_secret="credential" in loc
+        )
         mistakes.add(where(loc, key=True), what, hint)
         return
     if kind == "missing":
         mistakes.add(where(loc), f"`{loc[-1]}` is missing")
         return
+    # Reported already, where the reference or the YAML was read.
     if flaw["input"] is INVALID:
         return
     reason = flaw.get("ctx", {}).get("error")
+    # Keys that contradict each other: the mistake is shown at the first that is written.
     if isinstance(reason, InvalidValue) and reason.keys:
         present = next((name for name in reason.keys if name in flaw["input"]), reason.keys[0])
         mistakes.add(where((*loc, present)), f"`{reason.keys[0]}` {reason.what}", reason.hint)
         return
     name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
-    what, hint = _words(flaw, name)
+    what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
-    subject = f"{item}{named(name)}" if name else "the manifest"
+    subject = f"{item}{key_label(name)}" if name else "the manifest"
     mistakes.add(where(loc), f"{subject} {what}", hint)
 
 
-def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:
-    """Return what is wrong and what to do. pydantic's own text may hold the input."""
+def _explain(flaw: ErrorDetails, name: str) -> tuple[str, str]:
+    """Return the mistake and a hint, without pydantic's own message, which may hold the input."""
     reason = flaw.get("ctx", {}).get("error")
     if isinstance(reason, InvalidValue):
         return reason.what, reason.hint
@@ -116,7 +127,7 @@ def _words(flaw: ErrorDetails, name: str) -> tuple[str, str]:
     return text, _EXAMPLES.get(name, "")
 
 
-def _unknown(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
+def _explain_unknown(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
     fields = fields_of(owner) if owner else {}
     known = [field.alias or name for name, field in fields.items()]
     if owner is Account and name in KINDS:
@@ -124,11 +135,11 @@ def _unknown(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[st
         return f"unknown key `{name}`", f"write credential: {{{name}: {example}}}"
     hint = nearest(name, known) or f"known are {', '.join(known)}"
     # In a credential an unknown key may be the secret itself, as in {0123…}.
-    return "unknown key" if in_secret else f"unknown key{shown(name)}", hint
+    return "unknown key" if in_secret else f"unknown key{quote_safe(name)}", hint
 
 
 def _owner(model: type[Any], loc: Sequence[Step]) -> type[Any] | None:
-    """Return the model that a key was unknown to. Indices and keys of a dict lead into items."""
+    """Return the model that refused a key. Indices and keys of a dict lead to their items."""
     owner: type[Any] | None = model
     for step in loc[:-1]:
         fields = fields_of(owner) if owner else {}

@@ -1,13 +1,13 @@
-"""YAML text to plain values, each with its place.
+"""A YAML reader that returns plain values and their positions.
 
-Only what a manifest needs: mappings, lists and scalars of one document. YAML guesses types from
-looks (``0123456`` is 42798, ``1:30`` is 90, ``no`` is false): here text stays as written, a plain
-whole number, ``true`` or ``false`` is one, and whatever another reader might take for something
-else comes out as `Unquoted`, which is refused where plain text is wanted.
+It supports the part of YAML that a manifest needs: mappings, lists and scalars of one document.
+YAML guesses types (``0123456`` is 42798, ``1:30`` is 90, ``no`` is false). Here unquoted text stays
+text, except for whole numbers, ``true`` and ``false``. Text that another YAML reader might read as
+something else becomes `AmbiguousScalar`, which text fields refuse.
 
-The parser's events are read instead of its node tree, because aliases and duplicate keys are
-refused in the same pass that makes the values. For 10,000 accounts, with libyaml and the collector
-off, the events take 0.08 s, `parse` 0.17 s, the node tree 0.16 s before anything is read from it.
+It reads the parser's events instead of its node tree, because aliases and duplicate keys are
+refused in the same pass that makes the values. For 10,000 accounts, with libyaml and the garbage
+collector off, the events take 0.08 s, `parse` 0.17 s, and the node tree alone 0.16 s.
 """
 
 from __future__ import annotations
@@ -16,85 +16,81 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
 from harvester.core.errors import Place
 from harvester.core.field_types import AmbiguousScalar
-from harvester.manifest.diagnostics import Diagnostics, Step
+from harvester.manifest.diagnostics import INVALID, Diagnostics, Step
 
-DEEPEST = 20
-"""How deep lists and mappings may nest."""
+MAX_DEPTH = 20
+"""Maximum nesting of lists and mappings."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-INVALID: Final = object()
-"""Stands where a value was refused already, so that nothing complains about it again."""
-
-
 class Mark(Protocol):
-    """A place as the parser counts, from zero."""
+    """A position as the parser counts, from zero."""
 
     line: int
     column: int
 
 
 class NodePositions(NamedTuple):
-    """Where a list or mapping stands, and its keys and items. A scalar has a bare mark instead."""
+    """The position of a list or mapping, and those of its keys and items.
+
+    The position of a scalar is a `Mark`.
+    """
 
     mark: Mark
     keys: dict[str, Mark]
     items: dict[Step, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Document:
-    """A parsed file: plain values, and where each of them stands."""
+    """A parsed file: plain values and their positions. It has no repr: values may be secret."""
 
     file: Path
     value: Any
-    spot: Any
+    positions: Any
 
     def where(self, loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:
-        """The place of a part, or of its key; what is not there is where it is missing from."""
-        spot = self.spot
-        mark = _mark(spot)
+        """Return the place of a part, or of its key; for a missing part, of the nearest parent."""
+        position = self.positions
+        mark = _mark(position)
         for step in loc:
-            if not isinstance(spot, NodePositions) or step not in spot.items:
+            if not isinstance(position, NodePositions) or step not in position.items:
                 break
-            key_mark = spot.keys.get(str(step), mark)
-            spot = spot.items[step]
-            mark = key_mark if key else _mark(spot)
+            key_mark = position.keys.get(str(step), mark)
+            position = position.items[step]
+            mark = key_mark if key else _mark(position)
         return Place(self.file, mark.line + 1, mark.column + 1)
 
 
-def _mark(spot: Any) -> Mark:
-    mark: Mark = spot.mark if isinstance(spot, NodePositions) else spot
+def _mark(position: Any) -> Mark:
+    mark: Mark = position.mark if isinstance(position, NodePositions) else position
     return mark
 
 
 def parse(text: str, file: Path, mistakes: Diagnostics) -> Document | None:
-    """The document, or None after a mistake that ends all reading."""
-    reader = _Reader(text, file, mistakes)
-    flaw = None
+    """Return the document, or None after a mistake that prevents further reading."""
     try:
-        return reader.document()
-    except _End:
-        return None
+        return _Reader(text, file, mistakes).document()
+    except _TooDeep:
+        pass
     except yaml.MarkedYAMLError as error:
-        flaw = (error.problem or "", error.problem_mark, error.context_mark)
-    _explain(text, Place(file, 1, 1), flaw, mistakes)
+        _report_syntax(text, Place(file, 1, 1), error, mistakes)
     return None
 
 
-class _End(Exception):
-    """Reading on makes no sense; the mistake is on the list."""
+class _TooDeep(Exception):
+    """A nesting that ends the reading; it is reported already."""
 
 
 class _Reader:
-    """Turns the parser's events into values. One mistake does not hide the next."""
+    """Reader of the parser's events, which continues after most mistakes."""
 
     __slots__ = ("events", "file", "mistakes")
 
@@ -104,12 +100,11 @@ class _Reader:
         self.mistakes = mistakes
 
     def document(self) -> Document | None:
-        """The one document of the text."""
+        """Return the only document of the text, or None if it is empty."""
         next(self.events)
-        if not isinstance(next(self.events), yaml.DocumentStartEvent):
-            self.mistakes.add(Place(self.file, 1, 1), "the manifest is empty")
-            return None
-        value, spot = self.value(next(self.events), 1)
+        value, positions = None, None
+        if isinstance(next(self.events), yaml.DocumentStartEvent):
+            value, positions = self.value(next(self.events), 1)
         if value is None:
             self.mistakes.add(Place(self.file, 1, 1), "the manifest is empty")
             return None
@@ -117,10 +112,10 @@ class _Reader:
         after = next(self.events)
         if isinstance(after, yaml.DocumentStartEvent):
             self.refuse(after, "a second document begins here", "a manifest is one document")
-        return Document(self.file, value, spot)
+        return Document(self.file, value, positions)
 
     def value(self, event: Any, depth: int) -> tuple[Any, Any]:
-        """The value an event begins, and its spot."""
+        """Return the value that begins with an event, and its position."""
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (`*`) are not supported", "write the value out")
             return INVALID, event.start_mark
@@ -128,39 +123,40 @@ class _Reader:
             self.refuse(event, "anchors (`&`) are not supported", "leave it out")
         if event.tag is not None:
             self.refuse(event, "tags (`!`) are not supported", "quote text, leave the tag out")
+            # Read past the value, so that the mistakes in it are reported too.
             event.tag = event.anchor = None
             self.value(event, depth)
             return INVALID, event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None or event.style == ""
             return parse_scalar(event.value) if plain else event.value, event.start_mark
-        if depth > DEEPEST:
-            self.refuse(event, f"nested deeper than {DEEPEST} levels")
-            raise _End
+        if depth > MAX_DEPTH:
+            self.refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+            raise _TooDeep
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(event, depth)
         return self.mapping(event, depth)
 
     def sequence(self, start: Any, depth: int) -> tuple[list[Any], NodePositions]:
-        """A list up to its end."""
+        """Return a list and its positions, reading up to its end."""
         values: list[Any] = []
-        spots: dict[Step, Any] = {}
+        items: dict[Step, Any] = {}
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            value, spots[len(values)] = self.value(event, depth + 1)
+            value, items[len(values)] = self.value(event, depth + 1)
             if value is None:
                 self.refuse(event, "this list item has no value")
                 value = INVALID
             values.append(value)
-        return values, NodePositions(start.start_mark, {}, spots)
+        return values, NodePositions(start.start_mark, {}, items)
 
     def mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], NodePositions]:
-        """A mapping up to its end. Of a key that comes twice the first value stays."""
+        """Return a mapping and its positions. Of a duplicate key the first value is kept."""
         values: dict[str, Any] = {}
         keys: dict[str, Mark] = {}
-        spots: dict[Step, Any] = {}
+        items: dict[Step, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             key = self.key(event, depth)
-            value, spot = self.value(next(self.events), depth + 1)
+            value, position = self.value(next(self.events), depth + 1)
             if key is None:
                 continue
             if key in values:
@@ -170,16 +166,17 @@ class _Reader:
             if value is None:
                 self.refuse(event, "this key has no value", "give it one or leave the key out")
                 value = INVALID
-            values[key], keys[key], spots[key] = value, event.start_mark, spot
-        return values, NodePositions(start.start_mark, keys, spots)
+            values[key], keys[key], items[key] = value, event.start_mark, position
+        return values, NodePositions(start.start_mark, keys, items)
 
     def key(self, event: Any, depth: int) -> str | None:
-        """The text of a key, or None if it is none."""
+        """Return the text of a key, or None after a mistake."""
         if not isinstance(event, yaml.ScalarEvent):
             self.refuse(event, "a key must be a word", "quote a value that begins with { or [")
-            told = len(self.mistakes.found)
+            # Read past the key without the mistakes in it, which would follow from this one.
+            before = len(self.mistakes.found)
             self.value(event, depth + 1)
-            del self.mistakes.found[told:]
+            del self.mistakes.found[before:]
             return None
         if event.anchor is not None or event.tag is not None:
             self.refuse(event, "a key must be a word", "leave the anchor or tag out")
@@ -190,7 +187,7 @@ class _Reader:
         return str(event.value)
 
     def refuse(self, event: Any, what: str, hint: str = "") -> None:
-        """Put a mistake at the beginning of an event."""
+        """Report a mistake at the beginning of an event."""
         mark = event.start_mark
         self.mistakes.add(Place(self.file, mark.line + 1, mark.column + 1), what, hint)
 
@@ -204,7 +201,8 @@ _SUSPECT = frozenset((*_GUESSES, ""))
 
 
 def parse_scalar(text: str) -> Any:
-    """What an unquoted scalar is: None, a truth value, a whole number, text or `Unquoted` text."""
+    """Return an unquoted scalar as None, bool, int, text or `AmbiguousScalar`."""
+    # Most scalars are text, so their first character decides.
     if text[:1] not in _SUSPECT:
         return text
     if text in _NOTHING:
@@ -238,17 +236,16 @@ _SYNTAX = (
 )
 
 
-def _explain(text: str, start: Place, flaw: Any, mistakes: Diagnostics) -> None:
-    """Say a syntax error in our words: the parser's own may repeat the line, secrets and all."""
-    problem, mark, context = flaw
-    what, hint = "not valid YAML", "look at this line and the one above"
-    for part, ours, advice in _SYNTAX:
-        if part in problem:
-            what, hint = ours, advice
-            break
+def _report_syntax(
+    text: str, start: Place, error: yaml.MarkedYAMLError, mistakes: Diagnostics
+) -> None:
+    """Report a syntax error without the parser's message, which may repeat a line with secrets."""
+    problem, mark, context = error.problem or "", error.problem_mark, error.context_mark
+    unknown = ("not valid YAML", "look at this line and the one above")
+    what, hint = next((words for part, *words in _SYNTAX if part in problem), unknown)
     if "end of stream" in problem and context is not None:
         mark, what, hint = context, "a quote that is never closed", ""
-    elif "escape" in problem and context is not None:  # the parsers differ about the column
+    elif "escape" in problem and context is not None:  # libyaml and PyYAML differ in the column
         mark = context
     elif "expected ':'" in problem and context is not None:
         mark, what, hint = context, "a key without its `:`", ""

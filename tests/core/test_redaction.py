@@ -20,7 +20,7 @@ VALUE = 'k7+pq/z=x&9%v"\\é'
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests made secret is not known to these."""
+    """Forget the secrets that other tests registered."""
     monkeypatch.setattr(redaction, "_KNOWN", {})
 
 
@@ -41,7 +41,7 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_known_value_is_masked_however_it_is_written(write: Callable[[str], str]) -> None:
-    """Plain, as a URL, as JSON, as HTML, as Python: no run of its characters is left."""
+    """The forms of URL, JSON, HTML and Python are masked as a whole."""
     Secret(VALUE)
     text = masked(f"before {write(VALUE)} after")
     assert text.startswith("before ")
@@ -59,14 +59,14 @@ def test_of_two_values_in_one_place_the_longer_is_masked() -> None:
 
 
 def test_values_that_overlap_leave_nothing_between_them() -> None:
-    """Where one ends inside of another, both are gone."""
+    """If one begins inside of another, both are masked."""
     Secret("0123456789")
     Secret("56789abcde")
     assert masked("<0123456789abcde>") == "<***>"
 
 
 def test_bytes_lose_their_secrets_and_nothing_else() -> None:
-    """Broken UTF-8 too is as it was."""
+    """Broken UTF-8 stays unchanged too."""
     Secret(VALUE)
     before, after = b"\xff\xfe {", b"}\x00\xe4"
     assert redaction.redacted_bytes(before + VALUE.encode() + after) == before + b"***" + after
@@ -74,14 +74,14 @@ def test_bytes_lose_their_secrets_and_nothing_else() -> None:
 
 
 def test_short_values_are_left_alone() -> None:
-    """A secret of a few letters would mask half of every sentence."""
+    """A value of a few letters would mask ordinary words."""
     Secret("sandbox")
     assert len("sandbox") < SHORTEST
     assert redacted("the sandbox") == "the sandbox"
 
 
-def test_what_is_named_a_secret_is_masked_unknown() -> None:
-    """A token that nobody told us of is found by its name; our own words are not touched."""
+def test_unregistered_values_named_like_secrets_are_masked() -> None:
+    """`redacted` finds an unregistered token by its name; `masked` does not look for names."""
     assert redacted("?access_token=abc&x=1") == "?access_token=***&x=1"
     assert redacted('{"component_verify_ticket": "t@@1"}') == '{"component_verify_ticket": "***"}'
     assert masked('credential: {secret: "${NAME}"}') == 'credential: {secret: "${NAME}"}'
@@ -92,7 +92,7 @@ def test_what_is_named_a_secret_is_masked_unknown() -> None:
     st.text(string.printable, max_size=30),
 )
 def test_no_known_value_survives(values: list[str], between: str) -> None:
-    """Whatever the values and the text around them, none is found afterwards."""
+    """No registered value is found in a masked text."""
     for value in values:
         Secret(value)
     text = masked(between.join(values) + between)
@@ -101,7 +101,7 @@ def test_no_known_value_survives(values: list[str], between: str) -> None:
 
 
 def test_a_value_is_masked_before_a_text_is_cut() -> None:
-    """Truncation comes last, so that no half of a secret is left at the end."""
+    """Truncation comes last, so that no part of a secret is left at the end."""
     Secret("s3cr3t-with-&-inside")
     for padding in range(280, 305):
         assert "s3cr" not in safe_text("." * padding + "s3cr3t-with-&-inside")
@@ -110,8 +110,8 @@ def test_a_value_is_masked_before_a_text_is_cut() -> None:
 
 
 @pytest.mark.timeout(30)
-def test_ten_thousand_values_may_begin_alike() -> None:
-    """As all refresh tokens do: each is masked, and learning them does not take for ever."""
+def test_ten_thousand_values_with_one_prefix_are_masked_quickly() -> None:
+    """All refresh tokens begin alike; registering and masking them stays fast."""
     values = [f"refreshtoken@@@{number:08d}+/=" for number in range(10_000)]
     for value in values:
         Secret(value)

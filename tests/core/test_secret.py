@@ -35,12 +35,12 @@ class Holder:
     ],
 )
 def test_no_way_of_printing_shows_the_value(show: Callable[[Secret], str]) -> None:
-    """However a secret is printed, the value is not in the text."""
+    """No form of printing shows the value."""
     assert VALUE not in show(Secret(VALUE))
 
 
 def spend(secret: Secret) -> int:
-    """Fail with a secret at hand."""
+    """Raise ValueError in a frame that holds a secret."""
     return int(f"{secret}")
 
 
@@ -57,7 +57,7 @@ def test_a_traceback_with_locals_hides_the_value() -> None:
 @pytest.mark.parametrize(
     "carry", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, orjson.dumps]
 )
-def test_a_secret_leaves_by_no_serialiser(carry: Callable[[object], object]) -> None:
+def test_a_secret_cannot_be_copied_or_serialised(carry: Callable[[object], object]) -> None:
     """Pickling, copying and turning it into JSON raise TypeError."""
     with pytest.raises(TypeError):
         carry(Secret(VALUE))
@@ -72,5 +72,5 @@ def test_secrets_compare_by_value() -> None:
 
 
 def test_reveal_gives_the_value() -> None:
-    """The value comes out by its one method."""
+    """`reveal` is the only method that returns the value."""
     assert Secret(VALUE).reveal() == VALUE

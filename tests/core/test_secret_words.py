@@ -26,8 +26,8 @@ APPSECRET = "5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0"
         "TrnXk5kOw%2BUP0pgvfjw3BQKZvhVTOSAP",
     ],
 )
-def test_a_secret_is_known_by_its_looks(word: str) -> None:
-    """Hex digits as of an AppSecret, also with two lost, and the mixture that tokens are."""
+def test_words_that_look_like_secrets_are_masked(word: str) -> None:
+    """AppSecrets, also with two digits missing, and tokens are recognised by their form."""
     assert holds_secret(word)
     assert mask_words(f"it is {word}, see") == "it is ***, see"
 
@@ -50,14 +50,14 @@ def test_a_secret_is_known_by_its_looks(word: str) -> None:
         "https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html",
     ],
 )
-def test_what_must_stay_readable_does(text: str) -> None:
-    """Ids of accounts, people, messages and requests, dates, paths, names of hosts and members."""
+def test_ids_dates_paths_and_hosts_stay_readable(text: str) -> None:
+    """Ids of accounts, users, messages and requests, dates, paths and names are not masked."""
     assert not holds_secret(text)
     assert mask_words(text) == text
 
 
-def test_a_name_gives_a_secret_away() -> None:
-    """In a sentence, as a header, and in the query of a URL."""
+def test_values_named_like_secrets_are_found() -> None:
+    """Names are recognised in a sentence, as a header, and in the query of a URL."""
     assert (
         mask_named("appsecret: x, token='y', ticket=z") == "appsecret: ***, token='***', ticket=***"
     )

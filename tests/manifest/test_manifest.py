@@ -1,4 +1,4 @@
-"""Manifests as people write them: what they come to, and what is done with bad files."""
+"""Valid manifests and the configuration they yield, and files that are no manifest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load(tmp_path: Path) -> Load:
 
 @contextlib.contextmanager
 def refused(what: str) -> Iterator[None]:
-    """The block raises a ManifestError of one mistake, and this is what it says."""
+    """Assert that the block raises a ManifestError with this single mistake."""
     with pytest.raises(ManifestError) as caught:
         yield
     (problem,) = caught.value.problems
@@ -47,8 +47,8 @@ def refused(what: str) -> Iterator[None]:
     assert f"{place.line}:{place.column}: {problem.what}{hint}" == what
 
 
-def test_everything_at_once(load: Load, tmp_path: Path) -> None:
-    """Every key of the contract arrives where the line expects it."""
+def test_every_key_reaches_the_configuration(load: Load, tmp_path: Path) -> None:
+    """Every key of the format sets its field of the configuration."""
     (tmp_path / "corp.pem").touch()
     made = load(
         f"""
@@ -111,8 +111,8 @@ datasets: {{interface_summary: {{span: 60, ready_at: "11:30", settle: 5d}}}}
     assert made.datasets["interface_summary_hour"] == CATALOGUE["interface_summary_hour"]
 
 
-def test_the_least_manifest(load: Load, tmp_path: Path) -> None:
-    """Accounts and jobs are all that has to be there: everything else has a default."""
+def test_a_minimal_manifest_gets_the_defaults(load: Load, tmp_path: Path) -> None:
+    """Only accounts and jobs are required: every other key has a default."""
     made = load(LEAST)
     assert made == Manifest(
         file=tmp_path / "jobs.yaml",
@@ -140,7 +140,7 @@ def test_datasets_of_a_job(load: Load, written: str, means: tuple[str, ...]) -> 
 
 
 def test_short_forms(load: Load) -> None:
-    """A single name stands for a list of one, a path for an output, ``all`` for everybody."""
+    """A name is a list of one, a path is an output, and ``all`` is every account or dataset."""
     long = load(
         LEAST.replace("{}]", "{datasets: [all], accounts: {tags: [a]}}]").replace(
             f"{ONE}", f"{ONE}, tags: [a]"
@@ -157,7 +157,7 @@ def test_short_forms(load: Load) -> None:
 def test_relative_paths_count_from_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where harvester is started does not matter for what a manifest names."""
+    """The working directory does not change which files a manifest names."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "jobs.yaml").write_text(LEAST + "accounts_file: more.csv\noutput: ../out\n")
     (tmp_path / "a" / "more.csv").write_text(f"appid\n{TWO}\n")
@@ -177,7 +177,7 @@ def test_relative_paths_count_from_the_manifest(
     ids=["a byte order mark", "Windows line ends", "document markers"],
 )
 def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> None:
-    """What editors on other systems add to a file changes nothing."""
+    """Byte order mark, line ends and document markers change nothing."""
     assert load(mangle(LEAST.encode())) == load(LEAST)
 
 
@@ -196,13 +196,13 @@ def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> N
     ids=["UTF-16", "GBK", "NUL", "a zip file", "too large"],
 )
 def test_files_that_are_no_text(load: Load, data: bytes, says: str) -> None:
-    """A file that is no UTF-8 text is refused with the place where it stops being one."""
+    """A file that is no UTF-8 text is refused with the place of the first wrong character."""
     with refused(says):
         load(data)
 
 
-def test_no_file(tmp_path: Path) -> None:
-    """A missing manifest and a directory are told apart."""
+def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
+    """A missing manifest and a directory have different messages."""
     with refused("1:1: the manifest does not exist"):
         manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
     with refused("1:1: the manifest is a directory"):
@@ -214,7 +214,7 @@ NAMES = ["Acme 😀", "😀𠮷", "\\ud83d\\ude00", '\\😀"', "é/\t", "上"]
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
-    """Any text as JSON writes it; places are the file's."""
+    """JSON is accepted, with any text, and mistakes in it have their places."""
     accounts = [{"appid": f"wx{n:016}", "name": name} for n, name in enumerate(NAMES)]
     tree = {"accounts": accounts, "api": {"base_url": "sandbox"}, "jobs": [{"datasets": "all"}]}
     made = load(json.dumps(tree, indent=indent, ensure_ascii=False))
@@ -228,8 +228,8 @@ def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
     assert text.splitlines()[line - 1][column - 1 :].startswith('"no"')
 
 
-def test_half_a_character_is_none(load: Load) -> None:
-    """JSON writes a character beyond U+FFFF as two escapes, which YAML does not know."""
+def test_escaped_surrogate_pairs_are_refused(load: Load) -> None:
+    """JSON may write a character beyond U+FFFF as two escapes, which YAML does not have."""
     hint = "use single quotes, or write the character itself"
     with refused(f"1:24: an unknown escape in these double quotes ({hint})"):
         load('{"accounts": [{"name": "\\ud83d\\ude00"}]}')
@@ -238,10 +238,10 @@ def test_half_a_character_is_none(load: Load) -> None:
 @pytest.mark.parametrize(
     ("name", "why"), [("long" * 75, "File name too long"), ("closed/ca.pem", "Permission denied")]
 )
-def test_certificates_that_cannot_be_looked_at(
+def test_an_unreadable_certificate_file_is_refused(
     load: Load, closed: Path, name: str, why: str
 ) -> None:
-    """The mistake is told with its place, as others are."""
+    """The message has the place and the reason."""
     text = (
         f"api: {{base_url: sandbox, ca_file: {name}}}\n"
         f"accounts: [{{appid: {ONE}}}]\njobs: [{{datasets: all, begin_date: -3d}}]"
@@ -250,8 +250,8 @@ def test_certificates_that_cannot_be_looked_at(
         load(text)
 
 
-def test_references_are_filled_in(load: Load, tmp_path: Path) -> None:
-    """Any text may come from a variable or a file, and a number from text that is one."""
+def test_references_are_resolved(load: Load, tmp_path: Path) -> None:
+    """Any text may come from a variable or a file, and a number from text with digits."""
     (tmp_path / "name.txt").write_text("Acme\r\n")
     made = load(
         """
@@ -281,7 +281,7 @@ output: {path: "${DIR}/x", must_exist: "${YES}"}
 
 
 def test_values_from_references_are_not_shown(load: Load) -> None:
-    """What a variable held is in no message: nobody knows what it was set to."""
+    """No message repeats the value of a variable, because it may be a secret."""
     text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'
     with pytest.raises(ManifestError) as caught:
         load(text, X="ftp://surprise")
@@ -290,7 +290,7 @@ def test_values_from_references_are_not_shown(load: Load) -> None:
 
 
 def test_credentials_stay_references(load: Load) -> None:
-    """Loading reads no secret: the variable need not even be set."""
+    """Loading reads no secret, so the variable need not be set."""
     made = load(f"""
 accounts: [{{appid: {ONE}, credential: {{secret: "${{NOT_SET}}"}}}}]
 jobs: [{{}}]
@@ -340,8 +340,8 @@ def test_addresses_that_are_refused(load: Load, url: str) -> None:
         load(LEAST.replace("sandbox", f'"{url}"'))
 
 
-def test_today_is_beijings(load: Load, tmp_path: Path) -> None:
-    """Yesterday ends at midnight in Beijing, wherever the machine stands."""
+def test_yesterday_ends_at_midnight_in_beijing(load: Load, tmp_path: Path) -> None:
+    """The time zone of the machine does not change which day is yesterday."""
     text = LEAST.replace("{}]", "{begin_date: 2026-06-14}]")
     file = tmp_path / "jobs.yaml"
     midnight = calendar.instant(calendar.parse_day("2026-06-15"))
@@ -351,7 +351,7 @@ def test_today_is_beijings(load: Load, tmp_path: Path) -> None:
         manifest.load(file, environ={}, now=midnight - 1)
 
 
-def test_days_clip_silently(load: Load) -> None:
+def test_days_outside_the_statistics_are_clipped(load: Load) -> None:
     """``-30d`` may reach back before the first day, and an account's days may lie anywhere."""
     text = LEAST.replace(ONE, f"{ONE}, begin_date: 2001-01-01, end_date: 2099-12-31")
     made = load(text.replace("{}]", "{begin_date: -9999d, end_date: -1d}]"))

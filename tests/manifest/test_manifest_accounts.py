@@ -1,4 +1,4 @@
-"""The accounts file: CSV as spreadsheets write it."""
+"""The accounts file: CSV from spreadsheets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWO = "wx0000000000000002"
 
 
 def load(folder: Path, table: str | bytes, head: str = "", **environ: str) -> Manifest:
-    """A manifest with an accounts file beside it."""
+    """Load a manifest with this accounts file."""
     data = table.encode() if isinstance(table, str) else table
     (folder / "accounts.csv").write_bytes(data)
     (folder / "jobs.yaml").write_text(f"accounts_file: accounts.csv\njobs: [{{}}]\n{head}")
@@ -68,13 +68,13 @@ def test_every_column(tmp_path: Path) -> None:
         "blanks and quotes",
     ],
 )
-def test_ways_to_write_it(tmp_path: Path, table: str) -> None:
-    """What spreadsheets and people add around the cells does not count."""
+def test_spreadsheet_formats_are_accepted(tmp_path: Path, table: str) -> None:
+    """Blanks, empty rows, quotes and line ends around the cells change nothing."""
     made = load(tmp_path, table, "api: {base_url: sandbox}")
     assert [(account.appid, account.name) for account in made.accounts] == [(ONE, "a")]
 
 
-def test_both_lists_are_one(tmp_path: Path) -> None:
+def test_listed_accounts_come_before_those_of_the_file(tmp_path: Path) -> None:
     """The accounts of the manifest come first, those of the file next; defaults hold for all."""
     made = load(
         tmp_path,
@@ -110,8 +110,8 @@ def test_reads_what_the_standard_library_writes(rows: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "\r\n\r\n", " ", '""', ",,,", ' ,"",'])
-def test_nothing_is_no_row(text: str) -> None:
-    """Empty lines are no rows, nor are the rows of empty cells that spreadsheets leave."""
+def test_empty_rows_are_skipped(text: str) -> None:
+    """Empty lines and rows of empty cells yield no row."""
     assert list(csv_rows(text)) == []
 
 
@@ -121,6 +121,6 @@ def test_the_last_cell_may_be_empty() -> None:
 
 
 def test_a_quote_in_a_cell_without_quotes_is_a_letter(tmp_path: Path) -> None:
-    """As in inches: only a cell that begins with a quote is quoted."""
+    """Only a cell that begins with a quote is quoted, so 5" (inches) needs no quotes."""
     made = load(tmp_path, f'appid,name\n{ONE},5" screens\n', "api: {base_url: sandbox}")
     assert made.accounts[0].name == '5" screens'

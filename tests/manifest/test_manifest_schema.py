@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema: what an editor is told."""
+"""The manifest's JSON Schema, which editors use."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def load(folder: Path, value: dict[str, Any]) -> Manifest:
 
 
 def properties(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every key a manifest may have: the model it belongs to, its name, its schema."""
+    """Yield every key of a manifest: its model, its name, its schema."""
     for name, model in {"": schema, **schema["$defs"]}.items():
         for key, value in model["properties"].items():
             yield name, key, value
 
 
-def test_the_schema_tells_of_every_key() -> None:
-    """Every key has a sentence for editors, and no key passes that is unknown."""
+def test_the_schema_describes_every_key() -> None:
+    """Every key has a description, and unknown keys are refused."""
     schema = manifest.json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "harvester manifest"
@@ -47,8 +47,8 @@ def test_the_schema_tells_of_every_key() -> None:
         assert {"type": "null"} not in value.get("anyOf", ())
 
 
-def test_the_schema_tells_the_defaults(tmp_path: Path) -> None:
-    """Writing down a key's default changes nothing."""
+def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
+    """A manifest with a key's default loads as the manifest without the key."""
     sections = {"": "", "Api": "api", "Limits": "limits", "Retry": "retry", "Output": "output"}
     told = [
         (model, key, value["default"])

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a manifest, no message about it repeats what could be a secret."""
+"""No message about a manifest repeats a text that could be a secret."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from harvester.core.config import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.field_types import AmbiguousScalar
 from harvester.core.secret import Secret
+from harvester.manifest.interpolation import Interpolator
 from harvester.manifest.yaml_reader import parse_scalar
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -73,7 +74,7 @@ FULL: dict[str, Any] = {
 
 
 def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value of a manifest."""
+    """Yield the path of every value of a manifest."""
     yield path
     for step in (
         node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
@@ -82,7 +83,7 @@ def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def planted(path: tuple[Any, ...], secret: Any, *, as_key: bool) -> Any:
-    """The full manifest with a secret in the place of one value, or as a key beside it."""
+    """Return the full manifest with a secret in place of one value or key."""
     tree = copy.deepcopy(FULL)
     parent: Any = tree
     for step in path[:-1]:
@@ -97,7 +98,7 @@ def planted(path: tuple[Any, ...], secret: Any, *, as_key: bool) -> Any:
 
 
 def told(file: Path) -> str:
-    """Everything an error about a manifest holds; nothing if there is none."""
+    """Return all texts of the error about a manifest, or an empty text."""
     try:
         manifest.load(file, environ={}, now=NOW)
     except ManifestError as error:
@@ -106,7 +107,7 @@ def told(file: Path) -> str:
 
 
 def everything_in(error: BaseException | None) -> str:
-    """All that a reporter could print of an error: its text, its parts, what it came from."""
+    """Return all that a reporter could print of an error: text, attributes, causes."""
     if error is None:
         return ""
     parts = [str(error), repr(error), repr(error.args), repr(getattr(error, "__dict__", ""))]
@@ -119,7 +120,7 @@ def everything_in(error: BaseException | None) -> str:
 def test_a_secret_in_the_wrong_place(
     secret: str, style: str | None, tmp_path: Path, *, as_key: bool
 ) -> None:
-    """A secret pasted over any value or key of a manifest is not in the error, nor behind it."""
+    """A secret in place of any value or key is in neither the error nor its causes."""
     file = tmp_path / "jobs.yaml"
     refused = 0
     for path in paths(FULL):
@@ -136,8 +137,8 @@ def test_a_secret_in_the_wrong_place(
 @hypothesis.settings(
     max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
-def test_a_torn_file(tmp_path: Path, data: st.DataObject) -> None:
-    """However a manifest with a literal secret is cut and mended, its error does not repeat it."""
+def test_a_cut_or_patched_file_repeats_no_secret(tmp_path: Path, data: st.DataObject) -> None:
+    """The error about a damaged manifest with a literal secret does not repeat the secret."""
     text = yaml.safe_dump(FULL).replace("${A}", APPSECRET)
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 30))
@@ -152,8 +153,8 @@ def test_a_torn_file(tmp_path: Path, data: st.DataObject) -> None:
 @hypothesis.settings(
     max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
-def test_any_bytes_at_all(tmp_path: Path, content: str | bytes) -> None:
-    """No file makes the reader fail otherwise than with its mistakes."""
+def test_any_bytes_are_refused_with_a_manifest_error(tmp_path: Path, content: str | bytes) -> None:
+    """The reader raises ManifestError for any file, and no other exception."""
     file = tmp_path / "jobs.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode(errors="replace"))
     with pytest.raises(ManifestError):
@@ -167,8 +168,8 @@ def test_any_bytes_at_all(tmp_path: Path, content: str | bytes) -> None:
         st.sampled_from(["no", "Off", "~", "null", "0x1F", "0o17", "1:30", "2024-01-01", ".nan"]),
     )
 )
-def test_nothing_is_guessed(text: str) -> None:
-    """An unquoted word is text only if YAML thinks so too, and a number prints as written."""
+def test_unquoted_scalars_are_read_as_written(text: str) -> None:
+    """An unquoted word is text only if YAML reads it as text, and a number prints as written."""
     value = parse_scalar(text)
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
@@ -184,12 +185,12 @@ def test_nothing_is_guessed(text: str) -> None:
 
 
 def account(credential: Credential, name: str = "") -> Account:
-    """An account with a credential."""
+    """Return an account with a credential."""
     return Account(ONE, name, credential=credential)
 
 
-def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
-    """A reference leads to a variable or a file, for each account its own, without line ends."""
+def test_a_credential_is_resolved_for_each_account(tmp_path: Path) -> None:
+    """A reference names a variable or file of each account; line ends are removed."""
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / ONE).write_text(f"{APPSECRET}\r\n")
     (tmp_path / "secrets" / "acme").write_text(f"\ufeff{TOKEN}", "utf-8")
@@ -231,7 +232,7 @@ def test_a_secret_is_read_at_the_edge(tmp_path: Path) -> None:
     ],
 )
 def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: str) -> None:
-    """What cannot be read is named, the account too, and what was found there is not."""
+    """The error names the account and the variable or file, and never its content."""
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "large").write_text("x" * 70_000)
     environ = {"EMPTY": "", "NEWLINE": "\n", "TWO": "hunter2 x", "LINES": "hunter2\nx"}
@@ -242,3 +243,18 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
     assert caught.value.problem == f"the credential of {ONE} {says}"
     assert caught.value.advice == "it must give the account's AppSecret and nothing else"
     assert "hunter2" not in everything_in(caught.value)
+
+
+def test_a_manifest_that_is_being_read_shows_no_secret(tmp_path: Path) -> None:
+    """The values of the file and the environment are in no repr, before and after the last step."""
+    file = tmp_path / "jobs.yaml"
+    file.write_text(
+        f'api: {{base_url: sandbox, proxy: "${{PROXY}}"}}\naccounts: [{{appid: {ONE}}}]\n'
+        "jobs: [{}]\n"
+    )
+    environ = {"PROXY": "http://me:hunter2@localhost:1", "OTHER": APPSECRET}
+    draft = manifest.read(file, environ=environ, now=NOW)
+    interpolator = Interpolator(ONE, "", tmp_path, environ)
+    seen = f"{draft!r} {draft.document!r} {draft.context!r} {draft.manifest()!r} {interpolator!r}"
+    assert "hunter2" not in seen
+    assert APPSECRET not in seen

@@ -42,12 +42,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def day(text: str) -> int:
-    """A day's number."""
+    """Return a day's number."""
     return calendar.parse_day(text)
 
 
-def test_nothing_narrows_nothing(whole: Manifest) -> None:
-    """Without options the manifest is what it was."""
+def test_an_empty_selection_changes_nothing(whole: Manifest) -> None:
+    """Without options the manifest stays unchanged."""
     assert narrow(whole, Selection(), NOW) == whole
 
 
@@ -71,7 +71,7 @@ def test_accounts(whole: Manifest, words: tuple[str, ...], appids: list[str]) ->
 
 
 def test_a_job_without_accounts_is_dropped(whole: Manifest) -> None:
-    """A job of which a selection leaves nothing is gone, the others stay."""
+    """A job of which the selection leaves nothing is dropped, the others stay."""
     assert [job.name for job in narrow(whole, Selection(accounts=(B,)), NOW).jobs] == ["hours"]
     assert [job.name for job in narrow(whole, Selection(datasets=(DAY,)), NOW).jobs] == ["days"]
     late = Selection(begin_date="2025-06-01")
@@ -115,12 +115,12 @@ def test_days(whole: Manifest) -> None:
         (Selection(accounts=(A, B), end_date="2025-06-30"), [A]),
     ],
 )
-def test_what_the_day_needs_is_not_narrowed(
+def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
     whole: Manifest, selection: Selection, appids: list[str]
 ) -> None:
-    """Before yesterday is ready calls are kept for it, whatever the options leave of the jobs.
+    """Before yesterday is ready calls are kept for it, even if the selection leaves out its jobs.
 
-    Of the accounts that are meant: what others may spend is none of the run's affair.
+    They are kept for the selected accounts only.
     """
     early = NOW - 3 * 3600
     narrowed = narrow(narrow(whole, selection, early), Selection(datasets=("all",)), early)
@@ -188,17 +188,17 @@ def test_what_the_day_needs_is_not_narrowed(
         ),
     ],
 )
-def test_what_is_not_there(
+def test_unknown_names_are_refused_with_a_hint(
     whole: Manifest, selection: Selection, problem: str, advice: str
 ) -> None:
-    """What the manifest does not know is refused, with the nearest thing that it does know."""
+    """A name that the manifest does not have is refused, with the most similar name."""
     with pytest.raises(UsageError) as caught:
         narrow(whole, selection, NOW)
     assert (caught.value.problem, caught.value.advice) == (problem, advice)
 
 
 def wanted(some: Manifest) -> set[tuple[str, str, int]]:
-    """Every (account, dataset, day) that a manifest's jobs ask for."""
+    """Return every (account, dataset, day) of a manifest's jobs."""
     yesterday = calendar.today(NOW) - 1
     return {
         (appid, dataset, number)

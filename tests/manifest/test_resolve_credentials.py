@@ -1,4 +1,4 @@
-"""From what a manifest says of tokens to what opens an account."""
+"""Resolution of the credentials in a manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Load: TypeAlias = Callable[..., Manifest]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Loads a manifest from its text, which needs no jobs."""
+    """A function that loads a manifest from its text, to which it adds a job."""
 
     def load(text: str, csv: str = "", authorised: tuple[str, ...] = ()) -> Manifest:
         (tmp_path / "accounts.csv").write_text(csv)
@@ -35,12 +35,12 @@ def load(tmp_path: Path) -> Load:
 
 
 def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
-    """What opens an account."""
+    """Return an account's resolved credential."""
     return manifest.access_of(account, folder=folder, environ=environ)
 
 
-def test_one_line_of_defaults_serves_three_hundred(load: Load, tmp_path: Path) -> None:
-    """Each account its own address, command or file; an account's own way wins."""
+def test_one_credential_in_defaults_serves_all_accounts(load: Load, tmp_path: Path) -> None:
+    """Fields are replaced for each account, and an account's own credential wins."""
     made = load(
         """
 defaults:
@@ -69,7 +69,7 @@ accounts:
 
 
 def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
-    """Words of a command are quoted as in a shell; truth is true or false."""
+    """A command is split as in a shell; booleans are true or false."""
     csv = (
         "appid,secret,token,expires_at,token_command,token_url,refresh_token,legacy_token,owns_tokens\n"
         "wx0000000000000001,,,,\"vault read -field='a b' {appid}\",,,,\n"
@@ -93,8 +93,8 @@ def test_an_accounts_file_has_a_column_for_each_way(load: Load) -> None:
 
 
 @pytest.mark.parametrize("ends", ["2026-06-15T20:00:00+08:00", "1781524800", '"${ENDS}"'])
-def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None:
-    """As a moment, as seconds, or in a variable."""
+def test_a_token_may_have_an_expiry(load: Load, tmp_path: Path, ends: str) -> None:
+    """The expiry is a moment, seconds, or a variable with one of them."""
     made = load(
         f'accounts: [{{appid: {ONE}, credential: {{token: "${{T}}", expires_at: {ends}}}}}]'
     )
@@ -103,8 +103,8 @@ def test_a_token_may_tell_its_end(load: Load, tmp_path: Path, ends: str) -> None
     assert (text.read(), text.expires_at) == (Secret("t"), 1781524800.0)
 
 
-def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
-    """Whoever keeps a token fresh replaces it while a run goes on."""
+def test_a_file_is_read_again(tmp_path: Path) -> None:
+    """A token that another service replaces during a run is read again."""
     (tmp_path / "t").write_text("one\n")
     text = opened(Account(ONE, credential=Credential(token="${file:t}")), tmp_path)
     assert isinstance(text, credentials.SecretReader)
@@ -132,10 +132,10 @@ def test_a_file_is_looked_up_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_told_before_the_first_request(
+def test_unusable_credentials_are_reported_before_the_first_request(
     tmp_path: Path, credential: Credential, says: str
 ) -> None:
-    """The sentence names the account and what is wrong, and no value."""
+    """The error names the account and the mistake, and no value."""
     environ = {
         "T": "hunter2",
         "ENDS": "hunter2",
@@ -163,7 +163,7 @@ accounts:
 
 
 def test_accounts_of_the_platform_join_those_listed(load: Load) -> None:
-    """Merged by appid: the list gives names and dates, the platform the others."""
+    """They are merged by appid: listed accounts keep their settings, the others get defaults."""
     made = load(PLATFORM, authorised=(THREE, ONE))
     assert [(account.appid, account.name) for account in made.accounts] == [
         (TWO, "two"),
@@ -179,14 +179,14 @@ def test_accounts_of_the_platform_join_those_listed(load: Load) -> None:
     assert made.jobs[0].appids == (TWO, ONE, THREE)
 
 
-def test_before_anybody_asked_the_platform(load: Load) -> None:
-    """A job may name accounts that only WeChat knows of, or all of them."""
+def test_jobs_may_name_accounts_of_a_platform_that_was_not_asked_yet(load: Load) -> None:
+    """Without authorised accounts such a job has no accounts, and that is no mistake."""
     made = load(PLATFORM.partition("accounts:\n")[0])
     assert (made.accounts, made.jobs[0].appids) == ((), ())
 
 
-def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
-    """Its secret by its own appid; each account's refresh token in a file of its own."""
+def test_the_platform_is_resolved(load: Load, tmp_path: Path) -> None:
+    """The secret is found by the platform's appid, and each account has its own token file."""
     platform = load(PLATFORM).platform
     assert platform is not None
     ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
@@ -198,8 +198,8 @@ def test_the_platform_is_opened(load: Load, tmp_path: Path) -> None:
         manifest.platform_of(platform, folder=tmp_path, environ={})
 
 
-def test_what_defaults_own_covers_who_authorised(load: Load) -> None:
-    """Without it nobody's authorisation is touched; a token server of their own needs none."""
+def test_authorised_accounts_need_owns_tokens_in_defaults(load: Load) -> None:
+    """Without it the manifest is refused, unless the defaults have another credential."""
     text = PLATFORM.replace("owns_tokens: true, ", "")
     with pytest.raises(ManifestError, match="needs `owns_tokens: true`"):
         load(text)

@@ -1,4 +1,4 @@
-"""What a run would reach for, told by name, and secret files that everybody can read."""
+"""The external inputs of a run, and the warning about secret files that other users can read."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ limits: {max_requests: 1}
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The manifest, with nothing that it refers to."""
+    """A manifest without the files and variables that it refers to."""
     path = tmp_path / "jobs.yaml"
     path.write_text(MANIFEST)
     return path
 
 
-def test_variables_files_and_hosts_are_named_unread(file: Path) -> None:
-    """Those of accounts that no job wants are not among them."""
+def test_external_inputs_are_listed_without_reading_them(file: Path) -> None:
+    """Inputs of accounts without a job are left out."""
     found = manifest.touched(manifest.load(file, environ={}, now=NOW))
     assert found.variables == ("THREE", "FOUR_wx0000000000000004")
     secrets = file.parent / "secrets"
@@ -57,7 +57,7 @@ def test_variables_files_and_hosts_are_named_unread(file: Path) -> None:
 
 @pytest.fixture
 def secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """All that the manifest refers to, the files for their owner alone."""
+    """The files and variables of the manifest, the files readable by their owner only."""
     monkeypatch.setenv("THREE", "x" * 32)
     monkeypatch.setenv("FOUR_wx0000000000000004", "y" * 32)
     folder = file.parent / "secrets"
@@ -83,14 +83,14 @@ def secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ((1, 2), "secrets/wx0000000000000001 and 1 more secret files are readable by every user"),
     ],
 )
-def test_a_secret_file_that_everybody_can_read_is_warned_about(
+def test_a_secret_file_that_other_users_can_read_is_warned_about(
     file: Path,
     secrets: Path,
     opened: tuple[int, ...],
     words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Once, with the first name and the number of the others, before anything is asked."""
+    """One warning before any request has the first file and the number of the others."""
     for number in opened:
         (secrets / f"wx000000000000000{number}").chmod(0o604)
     assert invoke(["run", str(file)]) == Exit.USAGE
@@ -102,7 +102,7 @@ def test_a_secret_file_that_everybody_can_read_is_warned_about(
 def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
     file: Path, secrets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As mounted secrets are protected whose own mode cannot be chosen."""
+    """Mounted secrets, whose own mode cannot be set, are protected in this way."""
     (secrets / "wx0000000000000001").chmod(0o644)
     secrets.chmod(0o700)
     invoke(["run", str(file)])
@@ -110,7 +110,7 @@ def test_a_folder_for_its_owner_alone_protects_what_lies_in_it(
 
 
 def test_a_platform_is_named_if_an_account_is_opened_through_it(file: Path) -> None:
-    """Its secret, its ticket and the program that keeps its refresh tokens."""
+    """The list has the platform's secret, its ticket and the program of its sink."""
     platform = """
 platform:
   appid: wx00000000000000ff

@@ -1,4 +1,4 @@
-"""Ten thousand accounts: how long a manifest takes."""
+"""The CPU time of a manifest with ten thousand accounts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def load(folder: Path, text: str) -> Manifest:
 
 
 def ten_thousand(row: Callable[[str, int], str]) -> str:
-    """Ten thousand rows, one for each account."""
+    """Return ten thousand rows, one for each account."""
     return "".join(row(f"wx{number:016x}", number) for number in range(10_000))
 
 
 def test_ten_thousand_accounts_in_yaml(tmp_path: Path) -> None:
-    """Ten thousand accounts with a credential each are read and judged in under two seconds."""
+    """Ten thousand accounts with a credential each are read and validated in under two seconds."""
     text = "jobs: [{}]\naccounts:\n" + ten_thousand(
         lambda appid, number: (
             f"""\
@@ -50,7 +50,7 @@ def test_ten_thousand_accounts_in_yaml(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_accounts_in_csv(tmp_path: Path) -> None:
-    """Ten thousand lines of an accounts file are read and judged in under two seconds."""
+    """Ten thousand lines of an accounts file are read and validated in under two seconds."""
     rows = ten_thousand(
         lambda appid, number: f"{appid},Shop {number},retail;north,2020-03-01,,${{S_{{appid}}}},\n"
     )
@@ -63,7 +63,7 @@ def test_ten_thousand_accounts_in_csv(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_mistakes(tmp_path: Path) -> None:
-    """Ten thousand unknown names are all found in seconds, for only the first get a hint."""
+    """Ten thousand unknown names are reported in seconds, because only the first get a hint."""
     accounts = ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
     others = ten_thousand(lambda appid, _: f"  - wy{appid[2:]}\n")
     text = f"api: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n- accounts:\n{others}"
@@ -79,13 +79,13 @@ def test_ten_thousand_mistakes(tmp_path: Path) -> None:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What something comes to, and the seconds of CPU it took: other processes do not count."""
+    """Return a result and the seconds of CPU time that it took."""
     begin = time.process_time()
     result = work()
     return result, time.process_time() - begin
 
 
-def test_the_collector_is_left_as_it_was(tmp_path: Path) -> None:
+def test_loading_restores_the_garbage_collector(tmp_path: Path) -> None:
     """Loading pauses the garbage collector and never leaves it off."""
     least = "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\njobs: [{}]\n"
     for was_on in (False, True):
