@@ -19,7 +19,7 @@ from benchmarks.workload import Year, read_year
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, parse_day
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
-from harvester.sandbox.data import truth
+from harvester.sandbox.data import expected_rows
 
 Row: TypeAlias = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _expected(dataset: Dataset, appids: tuple[str, ...], days: list[Day]) -> Ite
 
 
 def _rows_of(dataset: Dataset, appid: str, day: Day) -> Iterator[Row]:
-    for element in truth(dataset.name, appid, day):
+    for element in expected_rows(dataset.name, appid, day):
         inside = element.get(dataset.inside, {})
         for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
             values = element | inner

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN, Fault, Wire
 from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import Row, truth
-from harvester.sandbox.data_faults import Delayed, Late, Outage, Revised, Strays, Trouble
-from harvester.sandbox.limits import Worst
+from harvester.sandbox.counters import AskedWindow, Counters
+from harvester.sandbox.data import Row, expected_rows
+from harvester.sandbox.data_faults import DataFault, Delayed, Late, Outage, Revised, Strays
+from harvester.sandbox.limits import PeakLoad
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
 
@@ -23,22 +23,22 @@ __all__ = [
     "ANYONE",
     "QUOTA",
     "TOKEN",
-    "Asked",
+    "AskedWindow",
     "Counters",
+    "DataFault",
     "Delayed",
     "FakeWeChat",
     "Fault",
     "Late",
     "Outage",
+    "PeakLoad",
     "Reply",
     "Request",
     "Revised",
     "Row",
     "Rules",
     "Strays",
-    "Trouble",
     "Wire",
-    "Worst",
+    "expected_rows",
     "server",
-    "truth",
 ]

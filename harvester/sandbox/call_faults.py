@@ -122,7 +122,7 @@ class Refused(Exception):
         self.errcode = errcode
 
 
-class FaultBook:
+class CallFaults:
     """Which calls of whom are to go wrong, and how often still."""
 
     def __init__(self) -> None:

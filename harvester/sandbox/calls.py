@@ -38,7 +38,7 @@ class Reply(NamedTuple):
     wire: Wire = Wire.WHOLE
 
 
-def spoilt(reply: Reply, fault: Fault) -> Reply:
+def with_fault(reply: Reply, fault: Fault) -> Reply:
     """The reply with everything a fault does to it but replace its body."""
     return Reply(reply.body, fault.status, fault.content_type, fault.delay, fault.wire)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harvester.core.calendar import Day, day_text
 
 
-class Asked(NamedTuple):
+class AskedWindow(NamedTuple):
     """One window that was asked, right or wrong, both days included."""
 
     appid: str
@@ -32,7 +32,7 @@ class Counters:
     calls: Counter[str] = field(default_factory=Counter)
     token_calls: Counter[str] = field(default_factory=Counter)
     errcodes: Counter[int] = field(default_factory=Counter)
-    windows: Counter[Asked] = field(default_factory=Counter)
+    windows: Counter[AskedWindow] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON can say it; windows as [appid, dataset, begin, end, times]."""

@@ -17,7 +17,7 @@ _FOR_EVER: Day = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class DataFault:
     """Which days of whom are in trouble; all fields that are left out mean all.
 
     ``begin`` and ``end`` are the first and the last day the rows tell of, not the days of asking;
@@ -48,7 +48,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Late(Trouble):
+class Late(DataFault):
     """The rows appear ``days`` later than usual, ``minutes`` after that midnight.
 
     Without ``minutes`` it is the hour of the rules. Until then an answer lacks the day, or with
@@ -61,12 +61,12 @@ class Late(Trouble):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outage(Trouble):
+class Outage(DataFault):
     """The days are answered as if nothing had happened on them, until the trouble is healed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revised(Trouble):
+class Revised(DataFault):
     """Figures change from day to day of asking and are too small, until they are settled.
 
     Now and then a row is missing too. They are as they stay when the period is more than ``days``
@@ -77,7 +77,7 @@ class Revised(Trouble):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delayed(Trouble):
+class Delayed(DataFault):
     """Answers say ``is_delay`` while one of their periods is no more than ``days`` days old.
 
     Their figures are as preliminary as under `Revised`. Only the four newer endpoints of articles
@@ -88,7 +88,7 @@ class Delayed(Trouble):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strays(Trouble):
+class Strays(DataFault):
     """Rows of other days come along, as in August 2022.
 
     ``years`` copies, dated a year (53 weeks) before each other, follow each day's rows; with
@@ -99,24 +99,24 @@ class Strays(Trouble):
     alone: bool = False
 
 
-class TroubleBook:
+class DataFaults:
     """All troubles there are at present."""
 
-    def __init__(self, troubles: Iterable[Trouble], seed: int) -> None:
+    def __init__(self, troubles: Iterable[DataFault], seed: int) -> None:
         self._troubles = list(troubles)
         self._seed = seed
 
     def __bool__(self) -> bool:
         return bool(self._troubles)
 
-    def add(self, trouble: Trouble) -> None:
+    def add(self, trouble: DataFault) -> None:
         """Let it begin."""
         self._troubles.append(trouble)
 
-    def remove(self, trouble: Trouble) -> None:
+    def remove(self, trouble: DataFault) -> None:
         """Let it end. Raises ValueError if there is no such trouble."""
         self._troubles.remove(trouble)
 
-    def of(self, appid: str, dataset: str, day: Day) -> list[Trouble]:
+    def of(self, appid: str, dataset: str, day: Day) -> list[DataFault]:
         """The troubles of a day."""
         return [t for t in self._troubles if t.hits(appid, dataset, day, seed=self._seed)]

@@ -11,7 +11,7 @@ from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.rules import Rules
 
 
-class Worst(NamedTuple):
+class PeakLoad(NamedTuple):
     """The most calls of one account that ever arrived within the rule's seconds.
 
     ``sliding`` looks at every stretch of that length, ``fixed`` only at those that begin at a whole
@@ -66,14 +66,14 @@ class PeriodCounter:
 class SlidingWindow:
     """One account's calls within the last so many seconds, a call that old no longer counting."""
 
-    __slots__ = ("_admitted", "_arrived", "_fixed", "_seconds", "worst")
+    __slots__ = ("_admitted", "_arrived", "_fixed", "_seconds", "peak")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._arrived: deque[float] = deque()
         self._admitted: deque[float] = deque()
         self._fixed = (0, 0)
-        self.worst = Worst()
+        self.peak = PeakLoad()
 
     def arrive(self, now: float) -> None:
         """Note that a call came, whatever becomes of it."""
@@ -82,8 +82,8 @@ class SlidingWindow:
         period = int(now // self._seconds)
         begun, count = self._fixed
         self._fixed = (period, count + 1 if begun == period else 1)
-        self.worst = Worst(
-            max(self.worst.sliding, len(self._arrived)), max(self.worst.fixed, self._fixed[1])
+        self.peak = PeakLoad(
+            max(self.peak.sliding, len(self._arrived)), max(self.peak.fixed, self._fixed[1])
         )
 
     def admitted(self, now: float) -> int:
@@ -133,9 +133,9 @@ class Limits:
         """What an account may ask of a dataset today, and how much of that it has."""
         return self._days.quota((appid, dataset), today(now))
 
-    def worst(self) -> dict[str, Worst]:
+    def peak_load(self) -> dict[str, PeakLoad]:
         """The worst moment of every account. Empty without a ``window_limit``."""
-        return {appid: window.worst for appid, window in self._windows.items()}
+        return {appid: window.peak for appid, window in self._windows.items()}
 
     def _admit_to_window(self, appid: str, now: float) -> None:
         if self._rules.window_limit is not None:

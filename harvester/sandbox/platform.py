@@ -55,7 +55,7 @@ class Platforms:
 
     # What happens outside of the API
 
-    def found(self, appid: str, secret: str) -> None:
+    def register(self, appid: str, secret: str) -> None:
         """Register a platform. It gets its first ticket with `push_ticket`."""
         self._platforms[appid] = _Platform(secret)
 
@@ -77,7 +77,7 @@ class Platforms:
         self._platforms[appid].accounts[account] = given
         return token
 
-    def withdraw(self, appid: str, account: str) -> None:
+    def revoke_authorisation(self, appid: str, account: str) -> None:
         """An account takes its authorisation back."""
         del self._platforms[appid].accounts[account]
 
@@ -89,7 +89,7 @@ class Platforms:
         """A token of the platform itself, as the live platform would hand it out."""
         return self._tokens.for_platform(appid, self._clock()).text
 
-    def may(self, appid: str, account: str, family: str) -> None:
+    def check_authorised(self, appid: str, account: str, family: str) -> None:
         """Raise Refused 61003 without an authorisation, 61007 without one for the family."""
         families = self._of(self._platforms[appid], account).families
         if families is not None and family not in families:

@@ -23,7 +23,7 @@ _YEAR = 371
 """Days of 53 weeks: a stray Monday stays a Monday."""
 
 
-def grown(rows: list[Row], member: str, today: Day) -> list[Row]:
+def grown_so_far(rows: list[Row], member: str, today: Day) -> list[Row]:
     """The rows with those entries of a list that tell of days before today."""
     return [
         {
@@ -34,7 +34,7 @@ def grown(rows: list[Row], member: str, today: Day) -> list[Row]:
     ]
 
 
-def unsettled(rows: list[Row], *, age: int, chance: str) -> list[Row]:
+def preliminary(rows: list[Row], *, age: int, chance: str) -> list[Row]:
     """The rows as they may be told ``age`` days after their period.
 
     Every count that is not zero is smaller than in the end, by up to a half on the first day and

@@ -16,15 +16,15 @@ from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import list_of
 from harvester.sandbox.data import TABLES, Row
 from harvester.sandbox.data_faults import (
+    DataFault,
+    DataFaults,
     Delayed,
     Late,
     Outage,
     Revised,
     Strays,
-    Trouble,
-    TroubleBook,
 )
-from harvester.sandbox.preliminary_data import grown, stray, unsettled
+from harvester.sandbox.preliminary_data import grown_so_far, preliminary, stray
 from harvester.sandbox.rules import Rules
 
 Source: TypeAlias = Callable[[str, str, Day], list[Row]]
@@ -50,7 +50,7 @@ class Archive:
     """Answers by window. At most ``cache_bytes`` of them are kept, those that were sent last."""
 
     def __init__(self, source: Source, rules: Rules) -> None:
-        self.troubles = TroubleBook(rules.troubles, rules.seed)
+        self.troubles = DataFaults(rules.data_faults, rules.seed)
         self._source = source
         self._rules = rules
         self._size = 0
@@ -92,19 +92,19 @@ class Archive:
         period = TABLES[dataset.name].period(day)
         if not period:
             return []
-        troubles = self.troubles.of(appid, dataset.name, day)
-        if not self._is_ready(period[-1], troubles, now):
+        data_faults = self.troubles.of(appid, dataset.name, day)
+        if not self._is_ready(period[-1], data_faults, now):
             return []
-        if any(isinstance(trouble, Outage) for trouble in troubles):
+        if any(isinstance(trouble, Outage) for trouble in data_faults):
             return []
         rows = self._source(dataset.name, appid, day)
-        rows = self._so_far(window, day, troubles, rows)
-        strays = [trouble for trouble in troubles if isinstance(trouble, Strays)]
+        rows = self._so_far(window, day, data_faults, rows)
+        strays = [trouble for trouble in data_faults if isinstance(trouble, Strays)]
         if any(trouble.alone for trouble in strays):
             return stray(rows, day, max(trouble.years for trouble in strays))
         return rows + [row for trouble in strays for row in stray(rows, day, trouble.years)]
 
-    def _is_ready(self, last: Day, troubles: list[Trouble], now: float) -> bool:
+    def _is_ready(self, last: Day, troubles: list[DataFault], now: float) -> bool:
         """Whether a period has its rows. Raises Refused 61503 if not having them is an error."""
         ready_at, unready = instant(last + 1, self._rules.ready_minutes), self._rules.unready
         for late in troubles:
@@ -118,16 +118,16 @@ class Archive:
         return now >= ready_at
 
     def _so_far(
-        self, window: Window, day: Day, troubles: list[Trouble], rows: list[Row]
+        self, window: Window, day: Day, troubles: list[DataFault], rows: list[Row]
     ) -> list[Row]:
         """The rows of a day as far as they have come."""
         dataset, appid, _, _, now = window
         table = TABLES[dataset.name]
         if table.growing:
-            rows = grown(rows, table.growing, self._ready_today(now))
+            rows = grown_so_far(rows, table.growing, self._ready_today(now))
         age = today(now) - table.period(day)[-1]
         if age <= max(_preliminary_days(dataset, trouble) for trouble in (None, *troubles)):
-            return unsettled(rows, age=age, chance=f"{dataset.name} {appid} {day} {today(now)}")
+            return preliminary(rows, age=age, chance=f"{dataset.name} {appid} {day} {today(now)}")
         return rows
 
     def _is_delayed(self, window: Window, day: Day) -> bool:
@@ -148,7 +148,7 @@ class Archive:
             self._size -= len(self._bodies.popitem(last=False)[1])
 
 
-def _preliminary_days(dataset: Dataset, trouble: Trouble | None) -> int:
+def _preliminary_days(dataset: Dataset, trouble: DataFault | None) -> int:
     """For how many days the figures of a period change, by a trouble's doing or by nature."""
     table = TABLES[dataset.name]
     match trouble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harvester.sandbox.data_faults import Trouble
+from harvester.sandbox.data_faults import DataFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,6 @@ class Rules:
     unready: bool = False
     spans: Mapping[str, int] = field(default_factory=dict, hash=False)
     delay_text: bool = False
-    troubles: tuple[Trouble, ...] = ()
+    data_faults: tuple[DataFault, ...] = ()
     cache_bytes: int = 16 * 1024 * 1024
     history: bool = False

@@ -20,7 +20,7 @@ from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import Day, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import platform
-from harvester.sandbox.call_faults import QUOTA, TOKEN, Fault, FaultBook, Refused
+from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Fault, Refused
 from harvester.sandbox.calls import (
     Reply,
     Request,
@@ -30,13 +30,13 @@ from harvester.sandbox.calls import (
     read_object,
     read_window,
     require,
-    spoilt,
     text_of,
+    with_fault,
 )
-from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import truth
-from harvester.sandbox.data_faults import Trouble
-from harvester.sandbox.limits import Limits, Worst
+from harvester.sandbox.counters import AskedWindow, Counters
+from harvester.sandbox.data import expected_rows
+from harvester.sandbox.data_faults import DataFault
+from harvester.sandbox.limits import Limits, PeakLoad
 from harvester.sandbox.platform import Platforms
 from harvester.sandbox.responses import Archive, Source, Window
 from harvester.sandbox.rules import Rules
@@ -56,14 +56,16 @@ class FakeWeChat:
     age of tokens, and may be any clock. ``source`` is the past that is served.
     """
 
-    def __init__(self, rules: Rules, clock: Callable[[], float], *, source: Source = truth) -> None:
+    def __init__(
+        self, rules: Rules, clock: Callable[[], float], *, source: Source = expected_rows
+    ) -> None:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenServer(rules)
         self.platforms = Platforms(rules, self.tokens, clock)
         self._clock = clock
         self._serial = 0
-        self._faults = FaultBook()
+        self._faults = CallFaults()
         self._limits = Limits(rules)
         self._permits: dict[str, frozenset[str]] = {}
         self._archive = Archive(source, rules)
@@ -102,11 +104,11 @@ class FakeWeChat:
         """Take back what `fail` was told with the same appid and dataset."""
         self._faults.remove(appid, dataset)
 
-    def afflict(self, trouble: Trouble) -> None:
+    def add_data_fault(self, trouble: DataFault) -> None:
         """Let days be in trouble, until `relieve`."""
         self._archive.troubles.add(trouble)
 
-    def relieve(self, trouble: Trouble) -> None:
+    def remove_data_fault(self, trouble: DataFault) -> None:
         """Take back one trouble, one of the rules too. Raises ValueError if there is none such."""
         self._archive.troubles.remove(trouble)
 
@@ -122,12 +124,12 @@ class FakeWeChat:
 
         Raises Refused 40013 for what cannot be an appid.
         """
-        self.tokens.open(appid)
+        self.tokens.check_secret(appid)
         return self.tokens.stable(appid, self._clock()).text
 
-    def worst(self) -> dict[str, Worst]:
+    def peak_load(self) -> dict[str, PeakLoad]:
         """Each account's most calls within the seconds of ``window_limit``, refused ones too."""
-        return self._limits.worst()
+        return self._limits.peak_load()
 
     def reset(self) -> None:
         """Count everything from zero again, limits included. Tokens, secrets and faults stay."""
@@ -181,10 +183,10 @@ class FakeWeChat:
         fault = self._faults.take(appid, TOKEN)
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
-        self.tokens.open(appid, secret)
+        self.tokens.check_secret(appid, secret)
         token = issue(appid, now)
         body = json_of({"access_token": token.text, "expires_in": token.left(now)})
-        return spoilt(Reply(body), fault) if fault else Reply(body)
+        return with_fault(Reply(body), fault) if fault else Reply(body)
 
     def _component_token(self, request: Request, now: float) -> Reply:
         asked = self._asked(request)
@@ -218,7 +220,7 @@ class FakeWeChat:
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
         body = json_of(tell(asked))
-        return spoilt(Reply(body), fault) if fault else Reply(body)
+        return with_fault(Reply(body), fault) if fault else Reply(body)
 
     # Quotas
 
@@ -244,7 +246,7 @@ class FakeWeChat:
         if self.rules.minute_limit is not None:
             told["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
         reply = Reply(json_of(told))
-        return spoilt(reply, fault) if fault else reply
+        return with_fault(reply, fault) if fault else reply
 
     # Data
 
@@ -254,14 +256,14 @@ class FakeWeChat:
         appid = token.appid
         begin, end = read_window(request.body)
         if self.rules.history:
-            self.counters.windows[Asked(appid, dataset.name, begin, end)] += 1
+            self.counters.windows[AskedWindow(appid, dataset.name, begin, end)] += 1
         fault = self._faults.take(appid, dataset.name)
         if fault is not None and fault.replaces:
             return self._replacement(fault, now)
         if not self._is_permitted(appid, dataset):
             raise Refused(48001)
         if token.platform:
-            self.platforms.may(token.platform, appid, dataset.family)
+            self.platforms.check_authorised(token.platform, appid, dataset.family)
         self._admit(appid, dataset, now)
         self._check(dataset, begin, end, now)
         window = Window(dataset, appid, begin, end, now)
@@ -269,7 +271,7 @@ class FakeWeChat:
             return Reply(self._archive.body(window))
         rows = self._archive.rows(window)
         told = self._archive.told(window, fault.alter(rows) if fault.alter else rows)
-        return spoilt(Reply(told), fault)
+        return with_fault(Reply(told), fault)
 
     def _offline(self, request: Request, now: float) -> NoReturn:
         """Refuse what WeChat has retired, to callers with a good token. Raises Refused 47009."""
@@ -313,8 +315,8 @@ class FakeWeChat:
     def _replacement(self, fault: Fault, now: float) -> Reply:
         """What is sent instead of the true answer."""
         if fault.errcode is not None:
-            return spoilt(self._error(fault.errcode, now, fault.errmsg), fault)
-        return spoilt(Reply(fault.body or b""), fault)
+            return with_fault(self._error(fault.errcode, now, fault.errmsg), fault)
+        return with_fault(Reply(fault.body or b""), fault)
 
     def _latency(self) -> float:
         latency = self.rules.latency
@@ -330,7 +332,7 @@ class FakeWeChat:
     # The sandbox's own paths
 
     def _report(self) -> dict[str, Any]:
-        worst = {appid: worst._asdict() for appid, worst in self.worst().items()}
+        worst = {appid: worst._asdict() for appid, worst in self.peak_load().items()}
         return {**self.counters.as_json(), "worst": worst}
 
     def _reset(self, request: Request) -> Reply:

@@ -69,7 +69,7 @@ class TokenServer:
         self._tokens: dict[str, Token] = {}
         self._serial = itertools.count(1)
 
-    def open(self, appid: str, secret: str | None = None) -> None:
+    def check_secret(self, appid: str, secret: str | None = None) -> None:
         """Check an account's secret. The first one shown becomes the secret: no list is needed.
 
         Without one the account is opened unchecked. Raises Refused 40013 for what cannot be an

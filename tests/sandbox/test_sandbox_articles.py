@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harvester.core.calendar import day_text, parse_day
-from harvester.sandbox import Row, truth
+from harvester.sandbox import Row, expected_rows
 from tests.support.sandboxes import BUSY, QUIET
 
 BEGIN = parse_day("2025-11-01")
@@ -27,12 +27,12 @@ def scenes(detail: Row) -> dict[str, int]:
 
 def details(dataset: str, appid: str, day: int) -> dict[str, Any]:
     """The nested members by msgid."""
-    return {row["msgid"]: row["detail"] for row in truth(dataset, appid, day)}
+    return {row["msgid"]: row["detail"] for row in expected_rows(dataset, appid, day)}
 
 
 def totals(appid: str, day: int) -> list[Row]:
     """The articles published on a day, with their statistics."""
-    return truth("article_total_detail", appid, day)
+    return expected_rows("article_total_detail", appid, day)
 
 
 def test_accounts_publish_now_and_then() -> None:
@@ -81,7 +81,7 @@ def test_everywhere_is_the_sum_of_scenes(appid: str, day: int) -> None:
     """The scene 全部 is read_user and the sum of the others, in every dataset that has scenes."""
     found = [entry for row in totals(appid, day) for entry in row["detail_list"]]
     found += details("article_read", appid, day).values()
-    found += [row["detail"] for row in truth("biz_summary", appid, day)]
+    found += [row["detail"] for row in expected_rows("biz_summary", appid, day)]
     for detail in found:
         readers = scenes(detail)
         everywhere = readers.pop("全部", 0)
@@ -108,7 +108,7 @@ def test_the_account_is_its_articles(appid: str, day: int) -> None:
     """The account's readers are at least its best article's and at most those of all."""
     read = [detail["read_user"] for detail in details("article_read", appid, day).values()]
     shared = [detail["share_user"] for detail in details("article_share", appid, day).values()]
-    for row in truth("biz_summary", appid, day):
+    for row in expected_rows("biz_summary", appid, day):
         detail = row["detail"]
         assert max(read, default=0) <= detail["read_user"] <= sum(read)
         assert max(shared, default=0) <= detail["share_user"] <= sum(shared)
@@ -153,8 +153,8 @@ def test_unread_articles_have_zeros() -> None:
 )
 def test_articles_begin_in_2025(dataset: str) -> None:
     """The endpoints have nothing of the days before 2025-11-01, for all that happened."""
-    assert not any(truth(dataset, BUSY, day) for day in range(BEGIN - 30, BEGIN))
-    assert any(truth(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
+    assert not any(expected_rows(dataset, BUSY, day) for day in range(BEGIN - 30, BEGIN))
+    assert any(expected_rows(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
 
 
 def test_titles_are_not_plain() -> None:

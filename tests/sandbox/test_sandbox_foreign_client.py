@@ -17,9 +17,9 @@ from requests.adapters import HTTPAdapter
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import day_text
-from harvester.sandbox import FakeWeChat, truth
+from harvester.sandbox import FakeWeChat, expected_rows
 from harvester.sandbox.server import serve
-from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, world_at
+from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, fake_wechat_at
 
 DAYS = range(TODAY - 20, TODAY)
 
@@ -70,10 +70,12 @@ async def in_thread(
 @pytest.mark.parametrize("appid", [BUSY, QUIET])
 async def test_a_foreign_client_gets_the_truth(appid: str) -> None:
     """The client gets every row of both interface datasets with one token call."""
-    world, _ = world_at()
+    world, _ = fake_wechat_at()
     daily, hourly = await in_thread(world, appid)
-    assert daily == [row for day in DAYS for row in truth("interface_summary", appid, day)]
-    assert hourly == [row for day in DAYS for row in truth("interface_summary_hour", appid, day)]
+    assert daily == [row for day in DAYS for row in expected_rows("interface_summary", appid, day)]
+    assert hourly == [
+        row for day in DAYS for row in expected_rows("interface_summary_hour", appid, day)
+    ]
     assert world.counters.paths == {PLAIN: 1, DAILY: 1, HOURLY: len(DAYS)}
 
 
@@ -88,10 +90,10 @@ async def test_a_foreign_client_knows_most_datasets() -> None:
             if hasattr(api, f"get_{name}")
         }
 
-    world, _ = world_at()
+    world, _ = fake_wechat_at()
     async with serve(world) as address:
         got = await anyio.to_thread.run_sync(harvest_all, address)
-    assert got == {name: truth(name, BUSY, DAYS[0]) for name in got}
+    assert got == {name: expected_rows(name, BUSY, DAYS[0]) for name in got}
     assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.delays}
 
 
@@ -102,7 +104,7 @@ async def test_a_foreign_client_is_told_what_is_offline() -> None:
         call = getattr(client_of(address, BUSY).datacube, f"get_{name}")
         return call(day_text(DAYS[0]), day_text(DAYS[0]))
 
-    world, _ = world_at()
+    world, _ = fake_wechat_at()
     async with serve(world) as address:
         for retired in RETIRED:
             with pytest.raises(wechatpy.WeChatClientException, match="use the new api") as refused:
@@ -112,7 +114,7 @@ async def test_a_foreign_client_is_told_what_is_offline() -> None:
 
 async def test_a_foreign_client_renews_its_token() -> None:
     """The client takes 40001 for what it is, fetches another token and gets its rows."""
-    world, _ = world_at()
+    world, _ = fake_wechat_at()
     world.fail(BUSY, 40001, times=1)
     daily, _ = await in_thread(world, BUSY)
     assert len(daily) == len(DAYS)
@@ -121,7 +123,7 @@ async def test_a_foreign_client_renews_its_token() -> None:
 
 async def test_a_foreign_client_understands_refusals() -> None:
     """The client reads errcode and errmsg of data calls and of token calls."""
-    world, _ = world_at()
+    world, _ = fake_wechat_at()
     world.fail(BUSY, 48001)
     with pytest.raises(wechatpy.WeChatClientException, match="api unauthorized rid:") as data:
         await in_thread(world, BUSY)

@@ -11,6 +11,7 @@ from harvester.core.calendar import Day, day_text, instant, month_end, month_of
 from harvester.core.dataset import Dataset, Grain
 from harvester.sandbox import (
     ANYONE,
+    DataFault,
     Delayed,
     FakeWeChat,
     Fault,
@@ -19,18 +20,17 @@ from harvester.sandbox import (
     Revised,
     Row,
     Strays,
-    Trouble,
-    truth,
+    expected_rows,
 )
 from tests.support.sandboxes import (
     BUSY,
     MONDAY_THE_FIRST,
     QUIET,
     Clock,
-    Got,
-    rows_told,
-    talking_to,
-    world_at,
+    Response,
+    client_for,
+    fake_wechat_at,
+    rows_answered,
 )
 
 DAY = MONDAY_THE_FIRST
@@ -40,17 +40,19 @@ MARKED = [name for name, dataset in CATALOGUE.items() if dataset.delays]
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
 
-def late_world(*troubles: Trouble, on: Day = LONG_AFTER, **rules: Any) -> tuple[FakeWeChat, Clock]:
+def late_world(
+    *troubles: DataFault, on: Day = LONG_AFTER, **rules: Any
+) -> tuple[FakeWeChat, Clock]:
     """A world at noon of a day, with these troubles."""
-    return world_at(instant(on, 720), troubles=troubles, **rules)
+    return fake_wechat_at(instant(on, 720), data_faults=troubles, **rules)
 
 
 async def ask(
     world: FakeWeChat, name: str, begin: Day, end: Day | None = None, *, who: str = BUSY
-) -> Got:
+) -> Response:
     """One data call for these days, or only one day."""
     last = day_text(begin if end is None else end)
-    async with talking_to(world) as client:
+    async with client_for(world) as client:
         token = world.token_of(who)
         return await client.ask(token, day_text(begin), last, path=CATALOGUE[name].path)
 
@@ -67,7 +69,7 @@ async def test_long_after_answers_are_the_truth(dataset: Dataset) -> None:
     """A window as long as the span answers all rows of its days, whole and in their order."""
     world, _ = late_world()
     end = DAY + dataset.span - 1
-    rows = [row for day in range(DAY, end + 1) for row in truth(dataset.name, BUSY, day)]
+    rows = [row for day in range(DAY, end + 1) for row in expected_rows(dataset.name, BUSY, day)]
     answer = {"list": rows, "is_delay": False} if dataset.delays else {"list": rows}
     assert rows
     for _ in range(2):
@@ -89,7 +91,7 @@ async def test_a_window_must_hold_the_first_day(name: str) -> None:
     """A window gets the rows of the weeks and months that begin in it, however it goes on."""
     world, _ = late_world()
     got = await ask(world, name, DAY - 3, DAY + 3)
-    assert got.json["list"] == truth(name, BUSY, DAY)
+    assert got.json["list"] == expected_rows(name, BUSY, DAY)
     assert (await ask(world, name, DAY + 1, DAY + 6)).json["list"] == []
 
 
@@ -105,11 +107,11 @@ def test_articles_grow_by_a_day_every_day() -> None:
     """An article has an entry for each day that is over, until all of them are the truth."""
     world, _ = late_world()
     name = "article_total_detail"
-    (whole,) = truth(name, BUSY, DAY)
+    (whole,) = expected_rows(name, BUSY, DAY)
     for age in range(1, 32):
-        (row,) = rows_told(world, name, BUSY, DAY, DAY + age)
+        (row,) = rows_answered(world, name, BUSY, DAY, DAY + age)
         assert row == {**whole, "detail_list": whole["detail_list"][:age]}
-    assert rows_told(world, name, BUSY, DAY, DAY + 30) == [whole]
+    assert rows_answered(world, name, BUSY, DAY, DAY + 30) == [whole]
 
 
 async def test_growing_answers_are_not_kept() -> None:
@@ -126,8 +128,8 @@ async def test_growing_answers_are_not_kept() -> None:
 def test_the_account_summary_is_revised_for_a_week() -> None:
     """biz_summary tells other, smaller figures on each of seven days, then the truth."""
     world, _ = late_world()
-    (whole,) = truth("biz_summary", BUSY, DAY)
-    told = [rows_told(world, "biz_summary", BUSY, DAY, DAY + age)[0] for age in range(1, 10)]
+    (whole,) = expected_rows("biz_summary", BUSY, DAY)
+    told = [rows_answered(world, "biz_summary", BUSY, DAY, DAY + age)[0] for age in range(1, 10)]
     readers = [row["detail"]["read_user"] for row in told]
     assert all(count < whole["detail"]["read_user"] for count in readers[:7])
     assert len(set(readers[:7])) == 7
@@ -142,14 +144,14 @@ def test_nothing_else_changes_by_nature() -> None:
     for name, dataset in CATALOGUE.items():
         if name not in {"biz_summary", "article_total_detail"}:
             asked_on = last_day(dataset) + 1
-            assert rows_told(world, name, BUSY, DAY, asked_on) == truth(name, BUSY, DAY)
+            assert rows_answered(world, name, BUSY, DAY, asked_on) == expected_rows(name, BUSY, DAY)
 
 
 def test_the_future_has_no_rows() -> None:
     """A day that is not over has no rows on the day it is asked."""
     world, _ = late_world()
-    assert rows_told(world, "interface_summary", BUSY, DAY, DAY) == []
-    assert rows_told(world, "interface_summary", BUSY, DAY, DAY + 1) != []
+    assert rows_answered(world, "interface_summary", BUSY, DAY, DAY) == []
+    assert rows_answered(world, "interface_summary", BUSY, DAY, DAY + 1) != []
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -164,14 +166,14 @@ async def test_answers_say_whether_they_are_delayed(name: str) -> None:
             ("true", "false") if text else (True, False)
         )
         assert first["list"] != second["list"]
-        assert second["list"] == rows_told(world, name, BUSY, DAY, DAY + 3)
+        assert second["list"] == rows_answered(world, name, BUSY, DAY, DAY + 3)
 
 
 async def test_other_answers_know_no_delay() -> None:
     """Of the other datasets neither the answer nor the figures tell of a delay."""
     world, _ = late_world(Delayed(days=2), on=DAY + 1)
     assert (await ask(world, "user_summary", DAY)).json == {
-        "list": truth("user_summary", BUSY, DAY)
+        "list": expected_rows("user_summary", BUSY, DAY)
     }
 
 
@@ -192,13 +194,13 @@ async def test_rewritten_answers_keep_their_delay() -> None:
 async def test_late_days_are_left_out() -> None:
     """A late day is missing until its hour days later; the other days of the window are there."""
     world, clock = late_world(Late(begin=DAY, end=DAY, days=2, minutes=840), on=DAY + 2)
-    others = [row for n in (-1, 1) for row in truth("interface_summary", BUSY, DAY + n)]
+    others = [row for n in (-1, 1) for row in expected_rows("interface_summary", BUSY, DAY + n)]
     missing = (await ask(world, "interface_summary", DAY - 1, DAY + 1)).json["list"]
     clock.now = instant(DAY + 3, 839)
     still = (await ask(world, "interface_summary", DAY)).json["list"]
     clock.now += 60
     there = (await ask(world, "interface_summary", DAY)).json["list"]
-    assert (missing, still, there) == (others, [], truth("interface_summary", BUSY, DAY))
+    assert (missing, still, there) == (others, [], expected_rows("interface_summary", BUSY, DAY))
 
 
 async def test_late_days_may_be_an_error() -> None:
@@ -207,7 +209,7 @@ async def test_late_days_may_be_an_error() -> None:
     world, clock = late_world(trouble, on=DAY + 1)
     assert (await ask(world, "interface_summary", DAY - 1, DAY)).errcode == 61503
     assert (await ask(world, "interface_summary", DAY - 1)).errcode == 0
-    assert rows_told(world, "interface_summary", BUSY, DAY, DAY + 1) == []
+    assert rows_answered(world, "interface_summary", BUSY, DAY, DAY + 1) == []
     clock.now += 86_400
     assert (await ask(world, "interface_summary", DAY - 1, DAY)).errcode == 0
 
@@ -215,7 +217,9 @@ async def test_late_days_may_be_an_error() -> None:
 def test_the_latest_of_several_delays_counts() -> None:
     """Where two troubles make a day late, it comes with the later one."""
     world, _ = late_world(Late(days=3), Late(days=1, unready=True), Late(minutes=60))
-    there = [bool(rows_told(world, "user_summary", BUSY, DAY, DAY + age)) for age in range(1, 6)]
+    there = [
+        bool(rows_answered(world, "user_summary", BUSY, DAY, DAY + age)) for age in range(1, 6)
+    ]
     assert there == [False, False, False, True, True]
 
 
@@ -223,17 +227,19 @@ def test_the_latest_of_several_delays_counts() -> None:
 def test_revised_figures_settle(dataset: Dataset) -> None:
     """Under revision figures are untrue until the catalogue calls them settled, then never."""
     world, _ = late_world(Revised())
-    whole = truth(dataset.name, BUSY, DAY)
+    whole = expected_rows(dataset.name, BUSY, DAY)
     for age in range(1, 34):
-        told = rows_told(world, dataset.name, BUSY, DAY, last_day(dataset) + age)
+        told = rows_answered(world, dataset.name, BUSY, DAY, last_day(dataset) + age)
         assert (told == whole) is (age > dataset.settle)
 
 
 def test_revisions_may_last() -> None:
     """How long figures change may be said, whatever the catalogue says."""
     world, _ = late_world(Revised(days=5, datasets=("interface_summary_hour",)))
-    whole = truth("interface_summary_hour", BUSY, DAY)
-    told = [rows_told(world, "interface_summary_hour", BUSY, DAY, DAY + age) for age in range(1, 8)]
+    whole = expected_rows("interface_summary_hour", BUSY, DAY)
+    told = [
+        rows_answered(world, "interface_summary_hour", BUSY, DAY, DAY + age) for age in range(1, 8)
+    ]
     assert [rows == whole for rows in told] == [False] * 5 + [True] * 2
     assert {len(rows) for rows in told} == {23, 24}
 
@@ -243,20 +249,20 @@ async def test_an_outage_answers_empty() -> None:
     world, _ = late_world()
     before = (await ask(world, "interface_summary", DAY, DAY + 2)).json["list"]
     outage = Outage(begin=DAY + 1, end=DAY + 1, datasets=("interface_summary",))
-    world.afflict(outage)
+    world.add_data_fault(outage)
     during = (await ask(world, "interface_summary", DAY, DAY + 2)).json["list"]
     other = (await ask(world, "user_cumulate", DAY + 1)).json["list"]
-    world.relieve(outage)
+    world.remove_data_fault(outage)
     after = (await ask(world, "interface_summary", DAY, DAY + 2)).json["list"]
     assert [len(before), len(during), len(other), len(after)] == [3, 2, 1, 3]
     assert during == [before[0], before[2]]
     with pytest.raises(ValueError, match="not in list"):
-        world.relieve(outage)
+        world.remove_data_fault(outage)
 
 
 async def test_strays_come_along() -> None:
     """Rows of a year and of two years before follow the day's own, or stand in their place."""
-    own = truth("interface_summary", BUSY, DAY)
+    own = expected_rows("interface_summary", BUSY, DAY)
     world, _ = late_world(Strays(begin=DAY, end=DAY))
     with_own = (await ask(world, "interface_summary", DAY)).json["list"]
     world, _ = late_world(Strays(years=1, alone=True))
@@ -271,7 +277,7 @@ async def test_retired_endpoints_are_offline(api: str) -> None:
     """A retired endpoint answers 47009 in WeChat's words, and counts as any other call."""
     world, _ = late_world()
     path, day = f"/datacube/{api}", day_text(DAY)
-    async with talking_to(world) as client:
+    async with client_for(world) as client:
         got = await client.ask(world.token_of(BUSY), day, day, path=path)
         assert (got.status, got.errcode) == (200, 47009)
         assert got.json["errmsg"].startswith("this api is offline, please use the new api rid: ")
@@ -308,7 +314,7 @@ def test_troubles_hit_whom_they_are_meant_for() -> None:
 
     def empty(name: str, who: str) -> list[int]:
         some = range(DAY - 2, DAY + 4)
-        return [day - DAY for day in some if not rows_told(world, name, who, day, LONG_AFTER)]
+        return [day - DAY for day in some if not rows_answered(world, name, who, day, LONG_AFTER)]
 
     assert empty("user_cumulate", BUSY) == [0, 1]
     assert empty("user_cumulate", QUIET) == []
@@ -321,7 +327,9 @@ def test_a_share_of_the_days_is_hit() -> None:
     def hit(share: float, seed: int = 0) -> set[Day]:
         world, _ = late_world(Outage(share=share), seed=seed)
         some = range(DAY - 400, DAY)
-        return {day for day in some if not rows_told(world, "user_cumulate", BUSY, day, LONG_AFTER)}
+        return {
+            day for day in some if not rows_answered(world, "user_cumulate", BUSY, day, LONG_AFTER)
+        }
 
     assert 60 < len(hit(0.25)) < 140
     assert hit(0.25) == hit(0.25)
@@ -336,8 +344,8 @@ def test_everything_at_once_ends_in_the_truth() -> None:
     )
     for name, dataset in CATALOGUE.items():
         for who in (BUSY, QUIET):
-            told = rows_told(world, name, who, DAY, last_day(dataset) + 31)
-            assert told == truth(name, who, DAY)
+            told = rows_answered(world, name, who, DAY, last_day(dataset) + 31)
+            assert told == expected_rows(name, who, DAY)
 
 
 async def test_faults_and_troubles_go_together() -> None:
@@ -351,4 +359,4 @@ async def test_faults_and_troubles_go_together() -> None:
     world, _ = late_world(Outage(begin=DAY, end=DAY))
     world.fail(ANYONE, Fault(alter=look))
     await ask(world, "user_cumulate", DAY, DAY + 1)
-    assert seen == [truth("user_cumulate", BUSY, DAY + 1)]
+    assert seen == [expected_rows("user_cumulate", BUSY, DAY + 1)]

@@ -15,8 +15,8 @@ from harvester.sandbox.platform import (
     AUTHORIZER_TOKEN_PATH,
     COMPONENT_TOKEN_PATH,
 )
-from tests.support.other_client import employ
-from tests.support.sandboxes import BUSY, QUIET, Client, Clock, Got, talking_to, world_at
+from tests.support.other_client import add_other_client
+from tests.support.sandboxes import BUSY, QUIET, Client, Clock, Response, client_for, fake_wechat_at
 
 PLATFORM, OTHER = "wx00000000000000ff", "wx00000000000000fe"
 SECRET = "s3cret"
@@ -31,7 +31,7 @@ class Desk:
     client: Client
     ticket: str
 
-    async def own(self, **changed: Any) -> Got:
+    async def own(self, **changed: Any) -> Response:
         """A call for the platform's own token."""
         asked = {
             "component_appid": PLATFORM,
@@ -45,7 +45,7 @@ class Desk:
         token: str = (await self.own()).json["component_access_token"]
         return token
 
-    async def refresh(self, own: str, refresh_token: str, account: str = BUSY) -> Got:
+    async def refresh(self, own: str, refresh_token: str, account: str = BUSY) -> Response:
         """A call for an account's token."""
         asked = {
             "component_appid": PLATFORM,
@@ -54,7 +54,7 @@ class Desk:
         }
         return await self.client.post(AUTHORIZER_TOKEN_PATH, asked, component_access_token=own)
 
-    async def page(self, own: str, offset: object = 0, count: object = 500) -> Got:
+    async def page(self, own: str, offset: object = 0, count: object = 500) -> Response:
         """A call for a page of the list."""
         asked = {"component_appid": PLATFORM, "offset": offset, "count": count}
         return await self.client.post(AUTHORIZER_LIST_PATH, asked, component_access_token=own)
@@ -63,9 +63,9 @@ class Desk:
 @asynccontextmanager
 async def desk(**rules: Any) -> AsyncIterator[Desk]:
     """A platform with a ticket."""
-    world, clock = world_at(**rules)
-    world.platforms.found(PLATFORM, SECRET)
-    async with talking_to(world) as client:
+    world, clock = fake_wechat_at(**rules)
+    world.platforms.register(PLATFORM, SECRET)
+    async with client_for(world) as client:
         yield Desk(world, clock, client, world.platforms.push_ticket(PLATFORM))
 
 
@@ -126,7 +126,10 @@ async def test_refresh_tokens_may_stay() -> None:
 async def test_an_account_s_own_tokens_are_not_touched() -> None:
     """What a platform gets leaves stable and plain tokens of the account alone."""
     async with desk() as at:
-        stable, plain = employ(at.world, BUSY), employ(at.world, BUSY, legacy=True)
+        stable, plain = (
+            add_other_client(at.world, BUSY),
+            add_other_client(at.world, BUSY, legacy=True),
+        )
         own = await at.own_token()
         token = at.world.platforms.authorise(PLATFORM, BUSY)
         for _ in range(3):
@@ -143,7 +146,7 @@ async def test_who_did_not_authorise_is_refused() -> None:
         token = at.world.platforms.authorise(PLATFORM, BUSY, ["user"])
         access = (await at.refresh(own, token)).json["authorizer_access_token"]
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61007
-        at.world.platforms.withdraw(PLATFORM, BUSY)
+        at.world.platforms.revoke_authorisation(PLATFORM, BUSY)
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61003
 
 
@@ -189,8 +192,8 @@ async def test_platforms_post_json(path: str) -> None:
 
 def test_a_service_notices_that_its_token_was_ended() -> None:
     """And takes another; what ends by its age is nobody's fault."""
-    world, clock = world_at()
-    service = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    service = add_other_client(world, BUSY)
     for _ in range(10):
         clock.now += 1000
         service.work(clock.now)

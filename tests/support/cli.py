@@ -14,7 +14,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.sandbox import FakeWeChat
 from tests.support.run_harness import appid
-from tests.support.sandboxes import served
+from tests.support.sandboxes import serve_in_thread
 
 CONCURRENCY = 8
 """Requests of one account in flight."""
@@ -34,7 +34,7 @@ output: out
 """
 
 
-class Said(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command ended."""
 
     code: int
@@ -48,7 +48,7 @@ class Said(NamedTuple):
 
 
 @dataclass
-class Commands:
+class CommandLine:
     """Verbs over one manifest. ``world`` is its WeChat."""
 
     manifest: Path
@@ -60,10 +60,10 @@ class Commands:
         """The output tree."""
         return self.manifest.parent / "out"
 
-    def __call__(self, verb: str, *options: str) -> Said:
+    def __call__(self, verb: str, *options: str) -> CommandResult:
         self.capsys.readouterr()
         code = invoke([verb, str(self.manifest), *options])
-        return Said(code, *self.capsys.readouterr())
+        return CommandResult(code, *self.capsys.readouterr())
 
     def record(self) -> Any:
         """The newest run record."""
@@ -78,7 +78,7 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobScope:
     """What a manifest asks for."""
 
     datasets: Sequence[str]
@@ -88,15 +88,15 @@ class Wanted:
 
 
 @contextmanager
-def commands(
+def command_line(
     folder: Path,
-    wanted: Wanted,
+    wanted: JobScope,
     world: FakeWeChat,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Commands]:
+) -> Iterator[CommandLine]:
     """Serve the world, and write a manifest that asks it for what is wanted."""
     names = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, wanted.accounts + 1))
-    with served(world) as address:
+    with serve_in_thread(world) as address:
         manifest = folder / "jobs.yaml"
         manifest.write_text(
             MANIFEST.format(
@@ -108,4 +108,4 @@ def commands(
                 concurrency=CONCURRENCY,
             )
         )
-        yield Commands(manifest, world, capsys)
+        yield CommandLine(manifest, world, capsys)

@@ -46,7 +46,7 @@ def blocks(page: Path, *infos: str) -> list[Block]:
     return [block for block in found if not infos or block.info in infos]
 
 
-def every(found: list[Block]) -> pytest.MarkDecorator:
+def each_block(found: list[Block]) -> pytest.MarkDecorator:
     """A test for each block, called by its place."""
     assert found
     return pytest.mark.parametrize("block", found, ids=[block.name for block in found])

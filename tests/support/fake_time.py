@@ -32,7 +32,7 @@ from harvester.operations.runtime import RunOptions
 from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.layout import Tree
-from tests.support.run_harness import Lab, run_once
+from tests.support.run_harness import RunHarness, run_once
 
 
 class Killed(BaseException):
@@ -75,14 +75,14 @@ class Call:
 
 
 @dataclass
-class Net:
+class FakeNetwork:
     """The way to the sandbox: how long it takes, when it is cut, and what passed over it.
 
     ``there`` and ``back`` are the longest seconds either way takes. ``down`` tells whether nothing
     gets through at a moment; ``attempts`` has when anybody tried.
     """
 
-    lab: VirtualLab
+    lab: VirtualTimeHarness
     dice: random.Random
     there: float = 0.02
     back: float = 0.02
@@ -120,7 +120,7 @@ class Net:
 class _Transport:
     """Takes the place of `transport.Transport`."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: FakeNetwork) -> None:
         self._net = net
 
     async def __aenter__(self) -> Self:
@@ -134,22 +134,22 @@ class _Transport:
 
 
 @dataclass
-class VirtualLab(Lab):
+class VirtualTimeHarness(RunHarness):
     """A lab whose time is virtual. Use it inside `virtual`.
 
-    ``store_takes`` is how many seconds anything takes that is done with the output.
+    ``store_seconds`` is how many seconds anything takes that is done with the output.
     """
 
     seed: int = 0
     timeout: float = 30.0
-    store_takes: float = 0.0
+    store_seconds: float = 0.0
     time: Time = field(default_factory=Time)
-    net: Net = field(init=False)
+    net: FakeNetwork = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the sandbox at noon of the lab's day."""
         super().__post_init__()
-        self.net = Net(self, random.Random(self.seed))
+        self.net = FakeNetwork(self, random.Random(self.seed))
 
     def now(self) -> float:
         """Noon in Beijing on the lab's day, and what has passed since."""
@@ -195,7 +195,7 @@ class VirtualLab(Lab):
 
 
 @contextmanager
-def virtual(lab: VirtualLab) -> Iterator[VirtualLab]:
+def in_virtual_time(lab: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]:
     """Let runs of this lab take place in its own time."""
 
     async def in_place(
@@ -205,7 +205,7 @@ def virtual(lab: VirtualLab) -> Iterator[VirtualLab]:
         **_: object,
     ) -> Any:
         async with limiter or nullcontext():
-            await anyio.sleep(lab.store_takes)
+            await anyio.sleep(lab.store_seconds)
             return work(*args)
 
     def transport(api: Api, **_: object) -> _Transport:

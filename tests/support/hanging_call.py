@@ -29,7 +29,7 @@ def hang_with(mark: Path) -> Callable[..., Any]:
     return hang
 
 
-class Hanging(MetaPathFinder):
+class HangingImport(MetaPathFinder):
     """Finds one module, and never says where."""
 
     def __init__(self, name: str, hang: Callable[..., Any]) -> None:
@@ -46,7 +46,7 @@ def install(what: str, mark: Path) -> None:
     """Let what is named hang."""
     place, _, name = what.partition(":")
     if place == "import":
-        sys.meta_path.insert(0, Hanging(name, hang_with(mark)))
+        sys.meta_path.insert(0, HangingImport(name, hang_with(mark)))
     else:
         setattr(importlib.import_module(place), name, hang_with(mark))
 

@@ -21,14 +21,14 @@ import obstore
 
 from harvester.core.config import Output
 from harvester.storage.backends import atomic_files
-from tests.support.run_harness import Lab
+from tests.support.run_harness import RunHarness
 
 DIED = 9
 
 
-def lab_of(root: Path, output: Output | None = None) -> Lab:
+def harness_for(root: Path, output: Output | None = None) -> RunHarness:
     """The same work for every life of the run."""
-    return Lab(root, output, accounts=2, begin="2026-03-30", end="2026-04-02")
+    return RunHarness(root, output, accounts=2, begin="2026-03-30", end="2026-04-02")
 
 
 def die_at(count: int) -> None:
@@ -52,29 +52,29 @@ def die_at(count: int) -> None:
         setattr(Path, name, mortal(getattr(Path, name)))
 
 
-def live(root: str, count: int) -> None:
+def run_until_killed(root: str, count: int) -> None:
     """One life, to its end."""
     die_at(count)
     if "://" in root:
-        lab_of(Path.cwd(), Output(root, endpoint=os.environ["S3_ADDRESS"])).run()
+        harness_for(Path.cwd(), Output(root, endpoint=os.environ["S3_ADDRESS"])).run()
     else:
-        lab_of(Path(root)).run()
+        harness_for(Path(root)).run()
 
 
-def live_apart(root: str, count: int) -> int:
+def run_in_child(root: str, count: int) -> int:
     """One life in a process of its own; returns its exit code."""
     child = os.fork()
     if not child:
-        live(root, count)
+        run_until_killed(root, count)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        live(sys.argv[1], int(sys.argv[2]))
+        run_until_killed(sys.argv[1], int(sys.argv[2]))
     else:
         for line in sys.stdin:
             number, _, root = line.rstrip("\n").partition(" ")
-            sys.stdout.write(f"{live_apart(root, int(number))}\n")
+            sys.stdout.write(f"{run_in_child(root, int(number))}\n")
             sys.stdout.flush()

@@ -34,12 +34,12 @@ class OtherClient:
         else:
             held = None
         if held is None:
-            self._tokens.open(self._appid)
+            self._tokens.check_secret(self._appid)
             self._held = self._issue(self._appid, now)
             self.renewals += 1
 
 
-def employ(world: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
+def add_other_client(world: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
     """Let another client of the account work now and after every call.
 
     It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from harvester.core.dataset import Dataset, Grain
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Request, Row
-from tests.support.run_harness import as_rows
+from tests.support.run_harness import flat_rows
 
 BEIJING = dt.timezone(dt.timedelta(hours=8))
 READY = dt.time(10, tzinfo=BEIJING)
@@ -141,7 +141,7 @@ class Reference:
             told.setdefault(element["ref_date"], []).append(element)
         day = window[-1]
         while day <= window[0]:
-            rows = list(as_rows(dataset, appid, told.get(day.isoformat(), [])))
+            rows = list(flat_rows(dataset, appid, told.get(day.isoformat(), [])))
             self.note((dataset, appid, day), rows, delayed=delayed)
             day += ONE_DAY
 

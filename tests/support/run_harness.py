@@ -34,7 +34,7 @@ from harvester.operations.run import RunState, execute
 from harvester.operations.runtime import RunContext, RunOptions, show_nothing, start_summary
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.sandbox import FakeWeChat as Sandbox
-from harvester.sandbox import Row, Rules, truth
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
 
@@ -49,11 +49,11 @@ QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 def run_once(manifest: Manifest, tree: Tree, *, orders: RunOptions, world: RunContext) -> Summary:
     """Make coverage whole, as far as it can be had now."""
     books = RunLog(start_summary(manifest.file, world.now()), world.now)
-    execute(stage_of(manifest, tree, orders, world, books))
+    execute(run_state(manifest, tree, orders, world, books))
     return books.summary
 
 
-def stage_of(
+def run_state(
     manifest: Manifest, tree: Tree, orders: RunOptions, world: RunContext, books: RunLog
 ) -> RunState:
     """What a run is about that has these orders."""
@@ -67,7 +67,7 @@ def appid(number: int) -> str:
 
 
 @dataclass
-class Lab:
+class RunHarness:
     """An output, a sandbox, and a manifest to change between runs.
 
     The output is the folder ``root`` unless another place is given.
@@ -85,7 +85,7 @@ class Lab:
     retry: Retry = QUICK_RETRY
     buckets: int = 1
     rules: Rules = field(default_factory=lambda: Rules(history=True))
-    source: Callable[[str, str, Day], list[Row]] = truth
+    source: Callable[[str, str, Day], list[Row]] = expected_rows
     sandbox: Sandbox = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +162,7 @@ class Lab:
         return sum(self.sandbox.counters.calls.values())
 
 
-def wanted(begin: str, end: str) -> list[Day]:
+def days_between(begin: str, end: str) -> list[Day]:
     """The days from ``begin`` to ``end``, both included."""
     return list(each_day(day_range(parse_day(begin), parse_day(end))))
 
@@ -173,12 +173,12 @@ def expected(dataset: str, appids: Sequence[str], days: Sequence[Day]) -> list[t
         row
         for name in appids
         for day in days
-        for row in as_rows(CATALOGUE[dataset], name, truth(dataset, name, day))
+        for row in flat_rows(CATALOGUE[dataset], name, expected_rows(dataset, name, day))
     ]
     return sorted(rows)
 
 
-def as_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
+def flat_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
     """What an account's elements of an answer are in a file, nested ones made flat."""
     for element in elements:
         inside = element.get(dataset.inside, {})
@@ -208,7 +208,9 @@ def columns(dataset: str) -> list[str]:
     return ["appid", *(column.name for column in CATALOGUE[dataset].columns)]
 
 
-def harvested(duck: duckdb.DuckDBPyConnection, root: Path, dataset: str) -> list[tuple[Any, ...]]:
+def published_rows(
+    duck: duckdb.DuckDBPyConnection, root: Path, dataset: str
+) -> list[tuple[Any, ...]]:
     """All rows of a dataset as DuckDB reads them, sorted by key."""
     glob = root / dataset / "ref_month=*" / "*.parquet"
     names = ", ".join(columns(dataset))

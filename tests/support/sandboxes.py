@@ -47,7 +47,7 @@ class Clock:
         return self.now
 
 
-class Got(NamedTuple):
+class Response(NamedTuple):
     """An answer as it came."""
 
     status: int
@@ -73,38 +73,40 @@ class Client:
     session: aiohttp.ClientSession
     address: str
 
-    async def send(self, method: str, path: str, **kwargs: Any) -> Got:
+    async def send(self, method: str, path: str, **kwargs: Any) -> Response:
         """One request; ``kwargs`` are aiohttp's."""
         async with self.session.request(method, self.address + path, **kwargs) as response:
-            return Got(response.status, response.headers, await response.read())
+            return Response(response.status, response.headers, await response.read())
 
-    async def post(self, path: str, asked: object, **query: str) -> Got:
+    async def post(self, path: str, asked: object, **query: str) -> Response:
         """A JSON request."""
         return await self.send("POST", path, data=json.dumps(asked).encode(), params=query)
 
-    async def ask(self, token: str, begin: str, end: str, *, path: str = DAILY) -> Got:
+    async def ask(self, token: str, begin: str, end: str, *, path: str = DAILY) -> Response:
         """A data call for the days from ``begin`` to ``end``."""
         return await self.post(path, {"begin_date": begin, "end_date": end}, access_token=token)
 
-    async def stable_token(self, appid: str, *, secret: str = "s", force: bool = False) -> Got:
+    async def stable_token(self, appid: str, *, secret: str = "s", force: bool = False) -> Response:
         """A call of the stable token endpoint."""
         asked = {"appid": appid, "secret": secret, "force_refresh": force}
         return await self.post(STABLE, {"grant_type": "client_credential", **asked})
 
-    async def plain_token(self, appid: str, *, secret: str = "s") -> Got:
+    async def plain_token(self, appid: str, *, secret: str = "s") -> Response:
         """A call of the token endpoint whose every answer ends the token before."""
         query = {"grant_type": "client_credential", "appid": appid, "secret": secret}
         return await self.send("GET", PLAIN, params=query)
 
 
 @asynccontextmanager
-async def talking_to(world: FakeWeChat) -> AsyncIterator[Client]:
+async def client_for(world: FakeWeChat) -> AsyncIterator[Client]:
     """Serve the world and give a client of it."""
     async with serve(world) as address, aiohttp.ClientSession() as session:
         yield Client(session, address)
 
 
-def rows_told(world: FakeWeChat, dataset: str, appid: str, day: Day, asked_on: Day) -> list[Row]:
+def rows_answered(
+    world: FakeWeChat, dataset: str, appid: str, day: Day, asked_on: Day
+) -> list[Row]:
     """What the last call of a Beijing day gets for a day, in the troubles there are now.
 
     A call that would be refused gets no rows; permissions, limits and faults do not count.
@@ -118,14 +120,14 @@ def rows_told(world: FakeWeChat, dataset: str, appid: str, day: Day, asked_on: D
         return []
 
 
-def world_at(now: float = NOON, **rules: Any) -> tuple[FakeWeChat, Clock]:
+def fake_wechat_at(now: float = NOON, **rules: Any) -> tuple[FakeWeChat, Clock]:
     """A world under these rules, and the clock it goes by."""
     clock = Clock(now)
     return FakeWeChat(Rules(**rules), clock), clock
 
 
 @contextmanager
-def served(world: FakeWeChat) -> Iterator[str]:
+def serve_in_thread(world: FakeWeChat) -> Iterator[str]:
     """Serve the world from a thread, to clients with a loop of their own; gives its address."""
     with (
         start_blocking_portal() as portal,

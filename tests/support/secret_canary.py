@@ -24,7 +24,7 @@ TOKEN_TAIL = "c4n4ryT0ken+/=&%7E~x"
 """The end of every token of the sandbox."""
 
 
-def forms(value: str) -> set[bytes]:
+def encodings(value: str) -> set[bytes]:
     """A value as it stands in a text, a URL, JSON, HTML, and in base64 at any offset."""
     quoted = {quote(value, safe=""), quote(value), quote_plus(value), quote(quote(value, safe=""))}
     texts = {value, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value), *quoted}
@@ -38,7 +38,7 @@ def forms(value: str) -> set[bytes]:
     return found
 
 
-NEEDLES = frozenset().union(*(forms(value) for value in (APPSECRET, TOKEN_TAIL))) | {b"c4n4ry"}
+NEEDLES = frozenset().union(*(encodings(value) for value in (APPSECRET, TOKEN_TAIL))) | {b"c4n4ry"}
 
 
 def leaks(data: bytes | str) -> list[bytes]:
@@ -47,7 +47,7 @@ def leaks(data: bytes | str) -> list[bytes]:
     return [needle for needle in NEEDLES if needle in hay]
 
 
-def left_in(root: Path) -> dict[str, list[bytes]]:
+def leaks_in_files(root: Path) -> dict[str, list[bytes]]:
     """The files under a folder that hold a secret, unpacked ones too, or have one in their name."""
     found: dict[str, list[bytes]] = {}
     for path in root.rglob("*"):
@@ -76,7 +76,7 @@ def _contents(path: Path) -> Iterator[bytes]:
             yield repr(reader.read_all().to_pylist()).encode()
 
 
-def words_of(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
+def texts_in_error(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
     """Everything a reporter could print of an error and of what hangs on it.
 
     Its text, arguments and attributes, the variables of every frame of ours that it went through,
@@ -93,7 +93,7 @@ def words_of(error: BaseException, seen: set[int] | None = None) -> Iterator[str
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     for other in (error.__cause__, error.__context__, *inner):
         if other is not None:
-            yield from words_of(other, seen)
+            yield from texts_in_error(other, seen)
 
 
 def _variables(trace: TracebackType | None) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Office:
+class TokenHarness:
     """A token endpoint and those who ask it."""
 
     tokens: TokenCache
@@ -57,14 +57,14 @@ async def no_force(_: str) -> bool:
 
 
 @asynccontextmanager
-async def office(
+async def token_harness(
     *answers: Answer,
     kinds: Kinds = FETCHED,
     seconds: float = 5.0,
     clock: Clock | None = None,
     budget: Budget = no_force,
     platform: Platform | None = None,
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[TokenHarness]:
     """Tokens over real HTTP, from an endpoint that gives the answers in turn."""
     clock = clock or Clock()
     async with (
@@ -76,7 +76,7 @@ async def office(
             access.__getitem__, transport, clock=clock, budget=budget, platform=platform
         )
         async with TokenCache(sources.provider, clock) as tokens:
-            yield Office(tokens, server, clock, sources)
+            yield TokenHarness(tokens, server, clock, sources)
 
 
 def grant(token: str, **life: object) -> Answer:

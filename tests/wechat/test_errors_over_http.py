@@ -13,7 +13,16 @@ from harvester.core.calendar import parse_day
 from harvester.core.errors import Exit
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import TOKEN, Fault, call_faults
-from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    HOURLY,
+    RunHarness,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 
 DAYS = ("2026-03-01", "2026-03-04")
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -21,19 +30,19 @@ UNKNOWN_CODE = 99_999
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path) -> RunHarness:
     """Three accounts, two datasets, four days, two seconds before a minute is full."""
-    lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
+    lab = RunHarness(tmp_path, begin=DAYS[0], end=DAYS[1])
     lab.advance(58.0)
     lab.limits = lab.one_of_each_at_a_time()
     return lab
 
 
-def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
+def others_are_exact(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> bool:
     """Whether the accounts nobody disturbed have every row."""
     return all(
-        [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
-        == expected(dataset, WELL, wanted(*DAYS))
+        [row for row in published_rows(duck, lab.root, dataset) if row[0] != SICK]
+        == expected(dataset, WELL, days_between(*DAYS))
         for dataset in BOTH
     )
 
@@ -61,13 +70,17 @@ def codes(action: Action, *scopes: Scope) -> list[int]:
 
 
 @pytest.mark.parametrize("code", codes(Action.RETRY, Scope.WINDOW))
-def test_a_passing_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_passing_fault_is_retried(
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
     """Two failures cost two more requests and nothing else."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=2)
     done = lab.run()
     assert (done.exit_code, done.retries, done.requests) == (Exit.DONE, 2, done.windows + 2)
     assert others_are_exact(lab, duck)
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*DAYS)
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,18 +98,20 @@ def test_a_passing_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyCo
     ],
 )
 def test_an_answer_that_is_none_is_retried(
-    lab: Lab, fault: Fault, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, fault: Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """HTML, half a body, a closed connection or `{}` is never taken for an empty day."""
     lab.sandbox.fail(SICK, fault, dataset=HOURLY, times=2)
     done = lab.run()
     assert done.exit_code is Exit.DONE
     assert done.retries >= 2
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*DAYS)
+    )
 
 
 def test_a_fault_that_never_passes_fails_its_windows_alone(
-    lab: Lab, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """After the last attempt the window is given up, the run goes on and ends with 3."""
     lab.sandbox.fail(SICK, -1, dataset=HOURLY)
@@ -108,7 +123,7 @@ def test_a_fault_that_never_passes_fails_its_windows_alone(
 
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_rejected_token_is_renewed_once(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """One more token call and one more request; the others keep their tokens."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
@@ -121,7 +136,7 @@ def test_a_rejected_token_is_renewed_once(
 
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_token_rejected_for_ever_stops_its_account(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """A token war ends with a sentence, not with a loop."""
     lab.sandbox.fail(SICK, code)
@@ -134,7 +149,7 @@ def test_a_token_rejected_for_ever_stops_its_account(
     assert others_are_exact(lab, duck)
 
 
-def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+def test_the_minute_limit_is_waited_out(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> None:
     """45011 pauses its account to the next minute and costs nothing but time."""
     lab.sandbox.fail(SICK, 45011, dataset=HOURLY, times=1)
     began = lab.now()
@@ -145,7 +160,7 @@ def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnectio
 
 
 def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
-    lab: Lab, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """61503 drops the newest day; three days come; the run says: again."""
     lab.sandbox.fail(SICK, 61503, dataset=DAILY, times=1)
@@ -158,7 +173,7 @@ def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
 
 @pytest.mark.parametrize("code", codes(Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET))
 def test_a_spent_quota_parks_one_dataset_of_one_account(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Not another call of it; its other dataset and all other accounts go on; exit 75."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
@@ -170,7 +185,7 @@ def test_a_spent_quota_parks_one_dataset_of_one_account(
 
 @pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT_DATASET))
 def test_a_missing_permission_stops_one_dataset_of_one_account(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The account's other dataset is harvested whole."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
@@ -182,7 +197,7 @@ def test_a_missing_permission_stops_one_dataset_of_one_account(
 
 @pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT))
 def test_a_condemned_account_is_left_alone(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """One call, then none."""
     lab.sandbox.fail(SICK, code)
@@ -194,7 +209,7 @@ def test_a_condemned_account_is_left_alone(
 
 @pytest.mark.parametrize("code", [*codes(Action.STOP, Scope.WINDOW), UNKNOWN_CODE])
 def test_a_window_that_is_refused_is_not_asked_again(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Everything else of the account is harvested, also after a code that nobody knows."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
@@ -206,7 +221,7 @@ def test_a_window_that_is_refused_is_not_asked_again(
 
 @pytest.mark.parametrize("fault", [47009, Fault(status=404), Fault(status=412)])
 def test_an_api_that_is_gone_is_gone_for_everybody(
-    lab: Lab, fault: int | Fault, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, fault: int | Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The dataset is dropped for the run; the other one is harvested for all accounts."""
     lab.limits = lab.one_at_a_time()
@@ -216,14 +231,14 @@ def test_an_api_that_is_gone_is_gone_for_everybody(
     assert done.exit_code is Exit.INCOMPLETE
     assert sum(gone.count for gone in done.abandoned) == 12
     assert lab.calls() == 3 + 1
-    assert harvested(duck, lab.root, DAILY) == expected(DAILY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, DAILY) == expected(DAILY, lab.appids, days_between(*DAYS))
 
 
 @pytest.mark.parametrize(
     "code", [40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 89501, 89503, 89506, 89507]
 )
 def test_an_account_without_a_token_costs_one_call(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """What the token endpoint refuses for good stops the account before any data call."""
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
@@ -234,7 +249,7 @@ def test_an_account_without_a_token_costs_one_call(
     assert others_are_exact(lab, duck)
 
 
-def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_busy_token_endpoint_is_retried(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> None:
     """-1 there is no judgement of the account."""
     lab.sandbox.fail(SICK, -1, dataset=TOKEN, times=2)
     done = lab.run()
@@ -243,7 +258,7 @@ def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnect
     assert others_are_exact(lab, duck)
 
 
-def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
+def test_no_account_that_can_be_authorised_is_exit_4(lab: RunHarness) -> None:
     """One token call an account, and the scheduler hears that credentials are the matter."""
     for name in lab.appids:
         lab.sandbox.fail(name, 40164, dataset=TOKEN)
@@ -252,7 +267,7 @@ def test_no_account_that_can_be_authorised_is_exit_4(lab: Lab) -> None:
     assert sum(lab.sandbox.counters.token_calls.values()) == 3
 
 
-def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) -> None:
+def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: RunHarness) -> None:
     """Later on the same day everybody is whole but the one that is refused: still 3."""
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
     assert [lab.run().exit_code for _ in range(2)] == [Exit.INCOMPLETE] * 2
@@ -266,7 +281,7 @@ def test_an_account_that_had_nothing_to_ask_for_speaks_against_exit_4(lab: Lab) 
     ],
 )
 def test_trouble_that_passes_is_no_exit_4(
-    lab: Lab, errcode: int, dataset: str, reason: str, code: Exit
+    lab: RunHarness, errcode: int, dataset: str, reason: str, code: Exit
 ) -> None:
     """Everybody is kept from a token, and nobody because of a credential."""
     for name in lab.appids:
@@ -279,14 +294,14 @@ def test_twenty_five_broken_accounts_cost_five_good_ones_nothing(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The good ones are exact and were asked exactly as often as if they were alone."""
-    lab = Lab(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
+    lab = RunHarness(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
     for number in range(1, 26):
         lab.sandbox.fail(appid(number), -1)
     done = lab.run()
     assert done.exit_code is Exit.INCOMPLETE
     good = [appid(number) for number in range(26, 31)]
     for dataset in BOTH:
-        assert harvested(duck, tmp_path, dataset) == expected(
-            dataset, good, wanted("2026-03-01", "2026-03-20")
+        assert published_rows(duck, tmp_path, dataset) == expected(
+            dataset, good, days_between("2026-03-01", "2026-03-20")
         )
     assert [lab.sandbox.counters.calls[name] for name in good] == [21] * 5

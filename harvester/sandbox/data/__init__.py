@@ -66,7 +66,7 @@ TABLES: dict[str, Table] = {
 """Every dataset by its name in the catalogue."""
 
 
-def truth(dataset: str, appid: str, day: Day) -> list[Row]:
+def expected_rows(dataset: str, appid: str, day: Day) -> list[Row]:
     """Every row WeChat will ever have of one account's day, as it sends them and in its order.
 
     ``dataset`` is a name of the catalogue. Weeks have their rows on Mondays, months on their first
@@ -75,4 +75,4 @@ def truth(dataset: str, appid: str, day: Day) -> list[Row]:
     return TABLES[dataset].rows(appid, day)
 
 
-__all__ = ["TABLES", "Profile", "Row", "Table", "profile_of", "truth"]
+__all__ = ["TABLES", "Profile", "Row", "Table", "expected_rows", "profile_of"]

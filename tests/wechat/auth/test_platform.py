@@ -39,7 +39,7 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.transport import Transport
 from tests.support.run_harness import DAILY, appid
-from tests.support.sandboxes import TODAY, Clock, world_at
+from tests.support.sandboxes import TODAY, Clock, fake_wechat_at
 
 PLATFORM = "wx00000000000000ff"
 SECRET = "platformsecret+/=&%"
@@ -101,8 +101,8 @@ class Setting:
 @pytest.fixture
 def at() -> Setting:
     """A platform with a ticket, which two accounts have authorised."""
-    world, clock = world_at()
-    world.platforms.found(PLATFORM, SECRET)
+    world, clock = fake_wechat_at()
+    world.platforms.register(PLATFORM, SECRET)
     setting = Setting(world, clock, world.platforms.push_ticket(PLATFORM))
     for account in (ONE, TWO):
         world.platforms.authorise(PLATFORM, account)
@@ -379,7 +379,7 @@ async def test_a_component_token_that_nobody_renews_is_over(at: Setting) -> None
 
 async def test_a_wrong_secret_of_the_platform_costs_one_call(at: Setting) -> None:
     """40125 is about the platform here, and says so."""
-    at.world.platforms.found(PLATFORM, "another")
+    at.world.platforms.register(PLATFORM, "another")
     async with opened(at) as agency:
         for account in (ONE, TWO):
             assert (await agency.denial(account)).rule.meaning == "the platform's secret is wrong"

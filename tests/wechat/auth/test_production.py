@@ -23,9 +23,9 @@ from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
-from tests.support.other_client import employ
-from tests.support.run_harness import DAILY, Lab
-from tests.support.sandboxes import BUSY, TODAY, Clock, world_at
+from tests.support.other_client import add_other_client
+from tests.support.run_harness import DAILY, RunHarness
+from tests.support.sandboxes import BUSY, TODAY, Clock, fake_wechat_at
 
 WINDOW = Window(BUSY, DAILY, TODAY - 30, TODAY - 2)
 WORKERS = 50
@@ -85,8 +85,8 @@ async def harvesters(
 
 async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
     """Fifty workers, and a production service whose token never ends before its time."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         for _ in range(48):
             await harvester.round()
@@ -100,8 +100,8 @@ async def test_a_day_of_work_costs_one_call_an_expiry() -> None:
 
 async def test_storms_of_40001_end_nobody_s_token() -> None:
     """All fifty are refused at once, again and again: one call each time, in normal mode."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for storm in range(1, 11):
@@ -114,8 +114,8 @@ async def test_storms_of_40001_end_nobody_s_token() -> None:
 
 async def test_two_harvesters_share_the_token_of_production() -> None:
     """Each asks for itself, and all three hold the same one."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock, 2) as both:
         for _ in range(20):
             async with anyio.create_task_group() as group:
@@ -129,7 +129,7 @@ async def test_two_harvesters_share_the_token_of_production() -> None:
 
 async def is_forced_after(errcode: int) -> bool:
     """Whether a token is replaced by force if each new one is refused so before it is rejected."""
-    world, clock = world_at()
+    world, clock = fake_wechat_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round(1)
         for _ in range(3):
@@ -162,7 +162,7 @@ async def test_what_anybody_may_be_told_says_nothing_of_a_token(errcode: int) ->
 
 async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
     """Somebody ends the token of all again and again; each time one call, never by force."""
-    world, clock = world_at()
+    world, clock = fake_wechat_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for times in range(1, 6):
@@ -176,8 +176,8 @@ async def test_a_service_that_forces_is_not_answered_in_kind() -> None:
 
 async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
     """If WeChat rejects two of its own tokens in a row, force is tried: once, and it is seen."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     world.fail(BUSY, 40001)
     async with harvesters(world, clock) as [harvester]:
         outcomes = [await harvester.attempt() for _ in range(5)]
@@ -191,8 +191,8 @@ async def test_the_judge_sees_a_token_that_is_replaced_by_force() -> None:
 
 async def test_the_judge_sees_what_legacy_tokens_do() -> None:
     """Whoever asks /cgi-bin/token ends the token of a service that does the same."""
-    world, clock = world_at()
-    legacy, stable = employ(world, BUSY, legacy=True), employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    legacy, stable = add_other_client(world, BUSY, legacy=True), add_other_client(world, BUSY)
     async with harvesters(world, clock, legacy=True) as [harvester]:
         for _ in range(4):
             await harvester.round()
@@ -203,8 +203,8 @@ async def test_the_judge_sees_what_legacy_tokens_do() -> None:
 
 def test_a_whole_run_beside_production(tmp_path: Path) -> None:
     """Refused once under way, it asks once more and goes on."""
-    lab = Lab(tmp_path, rules=Rules(history=True))
-    services = [employ(lab.sandbox, appid) for appid in lab.appids]
+    lab = RunHarness(tmp_path, rules=Rules(history=True))
+    services = [add_other_client(lab.sandbox, appid) for appid in lab.appids]
     for appid in lab.appids:
         lab.sandbox.fail(appid, 40001, times=1)
     assert lab.run().exit_code is Exit.DONE
@@ -214,9 +214,9 @@ def test_a_whole_run_beside_production(tmp_path: Path) -> None:
 
 def test_force_is_counted_over_runs(tmp_path: Path) -> None:
     """A second run within 30 s does not try it again; one a minute later may."""
-    lab = Lab(tmp_path, accounts=1, limits=Lab(tmp_path).one_of_each_at_a_time())
+    lab = RunHarness(tmp_path, accounts=1, limits=RunHarness(tmp_path).one_of_each_at_a_time())
     [appid] = lab.appids
-    production = employ(lab.sandbox, appid)
+    production = add_other_client(lab.sandbox, appid)
     lab.sandbox.fail(appid, 40001)
     calls = []
     for seconds in (0, 10, 60):

@@ -38,22 +38,22 @@ from tests.support.token_harness import (
     A,
     B,
     Clock,
-    Office,
-    office,
+    TokenHarness,
     refusal,
+    token_harness,
 )
 
 LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
 
 
-async def rejected(at: Office, errcode: int = 40001) -> Secret:
+async def rejected(at: TokenHarness, errcode: int = 40001) -> Secret:
     """The token an account has now, which WeChat then rejects."""
     token = await at.tokens.current(A)
     assert at.tokens.invalidate(A, token, errcode)
     return token
 
 
-async def denial(at: Office) -> TokenRefused:
+async def denial(at: TokenHarness) -> TokenRefused:
     """How the account is told that there is no token."""
     with pytest.raises(TokenRefused) as caught:
         await at.tokens.current(A)
@@ -76,7 +76,7 @@ class Budget:
         return self.left >= 0
 
 
-def forced(at: Office) -> list[bool]:
+def forced(at: TokenHarness) -> list[bool]:
     """Whether each call for a token was by force."""
     return [orjson.loads(request.body)["force_refresh"] for request in at.server.requests]
 
@@ -84,7 +84,7 @@ def forced(at: Office) -> list[bool]:
 async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too() -> None:
     """Once in normal mode, once by force, and then no more: never a loop."""
     budget = Budget(5)
-    async with office(FIRST, FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, FIRST, SECOND, budget=budget) as at:
         await rejected(at)
         assert budget.asked == 0
         await rejected(at)
@@ -99,7 +99,7 @@ async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_
 async def test_a_token_that_worked_is_no_reason_for_force() -> None:
     """When another service replaces tokens now and then, normal mode gets the new one each time."""
     budget = Budget(5)
-    async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
         for _ in range(4):
             token = await at.tokens.current(A)
             at.tokens.mark_working(A, token)
@@ -111,7 +111,7 @@ async def test_a_token_that_worked_is_no_reason_for_force() -> None:
 async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
     """An answer that comes late with an equal token says that its rejection was a mistake."""
     budget = Budget(5)
-    async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
+    async with token_harness(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
         first = await rejected(at)
         await at.tokens.current(A)
         at.tokens.mark_working(A, first)
@@ -128,7 +128,7 @@ async def test_a_token_that_works_for_others_is_no_reason_for_force() -> None:
 async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None:
     """Only 40001 says that a token was replaced by another."""
     budget = Budget(5)
-    async with office(FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, SECOND, budget=budget) as at:
         await rejected(at, errcode)
         await rejected(at, errcode)
         assert (await denial(at)).rule.scope is Scope.ACCOUNT
@@ -138,7 +138,7 @@ async def test_a_token_that_is_over_is_no_reason_for_force(errcode: int) -> None
 
 async def test_without_a_budget_the_account_stops() -> None:
     """Twenty times a day, thirty seconds apart: beyond that there is no token."""
-    async with office(FIRST, SECOND) as at:
+    async with token_harness(FIRST, SECOND) as at:
         await rejected(at)
         await rejected(at)
         await denial(at)
@@ -148,7 +148,7 @@ async def test_without_a_budget_the_account_stops() -> None:
 async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
     """A rejection counts until there is a token, also if the network fails in between."""
     budget = Budget(1)
-    async with office(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
         await rejected(at)
         with pytest.raises(ConnectionFailed):
             await at.tokens.current(A)
@@ -159,7 +159,7 @@ async def test_a_call_that_came_to_nothing_is_not_forgotten() -> None:
 
 async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
     """By GET at /cgi-bin/token, for who said so, and twice at most in a row."""
-    async with office(FIRST, SECOND, kinds=LEGACY) as at:
+    async with token_harness(FIRST, SECOND, kinds=LEGACY) as at:
         await rejected(at)
         await rejected(at)
         await denial(at)
@@ -171,7 +171,7 @@ async def test_a_legacy_token_is_asked_for_as_it_always_was() -> None:
 async def test_an_address_that_is_not_allowed_is_named() -> None:
     """40164 tells which address WeChat saw and where in the console to add it."""
     words = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 64e5d2d0-1-2"
-    async with office(refusal(40164, words)) as at:
+    async with token_harness(refusal(40164, words)) as at:
         rule = (await denial(at)).rule
     assert "Add 203.0.113.7 to the account's IP allow-list" in rule.advice
     assert "mp.weixin.qq.com" in rule.advice
@@ -184,7 +184,7 @@ async def test_a_given_token_may_be_replaced_by_its_owner() -> None:
     """What its file holds after a rejection is used; the same again is over, without a call."""
     words = iter(["one", "two", "two"])
     kinds: Mapping[str, Access] = {A: SecretReader(lambda: Secret(next(words)))}
-    async with office(FIRST, kinds=kinds) as at:
+    async with token_harness(FIRST, kinds=kinds) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
         assert "only its owner can renew it" in str(await denial(at))
@@ -197,7 +197,7 @@ async def test_a_given_token_is_not_used_beyond_its_end() -> None:
     kinds: Mapping[str, Access] = {
         A: SecretReader(lambda: Secret("one"), expires_at=clock.now + 100)
     }
-    async with office(FIRST, kinds=kinds, clock=clock) as at:
+    async with token_harness(FIRST, kinds=kinds, clock=clock) as at:
         clock.now += 99
         assert (await at.tokens.current(A)).reveal() == "one"
         clock.now += 1
@@ -210,7 +210,7 @@ async def test_a_given_token_that_cannot_be_read_any_more_stops_its_account() ->
     def gone() -> Secret:
         raise UsageError("the credential refers to the file `t`, which does not exist")
 
-    async with office(FIRST, kinds={A: SecretReader(gone)}) as at:
+    async with token_harness(FIRST, kinds={A: SecretReader(gone)}) as at:
         assert "the file `t`, which does not exist" in str(await denial(at))
 
 
@@ -233,7 +233,7 @@ def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
 )
 async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float | None) -> None:
     """One word, or JSON, which may tell how long it lives; otherwise it is used until rejected."""
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += 100_000 if life is None else life - 0.5
         await at.tokens.current(A)
@@ -247,7 +247,7 @@ async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float |
 async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
     """In its directory, without a terminal's input, with our environment."""
     code = "import os, sys; print(os.getcwd() + sys.stdin.read() + os.environ['PATH'][:0])"
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == str(tmp_path)
 
 
@@ -275,7 +275,7 @@ async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
 )
 async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str, says: str) -> None:
     """It is run once; how it ended is told, and what it said of it, without secrets."""
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         said = str(await denial(at))
         assert said.endswith(says)
         await denial(at)
@@ -292,7 +292,7 @@ async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str,
 )
 async def test_a_command_that_is_none(tmp_path: Path, argv: tuple[str, ...], says: str) -> None:
     """A program that is not there stops its account with a sentence."""
-    async with office(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
         assert says in str(await denial(at))
 
 
@@ -328,7 +328,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     """With all that it started; the account may try again."""
-    async with office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
+    async with token_harness(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
         with pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
             await at.tokens.current(A)
     await until(lambda: not any(map(runs, started(tmp_path))))
@@ -337,7 +337,7 @@ async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
     """A run that ends leaves nothing behind, and waits for nothing."""
     async with (
-        office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
+        token_harness(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
         anyio.create_task_group() as group,
     ):
         group.start_soon(at.tokens.current, A)
@@ -476,7 +476,7 @@ def served(url: str) -> Mapping[str, Access]:
 )
 async def test_a_token_server_answers(body: bytes, kept: float) -> None:
     """One word or JSON; asked again after a minute at most, since its token may change."""
-    async with office(say(http(body)), kinds=served) as at:
+    async with token_harness(say(http(body)), kinds=served) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += kept - 0.5
         await at.tokens.current(A)
@@ -491,7 +491,7 @@ async def test_a_token_server_answers(body: bytes, kept: float) -> None:
 
 async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
     """It may have a new one; if WeChat rejects that too, somebody else is at it."""
-    async with office(say(http(b"one")), say(http(b"two")), kinds=served) as at:
+    async with token_harness(say(http(b"one")), say(http(b"two")), kinds=served) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
         await denial(at)
@@ -508,7 +508,7 @@ async def test_a_rejected_token_of_a_server_is_asked_for_once_more() -> None:
 )
 async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
     """It is asked once."""
-    async with office(say(answer), kinds=served) as at:
+    async with token_harness(say(answer), kinds=served) as at:
         assert str(await denial(at)) == says
         await denial(at)
         assert at.calls == 1
@@ -550,7 +550,7 @@ async def test_a_token_server_that_is_away_is_not_taken_for_wechat() -> None:
 )
 async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
     """Whatever is no token and no refusal may pass; a redirect is never followed."""
-    async with office(say(answer), say(http(b"t")), kinds=served) as at:
+    async with token_harness(say(answer), say(http(b"t")), kinds=served) as at:
         with pytest.raises(BadAnswer) as caught:
             await at.tokens.current(A)
         assert "canary" not in repr(caught.value)
@@ -560,7 +560,7 @@ async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
 async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
     """Its accounts try again, and the run goes on with all the others."""
     kinds: Mapping[str, Access] = {A: HttpSource(Secret("http://127.0.0.1:1/"))}
-    async with office(FIRST, kinds=kinds) as at:
+    async with token_harness(FIRST, kinds=kinds) as at:
         with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
             await at.tokens.current(A)
     assert type(found.value) is ConnectionFailed
@@ -568,7 +568,7 @@ async def test_a_token_server_that_is_away_is_not_wechat_that_is_away() -> None:
 
 async def test_a_token_server_that_is_slow_is_named() -> None:
     """The account may try again."""
-    async with office(silence, kinds=served, seconds=0.2) as at:
+    async with token_harness(silence, kinds=served, seconds=0.2) as at:
         with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
             await at.tokens.current(A)
 
@@ -581,7 +581,7 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
             A: HttpSource(Secret(server.url)),
             B: AppSecret(Secret(APP_SECRET)),
         }
-        async with office(FIRST, kinds=kinds) as at:
+        async with token_harness(FIRST, kinds=kinds) as at:
             refused = await denial(at)
             assert "the token server: the server's certificate was not accepted" in str(refused)
             assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
@@ -591,6 +591,6 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
 async def test_one_word_without_a_length_is_not_trusted() -> None:
     """A text that ends with its connection may have lost its end."""
     cut: Answer = say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoke", close=True)
-    async with office(cut, kinds=served) as at:
+    async with token_harness(cut, kinds=served) as at:
         with pytest.raises(BadAnswer, match="cut off"):
             await at.tokens.current(A)
