@@ -19,7 +19,6 @@ from harvester.sandbox import (
     Outage,
     Revised,
     Row,
-    Strays,
     expected_rows,
 )
 from tests.support.sandboxes import (
@@ -31,6 +30,7 @@ from tests.support.sandboxes import (
     client_for,
     fake_wechat_at,
     rows_answered,
+    with_other_years,
 )
 
 DAY = MONDAY_THE_FIRST
@@ -260,13 +260,14 @@ async def test_an_outage_answers_empty() -> None:
         world.remove_data_fault(outage)
 
 
-async def test_strays_come_along() -> None:
-    """Rows of a year and of two years before follow the day's own, or stand in their place."""
+async def test_a_fault_may_add_rows_of_other_years() -> None:
+    """Rows of one and two years before follow the day's rows, or replace them."""
     own = expected_rows("interface_summary", BUSY, DAY)
-    world, _ = late_world(Strays(begin=DAY, end=DAY))
-    with_own = (await ask(world, "interface_summary", DAY)).json["list"]
-    world, _ = late_world(Strays(years=1, alone=True))
-    alone = (await ask(world, "interface_summary", DAY)).json["list"]
+    wechat, _ = late_world()
+    wechat.fail(BUSY, Fault(alter=with_other_years(2)), times=1)
+    wechat.fail(BUSY, Fault(alter=with_other_years(1, alone=True)), times=1)
+    with_own = (await ask(wechat, "interface_summary", DAY)).json["list"]
+    alone = (await ask(wechat, "interface_summary", DAY)).json["list"]
     assert with_own[:1] == own
     assert [row["ref_date"] for row in with_own] == ["2026-06-01", "2025-05-26", "2024-05-20"]
     assert alone == [{**own[0], "ref_date": "2025-05-26"}]

@@ -99,7 +99,7 @@ class FakeNetwork:
         await anyio.sleep(self.dice.uniform(0, self.there))
         query = {"access_token": token.reveal()} if token else {}
         if token:
-            holder = self.lab.sandbox.tokens.holder(token.reveal(), self.lab.now())
+            holder = self.lab.sandbox.tokens.find(token.reveal(), self.lab.now()).appid
             self.calls.append(Call(self.lab.now(), holder, path))
         reply = self.lab.sandbox.answer(Request("POST", path, query, body))
         return await self._deliver(reply)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import aiohttp
 from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import Day, instant, parse_day
+from harvester.core.calendar import Day, day_text, instant, parse_day
 from harvester.sandbox import FakeWeChat, Row, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.responses import Window
@@ -118,6 +118,24 @@ def rows_answered(
         return world._archive.rows(Window(CATALOGUE[dataset], appid, day, day, last_minute))
     except Refused:
         return []
+
+
+def with_other_years(years: int, *, alone: bool = False) -> Callable[[list[Row]], list[Row]]:
+    """Return a `Fault.alter` that adds the rows of earlier years, as WeChat sent in August 2022.
+
+    The rows are copies dated a year of 53 weeks before each other, so that a Monday stays a Monday.
+    With ``alone`` they replace the rows of the day.
+    """
+
+    def alter(rows: list[Row]) -> list[Row]:
+        copies = [
+            {**row, "ref_date": day_text(parse_day(row["ref_date"]) - 7 * 53 * year)}
+            for year in range(1, years + 1)
+            for row in rows
+        ]
+        return copies if alone else rows + copies
+
+    return alter
 
 
 def fake_wechat_at(now: float = NOON, **rules: Any) -> tuple[FakeWeChat, Clock]:

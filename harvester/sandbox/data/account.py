@@ -92,6 +92,11 @@ def digest(text: str, size: int) -> bytes:
     return hashlib.shake_128(text.encode()).digest(size)
 
 
+def fraction(text: str) -> float:
+    """Return a random number from 0 to below 1, always the same for a text."""
+    return int.from_bytes(digest(text, 6), "big") / (1 << 48)
+
+
 def words(text: str, count: int) -> tuple[int, ...]:
     """So many random numbers of 16 bits, always the same for a text."""
     return struct.unpack(f"<{count}H", digest(text, 2 * count))
