@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
@@ -30,10 +30,13 @@ TICKET_LIFE = 12 * 3600.0
 LONGEST_PAGE = 500
 """Accounts in one page of the list at most."""
 
+Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
+"""A function from a request's JSON object and the platform's own token to the answer."""
+
 
 @dataclass(slots=True)
 class _Authorisation:
-    """What an account granted a platform; ``families`` is None if it granted all datasets."""
+    """The grant of an account to a platform; ``families`` is None for all datasets."""
 
     refresh_token: str
     families: frozenset[str] | None
@@ -49,7 +52,11 @@ class _Platform:
 
 
 class Platforms:
-    """All platforms of one emulator."""
+    """All platforms of one emulator.
+
+    ``endpoints`` has, by path, the member that names the subject of a call, and the function that
+    answers it.
+    """
 
     def __init__(self, rules: Rules, tokens: TokenServer, clock: Callable[[], float]) -> None:
         self._rules = rules
@@ -57,6 +64,11 @@ class Platforms:
         self._clock = clock
         self._platforms: dict[str, _Platform] = {}
         self._serial = itertools.count(1)
+        self.endpoints: dict[str, tuple[str, Endpoint]] = {
+            COMPONENT_TOKEN_PATH: ("component_appid", self.component_token),
+            AUTHORIZER_TOKEN_PATH: ("authorizer_appid", self.authorizer_token),
+            AUTHORIZER_LIST_PATH: ("component_appid", self.authorizer_list),
+        }
 
     # Set-up, which has no endpoint
 
@@ -79,9 +91,8 @@ class Platforms:
         """
         token = self._random_text("refreshtoken@@@", account)
         granted = None if families is None else frozenset(families)
-        self._platforms[appid].accounts[account] = _Authorisation(
-            token, granted, int(self._clock())
-        )
+        given = _Authorisation(token, granted, since=int(self._clock()))
+        self._platforms[appid].accounts[account] = given
         return token
 
     def revoke_authorisation(self, appid: str, account: str) -> None:
@@ -102,8 +113,7 @@ class Platforms:
         if families is not None and family not in families:
             raise Refused(61007)
 
-    # Endpoints: the request's JSON object and the platform's own token in, the answer out.
-    # Each raises Refused.
+    # Endpoints; each raises Refused
 
     def component_token(self, asked: Mapping[str, Any], _own: str) -> dict[str, Any]:
         """Return the platform's own token for its secret and newest ticket."""

@@ -26,7 +26,7 @@ Alter: TypeAlias = Callable[[list[Row]], list[Row]]
 """A function from the rows of an answer to the rows that are sent."""
 
 _DAYS_UNTIL_FINAL = {
-    name: len(table.period(FIRST_DAY)) - 1 + table.restless for name, table in TABLES.items()
+    name: len(table.period(FIRST_DAY)) - 1 + table.unsettled_days for name, table in TABLES.items()
 }
 """Days after a day until its rows can be final. FIRST_DAY begins a week and a month of 31 days."""
 
@@ -76,7 +76,7 @@ class Archive:
         ]
 
     def _encode(self, window: Window, rows: list[Row]) -> bytes:
-        if not TABLES[window.dataset.name].marks:
+        if not TABLES[window.dataset.name].has_is_delay:
             return list_of(rows)
         is_delay = any(
             isinstance(fault, Delayed) and today(window.now) - day <= fault.days
@@ -131,13 +131,8 @@ class Archive:
 def _preliminary_days(dataset: Dataset, fault: DataFault | None) -> int:
     """Return for how many days figures are preliminary under a fault, or without one (None)."""
     table = TABLES[dataset.name]
-    match fault:
-        case None:
-            return 0 if table.growing else table.restless
-        case Revised(days=None):
-            return dataset.settle
-        case Revised(days=int(days)):
-            return days
-        case Delayed(days=days) if table.marks:
-            return days
-    return 0
+    if fault is None:
+        return 0 if table.growing else table.unsettled_days
+    if isinstance(fault, Revised):
+        return dataset.settle if fault.days is None else fault.days
+    return fault.days if isinstance(fault, Delayed) and table.has_is_delay else 0

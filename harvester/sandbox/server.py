@@ -36,7 +36,9 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
     """
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        reply = wechat.answer(await _request_of(request))
+        path, query = _target(request.raw_path)
+        unsized = hdrs.TRANSFER_ENCODING in request.headers
+        reply = wechat.answer(Request(request.method, path, query, await request.read(), unsized))
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.wire is not Wire.WHOLE:
@@ -69,13 +71,6 @@ def run(wechat: FakeWeChat, *, port: int = 0, announce: Callable[[str], object])
             await anyio.sleep_forever()
 
     anyio.run(until_ended)
-
-
-async def _request_of(request: web.BaseRequest) -> Request:
-    path, query = _target(request.raw_path)
-    return Request(
-        request.method, path, query, await request.read(), hdrs.TRANSFER_ENCODING in request.headers
-    )
 
 
 # A client sends the same target for every call of a token and an API, so the result is cached.

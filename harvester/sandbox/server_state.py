@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import today
 from harvester.core.dataset import Dataset
-from harvester.sandbox import platform
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Fault, Refused
 from harvester.sandbox.calls import (
     Reply,
@@ -36,7 +35,7 @@ from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.data_faults import DataFault
 from harvester.sandbox.limits import Limits, PeakLoad
-from harvester.sandbox.platform import Platforms
+from harvester.sandbox.platform import Endpoint, Platforms
 from harvester.sandbox.responses import Archive, Source, Window
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import Token, TokenServer
@@ -61,7 +60,7 @@ class FakeWeChat:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)
-        self.platforms = platforms = Platforms(rules, self.tokens, clock)
+        self.platforms = Platforms(rules, self.tokens, clock)
         self._clock = clock
         self._serial = 0
         self._call_faults = CallFaults()
@@ -72,15 +71,10 @@ class FakeWeChat:
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
-            platform.COMPONENT_TOKEN_PATH: partial(
-                self._platform_call, "component_appid", platforms.component_token
-            ),
-            platform.AUTHORIZER_TOKEN_PATH: partial(
-                self._platform_call, "authorizer_appid", platforms.authorizer_token
-            ),
-            platform.AUTHORIZER_LIST_PATH: partial(
-                self._platform_call, "component_appid", platforms.authorizer_list
-            ),
+            **{
+                path: partial(self._platform_call, *endpoint)
+                for path, endpoint in self.platforms.endpoints.items()
+            },
             **{dataset.path: partial(self._data, dataset) for dataset in CATALOGUE.values()},
             **{f"/datacube/{retired.api}": self._offline for retired in RETIRED},
         }
@@ -186,8 +180,7 @@ class FakeWeChat:
     def _stable_token(self, request: Request, now: float) -> Reply:
         require(request, "POST")
         asked = read_object(request.body)
-        forced = asked.get("force_refresh") is True
-        issue = self.tokens.force if forced else self.tokens.stable
+        issue = self.tokens.force if asked.get("force_refresh") is True else self.tokens.stable
         return self._token(*read_credential(asked), issue=issue, now=now)
 
     def _plain_token(self, request: Request, now: float) -> Reply:
@@ -206,11 +199,7 @@ class FakeWeChat:
         return self._reply(appid, TOKEN, now, answer)
 
     def _platform_call(
-        self,
-        subject: str,
-        endpoint: Callable[[dict[str, Any], str], dict[str, Any]],
-        request: Request,
-        now: float,
+        self, subject: str, endpoint: Endpoint, request: Request, now: float
     ) -> Reply:
         """Answer a platform; the call counts for the appid in the member ``subject``."""
         require(request, "POST")
@@ -237,8 +226,7 @@ class FakeWeChat:
             quota = self._limits.quota(appid, dataset.name, now)
             body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
             if self.rules.minute_limit is not None:
-                limit = {"call_count": self.rules.minute_limit, "refresh_second": 60}
-                body["rate_limit"] = limit
+                body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
             return json_of(body)
 
         return self._reply(appid, QUOTA, now, answer)

@@ -125,16 +125,14 @@ class TokenServer:
         no token of another platform and none of the account's own.
         """
         latest = self._accounts[appid].plain
-        if platform in latest:
-            former = latest[platform]
+        if former := latest.get(platform):
             former.ends_at = min(former.ends_at, now + OVERLAP)
         latest[platform] = self._issue(appid, now, platform)
         return latest[platform]
 
     def revoke(self, appid: str, now: float) -> None:
         """End the account's stable token, as another client's forced refresh does."""
-        token = self._accounts[appid].stable
-        if token is not None:
+        if token := self._accounts[appid].stable:
             token.ends_at = min(token.ends_at, now)
 
     def find(self, text: str, now: float) -> Token:

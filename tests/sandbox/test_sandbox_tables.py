@@ -78,7 +78,7 @@ def test_the_sandbox_knows_the_whole_catalogue() -> None:
     for name, table in TABLES.items():
         dataset = CATALOGUE[name]
         grows = dataset.inside if dataset.nesting is Nesting.ARRAY else ""
-        assert (dataset.delays, grows) == (table.marks, table.growing)
+        assert (dataset.delays, grows) == (table.has_is_delay, table.growing)
 
 
 @each_dataset
