@@ -136,7 +136,7 @@ def test_the_whole_past_never_changes() -> None:
 
 def test_the_whole_past_is_the_same_in_every_process() -> None:
     """Another process with another hash seed sees the same rows."""
-    code = "from tests.sandbox.test_sandbox_tables import digest_of_everything as f; print(f())"
+    code = "from tests.sandbox.test_rows_of_every_dataset import digest_of_everything as f; print(f())"
     root = Path(__file__).parents[2]
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root)
     assert printed.split() == [digest_of_everything()]

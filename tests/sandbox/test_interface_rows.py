@@ -52,7 +52,7 @@ def test_the_past_never_changes() -> None:
 
 def test_the_past_is_the_same_in_every_process() -> None:
     """Another process with another hash seed sees the same rows."""
-    code = "from tests.sandbox.test_sandbox_data import digest_of_the_past as f; print(f())"
+    code = "from tests.sandbox.test_interface_rows import digest_of_the_past as f; print(f())"
     root = Path(__file__).parents[2]
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root)
     assert printed.split() == [digest_of_the_past()]
