@@ -1,4 +1,4 @@
-"""Articles: four datasets that tell of the same readers."""
+"""Articles: four datasets with the same readers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_accounts_publish_now_and_then() -> None:
     assert len(busy) > 200
 
 
-def test_msgids_are_told_apart() -> None:
+def test_msgids_are_unique() -> None:
     """No two articles share a msgid; the message's id leaves 32 bits, places count from 1."""
     year = range(BEGIN, BEGIN + 365)
     msgids = [row["msgid"] for day in year for row in totals(BUSY, day)]
@@ -91,7 +91,7 @@ def test_everywhere_is_the_sum_of_scenes(appid: str, day: int) -> None:
 @given(appids, days)
 @quickly
 def test_days_add_up_to_the_total(appid: str, day: int) -> None:
-    """What the days tell of an article's readers and sharers adds up to its last total."""
+    """The daily readers and sharers of an article add up to its last total."""
     published = totals(appid, day)
     assume(published)
     read = [details("article_read", appid, day + n) for n in range(30)]
@@ -104,7 +104,7 @@ def test_days_add_up_to_the_total(appid: str, day: int) -> None:
 
 @given(appids, days)
 @quickly
-def test_the_account_is_its_articles(appid: str, day: int) -> None:
+def test_the_account_summary_fits_its_articles(appid: str, day: int) -> None:
     """The account's readers are at least its best article's and at most those of all."""
     read = [detail["read_user"] for detail in details("article_read", appid, day).values()]
     shared = [detail["share_user"] for detail in details("article_share", appid, day).values()]
@@ -115,7 +115,7 @@ def test_the_account_is_its_articles(appid: str, day: int) -> None:
         assert detail["send_page_count"] == len(totals(appid, day))
 
 
-def test_rates_are_what_their_names_say() -> None:
+def test_rates_are_shares_with_seven_digits() -> None:
     """Rates are shares of one with seven digits, and readers leave somewhere."""
     entries = [
         entry
@@ -134,7 +134,7 @@ def test_rates_are_what_their_names_say() -> None:
 
 
 def test_unread_articles_have_zeros() -> None:
-    """An article that nobody has read has rates of 0, without a point, and no positions."""
+    """An article without readers has rates of 0, without a point, and no positions."""
     unread = [
         entry
         for day in range(BEGIN, BEGIN + 400)
@@ -157,7 +157,7 @@ def test_articles_begin_in_2025(dataset: str) -> None:
     assert any(expected_rows(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
 
 
-def test_titles_are_not_plain() -> None:
+def test_titles_have_special_characters() -> None:
     """Titles have what titles have: quotes, ampersands and signs beyond the first plane."""
     titles = "".join(row["title"] for day in range(BEGIN, BEGIN + 90) for row in totals(BUSY, day))
     assert {'"', "&", "🎁", "「"} <= set(titles)

@@ -45,7 +45,7 @@ def assert_sums_up(
 
 
 @given(appids, days)
-def test_what_comes_and_goes_is_the_change(appid: str, day: int) -> None:
+def test_new_minus_lost_followers_is_the_change(appid: str, day: int) -> None:
     """New followers minus lost ones, over all channels, are the change of the number of them."""
     rows = expected_rows("user_summary", appid, day)
     net = sum(row["new_user"] - row["cancel_user"] for row in rows)
@@ -53,15 +53,15 @@ def test_what_comes_and_goes_is_the_change(appid: str, day: int) -> None:
 
 
 @given(appids, days)
-def test_nobody_is_negative(appid: str, day: int) -> None:
-    """Followers are never fewer than none, and so are those who come and go."""
+def test_no_count_of_followers_is_negative(appid: str, day: int) -> None:
+    """An account has followers every day, and new and lost ones are never below zero."""
     assert followers(appid, day) > 0
     for row in expected_rows("user_summary", appid, day):
         assert min(row["new_user"], row["cancel_user"]) >= 0
 
 
 def test_idle_days_have_a_row_of_zeros_or_none() -> None:
-    """A day on which nobody came or went mostly has one row, of source 0, and sometimes none."""
+    """A day without new or lost followers mostly has one row, of source 0, and sometimes none."""
     some = range(FIRST_DAY, FIRST_DAY + 400)
     idle = [expected_rows("user_summary", QUIET, day) for day in some]
     zeros = [
@@ -112,8 +112,8 @@ def test_messages_are_answered(appid: str, day: int) -> None:
 
 
 @given(st.integers(1, 10_000), st.integers(0, 100_000))
-def test_intervals_could_be_true(users: int, more: int) -> None:
-    """Everybody is in one interval, and their messages can be as many as there are."""
+def test_intervals_fit_people_and_messages(users: int, more: int) -> None:
+    """Each writer is in one interval, and the intervals allow the number of messages."""
     few, some, many = _intervals(users, users + more)
     assert few + some + many == users
     assert min(few, some, many) >= 0

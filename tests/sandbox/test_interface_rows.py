@@ -27,7 +27,7 @@ def callbacks(appid: str, day: int) -> int:
 
 
 def digest_of_the_past() -> str:
-    """A few hundred rows of the past in 16 letters."""
+    """Return a digest of a few hundred rows, 16 letters long."""
     rows = [
         expected_rows(dataset, f"wx{number:016x}", MONDAY - 97 * number)
         for number in range(40)
@@ -71,7 +71,7 @@ def test_the_day_is_the_sum_of_its_hours(appid: str, day: int) -> None:
 
 
 @given(appids, days)
-def test_every_hour_could_have_happened(appid: str, day: int) -> None:
+def test_every_hour_is_plausible(appid: str, day: int) -> None:
     """Each hour once and in order, with traffic, no more failures than calls, times that fit."""
     hours = expected_rows("interface_summary_hour", appid, day)
     numbers = [hour["ref_hour"] for hour in hours]
@@ -122,6 +122,6 @@ def test_quiet_accounts_have_gaps() -> None:
 
 
 def test_unknown_datasets_have_no_past() -> None:
-    """Asking for the truth of a dataset that is in no catalogue is a mistake of the test."""
+    """Rows of a dataset that is not in the catalogue raise KeyError."""
     with pytest.raises(KeyError):
         expected_rows("interface_sumary", BUSY, MONDAY)

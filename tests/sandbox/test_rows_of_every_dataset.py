@@ -1,4 +1,4 @@
-"""What holds for the rows of every dataset."""
+"""Properties of the rows of every dataset."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check(columns: tuple[Column, ...], row: Row) -> None:
 
 
 def digest_of_everything() -> str:
-    """Some rows of every dataset in 16 letters."""
+    """Return a digest of some rows of every dataset, 16 letters long."""
     rows = [
         expected_rows(name, f"wx{number:016x}", MONDAY_THE_FIRST - (number % 3) * 97)
         for number in range(30)
@@ -136,7 +136,9 @@ def test_the_whole_past_never_changes() -> None:
 
 def test_the_whole_past_is_the_same_in_every_process() -> None:
     """Another process with another hash seed sees the same rows."""
-    code = "from tests.sandbox.test_rows_of_every_dataset import digest_of_everything as f; print(f())"
+    code = (
+        "from tests.sandbox.test_rows_of_every_dataset import digest_of_everything as f; print(f())"
+    )
     root = Path(__file__).parents[2]
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root)
     assert printed.split() == [digest_of_everything()]
