@@ -1,4 +1,4 @@
-"""The command line, typed at a manifest whose WeChat is a sandbox that tests can question."""
+"""The command line on a manifest whose WeChat is an emulator that tests can check."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ output: out
 
 
 class CommandResult(NamedTuple):
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -43,13 +43,13 @@ class CommandResult(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
+        """The standard output, decoded as JSON."""
         return json.loads(self.out)
 
 
 @dataclass
 class CommandLine:
-    """Verbs over one manifest. ``world`` is its WeChat."""
+    """Commands on one manifest; ``world`` is the emulator that they call."""
 
     manifest: Path
     world: FakeWeChat
@@ -66,20 +66,20 @@ class CommandLine:
         return CommandResult(code, *self.capsys.readouterr())
 
     def record(self) -> Any:
-        """The newest run record."""
+        """Return the newest run record."""
         folder = self.output / "_harvester" / "runs"
         # Not by name: two runs may begin in the same second.
         newest = max(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         return json.loads(newest.read_text())
 
     def calls(self) -> int:
-        """How many data calls were ever made."""
+        """Return the number of data calls since the start."""
         return sum(self.world.counters.calls.values())
 
 
 @dataclass(frozen=True, slots=True)
 class JobScope:
-    """What a manifest asks for."""
+    """The datasets, days and number of accounts of a manifest."""
 
     datasets: Sequence[str]
     begin: str
@@ -90,21 +90,21 @@ class JobScope:
 @contextmanager
 def command_line(
     folder: Path,
-    wanted: JobScope,
+    scope: JobScope,
     world: FakeWeChat,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[CommandLine]:
-    """Serve the world, and write a manifest that asks it for what is wanted."""
-    names = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, wanted.accounts + 1))
+    """Serve an emulator, write a manifest of the scope, and yield the command line on it."""
+    names = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, scope.accounts + 1))
     with serve_in_thread(world) as address:
         manifest = folder / "jobs.yaml"
         manifest.write_text(
             MANIFEST.format(
                 address=address,
                 accounts=names,
-                datasets=", ".join(wanted.datasets),
-                begin=wanted.begin,
-                end=wanted.end,
+                datasets=", ".join(scope.datasets),
+                begin=scope.begin,
+                end=scope.end,
                 concurrency=CONCURRENCY,
             )
         )

@@ -1,12 +1,11 @@
-"""A run that dies, as by `kill -9`, just before its Nth change of the file system.
+"""A run that ends, as by `kill -9`, just before its Nth change of the file system.
 
-``python -m tests.support.kill_at ROOT N`` harvests the lab's range into ROOT and exits with 9 if it
-died, or with 0 if it came through: then N was more than a run has changes. ROOT may be a place in
-an object store, of which the environment says where it is; then the changes are its puts, copies
-and deletes.
+``python -m tests.support.kill_at ROOT N`` runs into ROOT and exits with 9 if it was killed, or with
+0 if the run has fewer than N changes. ROOT may be in an object store, whose endpoint is in the
+environment; the changes are then its puts, copies and deletes.
 
-Without arguments it reads lines of N and ROOT, and prints how each such life ended. They are
-forked, so that what takes time to load is loaded once.
+Without arguments it reads lines of N and ROOT, and prints the exit code of each run. The runs are
+forked, because loading the modules takes longer than a run.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ DIED = 9
 
 
 def harness_for(root: Path, output: Output | None = None) -> RunHarness:
-    """The same work for every life of the run."""
+    """Return the harness of every run."""
     return RunHarness(root, output, accounts=2, begin="2026-03-30", end="2026-04-02")
 
 
 def die_at(count: int) -> None:
-    """Let the process end before the Nth flush, rename or removal."""
+    """Make the process end before its Nth flush, rename or removal."""
     left = count
 
-    def mortal(change: Callable[..., Any]) -> Callable[..., Any]:
+    def counting(change: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             nonlocal left
             left -= 1
@@ -46,14 +45,14 @@ def die_at(count: int) -> None:
         return wrapped
 
     for name in ("put", "copy", "delete"):
-        setattr(obstore, name, mortal(getattr(obstore, name)))
-    atomic_files.sync = mortal(atomic_files.sync)
+        setattr(obstore, name, counting(getattr(obstore, name)))
+    atomic_files.sync = counting(atomic_files.sync)
     for name in ("replace", "unlink"):
-        setattr(Path, name, mortal(getattr(Path, name)))
+        setattr(Path, name, counting(getattr(Path, name)))
 
 
 def run_until_killed(root: str, count: int) -> None:
-    """One life, to its end."""
+    """Run until the Nth change or to the end."""
     die_at(count)
     if "://" in root:
         harness_for(Path.cwd(), Output(root, endpoint=os.environ["S3_ADDRESS"])).run()
@@ -62,7 +61,7 @@ def run_until_killed(root: str, count: int) -> None:
 
 
 def run_in_child(root: str, count: int) -> int:
-    """One life in a process of its own; returns its exit code."""
+    """Run in a child process, and return its exit code."""
     child = os.fork()
     if not child:
         run_until_killed(root, count)
