@@ -1,4 +1,4 @@
-"""Whether an output holds the sandbox's truth of a year: every row, every value, nothing else.
+"""Compares an output with the emulator's data of a year: every row, every value, nothing else.
 
 Prints how many rows were compared and how many were wrong. Reads the truth as the catalogue
 describes it and shares no code with what wrote the files.
