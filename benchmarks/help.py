@@ -1,4 +1,4 @@
-"""How long ``harvester --help`` takes: what a user feels before anything happens."""
+"""Duration of ``harvester --help``: the start-up time of every command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMES = 10
 
 
 def run(_: Settings) -> Result:
-    """Measure, once bytecode is there."""
+    """Measure, with the bytecode compiled before."""
     measure(harvester("--help"))
     taken = [measure(harvester("--help")) for _ in range(TIMES)]
     walls = [usage.wall for usage in taken]

@@ -1,4 +1,4 @@
-"""26 million hourly rows, published as a run does, beside the layouts one would think of first.
+"""26 million hourly rows in the layout of a run, beside more obvious layouts.
 
 Runs only if it is named: it takes minutes, and Spark.
 """
@@ -119,7 +119,7 @@ def _source(layout: Layout) -> str:
 
 
 def _questions(appid: str) -> dict[str, str]:
-    """What is asked of a table called {t}: all of it, one account, one day, one month."""
+    """Return the queries of a table called {t}: all of it, one account, one day, one month."""
     total = "select sum(callback_count), max(max_time_cost) from {t}"
     return {
         "everything": total,

@@ -121,7 +121,7 @@ def _paced(
         seconds = 0.0 if restarts else measure(command).wall
         with urllib.request.urlopen(f"{address}/sandbox/counters") as response:
             counters = json.load(response)
-    sliding = max(worst["sliding"] for worst in counters["worst"].values())
+    sliding = max(peak["sliding"] for peak in counters["peak_load"].values())
     return {
         "rate": paced.rate,
         "restarts": restarts,

@@ -1,4 +1,4 @@
-"""Where a request's CPU time goes besides its HTTP; no limits, for whoever wants to lower them."""
+"""CPU time of a request besides its HTTP, piece by piece; a table without limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planning for ten thousand accounts: from nothing known, and from everything known."""
+"""Planning for ten thousand accounts: with no coverage, and with complete coverage."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _MEBI = 1024
 
 
 class Usage(NamedTuple):
-    """What a process took: CPU (user and system) and wall seconds, peak memory in MiB."""
+    """The usage of a process: CPU (user and system) and wall seconds, peak memory in MiB."""
 
     cpu: float
     wall: float

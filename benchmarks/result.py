@@ -1,4 +1,4 @@
-"""What a benchmark found: tables to read, and the limits that it must keep."""
+"""Results of a benchmark: tables to read, and limits that must hold."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Limit:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """The outcome in one word."""
         if not self.holds:
             return "BROKEN"
         return "ok" if self.value <= self.goal else "short of the goal"

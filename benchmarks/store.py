@@ -21,7 +21,7 @@ FIRST, LAST = parse_day("2015-01-01"), parse_day("2024-12-31")
 """120 months."""
 
 SLOW = 4
-"""Every so manieth account has more datasets to ask for, and is behind for it."""
+"""One account in this many has more datasets, and is behind for that reason."""
 
 MORE = ("interface_summary", "upstream_msg", "upstream_msg_hour", "user_summary")
 

@@ -18,7 +18,7 @@ BEGIN = parse_day("2025-10-20")
 
 
 def run(settings: Settings) -> Result:
-    """Harvest, count what the server was asked, and compare every row with the sandbox's truth."""
+    """Harvest, count what the server was asked, and compare every row with the emulator's data."""
     accounts, days = (5, 62) if settings.quick else (50, 365)
     with server() as address:
         year = Year(address, tuple(islice(appids(), accounts)), BEGIN, BEGIN + days - 1)

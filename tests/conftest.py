@@ -1,4 +1,4 @@
-"""What every test may ask for, and what every test gets unasked."""
+"""Fixtures of all tests, and the ones that apply to every test."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the person at the keyboard, or of the machine, changes what a test sees."""
+    """Remove the variables of the environment that change what harvester does."""
     ours = [name for name in os.environ if name.startswith("HARVESTER_")]
     for name in (*ours, "CI", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
-def never_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
-    """In an async test, a call of ours that blocks the event loop raises.
+def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make harvester's blocking calls in the event loop raise in every async test.
 
-    Only calls that pass through harvester count: a test may read a file while its loop waits.
-    Arrow's own reads and writes go unseen, so those have a test of the thread they run in.
+    Calls of the test itself do not raise. Arrow's reads and writes are not seen; another test
+    checks the thread that they run in.
     """
     if not inspect.iscoroutinefunction(getattr(request, "function", None)):
         yield
@@ -63,7 +63,7 @@ def never_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder into which this user may not look. Where root tests, no mode would do that."""
+    """A folder that this user may not read; simulated, because root may read any folder."""
     folder = tmp_path / "closed"
     folder.mkdir()
     real = os.stat
@@ -79,14 +79,14 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def s3_address() -> Iterator[str]:
-    """A real S3 server, one for the whole run of the tests."""
+    """The address of an S3 server, one for all tests."""
     with s3_process() as address:
         yield address
 
 
 @pytest.fixture
 def s3_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The credentials in the environment, and a temporary folder for what dead runs leave."""
+    """Set the S3 credentials, and a temporary folder for the files of killed runs."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
@@ -94,14 +94,14 @@ def s3_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def s3_output(s3_address: str, s3_keys: None) -> Output:
-    """An empty place in an object store."""
+    """An empty output in an object store."""
     del s3_keys
     return output_in(s3_address)
 
 
 @pytest.fixture(params=["disk", "objects"])
 def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> Outputs:
-    """Opens an output in a folder, and once more in an object store."""
+    """The outputs of each backend in turn: a folder, then an object store."""
     if request.param == "disk":
         return Outputs(Output(tmp_path / "output"))
     place: Output = request.getfixturevalue("s3_output")
@@ -110,7 +110,7 @@ def outputs(request: pytest.FixtureRequest, tmp_path: Path) -> Outputs:
 
 @pytest.fixture
 def tree(outputs: Outputs) -> Tree:
-    """An output of one bucket, in each of the two worlds."""
+    """A tree of one bucket, on each backend in turn."""
     return outputs()
 
 
@@ -128,7 +128,7 @@ def duck() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A local Spark in UTC, one for the whole run of the tests, since it takes seconds to start.
+    """A local Spark in UTC, one for all tests, because it takes seconds to start.
 
     Skipped without Java 17, but failed if HARVESTER_REQUIRE_SPARK is set: CI may not skip it.
     """

@@ -1,4 +1,4 @@
-"""The yardstick: the least that anybody does with aiohttp.
+"""The yardstick: the least that a client does with aiohttp.
 
 A hundred workers post, read and parse until nothing is left. No retry, no limit, no check, and
 what came is thrown away.

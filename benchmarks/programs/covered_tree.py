@@ -1,4 +1,4 @@
-"""Makes an output in which everything is known and nobody had a row, through the store itself."""
+"""Makes an output with complete coverage and no rows, through the storage itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(broad: Broad, root: Path) -> None:
 
 
 def known_month(broad: Broad, month: Month) -> Coverage:
-    """A month of which every wanted day is final."""
+    """Return the coverage of a month in which every wanted day is final."""
     mask = calendar.month_mask(calendar.day_range(broad.begin, broad.end), month)
     known = AccountDays(final=mask, with_rows=mask)
     return coverage.empty(month).updated(dict.fromkeys(broad.appids, known))

@@ -22,7 +22,7 @@ from harvester.core.dataset import Dataset
 from harvester.core.model import Answer, Window
 from harvester.planning.windows import windows
 from harvester.sandbox import Rules
-from harvester.sandbox.data import truth
+from harvester.sandbox.data import expected_rows
 from harvester.sandbox.responses import Archive
 from harvester.sandbox.responses import Window as Asked
 from harvester.tables import decode_batch
@@ -38,7 +38,7 @@ STAMP = Provenance(1_790_000_000_000_000, "run")
 def main() -> None:
     """Measure every dataset."""
     appids = busy(ACCOUNTS)
-    archive = Archive(truth, Rules())
+    archive = Archive(expected_rows, Rules())
     gc.collect()
     gc.freeze()
     found = {name: _cost(_answers(archive, each, appids)) for name, each in CATALOGUE.items()}

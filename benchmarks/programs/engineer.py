@@ -1,4 +1,4 @@
-"""What an engineer writes in an afternoon: gather, a semaphore, dicts, pandas, one Parquet file."""
+"""A simple script for comparison: gather, a semaphore, dicts, pandas, one Parquet file."""
 
 from __future__ import annotations
 

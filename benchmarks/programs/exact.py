@@ -1,4 +1,4 @@
-"""Whether an output holds the sandbox's truth of a year: every row, every value, nothing else.
+"""Compares an output with the emulator's data of a year: every row, every value, nothing else.
 
 Prints how many rows were compared and how many were wrong. Reads the truth as the catalogue
 describes it and shares no code with what wrote the files.
@@ -19,7 +19,7 @@ from benchmarks.workload import Year, read_year
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, parse_day
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
-from harvester.sandbox.data import truth
+from harvester.sandbox.data import expected_rows
 
 Row: TypeAlias = dict[str, Any]
 
@@ -70,7 +70,7 @@ def _expected(dataset: Dataset, appids: tuple[str, ...], days: list[Day]) -> Ite
 
 
 def _rows_of(dataset: Dataset, appid: str, day: Day) -> Iterator[Row]:
-    for element in truth(dataset.name, appid, day):
+    for element in expected_rows(dataset.name, appid, day):
         inside = element.get(dataset.nested_field, {})
         for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
             values = element | inner

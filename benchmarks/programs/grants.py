@@ -1,4 +1,4 @@
-"""What the schedule takes to grant a request among many lanes. Prints CPU microseconds.
+"""Cost of allocating a request among many account queues. Prints CPU microseconds.
 
 Every lane is paced, granted its calls in blocks, and asked in turn, as in a run over as many
 accounts; the clock, also that of the spacing, goes on as fast as they may be asked together.
@@ -97,7 +97,7 @@ def _measured(count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure with as many lanes as the first argument says."""
+    """Measure with the number of account queues in the first argument."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

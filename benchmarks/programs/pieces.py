@@ -25,7 +25,7 @@ from harvester.core.model import Answer, Rate, Window
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations.run import make_queues
 from harvester.planning import windows
-from harvester.sandbox.data import truth
+from harvester.sandbox.data import expected_rows
 from harvester.scheduling.account_queue import Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import publish, raw_log
@@ -72,7 +72,7 @@ def _answers() -> Iterator[Answer]:
     for appid in busy(ACCOUNTS):
         for day in range(BEGIN, BEGIN + DAYS):
             body = json.dumps(
-                {"list": truth(DATASET.name, appid, day)}, separators=(",", ":")
+                {"list": expected_rows(DATASET.name, appid, day)}, separators=(",", ":")
             ).encode()
             yield Answer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, 0, body)
 

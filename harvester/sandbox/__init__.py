@@ -1,21 +1,20 @@
-"""A WeChat to try things on: the datacube API with its tokens, limits and troubles, in one process.
+"""An emulator of WeChat's datacube API with its tokens, limits and faults, in one process.
 
-`World` holds the rules, `harvester.sandbox.server` puts one on a socket (and alone needs aiohttp)::
+`FakeWeChat` has the rules; `harvester.sandbox.server` serves it over HTTP and alone needs aiohttp::
 
-    world = World(Rules(minute_limit=100), time.time)
-    async with serve(world) as address:
-        ...  # any client at all, talking to f"{address}/datacube/getinterfacesummary"
-    assert world.counters.errcodes[45011] == 0
+    wechat = FakeWeChat(Rules(minute_limit=100), time.time)
+    async with serve(wechat) as address:
+        ...  # any client that talks to f"{address}/datacube/getinterfacesummary"
+    assert wechat.counters.errcodes[45011] == 0
 """
 
 from __future__ import annotations
 
 from harvester.sandbox.call_faults import ANYONE, QUOTA, TOKEN, Fault, Wire
 from harvester.sandbox.calls import Reply, Request
-from harvester.sandbox.counters import Asked, Counters
-from harvester.sandbox.data import Row, truth
-from harvester.sandbox.data_faults import Delayed, Late, Outage, Revised, Strays, Trouble
-from harvester.sandbox.limits import Worst
+from harvester.sandbox.counters import AskedWindow
+from harvester.sandbox.data import Row, expected_rows
+from harvester.sandbox.data_faults import DataFault, Delayed, Late, Outage, Revised
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.server_state import FakeWeChat
 
@@ -23,8 +22,8 @@ __all__ = [
     "ANYONE",
     "QUOTA",
     "TOKEN",
-    "Asked",
-    "Counters",
+    "AskedWindow",
+    "DataFault",
     "Delayed",
     "FakeWeChat",
     "Fault",
@@ -35,10 +34,7 @@ __all__ = [
     "Revised",
     "Row",
     "Rules",
-    "Strays",
-    "Trouble",
     "Wire",
-    "Worst",
+    "expected_rows",
     "server",
-    "truth",
 ]

@@ -1,25 +1,25 @@
-"""What may go wrong: WeChat's error answers, answers that are none, and who is to get which.
+"""Faults of calls: WeChat's error answers, malformed answers, broken connections.
 
-The errors are worded as answers seen in the wild, with the ``rid`` that WeChat appends to each.
+The errors are worded as answers seen in the wild, without the ``rid`` that WeChat appends to each.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain, product, repeat
 
 from harvester.sandbox.data import Row
 
 TOKEN = "token"
-"""Stands for all token endpoints, those of platforms too, where a dataset's name could stand."""
+"""In the place of a dataset's name: all token endpoints, including those of platforms."""
 
 QUOTA = "quota"
-"""Stands for the endpoint that tells of quotas where a dataset's name could stand."""
+"""In the place of a dataset's name: the endpoint that reports quotas."""
 
 ANYONE = "*"
-"""Stands for every account where an appid could stand."""
+"""In the place of an appid: every account."""
 
 MESSAGES = {
     -1: "system error",
@@ -70,22 +70,31 @@ _BAD_GATEWAY = (
 
 
 class Wire(Enum):
-    """What the connection carries."""
+    """Part of an answer that the connection carries."""
 
     WHOLE = "the whole answer"
     CLOSE = "nothing; it is closed"
     RESET = "nothing; it is reset"
     CUT = "the head and half of the body, then it is closed"
-    GARBAGE = "bytes that are no HTTP, then it is closed"
+    GARBAGE = "bytes that are not HTTP, then it is closed"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What becomes of one call.
+    """A fault of one call.
 
-    ``errcode`` or ``body`` replace the answer, ``alter`` rewrites its rows, and without any of them
-    the true answer is sent, though late (``delay`` seconds) or in pieces (``wire``). ``errmsg``
-    replaces WeChat's usual words. ``content_type`` is sent as it stands.
+    ``errcode`` or ``body`` replaces the answer; the call is not checked then and spends no limit.
+    ``alter`` rewrites the rows of the answer. All other fields change how the answer is sent.
+
+    Attributes:
+        errcode: Answers this error.
+        errmsg: Replaces WeChat's usual message for the errcode.
+        status: HTTP status.
+        body: Answers these bytes.
+        content_type: Sent unchanged.
+        alter: Gets the rows, and returns the rows to send.
+        delay: Seconds before the answer, in addition to the latency.
+        wire: Part of the answer that is sent.
     """
 
     errcode: int | None = None
@@ -96,11 +105,6 @@ class Fault:
     alter: Callable[[list[Row]], list[Row]] | None = None
     delay: float = 0.0
     wire: Wire = Wire.WHOLE
-
-    @property
-    def replaces(self) -> bool:
-        """Whether the true answer is not even looked up, and the call spends none of its limits."""
-        return self.errcode is not None or self.body is not None
 
 
 BAD_GATEWAY = Fault(status=502, body=_BAD_GATEWAY, content_type="text/html")
@@ -115,44 +119,34 @@ GARBAGE = Fault(wire=Wire.GARBAGE)
 
 
 class Refused(Exception):
-    """The sandbox answers with an errcode."""
+    """A call that is answered with an errcode."""
 
     def __init__(self, errcode: int) -> None:
         super().__init__(MESSAGES.get(errcode, ""))
         self.errcode = errcode
 
 
-class FaultBook:
-    """Which calls of whom are to go wrong, and how often still."""
+class CallFaults:
+    """The faults of calls to come, by account and by dataset, TOKEN, QUOTA or None for all data."""
 
     def __init__(self) -> None:
-        self._faults: dict[tuple[str, str | None], deque[tuple[Fault, int | None]]] = {}
+        self._faults: dict[tuple[str, str | None], Iterator[Fault]] = {}
 
     def add(self, appid: str, dataset: str | None, fault: Fault, times: int | None) -> None:
-        """Let it happen so many times, or for ever, after what was added for these calls before."""
-        self._faults.setdefault((appid, dataset), deque()).append((fault, times))
+        """Add a fault of the next ``times`` calls, None for all, after the faults added before."""
+        added = repeat(fault) if times is None else repeat(fault, times)
+        self._faults[appid, dataset] = chain(self._faults.get((appid, dataset), ()), added)
 
     def remove(self, appid: str, dataset: str | None) -> None:
-        """Forget what was added for these calls."""
+        """Remove the faults added with the same appid and dataset."""
         self._faults.pop((appid, dataset), None)
 
     def take(self, appid: str, dataset: str) -> Fault | None:
-        """The fault of this call, which is then used up once. The narrower entry comes first."""
-        if not self._faults:
+        """Return the fault of this call and use it up once; the most specific fault comes first."""
+        if not self._faults:  # every call of a fake without faults comes here
             return None
-        for whom in (appid, ANYONE):
-            for what in (dataset,) if dataset in (TOKEN, QUOTA) else (dataset, None):
-                if (whom, what) in self._faults:
-                    return self._use((whom, what))
+        targets = (dataset,) if dataset in {TOKEN, QUOTA} else (dataset, None)
+        for key in product((appid, ANYONE), targets):
+            for fault in self._faults.get(key, ()):
+                return fault
         return None
-
-    def _use(self, key: tuple[str, str | None]) -> Fault:
-        faults = self._faults[key]
-        fault, times = faults.popleft()
-        if times is None:
-            faults.appendleft((fault, None))
-        elif times > 1:
-            faults.appendleft((fault, times - 1))
-        elif not faults:
-            del self._faults[key]
-        return fault

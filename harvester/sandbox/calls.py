@@ -1,6 +1,6 @@
-"""One call over the wire: what arrives, what is sent back, and how the bytes of both are made out.
+"""Requests and replies, and the JSON in their bodies.
 
-Reading raises `Refused` with the errcode WeChat has for the mistake.
+Reading raises `Refused` with WeChat's errcode for the mistake.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from harvester.sandbox.call_faults import MESSAGES, Fault, Refused, Wire
 from harvester.sandbox.data import Row
 
 JSON = "application/json; encoding=utf-8"
-"""What WeChat calls its JSON; no standard knows the parameter."""
+"""The content type of WeChat's JSON; the parameter is in no standard."""
 
 
 class Request(NamedTuple):
-    """One HTTP request. ``unsized`` says that it came chunked, without a Content-Length."""
+    """One HTTP request. ``unsized`` is true for a chunked body without Content-Length."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is sent back, after ``delay`` seconds, and how much of it arrives."""
+    """One HTTP response: sent after ``delay`` seconds, and as far as ``wire`` says."""
 
     body: bytes
     status: int = 200
@@ -38,35 +38,35 @@ class Reply(NamedTuple):
     wire: Wire = Wire.WHOLE
 
 
-def spoilt(reply: Reply, fault: Fault) -> Reply:
-    """The reply with everything a fault does to it but replace its body."""
-    return Reply(reply.body, fault.status, fault.content_type, fault.delay, fault.wire)
+def with_fault(body: bytes, fault: Fault) -> Reply:
+    """Return the reply that sends a body as a fault has it sent."""
+    return Reply(body, fault.status, fault.content_type, fault.delay, fault.wire)
 
 
 def json_of(value: object) -> bytes:
-    """A value as the bytes of its JSON."""
+    """Encode a value as JSON."""
     return orjson.dumps(value)
 
 
 def list_of(rows: list[Row], *, is_delay: bool | str | None = None) -> bytes:
-    """Rows as WeChat answers them, with ``is_delay`` beside them if it is given."""
+    """Encode rows as WeChat answers them; ``is_delay`` is left out if it is None."""
     return json_of({"list": rows} if is_delay is None else {"list": rows, "is_delay": is_delay})
 
 
 def error_of(errcode: int, rid: str, errmsg: str = "") -> bytes:
-    """An error as WeChat words it: errcode, and errmsg with the request's id behind it."""
-    words = errmsg or MESSAGES.get(errcode, "system error")
-    return json_of({"errcode": errcode, "errmsg": f"{words} rid: {rid}"})
+    """Encode an error; the request's id follows WeChat's message, or ``errmsg`` in its place."""
+    message = errmsg or MESSAGES.get(errcode, "system error")
+    return json_of({"errcode": errcode, "errmsg": f"{message} rid: {rid}"})
 
 
 def require(request: Request, method: str) -> None:
-    """Raise Refused 43001 or 43002 for another method than GET or POST."""
+    """Check the method, GET or POST. Raises Refused 43001 or 43002."""
     if request.method != method:
         raise Refused(43002 if method == "POST" else 43001)
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request. Raises Refused 44002 or 47001."""
+    """Decode the JSON object of a request. Raises Refused 44002 or 47001."""
     if not body:
         raise Refused(44002)
     try:
@@ -79,14 +79,14 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_credential(asked: Mapping[str, Any]) -> tuple[str, str]:
-    """The appid and the secret of a token call. Raises Refused 40002, 41002 or 41004."""
+    """Return the appid and the secret of a token call. Raises Refused 40002, 41002 or 41004."""
     if asked.get("grant_type") != "client_credential":
         raise Refused(40002)
     return text_of(asked, "appid", 41002), text_of(asked, "secret", 41004)
 
 
 def read_window(body: bytes) -> tuple[Day, Day]:
-    """The days a data call asks for, in any order. Raises Refused 44002, 47001 or 61500."""
+    """Return the first and last day of a data call. Raises Refused 44002, 47001 or 61500."""
     asked = read_object(body)
     try:
         return parse_day(asked["begin_date"]), parse_day(asked["end_date"])
@@ -95,7 +95,7 @@ def read_window(body: bytes) -> tuple[Day, Day]:
 
 
 def text_of(asked: Mapping[str, Any], member: str, errcode: int) -> str:
-    """A member that is a text. Raises Refused with the code of its absence."""
+    """Return a text member. Raises Refused with ``errcode`` if it is missing or not a text."""
     value = asked.get(member)
     if not isinstance(value, str) or not value:
         raise Refused(errcode)

@@ -1,16 +1,17 @@
-"""What a world was asked, for tests and for whoever reads ``GET /sandbox/counters``."""
+"""Counters of the emulator: what was asked, and calls per period of time."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from harvester.core.calendar import Day, day_text
 
 
-class Asked(NamedTuple):
-    """One window that was asked, right or wrong, both days included."""
+class AskedWindow(NamedTuple):
+    """One window that was asked for, valid or not; both days are included."""
 
     appid: str
     dataset: str
@@ -20,11 +21,15 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True)
 class Counters:
-    """Everything is counted when a request arrives, ``errcodes`` when it is answered.
+    """Counts of requests. ``errcodes`` is counted with the answer, all others on arrival.
 
-    ``paths`` has the paths the sandbox knows, all others under ``?``. ``calls`` are data calls that
-    showed a valid token, ``token_calls`` calls of either token endpoint, both by appid. ``windows``
-    stays empty unless the rules keep a history.
+    Attributes:
+        requests: All requests.
+        paths: Requests by path; unknown paths are counted under ``?``.
+        calls: Data calls with a valid token, by appid.
+        token_calls: Calls of any token endpoint, by appid.
+        errcodes: Errors answered, by errcode.
+        windows: Windows asked for; empty unless `Rules.history` is set.
     """
 
     requests: int = 0
@@ -32,10 +37,10 @@ class Counters:
     calls: Counter[str] = field(default_factory=Counter)
     token_calls: Counter[str] = field(default_factory=Counter)
     errcodes: Counter[int] = field(default_factory=Counter)
-    windows: Counter[Asked] = field(default_factory=Counter)
+    windows: Counter[AskedWindow] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON can say it; windows as [appid, dataset, begin, end, times]."""
+        """Return the counters for JSON; a window is [appid, dataset, begin, end, times]."""
         return {
             "requests": self.requests,
             "paths": dict(self.paths),
@@ -43,7 +48,33 @@ class Counters:
             "token_calls": dict(self.token_calls),
             "errcodes": {str(errcode): count for errcode, count in self.errcodes.items()},
             "windows": [
-                [asked.appid, asked.dataset, day_text(asked.begin), day_text(asked.end), times]
-                for asked, times in self.windows.items()
+                [window.appid, window.dataset, day_text(window.begin), day_text(window.end), times]
+                for window, times in self.windows.items()
             ],
         }
+
+
+class PeriodCounter:
+    """Counts calls by key within the newest period, such as a minute or a Beijing day.
+
+    ``limit`` is the number of calls allowed in one period, None for any number.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._counts: dict[Hashable, tuple[int, int]] = {}
+
+    def count(self, key: Hashable, period: int) -> int:
+        """Return the number of calls in the period."""
+        counted_in, count = self._counts.get(key, (period, 0))
+        return count if counted_in == period else 0
+
+    def is_full(self, key: Hashable, period: int) -> bool:
+        """Return whether one more call would exceed the limit."""
+        return self.limit is not None and self.count(key, period) >= self.limit
+
+    def add(self, key: Hashable, period: int) -> int:
+        """Count one call, and return the new number of calls in the period."""
+        count = self.count(key, period) + 1
+        self._counts[key] = (period, count)
+        return count

@@ -1,22 +1,22 @@
-"""Third-party platforms: their tickets, their own tokens, and who authorised them.
+"""Third-party platforms: their tickets, their own tokens, and their authorised accounts.
 
-A platform trades its secret and the newest ticket for its own token, and with that an account's
-refresh token for an access token. Where the rules say so the refresh token is replaced each time,
-and the former one is worth nothing at once.
+A platform exchanges its secret and its newest ticket for its own token. With that token it
+exchanges an account's refresh token for an access token. Where the rules say so, each exchange also
+replaces the refresh token, and the former one stops working at once.
 
 Source: WeChat's pages of ``/cgi-bin/component/…``, read 2026-11-24.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
+from harvester.sandbox.data.account import digest
 from harvester.sandbox.rules import Rules
 from harvester.sandbox.tokens import TokenServer
 
@@ -25,11 +25,19 @@ AUTHORIZER_TOKEN_PATH = "/cgi-bin/component/api_authorizer_token"
 AUTHORIZER_LIST_PATH = "/cgi-bin/component/api_get_authorizer_list"
 
 TICKET_LIFE = 12 * 3600.0
+"""Seconds for which a ticket works."""
+
 LONGEST_PAGE = 500
+"""Accounts in one page of the list at most."""
+
+Endpoint: TypeAlias = Callable[[Mapping[str, Any], str], dict[str, Any]]
+"""A function from a request's JSON object and the platform's own token to the answer."""
 
 
 @dataclass(slots=True)
 class _Authorisation:
+    """The grant of an account to a platform; ``families`` is None for all datasets."""
+
     refresh_token: str
     families: frozenset[str] | None
     since: int
@@ -44,7 +52,11 @@ class _Platform:
 
 
 class Platforms:
-    """All platforms of one world."""
+    """All platforms of one emulator.
+
+    ``endpoints`` has, by path, the member that names the subject of a call, and the function that
+    answers it.
+    """
 
     def __init__(self, rules: Rules, tokens: TokenServer, clock: Callable[[], float]) -> None:
         self._rules = rules
@@ -52,54 +64,60 @@ class Platforms:
         self._clock = clock
         self._platforms: dict[str, _Platform] = {}
         self._serial = itertools.count(1)
+        self.endpoints: dict[str, tuple[str, Endpoint]] = {
+            COMPONENT_TOKEN_PATH: ("component_appid", self.component_token),
+            AUTHORIZER_TOKEN_PATH: ("authorizer_appid", self.authorizer_token),
+            AUTHORIZER_LIST_PATH: ("component_appid", self.authorizer_list),
+        }
 
-    # What happens outside of the API
+    # Set-up, which has no endpoint
 
-    def found(self, appid: str, secret: str) -> None:
-        """Register a platform. It gets its first ticket with `push_ticket`."""
+    def register(self, appid: str, secret: str) -> None:
+        """Register a platform. `push_ticket` makes its first ticket."""
         self._platforms[appid] = _Platform(secret)
 
     def push_ticket(self, appid: str) -> str:
-        """The platform's next ticket, which ends the one before and lives for twelve hours."""
+        """Return the platform's next ticket; the former ticket ends."""
         platform = self._platforms[appid]
-        platform.ticket = self._make("ticket@@@", appid)
+        platform.ticket = self._random_text("ticket@@@", appid)
         platform.ticket_ends_at = self._clock() + TICKET_LIFE
         return platform.ticket
 
     def authorise(self, appid: str, account: str, families: Iterable[str] | None = None) -> str:
-        """An account authorises a platform for datasets of these families, or of all.
+        """Authorise a platform for an account, and return the refresh token.
 
-        Returns its refresh token. Done again, the former refresh token ends.
+        ``families`` limits it to these families of datasets. A repeated authorisation ends the
+        former refresh token.
         """
-        token = self._make("refreshtoken@@@", account)
+        token = self._random_text("refreshtoken@@@", account)
         granted = None if families is None else frozenset(families)
-        given = _Authorisation(token, granted, int(self._clock()))
+        given = _Authorisation(token, granted, since=int(self._clock()))
         self._platforms[appid].accounts[account] = given
         return token
 
-    def withdraw(self, appid: str, account: str) -> None:
-        """An account takes its authorisation back."""
+    def revoke_authorisation(self, appid: str, account: str) -> None:
+        """Revoke an account's authorisation of a platform."""
         del self._platforms[appid].accounts[account]
 
     def refresh_token(self, appid: str, account: str) -> str:
-        """The refresh token that is good now."""
+        """Return the refresh token that is valid now."""
         return self._platforms[appid].accounts[account].refresh_token
 
     def own_token(self, appid: str) -> str:
-        """A token of the platform itself, as the live platform would hand it out."""
-        return self._tokens.for_platform(appid, self._clock()).text
+        """Return a new token of the platform itself, without its secret and ticket."""
+        return self._tokens.plain(appid, self._clock()).text
 
-    def may(self, appid: str, account: str, family: str) -> None:
-        """Raise Refused 61003 without an authorisation, 61007 without one for the family."""
-        families = self._of(self._platforms[appid], account).families
+    def check_authorised(self, appid: str, account: str, family: str) -> None:
+        """Raise Refused 61003 without an authorisation, 61007 if it leaves the family out."""
+        families = self._authorisation(self._platforms[appid], account).families
         if families is not None and family not in families:
             raise Refused(61007)
 
-    # What clients ask. Each raises Refused.
+    # Endpoints; each raises Refused
 
-    def component_token(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The platform's own token, for its secret and the newest ticket."""
-        appid, platform = self._platform(asked)
+    def component_token(self, asked: Mapping[str, Any], _own: str) -> dict[str, Any]:
+        """Return the platform's own token for its secret and newest ticket."""
+        appid, platform = self._named_platform(asked)
         if text_of(asked, "component_appsecret", 41004) != platform.secret:
             raise Refused(40125)
         if text_of(asked, "component_verify_ticket", 61006) != platform.ticket:
@@ -107,20 +125,20 @@ class Platforms:
         now = self._clock()
         if now >= platform.ticket_ends_at:
             raise Refused(61005)
-        token = self._tokens.for_platform(appid, now)
+        token = self._tokens.plain(appid, now)
         return {"component_access_token": token.text, "expires_in": token.left(now)}
 
     def authorizer_token(self, asked: Mapping[str, Any], own: str) -> dict[str, Any]:
-        """An account's token, for its refresh token."""
-        appid, platform = self._caller(asked, own)
+        """Return an account's access token for its refresh token."""
+        appid, platform = self._calling_platform(asked, own)
         account = text_of(asked, "authorizer_appid", 41002)
-        given = self._of(platform, account)
+        given = self._authorisation(platform, account)
         if text_of(asked, "authorizer_refresh_token", 61023) != given.refresh_token:
             raise Refused(61023)
         now = self._clock()
         if self._rules.rotate_refresh_tokens:
-            given.refresh_token = self._make("refreshtoken@@@", account)
-        token = self._tokens.through(appid, account, now)
+            given.refresh_token = self._random_text("refreshtoken@@@", account)
+        token = self._tokens.plain(account, now, platform=appid)
         return {
             "authorizer_access_token": token.text,
             "expires_in": token.left(now),
@@ -128,14 +146,12 @@ class Platforms:
         }
 
     def authorizer_list(self, asked: Mapping[str, Any], own: str) -> dict[str, Any]:
-        """A page of those who authorised the platform, in the order in which they did."""
-        _, platform = self._caller(asked, own)
+        """Return a page of the authorised accounts, in the order of their authorisation."""
+        _, platform = self._calling_platform(asked, own)
         offset, count = asked.get("offset"), asked.get("count")
         if not isinstance(offset, int) or not isinstance(count, int) or offset < 0 or count < 1:
             raise Refused(47001)
-        page = itertools.islice(
-            platform.accounts.items(), offset, offset + min(count, LONGEST_PAGE)
-        )
+        end = offset + min(count, LONGEST_PAGE)
         return {
             "total_count": len(platform.accounts),
             "list": [
@@ -144,30 +160,30 @@ class Platforms:
                     "refresh_token": given.refresh_token,
                     "auth_time": given.since,
                 }
-                for account, given in page
+                for account, given in itertools.islice(platform.accounts.items(), offset, end)
             ],
         }
 
-    def _caller(self, asked: Mapping[str, Any], own: str) -> tuple[str, _Platform]:
-        """Who asks: the platform that the token speaks for must be the one that is named."""
-        appid, platform = self._platform(asked)
+    def _calling_platform(self, asked: Mapping[str, Any], own: str) -> tuple[str, _Platform]:
+        """Return the platform of a request, whose own token must belong to the appid it names."""
+        appid, platform = self._named_platform(asked)
         if not own:
             raise Refused(41001)
-        if self._tokens.holder(own, self._clock()) != appid:
+        if self._tokens.find(own, self._clock()).appid != appid:
             raise Refused(61014)
         return appid, platform
 
-    def _platform(self, asked: Mapping[str, Any]) -> tuple[str, _Platform]:
+    def _named_platform(self, asked: Mapping[str, Any]) -> tuple[str, _Platform]:
         appid = text_of(asked, "component_appid", 41002)
         if appid not in self._platforms:
             raise Refused(61011)
         return appid, self._platforms[appid]
 
-    def _of(self, platform: _Platform, account: str) -> _Authorisation:
+    def _authorisation(self, platform: _Platform, account: str) -> _Authorisation:
         if account not in platform.accounts:
             raise Refused(61003)
         return platform.accounts[account]
 
-    def _make(self, kind: str, appid: str) -> str:
-        digest = hashlib.shake_256(f"{kind} {appid} {next(self._serial)}".encode()).hexdigest(22)
-        return f"{kind}{digest}{self._rules.token_tail}"
+    def _random_text(self, kind: str, appid: str) -> str:
+        text = digest(f"{kind} {appid} {next(self._serial)}", 22).hex()
+        return f"{kind}{text}{self._rules.token_tail}"

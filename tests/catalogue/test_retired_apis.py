@@ -11,8 +11,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import Exit
 from harvester.sandbox import ANYONE, FakeWeChat, Rules
-from tests.support.cli import CONCURRENCY, Wanted, commands
-from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.cli import CONCURRENCY, JobScope, command_line
+from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +27,8 @@ def test_an_api_that_goes_offline_is_asked_no_more(
     """Of hundreds of windows no more are asked than were in flight; the others are untouched."""
     world = FakeWeChat(Rules(), time.time)
     world.fail(ANYONE, 47009, dataset=HOURLY)
-    asked = Wanted((DAILY, HOURLY), "2026-03-01", "2026-04-29", accounts=6)
-    with commands(tmp_path, asked, world, capsys) as run:
+    asked = JobScope((DAILY, HOURLY), "2026-03-01", "2026-04-29", accounts=6)
+    with command_line(tmp_path, asked, world, capsys) as run:
         done = run("run")
         path = CATALOGUE[HOURLY].path
         assert done.code == Exit.INCOMPLETE
@@ -38,8 +38,8 @@ def test_an_api_that_goes_offline_is_asked_no_more(
         assert "WeChat has taken this API offline" in done.err
         assert run.record()["reasons"] == ["refused"]
         every = [appid(number) for number in range(1, 7)]
-        rows = expected(DAILY, every, wanted("2026-03-01", "2026-04-29"))
-        assert harvested(duck, run.output, DAILY) == rows
+        rows = expected(DAILY, every, days_between("2026-03-01", "2026-04-29"))
+        assert published_rows(duck, run.output, DAILY) == rows
 
 
 def test_a_span_that_became_shorter_is_found_and_kept_to(
@@ -48,13 +48,13 @@ def test_a_span_that_became_shorter_is_found_and_kept_to(
     """Thirty days are refused, eight work: the summary says so, and only eight are asked then."""
     world = FakeWeChat(Rules(spans={DAILY: 10}, history=True), time.time)
     begin, end = "2025-01-01", "2025-12-31"
-    with commands(tmp_path, Wanted((DAILY,), begin, end), world, capsys) as run:
+    with command_line(tmp_path, JobScope((DAILY,), begin, end), world, capsys) as run:
         done = run("run")
         assert done.code == Exit.DONE
         assert f"{DAILY}: WeChat refused longer windows, 8 days at once worked" in done.err
         assert f"set datasets.{DAILY}.span to it" in "; ".join(run.record()["notes"])
-        rows = expected(DAILY, [appid(1), appid(2)], wanted(begin, end))
-        assert harvested(duck, run.output, DAILY) == rows
+        rows = expected(DAILY, [appid(1), appid(2)], days_between(begin, end))
+        assert published_rows(duck, run.output, DAILY) == rows
         # Each account's first window, and its halves: more was not in flight when one was answered.
         assert 3 <= world.counters.errcodes[61501] <= 2 * (1 + 2)
         worked = run.calls() - world.counters.errcodes[61501]
@@ -73,8 +73,8 @@ def test_a_retired_dataset_is_refused_with_its_place_and_its_successor(
 ) -> None:
     """A manifest that names one ends with 2 before anything is asked; globs do not name it."""
     world = FakeWeChat(Rules(), time.time)
-    asked = Wanted(("user_*", "article_total"), "2026-03-01", "2026-03-04")
-    with commands(tmp_path, asked, world, capsys) as run:
+    asked = JobScope(("user_*", "article_total"), "2026-03-01", "2026-03-04")
+    with command_line(tmp_path, asked, world, capsys) as run:
         text = run.manifest.read_text()
         [(line, before)] = [
             (number, written.partition("article_total")[0])

@@ -10,7 +10,7 @@ import pytest
 from harvester.catalogue.error_codes import PLATFORM_RULES, TOKEN_RULES, Action, Scope
 from harvester.core.errors import Exit
 from harvester.sandbox import TOKEN
-from tests.support.run_harness import Lab, appid
+from tests.support.run_harness import RunHarness, appid
 from tests.wechat.auth.test_platform import ONE, TWO, Setting, at, opened
 
 __all__ = ["at"]
@@ -55,7 +55,7 @@ AT_THE_TOKEN_ENDPOINT = {
 def test_at_the_token_endpoint(code: int, tmp_path: Path) -> None:
     """The account stops after one call, the others do not notice, and the record says why."""
     told = AT_THE_TOKEN_ENDPOINT[code]
-    lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
+    lab = RunHarness(tmp_path, begin=DAYS[0], end=DAYS[1])
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
     done = lab.run()
     assert done.exit_code is told.exit_code
@@ -81,7 +81,7 @@ def test_the_table_above_has_every_code_of_its_own() -> None:
 
 def test_a_busy_token_endpoint_is_asked_again(tmp_path: Path) -> None:
     """-1 and the minute limit pass, and the run is whole."""
-    lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
+    lab = RunHarness(tmp_path, begin=DAYS[0], end=DAYS[1])
     lab.sandbox.fail(SICK, -1, dataset=TOKEN, times=2)
     assert lab.run().exit_code is Exit.DONE
     assert lab.sandbox.counters.token_calls[SICK] == 3

@@ -21,11 +21,11 @@ from harvester.core.errors import Exit, UsageError
 from harvester.core.model import Window
 from harvester.manifest import duration_option
 from harvester.operations.status import read
-from harvester.sandbox import Row, truth
+from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
 from tests.support.answers import answer
 from tests.support.output_helpers import tree_at
-from tests.support.run_harness import DAILY, Lab
+from tests.support.run_harness import DAILY, RunHarness
 
 MANIFEST = """
 version: 1
@@ -201,7 +201,7 @@ def test_a_plan_without_a_wanted_day_says_so(
 
 def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     """A provisional answer of yesterday counts until a newer day is ready and missing."""
-    lab = Lab(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
+    lab = RunHarness(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
     lab.run()
     evening = lab.now()
     assert read(lab.manifest(), lab.tree, evening).complete
@@ -220,12 +220,12 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
     broken = True
 
     def source(dataset: str, appid: str, day: Day) -> list[Row]:
-        rows = truth(dataset, appid, day)
+        rows = expected_rows(dataset, appid, day)
         if broken and day == parse_day("2026-03-02"):
             return [{**row, "callback_count": "many"} for row in rows]
         return rows
 
-    lab = Lab(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
     lab.run()
     found = read(lab.manifest(), lab.tree, lab.now())
     assert (found.complete, found.gaps, found.unusable) == (False, (), 1)
@@ -240,7 +240,7 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
 
 def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
     """What is kept of a day that the file knows to be good is named by nobody."""
-    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    lab = RunHarness(tmp_path, accounts=1, datasets=(DAILY,))
     lab.run()
     day = parse_day("2026-03-02")
     window = Window(lab.appids[0], DAILY, day, day)

@@ -30,7 +30,7 @@ from tests.end_to_end.test_kills import (
     start,
     write_manifest,
 )
-from tests.support.run_harness import BOTH, appid, expected, files_of, harvested, wanted
+from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
 
 GONE = 7.0
 """Seconds after the first signal: CI runners kill at ten."""
@@ -158,8 +158,8 @@ def check_exact(
     """The files hold the truth, and the feed named each of them as it is."""
     appids = [appid(number) for number in range(1, accounts + 1)]
     for dataset in BOTH:
-        truth = expected(dataset, appids, wanted(begin, "2026-04-01"))
-        assert harvested(duck, output, dataset) == truth
+        truth = expected(dataset, appids, days_between(begin, "2026-04-01"))
+        assert published_rows(duck, output, dataset) == truth
     told = rows_told(output)
     for path in files_of(output):
         assert told[path.relative_to(output).as_posix()] == pq.read_metadata(path).num_rows

@@ -18,11 +18,11 @@ from typing import Any
 
 from harvester.cli import invoke
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.sandbox import FakeWeChat, Row, Rules, truth
+from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
 from harvester.storage import forced
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
-from tests.support.sandboxes import served
+from tests.support.sandboxes import serve_in_thread
 
 QUOTA = 24
 BUSY = "wx0000000000000001"
@@ -35,7 +35,7 @@ Setting = Callable[[FakeWeChat], Any]
 
 def source(dataset: str, appid: str, day: Day) -> list[Row]:
     """Give the sandbox's rows, one of them with a text where a count belongs."""
-    rows = truth(dataset, appid, day)
+    rows = expected_rows(dataset, appid, day)
     return [{**row, "new_user": "many"} for row in rows] if (dataset, appid, day) == UNFIT else rows
 
 
@@ -50,7 +50,7 @@ def act(moment: str, *words: str, kill: tuple[str, int] = ("", 0), before: Setti
         _set_clock(moment)
         _die_before(*kill)
         world = FakeWeChat(Rules(daily_quota=QUOTA, latency=0.1), time.time, source=source)
-        with served(world) as address:
+        with serve_in_thread(world) as address:
             before(world)
             os.environ.update(WECHAT=address, SECRET="old-tree")
             os._exit(invoke(words))
@@ -89,7 +89,7 @@ def damage(path: Path) -> None:
 
 def authorise(world: FakeWeChat) -> None:
     """Let three accounts authorise the platform, two of them unknown to jobs.yaml."""
-    world.platforms.found(PLATFORM, "old-tree")
+    world.platforms.register(PLATFORM, "old-tree")
     for number in (1, 0xA1, 0xA2):
         world.platforms.authorise(PLATFORM, f"wx{number:016x}")
     os.environ["TICKET"] = world.platforms.push_ticket(PLATFORM)

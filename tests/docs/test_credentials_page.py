@@ -26,7 +26,7 @@ from harvester.manifest import load
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
 from tests.support.doc_pages import CREDENTIALS as PAGE
-from tests.support.doc_pages import Block, blocks, every
+from tests.support.doc_pages import Block, blocks, each_block
 from tests.support.run_harness import appid
 
 NOON = instant(parse_day("2026-05-20"), 12 * 60)
@@ -52,14 +52,14 @@ def manifest(block: Block) -> str:
     return yaml.safe_dump(written)
 
 
-@every(blocks(PAGE, "yaml"))
+@each_block(blocks(PAGE, "yaml"))
 def test_every_manifest_of_the_page_loads(block: Block, tmp_path: Path) -> None:
     """With accounts and a job put beside it, and without a secret."""
     (tmp_path / "jobs.yaml").write_text(manifest(block))
     assert load(tmp_path / "jobs.yaml", environ={}, now=NOON).jobs
 
 
-@every(blocks(PAGE, "yaml kubernetes", "yaml workflow", "json"))
+@each_block(blocks(PAGE, "yaml kubernetes", "yaml workflow", "json"))
 def test_everything_else_is_well_formed(block: Block) -> None:
     """YAML and JSON that other programs read."""
     assert yaml.safe_load(block.text)

@@ -22,7 +22,7 @@ from harvester.core.errors import SEVERITY, Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.operations.record.summary import reason_of
-from harvester.sandbox import Row, truth
+from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.tables.columns import arrow_schema
 from tests.support.doc_pages import (
@@ -38,11 +38,11 @@ from tests.support.doc_pages import (
     Block,
     anchors,
     blocks,
-    every,
+    each_block,
     section,
     table_rows,
 )
-from tests.support.run_harness import Lab
+from tests.support.run_harness import RunHarness
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -53,7 +53,7 @@ VERBS = [name for name in app if not name.startswith("-")]
 ACCOUNTS = tuple(re.findall(r"wx[0-9a-f]{16}", SHIPPED.read_text().partition("accounts:")[2]))
 
 
-class ShippedLab(Lab):
+class ShippedLab(RunHarness):
     """A lab whose accounts are the first of the shipped manifest."""
 
     @property
@@ -75,7 +75,7 @@ def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
     """Two months of three accounts: one refused an API, one with a day in quarantine."""
 
     def source(dataset: str, appid: str, day: int) -> list[Row]:
-        rows = [dict(row) for row in truth(dataset, appid, day)]
+        rows = [dict(row) for row in expected_rows(dataset, appid, day)]
         if appid == ACCOUNTS[1] and day_text(day) == "2026-04-02":
             rows = [{**row, "fail_count": "none"} for row in rows]
         return rows
@@ -266,7 +266,7 @@ def test_everything_else_that_a_manifest_may_say_is_named() -> None:
         assert f"`{name}`" in text
 
 
-@every([*blocks(MANIFEST, "yaml"), *blocks(README, "yaml")])
+@each_block([*blocks(MANIFEST, "yaml"), *blocks(README, "yaml")])
 def test_every_manifest_in_the_guides_loads(block: Block, tmp_path: Path) -> None:
     """Without a secret: references in credentials are followed by a run alone."""
     [table] = blocks(MANIFEST, "csv")
@@ -280,7 +280,7 @@ def test_every_manifest_in_the_guides_loads(block: Block, tmp_path: Path) -> Non
 MISTAKES = [block for block in blocks(MANIFEST) if block.info.startswith("yaml broken")]
 
 
-@every(MISTAKES)
+@each_block(MISTAKES)
 def test_every_mistake_is_printed_as_the_guide_has_it(
     block: Block,
     tmp_path: Path,
@@ -320,7 +320,7 @@ def test_every_column_is_explained_with_its_type() -> None:
             assert re.split("[,;]", column.meaning)[0] in rows[column.name]
 
 
-@every([*blocks(README, "sql"), *blocks(READING, "sql")])
+@each_block([*blocks(README, "sql"), *blocks(READING, "sql")])
 def test_every_query_runs_and_finds_something(
     block: Block, here: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -333,7 +333,7 @@ def test_every_query_runs_and_finds_something(
 PYTHON = [*blocks(README, "python"), *blocks(READING, "python")]
 
 
-@every([block for block in PYTHON if not block.text.startswith("# Spark")])
+@each_block([block for block in PYTHON if not block.text.startswith("# Spark")])
 def test_every_python_snippet_runs(block: Block, here: Path) -> None:
     """Polars, pandas where it is installed, and plain Python."""
     if block.text.startswith("# pandas"):
@@ -344,7 +344,7 @@ def test_every_python_snippet_runs(block: Block, here: Path) -> None:
     assert ask is None or ask("select 1") == [(1,)]
 
 
-@every([block for block in PYTHON if block.text.startswith("# Spark")])
+@each_block([block for block in PYTHON if block.text.startswith("# Spark")])
 def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession) -> None:
     """Over absolute paths, since Java keeps the folder it was started in."""
     text = block.text.replace('"output/', f'"{here}/output/')
@@ -354,7 +354,7 @@ def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession)
 # Operations and links.
 
 
-@every([block for block in blocks(OPERATIONS, "yaml") if "\njobs:" in f"\n{block.text}"])
+@each_block([block for block in blocks(OPERATIONS, "yaml") if "\njobs:" in f"\n{block.text}"])
 def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
     """Signals arrive, runs wait for each other, and none is killed before its time is up."""
     workflow = yaml.safe_load(block.text)

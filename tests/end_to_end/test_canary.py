@@ -45,7 +45,7 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
 from tests.support.run_harness import appid
-from tests.support.secret_canary import APPSECRET, TOKEN_TAIL, leaks, left_in, words_of
+from tests.support.secret_canary import APPSECRET, TOKEN_TAIL, leaks, leaks_in_files, texts_in_error
 
 DATASET, OTHER = "interface_summary", "user_summary"
 TODAY = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)
@@ -157,14 +157,14 @@ async def test_no_error_of_an_attempt_holds_a_secret(
                 try:
                     await tokens.current(appid(1))
                 except (TokenDenied, CallError) as error:
-                    told += words_of(error)
+                    told += texts_in_error(error)
                 outcome = await attempt.attempt(window, CATALOGUE[DATASET], tokens, transport)
             if isinstance(outcome, RefusedAttempt):
                 told += (str(outcome.why), repr(outcome))
         try:
             await transport.post(CATALOGUE[DATASET].path, b"{}", Secret(GIVEN))
         except CallError as error:
-            told += words_of(error)
+            told += texts_in_error(error)
     assert told
     assert not leaks("\n".join(told))
     assert not leaks(caplog.text)
@@ -281,7 +281,7 @@ class Field:
         """Nothing was said and nothing is left that holds a secret, but for our own file."""
         assert not leaks("\n".join(self.said))
         (self.folder / "token").unlink(missing_ok=True)
-        assert not left_in(self.folder)
+        assert not leaks_in_files(self.folder)
 
 
 @pytest.fixture
@@ -408,7 +408,7 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
     """Each form in a text, and a secret in a file."""
     assert leaks(f"x {quote(APPSECRET, safe='')} y")
     assert invoke(["datasets", "interface_summary"]) == Exit.DONE
-    assert not left_in(tmp_path)
+    assert not leaks_in_files(tmp_path)
     (tmp_path / "file").write_text(TOKEN_TAIL)
-    assert left_in(tmp_path)
-    assert leaks("\n".join(words_of(ValueError({"body": APPSECRET}))))
+    assert leaks_in_files(tmp_path)
+    assert leaks("\n".join(texts_in_error(ValueError({"body": APPSECRET}))))

@@ -14,18 +14,18 @@ from harvester.core.config import Limits, Pace
 from harvester.core.errors import Exit, UsageError
 from harvester.core.model import Rate
 from harvester.planning.windows import count_windows
-from harvester.sandbox import Delayed, Row, Rules, truth
+from harvester.sandbox import Delayed, Row, Rules, expected_rows
 from tests.support.run_harness import (
     BOTH,
     DAILY,
     FAST,
     HOURLY,
-    Lab,
+    RunHarness,
     appid,
     columns,
+    days_between,
     expected,
-    harvested,
-    wanted,
+    published_rows,
 )
 
 if TYPE_CHECKING:
@@ -36,32 +36,32 @@ def test_twelve_accounts_and_sixty_days_are_exact_in_duckdb(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Every row of both datasets equals the truth, and the requests are the least there can be."""
-    lab = Lab(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
+    lab = RunHarness(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
     done = lab.run()
     assert done.exit_code is Exit.DONE
     assert done.requests == lab.calls() == 12 * (2 + 60)
     for dataset in BOTH:
-        truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-01"))
+        truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-01"))
         assert truth
-        assert harvested(duck, tmp_path, dataset) == truth
+        assert published_rows(duck, tmp_path, dataset) == truth
 
 
 def test_twelve_accounts_and_sixty_days_are_exact_in_spark(
     tmp_path: Path, spark: SparkSession
 ) -> None:
     """Spark reads the dataset's folder as one table, with the month as a column of text."""
-    lab = Lab(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
+    lab = RunHarness(tmp_path, accounts=12, begin="2026-02-01", end="2026-04-01")
     lab.run()
     for dataset in BOTH:
         table = spark.read.parquet(str(tmp_path / dataset))
         assert dict(table.dtypes)["ref_month"] == "string"
         rows = sorted(map(tuple, table.select(*columns(dataset)).collect()))
-        assert rows == expected(dataset, lab.appids, wanted(lab.begin, "2026-04-01"))
+        assert rows == expected(dataset, lab.appids, days_between(lab.begin, "2026-04-01"))
 
 
 def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
     """The files say what is known; no data call and no token call is made for it."""
-    lab = Lab(tmp_path)
+    lab = RunHarness(tmp_path)
     lab.run()
     lab.sandbox.reset()
     again = lab.run()
@@ -73,7 +73,7 @@ def test_widening_the_range_asks_only_for_what_is_new(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """More days on both sides of what is there, and also on both sides of a hole."""
-    lab = Lab(tmp_path, begin="2026-03-10", end="2026-03-12", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, begin="2026-03-10", end="2026-03-12", datasets=(HOURLY,))
     lab.run()
     lab.begin, lab.end = "2026-03-20", "2026-03-21"
     lab.run()
@@ -81,14 +81,14 @@ def test_widening_the_range_asks_only_for_what_is_new(
     lab.sandbox.reset()
     done = lab.run()
     assert done.requests == lab.calls() == 3 * (17 - 3 - 2)
-    assert harvested(duck, tmp_path, HOURLY) == expected(
-        HOURLY, lab.appids, wanted(lab.begin, lab.end)
+    assert published_rows(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(lab.begin, lab.end)
     )
 
 
 def test_a_window_spans_a_known_hole_when_that_saves_a_request(tmp_path: Path) -> None:
     """Calls are scarce and rows are not: one request covers the days on both sides."""
-    lab = Lab(tmp_path, accounts=1, begin="2026-03-10", end="2026-03-12", datasets=(DAILY,))
+    lab = RunHarness(tmp_path, accounts=1, begin="2026-03-10", end="2026-03-12", datasets=(DAILY,))
     lab.run()
     lab.begin, lab.end = "2026-03-05", "2026-03-20"
     assert lab.run().requests == 1
@@ -96,7 +96,7 @@ def test_a_window_spans_a_known_hole_when_that_saves_a_request(tmp_path: Path) -
 
 def test_a_new_account_asks_only_for_itself(tmp_path: Path) -> None:
     """The others are covered already."""
-    lab = Lab(tmp_path, datasets=(HOURLY,), end="2026-03-05")
+    lab = RunHarness(tmp_path, datasets=(HOURLY,), end="2026-03-05")
     lab.run()
     lab.accounts = 4
     lab.sandbox.reset()
@@ -106,7 +106,7 @@ def test_a_new_account_asks_only_for_itself(tmp_path: Path) -> None:
 
 def test_the_newest_days_are_provisional_and_asked_again_the_next_day(tmp_path: Path) -> None:
     """A day within its settling time is asked once a day until it is older, one window for all."""
-    lab = Lab(tmp_path, accounts=1, begin="2026-05-01", end=None, datasets=(DAILY,))
+    lab = RunHarness(tmp_path, accounts=1, begin="2026-05-01", end=None, datasets=(DAILY,))
     assert lab.run().requests == 1
     assert lab.run().requests == 0
     lab.today = "2026-05-21"
@@ -120,7 +120,7 @@ def test_the_newest_days_are_provisional_and_asked_again_the_next_day(tmp_path: 
 
 def test_months_without_a_single_row_have_a_file_too(tmp_path: Path) -> None:
     """That nothing happened is known as well: the month is covered and never asked again."""
-    lab = Lab(
+    lab = RunHarness(
         tmp_path,
         accounts=1,
         begin="2014-12-01",
@@ -136,12 +136,12 @@ def test_months_without_a_single_row_have_a_file_too(tmp_path: Path) -> None:
 
 def test_refetch_replaces_final_days(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """`--refetch all` asks for everything once more, and the rows are there once."""
-    lab = Lab(tmp_path, accounts=2, end="2026-03-05")
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-05")
     first = lab.run()
     again = lab.run(refetch="all")
     assert again.requests == first.requests
-    assert harvested(duck, tmp_path, HOURLY) == expected(
-        HOURLY, lab.appids, wanted(lab.begin, "2026-03-05")
+    assert published_rows(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(lab.begin, "2026-03-05")
     )
 
 
@@ -154,10 +154,10 @@ def test_refetch_replaces_nothing_but_the_days_of_its_state(tmp_path: Path, valu
     def source(dataset: str, name: str, day: Day) -> list[Row]:
         if day in empty and not healed:
             return []
-        rows = truth(dataset, name, day)
+        rows = expected_rows(dataset, name, day)
         return [{**row, "callback_count": value} for row in rows] if healed else rows
 
-    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,), source=source)
+    lab = RunHarness(tmp_path, accounts=1, datasets=(DAILY,), source=source)
     assert lab.run().exit_code is Exit.DONE
     (path,) = tmp_path.glob("interface_summary/*/*.parquet")
     before = {row["ref_date"]: row for row in pq.read_table(path).to_pylist()}
@@ -178,24 +178,24 @@ def test_each_shard_harvests_its_own_buckets(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Two shards share nothing, and together they have every row once."""
-    lab = Lab(tmp_path, accounts=6, end="2026-03-05", buckets=4, datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=6, end="2026-03-05", buckets=4, datasets=(HOURLY,))
     first = lab.run(shard=(1, 2))
     second = lab.run(shard=(2, 2))
     assert first.requests + second.requests == lab.calls() == 6 * 5
-    assert harvested(duck, tmp_path, HOURLY) == expected(
-        HOURLY, lab.appids, wanted(lab.begin, "2026-03-05")
+    assert published_rows(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(lab.begin, "2026-03-05")
     )
 
 
 def test_more_shards_than_buckets_is_a_mistake(tmp_path: Path) -> None:
     """Two shards may not write one file."""
     with pytest.raises(UsageError, match="2 shards need at least 2 buckets"):
-        Lab(tmp_path).run(shard=(1, 2))
+        RunHarness(tmp_path).run(shard=(1, 2))
 
 
 def test_a_plan_that_is_too_large_is_refused_before_the_first_request(tmp_path: Path) -> None:
     """`max_requests` protects a quota from a slip of the pen."""
-    lab = Lab(tmp_path, limits=Limits(FAST.per_token, max_requests=10))
+    lab = RunHarness(tmp_path, limits=Limits(FAST.per_token, max_requests=10))
     with pytest.raises(UsageError, match="max_requests is 10"):
         lab.run()
     assert lab.sandbox.counters.requests == 0
@@ -203,7 +203,7 @@ def test_a_plan_that_is_too_large_is_refused_before_the_first_request(tmp_path: 
 
 def test_the_change_feed_names_what_was_replaced(tmp_path: Path) -> None:
     """`published` has each file with its days, its accounts and its rows before and after."""
-    lab = Lab(tmp_path, accounts=2, begin="2026-03-30", end="2026-04-02", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=2, begin="2026-03-30", end="2026-04-02", datasets=(HOURLY,))
     done = lab.run()
     assert sorted(item.ref_month for item in done.published) == ["2026-03", "2026-04"]
     for item in done.published:
@@ -214,7 +214,7 @@ def test_the_change_feed_names_what_was_replaced(tmp_path: Path) -> None:
 
 def test_a_month_is_written_once_in_a_backfill(tmp_path: Path) -> None:
     """Accounts go through the months together, so no file is rewritten on the way."""
-    lab = Lab(tmp_path, accounts=6, begin="2025-12-01", end="2026-03-31", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=6, begin="2025-12-01", end="2026-03-31", datasets=(HOURLY,))
     lab.limits = Limits(Pace(Rate(200, 1.0), 20, concurrency=4), connections=16)
     done = lab.run()
     assert len(done.published) == len({item.path for item in done.published}) == 4
@@ -223,13 +223,13 @@ def test_a_month_is_written_once_in_a_backfill(tmp_path: Path) -> None:
 def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) -> None:
     """It is published, the run ends with 75 and says so, and a later day asks again."""
     trouble = Delayed(days=2)
-    lab = Lab(
+    lab = RunHarness(
         tmp_path,
         accounts=1,
         begin="2026-05-10",
         end=None,
         datasets=("article_read",),
-        rules=Rules(history=True, troubles=(trouble,)),
+        rules=Rules(history=True, data_faults=(trouble,)),
     )
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])
@@ -251,10 +251,12 @@ def test_an_empty_day_is_suspicious_only_where_every_day_has_rows(
     first, last = "2026-03-01", "2026-03-04"
 
     def source(dataset: str, appid: str, day: Day) -> list[Row]:
-        known = truth(dataset, appid, day)
+        known = expected_rows(dataset, appid, day)
         return known if day in {parse_day(first), parse_day(last)} else []
 
-    lab = Lab(tmp_path, begin=first, end=last, accounts=1, datasets=(dataset,), source=source)
+    lab = RunHarness(
+        tmp_path, begin=first, end=last, accounts=1, datasets=(dataset,), source=source
+    )
     done = lab.run()
     assert done.datasets[0].days.empty >= 2
     assert done.datasets[0].days.suspicious == suspicious

@@ -20,7 +20,7 @@ import pytest
 
 from harvester.core.errors import Exit
 from tests.support import kill_at
-from tests.support.run_harness import BOTH, appid, expected, files_of, harvested, wanted
+from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
 
 PYTHON = (sys.executable, "-m")
 ENVIRONMENT = {
@@ -108,8 +108,8 @@ def test_many_kills_in_a_row_then_one_run_is_exact(
         assert start(manifest).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 13)]
     for dataset in BOTH:
-        truth = expected(dataset, appids, wanted(begin, "2026-04-01"))
-        assert harvested(duck, tmp_path / "output", dataset) == truth, f"seed {seed}"
+        truth = expected(dataset, appids, days_between(begin, "2026-04-01"))
+        assert published_rows(duck, tmp_path / "output", dataset) == truth, f"seed {seed}"
     assert not list((tmp_path / "output/_harvester/tmp").iterdir())
     assert not list((tmp_path / "output/_harvester/raw").glob("*/*"))
     told = rows_told(tmp_path / "output")
@@ -162,11 +162,11 @@ def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
         die(root, 1 + count % 4)
         for path in files_of(root):
             assert duck.sql(f"select count(*) from '{path}'").fetchall()
-        lab = kill_at.lab_of(root)
+        lab = kill_at.harness_for(root)
         assert lab.run().exit_code is Exit.DONE
         for dataset in BOTH:
-            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
-            assert harvested(duck, root, dataset) == truth
+            truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
+            assert published_rows(duck, root, dataset) == truth
         assert not list((root / "_harvester/raw").glob("*/*"))
     assert count > 10
 
@@ -212,5 +212,5 @@ def test_a_signal_ends_the_run_in_order_and_quickly(
         assert start(manifest).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 5)]
     for dataset in BOTH:
-        truth = expected(dataset, appids, wanted("2026-02-01", "2026-04-01"))
-        assert harvested(duck, tmp_path / "output", dataset) == truth
+        truth = expected(dataset, appids, days_between("2026-02-01", "2026-04-01"))
+        assert published_rows(duck, tmp_path / "output", dataset) == truth

@@ -19,7 +19,15 @@ from harvester.storage import layout
 from harvester.storage.layout import open_tree
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, ends_within, sandbox_process, start
 from tests.support import kill_at
-from tests.support.run_harness import BOTH, DAILY, Lab, appid, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    RunHarness,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 from tests.support.store_backends import CREDENTIALS, all_names, conditions_sent, download
 
 MANIFEST = """
@@ -61,8 +69,8 @@ def assert_exact(
     appids = [appid(number) for number in range(1, accounts + 1)]
     download(tree.store, folder)
     for dataset in BOTH:
-        truth = expected(dataset, appids, wanted("2026-02-01", "2026-04-01"))
-        assert harvested(duck, folder, dataset) == truth, hint
+        truth = expected(dataset, appids, days_between("2026-02-01", "2026-04-01"))
+        assert published_rows(duck, folder, dataset) == truth, hint
     assert all_names(tree, layout.RAW) == []
 
 
@@ -99,7 +107,7 @@ def test_what_a_put_is_held_to(tmp_path: Path, s3_output: Output) -> None:
 
     An answer that got lost, or an empty condition, must neither end a run nor let a race pass.
     """
-    lab = Lab(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
+    lab = RunHarness(tmp_path, s3_output, accounts=1, datasets=(DAILY,), end="2026-03-10")
     lab.run()
     [name] = all_names(lab.tree, DAILY)
     with lab.tree.store.local_copy(name, tmp_path / "x") as copy:
@@ -205,12 +213,12 @@ def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
         output = replace(s3_output, path=f"{s3_output.path}/{count}")
         came_through = lives(output, count, tmp_path)
         lives(output, 4 + count % 4, tmp_path)
-        lab = kill_at.lab_of(tmp_path / str(count), output)
+        lab = kill_at.harness_for(tmp_path / str(count), output)
         assert lab.run().exit_code is Exit.DONE
         folder = download(lab.tree.store, tmp_path / f"copy-{count}")
         for dataset in BOTH:
-            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
-            assert harvested(duck, folder, dataset) == truth
+            truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
+            assert published_rows(duck, folder, dataset) == truth
         assert all_names(lab.tree, layout.RAW) == []
         count += step
     assert count > 10

@@ -23,8 +23,8 @@ from harvester.core.errors import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
-from tests.support.run_harness import DAILY, appid, expected, harvested, wanted
-from tests.support.secret_canary import left_in
+from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
+from tests.support.secret_canary import leaks_in_files
 
 PLATFORM = "wx00000000000000ff"
 SECRET = "c4n4ryPlatform+/=&%"
@@ -63,7 +63,7 @@ def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[
     noon = instant(parse_day("2026-05-20"), 12 * 60)
     rules = Rules(latency=0.005, token_tail="c4n4ryT0ken+/=&%7E~x")
     world = FakeWeChat(rules, lambda: noon + time.monotonic() - begun)
-    world.platforms.found(PLATFORM, SECRET)
+    world.platforms.register(PLATFORM, SECRET)
     (folder / "first").mkdir(mode=0o700)
     (folder / "accounts.csv").write_text("\n".join(("appid", *ACCOUNTS)))
     for account in ACCOUNTS:
@@ -136,11 +136,13 @@ def test_three_hundred_accounts_through_one_platform(
         before = refreshed[AUTHORIZER_TOKEN_PATH]
         run_through(tmp_path)
         assert refreshed[AUTHORIZER_TOKEN_PATH] == before
-    assert harvested(duck, tmp_path / "output", DAILY) == expected(DAILY, ACCOUNTS, wanted(*DAYS))
+    assert published_rows(duck, tmp_path / "output", DAILY) == expected(
+        DAILY, ACCOUNTS, days_between(*DAYS)
+    )
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "refresh").iterdir()}
     assert modes == {0o600}
     assert "c4n4ry" not in said
-    assert left_in(tmp_path / "output") == {}
+    assert leaks_in_files(tmp_path / "output") == {}
 
 
 def test_plan_knows_the_accounts_that_were_heard_of(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
-from tests.support.other_client import employ
-from tests.support.run_harness import DAILY, appid, expected, harvested, wanted
-from tests.support.secret_canary import left_in
+from tests.support.other_client import add_other_client
+from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
+from tests.support.secret_canary import leaks_in_files
 from tests.wechat.auth.test_providers import runs
 
 ACCOUNTS = [appid(number) for number in range(1, 301)]
@@ -134,7 +134,7 @@ def test_three_hundred_accounts_by_one_line_each(
     Each account cost one question a run, and no token was ended or shown.
     """
     at = world()
-    services = [employ(at, account) for account in (MOUNTED[0], SERVED[0], PRINTED[0])]
+    services = [add_other_client(at, account) for account in (MOUNTED[0], SERVED[0], PRINTED[0])]
     monkeypatch.chdir(tmp_path)
     with serving(at) as (address, server):
         write_accounts(tmp_path, at)
@@ -144,8 +144,8 @@ def test_three_hundred_accounts_by_one_line_each(
         said = " ".join(capfd.readouterr().err.split())
         assert "the token server answered HTTP 401" in said
         assert server.asked == Counter(SERVED)
-        assert harvested(duck, tmp_path / "output", DAILY) == expected(
-            DAILY, (*MOUNTED, *PRINTED), wanted(*DAYS)
+        assert published_rows(duck, tmp_path / "output", DAILY) == expected(
+            DAILY, (*MOUNTED, *PRINTED), days_between(*DAYS)
         )
         monkeypatch.setenv("KEY", KEY)
         assert invoke(["run", "jobs.yaml"]) == Exit.DONE
@@ -153,10 +153,12 @@ def test_three_hundred_accounts_by_one_line_each(
     assert at.counters.token_calls == Counter(MOUNTED)
     assert at.counters.errcodes == {}
     assert [service.broken for service in services] == [[], [], []]
-    assert harvested(duck, tmp_path / "output", DAILY) == expected(DAILY, ACCOUNTS, wanted(*DAYS))
+    assert published_rows(duck, tmp_path / "output", DAILY) == expected(
+        DAILY, ACCOUNTS, days_between(*DAYS)
+    )
     printed = capfd.readouterr()
     assert "c4n4ry" not in printed.out + printed.err
-    assert left_in(tmp_path / "output") == {}
+    assert leaks_in_files(tmp_path / "output") == {}
 
 
 HANGING = """

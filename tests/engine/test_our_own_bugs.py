@@ -19,7 +19,15 @@ from harvester.wechat import attempt as fetch
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.provider import IssuedToken
 from tests.storage.state.test_change_feed import all_records
-from tests.support.run_harness import DAILY, FAST, HOURLY, Lab, expected, harvested, wanted
+from tests.support.run_harness import (
+    DAILY,
+    FAST,
+    HOURLY,
+    RunHarness,
+    days_between,
+    expected,
+    published_rows,
+)
 
 TOKEN = "access_token=very-secret-indeed"
 
@@ -31,7 +39,7 @@ def test_a_bug_while_asking_costs_its_window(
     duck: duckdb.DuckDBPyConnection,
 ) -> None:
     """The log says where it was, and not what the error said: that may hold a token."""
-    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
     attempt = fetch.attempt
 
     async def broken(window: Window, *rest: Any) -> Any:
@@ -51,8 +59,8 @@ def test_a_bug_while_asking_costs_its_window(
     assert "test_our_own_bugs.py" in line
     assert TOKEN not in line + json.dumps(all_records(lab))
     assert lab.run().exit_code is Exit.DONE
-    truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-03-05"))
-    assert harvested(duck, lab.root, HOURLY) == truth
+    truth = expected(HOURLY, lab.appids, days_between(lab.begin, "2026-03-05"))
+    assert published_rows(duck, lab.root, HOURLY) == truth
 
 
 def test_a_bug_while_a_token_is_asked_for_costs_its_account(
@@ -62,7 +70,7 @@ def test_a_bug_while_a_token_is_asked_for_costs_its_account(
     duck: duckdb.DuckDBPyConnection,
 ) -> None:
     """All who wait for it are told, and the other account does not notice."""
-    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-05", datasets=(HOURLY,))
     source = TokenProviders.provider
 
     def broken(self: TokenProviders, appid: str) -> Any:
@@ -75,8 +83,8 @@ def test_a_bug_while_a_token_is_asked_for_costs_its_account(
         done = lab.run()
     assert done.exit_code is Exit.BUG
     assert {gone.appid for gone in done.abandoned} == {lab.appids[0]}
-    assert harvested(duck, tmp_path, HOURLY) == expected(
-        HOURLY, lab.appids[1:], wanted(lab.begin, "2026-03-05")
+    assert published_rows(duck, tmp_path, HOURLY) == expected(
+        HOURLY, lab.appids[1:], days_between(lab.begin, "2026-03-05")
     )
     assert TOKEN not in caplog.text
 
@@ -89,7 +97,7 @@ def test_a_source_with_a_bug_is_asked_once(
     Those who wait for the answer are told of the bug, and after them the account is given up.
     """
     limits = replace(FAST, per_token=replace(FAST.per_token, concurrency=1))
-    lab = Lab(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
+    lab = RunHarness(tmp_path, accounts=2, end="2026-04-30", datasets=(HOURLY,), limits=limits)
     source, asked = TokenProviders.provider, list[str]()
 
     class Broken:
@@ -118,7 +126,7 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection, dataset: str
 ) -> None:
     """Its answer is kept, and a version without the bug asks again. No run stumbles for ever."""
-    lab = Lab(tmp_path, accounts=2, end="2026-03-05", datasets=(dataset,))
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-05", datasets=(dataset,))
     decode = rows._decode
 
     def broken(shape: Any, window: Window, body: bytes) -> Any:
@@ -136,15 +144,15 @@ def test_a_bug_while_reading_puts_the_window_into_quarantine(
     assert "a bug in harvester: ZeroDivisionError at " in done.quarantined[0].reason
     assert TOKEN not in json.dumps(all_records(lab))
     assert lab.run(refetch="quarantined").exit_code is Exit.DONE
-    truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-03-05"))
-    assert harvested(duck, lab.root, dataset) == truth
+    truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-03-05"))
+    assert published_rows(duck, lab.root, dataset) == truth
 
 
 def test_a_bug_that_ends_a_run_is_told_in_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """State ``finished``, exit code 1, reason ``bug``, and what was replaced before."""
-    lab = Lab(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
 
     def broken(*_: Any) -> Any:
         raise KeyError(TOKEN)

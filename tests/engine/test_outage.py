@@ -12,8 +12,8 @@ import pytest
 from harvester.core.calendar import parse_day
 from harvester.core.errors import Exit
 from harvester.sandbox import FakeWeChat, Outage, Rules
-from tests.support.cli import Commands, Wanted, commands
-from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 DATASETS = (DAILY, HOURLY, "user_cumulate", "article_read")
 BEGIN, END = "2026-03-01", "2026-03-31"
@@ -23,22 +23,22 @@ GONE = ("2026-03-14", "2026-03-15")
 @pytest.fixture
 def backfill(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Commands]:
+) -> Iterator[CommandLine]:
     """A month of two accounts that have rows on each day."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     world = FakeWeChat(Rules(history=True), time.time)
-    with commands(tmp_path, Wanted(DATASETS, BEGIN, END), world, capsys) as run:
+    with command_line(tmp_path, JobScope(DATASETS, BEGIN, END), world, capsys) as run:
         yield run
 
 
 def test_two_days_that_come_empty_are_named_and_healed(
-    backfill: Commands, duck: duckdb.DuckDBPyConnection
+    backfill: CommandLine, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The summary, the record and `status` name them; `--refetch empty` asks for them alone."""
     run, world = backfill, backfill.world
     gone = (parse_day(GONE[0]), parse_day(GONE[1]))
     outage = Outage(begin=gone[0], end=gone[1])
-    world.afflict(outage)
+    world.add_data_fault(outage)
     first = run("run")
     assert first.code == Exit.DONE
     named = [
@@ -56,7 +56,7 @@ def test_two_days_that_come_empty_are_named_and_healed(
         for item in named:
             assert f"{item['appid']} {item['dataset']} {GONE[0]}..{GONE[1]}" in printed
 
-    world.relieve(outage)
+    world.remove_data_fault(outage)
     world.reset()
     assert run("run").code == Exit.DONE
     assert run.calls() == 0
@@ -71,8 +71,8 @@ def test_two_days_that_come_empty_are_named_and_healed(
         *((HOURLY, day, day) for day in gone),
     }
     for dataset in DATASETS:
-        truth = expected(dataset, [appid(1), appid(2)], wanted(BEGIN, END))
-        assert harvested(duck, run.output, dataset) == truth
+        truth = expected(dataset, [appid(1), appid(2)], days_between(BEGIN, END))
+        assert published_rows(duck, run.output, dataset) == truth
     world.reset()
     assert run("run", "--refetch", "empty", "--datasets", DAILY).code == Exit.DONE
     assert run.calls() == 0

@@ -23,8 +23,8 @@ from harvester.core.model import Rate, Reserve
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
-from tests.support.fake_time import Killed, VirtualLab, virtual
-from tests.support.run_harness import BOTH, expected, harvested, wanted
+from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.run_harness import BOTH, days_between, expected, published_rows
 
 MOST_RUNS = 80
 BEGIN = parse_day("2026-03-20")
@@ -34,7 +34,7 @@ BEGIN = parse_day("2026-03-20")
 class History:
     """One output and all runs that work on it."""
 
-    lab: VirtualLab
+    lab: VirtualTimeHarness
     dice: random.Random
     kills: int
     began: list[float] = field(default_factory=list)
@@ -72,7 +72,7 @@ class History:
     def _check(self, done: Summary | None) -> None:
         lab, limits = self.lab, self.lab.limits
         pace, today = limits.per_token, calendar.today(lab.now())
-        assert all(worst.sliding <= pace.count for worst in lab.sandbox.worst().values())
+        assert all(worst.sliding <= pace.count for worst in lab.sandbox.peak_load().values())
         assert lab.sandbox.counters.errcodes[45011] == 0
         budget = limits.daily_quota - limits.daily_reserve.of(limits.daily_quota)
         note = quota_ledger.read(lab.tree, today, 0)
@@ -97,7 +97,7 @@ def history(seed: int, root: Path) -> History:
     pace = Pace(Rate(count, period), dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))
     length = dice.randint(3, 18)
     quota = dice.choice([5000, 5000, length + 3, max(4, length // 2)])
-    lab = VirtualLab(
+    lab = VirtualTimeHarness(
         root,
         accounts=dice.randint(1, 4),
         begin=calendar.day_text(BEGIN),
@@ -130,12 +130,12 @@ def history(seed: int, root: Path) -> History:
 def survives(seed: int, root: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """Live one history; at its end every row is there, once."""
     found = history(seed, root)
-    with virtual(found.lab) as lab:
+    with in_virtual_time(found.lab) as lab:
         found.live()
         assert lab.end is not None
         for dataset in lab.datasets:
-            truth = expected(dataset, lab.appids, wanted(lab.begin, lab.end))
-            assert harvested(duck, root, dataset) == truth
+            truth = expected(dataset, lab.appids, days_between(lab.begin, lab.end))
+            assert published_rows(duck, root, dataset) == truth
 
 
 @pytest.mark.parametrize("seed", range(100))

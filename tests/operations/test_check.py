@@ -24,8 +24,8 @@ from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat.quota_api import reported_quota
 from tests.support.answers import period_end
-from tests.support.fake_time import Killed, VirtualLab, virtual
-from tests.support.run_harness import DAILY, HOURLY, Lab, appid
+from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
 SICK, WELL = appid(1), (appid(2), appid(3))
 TODAY = calendar.parse_day("2026-05-20")
@@ -33,12 +33,12 @@ FAMILIES = ("user_summary", "upstream_msg_hour", "upstream_msg_week", DAILY, HOU
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path) -> RunHarness:
     """Three accounts and three families."""
-    return Lab(tmp_path, datasets=FAMILIES, rules=Rules(history=True, daily_quota=1000))
+    return RunHarness(tmp_path, datasets=FAMILIES, rules=Rules(history=True, daily_quota=1000))
 
 
-def look(lab: Lab) -> Check:
+def look(lab: RunHarness) -> Check:
     """One check of the lab's manifest."""
     return check_accounts(lab.manifest(), lab.world())
 
@@ -49,7 +49,9 @@ def states(found: Check, name: str) -> list[State]:
     return [finding.state for finding in account.findings]
 
 
-def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(lab: Lab) -> None:
+def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(
+    lab: RunHarness,
+) -> None:
     """All of them work, each window is one day, and nothing is written by looking."""
     found = look(lab)
     assert found.exit_code is Exit.DONE
@@ -66,7 +68,9 @@ def test_an_account_costs_a_token_a_call_for_each_family_and_one_for_each_quota(
 
 
 @pytest.mark.parametrize("dataset", CATALOGUE)
-def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset: str) -> None:
+def test_the_period_that_is_asked_is_final_whatever_its_answer(
+    lab: RunHarness, dataset: str
+) -> None:
     """Nothing newer is, and a week or a month is asked on its first day."""
     lab.datasets = (dataset,)
     for [probe] in probes(lab.manifest(), lab.now()).values():
@@ -80,7 +84,7 @@ def test_the_period_that_is_asked_is_final_whatever_its_answer(lab: Lab, dataset
         assert following >= settled_before
 
 
-def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:
+def test_the_cheapest_dataset_stands_for_its_family(lab: RunHarness) -> None:
     """Days before hours, few rows before many."""
     lab.datasets = tuple(CATALOGUE)
     [asked, *_] = probes(lab.manifest(), lab.now()).values()
@@ -98,7 +102,9 @@ def test_the_cheapest_dataset_stands_for_its_family(lab: Lab) -> None:
     "code",
     [40001, 40013, 40125, 40164, 40243, 89503],
 )
-def test_an_account_without_a_token_costs_one_call_and_stops_nobody(lab: Lab, code: int) -> None:
+def test_an_account_without_a_token_costs_one_call_and_stops_nobody(
+    lab: RunHarness, code: int
+) -> None:
     """Its only finding is about all of it; the others are looked at as if it were not there."""
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
     found = look(lab)
@@ -111,7 +117,7 @@ def test_an_account_without_a_token_costs_one_call_and_stops_nobody(lab: Lab, co
     assert lab.sandbox.counters.calls[SICK] == 0
 
 
-def test_nobody_who_can_be_authorised_is_exit_4(lab: Lab) -> None:
+def test_nobody_who_can_be_authorised_is_exit_4(lab: RunHarness) -> None:
     """The scheduler hears that credentials are the matter."""
     for name in lab.appids:
         lab.sandbox.fail(name, 40164, dataset=TOKEN)
@@ -120,7 +126,7 @@ def test_nobody_who_can_be_authorised_is_exit_4(lab: Lab) -> None:
     assert found.count(State.REFUSED) == 3
 
 
-def test_a_missing_permission_set_is_found_by_family(lab: Lab) -> None:
+def test_a_missing_permission_set_is_found_by_family(lab: RunHarness) -> None:
     """The account's other families work, and its quota is asked for those alone."""
     lab.sandbox.permit(SICK, ["user", "interface"])
     found = look(lab)
@@ -142,7 +148,7 @@ def test_a_missing_permission_set_is_found_by_family(lab: Lab) -> None:
     ],
 )
 def test_what_is_allowed_but_not_now_is_not_ready(
-    lab: Lab, code: int, state: State, exit_code: Exit
+    lab: RunHarness, code: int, state: State, exit_code: Exit
 ) -> None:
     """It is no refusal, and but for the minute limit the quota is asked all the same."""
     lab.sandbox.fail(SICK, code, dataset=DAILY)
@@ -159,7 +165,7 @@ def test_every_kind_of_rule_has_its_state() -> None:
     assert set(STATES) == set(Action)
 
 
-def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
+def test_a_rejected_token_is_renewed_once(lab: RunHarness) -> None:
     """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
     shared = lab.sandbox.token_of(SICK)
     lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
@@ -171,7 +177,7 @@ def test_a_rejected_token_is_renewed_once(lab: Lab) -> None:
     assert lab.sandbox.token_of(SICK) == shared
 
 
-def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab) -> None:
+def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: RunHarness) -> None:
     """Its other families would fare no better; the other accounts do."""
     lab.sandbox.fail(SICK, call_faults.CLOSED)
     found = look(lab)
@@ -187,7 +193,7 @@ def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab
 # What is learned.
 
 
-def test_the_sandbox_tells_its_own_counters(lab: Lab) -> None:
+def test_the_sandbox_tells_its_own_counters(lab: RunHarness) -> None:
     """The limit, what the account asked of each API today, what is left; from zero tomorrow."""
     lab.run()
     spent = {name: lab.sandbox.counters.calls[name] for name in lab.appids}
@@ -203,7 +209,7 @@ def test_the_sandbox_tells_its_own_counters(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("code", [76021, 76022, 40001, -1])
-def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: Lab, code: int) -> None:
+def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: RunHarness, code: int) -> None:
     """It changes nothing about the account."""
     lab.sandbox.fail(SICK, code, dataset=QUOTA)
     found = look(lab)
@@ -250,7 +256,7 @@ def kept(root: Path) -> list[Path]:
 
 def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
-    tree = Lab(tmp_path).tree
+    tree = RunHarness(tmp_path).tree
     assert quota_limits.read(tree) == {}
     first = {
         (SICK, DAILY): ReportedQuota(10, 1, 9, NOON),
@@ -277,7 +283,7 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
 )
 def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """It is as if nothing had been learned, and the next check writes anew."""
-    tree = Lab(tmp_path).tree
+    tree = RunHarness(tmp_path).tree
     told = {(SICK, DAILY): ReportedQuota(10, 1, 9, NOON)}
     quota_limits.write(tree, told, NOON)
     [path] = kept(tmp_path)
@@ -290,7 +296,7 @@ def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) 
 @pytest.mark.parametrize("told", [False, True])
 def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -> None:
     """Without a check a refusal tells; with one, whose own call counts, it stops before."""
-    lab = Lab(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
+    lab = RunHarness(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
     if told:
         save(look(lab), lab.manifest(), lab.tree, lab.now())
@@ -305,29 +311,29 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Iterator[VirtualLab]:
+def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
-    lab = VirtualLab(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
+    lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
     lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
     lab.rules = Rules(window_limit=(10, 60.0), history=True)
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)
-    with virtual(lab):
+    with in_virtual_time(lab):
         yield lab
 
 
-def look_and_keep(lab: VirtualLab) -> None:
+def look_and_keep(lab: VirtualTimeHarness) -> None:
     """A check as the command makes it."""
     save(look(lab), lab.manifest(), lab.tree, lab.now())
 
 
-def calls_for(lab: VirtualLab, dataset: str) -> int:
+def calls_for(lab: VirtualTimeHarness, dataset: str) -> int:
     """How many calls arrived so far on the lab's day."""
     return lab.calls_of_day(TODAY)[SICK, CATALOGUE[dataset].path]
 
 
-def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualLab) -> None:
+def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualTimeHarness) -> None:
     """The run could make ten calls at once, and two of them were made a moment ago."""
     look_and_keep(patient)
     checked = patient.now()
@@ -338,7 +344,7 @@ def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualLab) -
     assert patient.sandbox.counters.errcodes[45011] == 0
 
 
-def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
+def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarness) -> None:
     """They are counted once, however many runs follow, and forgotten by whoever says so."""
     patient.datasets = (HOURLY,)
     for _ in range(2):
@@ -353,7 +359,7 @@ def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
     assert calls_for(patient, HOURLY) == 20
 
 
-def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -> None:
+def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualTimeHarness) -> None:
     """A run that is killed after it is still known to have been, and what it noted still stands."""
     patient.limits = replace(patient.limits, daily_quota=100)
     with pytest.raises(Killed):
@@ -372,7 +378,7 @@ def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualLab) -
     assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
 
 
-def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualLab) -> None:
+def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualTimeHarness) -> None:
     """The old ones are removed by the next run."""
     look_and_keep(patient)
     folder = patient.root / "_harvester/quota"
@@ -443,7 +449,7 @@ def test_check_prints_a_table_and_keeps_the_quotas(
     assert "wx0000000000000001 Acme" in printed
     assert printed.count("works") == 4 + 1
     assert "2 accounts: 2 works; 10 calls" in printed
-    known = quota_limits.read(Lab(manifest.parent / "out").tree)
+    known = quota_limits.read(RunHarness(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}
 
 

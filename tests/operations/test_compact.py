@@ -30,7 +30,15 @@ from harvester.storage.state import forced_refreshes
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import LONG_AFTER, answer, row
 from tests.support.output_helpers import coverage_of, tree_at
-from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    HOURLY,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 
 ACCOUNTS = [appid(number) for number in range(1, 13)]
 DAYS = ("2026-03-30", "2026-04-02")
@@ -84,8 +92,8 @@ def check(duck: duckdb.DuckDBPyConnection, old: Tree, new: Tree) -> None:
     """The new tree has what the old one has."""
     assert known(new) == known(old)
     for dataset in BOTH:
-        truth = expected(dataset, ACCOUNTS, wanted(*DAYS))
-        assert harvested(duck, Path(new.store.display_path()), dataset) == truth
+        truth = expected(dataset, ACCOUNTS, days_between(*DAYS))
+        assert published_rows(duck, Path(new.store.display_path()), dataset) == truth
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -109,7 +117,7 @@ def test_from_any_number_of_buckets_to_any_other(
     assert invoke(command) == Exit.DONE
     made = told(capsys)
     check(duck, source, tree_at(Path("new"), new))
-    assert made["rows"] == sum(len(expected(name, ACCOUNTS, wanted(*DAYS))) for name in BOTH)
+    assert made["rows"] == sum(len(expected(name, ACCOUNTS, days_between(*DAYS))) for name in BOTH)
     write_manifest("new", new)
     assert invoke(["verify", "--read-data"]) == Exit.DONE
     capsys.readouterr()

@@ -28,7 +28,15 @@ from harvester.storage.state import account_cache, quota_limits
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import answer, row
 from tests.support.output_helpers import coverage_of
-from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    HOURLY,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 
 GONE, STAYS, OTHER = (appid(number) for number in (1, 2, 3))
 DAYS = ("2026-03-30", "2026-04-02")
@@ -168,8 +176,8 @@ def test_nothing_is_left_of_an_account(
     assert sum(item["account_days"] for item in receipt["rewritten"]) == 8
     assert (receipt["answers"], receipt["quarantined"], len(receipt["damaged"])) == (1, 1, 2)
     for dataset in BOTH:
-        truth = expected(dataset, [STAYS, OTHER], wanted(*DAYS))
-        assert harvested(duck, Path("output"), dataset) == truth
+        truth = expected(dataset, [STAYS, OTHER], days_between(*DAYS))
+        assert published_rows(duck, Path("output"), dataset) == truth
     assert invoke(["verify", "--read-data"]) == Exit.DONE
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
     capsys.readouterr()
@@ -246,10 +254,10 @@ def test_the_old_days_of_everybody(
     command = ["forget", "--accounts", "all", "--before", "2026-03-31"]
     assert invoke([*command, "--datasets", "interface_summary_h*"]) == Exit.DONE
     names = [GONE, STAYS, OTHER]
-    everything = expected(DAILY, names, wanted(*DAYS))
-    assert harvested(duck, Path("output"), DAILY) == everything
-    late = expected(HOURLY, names, wanted("2026-03-31", DAYS[1]))
-    assert harvested(duck, Path("output"), HOURLY) == late
+    everything = expected(DAILY, names, days_between(*DAYS))
+    assert published_rows(duck, Path("output"), DAILY) == everything
+    late = expected(HOURLY, names, days_between("2026-03-31", DAYS[1]))
+    assert published_rows(duck, Path("output"), HOURLY) == late
     tree = the_tree()
     for partition in layout.partitions(tree, HOURLY):
         coverage = coverage_of(tree, partition)
@@ -291,8 +299,8 @@ def test_killed_anywhere_it_is_done_by_doing_it_again(
         assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
         assert traces(tree) == [], f"killed before change {at}"
         for dataset in BOTH:
-            truth = expected(dataset, [STAYS, OTHER], wanted(*DAYS))
-            assert harvested(duck, Path("output"), dataset) == truth
+            truth = expected(dataset, [STAYS, OTHER], days_between(*DAYS))
+            assert published_rows(duck, Path("output"), dataset) == truth
     assert at > 20
 
 

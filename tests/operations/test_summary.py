@@ -23,26 +23,26 @@ from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import AccountSummary, DayCounts, Summary
 from harvester.operations.runtime import Project, SteadyClock, new_run_id, start_summary
 from harvester.planning import windows
-from harvester.sandbox import Row, Rules, truth
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import coverage_scan, publish
 from harvester.storage.publish import QuarantinedDay
-from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid
+from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
 BROKEN = parse_day("2026-03-02")
 
 
 def source(dataset: str, account: str, day: Day) -> list[Row]:
     """The truth, but for a value of account 2 that is no number."""
-    rows = truth(dataset, account, day)
+    rows = expected_rows(dataset, account, day)
     if account == appid(2) and dataset == HOURLY and day == BROKEN:
         return [{**row, "callback_count": "many"} for row in rows]
     return rows
 
 
-def troubled_lab(root: Path) -> Lab:
+def troubled_lab(root: Path) -> RunHarness:
     """Account 2 with a broken day, 3 refused as a whole, 4 out of quota, 5 busy for a window."""
-    lab = Lab(root, accounts=5, end="2026-03-05", source=source)
+    lab = RunHarness(root, accounts=5, end="2026-03-05", source=source)
     lab.limits = lab.one_of_each_at_a_time()
     lab.sandbox.fail(appid(3), 50002)
     lab.sandbox.fail(appid(4), 45009, dataset=HOURLY)
@@ -89,7 +89,7 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
     assert done.exit_code is Exit.INCOMPLETE
 
 
-def recomputed(lab: Lab) -> dict[tuple[str, str], tuple[int, ...]]:
+def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
     """Per account and dataset: wanted, done, empty, suspicious, provisional and quarantined."""
     want = windows.wanted(lab.manifest(), lab.now())
     states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
@@ -130,7 +130,9 @@ def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
 
 def test_waits_are_told_by_cause(tmp_path: Path) -> None:
     """Seconds that refused requests waited until they were made again; retries by account."""
-    lab = Lab(tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3))
+    lab = RunHarness(
+        tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3)
+    )
     done = lab.run()
     assert set(done.waits) == {"retry"}
     assert done.waits["retry"] > 0
@@ -157,7 +159,7 @@ def summary_of(gone: list[AbandonedDays]) -> Summary:
 
 def printed(done: Summary, root: Path) -> str:
     """What a person sees who has no terminal."""
-    lab, sink = Lab(root), io.StringIO()
+    lab, sink = RunHarness(root), io.StringIO()
     clock = SteadyClock()
     project = Project(lab.manifest(), lab.tree, "jobs.yaml", clock, PlatformAtHand(clock))
     tables.summary(Console(file=sink, width=140), done, project)
@@ -199,7 +201,7 @@ def test_what_the_record_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on(tmp_path: Path) -> None:
     """75 with the reason; what came is published."""
     rules = Rules(history=True, latency=0.02)
-    lab = Lab(tmp_path, accounts=2, datasets=(HOURLY,), rules=rules)
+    lab = RunHarness(tmp_path, accounts=2, datasets=(HOURLY,), rules=rules)
     lab.limits = lab.one_of_each_at_a_time()
     done = lab.run(max_duration=0.3)
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["time_budget"])
@@ -213,7 +215,7 @@ def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If everything was answered in time there is nothing to come again for."""
-    lab = Lab(tmp_path, accounts=1, datasets=(DAILY,))
+    lab = RunHarness(tmp_path, accounts=1, datasets=(DAILY,))
     published = publish.publish
 
     def late(*args: Any) -> Any:
@@ -223,7 +225,7 @@ def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
     monkeypatch.setattr(publish, "publish", late)
     done = lab.run(max_duration=3600.0)
     assert (done.exit_code, done.out_of_time) == (Exit.DONE, False)
-    lab = Lab(tmp_path / "late", accounts=1, datasets=(DAILY,))
+    lab = RunHarness(tmp_path / "late", accounts=1, datasets=(DAILY,))
     surveyed = coverage_scan.read_missing
 
     def slow(*args: Any) -> Any:

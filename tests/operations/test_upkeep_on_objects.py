@@ -15,7 +15,7 @@ from harvester.core.config import Output
 from harvester.core.errors import Exit
 from harvester.operations.rewrite import JOURNAL
 from harvester.storage.layout import Partition, open_tree
-from tests.support.run_harness import BOTH, HOURLY, appid, expected, harvested, wanted
+from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import conditions_sent, download
 
 DAYS = ("2026-03-30", "2026-04-02")
@@ -62,7 +62,9 @@ def check(duck: duckdb.DuckDBPyConnection, place: Output, folder: Path, names: l
     """The files hold these accounts' rows, once each."""
     download(open_tree(place).store, folder)
     for dataset in BOTH:
-        assert harvested(duck, folder, dataset) == expected(dataset, names, wanted(*DAYS))
+        assert published_rows(duck, folder, dataset) == expected(
+            dataset, names, days_between(*DAYS)
+        )
 
 
 def test_damage_is_named_moved_and_asked_again(

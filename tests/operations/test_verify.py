@@ -34,7 +34,7 @@ from harvester.tables.integrity import FileIdentity
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
 from tests.support.output_helpers import path_of, tree_at
-from tests.support.run_harness import BOTH, expected, files_of, harvested, wanted
+from tests.support.run_harness import BOTH, days_between, expected, files_of, published_rows
 from tests.support.sandboxes import BUSY
 
 MONTH = month_of(MARCH)
@@ -348,8 +348,8 @@ def test_damage_is_named_moved_and_asked_again(
     assert told(capsys)["requests"] == 4
     assert invoke(["run", "--progress", "none"]) == Exit.DONE
     for dataset in BOTH:
-        truth = expected(dataset, [appid(1), appid(2)], wanted("2026-03-30", "2026-04-02"))
-        assert harvested(duck, here / "output", dataset) == truth
+        truth = expected(dataset, [appid(1), appid(2)], days_between("2026-03-30", "2026-04-02"))
+        assert published_rows(duck, here / "output", dataset) == truth
     assert invoke(["verify", "--read-data"]) == Exit.DONE
 
 

@@ -14,14 +14,21 @@ from harvester.core.calendar import parse_day
 from harvester.core.config import Job, Manifest
 from harvester.core.errors import Exit
 from harvester.operations.record.summary import PublishedFile
-from tests.support.run_harness import BOTH, HOURLY, Lab, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    HOURLY,
+    RunHarness,
+    days_between,
+    expected,
+    published_rows,
+)
 
 BEGIN, END = "2025-11-01", "2026-03-31"
 MORE = ("user_summary", "user_cumulate", "upstream_msg", "upstream_msg_hour")
 
 
 @dataclass
-class Uneven(Lab):
+class Uneven(RunHarness):
     """Accounts of which every third has three times as much to ask for, and so is slow.
 
     A run does ``part`` alone if there is one.
@@ -48,7 +55,7 @@ def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection
     dice = random.Random(6)
     lab = Uneven(tmp_path, accounts=9, begin=BEGIN, end=END)
     for name in lab.appids[::2]:
-        first, last = sorted(dice.sample(wanted(BEGIN, END), 2))
+        first, last = sorted(dice.sample(days_between(BEGIN, END), 2))
         lab.part = Job("part", BOTH, (name,), first, last)
         assert lab.run().exit_code is Exit.DONE
     lab.part = None
@@ -57,5 +64,5 @@ def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection
     assert rewritten(done.published) <= 1.2
     times = Counter(each.path for each in done.published)
     assert max(times.values()) == 1
-    truth = expected(HOURLY, lab.appids, wanted(BEGIN, END))
-    assert harvested(duck, lab.root, HOURLY) == truth
+    truth = expected(HOURLY, lab.appids, days_between(BEGIN, END))
+    assert published_rows(duck, lab.root, HOURLY) == truth

@@ -18,8 +18,16 @@ from harvester.sandbox import ANYONE, Fault, Rules, call_faults
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.account_queue import FAILURE_BUDGET
 from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS, PROBE_SECONDS, CircuitBreaker
-from tests.support.fake_time import Killed, VirtualLab, virtual
-from tests.support.run_harness import BOTH, DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    HOURLY,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 
 SICK = appid(1)
 BUSY = Reply(b'{"errcode":-1,"errmsg":"system error"}')
@@ -27,21 +35,21 @@ TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[VirtualLab]:
+def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """Three accounts that owe a hundred hourly days each, at ten a second."""
-    lab = VirtualLab(tmp_path, begin="2026-01-20", end="2026-04-29", datasets=(HOURLY,))
+    lab = VirtualTimeHarness(tmp_path, begin="2026-01-20", end="2026-04-29", datasets=(HOURLY,))
     lab.limits, lab.retry = TEN, Retry()
-    with virtual(lab):
+    with in_virtual_time(lab):
         yield lab
 
 
-def serve_by(lab: VirtualLab, rules: Rules) -> None:
+def serve_by(lab: VirtualTimeHarness, rules: Rules) -> None:
     """Open the sandbox anew, by other rules."""
     lab.rules = rules
     lab.__post_init__()
 
 
-def starts_of(lab: VirtualLab, name: str) -> list[float]:
+def starts_of(lab: VirtualTimeHarness, name: str) -> list[float]:
     """When the calls of an account arrived."""
     return [call.at for call in lab.net.calls if call.appid == name]
 
@@ -49,7 +57,7 @@ def starts_of(lab: VirtualLab, name: str) -> list[float]:
 # Spans
 
 
-def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualLab) -> None:
+def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualTimeHarness) -> None:
     """Half of a window is half, though only the days at its ends are missing."""
     lab.datasets, lab.accounts = (DAILY,), 1
     lab.begin, lab.end = "2026-04-02", "2026-04-29"
@@ -61,7 +69,7 @@ def test_a_shorter_span_is_learnt_from_few_days_too(lab: VirtualLab) -> None:
     assert done.shortened_spans == {DAILY: 15}
 
 
-def test_one_account_whose_window_is_too_long_shortens_no_other_s(lab: VirtualLab) -> None:
+def test_one_account_whose_window_is_too_long_shortens_no_other_s(lab: VirtualTimeHarness) -> None:
     """Something may be the matter with its days; two of them, and it is WeChat."""
     lab.datasets, lab.accounts, lab.begin = (DAILY,), 10, "2024-01-01"
     lab.sandbox.fail(SICK, 61501, times=1)
@@ -75,7 +83,7 @@ def test_one_account_whose_window_is_too_long_shortens_no_other_s(lab: VirtualLa
 
 @pytest.mark.parametrize("ends", ["killed", "in order"])
 def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
-    lab: VirtualLab, *, ends: str
+    lab: VirtualTimeHarness, *, ends: str
 ) -> None:
     """Sixty a minute at once, and again by the next run: the server still never counts 61."""
     lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
@@ -90,10 +98,10 @@ def test_a_run_holds_off_until_calls_of_the_one_before_count_no_more(
     assert lab.run().exit_code is Exit.DONE
     assert lab.net.calls[before].at - lab.net.calls[before - 1].at >= 59
     assert lab.sandbox.counters.errcodes[45011] == 0
-    assert max(worst.sliding for worst in lab.sandbox.worst().values()) <= 60
+    assert max(worst.sliding for worst in lab.sandbox.peak_load().values()) <= 60
 
 
-def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualLab) -> None:
+def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualTimeHarness) -> None:
     """Ten of sixty calls a minute were made: the next run may make the other fifty at once."""
     lab.limits = Limits(Pace(Rate(60, 60.0), 60, concurrency=60))
     serve_by(lab, Rules(window_limit=(60, 60.0)))
@@ -107,7 +115,7 @@ def test_a_few_calls_of_the_run_before_cost_no_wait(lab: VirtualLab) -> None:
 
 
 def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_next_one_off(
-    lab: VirtualLab,
+    lab: VirtualTimeHarness,
 ) -> None:
     """Not one raw group stands: the note of its calls is there all the same."""
     lab.limits = Limits(Pace(Rate(10, 5.0), 10, concurrency=10))
@@ -119,7 +127,9 @@ def test_a_run_that_was_killed_before_its_first_answer_was_durable_holds_the_nex
     assert min(call.at for call in lab.net.calls if call.at > restarted) >= restarted + 5.0
 
 
-def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(lab: VirtualLab) -> None:
+def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(
+    lab: VirtualTimeHarness,
+) -> None:
     """The note speaks of a moment in the future."""
     lab.run(max_duration=3.0)
     before = len(lab.net.calls)
@@ -132,7 +142,11 @@ def test_a_clock_that_was_put_back_makes_nobody_wait_longer_than_a_period(lab: V
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("limit", [(60, 60.0), (5, 1.0), (2, 3.0)])
 def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
-    lab: VirtualLab, *, limit: tuple[int, float], concurrency: int, duck: duckdb.DuckDBPyConnection
+    lab: VirtualTimeHarness,
+    *,
+    limit: tuple[int, float],
+    concurrency: int,
+    duck: duckdb.DuckDBPyConnection,
 ) -> None:
     """Each minute with a refusal lowers the rate, until there are no more of them."""
     lab.begin = "2025-09-01"
@@ -144,18 +158,18 @@ def test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end(
     assert 0 < refused <= 3 * 4 * 12
     fair = done.windows / 3 / limit[0] * limit[1]
     assert lab.now() - lab.net.calls[0].at <= 2 * fair + 60 * 12
-    truth = expected(HOURLY, lab.appids, wanted(lab.begin, "2026-04-29"))
-    assert harvested(duck, lab.root, HOURLY) == truth
+    truth = expected(HOURLY, lab.appids, days_between(lab.begin, "2026-04-29"))
+    assert published_rows(duck, lab.root, HOURLY) == truth
 
 
 def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: Path) -> None:
     """A minute at exactly the server's limit, a call in ten failing: none is refused for haste."""
-    lab = VirtualLab(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
+    lab = VirtualTimeHarness(tmp_path, accounts=50, begin="2026-01-11", end="2026-04-29")
     lab.datasets, lab.retry = (HOURLY,), Retry(max_attempts=20)
     lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4), connections=100)
     lab.net.there = lab.net.back = 0.01
     serve_by(lab, Rules(window_limit=(2, 1.0), fault_rate=0.1, latency_jitter=0.02))
-    with virtual(lab):
+    with in_virtual_time(lab):
         done = lab.run()
     assert (done.exit_code, lab.sandbox.counters.errcodes[45011]) == (Exit.DONE, 0)
     most = max(lab.sandbox.counters.calls.values())
@@ -163,7 +177,7 @@ def test_fifty_accounts_with_faults_take_hardly_longer_than_they_must(tmp_path: 
     assert 60 < arrived[-1] - arrived[0] <= 1.05 * (most - 1) / 2
 
 
-def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
+def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualTimeHarness) -> None:
     """One refusal: three quarters of the rate from the next minute on, for this account."""
     lab.sandbox.fail(SICK, 45011, times=1)
     lab.run()
@@ -173,7 +187,7 @@ def test_a_minute_limit_slows_its_own_account_alone(lab: VirtualLab) -> None:
     assert slow[-1] - slow[1] == pytest.approx(98 / 7.5, rel=0.05)
 
 
-def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualLab) -> None:
+def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualTimeHarness) -> None:
     """One waits for the next minute; the other has its first answer then, and four at once."""
     lab.accounts = 2
     serve_by(lab, Rules(latency=1.0))
@@ -187,7 +201,7 @@ def test_an_account_that_pauses_keeps_no_other_from_its_width(lab: VirtualLab) -
 # Errors
 
 
-def test_a_fault_in_five_attempts_fails_nothing(lab: VirtualLab) -> None:
+def test_a_fault_in_five_attempts_fails_nothing(lab: VirtualTimeHarness) -> None:
     """The retry budget bites in sustained failure alone; so many attempts fail no window either."""
     lab.retry = Retry(max_attempts=20)
     serve_by(lab, Rules(fault_rate=0.2, seed=3))
@@ -197,7 +211,7 @@ def test_a_fault_in_five_attempts_fails_nothing(lab: VirtualLab) -> None:
     assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
 
 
-def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualLab) -> None:
+def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualTimeHarness) -> None:
     """After so many failures without answers the rest of it is deferred, whatever is owed."""
     lab.sandbox.fail(SICK, -1)
     done = lab.run()
@@ -208,7 +222,7 @@ def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualLab) -
     assert lab.run().exit_code is Exit.DONE
 
 
-def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualLab) -> None:
+def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualTimeHarness) -> None:
     """An outage of five minutes costs a few attempts, and the run goes on by itself."""
     began = lab.now()
     lab.net.down = lambda now: began + 2 <= now < began + 302
@@ -219,7 +233,7 @@ def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualLab) -> None:
     assert lab.now() - began <= 302 + PROBE_SECONDS + 10
 
 
-def test_a_host_that_stays_away_ends_the_run_after_ten_minutes(lab: VirtualLab) -> None:
+def test_a_host_that_stays_away_ends_the_run_after_ten_minutes(lab: VirtualTimeHarness) -> None:
     """75, since nothing says that it cannot be had; not never, and not with failed windows."""
     lab.net.down = lambda _: True
     began = lab.now()
@@ -229,7 +243,7 @@ def test_a_host_that_stays_away_ends_the_run_after_ten_minutes(lab: VirtualLab) 
     assert len(lab.net.attempts) <= 12 + GIVE_UP_SECONDS / PROBE_SECONDS
 
 
-def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) -> None:
+def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualTimeHarness) -> None:
     """Whichever comes first."""
     lab.net.down = lambda _: True
     began = lab.now()
@@ -239,7 +253,7 @@ def test_a_host_that_stays_away_ends_the_run_at_its_deadline(lab: VirtualLab) ->
 
 
 def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
-    lab: VirtualLab,
+    lab: VirtualTimeHarness,
 ) -> None:
     """All three answers come home after the mark, and nothing is left to run again for."""
     serve_by(lab, Rules(latency=1.0))
@@ -251,7 +265,7 @@ def test_a_time_budget_that_ends_with_the_last_request_under_way_was_enough(
     "fault", [-1, call_faults.CLOSED, call_faults.BAD_GATEWAY, Fault(delay=3600.0)]
 )
 def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
-    lab: VirtualLab, *, fault: int | Fault
+    lab: VirtualTimeHarness, *, fault: int | Fault
 ) -> None:
     """Busy, hung up on, behind a broken gateway, or not answered at all."""
     lab.sandbox.fail(ANYONE, fault)
@@ -264,7 +278,7 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
 
 @pytest.mark.parametrize("answer", [BUSY, Reply(b"<html>", 502, "text/html")])
 def test_an_outage_of_nine_minutes_fails_no_window_for_good(
-    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch, answer: Reply
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, answer: Reply
 ) -> None:
     """What had no answer meanwhile is left for a later run, the rest goes on when it is over."""
     began, well = lab.now(), lab.sandbox.answer
@@ -280,7 +294,7 @@ def test_an_outage_of_nine_minutes_fails_no_window_for_good(
 
 
 def test_an_outage_over_midnight_is_one_too(
-    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was parked before it is owed again from then on, and what failed is still excused."""
     lab.sandbox.fail(SICK, 45009)
@@ -297,7 +311,7 @@ def test_an_outage_over_midnight_is_one_too(
     assert lab.run().reasons() == {"deferred": Exit.AGAIN}
 
 
-def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualLab) -> None:
+def test_nobody_answered_from_the_first_call_on_is_an_outage(lab: VirtualTimeHarness) -> None:
     """One window each, tried in vain within seconds: 75, where one account alone would be 3."""
     lab.begin = lab.end = "2026-03-01"
     lab.sandbox.fail(ANYONE, -1)
@@ -331,7 +345,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What 29 accounts have when nobody disturbs them, and how long they take."""
     found: dict[str, object] = {}
     lab = thirty(tmp_path_factory.mktemp("alone"))
-    with virtual(lab), duckdb.connect() as duck:
+    with in_virtual_time(lab), duckdb.connect() as duck:
         lab.run()
         found["seconds"] = last_of_others(lab)
         for dataset in BOTH:
@@ -339,19 +353,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return found
 
 
-def thirty(root: Path) -> VirtualLab:
+def thirty(root: Path) -> VirtualTimeHarness:
     """Thirty accounts that owe twelve days of two datasets."""
-    lab = VirtualLab(root, accounts=30, begin="2026-03-20", end="2026-03-31")
+    lab = VirtualTimeHarness(root, accounts=30, begin="2026-03-20", end="2026-03-31")
     lab.limits, lab.retry = TEN, Retry()
     return lab
 
 
-def others(duck: duckdb.DuckDBPyConnection, lab: VirtualLab, dataset: str) -> list[object]:
+def others(duck: duckdb.DuckDBPyConnection, lab: VirtualTimeHarness, dataset: str) -> list[object]:
     """All rows but the sick one's."""
-    return [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
+    return [row for row in published_rows(duck, lab.root, dataset) if row[0] != SICK]
 
 
-def last_of_others(lab: VirtualLab) -> float:
+def last_of_others(lab: VirtualTimeHarness) -> float:
     """Seconds from the first call to the last of an account that is well."""
     return max(call.at for call in lab.net.calls if call.appid != SICK) - lab.net.calls[0].at
 
@@ -363,7 +377,7 @@ def test_every_code_of_one_account_costs_the_other_29_nothing(
     """The same files, in the same time within a twentieth."""
     lab = thirty(tmp_path)
     lab.sandbox.fail(SICK, code)
-    with virtual(lab):
+    with in_virtual_time(lab):
         done = lab.run()
         assert {gone.appid for gone in done.abandoned} == {SICK}
         assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
@@ -378,7 +392,7 @@ def test_one_slow_account_costs_the_other_29_nothing(
     """Whether it answers late, never, or hangs up, each time."""
     lab = thirty(tmp_path)
     lab.sandbox.fail(SICK, fault)
-    with virtual(lab):
+    with in_virtual_time(lab):
         lab.run()
         assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))
 
@@ -391,6 +405,6 @@ def test_one_account_with_years_to_ask_costs_the_other_29_nothing(
     many = replace(lab.manifest().jobs[0], name="flood", begin=16_800, appids=(SICK,))
     manifest = lab.manifest
     lab.manifest = lambda: replace(manifest(), jobs=(*manifest().jobs, many))  # type: ignore[method-assign]
-    with virtual(lab):
+    with in_virtual_time(lab):
         lab.run(max_duration=30.0)
         assert last_of_others(lab) <= 1.05 * float(str(alone["seconds"]))

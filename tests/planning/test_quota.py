@@ -21,8 +21,8 @@ from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage import coverage_scan
 from harvester.storage.state import quota_ledger, quota_limits
-from tests.support.fake_time import Killed, VirtualLab, virtual
-from tests.support.run_harness import DAILY, HOURLY, appid, expected, harvested, wanted
+from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows
 
 TODAY = parse_day("2026-05-20")
 SPENT = Reply(b'{"errcode":45009,"errmsg":"reach max api daily quota limit"}')
@@ -31,16 +31,16 @@ FAR = ("2026-03-01", "2026-04-19")
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[VirtualLab]:
+def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
     limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
-    lab = VirtualLab(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
+    lab = VirtualTimeHarness(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
     lab.limits = limits
-    with virtual(lab):
+    with in_virtual_time(lab):
         yield lab
 
 
-def covered(lab: VirtualLab, name: str) -> calendar.DaySet:
+def covered(lab: VirtualTimeHarness, name: str) -> calendar.DaySet:
     """The days of an account that the files know."""
     want = planning.wanted(lab.manifest(), lab.now())
     states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
@@ -49,7 +49,7 @@ def covered(lab: VirtualLab, name: str) -> calendar.DaySet:
 
 @pytest.mark.parametrize("told", [False, True])
 def test_five_days_of_quota_finish_what_needs_five(
-    lab: VirtualLab, *, told: bool, duck: duckdb.DuckDBPyConnection
+    lab: VirtualTimeHarness, *, told: bool, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Each day ends with 75 until the last; whether the manifest knows the quota or WeChat says."""
     lab.rules = Rules(daily_quota=10, history=True)
@@ -64,10 +64,12 @@ def test_five_days_of_quota_finish_what_needs_five(
         if done.exit_code is Exit.AGAIN:
             assert list(done.reasons()) == ["quota"]
     assert codes == [75, 75, 75, 75, 0]
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*FAR)
+    )
 
 
-def test_a_spent_budget_was_spent_on_the_newest_days(lab: VirtualLab) -> None:
+def test_a_spent_budget_was_spent_on_the_newest_days(lab: VirtualTimeHarness) -> None:
     """Ten calls are the ten newest days, not ten of somewhere."""
     lab.run()
     newest = parse_day(FAR[1])
@@ -75,7 +77,7 @@ def test_a_spent_budget_was_spent_on_the_newest_days(lab: VirtualLab) -> None:
         assert covered(lab, name) == day_range(newest - 9, newest)
 
 
-def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualLab) -> None:
+def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualTimeHarness) -> None:
     """At most what was in flight, then nothing, nor by the next run, until the day is over."""
     lab.limits = replace(lab.limits, daily_quota=5000)
     lab.sandbox.fail(appid(1), 45009)
@@ -92,7 +94,7 @@ def test_nothing_is_asked_again_on_the_day_of_a_45009(lab: VirtualLab) -> None:
     assert (third.exit_code, third.requests) == (Exit.DONE, 50)
 
 
-def notes_of(lab: VirtualLab) -> list[Path]:
+def notes_of(lab: VirtualTimeHarness) -> list[Path]:
     """The files of the notes."""
     return list((lab.root / "_harvester/quota").iterdir())
 
@@ -100,7 +102,7 @@ def notes_of(lab: VirtualLab) -> list[Path]:
 PATH = "/datacube/getinterfacesummaryhour"
 
 
-def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
+def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualTimeHarness) -> None:
     """The user knows better: he had the quota reset, or set a larger one."""
     lab.sandbox.fail(appid(1), 45009)
     lab.run()
@@ -110,7 +112,7 @@ def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
 
 
 def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
-    lab: VirtualLab,
+    lab: VirtualTimeHarness,
 ) -> None:
     """What others spent is still spent, and what WeChat said of them still holds."""
     lab.datasets = (DAILY, HOURLY)
@@ -129,7 +131,7 @@ def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     assert lab.calls_of_day(TODAY)[appid(2), PATH] == 1
 
 
-def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
+def test_the_reserve_is_left_to_others(lab: VirtualTimeHarness) -> None:
     """A share of the quota, rounded up, or a number."""
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
     done = lab.run()
@@ -137,7 +139,7 @@ def test_the_reserve_is_left_to_others(lab: VirtualLab) -> None:
     assert str(done.abandoned[0].why) == "10 calls a day (assumed), 3 of them reserved"
 
 
-def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
+def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualTimeHarness) -> None:
     """Ten calls before it and ten after it, while another account is still at work."""
     slow = Pace(Rate(1, 60.0), 1, concurrency=1)
     lab.limits = replace(lab.limits, per_token=slow, daily_quota=30)
@@ -152,7 +154,7 @@ def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualLab) -> None:
 
 
 def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
-    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call of 23:59 that is answered at 00:00 speaks of the day that is over."""
     pace = Pace(Rate(2, 1.0), 1, concurrency=4)
@@ -172,7 +174,7 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
     assert note.exhausted == {}
 
 
-def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> None:
+def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualTimeHarness) -> None:
     """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
     slow = Pace(Rate(1, 60.0), 1, concurrency=1)
     lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
@@ -188,7 +190,7 @@ def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualLab) -> Non
 
 
 def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
-    lab: VirtualLab,
+    lab: VirtualTimeHarness,
 ) -> None:
     """WeChat's clock is twenty seconds behind: a call too early would park the whole new day."""
     slow = Pace(Rate(1, 60.0), 1, concurrency=1)
@@ -208,17 +210,19 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
 
 
 @pytest.mark.parametrize("before", [10, 20])
-@pytest.mark.parametrize("store_takes", [0.0, 0.2])
+@pytest.mark.parametrize("store_seconds", [0.0, 0.2])
 def test_a_slow_store_at_midnight_costs_time_and_no_calls(
-    tmp_path: Path, *, store_takes: float, before: float
+    tmp_path: Path, *, store_seconds: float, before: float
 ) -> None:
     """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
-    lab = VirtualLab(tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,))
+    lab = VirtualTimeHarness(
+        tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,)
+    )
     lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250)
-    with virtual(lab):
+    with in_virtual_time(lab):
         lab.sleep_until(TODAY, 24 * 60)
         lab.advance(-before)
-        lab.store_takes = store_takes
+        lab.store_seconds = store_seconds
         lab.run()
         calls = lab.calls_of_day(TODAY + 1)
         assert 242 <= min(calls.values()) <= max(calls.values()) <= 250
@@ -230,16 +234,16 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
 
 def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path) -> None:
     """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
-    lab = VirtualLab(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
-    lab.datasets, lab.store_takes = (HOURLY,), 0.2
+    lab = VirtualTimeHarness(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
+    lab.datasets, lab.store_seconds = (HOURLY,), 0.2
     lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
-    with virtual(lab):
+    with in_virtual_time(lab):
         began = lab.now()
         lab.run()
         assert lab.net.calls[0].at - began < 2.5
 
 
-def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab) -> None:
+def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualTimeHarness) -> None:
     """What is noted covers what was spent, and what was not spent is gone until tomorrow."""
     lab.limits = replace(lab.limits, daily_quota=30)
     with pytest.raises(Killed):
@@ -253,7 +257,7 @@ def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualLab)
     assert max(lab.calls_of_day(TODAY).values()) <= 30
 
 
-def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualLab) -> None:
+def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualTimeHarness) -> None:
     """The note says what was spent, to the call."""
     lab.limits = replace(lab.limits, daily_quota=200)
     lab.run(max_duration=2.0)
@@ -264,7 +268,7 @@ def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualL
         assert note.spent(HOURLY, name) == lab.calls_of_day(TODAY)[name, PATH] < 50
 
 
-def test_retries_are_calls_like_any_other(lab: VirtualLab) -> None:
+def test_retries_are_calls_like_any_other(lab: VirtualTimeHarness) -> None:
     """An account that fails spends its budget too, and no more."""
     lab.limits = replace(lab.limits, daily_quota=20)
     lab.sandbox.fail(appid(1), -1)
@@ -272,7 +276,7 @@ def test_retries_are_calls_like_any_other(lab: VirtualLab) -> None:
     assert lab.calls_of_day(TODAY)[appid(1), PATH] == 20
 
 
-def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLab) -> None:
+def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualTimeHarness) -> None:
     """At nine in the morning two of ten calls wait for yesterday, which is ready at ten."""
     lab.end = None
     lab.sleep_until(TODAY, 9 * 60)
@@ -287,7 +291,7 @@ def test_before_the_ready_hour_room_is_left_for_the_days_own_work(lab: VirtualLa
 
 
 def test_a_run_narrowed_to_old_days_leaves_that_room_too(
-    lab: VirtualLab, monkeypatch: pytest.MonkeyPatch
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Options narrow what is asked. What the day needs at ten they do not change."""
     lab.end = None
@@ -303,7 +307,7 @@ def test_a_run_narrowed_to_old_days_leaves_that_room_too(
 
 
 def test_losing_the_notes_costs_calls_and_never_rows(
-    lab: VirtualLab, duck: duckdb.DuckDBPyConnection
+    lab: VirtualTimeHarness, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Damaged or gone, a note counts for nothing."""
     lab.run()
@@ -313,10 +317,12 @@ def test_losing_the_notes_costs_calls_and_never_rows(
     path.unlink()
     lab.limits = replace(lab.limits, daily_quota=100)
     assert lab.run().exit_code is Exit.DONE
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*FAR))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*FAR)
+    )
 
 
-def test_old_notes_are_swept(lab: VirtualLab) -> None:
+def test_old_notes_are_swept(lab: VirtualTimeHarness) -> None:
     """Two days of them at most."""
     for number in range(4):
         lab.sleep_until(TODAY + number, 12 * 60)
@@ -324,7 +330,7 @@ def test_old_notes_are_swept(lab: VirtualLab) -> None:
     assert len(notes_of(lab)) == 2
 
 
-def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
+def test_datasets_have_quotas_of_their_own(lab: VirtualTimeHarness) -> None:
     """The hourly one is spent; the daily one goes on."""
     lab.datasets = (DAILY, HOURLY)
     done = lab.run()
@@ -332,7 +338,7 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualLab) -> None:
     assert done.requests == 2 * (10 + 2)
 
 
-def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab) -> None:
+def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualTimeHarness) -> None:
     """Twelve calls are allowed, and another service of the account has used five today."""
     told = ReportedQuota(daily_limit=12, used=5, remain=7, asked_at=lab.now())
     quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
@@ -347,7 +353,7 @@ def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualLab
     assert lab.calls_of_day(TODAY + 1)[appid(1), PATH] == 12
 
 
-def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualLab) -> None:
+def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualTimeHarness) -> None:
     """WeChat's count of this morning is not forgotten block after block, and run after run."""
     lab.limits = replace(lab.limits, per_token=Pace(Rate(2, 1.0), 1, concurrency=4))
     told = ReportedQuota(daily_limit=45, used=10, remain=35, asked_at=lab.now())

@@ -14,14 +14,14 @@ from harvester.core.calendar import day_range, parse_day
 from harvester.core.errors import Exit
 from harvester.core.model import bucket_of
 from harvester.planning import bucket_sizing
-from tests.support.run_harness import DAILY, HOURLY, Lab, appid
+from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
 MARCH = day_range(parse_day("2026-02-10"), parse_day("2026-03-31"))
 
 
 def of(tmp_path: Path, accounts: int, buckets: int, dataset: str = HOURLY) -> list[str]:
     """What is said of so many accounts."""
-    manifest = Lab(tmp_path, accounts=1, buckets=buckets).manifest()
+    manifest = RunHarness(tmp_path, accounts=1, buckets=buckets).manifest()
     want = {dataset: {appid(number): MARCH for number in range(accounts)}}
     return list(bucket_sizing.warnings(manifest, want))
 

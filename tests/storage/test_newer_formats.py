@@ -17,7 +17,7 @@ import pytest
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.storage.raw_log import write_group
 from tests.support.answers import appid, of_day
-from tests.support.cli import Commands, Wanted, commands
+from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY
 
@@ -75,12 +75,12 @@ MAKE_NEWER = {"schema": newer_schema, "coverage": newer_coverage}
 @pytest.fixture
 def here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Commands]:
+) -> Iterator[CommandLine]:
     """A whole output of two datasets, one of whose accounts is not wanted any more."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     monkeypatch.chdir(tmp_path)
-    wanted = Wanted((DAILY, HOURLY), "2026-03-30", "2026-04-02")
-    with commands(tmp_path, wanted, FakeWeChat(Rules(), time.time), capsys) as command:
+    wanted = JobScope((DAILY, HOURLY), "2026-03-30", "2026-04-02")
+    with command_line(tmp_path, wanted, FakeWeChat(Rules(), time.time), capsys) as command:
         assert command("run").code == 0
         text = command.manifest.read_text()
         job = f"  - accounts: {{except: [{GONE}]}}\n    datasets:"
@@ -89,7 +89,7 @@ def here(
 
 
 @pytest.fixture
-def group(here: Commands) -> Path:
+def group(here: CommandLine) -> Path:
     """A raw group that a killed run has left."""
     return write_group(tree_at(here.output), 0, "killed", [of_day(20_000)]).path
 
@@ -103,7 +103,7 @@ def contents(root: Path) -> dict[Path, bytes]:
     }
 
 
-def refused(here: Commands, words: tuple[str, ...], *said: str) -> None:
+def refused(here: CommandLine, words: tuple[str, ...], *said: str) -> None:
     """Run a verb, and see that it is refused with these words, and that nothing was changed."""
     before, calls = contents(here.output), here.calls()
     told = here(*words)
@@ -118,7 +118,7 @@ def refused(here: Commands, words: tuple[str, ...], *said: str) -> None:
 
 @pytest.mark.parametrize("words", DATA_VERBS, ids=" ".join)
 @pytest.mark.parametrize("what", MAKE_NEWER)
-def test_a_newer_data_file(here: Commands, words: tuple[str, ...], what: str) -> None:
+def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str) -> None:
     """Each verb that reads it names the file, its version and the newest one that is read."""
     MAKE_NEWER[what](here.output / DATA_FILE)
     version = f"{what} version 2, and this harvester reads up to version 1"
@@ -126,7 +126,7 @@ def test_a_newer_data_file(here: Commands, words: tuple[str, ...], what: str) ->
 
 
 @pytest.mark.parametrize("words", GROUP_VERBS, ids=" ".join)
-def test_a_newer_raw_group(here: Commands, group: Path, words: tuple[str, ...]) -> None:
+def test_a_newer_raw_group(here: CommandLine, group: Path, words: tuple[str, ...]) -> None:
     """The same for answers that wait to be published."""
     newer_group(group)
     version = "raw group version 3, and this harvester reads up to version 2"
@@ -136,7 +136,7 @@ def test_a_newer_raw_group(here: Commands, group: Path, words: tuple[str, ...]) 
 @pytest.mark.parametrize("what", MAKE_NEWER)
 @pytest.mark.parametrize("words", [DATA_VERBS[0], DATA_VERBS[6], DATA_VERBS[7]], ids=" ".join)
 def test_a_newer_data_file_beside_answers_that_wait(
-    here: Commands, group: Path, words: tuple[str, ...], what: str
+    here: CommandLine, group: Path, words: tuple[str, ...], what: str
 ) -> None:
     """They are not published either: a killed run is recovered as a whole or not at all."""
     MAKE_NEWER[what](here.output / DATA_FILE)
@@ -144,7 +144,7 @@ def test_a_newer_data_file_beside_answers_that_wait(
     assert group.exists()
 
 
-def test_a_newer_raw_group_beside_a_damaged_one(here: Commands, group: Path) -> None:
+def test_a_newer_raw_group_beside_a_damaged_one(here: CommandLine, group: Path) -> None:
     """Not even that one is moved."""
     other = write_group(tree_at(here.output), 0, "aborted", [of_day(20_001)]).path
     other.write_bytes(other.read_bytes()[:-9])
@@ -152,7 +152,7 @@ def test_a_newer_raw_group_beside_a_damaged_one(here: Commands, group: Path) -> 
     refused(here, ("run",))
 
 
-def test_a_newer_file_beside_damage(here: Commands) -> None:
+def test_a_newer_file_beside_damage(here: CommandLine) -> None:
     """A repair moves what is damaged and leaves what is newer; both are told."""
     damaged = here.output / DATA_FILE.replace("03", "04")
     damaged.write_bytes(damaged.read_bytes()[:-9])
@@ -166,7 +166,7 @@ def test_a_newer_file_beside_damage(here: Commands) -> None:
     assert not damaged.exists()
 
 
-def test_a_half_made_output_of_a_newer_harvester(here: Commands) -> None:
+def test_a_half_made_output_of_a_newer_harvester(here: CommandLine) -> None:
     """A compaction that a newer one began is not finished by an older one."""
     assert here("compact", "--to", "new", "--buckets", "2").code == 0
     new = here.manifest.parent / "new"
@@ -179,7 +179,7 @@ def test_a_half_made_output_of_a_newer_harvester(here: Commands) -> None:
     assert "schema version 2" in told.err
 
 
-def test_after_the_upgrade_all_goes_on(here: Commands) -> None:
+def test_after_the_upgrade_all_goes_on(here: CommandLine) -> None:
     """A refused run leaves a record and nothing to clean up."""
     path = here.output / DATA_FILE
     kept = path.with_name("kept")
@@ -195,14 +195,14 @@ def test_after_the_upgrade_all_goes_on(here: Commands) -> None:
 
 
 @pytest.mark.parametrize("version", [b"", b"0", b"-1", b"x", b"1.5", b"9" * 5000])
-def test_a_version_that_makes_no_sense_is_damage(here: Commands, version: bytes) -> None:
+def test_a_version_that_makes_no_sense_is_damage(here: CommandLine, version: bytes) -> None:
     """No version was ever written so; it is told as damage, with exit code 1 or 3."""
     rewritten(here.output / DATA_FILE, schema_version=version)
     assert here("plan").code == 1
     assert here("verify").code == 3
 
 
-def test_a_newer_run_record_is_read(here: Commands) -> None:
+def test_a_newer_run_record_is_read(here: CommandLine) -> None:
     """Its number only ever says that members were added."""
     (path,) = (here.output / "_harvester" / "runs").glob("*.json")
     record: dict[str, Any] = {**json.loads(path.read_text()), "record_version": 2, "new": [1]}

@@ -15,12 +15,12 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.sandbox import Asked, FakeWeChat, Rules
+from harvester.sandbox import AskedWindow, FakeWeChat, Rules
 from harvester.storage import raw_log
-from tests.support.cli import Said
+from tests.support.cli import CommandResult
 from tests.support.output_helpers import tree_at
-from tests.support.run_harness import harvested
-from tests.support.sandboxes import served
+from tests.support.run_harness import published_rows
+from tests.support.sandboxes import serve_in_thread
 
 TREE = Path(__file__).parents[1] / "data" / "tree-0b40bbf"
 DATASETS = ("interface_summary", "user_summary", "interface_summary_hour", "article_total_detail")
@@ -47,9 +47,9 @@ class Old:
         """The time of everything in the test."""
         return time.monotonic() + self._shift
 
-    def __call__(self, *words: str) -> Said:
+    def __call__(self, *words: str) -> CommandResult:
         self.capsys.readouterr()
-        return Said(invoke(words), *self.capsys.readouterr())
+        return CommandResult(invoke(words), *self.capsys.readouterr())
 
     @property
     def output(self) -> Path:
@@ -60,7 +60,7 @@ class Old:
         """The files below ``_harvester`` that match."""
         return sorted(self.output.glob(f"_harvester/{pattern}"))
 
-    def asked(self) -> set[Asked]:
+    def asked(self) -> set[AskedWindow]:
         """The windows that the sandbox was asked for."""
         return set(self.world.counters.windows)
 
@@ -86,7 +86,7 @@ def old(
     tree = Old(folder, capsys)
     monkeypatch.setattr(time, "time", tree.now)
     monkeypatch.chdir(folder)
-    with served(tree.world) as address:
+    with serve_in_thread(tree.world) as address:
         for name, value in {"WECHAT": address, "SECRET": "s", "TICKET": "t"}.items():
             monkeypatch.setenv(name, value)
         yield tree
@@ -98,17 +98,17 @@ def clean_run(old: Old) -> Path:
     return old.folder / "clean"
 
 
-def durable(old: Old) -> set[Asked]:
+def durable(old: Old) -> set[AskedWindow]:
     """Read the windows that the killed run had written to its raw log."""
     return {
-        Asked(*answer.window)
+        AskedWindow(*answer.window)
         for group in raw_log.readable(tree_at(old.output, 2), range(2))
         for dataset, month in group.months
         for answer in group.answers(dataset, month)
     }
 
 
-def overlapping(one: set[Asked], other: set[Asked]) -> set[Asked]:
+def overlapping(one: set[AskedWindow], other: set[AskedWindow]) -> set[AskedWindow]:
     """Select the windows of one set that have a day in common with the other."""
     return {
         a
@@ -120,7 +120,7 @@ def overlapping(one: set[Asked], other: set[Asked]) -> set[Asked]:
 
 def rows(duck: duckdb.DuckDBPyConnection, root: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Read the rows of every dataset, as WeChat sent them."""
-    return {dataset: harvested(duck, root, dataset) for dataset in DATASETS}
+    return {dataset: published_rows(duck, root, dataset) for dataset in DATASETS}
 
 
 def numbers(answer: Any, *keys: str) -> dict[str, tuple[int, ...]]:

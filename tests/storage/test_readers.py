@@ -17,7 +17,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain, Kind
 from harvester.core.model import Answer, Window
-from harvester.sandbox import truth
+from harvester.sandbox import expected_rows
 from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
@@ -43,7 +43,7 @@ def answers(dataset: Dataset, appid: str) -> list[Answer]:
         days = [MARCH + 1, MARCH + 36]
     found = []
     for day in days:
-        body = json.dumps({"list": truth(dataset.name, appid, day)}, ensure_ascii=False)
+        body = json.dumps({"list": expected_rows(dataset.name, appid, day)}, ensure_ascii=False)
         found.append(Answer(Window(appid, dataset.name, day, day), LONG_AFTER, 0, body.encode()))
     return found
 

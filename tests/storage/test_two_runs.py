@@ -9,7 +9,7 @@ import pytest
 
 from harvester.core.errors import Exit
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
-from tests.support.run_harness import BOTH, appid, expected, harvested, wanted
+from tests.support.run_harness import BOTH, appid, days_between, expected, published_rows
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.slow)])
@@ -24,5 +24,7 @@ def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times
             runs = [start(manifest) for _ in range(2)]
             assert sorted(run.wait() for run in runs) == [Exit.DONE, Exit.AGAIN]
             for dataset in BOTH:
-                truth = expected(dataset, [appid(1), appid(2)], wanted("2026-02-01", "2026-04-01"))
-                assert harvested(duck, folder / "output", dataset) == truth
+                truth = expected(
+                    dataset, [appid(1), appid(2)], days_between("2026-02-01", "2026-04-01")
+                )
+                assert published_rows(duck, folder / "output", dataset) == truth

@@ -1,4 +1,4 @@
-"""Answers as WeChat gives them, for tests of what becomes of them."""
+"""Answers in WeChat's form, for tests of decoding and publishing."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def period_end(grain: Grain, day: Day) -> Day:
 
 
 def appid(number: int) -> str:
-    """The appid of a made-up account."""
+    """Return the appid of a made-up account."""
     return f"wx{number:016x}"
 
 
 def row(day: Day, hour: int | None = None, number: int = 1, **more: Any) -> dict[str, Any]:
-    """A row whose metrics are told apart by ``number``; of an hour if one is given."""
+    """Return a row, of an hour if it is given, whose metrics depend on ``number``."""
     key: dict[str, Any] = {"ref_date": day_text(day)}
     if hour is not None:
         key["ref_hour"] = hour * 100
@@ -54,14 +54,14 @@ def row(day: Day, hour: int | None = None, number: int = 1, **more: Any) -> dict
 
 
 def body(rows: Iterable[dict[str, Any]]) -> bytes:
-    """An answer's body."""
+    """Return the body of an answer."""
     return json.dumps({"list": list(rows)}, separators=(",", ":")).encode()
 
 
 def answer(
     window: Window, rows: Iterable[dict[str, Any]], at: int = LONG_AFTER, *, refetch: int = 0
 ) -> Answer:
-    """What came back for a window, asked for at so many seconds since the Unix epoch.
+    """Return the answer to a window that was asked for at Unix time ``at``.
 
     ``refetch`` is the mask of its days to be replaced in any case; -1 has them all.
     """
@@ -70,12 +70,12 @@ def answer(
 
 
 def as_tuples(rows: DayRows) -> list[tuple[Any, ...]]:
-    """The rows of a day: the columns but ``ref_date``, then extra."""
+    """Return the rows of a day: the columns without ``ref_date``, then extra."""
     cut = slice(rows.start, rows.stop)
     return list(zip(*(values[cut] for values in (*rows.columns, rows.extra)), strict=True))
 
 
 def of_day(day: Day, number: int = 1, account: int = 1) -> Answer:
-    """An account's whole day of hours, long settled."""
+    """Return an account's settled answer with all hours of a day."""
     window = Window(appid(account), HOURLY.name, day, day)
     return answer(window, [row(day, hour, number) for hour in range(24)])

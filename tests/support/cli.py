@@ -1,4 +1,4 @@
-"""The command line, typed at a manifest whose WeChat is a sandbox that tests can question."""
+"""The command line on a manifest whose WeChat is an emulator that tests can check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.sandbox import FakeWeChat
 from tests.support.run_harness import appid
-from tests.support.sandboxes import served
+from tests.support.sandboxes import serve_in_thread
 
 CONCURRENCY = 8
 """Requests of one account in flight."""
@@ -34,8 +34,8 @@ output: out
 """
 
 
-class Said(NamedTuple):
-    """How a command ended."""
+class CommandResult(NamedTuple):
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -43,13 +43,13 @@ class Said(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
+        """The standard output, decoded as JSON."""
         return json.loads(self.out)
 
 
 @dataclass
-class Commands:
-    """Verbs over one manifest. ``world`` is its WeChat."""
+class CommandLine:
+    """Commands on one manifest; ``world`` is the emulator that they call."""
 
     manifest: Path
     world: FakeWeChat
@@ -60,26 +60,26 @@ class Commands:
         """The output tree."""
         return self.manifest.parent / "out"
 
-    def __call__(self, verb: str, *options: str) -> Said:
+    def __call__(self, verb: str, *options: str) -> CommandResult:
         self.capsys.readouterr()
         code = invoke([verb, str(self.manifest), *options])
-        return Said(code, *self.capsys.readouterr())
+        return CommandResult(code, *self.capsys.readouterr())
 
     def record(self) -> Any:
-        """The newest run record."""
+        """Return the newest run record."""
         folder = self.output / "_harvester" / "runs"
         # Not by name: two runs may begin in the same second.
         newest = max(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         return json.loads(newest.read_text())
 
     def calls(self) -> int:
-        """How many data calls were ever made."""
+        """Return the number of data calls since the start."""
         return sum(self.world.counters.calls.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a manifest asks for."""
+class JobScope:
+    """The datasets, days and number of accounts of a manifest."""
 
     datasets: Sequence[str]
     begin: str
@@ -88,24 +88,24 @@ class Wanted:
 
 
 @contextmanager
-def commands(
+def command_line(
     folder: Path,
-    wanted: Wanted,
+    scope: JobScope,
     world: FakeWeChat,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Commands]:
-    """Serve the world, and write a manifest that asks it for what is wanted."""
-    names = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, wanted.accounts + 1))
-    with served(world) as address:
+) -> Iterator[CommandLine]:
+    """Serve an emulator, write a manifest of the scope, and yield the command line on it."""
+    names = ", ".join(f"{{appid: {appid(number)}}}" for number in range(1, scope.accounts + 1))
+    with serve_in_thread(world) as address:
         manifest = folder / "jobs.yaml"
         manifest.write_text(
             MANIFEST.format(
                 address=address,
                 accounts=names,
-                datasets=", ".join(wanted.datasets),
-                begin=wanted.begin,
-                end=wanted.end,
+                datasets=", ".join(scope.datasets),
+                begin=scope.begin,
+                end=scope.end,
                 concurrency=CONCURRENCY,
             )
         )
-        yield Commands(manifest, world, capsys)
+        yield CommandLine(manifest, world, capsys)

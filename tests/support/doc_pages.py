@@ -1,4 +1,4 @@
-"""The guides as tests read them: fenced blocks, sections, rows of tables, headings."""
+"""Parts of the guides: fenced blocks, sections, rows of tables, headings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = (README, *sorted(ROOT.glob("docs/**/*.md")))
 
 
 class Block(NamedTuple):
-    """A fenced block: where it begins, what stands behind the fence, and its text."""
+    """A fenced block: its page and line, its info string, and its text."""
 
     page: Path
     line: int
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How a failing test calls it."""
+        """The page and line, for the id of a test."""
         return f"{self.page.name}:{self.line}"
 
 
@@ -37,7 +37,7 @@ FENCED = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, *infos: str) -> list[Block]:
-    """The fenced blocks of a page, those of some languages or all."""
+    """Return the fenced blocks of a page with one of the info strings, or all."""
     text = page.read_text()
     found = [
         Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2])
@@ -46,14 +46,14 @@ def blocks(page: Path, *infos: str) -> list[Block]:
     return [block for block in found if not infos or block.info in infos]
 
 
-def every(found: list[Block]) -> pytest.MarkDecorator:
-    """A test for each block, called by its place."""
+def each_block(found: list[Block]) -> pytest.MarkDecorator:
+    """Parametrize a test by blocks."""
     assert found
     return pytest.mark.parametrize("block", found, ids=[block.name for block in found])
 
 
 def section(page: Path, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """Return the text under a heading, up to the next one of its level or above."""
     level = heading.count("#")
     _, found, rest = page.read_text().partition(f"\n{heading}\n")
     assert found, f"{page.name} has no {heading}"
@@ -61,7 +61,7 @@ def section(page: Path, heading: str) -> str:
 
 
 def table_rows(text: str) -> dict[str, str]:
-    """The rows of the tables in a text, by the words in backticks in their first cell."""
+    """Return the rows of tables by the words in backticks in their first cell."""
     found: dict[str, str] = {}
     for row in re.findall(r"^\| .*$", text, flags=re.MULTILINE):
         for name in re.findall(r"`([^`]+)`", row.split(" | ")[0]):
@@ -70,7 +70,7 @@ def table_rows(text: str) -> dict[str, str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub links to them."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     text = FENCED.sub("", page.read_text())
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""A store that fails at a call of a test's choice."""
+"""A store that fails at the call whose number a test chooses."""
 
 from __future__ import annotations
 
@@ -9,29 +9,16 @@ from typing import Any, cast
 from harvester.core.errors import StoreError
 from harvester.storage.backends.base import Store
 
-TALKS = {
-    "append",
-    "commit",
-    "copies",
-    "delete",
-    "fetched",
-    "hold",
-    "holds",
-    "list",
-    "move",
-    "read",
-    "settle",
-    "tails",
-    "version",
-    "write",
-}
+REMOTE_CALLS = {name for name in vars(Store) if name[0] != "_"} - {"scratch", "display_path"}
+"""Every operation of a store that reaches its files; the others only compute a path."""
 
 
 @dataclass
-class Failing:
-    """Passes everything on to ``store``, and fails at call ``at``, once or from then on.
+class FailingStore:
+    """A store that passes every call on to ``store`` and fails at call number ``at``.
 
-    ``late`` is a failure whose work was done: the answer got lost.
+    With ``forever`` all later calls fail, too. With ``late`` the failing call is carried out, and
+    only its answer is lost.
     """
 
     store: Store
@@ -41,17 +28,17 @@ class Failing:
     calls: int = 0
 
     def __getattr__(self, name: str) -> Any:
-        """What the store does, or does not."""
-        does = getattr(self.store, name)
-        return self._mortal(does) if name in TALKS else does
+        """Return an attribute of the store; operations are wrapped to count and to fail."""
+        operation = getattr(self.store, name)
+        return self._failing(operation) if name in REMOTE_CALLS else operation
 
-    def _mortal(self, does: Callable[..., Any]) -> Callable[..., Any]:
+    def _failing(self, operation: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             self.calls += 1
             fails = self.calls == self.at or (self.forever and self.calls > self.at)
             if fails and not self.late:
                 raise StoreError("the store went away", "wait")
-            answer = does(*args, **options)
+            answer = operation(*args, **options)
             if fails:
                 raise StoreError("the answer of the store got lost", "wait")
             return answer
@@ -59,6 +46,6 @@ class Failing:
         return call
 
 
-def failing(store: Store, at: int, *, forever: bool = False, late: bool = False) -> Store:
-    """A store that fails at a call."""
-    return cast("Store", Failing(store, at, forever, late))
+def failing_store(store: Store, at: int, *, forever: bool = False, late: bool = False) -> Store:
+    """Return a store that fails at call number ``at``: see `FailingStore`."""
+    return cast("Store", FailingStore(store, at, forever, late))

@@ -1,8 +1,8 @@
-"""Whole runs in virtual time: the real line from lock to record, but for sockets and threads.
+"""Whole runs in virtual time: the real code from lock to record, without sockets and threads.
 
-The sandbox judges every call, as over HTTP. Time stands still while anything is left to do and
-jumps to the next timer when nothing is, so an hour of pauses costs milliseconds. Disk work is done
-in place of a thread, since time would jump while a thread works.
+The emulator checks every call, as over HTTP. Time stands still while work is left and jumps to the
+next timer when none is, so an hour of pauses takes milliseconds. Work of threads is done in the
+event loop, because time would jump while a thread works.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from harvester.operations.runtime import RunOptions
 from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.storage.layout import Tree
-from tests.support.run_harness import Lab, run_once
+from tests.support.run_harness import RunHarness, run_once
 
 
 class Killed(BaseException):
-    """Stands for ``kill -9``: nothing of ours writes anything after it."""
+    """A stand-in for ``kill -9``: nothing is written after it."""
 
 
 @dataclass
@@ -47,27 +47,27 @@ class Time:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits: with nothing to do, it turns its clock to the next timer."""
+    """An event loop that never waits: without work it moves its clock to the next timer."""
 
     def __init__(self, time: Time) -> None:
         self._virtual = time
         super().__init__()
 
     def time(self) -> float:
-        """The virtual clock."""
+        """Return the virtual time in seconds."""
         return self._virtual.elapsed
 
     def _run_once(self) -> None:
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         if not self._ready and timers:  # type: ignore[attr-defined]
-            # A hair later than asked, or a rounded sum would come up before its time for ever.
+            # Slightly later, because a rounded sum could stay below the timer for ever.
             self._virtual.elapsed = max(self._virtual.elapsed, timers[0].when()) + 1e-6
         super()._run_once()  # type: ignore[misc]
 
 
 @dataclass
 class Call:
-    """One data call as it arrived."""
+    """A data call, when it was sent."""
 
     at: float
     appid: str
@@ -75,15 +75,15 @@ class Call:
 
 
 @dataclass
-class Net:
-    """The way to the sandbox: how long it takes, when it is cut, and what passed over it.
+class FakeNetwork:
+    """A network to the emulator, with delays and outages, that records the calls.
 
-    ``there`` and ``back`` are the longest seconds either way takes. ``down`` tells whether nothing
-    gets through at a moment; ``attempts`` has when anybody tried.
+    ``there`` and ``back`` are the maximum seconds of either way. ``down`` returns whether the
+    network is down at a moment; ``attempts`` has the moments of all attempts.
     """
 
-    lab: VirtualLab
-    dice: random.Random
+    harness: VirtualTimeHarness
+    rng: random.Random
     there: float = 0.02
     back: float = 0.02
     down: Callable[[float], bool] = lambda _: False
@@ -91,23 +91,23 @@ class Net:
     calls: list[Call] = field(default_factory=list)
 
     async def post(self, path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
-        """One call, as `Transport.post` makes it."""
-        self.attempts.append(self.lab.now())
-        if self.down(self.lab.now()):
-            await anyio.sleep(self.dice.uniform(0, self.there))
+        """Make one call as `Transport.post` does."""
+        self.attempts.append(self.harness.now())
+        if self.down(self.harness.now()):
+            await anyio.sleep(self.rng.uniform(0, self.there))
             raise Unreachable("the server was not reached")
-        await anyio.sleep(self.dice.uniform(0, self.there))
+        await anyio.sleep(self.rng.uniform(0, self.there))
         query = {"access_token": token.reveal()} if token else {}
         if token:
-            holder = self.lab.sandbox.tokens.holder(token.reveal(), self.lab.now())
-            self.calls.append(Call(self.lab.now(), holder, path))
-        reply = self.lab.sandbox.answer(Request("POST", path, query, body))
+            holder = self.harness.sandbox.tokens.find(token.reveal(), self.harness.now()).appid
+            self.calls.append(Call(self.harness.now(), holder, path))
+        reply = self.harness.sandbox.answer(Request("POST", path, query, body))
         return await self._deliver(reply)
 
     async def _deliver(self, reply: Reply) -> tuple[int, bytes]:
-        took = reply.delay + self.dice.uniform(0, self.back)
-        if took >= self.lab.timeout:
-            await anyio.sleep(self.lab.timeout)
+        took = reply.delay + self.rng.uniform(0, self.back)
+        if took >= self.harness.timeout:
+            await anyio.sleep(self.harness.timeout)
             raise CallTimedOut("no whole answer in time")
         await anyio.sleep(took)
         if reply.wire in (Wire.CLOSE, Wire.RESET, Wire.CUT):
@@ -118,9 +118,9 @@ class Net:
 
 
 class _Transport:
-    """Takes the place of `transport.Transport`."""
+    """A replacement for `transport.Transport`."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: FakeNetwork) -> None:
         self._net = net
 
     async def __aenter__(self) -> Self:
@@ -134,49 +134,49 @@ class _Transport:
 
 
 @dataclass
-class VirtualLab(Lab):
-    """A lab whose time is virtual. Use it inside `virtual`.
+class VirtualTimeHarness(RunHarness):
+    """A run harness in virtual time; its runs need `in_virtual_time`.
 
-    ``store_takes`` is how many seconds anything takes that is done with the output.
+    ``store_seconds`` is how long each operation on the output takes.
     """
 
     seed: int = 0
     timeout: float = 30.0
-    store_takes: float = 0.0
+    store_seconds: float = 0.0
     time: Time = field(default_factory=Time)
-    net: Net = field(init=False)
+    net: FakeNetwork = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the sandbox at noon of the lab's day."""
+        """Start the clock, the emulator and the network."""
         super().__post_init__()
-        self.net = Net(self, random.Random(self.seed))
+        self.net = FakeNetwork(self, random.Random(self.seed))
 
     def now(self) -> float:
-        """Noon in Beijing on the lab's day, and what has passed since."""
+        """Return the Unix time: noon of ``today`` in Beijing, and the virtual time since."""
         return instant(parse_day(self.today), 12 * 60) + self.time.elapsed
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock forward."""
+        """Move the clock forward."""
         self.time.elapsed += seconds
 
     def sleep_until(self, day: Day, minutes: int = 0) -> None:
-        """Turn the clock to so many minutes after a Beijing day began."""
+        """Move the clock to ``minutes`` after the start of a Beijing day."""
         self.advance(instant(day, minutes) - self.now())
 
     def run(
-        self, tree: Tree | None = None, *, kill_after: float | None = None, **orders: Any
+        self, tree: Tree | None = None, *, kill_after: float | None = None, **options: Any
     ) -> Summary:
-        """One whole run. Raises Killed if it was killed before its end."""
+        """Execute one run. Raises Killed if it is killed after ``kill_after`` seconds."""
 
         async def watch(_: object) -> None:
             if kill_after is not None:
                 await anyio.sleep(kill_after)
                 raise Killed
 
-        world = replace(self.world(), watch=watch)
+        context = replace(self.world(), watch=watch)
         try:
             return run_once(
-                self.manifest(), tree or self.tree, orders=RunOptions(**orders), world=world
+                self.manifest(), tree or self.tree, options=RunOptions(**options), context=context
             )
         except BaseExceptionGroup as group:
             if group.subgroup(Killed) is None:
@@ -188,35 +188,35 @@ class VirtualLab(Lab):
         yield Api(timeout=self.timeout)
 
     def calls_of_day(self, day: Day) -> Counter[tuple[str, str]]:
-        """How many data calls arrived on a Beijing day, by account and path."""
+        """Count the data calls of a Beijing day by account and path."""
         return Counter(
             (call.appid, call.path) for call in self.net.calls if calendar.today(call.at) == day
         )
 
 
 @contextmanager
-def virtual(lab: VirtualLab) -> Iterator[VirtualLab]:
-    """Let runs of this lab take place in its own time."""
+def in_virtual_time(harness: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]:
+    """Execute the runs of a harness in its virtual time while the block runs."""
 
     async def in_place(
-        work: Callable[..., Any],
+        function: Callable[..., Any],
         *args: Any,
         limiter: anyio.CapacityLimiter | None = None,
         **_: object,
     ) -> Any:
         async with limiter or nullcontext():
-            await anyio.sleep(lab.store_takes)
-            return work(*args)
+            await anyio.sleep(harness.store_seconds)
+            return function(*args)
 
     def transport(api: Api, **_: object) -> _Transport:
         del api
-        return _Transport(lab.net)
+        return _Transport(harness.net)
 
-    factory = {"loop_factory": partial(VirtualLoop, lab.time)}
+    factory = {"loop_factory": partial(VirtualLoop, harness.time)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anyio, "run", partial(anyio.run, backend_options=factory))
         patch.setattr(anyio.to_thread, "run_sync", in_place)
         patch.setattr(running, "Transport", transport)
         patch.setattr(checking, "Transport", transport)
         patch.setattr(os, "fsync", lambda _: None)
-        yield lab
+        yield harness

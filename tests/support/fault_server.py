@@ -1,4 +1,4 @@
-"""A server that speaks bytes, so that it can break HTTP in ways no HTTP server would."""
+"""A server that sends raw bytes, so that it can break HTTP in any way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(slots=True)
 class FaultServer:
-    """Where the server listens, and what it saw."""
+    """The address of the server, and the requests it got."""
 
     port: int
     scheme: str = "http"
@@ -44,13 +44,13 @@ class FaultServer:
 
 
 Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
-"""Writes one answer, or something that is none; it may close the writer or drop the connection."""
+"""A function that writes one answer, valid or not, and may close the connection."""
 
 
 def http(
     body: bytes = ROWS, *, status: str = "200 OK", headers: str = "", length: int | None = None
 ) -> bytes:
-    """An answer with its Content-Length, or with the wrong one that ``length`` gives."""
+    """Return an answer with its Content-Length, or with ``length`` as a wrong one."""
     size = len(body) if length is None else length
     head = f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{headers}\r\n"
     return head.encode() + body
@@ -117,7 +117,7 @@ async def fault_server(
 ) -> AsyncIterator[FaultServer]:
     """Serve on a free port; the answers are given in turn, the last one again and again.
 
-    A ``greeting`` is written as soon as somebody connects.
+    A ``greeting`` is written at the start of each connection.
     """
     handlers: set[asyncio.Task[object]] = set()
     todo = list(answers)
@@ -159,7 +159,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
 def certificate(
     folder: Path, *, address: str = "127.0.0.1", expired: bool = False
 ) -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context with a new self-signed certificate, and the file with the latter."""
+    """Return a TLS context with a new self-signed certificate, and the certificate's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "harvester tests")])
     day = dt.timedelta(days=1)

@@ -1,7 +1,7 @@
-"""The command, with one function that hangs as a dead disk, resolver or library does.
+"""The command with one function that hangs, as with a dead disk, resolver or library.
 
 ``python -m tests.support.hanging_call WHAT MARK VERB …``: WHAT is ``module:function``, or
-``import:module`` for a module that is never loaded. When it hangs, there is a file MARK.
+``import:module`` for a module that is never loaded. It creates the file MARK when it hangs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harvester.__main__ import main
 
 
 def hang_with(mark: Path) -> Callable[..., Any]:
-    """A function that never returns, and cannot be interrupted."""
+    """Return a function that never returns and cannot be interrupted."""
 
     def hang(*args: Any, **kwargs: Any) -> None:
         mark.touch()
@@ -29,8 +29,8 @@ def hang_with(mark: Path) -> Callable[..., Any]:
     return hang
 
 
-class Hanging(MetaPathFinder):
-    """Finds one module, and never says where."""
+class HangingImport(MetaPathFinder):
+    """An import hook that hangs at one module."""
 
     def __init__(self, name: str, hang: Callable[..., Any]) -> None:
         self.name = name
@@ -43,10 +43,10 @@ class Hanging(MetaPathFinder):
 
 
 def install(what: str, mark: Path) -> None:
-    """Let what is named hang."""
+    """Make a function, or the import of a module, hang."""
     place, _, name = what.partition(":")
     if place == "import":
-        sys.meta_path.insert(0, Hanging(name, hang_with(mark)))
+        sys.meta_path.insert(0, HangingImport(name, hang_with(mark)))
     else:
         setattr(importlib.import_module(place), name, hang_with(mark))
 

@@ -1,4 +1,4 @@
-"""Another client of an account that harvester asks too: it notices if its token is ended."""
+"""Another client of an account that harvester uses too; it notices if its token is ended."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from harvester.sandbox.tokens import OVERLAP, Token, TokenServer
 
 
 class OtherClient:
-    """Does what WeChat tells services to do: gets a token, and another when it is about to end.
+    """A client that gets a token, and a new one shortly before the token expires.
 
-    ``broken`` has the moments at which the token that it held, and that was not about to end, was
-    found to be worth nothing: another client has ended it.
+    ``broken`` has the moments at which a token that was not about to expire had stopped working,
+    because another client ended it.
     """
 
     def __init__(self, appid: str, tokens: TokenServer, *, legacy: bool = False) -> None:
@@ -23,35 +23,35 @@ class OtherClient:
         self.broken: list[float] = []
 
     def work(self, now: float) -> None:
-        """Call WeChat with the token it has."""
+        """Use the token for one call, and renew it if necessary."""
         held = self._held
-        if held is not None and held.left(now) > min(OVERLAP, held.life / 2):
+        if held is not None and held.left(now) > min(OVERLAP, self._tokens.life / 2):
             try:
-                self._tokens.holder(held.text, now)
+                self._tokens.find(held.text, now)
             except Refused:
                 self.broken.append(now)
                 held = None
         else:
             held = None
         if held is None:
-            self._tokens.open(self._appid)
+            self._tokens.check_secret(self._appid)
             self._held = self._issue(self._appid, now)
             self.renewals += 1
 
 
-def employ(world: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
-    """Let another client of the account work now and after every call.
+def add_other_client(wechat: FakeWeChat, appid: str, *, legacy: bool = False) -> OtherClient:
+    """Add another client of the account, which works now and after every call.
 
-    It gets its tokens from stable_token, or a ``legacy`` one from the other endpoint.
+    It gets stable tokens, or plain ones from the older endpoint if it is ``legacy``.
     """
-    client = OtherClient(appid, world.tokens, legacy=legacy)
-    client.work(world._clock())
-    alone = world.answer
+    client = OtherClient(appid, wechat.tokens, legacy=legacy)
+    client.work(wechat._clock())
+    answer_alone = wechat.answer
 
     def answer(request: Request) -> Reply:
-        reply = alone(request)
-        client.work(world._clock())
+        reply = answer_alone(request)
+        client.work(wechat._clock())
         return reply
 
-    vars(world)["answer"] = answer
+    vars(wechat)["answer"] = answer
     return client

@@ -1,4 +1,4 @@
-"""Output trees for tests of the store, and what stands in their files."""
+"""Output trees for tests of the storage, and the contents of their files."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from harvester.tables.coverage import Coverage
 
 
 def tree_at(root: Path, buckets: int = 1) -> Tree:
-    """The tree in a folder."""
+    """Return the tree in a folder."""
     return Tree(LocalStore(root), buckets)
 
 
 def path_of(tree: Tree, name: str | Partition) -> Path:
-    """Where a file of a tree in a folder lies."""
+    """Return the path of a file of a tree in a folder."""
     return Path(tree.store.display_path(tree.name(name) if isinstance(name, Partition) else name))
 
 
 def rows_of(tree: Tree, partition: Partition) -> pa.Table:
-    """The rows of a data file, which must be there."""
+    """Return the rows of a data file, which must exist."""
     with partitions.opened(tree.store, tree.name(partition), tree.temp(0, "test")) as stored:
         assert stored is not None
         return pq.ParquetFile(stored.path).read()
 
 
 def footer_of(tree: Tree, partition: Partition) -> Footer | None:
-    """What a data file says of itself; None if there is no file."""
+    """Return the footer of a data file; None without a file."""
     found = layout.partitions(tree, partition.dataset).get(partition)
     return None if found is None else next(partitions.footers(tree.store, [found]))
 
 
 def coverage_of(tree: Tree, partition: Partition) -> Coverage:
-    """What the file of a partition, which must be there, knows of its month."""
+    """Return the coverage in the file of a partition, which must exist."""
     footer = footer_of(tree, partition)
     assert footer is not None
     return footer.coverage

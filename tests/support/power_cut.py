@@ -1,4 +1,4 @@
-"""What a power cut may leave of a disk, for any moment of what was done to it.
+"""The states of a disk that a power cut may leave, at any moment of a run.
 
 Changes are recorded where Python hands them to the system. What was written but not flushed may be
 there, half there or not there; a name that was made, changed or removed is sure only once its
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Disk:
-    """Everything that was done below a root, and the moments that were marked."""
+    """The changes below a root, and the marked moments."""
 
     root: Path
     changes: list[Change] = field(default_factory=list)
@@ -41,15 +41,15 @@ class Disk:
     _known: set[str] = field(default_factory=set)
 
     def mark(self, what: Any) -> None:
-        """Remember that something was promised by now."""
+        """Record that something was promised by now."""
         self.marks.append((len(self.changes), what))
 
     def note(self, what: str, path: str, to: str = "", data: bytes = b"") -> None:
-        """Remember a change."""
+        """Record a change."""
         self.changes.append(Change(what, path, to, data))
 
     def name(self, path: Any) -> str | None:
-        """A path from the root; None outside of it."""
+        """Return a path relative to the root; None outside of it."""
         if isinstance(path, int):
             path = Path(f"/proc/self/fd/{path}").readlink()
         found = Path(path)
@@ -57,7 +57,7 @@ class Disk:
 
 
 def record(root: Path, patch: pytest.MonkeyPatch) -> Disk:
-    """Record what is done below ``root`` from now on."""
+    """Record the changes below ``root`` from now on."""
     disk = Disk(root)
 
     def hook(name: str, note: Callable[..., None]) -> None:
@@ -97,7 +97,7 @@ def record(root: Path, patch: pytest.MonkeyPatch) -> Disk:
 
 
 def states(changes: list[Change]) -> dict[frozenset[tuple[str, bytes]], int]:
-    """Every disk that a power cut may leave, with the latest moment at which it may."""
+    """Return every state that a power cut may leave, with the last moment at which it may."""
     found: dict[frozenset[tuple[str, bytes]], int] = {}
     for count in range(len(changes) + 1):
         done = changes[:count]
@@ -111,7 +111,7 @@ def states(changes: list[Change]) -> dict[frozenset[tuple[str, bytes]], int]:
 
 
 def _is_doubtful(done: list[Change], place: int) -> bool:
-    """Whether the folder that has the name was not flushed since."""
+    """Return whether the folder with the name was not flushed since."""
     change = done[place]
     if change.what in {"folder", "flushed"}:
         return False
@@ -120,10 +120,10 @@ def _is_doubtful(done: list[Change], place: int) -> bool:
 
 
 def _disk(done: list[Change], lost: set[int], cut: int | None, *, stays: bool) -> Files:
-    """What is there if these changes were lost.
+    """Return the files that exist if these changes were lost.
 
     Of what was not flushed half is there for a ``cut`` of 2, nothing for 0. ``stays`` keeps the
-    old name of what was renamed: nobody ever flushes the folder that it left.
+    old name of a renamed file: the folder that it left is never flushed.
     """
     held: Files = {}
     named: set[str] = set()
@@ -149,7 +149,7 @@ def _disk(done: list[Change], lost: set[int], cut: int | None, *, stays: bool) -
 
 
 def lay_out(files: frozenset[tuple[str, bytes]], root: Path) -> None:
-    """Make such a disk."""
+    """Write the files of a state into a folder."""
     for name, data in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

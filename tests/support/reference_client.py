@@ -1,4 +1,4 @@
-"""A client that follows the clock of the datacube by hand, to count what a harvester may ask.
+"""A reference client that follows the rules of the datacube, to count the calls of a harvester.
 
 It keeps a dictionary with an entry for each day, goes by calendar dates, and shares nothing with
 the product but what WeChat documents: paths, spans, first days and grains.
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from harvester.core.dataset import Dataset, Grain
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Request, Row
-from tests.support.run_harness import as_rows
+from tests.support.run_harness import flat_rows
 
 BEIJING = dt.timezone(dt.timedelta(hours=8))
 READY = dt.time(10, tzinfo=BEIJING)
@@ -27,7 +27,7 @@ Cell: TypeAlias = tuple[Dataset, str, dt.date]
 
 
 def settling(dataset: Dataset) -> int:
-    """Days for which rows are preliminary, as the design has it."""
+    """Return the days for which rows are preliminary."""
     if dataset.grain in (Grain.WEEK, Grain.MONTH):
         return 0
     special = {"biz_summary": 7, "article_total_detail": 30}
@@ -35,7 +35,7 @@ def settling(dataset: Dataset) -> int:
 
 
 def last_day(grain: Grain, first: dt.date) -> dt.date:
-    """The last day of the period that begins on a day."""
+    """Return the last day of the period that begins on a day."""
     if grain is Grain.WEEK:
         return first + 6 * ONE_DAY
     if grain is Grain.MONTH:
@@ -44,7 +44,7 @@ def last_day(grain: Grain, first: dt.date) -> dt.date:
 
 
 def begins_period(grain: Grain, day: dt.date) -> bool:
-    """Whether a week or a month begins, if that is what rows sum up."""
+    """Return whether a period of the grain begins on a day."""
     if grain is Grain.WEEK:
         return day.weekday() == calendar.MONDAY
     return day.day == 1 or grain is not Grain.MONTH
@@ -52,7 +52,7 @@ def begins_period(grain: Grain, day: dt.date) -> bool:
 
 @dataclass
 class Known:
-    """What is known of a day: its rows so far, when it was last asked, and whether for good."""
+    """The state of a day: its rows so far, the day of its last call, and whether it is final."""
 
     asked_on: dt.date
     rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Known:
 
 @dataclass
 class Reference:
-    """What one client knows of the accounts of a sandbox, how often it asked, and what for."""
+    """The state of one client of an emulator, and the number of its calls."""
 
     sandbox: Sandbox
     clock: Callable[[], float]
@@ -74,7 +74,7 @@ class Reference:
     put_off: bool = False
 
     def run(self) -> None:
-        """Ask what must be asked now. ``put_off`` tells whether WeChat was not ready for some."""
+        """Ask for every day wanted now; set ``put_off`` if WeChat was not ready for one."""
         self.put_off = False
         for dataset in self.datasets:
             for appid in self.appids:
@@ -82,7 +82,7 @@ class Reference:
                     self.ask(dataset, appid, window)
 
     def rows(self, dataset: Dataset) -> list[tuple[Any, ...]]:
-        """All rows of a dataset, sorted by key."""
+        """Return all rows of a dataset, sorted by key."""
         return sorted(
             row for (of, _, _), day in self.known.items() if of is dataset for row in day.rows
         )
@@ -93,7 +93,7 @@ class Reference:
         return dt.datetime.fromtimestamp(self.clock(), BEIJING)
 
     def wanted(self, dataset: Dataset, appid: str) -> Iterator[dt.date]:
-        """The days that are ready and neither final nor asked today, the newest first."""
+        """Yield the days that are ready and neither final nor asked today, the newest first."""
         day = self.end
         while day >= self.begin:
             over = last_day(dataset.grain, day) + ONE_DAY
@@ -107,7 +107,7 @@ class Reference:
             day -= ONE_DAY
 
     def windows(self, dataset: Dataset, appid: str) -> list[list[dt.date]]:
-        """Those days in windows; answers that may be delayed are cut where rows are settled."""
+        """Return those days in windows; delayed datasets are cut where rows are settled."""
         found: list[list[dt.date]] = []
         cut = self.now.date() - settling(dataset) * ONE_DAY
 
@@ -126,7 +126,7 @@ class Reference:
         return found
 
     def ask(self, dataset: Dataset, appid: str, window: list[dt.date]) -> None:
-        """Ask for a window; if its newest day is not ready, for the others."""
+        """Ask for a window; without its newest day if that is not ready."""
         answer = self.post(dataset, appid, window[-1], window[0])
         self.calls += 1
         if answer.get("errcode") == NOT_READY:
@@ -141,12 +141,12 @@ class Reference:
             told.setdefault(element["ref_date"], []).append(element)
         day = window[-1]
         while day <= window[0]:
-            rows = list(as_rows(dataset, appid, told.get(day.isoformat(), [])))
+            rows = list(flat_rows(dataset, appid, told.get(day.isoformat(), [])))
             self.note((dataset, appid, day), rows, delayed=delayed)
             day += ONE_DAY
 
     def note(self, cell: Cell, rows: list[tuple[Any, ...]], *, delayed: bool) -> None:
-        """Take over what an answer says of a day."""
+        """Update the state of a day from an answer."""
         dataset, _, day = cell
         today = self.now.date()
         known = self.known.setdefault(cell, Known(today))
@@ -161,7 +161,7 @@ class Reference:
             known.final = age > max(3, settling(dataset)) and not delayed
 
     def post(self, dataset: Dataset, appid: str, begin: dt.date, end: dt.date) -> Any:
-        """One call, without a network."""
+        """Make one call, without a network."""
         asked = {"begin_date": begin.isoformat(), "end_date": end.isoformat()}
         token = {"access_token": self.sandbox.token_of(appid)}
         request = Request("POST", dataset.path, token, json.dumps(asked).encode())
@@ -169,7 +169,7 @@ class Reference:
 
 
 def fewest(days: list[dt.date], span: int) -> int:
-    """The least number of windows that cover these days, which are in order."""
+    """Return the least number of windows that cover these days, which are in order."""
     if not days:
         return 0
     beyond = next((i for i, day in enumerate(days) if (day - days[0]).days >= span), len(days))

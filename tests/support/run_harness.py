@@ -1,4 +1,4 @@
-"""Whole runs over real HTTP against a sandbox that tests can question afterwards."""
+"""Whole runs over real HTTP against an emulator whose counters tests can check afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from harvester.operations.run import RunState, execute
 from harvester.operations.runtime import RunContext, RunOptions, show_nothing, start_summary
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.sandbox import FakeWeChat as Sandbox
-from harvester.sandbox import Row, Rules, truth
+from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve
 from harvester.storage.layout import Tree, open_tree
 
@@ -46,31 +46,34 @@ SECRET = Credential(secret="${SECRET}")
 QUICK_RETRY = Retry(max_attempts=6, initial_delay=0.001, max_delay=0.01)
 
 
-def run_once(manifest: Manifest, tree: Tree, *, orders: RunOptions, world: RunContext) -> Summary:
-    """Make coverage whole, as far as it can be had now."""
-    books = RunLog(start_summary(manifest.file, world.now()), world.now)
-    execute(stage_of(manifest, tree, orders, world, books))
-    return books.summary
+def run_once(
+    manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext
+) -> Summary:
+    """Execute one run, and return its summary."""
+    log = RunLog(start_summary(manifest.file, context.now()), context.now)
+    execute(run_state(manifest, tree, options, context, log))
+    return log.summary
 
 
-def stage_of(
-    manifest: Manifest, tree: Tree, orders: RunOptions, world: RunContext, books: RunLog
+def run_state(
+    manifest: Manifest, tree: Tree, options: RunOptions, context: RunContext, log: RunLog
 ) -> RunState:
-    """What a run is about that has these orders."""
-    own = own_buckets(manifest.output.buckets, orders.shard)
-    return RunState(of_shard(manifest, own), tree, orders, world, own, books)
+    """Return the state with which a run of these options begins."""
+    own = own_buckets(manifest.output.buckets, options.shard)
+    return RunState(of_shard(manifest, own), tree, options, context, own, log)
 
 
 def appid(number: int) -> str:
-    """The appid of the lab's account with this number."""
+    """Return the appid of the account with this number."""
     return f"wx{number:016x}"
 
 
 @dataclass
-class Lab:
-    """An output, a sandbox, and a manifest to change between runs.
+class RunHarness:
+    """An output, an emulator, and a manifest whose fields a test changes between runs.
 
-    The output is the folder ``root`` unless another place is given.
+    The output is the folder ``root`` unless ``output`` is given. Noon of ``today`` is the start of
+    the clock, unless ``minute`` of that day is given.
     """
 
     root: Path
@@ -85,38 +88,38 @@ class Lab:
     retry: Retry = QUICK_RETRY
     buckets: int = 1
     rules: Rules = field(default_factory=lambda: Rules(history=True))
-    source: Callable[[str, str, Day], list[Row]] = truth
+    source: Callable[[str, str, Day], list[Row]] = expected_rows
     sandbox: Sandbox = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the sandbox at noon of the lab's day."""
+        """Start the clock and the emulator."""
         self._zero = time.monotonic()
         self.sandbox = Sandbox(self.rules, self.now, source=self.source)
 
     def now(self) -> float:
-        """That minute of the lab's day in Beijing, going on from there as real time does."""
+        """Return the Unix time: that minute of ``today`` in Beijing, and the real time since."""
         return instant(parse_day(self.today), self.minute) + time.monotonic() - self._zero
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock forward."""
+        """Move the clock forward."""
         self._zero -= seconds
 
     def one_at_a_time(self) -> Limits:
-        """Limits under which no two requests are in flight."""
+        """Return limits under which only one request is in flight."""
         return replace(self.limits, connections=1)
 
     def one_of_each_at_a_time(self) -> Limits:
-        """Limits under which no two requests of one account are in flight."""
+        """Return limits under which only one request of each account is in flight."""
         return replace(self.limits, per_token=replace(self.limits.per_token, concurrency=1))
 
     @property
     def place(self) -> Output:
-        """Where the output is."""
+        """The location of the output."""
         return replace(self.output or Output(self.root), buckets=self.buckets)
 
     @property
     def tree(self) -> Tree:
-        """The output, as a new run opens it."""
+        """The tree of the output, opened as a new run opens it."""
         return open_tree(self.place)
 
     @property
@@ -125,7 +128,7 @@ class Lab:
         return tuple(appid(number) for number in range(1, self.accounts + 1))
 
     def manifest(self) -> Manifest:
-        """The manifest as it stands now."""
+        """Return the manifest of the present fields."""
         end = None if self.end is None else parse_day(self.end)
         return Manifest(
             file=self.root / "jobs.yaml",
@@ -137,14 +140,14 @@ class Lab:
             retry=self.retry,
         )
 
-    def run(self, tree: Tree | None = None, **orders: Any) -> Summary:
-        """One whole run, through a tree of a test's own if it has one."""
+    def run(self, tree: Tree | None = None, **options: Any) -> Summary:
+        """Execute one run, through ``tree`` if it is given, and return its summary."""
         return run_once(
-            self.manifest(), tree or self.tree, orders=RunOptions(**orders), world=self.world()
+            self.manifest(), tree or self.tree, options=RunOptions(**options), context=self.world()
         )
 
     def world(self) -> RunContext:
-        """The sandbox and the lab's clock, as a run sees them."""
+        """Return the context of a run: the emulator and the clock of this harness."""
         return RunContext(
             now=self.now,
             reach=self._reach,
@@ -158,28 +161,28 @@ class Lab:
             yield replace(Api(timeout=5.0), base_url=address)
 
     def calls(self) -> int:
-        """How many data calls the sandbox has seen."""
+        """Return the number of data calls that the emulator got."""
         return sum(self.sandbox.counters.calls.values())
 
 
-def wanted(begin: str, end: str) -> list[Day]:
-    """The days from ``begin`` to ``end``, both included."""
+def days_between(begin: str, end: str) -> list[Day]:
+    """Return the days from ``begin`` to ``end``, both included."""
     return list(each_day(day_range(parse_day(begin), parse_day(end))))
 
 
 def expected(dataset: str, appids: Sequence[str], days: Sequence[Day]) -> list[tuple[Any, ...]]:
-    """The rows that files must hold, as the sandbox's own truth has them, sorted by key."""
+    """Return the rows that files must hold, by the emulator's own data, sorted by key."""
     rows = [
         row
         for name in appids
         for day in days
-        for row in as_rows(CATALOGUE[dataset], name, truth(dataset, name, day))
+        for row in flat_rows(CATALOGUE[dataset], name, expected_rows(dataset, name, day))
     ]
     return sorted(rows)
 
 
-def as_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
-    """What an account's elements of an answer are in a file, nested ones made flat."""
+def flat_rows(dataset: Dataset, name: str, elements: list[Row]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a file that an account's elements of an answer become, without nesting."""
     for element in elements:
         inside = element.get(dataset.nested_field, {})
         for inner in inside if dataset.nesting is Nesting.ARRAY else [inside]:
@@ -204,12 +207,14 @@ def _as_file(column: Column, value: Any) -> Any:
 
 
 def columns(dataset: str) -> list[str]:
-    """What is compared: everything WeChat sent."""
+    """Return the columns to compare: the appid and all that WeChat sent."""
     return ["appid", *(column.name for column in CATALOGUE[dataset].columns)]
 
 
-def harvested(duck: duckdb.DuckDBPyConnection, root: Path, dataset: str) -> list[tuple[Any, ...]]:
-    """All rows of a dataset as DuckDB reads them, sorted by key."""
+def published_rows(
+    duck: duckdb.DuckDBPyConnection, root: Path, dataset: str
+) -> list[tuple[Any, ...]]:
+    """Return all rows of a dataset as DuckDB reads them, sorted by key."""
     glob = root / dataset / "ref_month=*" / "*.parquet"
     names = ", ".join(columns(dataset))
     query = f"select {names} from read_parquet('{glob}', hive_partitioning=true)"
@@ -217,5 +222,5 @@ def harvested(duck: duckdb.DuckDBPyConnection, root: Path, dataset: str) -> list
 
 
 def files_of(root: Path) -> Iterator[Path]:
-    """Every data file under an output."""
+    """Yield every data file of an output."""
     return root.glob("*/ref_month=*/*.parquet")

@@ -2,11 +2,11 @@
 
 ``python -m tests.support.s3_server`` prints its port and serves until its stdin ends. With
 ``--unable`` it knows no conditions and says so, with ``--careless`` it takes every put, whatever
-its conditions. With ``--refusing`` it refuses everybody and tells more than it should, as the real
-one does.
+its conditions. With ``--refusing`` it refuses every request, with secrets in the answer, as the
+real one does.
 
-moto takes a condition that names no version for none at all. Here such a put is refused, and what
-each put was held to is told at ``/-/conditions``.
+moto ignores a condition that names no version. Here such a put is refused, and ``/-/conditions``
+returns the conditions of each put.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Secrets that nobody can mistake, and the search for them in everything a run leaves behind."""
+"""Unmistakable secrets, and the search for them in everything that a run writes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TOKEN_TAIL = "c4n4ryT0ken+/=&%7E~x"
 """The end of every token of the sandbox."""
 
 
-def forms(value: str) -> set[bytes]:
-    """A value as it stands in a text, a URL, JSON, HTML, and in base64 at any offset."""
+def encodings(value: str) -> set[bytes]:
+    """Return a value as encoded in text, URLs, JSON, HTML, and base64 at any offset."""
     quoted = {quote(value, safe=""), quote(value), quote_plus(value), quote(quote(value, safe=""))}
     texts = {value, repr(value)[1:-1], json.dumps(value)[1:-1], html.escape(value), *quoted}
     found = {text.encode() for text in texts}
@@ -38,17 +38,17 @@ def forms(value: str) -> set[bytes]:
     return found
 
 
-NEEDLES = frozenset().union(*(forms(value) for value in (APPSECRET, TOKEN_TAIL))) | {b"c4n4ry"}
+NEEDLES = frozenset().union(*(encodings(value) for value in (APPSECRET, TOKEN_TAIL))) | {b"c4n4ry"}
 
 
 def leaks(data: bytes | str) -> list[bytes]:
-    """What of the secrets is in there, in any form."""
+    """Return the secrets found in the data, in any encoding."""
     hay = data.encode(errors="replace") if isinstance(data, str) else data
     return [needle for needle in NEEDLES if needle in hay]
 
 
-def left_in(root: Path) -> dict[str, list[bytes]]:
-    """The files under a folder that hold a secret, unpacked ones too, or have one in their name."""
+def leaks_in_files(root: Path) -> dict[str, list[bytes]]:
+    """Return the files in a folder with a secret in their name or in their unpacked contents."""
     found: dict[str, list[bytes]] = {}
     for path in root.rglob("*"):
         leak = leaks(str(path.relative_to(root)))
@@ -60,7 +60,7 @@ def left_in(root: Path) -> dict[str, list[bytes]]:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, and what is packed in them."""
+    """Yield the bytes of a file, and its decompressed contents."""
     data = path.read_bytes()
     yield data
     if data.startswith(b"PAR1"):
@@ -76,11 +76,11 @@ def _contents(path: Path) -> Iterator[bytes]:
             yield repr(reader.read_all().to_pylist()).encode()
 
 
-def words_of(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
-    """Everything a reporter could print of an error and of what hangs on it.
+def texts_in_error(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
+    """Yield everything that an error reporter could print of an error.
 
-    Its text, arguments and attributes, the variables of every frame of ours that it went through,
-    and all of that again for its cause and context, and for the errors in a group.
+    That is its text, arguments and attributes, the variables of every harvester frame in its
+    traceback, and the same of its cause and context and of the errors in a group.
     """
     seen = set() if seen is None else seen
     if id(error) in seen:
@@ -93,7 +93,7 @@ def words_of(error: BaseException, seen: set[int] | None = None) -> Iterator[str
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     for other in (error.__cause__, error.__context__, *inner):
         if other is not None:
-            yield from words_of(other, seen)
+            yield from texts_in_error(other, seen)
 
 
 def _variables(trace: TracebackType | None) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _variables(trace: TracebackType | None) -> Iterator[str]:
 
 
 def _shown(value: object) -> Iterator[str]:
-    """A value as a reporter prints it; one level into what holds others."""
+    """Yield a value as a reporter prints it, and the items of a container."""
     yield repr(value)
     if isinstance(value, Secret):
         return

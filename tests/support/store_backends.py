@@ -1,4 +1,4 @@
-"""The two worlds an output may be in, a folder and an object store, behind the same tests."""
+"""Outputs on both backends, a folder and an object store, for the same tests."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """Opens an output, the same one at each call, as a new run would."""
+    """A function that opens the same output at each call, as a new run does."""
 
     output: Output
 
     def __call__(self, buckets: int = 1, *, must_exist: bool = False) -> Tree:
-        """The output with so many buckets."""
+        """Open the output with a number of buckets."""
         return open_tree(replace(self.output, buckets=buckets, must_exist=must_exist))
 
     def beside(self, name: str) -> Output:
-        """Another output in the same world, of its own for each name."""
+        """Return another output on the same backend, one for each name."""
         path = self.output.path
         return replace(
             self.output, path=path / name if isinstance(path, Path) else f"{path}/{name}"
@@ -44,7 +44,7 @@ class Outputs:
 
 @contextmanager
 def s3_process(*options: str) -> Iterator[str]:
-    """An S3 server in a process of its own; gives its address."""
+    """Start an S3 server in a child process, and yield its address."""
     command = [sys.executable, "-m", "tests.support.s3_server", *options]
     pipe = subprocess.PIPE
     root = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def s3_process(*options: str) -> Iterator[str]:
 
 
 def make_bucket(endpoint: str) -> str:
-    """A bucket of a new name."""
+    """Create a bucket with a new name, and return the name."""
     name = f"bucket-{secrets.token_hex(6)}"
     request = urllib.request.Request(f"{endpoint}/{name}", method="PUT")
     with urllib.request.urlopen(request):
@@ -65,12 +65,12 @@ def make_bucket(endpoint: str) -> str:
 
 
 def output_in(endpoint: str) -> Output:
-    """A place in a new bucket."""
+    """Return an output in a new bucket."""
     return Output(f"s3://{make_bucket(endpoint)}/some/place", endpoint=endpoint)
 
 
 def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:
-    """What each put into an output was held to, by the name it was put under, oldest first."""
+    """Return the conditions of each put into an output by name, oldest first."""
     with urllib.request.urlopen(f"{output.endpoint}{TOLD}") as answer:
         told = json.load(answer)
     place = f"/{str(output.path).removeprefix('s3://')}/"
@@ -82,7 +82,7 @@ def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:
 
 
 def download(store: Store, folder: Path) -> Path:
-    """Copy every file of an output into a folder, for readers that know no object stores."""
+    """Copy every file of an output into a folder, for readers without object stores."""
     for found in store.list(""):
         path = folder / found.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,5 +91,5 @@ def download(store: Store, folder: Path) -> Path:
 
 
 def all_names(tree: Tree, folder: str = "_harvester") -> list[str]:
-    """What lies below a folder."""
+    """Return the names of all files in a folder."""
     return [found.name for found in tree.store.list(folder)]

@@ -1,4 +1,4 @@
-"""Tokens over real HTTP, from an endpoint that answers what a test says."""
+"""A token cache over real HTTP, with an endpoint whose answers a test chooses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ APP_SECRET = "canary0123456789abcdef0123456789"
 FETCHED: Mapping[str, Access] = dict.fromkeys((A, B), AppSecret(Secret(APP_SECRET)))
 
 Kinds: TypeAlias = Mapping[str, Access] | Callable[[str], Mapping[str, Access]]
-"""What opens each account; it may depend on where the server is."""
+"""The access of each account, or a function from the server's URL to it."""
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,8 +37,8 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Office:
-    """A token endpoint and those who ask it."""
+class TokenHarness:
+    """A token cache, its providers, and the token endpoint that they call."""
 
     tokens: TokenCache
     server: FaultServer
@@ -47,25 +47,25 @@ class Office:
 
     @property
     def calls(self) -> int:
-        """How many calls were made for tokens."""
+        """The number of token calls."""
         return self.sources.calls
 
 
 async def no_force(_: str) -> bool:
-    """Nobody's token may be replaced by force."""
+    """Refuse every forced refresh."""
     return False
 
 
 @asynccontextmanager
-async def office(
+async def token_harness(
     *answers: Answer,
     kinds: Kinds = FETCHED,
     seconds: float = 5.0,
     clock: Clock | None = None,
     budget: Budget = no_force,
     platform: Platform | None = None,
-) -> AsyncIterator[Office]:
-    """Tokens over real HTTP, from an endpoint that gives the answers in turn."""
+) -> AsyncIterator[TokenHarness]:
+    """Yield a token cache whose endpoint gives the answers in turn."""
     clock = clock or Clock()
     async with (
         fault_server(*answers) as server,
@@ -76,16 +76,16 @@ async def office(
             access.__getitem__, transport, clock=clock, budget=budget, platform=platform
         )
         async with TokenCache(sources.provider, clock) as tokens:
-            yield Office(tokens, server, clock, sources)
+            yield TokenHarness(tokens, server, clock, sources)
 
 
 def grant(token: str, **life: object) -> Answer:
-    """An answer with a token."""
+    """Return an answer with a token."""
     return say(http(orjson.dumps({"access_token": token, **life})))
 
 
 def refusal(errcode: int, errmsg: str = "no") -> Answer:
-    """An answer with an errcode."""
+    """Return an answer with an errcode."""
     return say(http(orjson.dumps({"errcode": errcode, "errmsg": errmsg})))
 
 

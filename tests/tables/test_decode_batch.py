@@ -14,7 +14,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Nesting
 from harvester.core.model import Answer, Window
-from harvester.sandbox import truth
+from harvester.sandbox import expected_rows
 from harvester.tables import day_rows, decode_batch
 from harvester.tables.columns import Slice
 from harvester.tables.decode_batch import BatchResult, batch_decoder, batches
@@ -40,7 +40,7 @@ def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answe
 def true_answer(dataset: str, number: int, day: int) -> Answer:
     """The final answer of the sandbox."""
     days = range(day, day + CATALOGUE[dataset].span)
-    elements = [row for one in days for row in truth(dataset, appid(number), one)]
+    elements = [row for one in days for row in expected_rows(dataset, appid(number), one)]
     return answer_of(dataset, number, day, elements)
 
 

@@ -18,7 +18,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_text, month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Grain, Kind, Nesting
 from harvester.core.model import Answer, Window
-from harvester.sandbox import truth
+from harvester.sandbox import expected_rows
 from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
@@ -266,7 +266,7 @@ def test_ordinary_answers_take_the_fast_path(dataset: Dataset) -> None:
     """An ordinary answer of WeChat is decoded on the fast path, sorted or not."""
     begin = MARCH if dataset.grain is Grain.MONTH else MARCH + 1
     days = range(begin, begin + dataset.span)
-    sent = [row for day in days for row in truth(dataset.name, BUSY, day)]
+    sent = [row for day in days for row in expected_rows(dataset.name, BUSY, day)]
     window = Window(BUSY, dataset.name, days[0], days[-1])
     assert sent
     for each in (sent, sent[::-1]):

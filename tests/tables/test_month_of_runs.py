@@ -13,10 +13,10 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import Delayed, Late, Outage, Revised, Rules, Trouble
+from harvester.sandbox import DataFault, Delayed, Late, Outage, Revised, Rules
 from harvester.sandbox import FakeWeChat as Sandbox
 from tests.support.reference_client import Reference
-from tests.support.run_harness import Lab, expected, harvested, wanted
+from tests.support.run_harness import RunHarness, days_between, expected, published_rows
 
 BEGIN, END = "2026-04-01", "2026-05-03"
 """Four weeks and a month begin and end within these days."""
@@ -28,7 +28,7 @@ STEADY = ("user_cumulate", "interface_summary")
 
 OTHERS = tuple(name for name in CATALOGUE if name not in STEADY)
 
-TROUBLES: tuple[Trouble, ...] = (
+TROUBLES: tuple[DataFault, ...] = (
     Late(share=0.25, minutes=15 * 60),
     Late(share=0.12, days=2, datasets=OTHERS),
     Late(share=0.08, days=1, unready=True, datasets=OTHERS),
@@ -51,7 +51,7 @@ OUTAGES = (Outage(share=0.5, begin=OUTAGE_ON - 2), Outage(datasets=STEADY))
 class Month:
     """The two who ask: a harvester over HTTP, and the reference that counts by hand."""
 
-    lab: Lab
+    lab: RunHarness
     reference: Reference
 
     def run(self, day: int, minute: int) -> None:
@@ -73,7 +73,7 @@ class Month:
         """Check that the files hold what the reference knows, preliminary rows too."""
         for dataset in CATALOGUE.values():
             rows = self.reference.rows(dataset)
-            assert not rows or harvested(duck, self.lab.root, dataset.name) == rows
+            assert not rows or published_rows(duck, self.lab.root, dataset.name) == rows
 
     @property
     def sandboxes(self) -> tuple[Sandbox, Sandbox]:
@@ -84,8 +84,8 @@ class Month:
 def month_of(root: Path, accounts: int, seed: int = 0) -> Month:
     """A month to simulate, about so many accounts; the seed spreads the troubles."""
     names, datasets = zip(*CATALOGUE.items(), strict=True)
-    rules = Rules(troubles=TROUBLES, seed=seed)
-    lab = Lab(root, accounts=accounts, begin=BEGIN, end=END, datasets=names, rules=rules)
+    rules = Rules(data_faults=TROUBLES, seed=seed)
+    lab = RunHarness(root, accounts=accounts, begin=BEGIN, end=END, datasets=names, rules=rules)
     first, last = (date_of(parse_day(text)) for text in (BEGIN, END))
     reference = Reference(Sandbox(rules, lab.now), lab.now, [*datasets], lab.appids, first, last)
     return Month(lab, reference)
@@ -116,11 +116,11 @@ def simulate(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
     last = runs[-1][0]
     month.run_all(run for run in runs if run[0] < OUTAGE_ON)
     for sandbox, outage in product(month.sandboxes, OUTAGES):
-        sandbox.afflict(outage)
+        sandbox.add_data_fault(outage)
     month.run_all(run for run in runs if OUTAGE_ON <= run[0] < OUTAGE_ON + 2)
     month.agrees(duck)
     for sandbox, outage in product(month.sandboxes, OUTAGES):
-        sandbox.relieve(outage)
+        sandbox.remove_data_fault(outage)
     month.run_all(run for run in runs if run[0] >= OUTAGE_ON + 2)
     month.agrees(duck)
     month.run_all((last + more, 11 * 60) for more in AFTERWARDS)
@@ -129,9 +129,9 @@ def simulate(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
 def ends_in_the_truth(month: Month, duck: duckdb.DuckDBPyConnection) -> None:
     """Compare every row of every dataset with what the source says in the end."""
     for dataset in CATALOGUE.values():
-        truth = expected(dataset.name, month.lab.appids, wanted(BEGIN, END))
+        truth = expected(dataset.name, month.lab.appids, days_between(BEGIN, END))
         assert truth
-        assert harvested(duck, month.lab.root, dataset.name) == truth
+        assert published_rows(duck, month.lab.root, dataset.name) == truth
 
 
 def test_a_month_of_daily_runs_ends_in_the_truth(

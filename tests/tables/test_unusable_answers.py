@@ -15,9 +15,9 @@ import pytest
 
 from harvester.core.calendar import day_range, day_text, each_day, parse_day
 from harvester.core.errors import Exit
-from harvester.sandbox import FakeWeChat, Fault, Row, Rules, truth
-from tests.support.cli import Commands, Wanted, commands
-from tests.support.run_harness import DAILY, appid, expected, harvested
+from harvester.sandbox import FakeWeChat, Fault, Row, Rules, expected_rows
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.run_harness import DAILY, appid, expected, published_rows
 
 SUMMARY = "user_summary"
 READ = "article_read"
@@ -139,17 +139,17 @@ ODD = [
 @pytest.fixture
 def week(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Commands]:
+) -> Iterator[CommandLine]:
     """Five days of two accounts, in one window each."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
     world = FakeWeChat(Rules(), time.time)
-    with commands(tmp_path, Wanted((DAILY, SUMMARY), BEGIN, END), world, capsys) as run:
+    with command_line(tmp_path, JobScope((DAILY, SUMMARY), BEGIN, END), world, capsys) as run:
         yield run
 
 
-def send(run: Commands, odd: Odd) -> bytes:
+def send(run: CommandLine, odd: Odd) -> bytes:
     """Let the account's window be answered so; gives what is sent."""
-    rows = [row for day in DAYS for row in truth(odd.dataset, SICK, day)]
+    rows = [row for day in DAYS for row in expected_rows(odd.dataset, SICK, day)]
     body = odd.body(rows)
     run.world.fail(SICK, Fault(body=body), dataset=odd.dataset)
     return body
@@ -157,7 +157,7 @@ def send(run: Commands, odd: Odd) -> bytes:
 
 @pytest.mark.parametrize("odd", ODD, ids=[odd.name for odd in ODD])
 def test_an_unusable_answer_is_kept_reported_and_replaced(
-    week: Commands, odd: Odd, duck: duckdb.DuckDBPyConnection
+    week: CommandLine, odd: Odd, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The day is quarantined with the answer as it came, the others stand, a refetch heals."""
     run, dataset = week, odd.dataset
@@ -167,7 +167,7 @@ def test_an_unusable_answer_is_kept_reported_and_replaced(
     assert done.code == Exit.INCOMPLETE
     rows = [row for row in expected(dataset, [SICK, WELL], DAYS) if day_of(row) not in bad]
     rows += expected(dataset, [WELL], bad)
-    assert harvested(duck, run.output, dataset) == sorted(rows)
+    assert published_rows(duck, run.output, dataset) == sorted(rows)
     assert quarantined(run.record()) == quarantined(run("status", "--format", "json").json)
     named = quarantined(run.record())
     assert [item[:3] for item in named] == [(SICK, dataset, day_text(day)) for day in bad]
@@ -188,7 +188,7 @@ def test_an_unusable_answer_is_kept_reported_and_replaced(
     healed = run("run", "--refetch", "quarantined")
     assert healed.code == Exit.DONE
     assert run.calls() == calls + 1
-    assert harvested(duck, run.output, dataset) == expected(dataset, [SICK, WELL], DAYS)
+    assert published_rows(duck, run.output, dataset) == expected(dataset, [SICK, WELL], DAYS)
     assert run("status", "--format", "json").json["quarantined"] == []
 
 
@@ -259,7 +259,7 @@ ODDITIES = [
 
 @pytest.mark.parametrize("odd", ODDITIES, ids=[odd.name for odd in ODDITIES])
 def test_a_usable_irregular_answer_is_published_and_reported(
-    week: Commands, odd: Odd, duck: duckdb.DuckDBPyConnection
+    week: CommandLine, odd: Odd, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The run is whole, nothing is quarantined, and the summary and the record say what was odd."""
     send(week, odd)
@@ -268,18 +268,18 @@ def test_a_usable_irregular_answer_is_published_and_reported(
     assert week.record()["quarantined"] == []
     assert odd.reason in done.err
     assert odd.reason in "; ".join(week.record()["notes"])
-    rows = harvested(duck, week.output, odd.dataset)
+    rows = published_rows(duck, week.output, odd.dataset)
     assert (rows == expected(odd.dataset, [SICK, WELL], DAYS)) is odd.exact
 
 
-def test_an_errcode_may_be_a_text(week: Commands) -> None:
+def test_an_errcode_may_be_a_text(week: CommandLine) -> None:
     """A token is renewed, and the window asked once more."""
     week.world.fail(SICK, Fault(body=b'{"errcode":"40001","errmsg":"invalid"}'), times=1)
     assert week("run").code == Exit.DONE
     assert week.world.counters.token_calls == {SICK: 2, WELL: 1}
 
 
-def test_an_unknown_code_stops_its_window(week: Commands) -> None:
+def test_an_unknown_code_stops_its_window(week: CommandLine) -> None:
     """A refusal is no answer to keep: code, words and rid are told, and the next run asks again."""
     week.world.fail(SICK, Fault(errcode=99_999, errmsg="a new rule"), dataset=DAILY, times=1)
     done = week("run")

@@ -13,7 +13,16 @@ from harvester.core.calendar import parse_day
 from harvester.core.errors import Exit
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import TOKEN, Fault, call_faults
-from tests.support.run_harness import BOTH, DAILY, HOURLY, Lab, appid, expected, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    DAILY,
+    HOURLY,
+    RunHarness,
+    appid,
+    days_between,
+    expected,
+    published_rows,
+)
 
 DAYS = ("2026-03-01", "2026-03-04")
 SICK, WELL = appid(1), (appid(2), appid(3))
@@ -21,19 +30,19 @@ UNKNOWN_CODE = 99_999
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path) -> RunHarness:
     """Prepare three accounts, two datasets and four days, two seconds before a minute ends."""
-    lab = Lab(tmp_path, begin=DAYS[0], end=DAYS[1])
+    lab = RunHarness(tmp_path, begin=DAYS[0], end=DAYS[1])
     lab.advance(58.0)
     lab.limits = lab.one_of_each_at_a_time()
     return lab
 
 
-def others_are_exact(lab: Lab, duck: duckdb.DuckDBPyConnection) -> bool:
+def others_are_exact(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> bool:
     """Return whether the accounts without faults have every row."""
     return all(
-        [row for row in harvested(duck, lab.root, dataset) if row[0] != SICK]
-        == expected(dataset, WELL, wanted(*DAYS))
+        [row for row in published_rows(duck, lab.root, dataset) if row[0] != SICK]
+        == expected(dataset, WELL, days_between(*DAYS))
         for dataset in BOTH
     )
 
@@ -61,13 +70,17 @@ def codes(action: Action, *scopes: Scope) -> list[int]:
 
 
 @pytest.mark.parametrize("code", codes(Action.RETRY, Scope.WINDOW))
-def test_a_temporary_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_temporary_fault_is_retried(
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
+) -> None:
     """Two failures cost two more requests and nothing else."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=2)
     done = lab.run()
     assert (done.exit_code, done.retries, done.requests) == (Exit.DONE, 2, done.windows + 2)
     assert others_are_exact(lab, duck)
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*DAYS)
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,18 +98,20 @@ def test_a_temporary_fault_is_retried(lab: Lab, code: int, duck: duckdb.DuckDBPy
     ],
 )
 def test_an_unusable_answer_is_retried(
-    lab: Lab, fault: Fault, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, fault: Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """HTML, half a body, a closed connection or `{}` is not taken for an empty day."""
     lab.sandbox.fail(SICK, fault, dataset=HOURLY, times=2)
     done = lab.run()
     assert done.exit_code is Exit.DONE
     assert done.retries >= 2
-    assert harvested(duck, lab.root, HOURLY) == expected(HOURLY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, HOURLY) == expected(
+        HOURLY, lab.appids, days_between(*DAYS)
+    )
 
 
 def test_a_permanent_fault_fails_its_windows_alone(
-    lab: Lab, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """After the last attempt the window is abandoned; the run goes on and ends with 3."""
     lab.sandbox.fail(SICK, -1, dataset=HOURLY)
@@ -108,7 +123,7 @@ def test_a_permanent_fault_fails_its_windows_alone(
 
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_a_rejected_token_is_renewed_once(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """It costs one token call and one request; other accounts keep their tokens."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
@@ -121,7 +136,7 @@ def test_a_rejected_token_is_renewed_once(
 
 @pytest.mark.parametrize("code", codes(Action.REFRESH_TOKEN, Scope.ACCOUNT))
 def test_an_account_whose_tokens_are_all_rejected_stops(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """A token conflict stops the account after a bounded number of calls."""
     lab.sandbox.fail(SICK, code)
@@ -134,7 +149,7 @@ def test_an_account_whose_tokens_are_all_rejected_stops(
     assert others_are_exact(lab, duck)
 
 
-def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+def test_the_minute_limit_is_waited_out(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> None:
     """45011 pauses its account until the next minute and loses no window."""
     lab.sandbox.fail(SICK, 45011, dataset=HOURLY, times=1)
     began = lab.now()
@@ -145,7 +160,7 @@ def test_the_minute_limit_is_waited_out(lab: Lab, duck: duckdb.DuckDBPyConnectio
 
 
 def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
-    lab: Lab, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """61503 drops the newest day; three days are published; the exit code is 75."""
     lab.sandbox.fail(SICK, 61503, dataset=DAILY, times=1)
@@ -158,7 +173,7 @@ def test_a_day_that_is_not_ready_leaves_the_rest_of_its_window(
 
 @pytest.mark.parametrize("code", codes(Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET))
 def test_a_spent_quota_stops_one_dataset_of_one_account(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """It is not called again; its other dataset and all other accounts go on; exit code 75."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
@@ -170,7 +185,7 @@ def test_a_spent_quota_stops_one_dataset_of_one_account(
 
 @pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT_DATASET))
 def test_a_missing_permission_stops_one_dataset_of_one_account(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The account's other dataset is complete."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY)
@@ -182,7 +197,7 @@ def test_a_missing_permission_stops_one_dataset_of_one_account(
 
 @pytest.mark.parametrize("code", codes(Action.STOP, Scope.ACCOUNT))
 def test_a_refused_account_is_not_called_again(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """It costs one call."""
     lab.sandbox.fail(SICK, code)
@@ -194,7 +209,7 @@ def test_a_refused_account_is_not_called_again(
 
 @pytest.mark.parametrize("code", [*codes(Action.STOP, Scope.WINDOW), UNKNOWN_CODE])
 def test_a_refused_window_is_not_requested_again(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """All other windows of the account are harvested, also after an unknown code."""
     lab.sandbox.fail(SICK, code, dataset=HOURLY, times=1)
@@ -206,7 +221,7 @@ def test_a_refused_window_is_not_requested_again(
 
 @pytest.mark.parametrize("fault", [47009, Fault(status=404), Fault(status=412)])
 def test_a_removed_api_stops_its_dataset_for_all_accounts(
-    lab: Lab, fault: int | Fault, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, fault: int | Fault, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The other dataset is harvested for all accounts."""
     lab.limits = lab.one_at_a_time()
@@ -216,14 +231,14 @@ def test_a_removed_api_stops_its_dataset_for_all_accounts(
     assert done.exit_code is Exit.INCOMPLETE
     assert sum(gone.count for gone in done.abandoned) == 12
     assert lab.calls() == 3 + 1
-    assert harvested(duck, lab.root, DAILY) == expected(DAILY, lab.appids, wanted(*DAYS))
+    assert published_rows(duck, lab.root, DAILY) == expected(DAILY, lab.appids, days_between(*DAYS))
 
 
 @pytest.mark.parametrize(
     "code", [40001, 40002, 40013, 40125, 40164, 40243, 41002, 41004, 89501, 89503, 89506, 89507]
 )
 def test_an_account_without_a_token_costs_one_call(
-    lab: Lab, code: int, duck: duckdb.DuckDBPyConnection
+    lab: RunHarness, code: int, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """A permanent refusal of the token endpoint stops the account before any data call."""
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
@@ -234,7 +249,7 @@ def test_an_account_without_a_token_costs_one_call(
     assert others_are_exact(lab, duck)
 
 
-def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnection) -> None:
+def test_a_busy_token_endpoint_is_retried(lab: RunHarness, duck: duckdb.DuckDBPyConnection) -> None:
     """-1 at the token endpoint says nothing about the account."""
     lab.sandbox.fail(SICK, -1, dataset=TOKEN, times=2)
     done = lab.run()
@@ -243,7 +258,7 @@ def test_a_busy_token_endpoint_is_retried(lab: Lab, duck: duckdb.DuckDBPyConnect
     assert others_are_exact(lab, duck)
 
 
-def test_if_no_account_gets_a_token_the_exit_code_is_4(lab: Lab) -> None:
+def test_if_no_account_gets_a_token_the_exit_code_is_4(lab: RunHarness) -> None:
     """Each account costs one token call."""
     for name in lab.appids:
         lab.sandbox.fail(name, 40164, dataset=TOKEN)
@@ -252,7 +267,7 @@ def test_if_no_account_gets_a_token_the_exit_code_is_4(lab: Lab) -> None:
     assert sum(lab.sandbox.counters.token_calls.values()) == 3
 
 
-def test_accounts_that_are_already_complete_prevent_exit_code_4(lab: Lab) -> None:
+def test_accounts_that_are_already_complete_prevent_exit_code_4(lab: RunHarness) -> None:
     """A second run asks the refused account alone, and its exit code is still 3."""
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
     assert [lab.run().exit_code for _ in range(2)] == [Exit.INCOMPLETE] * 2
@@ -266,7 +281,7 @@ def test_accounts_that_are_already_complete_prevent_exit_code_4(lab: Lab) -> Non
     ],
 )
 def test_temporary_refusals_of_all_tokens_are_not_exit_code_4(
-    lab: Lab, errcode: int, dataset: str, reason: str, code: Exit
+    lab: RunHarness, errcode: int, dataset: str, reason: str, code: Exit
 ) -> None:
     """No account gets a token, but for another reason than its credential."""
     for name in lab.appids:
@@ -279,14 +294,14 @@ def test_twenty_five_broken_accounts_do_not_affect_five_good_ones(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """The good ones have exact rows and cost as many calls as without the others."""
-    lab = Lab(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
+    lab = RunHarness(tmp_path, accounts=30, begin="2026-03-01", end="2026-03-20")
     for number in range(1, 26):
         lab.sandbox.fail(appid(number), -1)
     done = lab.run()
     assert done.exit_code is Exit.INCOMPLETE
     good = [appid(number) for number in range(26, 31)]
     for dataset in BOTH:
-        assert harvested(duck, tmp_path, dataset) == expected(
-            dataset, good, wanted("2026-03-01", "2026-03-20")
+        assert published_rows(duck, tmp_path, dataset) == expected(
+            dataset, good, days_between("2026-03-01", "2026-03-20")
         )
     assert [lab.sandbox.counters.calls[name] for name in good] == [21] * 5

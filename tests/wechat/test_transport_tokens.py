@@ -11,7 +11,7 @@ from harvester.core.errors import BadAnswer, BadTls, CallError
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say
-from tests.support.secret_canary import APPSECRET, leaks, words_of
+from tests.support.secret_canary import APPSECRET, leaks, texts_in_error
 
 ODD = "a+b/c=d&e%f g#h?i"
 QUOTED = "a%2Bb%2Fc%3Dd%26e%25f%20g%23h%3Fi"
@@ -96,4 +96,4 @@ async def test_no_error_shows_the_request(way: str, answer: Answer) -> None:
     ):
         with pytest.raises(CallError) as caught:
             await call(way, transport, server.url)
-    assert not leaks("\n".join(words_of(caught.value)))
+    assert not leaks("\n".join(texts_in_error(caught.value)))

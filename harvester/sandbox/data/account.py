@@ -1,7 +1,7 @@
-"""What kind of account an appid is, and the chance from which its past is made.
+"""Profiles of accounts, and the pseudo-random numbers from which their data is made.
 
-Only integers and SHAKE-128 are used, neither ``hash`` nor ``random``, so that every process,
-machine and version of Python sees the same past.
+Only integers and SHAKE-128 are used, neither ``hash`` nor ``random``, so that the data is the same
+in every process, on every machine and under every version of Python.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ Row: TypeAlias = dict[str, Any]
 
 OFFICE_WEEK = (1160, 1180, 1170, 1160, 1120, 640, 570)
 LEISURE_WEEK = (880, 870, 880, 900, 1010, 1240, 1220)
-"""How much of a mean day the days from Monday to Sunday bring, in thousandths."""
+"""Traffic of the days from Monday to Sunday, in thousandths of a mean day."""
 
 DAY_SHARES = (
     *(16, 9, 6, 4, 4, 6, 15, 32, 49, 58, 61, 60),
     *(64, 54, 50, 50, 51, 51, 53, 62, 73, 76, 60, 36),
 )
-"""How a day spreads over its 24 hours, in thousandths: most happens after supper."""
+"""Traffic of the 24 hours, in thousandths of a day: most of it in the evening."""
 
 
 class Profile(NamedTuple):
-    """What kind of account it is.
+    """The traffic of an account.
 
-    ``daily`` is how many callbacks a mean day of December 2014 brought, in 1024ths. ``growth`` is
-    in thousandths of that a year, ``week`` in thousandths of a mean day from Monday on, ``reply``
-    the milliseconds of a typical reply, ``flaw`` how many of 65536 callbacks fail.
+    Attributes:
+        daily: Callbacks of a mean day of December 2014, in 1024ths.
+        growth: Growth per year, in thousandths of ``daily``.
+        week: The days from Monday on, in thousandths of a mean day.
+        reply: Milliseconds of a typical reply.
+        flaw: Failing callbacks of 65536.
     """
 
     daily: int
@@ -45,9 +48,12 @@ class Profile(NamedTuple):
 
 
 class Audience(NamedTuple):
-    """Who follows the account: so many in the beginning, so many 1024ths of them more a year.
+    """The followers of an account.
 
-    ``churn`` is how many of 2**20 followers leave on a mean day.
+    Attributes:
+        base: Followers in December 2014.
+        growth: Growth per year, in 1024ths of ``base``.
+        churn: Followers of 2**20 who leave on a mean day.
     """
 
     base: int
@@ -57,7 +63,7 @@ class Audience(NamedTuple):
 
 @functools.lru_cache(maxsize=16_384)
 def profile_of(appid: str) -> Profile:
-    """The kind of account an appid is, the same for ever.
+    """Return the profile of an account.
 
     Sizes are spread evenly over 18 octaves, from one callback in two days to 130,000 a day.
     """
@@ -73,14 +79,14 @@ def profile_of(appid: str) -> Profile:
 
 @functools.lru_cache(maxsize=16_384)
 def audience_of(appid: str) -> Audience:
-    """The account's followers: from a dozen to five millions, by the traffic they make."""
+    """Return an account's audience: from a dozen to five million followers, by its traffic."""
     many, growth, churn = words(f"audience {appid}", 3)
     base = 10 + (profile_of(appid).daily * (8 + many % 32) >> 10)
     return Audience(base, growth=20 + growth % 380, churn=150 + churn % 700)
 
 
 def followers(appid: str, day: Day) -> int:
-    """How many follow the account at the end of a day. No day needs the one before."""
+    """Return the number of followers at the end of a day, without going through the days before."""
     base, growth, _ = audience_of(appid)
     trend = base * growth * (day - FIRST_DAY) // (365 << 10)
     wobble = 2 * base * growth // (365 << 10)
@@ -88,17 +94,22 @@ def followers(appid: str, day: Day) -> int:
 
 
 def digest(text: str, size: int) -> bytes:
-    """So many random bytes, always the same for a text."""
+    """Return ``size`` pseudo-random bytes, always the same for a text."""
     return hashlib.shake_128(text.encode()).digest(size)
 
 
+def fraction(text: str) -> float:
+    """Return a pseudo-random number from 0 to below 1, always the same for a text."""
+    return int.from_bytes(digest(text, 6), "big") / (1 << 48)
+
+
 def words(text: str, count: int) -> tuple[int, ...]:
-    """So many random numbers of 16 bits, always the same for a text."""
+    """Return ``count`` pseudo-random numbers of 16 bits, always the same for a text."""
     return struct.unpack(f"<{count}H", digest(text, 2 * count))
 
 
 def split(total: int, weights: Sequence[int], chance: int) -> list[int]:
-    """A total cut into parts by weight. ``chance`` of 65536 decides who gets what is left over."""
+    """Split a total into parts by weight; ``chance`` of 65536 decides where remainders go."""
     whole = sum(weights)
     lot = chance * whole >> 16
     edges = [(total * edge + lot) // whole for edge in accumulate(weights, initial=0)]
@@ -106,14 +117,14 @@ def split(total: int, weights: Sequence[int], chance: int) -> list[int]:
 
 
 def share_of(total: int, share: int, chance: int) -> int:
-    """So many 65536ths of a total, rounded by ``chance`` of 65536."""
+    """Return ``share`` 65536ths of a total, rounded by ``chance`` of 65536."""
     return total * share + chance >> 16
 
 
 def overlap(parts: Sequence[int], apart: int) -> int:
-    """How many different people so many people are, if the same may be counted in several parts.
+    """Return the number of distinct people in parts that share some people.
 
-    At least as many as in the largest part; ``apart`` 1024ths of the others are new faces.
+    It is the largest part and ``apart`` 1024ths of the people in the other parts.
     """
     most = max(parts, default=0)
     return most + ((sum(parts) - most) * apart >> 10)

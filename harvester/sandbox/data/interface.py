@@ -1,9 +1,8 @@
-"""The account's server: how many of WeChat's callbacks it answered, and how fast.
+"""Rows of the two interface datasets: WeChat's callbacks to the account's server.
 
-The figures have the shape of real ones. Accounts differ in size by five orders of magnitude, each
-has its working week or its busy weekends, sleeps at night, grows over the years, fails now and then
-and breaks down for an hour. A quiet account has hours, and the quietest have days, in which nothing
-happened: WeChat has no row for those.
+The figures have the shape of real ones. Accounts differ in size by five orders of magnitude. Each
+has busy workdays or busy weekends, little traffic at night, growth over the years, a few failures,
+and now and then an hour of many. Hours and days without traffic have no row.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from harvester.core.calendar import FIRST_DAY, Day, day_text
 from harvester.sandbox.data.account import DAY_SHARES, Profile, Row, digest, profile_of
 
 PUSH_TIMEOUT = 5000
-"""Milliseconds after which WeChat gives up on an account's server; it measures a little more."""
+"""Milliseconds after which WeChat gives up on a callback; it measures slightly more."""
 
 _HOURS = struct.Struct("<24Q")
 
 
 class Hour(NamedTuple):
-    """One hour of an account in which something happened; times in milliseconds."""
+    """One hour with traffic; times in milliseconds."""
 
     hour: int
     callbacks: int
@@ -31,16 +30,16 @@ class Hour(NamedTuple):
 
 
 def hours_of(appid: str, day: Day) -> list[Hour]:
-    """The hours of an account's day in which at least one callback came, in order."""
+    """Return the hours of an account's day with at least one callback, in order."""
     profile = profile_of(appid)
     level = _level(profile, day)
     words = _HOURS.unpack(digest(f"day {day} {appid}", _HOURS.size))
-    hours = (_hour(profile, hour, level, word) for hour, word in enumerate(words))
-    return [hour for hour in hours if hour is not None]
+    hours = (_hour(profile, number, level, word) for number, word in enumerate(words))
+    return [hour for hour in hours if hour]
 
 
 def hourly_rows(appid: str, day: Day) -> list[Row]:
-    """A row for each hour with traffic; ``ref_hour`` is the hour × 100, as WeChat writes it."""
+    """Return a row for each hour with traffic; ``ref_hour`` is the hour × 100, as in WeChat."""
     date = day_text(day)
     return [
         {
@@ -56,7 +55,7 @@ def hourly_rows(appid: str, day: Day) -> list[Row]:
 
 
 def daily_rows(appid: str, day: Day) -> list[Row]:
-    """The sum of the day's hours in one row, or no row if there was no traffic."""
+    """Return the sum of the day's hours in one row, or no row without traffic."""
     hours = hours_of(appid, day)
     if not hours:
         return []
@@ -73,14 +72,14 @@ def daily_rows(appid: str, day: Day) -> list[Row]:
 
 
 def _level(profile: Profile, day: Day) -> int:
-    """How many callbacks this day brings on average, in 1024ths."""
+    """Return the mean number of callbacks of a day, in 1024ths."""
     grown = profile.daily * (1000 + profile.growth * (day - FIRST_DAY) // 365) // 1000
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
     return grown * profile.week[weekday] // 1000
 
 
 def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
-    """One hour out of 64 random bits, each group of bits used once."""
+    """Make one hour from 64 random bits, each group of bits used once; None without traffic."""
     noise, rounding = word & 1023, word >> 10 & 1023
     expected = level * DAY_SHARES[hour] * (512 + noise) // 1_024_000
     # Rounding up by chance keeps the mean of an account that sees a callback every other day.
@@ -94,12 +93,7 @@ def _hour(profile: Profile, hour: int, level: int, word: int) -> Hour | None:
     if failures:
         longest = PUSH_TIMEOUT + (word >> 55) % 45
     else:
-        longest = _longest(reply, callbacks, word >> 55)
+        slower = reply * (word >> 55) * min(callbacks - 1, 6) >> 9
+        longest = min(reply + slower, PUSH_TIMEOUT - 1)
     total = (callbacks - failures) * reply + failures * longest
     return Hour(hour, callbacks, failures, total, longest)
-
-
-def _longest(reply: int, callbacks: int, chance: int) -> int:
-    """The longest of so many replies that took ``reply`` ms on average; ``chance`` is in 512ths."""
-    slower = reply * chance * min(callbacks - 1, 6) >> 9
-    return min(reply + slower, PUSH_TIMEOUT - 1)

@@ -1,14 +1,14 @@
-"""Messages that followers wrote, by hour, day, week and month, and how many each of them wrote.
+"""Rows of the message datasets: messages of followers by hour, day, week and month.
 
-They are a part of what the account's server was asked about, so hours without callbacks have no
-messages. Messages add up from hours to days, weeks and months; the people who wrote them do not.
+Each message is one of the account's callbacks, so hours without callbacks have no messages.
+Messages add up from hours to days, weeks and months; their writers do not.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
 from harvester.core.calendar import Day, day_text, month_begin, month_end, month_of
@@ -16,96 +16,86 @@ from harvester.sandbox.data.account import Row, overlap, share_of, split, words
 from harvester.sandbox.data.interface import hours_of
 
 KINDS = (1, 2, 3, 4, 6)
-"""``msg_type``: text, image, voice, video, link. There is no 5."""
+"""``msg_type``: text, image, voice, video, link. 5 is not used."""
 
 _KIND_SHARES = (640, 150, 90, 40, 80)
-_NEW_FACES_AN_HOUR = 700
-_NEW_FACES_A_DAY = 450
-_BOTH_KINDS = 600
+"""Messages of each kind, in thousandths."""
+
+_NEW_WRITERS_HOURLY = 700
+_NEW_WRITERS_DAILY = 450
+_SINGLE_KIND_WRITERS = 600
+"""Of 1024 writers of a further hour, day or kind, those who wrote in no other one."""
 
 
-class Wrote(NamedTuple):
-    """So many people wrote so many messages of one kind."""
+class KindCount(NamedTuple):
+    """Messages of one kind, and the number of their writers."""
 
     kind: int
     users: int
     messages: int
 
 
-Days: TypeAlias = Callable[[Day], range]
+Period: TypeAlias = Callable[[Day], range]
+"""A function from a day to the days of the period that begins with it, none if none does."""
 
 
 class _Habit(NamedTuple):
-    """How the account's followers write.
+    """Writing habits of an account's followers.
 
-    ``wordy`` of 65536 callbacks are messages, ``again`` of 1024 messages are not their writer's
-    first of the hour. ``kinds`` has each kind with how many of 65536 messages are of it or of one
-    before it.
+    Attributes:
+        messages: Messages of 65536 callbacks.
+        repeated: Of 1024 messages, those that are not their writer's first of the hour.
+        kinds: Messages of 65536 that are of each kind or of one before it.
     """
 
-    wordy: int
-    again: int
-    kinds: tuple[tuple[int, int], ...]
+    messages: int
+    repeated: int
+    kinds: tuple[int, ...]
 
 
-def is_monday(day: Day) -> bool:
-    """Whether a week begins with this day."""
-    return (day + 3) % 7 == 0  # 1970-01-01 was a Thursday
-
-
-def week_of(day: Day) -> range:
-    """The days of the week that begins with this day; none if it is no Monday."""
-    return range(day, day + 7 if is_monday(day) else day)
+def week_from(day: Day) -> range:
+    """Return the days of the week that begins with this day; none unless it is a Monday."""
+    is_monday = (day + 3) % 7 == 0  # 1970-01-01 was a Thursday
+    return range(day, day + 7 if is_monday else day)
 
 
 def month_from(day: Day) -> range:
-    """The days of the month that begins with this day; none if it is not the first."""
+    """Return the days of the month that begins with this day; none unless it is the first."""
     month = month_of(day)
     return range(day, month_end(month) + 1 if day == month_begin(month) else day)
 
 
-def just(day: Day) -> range:
-    """This day alone."""
+def single_day(day: Day) -> range:
+    """Return this day alone."""
     return range(day, day + 1)
 
 
 def hourly_rows(appid: str, day: Day) -> list[Row]:
-    """A row for each hour and kind; ``ref_hour`` is the hour × 100, as WeChat writes it."""
+    """Return a row for each hour and kind; ``ref_hour`` is the hour × 100, as in WeChat."""
     date = day_text(day)
     return [
-        {
-            "ref_date": date,
-            "ref_hour": hour * 100,
-            "user_source": 0,
-            "msg_type": kind,
-            "msg_user": users,
-            "msg_count": messages,
-        }
-        for hour, wrote in _hours(appid, day)
-        for kind, users, messages in wrote
+        {"ref_date": date, "ref_hour": hour * 100, **_members(count)}
+        for hour, counts in _hours(appid, day)
+        for count in counts
     ]
 
 
-def rows_of(appid: str, day: Day, days: Days) -> list[Row]:
-    """A row for each kind of messages in the day, week or month that begins with this day."""
+def rows_of(appid: str, day: Day, period: Period) -> list[Row]:
+    """Return a row for each kind of messages in the period that begins with this day."""
     date = day_text(day)
-    return [
-        {
-            "ref_date": date,
-            "user_source": 0,
-            "msg_type": kind,
-            "msg_user": users,
-            "msg_count": messages,
-        }
-        for kind, users, messages in _period(appid, days(day))
-    ]
+    return [{"ref_date": date, **_members(count)} for count in _counts(appid, period(day))]
 
 
-def distribution_rows(appid: str, day: Day, days: Days) -> list[Row]:
-    """How many people wrote 1 to 5, 6 to 10, and 10 messages or more in the period."""
-    wrote = _period(appid, days(day))
-    users = overlap([kind.users for kind in wrote], _BOTH_KINDS)
-    messages = sum(kind.messages for kind in wrote)
+def _members(count: KindCount) -> Row:
+    kind, users, messages = count
+    return {"user_source": 0, "msg_type": kind, "msg_user": users, "msg_count": messages}
+
+
+def distribution_rows(appid: str, day: Day, period: Period) -> list[Row]:
+    """Return the numbers of people who wrote 1 to 5, 6 to 10, and 10 or more messages."""
+    counts = _counts(appid, period(day))
+    users = overlap([count.users for count in counts], _SINGLE_KIND_WRITERS)
+    messages = sum(count.messages for count in counts)
     date = day_text(day)
     return [
         {"ref_date": date, "user_source": 0, "count_interval": interval, "msg_user": people}
@@ -115,72 +105,69 @@ def distribution_rows(appid: str, day: Day, days: Days) -> list[Row]:
 
 
 def _intervals(users: int, messages: int) -> tuple[int, int, int]:
-    """So many people could have written so many messages: 1 to 5, 6 to 10, at least 10 each."""
+    """Spread people over the intervals so that they could have written that many messages."""
     spare = messages - users
     many = min(spare // 24, users)
     some = min((spare - 9 * many) // 16, users - many)
     few = users - many - some
     if many or messages <= 5 * few + 10 * some:
         return few, some, many
-    # Too few people for that: one of them wrote more.
+    # These people can write no more than that, so one of them moves to a higher interval.
     if spare < 9:
         return few - 1, some + 1, 0
     return (few - 1, some, 1) if few else (0, some - 1, 1)
 
 
-def _period(appid: str, days: Iterable[Day]) -> list[Wrote]:
-    """What was written in all of these days, by kind."""
-    return _together((_day(appid, day) for day in days), _NEW_FACES_A_DAY)
+def _counts(appid: str, days: Iterable[Day]) -> list[KindCount]:
+    """Return the messages of all these days by kind."""
+    return _merged((_day(appid, day) for day in days), _NEW_WRITERS_DAILY)
 
 
 @functools.lru_cache(maxsize=16_384)
-def _day(appid: str, day: Day) -> list[Wrote]:
-    return _together((wrote for _, wrote in _hours(appid, day)), _NEW_FACES_AN_HOUR)
+def _day(appid: str, day: Day) -> list[KindCount]:
+    return _merged((counts for _, counts in _hours(appid, day)), _NEW_WRITERS_HOURLY)
 
 
-def _together(parts: Iterable[list[Wrote]], new_faces: int) -> list[Wrote]:
-    """Several stretches of time as one."""
+def _merged(parts: Iterable[list[KindCount]], new_writers: int) -> list[KindCount]:
+    """Merge the counts of several periods; ``new_writers`` is for `overlap`."""
     users: dict[int, list[int]] = {}
     messages: dict[int, int] = dict.fromkeys(KINDS, 0)
     for part in parts:
-        for wrote in part:
-            users.setdefault(wrote.kind, []).append(wrote.users)
-            messages[wrote.kind] += wrote.messages
+        for count in part:
+            users.setdefault(count.kind, []).append(count.users)
+            messages[count.kind] += count.messages
     return [
-        Wrote(kind, overlap(users[kind], new_faces), messages[kind])
+        KindCount(kind, overlap(users[kind], new_writers), messages[kind])
         for kind in KINDS
         if kind in users
     ]
 
 
-def _hours(appid: str, day: Day) -> list[tuple[int, list[Wrote]]]:
-    """The hours in which anything was written, in order."""
+def _hours(appid: str, day: Day) -> list[tuple[int, list[KindCount]]]:
+    """Return the hours with messages, in order."""
     habit = _habit_of(appid)
     chance = words(f"messages {day} {appid}", 48)
-    found = []
-    for hour, callbacks, *_ in hours_of(appid, day):
-        messages = share_of(callbacks, habit.wordy, chance[hour])
-        if messages:
-            found.append((hour, _wrote(habit, messages, chance[24 + hour])))
-    return found
+    return [
+        (hour, _by_kind(habit, messages, chance[24 + hour]))
+        for hour, callbacks, *_ in hours_of(appid, day)
+        if (messages := share_of(callbacks, habit.messages, chance[hour]))
+    ]
 
 
-def _wrote(habit: _Habit, messages: int, chance: int) -> list[Wrote]:
-    """So many messages by kind; chance says of which kind the odd ones are."""
-    wrote, before = [], 0
-    for kind, share in habit.kinds:
-        after = share_of(messages, share, chance)
-        count = after - before
-        if count:
-            wrote.append(Wrote(kind, count - (count * habit.again >> 10), count))
-        before = after
-    return wrote
+def _by_kind(habit: _Habit, messages: int, chance: int) -> list[KindCount]:
+    """Split messages by kind; ``chance`` of 65536 decides the kind of the remainder."""
+    edges = [share_of(messages, share, chance) for share in habit.kinds]
+    counts = [end - begin for begin, end in pairwise([0, *edges])]
+    return [
+        KindCount(kind, count - (count * habit.repeated >> 10), count)
+        for kind, count in zip(KINDS, counts, strict=True)
+        if count
+    ]
 
 
 @functools.lru_cache(maxsize=16_384)
 def _habit_of(appid: str) -> _Habit:
-    wordy, again, *taste = words(f"messages {appid}", 2 + len(KINDS))
-    liked = zip(_KIND_SHARES, taste, strict=True)
-    shares = split(65_536, [share * (512 + likes % 1024) for share, likes in liked], 0)
-    kinds = tuple(zip(KINDS, accumulate(shares), strict=True))
-    return _Habit(26_000 + wordy % 26_000, again % 420, kinds)
+    messages, repeated, *tastes = words(f"messages {appid}", 2 + len(KINDS))
+    liked = zip(_KIND_SHARES, tastes, strict=True)
+    shares = split(65_536, [share * (512 + taste % 1024) for share, taste in liked], 0)
+    return _Habit(26_000 + messages % 26_000, repeated % 420, tuple(accumulate(shares)))

@@ -1,8 +1,8 @@
-"""Articles: when an account publishes what, and how many read, share and like it from then on.
+"""Articles of an account, and their readers, sharers and likes on each day.
 
-An article's whole life is decided when it is published. All figures run along one curve from zero
-to their end, so that daily ones are the differences of cumulative ones and parts add up on each
-day: every dataset of articles tells of the same readers.
+The final figures of an article are fixed when it is published. All figures follow one curve from
+zero to the final figures, so daily figures are differences of cumulative ones, and all datasets of
+articles have the same readers.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import NamedTuple
 from harvester.core.calendar import FIRST_DAY, Day
 from harvester.sandbox.data.account import digest, followers, profile_of, share_of, words
 
-LIFE = 30
-"""Days for which an article is counted, the day of publication included."""
+COUNTED_DAYS = 30
+"""Days for which an article is counted, including the day of publication."""
 
 _FIRST_MESSAGE = (1 << 31) + 6_450
-"""Message ids of today: they left 32 bits with a sign behind."""
+"""Message ids begin here: today's do not fit into a signed integer of 32 bits."""
 
 _PLACES = (1000, 380, 260, 190, 150, 120, 100, 90)
-"""How many read the first article of a message and the ones below it, in thousandths."""
+"""Readers of the first article of a message and of those below it, in thousandths."""
 
 _SUBJECTS = ("秋日新品", "本周活动", "会员福利", "门店地图", "招聘", "「深度」行业观察", "端午特辑")
 _ENDINGS = ("来了", "，一文读懂", "：99 元起", " | 留言有礼", "🎁", "，“真香”！", ' & Q&A "问答"')
 
 
-class Life(NamedTuple):
-    """What an article comes to, or what it came to until some day.
+class Figures(NamedTuple):
+    """Figures of an article: of one day, or cumulative until a day.
 
     ``readers`` has the people by scene, in the order of SCENES; ``tips`` is in yuan.
     """
@@ -44,7 +44,7 @@ class Life(NamedTuple):
 
 
 class Article(NamedTuple):
-    """One article. ``whole`` is its life at the end, ``pace`` the curve to it, ``taste`` chance."""
+    """One article: ``final`` figures, the index of the curve to them, and its random bytes."""
 
     published: Day
     msgid: str
@@ -52,9 +52,22 @@ class Article(NamedTuple):
     url: str
     silent: bool
     audience: int
-    whole: Life
-    pace: int
-    taste: bytes
+    final: Figures
+    curve: int
+    chance: bytes
+
+    def figures_until(self, day: Day) -> Figures:
+        """Return the cumulative figures at the end of a day."""
+        return _between(self.final, 0, self._progress(day))
+
+    def figures_of(self, day: Day) -> Figures:
+        """Return the figures of one day."""
+        return _between(self.final, self._progress(day - 1), self._progress(day))
+
+    def _progress(self, day: Day) -> int:
+        """Return the share of the final figures at the end of a day, in 65536ths."""
+        age = day - self.published
+        return _CURVES[self.curve][min(age, COUNTED_DAYS - 1)] if age >= 0 else 0
 
 
 _SCENE_SHARES = (620, 110, 130, 30, 40, 50, 20)
@@ -62,9 +75,9 @@ _SCENE_SHARES = (620, 110, 130, 30, 40, 50, 20)
 
 
 def _curve(first: int, stay: int) -> tuple[int, ...]:
-    """Where an article stands after each of its days, in 65536ths of its end."""
+    """Return the share of the final figures after each day counted, in 65536ths."""
     left, curve = 65_536 - first, []
-    for _ in range(LIFE - 1):
+    for _ in range(COUNTED_DAYS - 1):
         curve.append(65_536 - left)
         left = left * stay >> 10
     return (*curve, 65_536)
@@ -73,104 +86,86 @@ def _curve(first: int, stay: int) -> tuple[int, ...]:
 _CURVES = (_curve(46_000, 400), _curve(36_000, 560), _curve(24_000, 760), _curve(8_000, 940))
 
 
-def _progress(article: Article, day: Day) -> int:
-    """How far an article is at the end of a day, in 65536ths of its life."""
-    age = day - article.published
-    return _CURVES[article.pace][min(age, LIFE - 1)] if age >= 0 else 0
-
-
-def reached(article: Article, day: Day) -> Life:
-    """What the article came to from its publication to the end of a day."""
-    return _between(article.whole, 0, _progress(article, day))
-
-
-def added(article: Article, day: Day) -> Life:
-    """What one day added to it."""
-    return _between(article.whole, _progress(article, day - 1), _progress(article, day))
-
-
-def _between(life: Life, before: int, after: int) -> Life:
-    """The part of a life between two points of it, in 65536ths."""
-    readers, *others = life
-    return Life._make(
-        (
-            tuple([(people * after >> 16) - (people * before >> 16) for people in readers]),
-            *[(figure * after >> 16) - (figure * before >> 16) for figure in others],
-        )
+def _between(final: Figures, before: int, after: int) -> Figures:
+    """Return the part of the final figures between two shares, in 65536ths."""
+    readers, *others = final
+    return Figures(
+        tuple([(people * after >> 16) - (people * before >> 16) for people in readers]),
+        *[(figure * after >> 16) - (figure * before >> 16) for figure in others],
     )
 
 
 @functools.lru_cache(maxsize=4_096)
-def published(appid: str, day: Day) -> tuple[Article, ...]:
-    """The articles an account published on a day, in the order of their msgids.
+def articles_of(appid: str, day: Day) -> tuple[Article, ...]:
+    """Return the articles that an account published on a day, in the order of their msgids.
 
-    Most accounts have days without any, and the quietest publish once in a month.
+    Most accounts have days without articles; the quietest publish once a month.
     """
     chance, silent, many = words(f"publish {day} {appid}", 3)
     often, usual = _rhythm(appid)
-    articles: tuple[Article, ...] = ()
-    if chance < often:
-        articles = _message(appid, day, 1 + many % usual, silent=False)
-    if silent < often >> 3:
-        articles += _message(appid, day, 1, silent=True)
-    return articles
+    notified = 1 + many % usual if chance < often else 0
+    unnotified = int(silent < often >> 3)
+    return (
+        *_message(appid, day, notified, silent=False),
+        *_message(appid, day, unnotified, silent=True),
+    )
 
 
-def alive(appid: str, day: Day) -> list[Article]:
+def counted_articles(appid: str, day: Day) -> list[Article]:
     """List the articles that are counted on a day, oldest first."""
-    return [a for then in range(day - LIFE + 1, day + 1) for a in published(appid, then)]
+    first = day - COUNTED_DAYS + 1
+    return [article for then in range(first, day + 1) for article in articles_of(appid, then)]
 
 
 @functools.lru_cache(maxsize=16_384)
 def _rhythm(appid: str) -> tuple[int, int]:
-    """On how many of 65536 days the account publishes, and how many articles at most at once."""
+    """Return on how many of 65536 days an account publishes, and its most articles at once."""
     often, usual = words(f"rhythm {appid}", 2)
     octave = profile_of(appid).daily.bit_length() - 10  # 0 to 17
     return 1600 + often % 2400 + 220 * octave * octave, 1 + usual % min(8, 1 + octave // 2)
 
 
 def _message(appid: str, day: Day, count: int, *, silent: bool) -> tuple[Article, ...]:
-    """One message of so many articles; a silent one is published without notifying anybody."""
+    """Make the articles of one message; a silent one is published without a notification."""
+    return tuple(_article(appid, day, index, silent=silent) for index in range(1, count + 1))
+
+
+def _article(appid: str, day: Day, index: int, *, silent: bool) -> Article:
     mid = _FIRST_MESSAGE + 2 * (day - FIRST_DAY) + silent
-    return tuple(_article(appid, day, mid, index) for index in range(1, count + 1))
-
-
-def _article(appid: str, day: Day, mid: int, index: int) -> Article:
-    taste = digest(f"article {mid} {index} {appid}", 48)
-    silent = bool((mid - _FIRST_MESSAGE) & 1)
+    chance = digest(f"article {mid} {index} {appid}", 48)
     audience = followers(appid, day)
-    subject, ending = _SUBJECTS[taste[0] % len(_SUBJECTS)], _ENDINGS[taste[1] % len(_ENDINGS)]
+    subject, ending = _SUBJECTS[chance[0] % len(_SUBJECTS)], _ENDINGS[chance[1] % len(_ENDINGS)]
     return Article(
         published=day,
         msgid=f"{mid}_{index}",
         title=f"{subject}{ending}",
         url=f"http://mp.weixin.qq.com/s?__biz={appid[2:]}&mid={mid}&idx={index}"
-        f"&sn={taste[16:32].hex()}&chksm={taste[32:].hex()}#rd",
+        f"&sn={chance[16:32].hex()}&chksm={chance[32:].hex()}#rd",
         silent=silent,
         audience=audience,
-        whole=_whole(audience * _PLACES[index - 1] // (4000 if silent else 1000), taste),
-        pace=taste[2] % len(_CURVES),
-        taste=taste,
+        final=_final(audience * _PLACES[index - 1] // (4000 if silent else 1000), chance),
+        curve=chance[2] % len(_CURVES),
+        chance=chance,
     )
 
 
-def _whole(reach: int, taste: bytes) -> Life:
-    """What comes of an article that so many people could see."""
-    opened = 1_000 + 22 * taste[3]  # of 65536: 1.5 to 10 %
-    viral = 1 + (taste[4] < 4) * taste[5] // 12
+def _final(reach: int, chance: bytes) -> Figures:
+    """Return the final figures of an article that ``reach`` people could see."""
+    opened = 1_000 + 22 * chance[3]  # of 65536: 1.5 to 10 %
+    viral = 1 + (chance[4] < 4) * chance[5] // 12
     readers = tuple(
-        share_of(reach * opened // 1000, share * (viral if place else 1), taste[place] << 8)
+        share_of(reach * opened // 1000, share * (viral if place else 1), chance[place] << 8)
         for place, share in enumerate(_SCENE_SHARES, 6)
     )
-    everybody = sum(readers)
-    return Life(
+    total = sum(readers)
+    return Figures(
         readers,
-        sharers=share_of(everybody, 300 + 9 * taste[3], taste[6] << 8),
-        hearts=share_of(everybody, 100 + 3 * taste[7], taste[8] << 8),
-        thumbs=share_of(everybody, 300 + 4 * taste[9], taste[10] << 8),
-        comments=share_of(everybody, taste[11], taste[12] << 8),
-        keepers=share_of(everybody, 120 + 2 * taste[13], taste[14] << 8),
-        on_to_original=share_of(everybody, 40 * taste[15], taste[16] << 8) if taste[17] & 1 else 0,
-        subscribers=share_of(everybody, 60 + taste[18], taste[19] << 8),
-        tips=share_of(everybody, 2 * taste[20], taste[21] << 8) if taste[22] < 40 else 0,
+        sharers=share_of(total, 300 + 9 * chance[3], chance[6] << 8),
+        hearts=share_of(total, 100 + 3 * chance[7], chance[8] << 8),
+        thumbs=share_of(total, 300 + 4 * chance[9], chance[10] << 8),
+        comments=share_of(total, chance[11], chance[12] << 8),
+        keepers=share_of(total, 120 + 2 * chance[13], chance[14] << 8),
+        on_to_original=share_of(total, 40 * chance[15], chance[16] << 8) if chance[17] & 1 else 0,
+        subscribers=share_of(total, 60 + chance[18], chance[19] << 8),
+        tips=share_of(total, 2 * chance[20], chance[21] << 8) if chance[22] < 40 else 0,
     )

@@ -12,8 +12,8 @@ from harvester.core.errors import Exit, StoreError
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from tests.support import kill_at
-from tests.support.failing_store import Failing, failing
-from tests.support.run_harness import BOTH, expected, harvested, wanted
+from tests.support.failing_store import FailingStore, failing_store
+from tests.support.run_harness import BOTH, days_between, expected, published_rows
 from tests.support.store_backends import Outputs, all_names, download
 
 
@@ -34,17 +34,17 @@ def test_a_store_that_fails_at_any_call(
     at, failed = 1, True
     while failed:
         output = outputs.beside(str(at))
-        lab = kill_at.lab_of(tmp_path / str(at), output)
-        store = failing(lab.tree.store, at, forever=forever, late=late)
+        lab = kill_at.harness_for(tmp_path / str(at), output)
+        store = failing_store(lab.tree.store, at, forever=forever, late=late)
         with suppress(StoreError):
             lab.run(Tree(store))
-        assert isinstance(store, Failing)
+        assert isinstance(store, FailingStore)
         failed = store.calls >= at
         assert lab.run().exit_code is Exit.DONE
         folder = download(lab.tree.store, tmp_path / f"copy-{at}")
         for dataset in BOTH:
-            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
-            assert harvested(duck, folder, dataset) == truth, f"failed at call {at}"
+            truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
+            assert published_rows(duck, folder, dataset) == truth, f"failed at call {at}"
         assert all_names(lab.tree, layout.RAW) == []
         at += step
     assert at > 20

@@ -11,7 +11,14 @@ import pytest
 
 from harvester.core.errors import Exit, StoreError
 from harvester.storage.backends import atomic_files
-from tests.support.run_harness import BOTH, Lab, expected, files_of, harvested, wanted
+from tests.support.run_harness import (
+    BOTH,
+    RunHarness,
+    days_between,
+    expected,
+    files_of,
+    published_rows,
+)
 
 
 def fill_up(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -29,12 +36,12 @@ def fill_up(patch: pytest.MonkeyPatch, after: int) -> None:
     patch.setattr(atomic_files, "sync", full)
 
 
-def lab_of(root: Path) -> Lab:
+def lab_of(root: Path) -> RunHarness:
     """A few files over two months."""
-    return Lab(root, accounts=2, begin="2026-03-30", end="2026-04-02")
+    return RunHarness(root, accounts=2, begin="2026-03-30", end="2026-04-02")
 
 
-def failure_of(lab: Lab) -> StoreError | None:
+def failure_of(lab: RunHarness) -> StoreError | None:
     """What a run ends with, if not well."""
     try:
         lab.run()
@@ -62,7 +69,7 @@ def test_a_disk_that_is_full_at_any_flush_ends_the_run_with_a_sentence(
             assert duck.sql(f"select count(*) from '{path}'").fetchall()
         assert lab.run().exit_code is Exit.DONE
         for dataset in BOTH:
-            truth = expected(dataset, lab.appids, wanted(lab.begin, "2026-04-02"))
-            assert harvested(duck, lab.root, dataset) == truth
+            truth = expected(dataset, lab.appids, days_between(lab.begin, "2026-04-02"))
+            assert published_rows(duck, lab.root, dataset) == truth
         count += 1
     assert count > 5

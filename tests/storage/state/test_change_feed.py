@@ -21,19 +21,19 @@ from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
 from harvester.storage.state.publish_journal import Journal
-from tests.support.run_harness import FAST, HOURLY, Lab, files_of, stage_of
+from tests.support.run_harness import FAST, HOURLY, RunHarness, files_of, run_state
 
 
 class Killed(BaseException):
     """The end of a process, as far as one process can play it."""
 
 
-def lab_of(root: Path) -> Lab:
+def lab_of(root: Path) -> RunHarness:
     """Four files over two months."""
-    return Lab(root, accounts=2, begin="2026-03-30", end="2026-04-02")
+    return RunHarness(root, accounts=2, begin="2026-03-30", end="2026-04-02")
 
 
-def die(lab: Lab, patch: pytest.MonkeyPatch, at: int) -> bool:
+def die(lab: RunHarness, patch: pytest.MonkeyPatch, at: int) -> bool:
     """A run that ends just before its flush number ``at``; whether it got so far."""
     left = at
     sync = atomic_files.sync
@@ -53,17 +53,17 @@ def die(lab: Lab, patch: pytest.MonkeyPatch, at: int) -> bool:
     return False
 
 
-def runs_of(lab: Lab) -> Path:
+def runs_of(lab: RunHarness) -> Path:
     """Where the records are."""
     return lab.root / "_harvester/runs"
 
 
-def all_records(lab: Lab) -> list[dict[str, Any]]:
+def all_records(lab: RunHarness) -> list[dict[str, Any]]:
     """Every run record of an output, oldest first."""
     return [json.loads(path.read_bytes()) for path in sorted(runs_of(lab).glob("*.json"))]
 
 
-def told(lab: Lab) -> set[tuple[str, str, str]]:
+def told(lab: RunHarness) -> set[tuple[str, str, str]]:
     """Path, account and day of all that stands in the feed."""
     return {
         (item["path"], name, day)
@@ -92,14 +92,14 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
     assert at > 10
 
 
-def run_with_copy(lab: Lab, copy: Path) -> Summary:
+def run_with_copy(lab: RunHarness, copy: Path) -> Summary:
     """A run whose record is wanted elsewhere too."""
     books = RunLog(start_summary(lab.manifest().file, lab.now()), lab.now, copy)
-    execute(stage_of(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
+    execute(run_state(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
     return books.summary
 
 
-def killed_with_a_journal(root: Path, patcher: pytest.MonkeyPatch) -> tuple[Lab, Path]:
+def killed_with_a_journal(root: Path, patcher: pytest.MonkeyPatch) -> tuple[RunHarness, Path]:
     """A run that was killed when it had noted what it replaced first, and its journal."""
     at = 0
     while True:
@@ -185,7 +185,7 @@ def test_keeping_books_costs_the_same_for_every_file(
         settle(temp, final)
 
     monkeypatch.setattr(atomic_files, "replace_durably", settled)
-    lab = Lab(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
+    lab = RunHarness(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
     assert named == [".json", *[".entry"] * 6, ".json"]
     assert len(done.published) == 6
@@ -197,7 +197,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
     """Requests and refusals so far stand in it, also when nothing is published yet."""
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.001)
     rules = Rules(history=True, latency=0.02)
-    lab = Lab(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
+    lab = RunHarness(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)
     seen: list[dict[str, Any]] = []
     kept = run_records.write
@@ -250,7 +250,7 @@ def test_what_was_recovered_is_told_although_the_plan_is_refused(
     at = 0
     while True:
         at += 1
-        lab = Lab(tmp_path / str(at), datasets=(HOURLY,), accounts=1)
+        lab = RunHarness(tmp_path / str(at), datasets=(HOURLY,), accounts=1)
         with monkeypatch.context() as patch:
             assert die(lab, patch, at)
         if list((lab.root / "_harvester/raw").glob("*/*.group")):

@@ -39,7 +39,7 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.run_harness import DAILY, appid
-from tests.support.sandboxes import TODAY, Clock, world_at
+from tests.support.sandboxes import TODAY, Clock, fake_wechat_at
 
 PLATFORM = "wx00000000000000ff"
 SECRET = "platformsecret+/=&%"
@@ -101,8 +101,8 @@ class Setting:
 @pytest.fixture
 def at() -> Setting:
     """Configure a platform with a ticket that two accounts have authorised."""
-    world, clock = world_at()
-    world.platforms.found(PLATFORM, SECRET)
+    world, clock = fake_wechat_at()
+    world.platforms.register(PLATFORM, SECRET)
     setting = Setting(world, clock, world.platforms.push_ticket(PLATFORM))
     for account in (ONE, TWO):
         world.platforms.authorise(PLATFORM, account)
@@ -383,7 +383,7 @@ async def test_an_expired_component_token_stops_all_accounts(at: Setting) -> Non
 
 async def test_a_wrong_secret_of_the_platform_costs_one_call(at: Setting) -> None:
     """40125 means the platform's secret here, and the message says so."""
-    at.world.platforms.found(PLATFORM, "another")
+    at.world.platforms.register(PLATFORM, "another")
     async with opened(at) as agency:
         for account in (ONE, TWO):
             assert (await agency.denial(account)).rule.meaning == "the platform's secret is wrong"

@@ -37,22 +37,22 @@ from tests.support.token_harness import (
     A,
     B,
     Clock,
-    Office,
-    office,
+    TokenHarness,
     refusal,
+    token_harness,
 )
 
 LEGACY: Mapping[str, Access] = {A: AppSecret(Secret(APP_SECRET), legacy=True)}
 
 
-async def rejected(at: Office, errcode: int = 40001) -> Secret:
+async def rejected(at: TokenHarness, errcode: int = 40001) -> Secret:
     """Return the current token after WeChat has rejected it."""
     token = await at.tokens.current(A)
     assert at.tokens.invalidate(A, token, errcode)
     return token
 
 
-async def denial(at: Office) -> TokenDenied:
+async def denial(at: TokenHarness) -> TokenDenied:
     """Return the error for an account without a token."""
     with pytest.raises(TokenDenied) as caught:
         await at.tokens.current(A)
@@ -75,7 +75,7 @@ class Budget:
         return self.left >= 0
 
 
-def forced(at: Office) -> list[bool]:
+def forced(at: TokenHarness) -> list[bool]:
     """Return for each token call whether it was by force."""
     return [orjson.loads(request.body)["force_refresh"] for request in at.server.requests]
 
@@ -83,7 +83,7 @@ def forced(at: Office) -> list[bool]:
 async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too() -> None:
     """One call in normal mode, one by force, and then the account stops."""
     budget = Budget(5)
-    async with office(FIRST, FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, FIRST, SECOND, budget=budget) as at:
         await rejected(at)
         assert budget.asked == 0
         await rejected(at)
@@ -98,7 +98,7 @@ async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_
 async def test_rejected_tokens_that_had_worked_are_not_replaced_by_force() -> None:
     """When another service replaces tokens now and then, normal mode gets the new one each time."""
     budget = Budget(5)
-    async with office(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
         for _ in range(4):
             token = await at.tokens.current(A)
             at.tokens.mark_working(A, token)
@@ -110,7 +110,7 @@ async def test_rejected_tokens_that_had_worked_are_not_replaced_by_force() -> No
 async def test_a_late_success_of_an_equal_token_prevents_force() -> None:
     """A late answer to a call with an equal token proves that its rejection was a mistake."""
     budget = Budget(5)
-    async with office(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
+    async with token_harness(FIRST, FIRST, SECOND, FIRST, budget=budget) as at:
         first = await rejected(at)
         await at.tokens.current(A)
         at.tokens.mark_working(A, first)
@@ -127,7 +127,7 @@ async def test_a_late_success_of_an_equal_token_prevents_force() -> None:
 async def test_an_expired_token_is_not_replaced_by_force(errcode: int) -> None:
     """Only 40001 means that another token has replaced it."""
     budget = Budget(5)
-    async with office(FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, SECOND, budget=budget) as at:
         await rejected(at, errcode)
         await rejected(at, errcode)
         assert (await denial(at)).rule.scope is Scope.ACCOUNT
@@ -137,7 +137,7 @@ async def test_an_expired_token_is_not_replaced_by_force(errcode: int) -> None:
 
 async def test_without_a_budget_the_account_stops() -> None:
     """If no replacement by force is permitted, there is no token."""
-    async with office(FIRST, SECOND) as at:
+    async with token_harness(FIRST, SECOND) as at:
         await rejected(at)
         await rejected(at)
         await denial(at)
@@ -147,7 +147,7 @@ async def test_without_a_budget_the_account_stops() -> None:
 async def test_a_failed_call_does_not_reset_the_count_of_rejections() -> None:
     """A rejection counts until there is a new token, also if the network fails in between."""
     budget = Budget(1)
-    async with office(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
+    async with token_harness(FIRST, say(close=True), FIRST, SECOND, budget=budget) as at:
         await rejected(at)
         with pytest.raises(ConnectionFailed):
             await at.tokens.current(A)
@@ -158,7 +158,7 @@ async def test_a_failed_call_does_not_reset_the_count_of_rejections() -> None:
 
 async def test_a_legacy_token_is_requested_twice_in_a_row_at_most() -> None:
     """The request is a GET of /cgi-bin/token."""
-    async with office(FIRST, SECOND, kinds=LEGACY) as at:
+    async with token_harness(FIRST, SECOND, kinds=LEGACY) as at:
         await rejected(at)
         await rejected(at)
         await denial(at)
@@ -170,7 +170,7 @@ async def test_a_legacy_token_is_requested_twice_in_a_row_at_most() -> None:
 async def test_advice_names_the_address_that_is_not_allowed() -> None:
     """For 40164 it says which address WeChat saw and where in the console to add it."""
     words = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 64e5d2d0-1-2"
-    async with office(refusal(40164, words)) as at:
+    async with token_harness(refusal(40164, words)) as at:
         rule = (await denial(at)).rule
     assert "Add 203.0.113.7 to the account's IP allow-list" in rule.advice
     assert "mp.weixin.qq.com" in rule.advice
@@ -183,7 +183,7 @@ async def test_a_static_token_may_be_replaced_by_its_owner() -> None:
     """After a rejection the file is read again; the same token once more stops the account."""
     words = iter(["one", "two", "two"])
     kinds: Mapping[str, Access] = {A: SecretReader(lambda: Secret(next(words)))}
-    async with office(FIRST, kinds=kinds) as at:
+    async with token_harness(FIRST, kinds=kinds) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
         assert "only its owner can renew it" in str(await denial(at))
@@ -196,7 +196,7 @@ async def test_a_static_token_is_not_used_after_its_end() -> None:
     kinds: Mapping[str, Access] = {
         A: SecretReader(lambda: Secret("one"), expires_at=clock.now + 100)
     }
-    async with office(FIRST, kinds=kinds, clock=clock) as at:
+    async with token_harness(FIRST, kinds=kinds, clock=clock) as at:
         clock.now += 99
         assert (await at.tokens.current(A)).reveal() == "one"
         clock.now += 1
@@ -209,7 +209,7 @@ async def test_a_static_token_that_cannot_be_read_stops_its_account() -> None:
     def gone() -> Secret:
         raise UsageError("the credential refers to the file `t`, which does not exist")
 
-    async with office(FIRST, kinds={A: SecretReader(gone)}) as at:
+    async with token_harness(FIRST, kinds={A: SecretReader(gone)}) as at:
         assert "the file `t`, which does not exist" in str(await denial(at))
 
 
@@ -232,7 +232,7 @@ def python(code: str, folder: Path, timeout: float = 10.0) -> Command:
 )
 async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float | None) -> None:
     """Output is one word or JSON; without ``expires_in`` the token is used until rejected."""
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += 100_000 if life is None else life - 0.5
         await at.tokens.current(A)
@@ -246,7 +246,7 @@ async def test_a_command_prints_a_token(tmp_path: Path, code: str, life: float |
 async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
     """It gets the manifest's directory, an empty input and the environment of this process."""
     code = "import os, sys; print(os.getcwd() + sys.stdin.read() + os.environ['PATH'][:0])"
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         assert (await at.tokens.current(A)).reveal() == str(tmp_path)
 
 
@@ -274,7 +274,7 @@ async def test_a_command_runs_beside_the_manifest(tmp_path: Path) -> None:
 )
 async def test_a_command_that_fails_stops_its_account(tmp_path: Path, code: str, says: str) -> None:
     """It is run once; the message has its exit code and its last error line, without secrets."""
-    async with office(FIRST, kinds={A: python(code, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: python(code, tmp_path)}) as at:
         said = str(await denial(at))
         assert said.endswith(says)
         await denial(at)
@@ -293,7 +293,7 @@ async def test_a_command_that_cannot_be_started_stops_its_account(
     tmp_path: Path, argv: tuple[str, ...], says: str
 ) -> None:
     """The message says why it cannot be started."""
-    async with office(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
+    async with token_harness(FIRST, kinds={A: Command(argv, tmp_path)}) as at:
         assert says in str(await denial(at))
 
 
@@ -329,7 +329,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     """Its child processes are killed too, and the account may try again."""
-    async with office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
+    async with token_harness(FIRST, kinds={A: python(LASTING, tmp_path, timeout=1.5)}) as at:
         with pytest.raises(CallTimedOut, match=r"did not end within 1\.5 s"):
             await at.tokens.current(A)
     await until(lambda: not any(map(runs, started(tmp_path))))
@@ -338,7 +338,7 @@ async def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 async def test_a_command_is_killed_with_the_run(tmp_path: Path) -> None:
     """A cancelled run does not wait for its commands and leaves no process behind."""
     async with (
-        office(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
+        token_harness(FIRST, kinds={A: python(LASTING, tmp_path, timeout=600)}) as at,
         anyio.create_task_group() as group,
     ):
         group.start_soon(at.tokens.current, A)
@@ -475,7 +475,7 @@ def served(url: str) -> Mapping[str, Access]:
 )
 async def test_a_token_server_answers(body: bytes, kept: float) -> None:
     """An answer is one word or JSON, and is used for a minute at most, as the token may change."""
-    async with office(say(http(body)), kinds=served) as at:
+    async with token_harness(say(http(body)), kinds=served) as at:
         assert (await at.tokens.current(A)).reveal() == "tok+en/="
         at.clock.now += kept - 0.5
         await at.tokens.current(A)
@@ -490,7 +490,7 @@ async def test_a_token_server_answers(body: bytes, kept: float) -> None:
 
 async def test_a_token_server_is_asked_once_more_after_a_rejection() -> None:
     """It may have a new token; if WeChat rejects that too, the account stops."""
-    async with office(say(http(b"one")), say(http(b"two")), kinds=served) as at:
+    async with token_harness(say(http(b"one")), say(http(b"two")), kinds=served) as at:
         assert (await rejected(at)).reveal() == "one"
         assert (await rejected(at)).reveal() == "two"
         await denial(at)
@@ -507,7 +507,7 @@ async def test_a_token_server_is_asked_once_more_after_a_rejection() -> None:
 )
 async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
     """It is asked once, and the message has its status or errcode."""
-    async with office(say(answer), kinds=served) as at:
+    async with token_harness(say(answer), kinds=served) as at:
         assert str(await denial(at)) == says
         await denial(at)
         assert at.calls == 1
@@ -551,7 +551,7 @@ async def test_failures_of_a_token_server_concern_its_own_accounts_alone() -> No
 )
 async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
     """Answers that are neither a token nor a refusal are temporary; redirects are not followed."""
-    async with office(say(answer), say(http(b"t")), kinds=served) as at:
+    async with token_harness(say(answer), say(http(b"t")), kinds=served) as at:
         with pytest.raises(BadAnswer) as caught:
             await at.tokens.current(A)
         assert "canary" not in repr(caught.value)
@@ -561,7 +561,7 @@ async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
 async def test_an_unreachable_token_server_is_named() -> None:
     """Its accounts try again, and the run does not wait for WeChat."""
     kinds: Mapping[str, Access] = {A: HttpSource(Secret("http://127.0.0.1:1/"))}
-    async with office(FIRST, kinds=kinds) as at:
+    async with token_harness(FIRST, kinds=kinds) as at:
         with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
             await at.tokens.current(A)
     assert type(found.value) is ConnectionFailed
@@ -569,7 +569,7 @@ async def test_an_unreachable_token_server_is_named() -> None:
 
 async def test_a_token_server_that_is_slow_is_named() -> None:
     """It is a CallTimedOut, so the account may try again."""
-    async with office(silence, kinds=served, seconds=0.2) as at:
+    async with token_harness(silence, kinds=served, seconds=0.2) as at:
         with pytest.raises(CallTimedOut, match="the token server: no whole answer"):
             await at.tokens.current(A)
 
@@ -582,7 +582,7 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
             A: HttpSource(Secret(server.url)),
             B: AppSecret(Secret(APP_SECRET)),
         }
-        async with office(FIRST, kinds=kinds) as at:
+        async with token_harness(FIRST, kinds=kinds) as at:
             refused = await denial(at)
             assert "the token server: the server's certificate was not accepted" in str(refused)
             assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
@@ -592,6 +592,6 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
 async def test_one_word_without_a_length_is_not_trusted() -> None:
     """A body that ends with its connection may be cut off."""
     cut: Answer = say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoke", close=True)
-    async with office(cut, kinds=served) as at:
+    async with token_harness(cut, kinds=served) as at:
         with pytest.raises(BadAnswer, match="cut off"):
             await at.tokens.current(A)

@@ -23,9 +23,9 @@ from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
-from tests.support.other_client import employ
-from tests.support.run_harness import DAILY, Lab
-from tests.support.sandboxes import BUSY, TODAY, Clock, world_at
+from tests.support.other_client import add_other_client
+from tests.support.run_harness import DAILY, RunHarness
+from tests.support.sandboxes import BUSY, TODAY, Clock, fake_wechat_at
 
 WINDOW = Window(BUSY, DAILY, TODAY - 30, TODAY - 2)
 WORKERS = 50
@@ -85,8 +85,8 @@ async def harvesters(
 
 async def test_a_day_costs_one_token_call_per_expiry() -> None:
     """Beside fifty workers, the token of a production service never ends before its time."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         for _ in range(48):
             await harvester.round()
@@ -100,8 +100,8 @@ async def test_a_day_costs_one_token_call_per_expiry() -> None:
 
 async def test_many_40001_at_once_end_no_token() -> None:
     """When all fifty workers are refused at once, one token call in normal mode follows."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for storm in range(1, 11):
@@ -114,8 +114,8 @@ async def test_many_40001_at_once_end_no_token() -> None:
 
 async def test_two_harvesters_share_the_production_token() -> None:
     """Each harvester requests the token itself, and both get that of the production service."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     async with harvesters(world, clock, 2) as both:
         for _ in range(20):
             async with anyio.create_task_group() as group:
@@ -129,7 +129,7 @@ async def test_two_harvesters_share_the_production_token() -> None:
 
 async def is_forced_after(errcode: int) -> bool:
     """Return whether a token is replaced by force when each new one meets this errcode first."""
-    world, clock = world_at()
+    world, clock = fake_wechat_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round(1)
         for _ in range(3):
@@ -162,7 +162,7 @@ async def test_refusals_that_prove_nothing_about_a_token_allow_force(errcode: in
 
 async def test_force_by_another_service_is_not_answered_with_force() -> None:
     """Each time another service ends the token, one call in normal mode follows."""
-    world, clock = world_at()
+    world, clock = fake_wechat_at()
     async with harvesters(world, clock) as [harvester]:
         await harvester.round()
         for times in range(1, 6):
@@ -176,8 +176,8 @@ async def test_force_by_another_service_is_not_answered_with_force() -> None:
 
 async def test_the_emulator_detects_a_token_replaced_by_force() -> None:
     """If WeChat rejects two of its own tokens in a row, one replacement by force follows."""
-    world, clock = world_at()
-    production = employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    production = add_other_client(world, BUSY)
     world.fail(BUSY, 40001)
     async with harvesters(world, clock) as [harvester]:
         outcomes = [await harvester.attempt() for _ in range(5)]
@@ -191,8 +191,8 @@ async def test_the_emulator_detects_a_token_replaced_by_force() -> None:
 
 async def test_the_emulator_detects_conflicts_of_legacy_tokens() -> None:
     """A call of /cgi-bin/token ends the token of a service that uses the same endpoint."""
-    world, clock = world_at()
-    legacy, stable = employ(world, BUSY, legacy=True), employ(world, BUSY)
+    world, clock = fake_wechat_at()
+    legacy, stable = add_other_client(world, BUSY, legacy=True), add_other_client(world, BUSY)
     async with harvesters(world, clock, legacy=True) as [harvester]:
         for _ in range(4):
             await harvester.round()
@@ -203,8 +203,8 @@ async def test_the_emulator_detects_conflicts_of_legacy_tokens() -> None:
 
 def test_a_run_beside_a_production_service(tmp_path: Path) -> None:
     """After one 40001 the run requests the token once more and goes on."""
-    lab = Lab(tmp_path, rules=Rules(history=True))
-    services = [employ(lab.sandbox, appid) for appid in lab.appids]
+    lab = RunHarness(tmp_path, rules=Rules(history=True))
+    services = [add_other_client(lab.sandbox, appid) for appid in lab.appids]
     for appid in lab.appids:
         lab.sandbox.fail(appid, 40001, times=1)
     assert lab.run().exit_code is Exit.DONE
@@ -214,9 +214,9 @@ def test_a_run_beside_a_production_service(tmp_path: Path) -> None:
 
 def test_the_budget_for_force_spans_runs(tmp_path: Path) -> None:
     """A second run within 30 s may not use force again; one a minute later may."""
-    lab = Lab(tmp_path, accounts=1, limits=Lab(tmp_path).one_of_each_at_a_time())
+    lab = RunHarness(tmp_path, accounts=1, limits=RunHarness(tmp_path).one_of_each_at_a_time())
     [appid] = lab.appids
-    production = employ(lab.sandbox, appid)
+    production = add_other_client(lab.sandbox, appid)
     lab.sandbox.fail(appid, 40001)
     calls = []
     for seconds in (0, 10, 60):

@@ -22,8 +22,8 @@ from tests.support.token_harness import (
     B,
     Clock,
     grant,
-    office,
     refusal,
+    token_harness,
 )
 
 STATIC: Mapping[str, Access] = {A: SecretReader(lambda: Secret("given"))}
@@ -31,7 +31,7 @@ STATIC: Mapping[str, Access] = {A: SecretReader(lambda: Secret("given"))}
 
 async def test_the_token_is_asked_for_in_normal_mode() -> None:
     """Only stable_token is called, by POST, and never so that the present token would end."""
-    async with office(FIRST) as at:
+    async with token_harness(FIRST) as at:
         assert (await at.tokens.current(A)).reveal() == "first"
     (request,) = at.server.requests
     assert request.line == "POST /cgi-bin/stable_token HTTP/1.1"
@@ -45,7 +45,7 @@ async def test_the_token_is_asked_for_in_normal_mode() -> None:
 
 async def test_fifty_workers_cost_one_call() -> None:
     """All workers that need the token of an account share one call."""
-    async with office(FIRST, SECOND) as at:
+    async with token_harness(FIRST, SECOND) as at:
         found: list[str] = []
 
         async def worker() -> None:
@@ -60,7 +60,7 @@ async def test_fifty_workers_cost_one_call() -> None:
 
 async def test_each_account_has_its_own_token() -> None:
     """The token of one account is never given to another."""
-    async with office(FIRST, SECOND) as at:
+    async with token_harness(FIRST, SECOND) as at:
         assert (await at.tokens.current(A)).reveal() == "first"
         assert (await at.tokens.current(B)).reveal() == "second"
         assert (await at.tokens.current(A)).reveal() == "first"
@@ -84,7 +84,7 @@ async def test_each_account_has_its_own_token() -> None:
 )
 async def test_a_token_is_renewed_before_it_ends(life: object, kept: float) -> None:
     """Five minutes before the end, or after half of a short life, a new token is fetched."""
-    async with office(grant("first", expires_in=life), SECOND) as at:
+    async with token_harness(grant("first", expires_in=life), SECOND) as at:
         await at.tokens.current(A)
         at.clock.now += kept - 0.5
         assert (await at.tokens.current(A)).reveal() == "first"
@@ -100,7 +100,7 @@ async def test_a_token_s_life_counts_from_the_request() -> None:
         clock.now += 20
         await FIRST(writer)
 
-    async with office(late, SECOND, clock=clock) as at:
+    async with token_harness(late, SECOND, clock=clock) as at:
         await at.tokens.current(A)
         clock.now += 6879
         assert (await at.tokens.current(A)).reveal() == "first"
@@ -110,7 +110,7 @@ async def test_a_token_s_life_counts_from_the_request() -> None:
 
 async def test_a_rejected_token_is_replaced_once() -> None:
     """When calls of many workers fail with one token, the first failure replaces it."""
-    async with office(FIRST, SECOND) as at:
+    async with token_harness(FIRST, SECOND) as at:
         token = await at.tokens.current(A)
         assert at.tokens.invalidate(A, token, 40001)
         assert not at.tokens.invalidate(A, token, 40001)
@@ -123,7 +123,7 @@ async def test_a_rejected_token_is_replaced_once() -> None:
 
 async def test_a_late_rejection_does_not_drop_an_equal_token() -> None:
     """WeChat issues the same token again: a call that failed with the first keeps the second."""
-    async with office(FIRST) as at:
+    async with token_harness(FIRST) as at:
         old = await at.tokens.current(A)
         at.tokens.invalidate(A, old, 40001)
         fresh = await at.tokens.current(A)
@@ -134,13 +134,13 @@ async def test_a_late_rejection_does_not_drop_an_equal_token() -> None:
 
 async def test_a_token_that_was_not_issued_cannot_be_rejected() -> None:
     """A rejection changes nothing for an account without a token."""
-    async with office(FIRST) as at:
+    async with token_harness(FIRST) as at:
         assert not at.tokens.invalidate(A, Secret("first"), 40001)
 
 
 async def test_a_static_token_is_used_without_a_call() -> None:
     """A token from the manifest is used until WeChat rejects it."""
-    async with office(FIRST, kinds=STATIC) as at:
+    async with token_harness(FIRST, kinds=STATIC) as at:
         token = await at.tokens.current(A)
         at.clock.now += 1e6
         assert await at.tokens.current(A) is token
@@ -149,7 +149,7 @@ async def test_a_static_token_is_used_without_a_call() -> None:
 
 async def test_a_rejected_static_token_stops_its_account() -> None:
     """The message says that only the owner can renew the token."""
-    async with office(FIRST, kinds=STATIC) as at:
+    async with token_harness(FIRST, kinds=STATIC) as at:
         assert at.tokens.invalidate(A, await at.tokens.current(A), 40001)
         for _ in range(2):
             with pytest.raises(TokenDenied, match="only its owner can renew it"):
@@ -160,7 +160,7 @@ async def test_a_rejected_static_token_stops_its_account() -> None:
 @pytest.mark.parametrize("errcode", [40001, 40013, 40125, 40164, 40243, 89501, 89507, 99999])
 async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int) -> None:
     """A permanent refusal is remembered, and other accounts are not affected."""
-    async with office(refusal(errcode, "no rid: 654df33c-64386a2f-29857782"), FIRST) as at:
+    async with token_harness(refusal(errcode, "no rid: 654df33c-64386a2f-29857782"), FIRST) as at:
         for _ in range(3):
             with pytest.raises(TokenDenied) as caught:
                 await at.tokens.current(A)
@@ -172,7 +172,7 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011])
 async def test_a_temporary_refusal_is_not_remembered(errcode: int) -> None:
     """When the endpoint is busy or a limit is reached, the next attempt asks again."""
-    async with office(refusal(errcode), FIRST) as at:
+    async with token_harness(refusal(errcode), FIRST) as at:
         with pytest.raises(TokenDenied):
             await at.tokens.current(A)
         assert (await at.tokens.current(A)).reveal() == "first"
@@ -193,7 +193,7 @@ async def test_a_temporary_refusal_is_not_remembered(errcode: int) -> None:
 )
 async def test_a_failed_call_is_repeated(answer: Answer, kind: type[CallError]) -> None:
     """A broken answer is an error without the text of the answer, and is not remembered."""
-    async with office(answer, FIRST, seconds=0.3) as at:
+    async with token_harness(answer, FIRST, seconds=0.3) as at:
         with pytest.raises(kind) as caught:
             await at.tokens.current(A)
         assert_silent(caught.value)
@@ -202,7 +202,7 @@ async def test_a_failed_call_is_repeated(answer: Answer, kind: type[CallError]) 
 
 async def test_all_waiting_workers_share_a_failure() -> None:
     """Each waiting worker gets an error of its own, and the call is made once."""
-    async with office(say(http(b"{}")), FIRST) as at:
+    async with token_harness(say(http(b"{}")), FIRST) as at:
         errors: list[CallError] = []
 
         async def worker() -> None:
@@ -227,7 +227,7 @@ async def test_a_call_outlives_the_worker_that_started_it() -> None:
         await release.wait()
         await FIRST(writer)
 
-    async with office(hold_back, SECOND) as at:
+    async with token_harness(hold_back, SECOND) as at:
         found: list[str] = []
 
         async def lead(scope: anyio.CancelScope) -> None:
@@ -249,7 +249,7 @@ async def test_a_call_outlives_the_worker_that_started_it() -> None:
 
 async def test_the_end_of_a_run_cancels_pending_requests() -> None:
     """A cancelled run does not wait for a token."""
-    async with office(silence) as at, anyio.create_task_group() as group:
+    async with token_harness(silence) as at, anyio.create_task_group() as group:
         group.start_soon(at.tokens.current, A)
         while not at.server.requests:
             await anyio.lowlevel.checkpoint()
@@ -264,7 +264,7 @@ async def test_a_cancelled_worker_does_not_cancel_the_call() -> None:
         await release.wait()
         await FIRST(writer)
 
-    async with office(hold_back) as at, anyio.create_task_group() as group:
+    async with token_harness(hold_back) as at, anyio.create_task_group() as group:
         found: list[str] = []
 
         async def lead() -> None:

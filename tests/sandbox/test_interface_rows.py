@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, parse_day
-from harvester.sandbox import truth
+from harvester.sandbox import expected_rows
 from tests.support.sandboxes import BUSY, QUIET
 
 appids = st.integers(0, 2**64 - 1).map(lambda number: f"wx{number:016x}")
@@ -23,13 +23,13 @@ MONDAY = parse_day("2024-06-03")
 
 def callbacks(appid: str, day: int) -> int:
     """How many callbacks an account's day had."""
-    return sum(row["callback_count"] for row in truth("interface_summary", appid, day))
+    return sum(row["callback_count"] for row in expected_rows("interface_summary", appid, day))
 
 
 def digest_of_the_past() -> str:
-    """A few hundred rows of the past in 16 letters."""
+    """Return a digest of a few hundred rows, 16 letters long."""
     rows = [
-        truth(dataset, f"wx{number:016x}", MONDAY - 97 * number)
+        expected_rows(dataset, f"wx{number:016x}", MONDAY - 97 * number)
         for number in range(40)
         for dataset in ("interface_summary", "interface_summary_hour")
     ]
@@ -38,10 +38,10 @@ def digest_of_the_past() -> str:
 
 def test_rows_look_as_wechat_sends_them() -> None:
     """Rows have WeChat's members in WeChat's order, and ref_hour is the hour times a hundred."""
-    first, *_, last = truth("interface_summary_hour", BUSY, MONDAY)
+    first, *_, last = expected_rows("interface_summary_hour", BUSY, MONDAY)
     assert list(first) == [c.name for c in CATALOGUE["interface_summary_hour"].columns]
     assert (first["ref_date"], first["ref_hour"], last["ref_hour"]) == ("2024-06-03", 0, 2300)
-    (day,) = truth("interface_summary", BUSY, MONDAY)
+    (day,) = expected_rows("interface_summary", BUSY, MONDAY)
     assert list(day) == [c.name for c in CATALOGUE["interface_summary"].columns]
 
 
@@ -52,7 +52,7 @@ def test_the_past_never_changes() -> None:
 
 def test_the_past_is_the_same_in_every_process() -> None:
     """Another process with another hash seed sees the same rows."""
-    code = "from tests.sandbox.test_sandbox_data import digest_of_the_past as f; print(f())"
+    code = "from tests.sandbox.test_interface_rows import digest_of_the_past as f; print(f())"
     root = Path(__file__).parents[2]
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root)
     assert printed.split() == [digest_of_the_past()]
@@ -61,8 +61,8 @@ def test_the_past_is_the_same_in_every_process() -> None:
 @given(appids, days)
 def test_the_day_is_the_sum_of_its_hours(appid: str, day: int) -> None:
     """The daily row adds up the hourly ones and takes their maximum; no hours, no row."""
-    hours = truth("interface_summary_hour", appid, day)
-    rows = truth("interface_summary", appid, day)
+    hours = expected_rows("interface_summary_hour", appid, day)
+    rows = expected_rows("interface_summary", appid, day)
     assert bool(rows) == bool(hours)
     for row in rows:
         for column in ("callback_count", "fail_count", "total_time_cost"):
@@ -71,9 +71,9 @@ def test_the_day_is_the_sum_of_its_hours(appid: str, day: int) -> None:
 
 
 @given(appids, days)
-def test_every_hour_could_have_happened(appid: str, day: int) -> None:
+def test_every_hour_is_plausible(appid: str, day: int) -> None:
     """Each hour once and in order, with traffic, no more failures than calls, times that fit."""
-    hours = truth("interface_summary_hour", appid, day)
+    hours = expected_rows("interface_summary_hour", appid, day)
     numbers = [hour["ref_hour"] for hour in hours]
     assert numbers == sorted(set(numbers))
     assert set(numbers) <= set(range(0, 2400, 100))
@@ -87,7 +87,7 @@ def test_every_hour_could_have_happened(appid: str, day: int) -> None:
 
 def test_traffic_follows_week_and_night() -> None:
     """A busy account sleeps at night and rests at one end of the week."""
-    hours = truth("interface_summary_hour", BUSY, MONDAY)
+    hours = expected_rows("interface_summary_hour", BUSY, MONDAY)
     assert hours[4]["callback_count"] * 5 < hours[20]["callback_count"]
     week = [callbacks(BUSY, day) for day in range(MONDAY, MONDAY + 70)]
     weekends = sum(count for n, count in enumerate(week) if n % 7 >= 5) / 2
@@ -114,13 +114,14 @@ def test_accounts_differ_in_size() -> None:
 def test_quiet_accounts_have_gaps() -> None:
     """A quiet account has days without a row and hours without a row."""
     counts = [
-        len(truth("interface_summary_hour", QUIET, day)) for day in range(MONDAY, MONDAY + 60)
+        len(expected_rows("interface_summary_hour", QUIET, day))
+        for day in range(MONDAY, MONDAY + 60)
     ]
     assert 0 in counts
     assert 0 < max(counts) < 24
 
 
 def test_unknown_datasets_have_no_past() -> None:
-    """Asking for the truth of a dataset that is in no catalogue is a mistake of the test."""
+    """Rows of a dataset that is not in the catalogue raise KeyError."""
     with pytest.raises(KeyError):
-        truth("interface_sumary", BUSY, MONDAY)
+        expected_rows("interface_sumary", BUSY, MONDAY)

@@ -1,4 +1,4 @@
-"""Articles: four datasets that tell of the same readers."""
+"""Articles: four datasets with the same readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harvester.core.calendar import day_text, parse_day
-from harvester.sandbox import Row, truth
+from harvester.sandbox import Row, expected_rows
 from tests.support.sandboxes import BUSY, QUIET
 
 BEGIN = parse_day("2025-11-01")
@@ -27,12 +27,12 @@ def scenes(detail: Row) -> dict[str, int]:
 
 def details(dataset: str, appid: str, day: int) -> dict[str, Any]:
     """The nested members by msgid."""
-    return {row["msgid"]: row["detail"] for row in truth(dataset, appid, day)}
+    return {row["msgid"]: row["detail"] for row in expected_rows(dataset, appid, day)}
 
 
 def totals(appid: str, day: int) -> list[Row]:
     """The articles published on a day, with their statistics."""
-    return truth("article_total_detail", appid, day)
+    return expected_rows("article_total_detail", appid, day)
 
 
 def test_accounts_publish_now_and_then() -> None:
@@ -43,7 +43,7 @@ def test_accounts_publish_now_and_then() -> None:
     assert len(busy) > 200
 
 
-def test_msgids_are_told_apart() -> None:
+def test_msgids_are_unique() -> None:
     """No two articles share a msgid; the message's id leaves 32 bits, places count from 1."""
     year = range(BEGIN, BEGIN + 365)
     msgids = [row["msgid"] for day in year for row in totals(BUSY, day)]
@@ -81,7 +81,7 @@ def test_everywhere_is_the_sum_of_scenes(appid: str, day: int) -> None:
     """The scene 全部 is read_user and the sum of the others, in every dataset that has scenes."""
     found = [entry for row in totals(appid, day) for entry in row["detail_list"]]
     found += details("article_read", appid, day).values()
-    found += [row["detail"] for row in truth("biz_summary", appid, day)]
+    found += [row["detail"] for row in expected_rows("biz_summary", appid, day)]
     for detail in found:
         readers = scenes(detail)
         everywhere = readers.pop("全部", 0)
@@ -91,7 +91,7 @@ def test_everywhere_is_the_sum_of_scenes(appid: str, day: int) -> None:
 @given(appids, days)
 @quickly
 def test_days_add_up_to_the_total(appid: str, day: int) -> None:
-    """What the days tell of an article's readers and sharers adds up to its last total."""
+    """The daily readers and sharers of an article add up to its last total."""
     published = totals(appid, day)
     assume(published)
     read = [details("article_read", appid, day + n) for n in range(30)]
@@ -104,18 +104,18 @@ def test_days_add_up_to_the_total(appid: str, day: int) -> None:
 
 @given(appids, days)
 @quickly
-def test_the_account_is_its_articles(appid: str, day: int) -> None:
+def test_the_account_summary_fits_its_articles(appid: str, day: int) -> None:
     """The account's readers are at least its best article's and at most those of all."""
     read = [detail["read_user"] for detail in details("article_read", appid, day).values()]
     shared = [detail["share_user"] for detail in details("article_share", appid, day).values()]
-    for row in truth("biz_summary", appid, day):
+    for row in expected_rows("biz_summary", appid, day):
         detail = row["detail"]
         assert max(read, default=0) <= detail["read_user"] <= sum(read)
         assert max(shared, default=0) <= detail["share_user"] <= sum(shared)
         assert detail["send_page_count"] == len(totals(appid, day))
 
 
-def test_rates_are_what_their_names_say() -> None:
+def test_rates_are_shares_with_seven_digits() -> None:
     """Rates are shares of one with seven digits, and readers leave somewhere."""
     entries = [
         entry
@@ -134,7 +134,7 @@ def test_rates_are_what_their_names_say() -> None:
 
 
 def test_unread_articles_have_zeros() -> None:
-    """An article that nobody has read has rates of 0, without a point, and no positions."""
+    """An article without readers has rates of 0, without a point, and no positions."""
     unread = [
         entry
         for day in range(BEGIN, BEGIN + 400)
@@ -153,11 +153,11 @@ def test_unread_articles_have_zeros() -> None:
 )
 def test_articles_begin_in_2025(dataset: str) -> None:
     """The endpoints have nothing of the days before 2025-11-01, for all that happened."""
-    assert not any(truth(dataset, BUSY, day) for day in range(BEGIN - 30, BEGIN))
-    assert any(truth(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
+    assert not any(expected_rows(dataset, BUSY, day) for day in range(BEGIN - 30, BEGIN))
+    assert any(expected_rows(dataset, BUSY, day) for day in range(BEGIN, BEGIN + 30))
 
 
-def test_titles_are_not_plain() -> None:
+def test_titles_have_special_characters() -> None:
     """Titles have what titles have: quotes, ampersands and signs beyond the first plane."""
     titles = "".join(row["title"] for day in range(BEGIN, BEGIN + 90) for row in totals(BUSY, day))
     assert {'"', "&", "🎁", "「"} <= set(titles)

@@ -30,16 +30,16 @@ output: output
 """
 
 
-class Judge:
-    """A sandbox that counts every call, and the runs it judges."""
+class CountedRuns:
+    """Runs against an emulator that counts every call."""
 
-    def __init__(self, folder: Path, world: Sandbox, address: str) -> None:
-        self.world = world
+    def __init__(self, folder: Path, wechat: Sandbox, address: str) -> None:
+        self.wechat = wechat
         self._folder = folder
         self._address = address
 
     def write(self, rate: str, burst: int, last: int) -> None:
-        """Fifty accounts that owe so many days."""
+        """Write a manifest of fifty accounts, for the days up to ``last`` of the month."""
         accounts = "\n".join(f"  - appid: {appid(number)}" for number in range(1, 51))
         text = MANIFEST.format(
             address=self._address, accounts=accounts, rate=rate, burst=burst, last=last
@@ -47,7 +47,7 @@ class Judge:
         (self._folder / "jobs.yaml").write_text(text)
 
     async def run(self, seconds: float) -> int:
-        """One run, killed after so many seconds; its exit code."""
+        """Run once, killed after ``seconds``; return the exit code."""
         command = (*PYTHON, "harvester", "run", str(self._folder / "jobs.yaml"))
         silence = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(
@@ -62,11 +62,11 @@ class Judge:
 
 
 @asynccontextmanager
-async def judging(folder: Path, limit: tuple[int, float]) -> AsyncIterator[Judge]:
-    """A judge of this limit who lets a tenth of all calls fail."""
-    world = Sandbox(Rules(window_limit=limit, fault_rate=0.1, latency_jitter=0.02), time)
-    async with serve(world) as address:
-        yield Judge(folder, world, address)
+async def counted_runs(folder: Path, limit: tuple[int, float]) -> AsyncIterator[CountedRuns]:
+    """Serve an emulator with this limit, in which a tenth of all calls fails."""
+    wechat = Sandbox(Rules(window_limit=limit, fault_rate=0.1, latency_jitter=0.02), time)
+    async with serve(wechat) as address:
+        yield CountedRuns(folder, wechat, address)
 
 
 @pytest.mark.slow
@@ -75,18 +75,18 @@ async def judging(folder: Path, limit: tuple[int, float]) -> AsyncIterator[Judge
     ("rate", "limit", "burst"),
     [("4/s", (4, 1.0), 1), ("4/s", (4, 1.0), 4), ("20/min", (20, 60.0), 20)],
 )
-async def test_no_window_is_ever_over_the_limit_however_often_runs_are_killed(
+async def test_the_rate_limit_holds_however_often_runs_are_killed(
     tmp_path: Path, rate: str, limit: tuple[int, float], burst: int
 ) -> None:
-    """Restarted every few seconds, until nothing is left to ask or the judge has seen enough."""
-    dice = random.Random(burst)
-    async with judging(tmp_path, limit) as judge:
-        judge.write(rate, burst, 20)
+    """Runs are killed every few seconds, until one is done or twelve have run."""
+    rng = random.Random(burst)
+    async with counted_runs(tmp_path, limit) as runs:
+        runs.write(rate, burst, 20)
         for _ in range(12):
-            if await judge.run(dice.uniform(2.0, 6.0)) == Exit.DONE:
+            if await runs.run(rng.uniform(2.0, 6.0)) == Exit.DONE:
                 break
-        worst = judge.world.worst().values()
+        worst = runs.wechat.peak_load().values()
         assert len(worst) == 50
         assert max(each.sliding for each in worst) <= limit[0]
         assert max(each.fixed for each in worst) <= limit[0]
-        assert judge.world.counters.errcodes[45011] == 0
+        assert runs.wechat.counters.errcodes[45011] == 0

@@ -1,4 +1,4 @@
-"""The sandbox keeps the rules of third-party platforms, and its judge can convict."""
+"""The emulator keeps the rules of third-party platforms, and another client notices lost tokens."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from harvester.sandbox.platform import (
     AUTHORIZER_TOKEN_PATH,
     COMPONENT_TOKEN_PATH,
 )
-from tests.support.other_client import employ
-from tests.support.sandboxes import BUSY, QUIET, Client, Clock, Got, talking_to, world_at
+from tests.support.other_client import add_other_client
+from tests.support.sandboxes import BUSY, QUIET, Client, Clock, Response, client_for, fake_wechat_at
 
 PLATFORM, OTHER = "wx00000000000000ff", "wx00000000000000fe"
 SECRET = "s3cret"
 
 
 @dataclass
-class Desk:
-    """A platform's side of the API."""
+class PlatformSide:
+    """A platform that calls the emulator."""
 
-    world: FakeWeChat
+    wechat: FakeWeChat
     clock: Clock
     client: Client
     ticket: str
 
-    async def own(self, **changed: Any) -> Got:
+    async def own(self, **changed: Any) -> Response:
         """A call for the platform's own token."""
         asked = {
             "component_appid": PLATFORM,
@@ -45,7 +45,7 @@ class Desk:
         token: str = (await self.own()).json["component_access_token"]
         return token
 
-    async def refresh(self, own: str, refresh_token: str, account: str = BUSY) -> Got:
+    async def refresh(self, own: str, refresh_token: str, account: str = BUSY) -> Response:
         """A call for an account's token."""
         asked = {
             "component_appid": PLATFORM,
@@ -54,19 +54,19 @@ class Desk:
         }
         return await self.client.post(AUTHORIZER_TOKEN_PATH, asked, component_access_token=own)
 
-    async def page(self, own: str, offset: object = 0, count: object = 500) -> Got:
+    async def page(self, own: str, offset: object = 0, count: object = 500) -> Response:
         """A call for a page of the list."""
         asked = {"component_appid": PLATFORM, "offset": offset, "count": count}
         return await self.client.post(AUTHORIZER_LIST_PATH, asked, component_access_token=own)
 
 
 @asynccontextmanager
-async def desk(**rules: Any) -> AsyncIterator[Desk]:
+async def platform_side(**rules: Any) -> AsyncIterator[PlatformSide]:
     """A platform with a ticket."""
-    world, clock = world_at(**rules)
-    world.platforms.found(PLATFORM, SECRET)
-    async with talking_to(world) as client:
-        yield Desk(world, clock, client, world.platforms.push_ticket(PLATFORM))
+    wechat, clock = fake_wechat_at(**rules)
+    wechat.platforms.register(PLATFORM, SECRET)
+    async with client_for(wechat) as client:
+        yield PlatformSide(wechat, clock, client, wechat.platforms.push_ticket(PLATFORM))
 
 
 @pytest.mark.parametrize(
@@ -79,29 +79,31 @@ async def desk(**rules: Any) -> AsyncIterator[Desk]:
         ({"component_verify_ticket": "wrong"}, 61006),
     ],
 )
-async def test_the_platform_s_token_wants_all_three(changed: dict[str, Any], errcode: int) -> None:
-    """Its appid, its secret and its ticket."""
-    async with desk() as at:
+async def test_the_platform_token_needs_appid_secret_and_ticket(
+    changed: dict[str, Any], errcode: int
+) -> None:
+    """Each wrong or missing one of the three has its errcode."""
+    async with platform_side() as at:
         assert (await at.own(**changed)).errcode == errcode
 
 
 async def test_a_ticket_lives_for_twelve_hours_or_until_the_next() -> None:
     """61005 for one that expired, 61006 for one that was replaced."""
-    async with desk() as at:
+    async with platform_side() as at:
         at.clock.now += 12 * 3600 - 1
         assert (await at.own()).json["expires_in"] == 7200
         at.clock.now += 1
         assert (await at.own()).errcode == 61005
-        newer = at.world.platforms.push_ticket(PLATFORM)
+        newer = at.wechat.platforms.push_ticket(PLATFORM)
         assert (await at.own()).errcode == 61006
         assert (await at.own(component_verify_ticket=newer)).errcode == 0
 
 
 async def test_a_refresh_token_is_replaced_each_time() -> None:
     """The former one is worth nothing at once; both access tokens work for a while."""
-    async with desk() as at:
+    async with platform_side() as at:
         own = await at.own_token()
-        first = at.world.platforms.authorise(PLATFORM, BUSY)
+        first = at.wechat.platforms.authorise(PLATFORM, BUSY)
         one = (await at.refresh(own, first)).json
         assert (await at.refresh(own, first)).errcode == 61023
         second = one["authorizer_refresh_token"]
@@ -115,45 +117,48 @@ async def test_a_refresh_token_is_replaced_each_time() -> None:
 
 
 async def test_refresh_tokens_may_stay() -> None:
-    """In a world without rotation the same one is good for ever."""
-    async with desk(rotate_refresh_tokens=False) as at:
+    """Without rotation a refresh token stays valid."""
+    async with platform_side(rotate_refresh_tokens=False) as at:
         own = await at.own_token()
-        token = at.world.platforms.authorise(PLATFORM, BUSY)
+        token = at.wechat.platforms.authorise(PLATFORM, BUSY)
         for _ in range(3):
             assert (await at.refresh(own, token)).json["authorizer_refresh_token"] == token
 
 
 async def test_an_account_s_own_tokens_are_not_touched() -> None:
     """What a platform gets leaves stable and plain tokens of the account alone."""
-    async with desk() as at:
-        stable, plain = employ(at.world, BUSY), employ(at.world, BUSY, legacy=True)
+    async with platform_side() as at:
+        stable, plain = (
+            add_other_client(at.wechat, BUSY),
+            add_other_client(at.wechat, BUSY, legacy=True),
+        )
         own = await at.own_token()
-        token = at.world.platforms.authorise(PLATFORM, BUSY)
+        token = at.wechat.platforms.authorise(PLATFORM, BUSY)
         for _ in range(3):
             token = (await at.refresh(own, token)).json["authorizer_refresh_token"]
             at.clock.now += 400
         assert (stable.broken, plain.broken) == ([], [])
 
 
-async def test_who_did_not_authorise_is_refused() -> None:
+async def test_accounts_without_authorisation_are_refused() -> None:
     """61003, also for data once an authorisation is withdrawn; 61007 for one family."""
-    async with desk() as at:
+    async with platform_side() as at:
         own = await at.own_token()
         assert (await at.refresh(own, "any", QUIET)).errcode == 61003
-        token = at.world.platforms.authorise(PLATFORM, BUSY, ["user"])
+        token = at.wechat.platforms.authorise(PLATFORM, BUSY, ["user"])
         access = (await at.refresh(own, token)).json["authorizer_access_token"]
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61007
-        at.world.platforms.withdraw(PLATFORM, BUSY)
+        at.wechat.platforms.revoke_authorisation(PLATFORM, BUSY)
         assert (await at.client.ask(access, "2024-06-01", "2024-06-02")).errcode == 61003
 
 
-async def test_only_the_platform_s_own_token_opens_its_doors() -> None:
-    """Neither none, nor one that expired, nor an account's."""
-    async with desk() as at:
+async def test_the_list_needs_a_valid_token_of_the_platform() -> None:
+    """A missing, unknown or expired token is refused, and so is an account's."""
+    async with platform_side() as at:
         own = await at.own_token()
         assert (await at.page("")).errcode == 41001
         assert (await at.page("made up")).errcode == 40001
-        assert (await at.page(at.world.token_of(BUSY))).errcode == 61014
+        assert (await at.page(at.wechat.token_of(BUSY))).errcode == 61014
         at.clock.now += 7200
         assert (await at.page(own)).errcode == 42001
 
@@ -161,15 +166,15 @@ async def test_only_the_platform_s_own_token_opens_its_doors() -> None:
 async def test_pages_have_five_hundred_at_most() -> None:
     """In the order of the authorisations, with how many there are in all."""
     accounts = [f"wx{number:016x}" for number in range(1100)]
-    async with desk() as at:
+    async with platform_side() as at:
         for account in accounts:
-            at.world.platforms.authorise(PLATFORM, account)
+            at.wechat.platforms.authorise(PLATFORM, account)
         own = await at.own_token()
         pages = [(await at.page(own, offset, 1000)).json for offset in (0, 500, 1000, 1500)]
         assert {page["total_count"] for page in pages} == {1100}
         found = [item["authorizer_appid"] for page in pages for item in page["list"]]
         assert found == accounts
-        assert pages[0]["list"][0]["refresh_token"] == at.world.platforms.refresh_token(
+        assert pages[0]["list"][0]["refresh_token"] == at.wechat.platforms.refresh_token(
             PLATFORM, accounts[0]
         )
         for offset, count in ((-1, 1), (0, 0), ("0", 1), (0, None)):
@@ -180,22 +185,22 @@ async def test_pages_have_five_hundred_at_most() -> None:
     "path", [COMPONENT_TOKEN_PATH, AUTHORIZER_TOKEN_PATH, AUTHORIZER_LIST_PATH]
 )
 async def test_platforms_post_json(path: str) -> None:
-    """As everywhere."""
-    async with desk() as at:
+    """Other methods and bodies are refused as at all endpoints."""
+    async with platform_side() as at:
         assert (await at.client.send("GET", path)).errcode == 43002
         assert (await at.client.send("POST", path, data=b"")).errcode == 44002
         assert (await at.client.send("POST", path, data=b"[]")).errcode == 47001
 
 
-def test_a_service_notices_that_its_token_was_ended() -> None:
-    """And takes another; what ends by its age is nobody's fault."""
-    world, clock = world_at()
-    service = employ(world, BUSY)
+def test_another_client_notices_that_its_token_was_ended() -> None:
+    """It takes a new token; an expired token does not count as ended."""
+    wechat, clock = fake_wechat_at()
+    client = add_other_client(wechat, BUSY)
     for _ in range(10):
         clock.now += 1000
-        service.work(clock.now)
-    assert service.broken == []
-    world.tokens.revoke(BUSY, clock.now)
-    service.work(clock.now)
-    service.work(clock.now)
-    assert service.broken == [clock.now]
+        client.work(clock.now)
+    assert client.broken == []
+    wechat.tokens.revoke(BUSY, clock.now)
+    client.work(clock.now)
+    client.work(clock.now)
+    assert client.broken == [clock.now]

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.sandbox import Asked, Fault, Row, call_faults
+from harvester.sandbox import AskedWindow, Fault, Row, call_faults
 from harvester.sandbox.server import serve
 from tests.support.sandboxes import (
     BUSY,
@@ -18,15 +18,15 @@ from tests.support.sandboxes import (
     QUIET,
     STABLE,
     Client,
-    talking_to,
-    world_at,
+    client_for,
+    fake_wechat_at,
 )
 
 
 async def test_unknown_paths() -> None:
     """A path WeChat does not have is HTTP 404, also the one that generated clients make up."""
-    world, _ = world_at()
-    async with talking_to(world) as client:
+    wechat, _ = fake_wechat_at()
+    async with client_for(wechat) as client:
         for path in ("/", "/datacube/getnothing", "/cgi-bin/datacube/getinterfacesummary"):
             assert (await client.send("POST", path, data=b"{}")).status == 404
 
@@ -37,9 +37,9 @@ async def test_chunked_requests() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b'{"begin_date":"2024-06-01","end_date":"2024-06-01"}'
 
-    world, _ = world_at()
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, _ = fake_wechat_at()
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         got = await client.send("POST", DAILY, params={"access_token": token}, data=pieces())
     assert got.status == 412
 
@@ -55,12 +55,12 @@ async def test_chunked_requests() -> None:
         (Fault(body=b'{"errcode":"40001"}'), 200, b'{"errcode":"40001"}'),
     ],
 )
-async def test_answers_that_are_none(fault: Fault, status: int, body: bytes) -> None:
+async def test_malformed_answers(fault: Fault, status: int, body: bytes) -> None:
     """A fault can put any status and any bytes in the place of an answer, with its own type."""
-    world, _ = world_at()
-    world.fail(BUSY, fault, times=1)
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, fault, times=1)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         got = await client.ask(token, "2024-06-01", "2024-06-01")
         assert (await client.ask(token, "2024-06-01", "2024-06-01")).errcode == 0
     assert (got.status, got.headers["Content-Type"]) == (status, fault.content_type)
@@ -80,21 +80,21 @@ async def test_answers_that_are_none(fault: Fault, status: int, body: bytes) -> 
 )
 async def test_broken_connections(fault: Fault, error: type[Exception]) -> None:
     """A fault can break the connection, and the server goes on as if nothing had been."""
-    world, _ = world_at()
-    world.fail(BUSY, fault, times=1)
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, fault, times=1)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         with pytest.raises(error):
             await client.ask(token, "2024-06-01", "2024-06-01")
         assert (await client.ask(token, "2024-06-01", "2024-06-01")).errcode == 0
 
 
-async def test_answers_take_their_time() -> None:
+async def test_latency_jitter_and_delay_add_up() -> None:
     """Latency, jitter and the delay of a fault add up, and calls wait side by side."""
-    world, _ = world_at(latency=0.03, latency_jitter=0.01)
-    world.fail(BUSY, Fault(delay=0.05))
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, _ = fake_wechat_at(latency=0.03, latency_jitter=0.01)
+    wechat.fail(BUSY, Fault(delay=0.05))
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         began = time.monotonic()
         async with anyio.create_task_group() as group:
             for _ in range(20):
@@ -113,21 +113,21 @@ async def test_stopping_does_not_wait_for_slow_answers() -> None:
 
     async def ask_in_vain(client: Client) -> None:
         with pytest.raises(aiohttp.ClientError):
-            await client.ask(world.token_of(BUSY), "2024-06-01", "2024-06-01")
+            await client.ask(wechat.token_of(BUSY), "2024-06-01", "2024-06-01")
 
-    world, _ = world_at()
-    world.fail(BUSY, Fault(alter=notice, delay=3600))
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, Fault(alter=notice, delay=3600))
     async with aiohttp.ClientSession() as session, anyio.create_task_group() as group:
         with anyio.fail_after(5):
-            async with serve(world) as address:
+            async with serve(wechat) as address:
                 group.start_soon(ask_in_vain, Client(session, address))
                 await arrived.wait()
 
 
 async def test_everything_is_counted() -> None:
-    """The counters tell requests, paths, calls, token calls, errcodes and the windows asked."""
-    world, _ = world_at(history=True, window_limit=(100, 1.0))
-    async with talking_to(world) as client:
+    """The counters have requests, paths, calls, token calls, errcodes and the windows asked."""
+    wechat, _ = fake_wechat_at(history=True, window_limit=(100, 1.0))
+    async with client_for(wechat) as client:
         token = (await client.stable_token(BUSY)).json["access_token"]
         await client.plain_token(BUSY)
         for _ in range(2):
@@ -136,44 +136,44 @@ async def test_everything_is_counted() -> None:
         await client.ask("stale", "2024-06-01", "2024-06-02")
         await client.send("GET", "/favicon.ico")
         told = (await client.send("GET", "/sandbox/counters")).json
-    counters = world.counters
+    counters = wechat.counters
     assert counters.requests == told["requests"] == 7
     assert counters.paths == told["paths"] == {STABLE: 1, PLAIN: 1, DAILY: 3, HOURLY: 1, "?": 1}
     assert counters.calls == told["calls"] == {BUSY: 3}
     assert counters.token_calls == told["token_calls"] == {BUSY: 2}
     assert (counters.errcodes, told["errcodes"]) == ({61501: 1, 40001: 1}, {"61501": 1, "40001": 1})
-    assert told["worst"] == {BUSY: {"sliding": 3, "fixed": 3}}
+    assert told["peak_load"] == {BUSY: {"sliding": 3, "fixed": 3}}
     days = parse_day("2024-06-01"), parse_day("2024-06-02")
-    assert counters.windows[Asked(BUSY, "interface_summary", *days)] == 2
+    assert counters.windows[AskedWindow(BUSY, "interface_summary", *days)] == 2
     assert [BUSY, "interface_summary_hour", "2024-06-01", "2024-06-02", 1] in told["windows"]
 
 
-async def test_counters_begin_again() -> None:
+async def test_a_reset_clears_counters_and_limits() -> None:
     """A reset forgets what was counted, limits included, and leaves tokens as they are."""
-    world, _ = world_at(daily_quota=1)
-    async with talking_to(world) as client:
-        token = world.token_of(QUIET)
+    wechat, _ = fake_wechat_at(daily_quota=1)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(QUIET)
         for expected in (0, 45009):
             assert (await client.ask(token, "2024-06-01", "2024-06-01")).errcode == expected
         assert (await client.send("GET", "/sandbox/reset")).status == 405
         assert (await client.send("POST", "/sandbox/reset")).json == {}
-        assert world.counters.requests == 0
+        assert wechat.counters.requests == 0
         assert (await client.ask(token, "2024-06-01", "2024-06-01")).errcode == 0
 
 
-async def test_windows_are_not_kept_unasked() -> None:
+async def test_windows_are_kept_only_with_a_history() -> None:
     """Without a history the counters do not grow with the windows asked."""
-    world, _ = world_at()
-    async with talking_to(world) as client:
-        await client.ask(world.token_of(BUSY), "2024-06-01", "2024-06-01")
-    assert not world.counters.windows
+    wechat, _ = fake_wechat_at()
+    async with client_for(wechat) as client:
+        await client.ask(wechat.token_of(BUSY), "2024-06-01", "2024-06-01")
+    assert not wechat.counters.windows
 
 
 async def test_a_taken_port_is_an_error() -> None:
     """Two sandboxes cannot share a port."""
-    world, _ = world_at()
-    async with serve(world) as address:
+    wechat, _ = fake_wechat_at()
+    async with serve(wechat) as address:
         port = int(address.rpartition(":")[2])
         with pytest.raises(OSError, match="address already in use"):
-            async with serve(world, port=port):
+            async with serve(wechat, port=port):
                 pass

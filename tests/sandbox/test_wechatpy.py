@@ -17,9 +17,9 @@ from requests.adapters import HTTPAdapter
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import day_text
-from harvester.sandbox import FakeWeChat, truth
+from harvester.sandbox import FakeWeChat, expected_rows
 from harvester.sandbox.server import serve
-from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, world_at
+from tests.support.sandboxes import BUSY, DAILY, HOURLY, PLAIN, QUIET, TODAY, fake_wechat_at
 
 DAYS = range(TODAY - 20, TODAY)
 
@@ -59,25 +59,27 @@ def harvest(client: Any) -> tuple[list[Any], list[Any]]:
 
 
 async def in_thread(
-    world: FakeWeChat, appid: str, secret: str = "s"
+    wechat: FakeWeChat, appid: str, secret: str = "s"
 ) -> tuple[list[Any], list[Any]]:
-    """What wechatpy gets from this world, asked from a thread."""
-    async with serve(world) as address:
+    """Return the rows that wechatpy gets from this emulator, called in a thread."""
+    async with serve(wechat) as address:
         client = await anyio.to_thread.run_sync(partial(client_of, address, appid, secret))
         return await anyio.to_thread.run_sync(harvest, client)
 
 
 @pytest.mark.parametrize("appid", [BUSY, QUIET])
-async def test_a_foreign_client_gets_the_truth(appid: str) -> None:
+async def test_wechatpy_gets_all_rows(appid: str) -> None:
     """The client gets every row of both interface datasets with one token call."""
-    world, _ = world_at()
-    daily, hourly = await in_thread(world, appid)
-    assert daily == [row for day in DAYS for row in truth("interface_summary", appid, day)]
-    assert hourly == [row for day in DAYS for row in truth("interface_summary_hour", appid, day)]
-    assert world.counters.paths == {PLAIN: 1, DAILY: 1, HOURLY: len(DAYS)}
+    wechat, _ = fake_wechat_at()
+    daily, hourly = await in_thread(wechat, appid)
+    assert daily == [row for day in DAYS for row in expected_rows("interface_summary", appid, day)]
+    assert hourly == [
+        row for day in DAYS for row in expected_rows("interface_summary_hour", appid, day)
+    ]
+    assert wechat.counters.paths == {PLAIN: 1, DAILY: 1, HOURLY: len(DAYS)}
 
 
-async def test_a_foreign_client_knows_most_datasets() -> None:
+async def test_wechatpy_knows_most_datasets() -> None:
     """All but the four newest datasets are in the client, and it gets the rows of each."""
 
     def harvest_all(address: str) -> dict[str, Any]:
@@ -88,43 +90,43 @@ async def test_a_foreign_client_knows_most_datasets() -> None:
             if hasattr(api, f"get_{name}")
         }
 
-    world, _ = world_at()
-    async with serve(world) as address:
+    wechat, _ = fake_wechat_at()
+    async with serve(wechat) as address:
         got = await anyio.to_thread.run_sync(harvest_all, address)
-    assert got == {name: truth(name, BUSY, DAYS[0]) for name in got}
+    assert got == {name: expected_rows(name, BUSY, DAYS[0]) for name in got}
     assert set(CATALOGUE) - set(got) == {name for name, d in CATALOGUE.items() if d.may_be_delayed}
 
 
-async def test_a_foreign_client_is_told_what_is_offline() -> None:
+async def test_wechatpy_gets_47009_for_retired_apis() -> None:
     """The client knows the six retired APIs, and gets WeChat's refusal of each."""
 
     def ask(address: str, name: str) -> Any:
         call = getattr(client_of(address, BUSY).datacube, f"get_{name}")
         return call(day_text(DAYS[0]), day_text(DAYS[0]))
 
-    world, _ = world_at()
-    async with serve(world) as address:
+    wechat, _ = fake_wechat_at()
+    async with serve(wechat) as address:
         for retired in RETIRED:
             with pytest.raises(wechatpy.WeChatClientException, match="use the new api") as refused:
                 await anyio.to_thread.run_sync(ask, address, retired.name)
             assert refused.value.errcode == 47009
 
 
-async def test_a_foreign_client_renews_its_token() -> None:
+async def test_wechatpy_renews_its_token() -> None:
     """The client takes 40001 for what it is, fetches another token and gets its rows."""
-    world, _ = world_at()
-    world.fail(BUSY, 40001, times=1)
-    daily, _ = await in_thread(world, BUSY)
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, 40001, times=1)
+    daily, _ = await in_thread(wechat, BUSY)
     assert len(daily) == len(DAYS)
-    assert world.counters.token_calls[BUSY] == 2
+    assert wechat.counters.token_calls[BUSY] == 2
 
 
-async def test_a_foreign_client_understands_refusals() -> None:
+async def test_wechatpy_understands_refusals() -> None:
     """The client reads errcode and errmsg of data calls and of token calls."""
-    world, _ = world_at()
-    world.fail(BUSY, 48001)
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, 48001)
     with pytest.raises(wechatpy.WeChatClientException, match="api unauthorized rid:") as data:
-        await in_thread(world, BUSY)
+        await in_thread(wechat, BUSY)
     with pytest.raises(wechatpy.WeChatClientException, match="invalid appsecret") as token:
-        await in_thread(world, BUSY, secret="another")
+        await in_thread(wechat, BUSY, secret="another")
     assert (data.value.errcode, token.value.errcode) == (48001, 40125)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import FIRST_DAY, day_text, month_end, month_of
-from harvester.sandbox import truth
+from harvester.sandbox import expected_rows
 from harvester.sandbox.data.message import _intervals
 from tests.support.sandboxes import BUSY, MONDAY_THE_FIRST, QUIET
 
@@ -20,7 +20,7 @@ days = st.integers(FIRST_DAY, FIRST_DAY + 5_000)
 
 def followers(appid: str, day: int) -> int:
     """How many followers an account had at the end of a day."""
-    (row,) = truth("user_cumulate", appid, day)
+    (row,) = expected_rows("user_cumulate", appid, day)
     return int(row["cumulate_user"])
 
 
@@ -28,7 +28,7 @@ def by_kind(dataset: str, appid: str, days: Iterable[int]) -> dict[int, list[tup
     """People and messages of each row, by kind of message."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for day in days:
-        for row in truth(dataset, appid, day):
+        for row in expected_rows(dataset, appid, day):
             found[row["msg_type"]].append((row["msg_user"], row["msg_count"]))
     return dict(found)
 
@@ -45,25 +45,25 @@ def assert_sums_up(
 
 
 @given(appids, days)
-def test_what_comes_and_goes_is_the_change(appid: str, day: int) -> None:
+def test_new_minus_lost_followers_is_the_change(appid: str, day: int) -> None:
     """New followers minus lost ones, over all channels, are the change of the number of them."""
-    rows = truth("user_summary", appid, day)
+    rows = expected_rows("user_summary", appid, day)
     net = sum(row["new_user"] - row["cancel_user"] for row in rows)
     assert net == followers(appid, day) - followers(appid, day - 1)
 
 
 @given(appids, days)
-def test_nobody_is_negative(appid: str, day: int) -> None:
-    """Followers are never fewer than none, and so are those who come and go."""
+def test_no_count_of_followers_is_negative(appid: str, day: int) -> None:
+    """An account has followers every day, and new and lost ones are never below zero."""
     assert followers(appid, day) > 0
-    for row in truth("user_summary", appid, day):
+    for row in expected_rows("user_summary", appid, day):
         assert min(row["new_user"], row["cancel_user"]) >= 0
 
 
 def test_idle_days_have_a_row_of_zeros_or_none() -> None:
-    """A day on which nobody came or went mostly has one row, of source 0, and sometimes none."""
+    """A day without new or lost followers mostly has one row, of source 0, and sometimes none."""
     some = range(FIRST_DAY, FIRST_DAY + 400)
-    idle = [truth("user_summary", QUIET, day) for day in some]
+    idle = [expected_rows("user_summary", QUIET, day) for day in some]
     zeros = [
         [{"ref_date": day_text(day), "user_source": 0, "new_user": 0, "cancel_user": 0}]
         for day in some
@@ -74,8 +74,8 @@ def test_idle_days_have_a_row_of_zeros_or_none() -> None:
 
 def test_channels_appear_when_wechat_invents_them() -> None:
     """The followers of 2015 came through fewer channels than those of 2026."""
-    then = {row["user_source"] for row in truth("user_summary", BUSY, FIRST_DAY)}
-    now = {row["user_source"] for row in truth("user_summary", BUSY, MONDAY_THE_FIRST)}
+    then = {row["user_source"] for row in expected_rows("user_summary", BUSY, FIRST_DAY)}
+    now = {row["user_source"] for row in expected_rows("user_summary", BUSY, MONDAY_THE_FIRST)}
     assert then == {0, 1, 17, 30}
     assert now == {0, 1, 17, 30, 57, 100, 149, 161, 200, 201}
 
@@ -102,18 +102,18 @@ def test_messages_are_answered(appid: str, day: int) -> None:
     """In every hour the account's server was asked at least as often as messages came."""
     asked = {
         row["ref_hour"]: row["callback_count"]
-        for row in truth("interface_summary_hour", appid, day)
+        for row in expected_rows("interface_summary_hour", appid, day)
     }
     wrote: dict[int, int] = defaultdict(int)
-    for row in truth("upstream_msg_hour", appid, day):
+    for row in expected_rows("upstream_msg_hour", appid, day):
         wrote[row["ref_hour"]] += row["msg_count"]
         assert 0 < row["msg_user"] <= row["msg_count"]
     assert all(count <= asked[hour] for hour, count in wrote.items())
 
 
 @given(st.integers(1, 10_000), st.integers(0, 100_000))
-def test_intervals_could_be_true(users: int, more: int) -> None:
-    """Everybody is in one interval, and their messages can be as many as there are."""
+def test_intervals_fit_people_and_messages(users: int, more: int) -> None:
+    """Each writer is in one interval, and the intervals allow the number of messages."""
     few, some, many = _intervals(users, users + more)
     assert few + some + many == users
     assert min(few, some, many) >= 0
@@ -125,7 +125,7 @@ def test_intervals_could_be_true(users: int, more: int) -> None:
 def test_distributions_are_of_the_same_people(appid: str, day: int) -> None:
     """As many people as wrote are distributed: those of all kinds, each counted once."""
     people = [users for ((users, _),) in by_kind("upstream_msg", appid, [day]).values()]
-    rows = truth("upstream_msg_dist", appid, day)
+    rows = expected_rows("upstream_msg_dist", appid, day)
     assert [row["count_interval"] for row in rows] == sorted({r["count_interval"] for r in rows})
     assert max(people, default=0) <= sum(row["msg_user"] for row in rows) <= sum(people)
 
@@ -133,6 +133,8 @@ def test_distributions_are_of_the_same_people(appid: str, day: int) -> None:
 def test_rows_look_as_in_live_answers() -> None:
     """The undocumented user_source 0 comes along where it was seen."""
     date = day_text(MONDAY_THE_FIRST)
-    (row,) = truth("user_cumulate", QUIET, MONDAY_THE_FIRST)
+    (row,) = expected_rows("user_cumulate", QUIET, MONDAY_THE_FIRST)
     assert list(row.items())[:2] == [("ref_date", date), ("user_source", 0)]
-    assert all(row["user_source"] == 0 for row in truth("upstream_msg", BUSY, MONDAY_THE_FIRST))
+    assert all(
+        row["user_source"] == 0 for row in expected_rows("upstream_msg", BUSY, MONDAY_THE_FIRST)
+    )

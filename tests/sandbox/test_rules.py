@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harvester.core.calendar import instant
-from harvester.sandbox import ANYONE, Fault, Row, truth
+from harvester.sandbox import ANYONE, Fault, Row, expected_rows
 from harvester.sandbox.call_faults import MESSAGES
 from tests.support.sandboxes import (
     BUSY,
@@ -16,9 +16,9 @@ from tests.support.sandboxes import (
     QUIET,
     TODAY,
     Client,
-    Got,
-    talking_to,
-    world_at,
+    Response,
+    client_for,
+    fake_wechat_at,
 )
 
 
@@ -30,23 +30,25 @@ async def errcodes(client: Client, token: str, count: int, *, path: str = DAILY)
     ]
 
 
-async def ask_once(begin: Any, end: Any, *, path: str = DAILY, **rules: Any) -> Got:
-    """One call by BUSY in a world under these rules."""
-    world, _ = world_at(**rules)
-    async with talking_to(world) as client:
-        return await client.ask(world.token_of(BUSY), begin, end, path=path)
+async def ask_once(begin: Any, end: Any, *, path: str = DAILY, **rules: Any) -> Response:
+    """Make one call for BUSY under these rules."""
+    wechat, _ = fake_wechat_at(**rules)
+    async with client_for(wechat) as client:
+        return await client.ask(wechat.token_of(BUSY), begin, end, path=path)
 
 
-async def test_answers_are_the_truth() -> None:
+async def test_answers_have_all_rows() -> None:
     """A window answers the rows of its days, in their order, and no errcode."""
     daily = await ask_once("2024-05-13", "2024-06-11")
     assert daily.json == {
         "list": [
-            row for n in range(30, 0, -1) for row in truth("interface_summary", BUSY, TODAY - n)
+            row
+            for n in range(30, 0, -1)
+            for row in expected_rows("interface_summary", BUSY, TODAY - n)
         ]
     }
     hourly = await ask_once("2024-06-11", "2024-06-11", path=HOURLY)
-    assert hourly.json == {"list": truth("interface_summary_hour", BUSY, TODAY - 1)}
+    assert hourly.json == {"list": expected_rows("interface_summary_hour", BUSY, TODAY - 1)}
 
 
 @pytest.mark.parametrize(
@@ -89,9 +91,9 @@ async def test_days_out_of_shape(day: object) -> None:
 
 async def test_days_turn_over_in_beijing() -> None:
     """Yesterday can be asked from midnight in Beijing on, which is 16:00 UTC of the day before."""
-    world, clock = world_at(instant(TODAY) - 1)
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, clock = fake_wechat_at(instant(TODAY) - 1)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         assert (await client.ask(token, "2024-06-11", "2024-06-11")).errcode == 61501
         clock.now = instant(TODAY)
         assert (await client.ask(token, "2024-06-11", "2024-06-11")).errcode == 0
@@ -99,32 +101,32 @@ async def test_days_turn_over_in_beijing() -> None:
 
 async def test_yesterday_is_empty_until_it_is_ready() -> None:
     """Until 08:00 an answer lacks yesterday without a word; from then on it is there."""
-    world, clock = world_at(instant(TODAY, 479))
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, clock = fake_wechat_at(instant(TODAY, 479))
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         early = await client.ask(token, "2024-06-10", "2024-06-11")
         alone = await client.ask(token, "2024-06-11", "2024-06-11")
         clock.now += 60
         ready = await client.ask(token, "2024-06-10", "2024-06-11")
-    assert early.json == {"list": truth("interface_summary", BUSY, TODAY - 2)}
+    assert early.json == {"list": expected_rows("interface_summary", BUSY, TODAY - 2)}
     assert alone.json == {"list": []}
     assert [row["ref_date"] for row in ready.json["list"]] == ["2024-06-10", "2024-06-11"]
 
 
-async def test_a_strict_world_says_not_ready() -> None:
+async def test_days_that_are_not_ready_may_answer_61503() -> None:
     """Where the rules say so, a window that reaches into a day not ready answers 61503."""
     for minutes, errcode in ((719, 61503), (720, 0)):
-        world, _ = world_at(instant(TODAY, minutes), unready=True, ready_minutes=720)
-        async with talking_to(world) as client:
-            got = await client.ask(world.token_of(BUSY), "2024-06-10", "2024-06-11")
+        wechat, _ = fake_wechat_at(instant(TODAY, minutes), unready=True, ready_minutes=720)
+        async with client_for(wechat) as client:
+            got = await client.ask(wechat.token_of(BUSY), "2024-06-10", "2024-06-11")
             assert got.errcode == errcode
 
 
 async def test_wrong_data_calls() -> None:
-    """A data call with the wrong method, token or body is told what is wrong."""
-    world, _ = world_at()
-    token = {"access_token": world.token_of(BUSY)}
-    async with talking_to(world) as client:
+    """A data call with a wrong method, token or body answers the errcode of the mistake."""
+    wechat, _ = fake_wechat_at()
+    token = {"access_token": wechat.token_of(BUSY)}
+    async with client_for(wechat) as client:
         assert (await client.send("GET", DAILY, params=token)).errcode == 43002
         assert (await client.send("POST", DAILY)).errcode == 41001
         assert (await client.send("POST", DAILY, params={"access_token": "x"})).errcode == 40001
@@ -145,9 +147,9 @@ async def test_errors_are_worded_as_wechat_does() -> None:
 
 async def test_the_minute_limit() -> None:
     """Calls are counted per account and dataset until the minute of the clock is over."""
-    world, clock = world_at(minute_limit=2)
-    async with talking_to(world) as client:
-        token, other = world.token_of(BUSY), world.token_of(QUIET)
+    wechat, clock = fake_wechat_at(minute_limit=2)
+    async with client_for(wechat) as client:
+        token, other = wechat.token_of(BUSY), wechat.token_of(QUIET)
         assert await errcodes(client, token, 3) == [0, 0, 45011]
         assert await errcodes(client, token, 1, path=HOURLY) == [0]
         assert await errcodes(client, other, 1) == [0]
@@ -157,21 +159,21 @@ async def test_the_minute_limit() -> None:
 
 async def test_the_daily_quota() -> None:
     """Calls are counted per account and dataset until midnight in Beijing."""
-    world, clock = world_at(daily_quota=2)
-    async with talking_to(world) as client:
-        token, other = world.token_of(BUSY), world.token_of(QUIET)
+    wechat, clock = fake_wechat_at(daily_quota=2)
+    async with client_for(wechat) as client:
+        token, other = wechat.token_of(BUSY), wechat.token_of(QUIET)
         assert await errcodes(client, token, 4) == [0, 0, 45009, 45009]
         assert await errcodes(client, token, 1, path=HOURLY) == [0]
         assert await errcodes(client, other, 1) == [0]
         clock.now = instant(TODAY + 1)
-        assert await errcodes(client, world.token_of(BUSY), 1) == [0]
+        assert await errcodes(client, wechat.token_of(BUSY), 1) == [0]
 
 
 async def test_the_window_limit_slides() -> None:
     """No stretch of the rule's length lets in more calls than it allows, over all datasets."""
-    world, clock = world_at(window_limit=(2, 10.0))
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, clock = fake_wechat_at(window_limit=(2, 10.0))
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         assert await errcodes(client, token, 1) == [0]
         clock.now += 6
         assert await errcodes(client, token, 1, path=HOURLY) == [0]
@@ -181,26 +183,26 @@ async def test_the_window_limit_slides() -> None:
         assert await errcodes(client, token, 1) == [0]
 
 
-async def test_the_worst_window_is_remembered() -> None:
-    """The history tells the most calls in any stretch, refused ones and renewed tokens included."""
-    world, clock = world_at(NOON // 10 * 10 + 6, window_limit=(3, 10.0))
-    async with talking_to(world) as client:
-        assert await errcodes(client, world.token_of(BUSY), 2) == [0, 0]
+async def test_the_peak_load_counts_all_calls() -> None:
+    """The peak load is the most calls in any window, with refused calls and over all tokens."""
+    wechat, clock = fake_wechat_at(NOON // 10 * 10 + 6, window_limit=(3, 10.0))
+    async with client_for(wechat) as client:
+        assert await errcodes(client, wechat.token_of(BUSY), 2) == [0, 0]
         clock.now += 5
-        world.tokens.revoke(BUSY, clock.now)
-        assert await errcodes(client, world.token_of(BUSY), 3) == [0, 45011, 45011]
+        wechat.tokens.revoke(BUSY, clock.now)
+        assert await errcodes(client, wechat.token_of(BUSY), 3) == [0, 45011, 45011]
         clock.now += 100
-        assert await errcodes(client, world.token_of(BUSY), 1) == [0]
-    assert world.worst() == {BUSY: (5, 3)}
+        assert await errcodes(client, wechat.token_of(BUSY), 1) == [0]
+    assert wechat.peak_load() == {BUSY: (5, 3)}
 
 
 async def test_random_faults_follow_the_seed() -> None:
     """The share of calls that the rules want answers -1, always the same ones for a seed."""
 
     async def run(seed: int) -> list[int]:
-        world, _ = world_at(fault_rate=0.25, seed=seed)
-        async with talking_to(world) as client:
-            return await errcodes(client, world.token_of(BUSY), 200)
+        wechat, _ = fake_wechat_at(fault_rate=0.25, seed=seed)
+        async with client_for(wechat) as client:
+            return await errcodes(client, wechat.token_of(BUSY), 200)
 
     first = await run(1)
     assert 25 < first.count(-1) < 75
@@ -208,37 +210,37 @@ async def test_random_faults_follow_the_seed() -> None:
     assert (await run(1) == first, await run(2) == first) == (True, False)
 
 
-async def test_faults_hit_whom_they_are_meant_for() -> None:
-    """A fault hits one account, or one of its datasets, and nobody else."""
-    world, _ = world_at()
-    world.fail(BUSY, 48001, dataset="interface_summary_hour")
-    async with talking_to(world) as client:
-        token, other = world.token_of(BUSY), world.token_of(QUIET)
+async def test_faults_hit_their_account_and_dataset() -> None:
+    """A fault hits one account, or one of its datasets, and no other call."""
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, 48001, dataset="interface_summary_hour")
+    async with client_for(wechat) as client:
+        token, other = wechat.token_of(BUSY), wechat.token_of(QUIET)
         assert await errcodes(client, token, 2, path=HOURLY) == [48001, 48001]
         assert await errcodes(client, token, 1) == [0]
         assert await errcodes(client, other, 1, path=HOURLY) == [0]
-        world.heal(BUSY, dataset="interface_summary_hour")
+        wechat.heal(BUSY, dataset="interface_summary_hour")
         assert await errcodes(client, token, 1, path=HOURLY) == [0]
 
 
-async def test_faults_of_everybody() -> None:
-    """A retired dataset answers its errcode to everybody; a fault of one account comes first."""
-    world, _ = world_at()
-    world.fail(ANYONE, 47009, dataset="interface_summary")
-    world.fail(BUSY, 50002, times=1)
-    async with talking_to(world) as client:
-        assert await errcodes(client, world.token_of(BUSY), 2) == [50002, 47009]
-        assert await errcodes(client, world.token_of(QUIET), 1) == [47009]
-        assert await errcodes(client, world.token_of(QUIET), 1, path=HOURLY) == [0]
+async def test_faults_may_hit_every_account() -> None:
+    """A fault of ANYONE hits all accounts; a fault of one account comes first."""
+    wechat, _ = fake_wechat_at()
+    wechat.fail(ANYONE, 47009, dataset="interface_summary")
+    wechat.fail(BUSY, 50002, times=1)
+    async with client_for(wechat) as client:
+        assert await errcodes(client, wechat.token_of(BUSY), 2) == [50002, 47009]
+        assert await errcodes(client, wechat.token_of(QUIET), 1) == [47009]
+        assert await errcodes(client, wechat.token_of(QUIET), 1, path=HOURLY) == [0]
 
 
 async def test_faults_are_used_up_in_order() -> None:
-    """Faults of the same calls happen one after the other, each as often as it was told."""
-    world, _ = world_at(daily_quota=2)
-    world.fail(BUSY, 45011, times=1)
-    world.fail(BUSY, -1, times=2)
-    async with talking_to(world) as client:
-        got = await errcodes(client, world.token_of(BUSY), 6)
+    """Faults of the same calls are used one after the other, each as often as given."""
+    wechat, _ = fake_wechat_at(daily_quota=2)
+    wechat.fail(BUSY, 45011, times=1)
+    wechat.fail(BUSY, -1, times=2)
+    async with client_for(wechat) as client:
+        got = await errcodes(client, wechat.token_of(BUSY), 6)
     assert got == [45011, -1, -1, 0, 0, 45009]
 
 
@@ -248,10 +250,10 @@ async def test_a_fault_may_rewrite_the_rows() -> None:
     def bend(rows: list[Row]) -> list[Row]:
         return [*rows, {**rows[0], "ref_date": "2022-08-26"}]
 
-    world, _ = world_at()
-    world.fail(BUSY, Fault(alter=bend), times=1)
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, Fault(alter=bend), times=1)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         bent = await client.ask(token, "2024-06-01", "2024-06-01")
         straight = await client.ask(token, "2024-06-01", "2024-06-01")
     assert [row["ref_date"] for row in bent.json["list"]] == ["2024-06-01", "2022-08-26"]
@@ -260,30 +262,30 @@ async def test_a_fault_may_rewrite_the_rows() -> None:
 
 async def test_a_fault_may_choose_its_words() -> None:
     """Any errcode can be answered, with any message."""
-    world, _ = world_at()
-    world.fail(BUSY, Fault(errcode=99999, errmsg="what nobody knows"))
-    async with talking_to(world) as client:
-        got = await client.ask(world.token_of(BUSY), "2024-06-01", "2024-06-01")
+    wechat, _ = fake_wechat_at()
+    wechat.fail(BUSY, Fault(errcode=99999, errmsg="what nobody knows"))
+    async with client_for(wechat) as client:
+        got = await client.ask(wechat.token_of(BUSY), "2024-06-01", "2024-06-01")
     assert got.errcode == 99999
     assert got.json["errmsg"].startswith("what nobody knows rid: ")
 
 
-async def test_the_past_can_be_exchanged() -> None:
-    """A world serves whatever past it is given."""
-    world, _ = world_at()
-    other = type(world)(world.rules, lambda: NOON, source=lambda name, _, day: [{name: day}])
-    async with talking_to(other) as client:
+async def test_the_source_of_rows_can_be_replaced() -> None:
+    """An emulator answers the rows of its source."""
+    wechat, _ = fake_wechat_at()
+    other = type(wechat)(wechat.rules, lambda: NOON, source=lambda name, _, day: [{name: day}])
+    async with client_for(other) as client:
         got = await client.ask(other.token_of(BUSY), "2024-06-10", "2024-06-11")
     assert got.json["list"] == [{"interface_summary": TODAY - 2}, {"interface_summary": TODAY - 1}]
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 300, 1 << 20])
-async def test_kept_answers_are_the_same(cache_bytes: int) -> None:
-    """However little may be kept of them, answers do not change."""
-    world, _ = world_at(cache_bytes=cache_bytes)
+async def test_cached_answers_are_the_same(cache_bytes: int) -> None:
+    """The size of the cache does not change answers."""
+    wechat, _ = fake_wechat_at(cache_bytes=cache_bytes)
     days = ["2024-06-01", "2024-06-02", "2024-06-03", "2024-06-01"]
-    async with talking_to(world) as client:
-        token = world.token_of(BUSY)
+    async with client_for(wechat) as client:
+        token = wechat.token_of(BUSY)
         bodies = [(await client.ask(token, day, day)).json["list"] for day in days]
     assert [rows[0]["ref_date"] for rows in bodies] == days
 

@@ -1,4 +1,4 @@
-"""What holds for the rows of every dataset."""
+"""Properties of the rows of every dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, month_begin, month_of
 from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
-from harvester.sandbox import Row, truth
+from harvester.sandbox import Row, expected_rows
 from harvester.sandbox.data import TABLES
 from tests.support.sandboxes import BUSY, MONDAY_THE_FIRST, QUIET
 
@@ -63,9 +63,9 @@ def check(columns: tuple[Column, ...], row: Row) -> None:
 
 
 def digest_of_everything() -> str:
-    """Some rows of every dataset in 16 letters."""
+    """Return a digest of some rows of every dataset, 16 letters long."""
     rows = [
-        truth(name, f"wx{number:016x}", MONDAY_THE_FIRST - (number % 3) * 97)
+        expected_rows(name, f"wx{number:016x}", MONDAY_THE_FIRST - (number % 3) * 97)
         for number in range(30)
         for name in TABLES
     ]
@@ -78,13 +78,13 @@ def test_the_sandbox_knows_the_whole_catalogue() -> None:
     for name, table in TABLES.items():
         dataset = CATALOGUE[name]
         grows = dataset.nested_field if dataset.nesting is Nesting.ARRAY else ""
-        assert (dataset.may_be_delayed, grows) == (table.marks, table.growing)
+        assert (dataset.may_be_delayed, grows) == (table.has_is_delay, table.growing)
 
 
 @each_dataset
 def test_rows_have_the_catalogues_columns(dataset: Dataset) -> None:
     """Every member of every row is a column of its type, and no column stays without a value."""
-    rows = list(flat(dataset, truth(dataset.name, BUSY, MONDAY_THE_FIRST)))
+    rows = list(flat(dataset, expected_rows(dataset.name, BUSY, MONDAY_THE_FIRST)))
     for row in rows:
         check(dataset.columns, row)
     assert {name for row in rows for name in row} == {column.name for column in dataset.columns}
@@ -93,7 +93,7 @@ def test_rows_have_the_catalogues_columns(dataset: Dataset) -> None:
 @each_dataset
 def test_members_come_in_wechats_order(dataset: Dataset) -> None:
     """Every row begins with its day, and nested members come last."""
-    for row in truth(dataset.name, BUSY, MONDAY_THE_FIRST):
+    for row in expected_rows(dataset.name, BUSY, MONDAY_THE_FIRST):
         names = list(row)
         assert names[0] == "ref_date"
         assert dataset.nesting is Nesting.FLAT or names[-1] == dataset.nested_field
@@ -104,7 +104,7 @@ def test_members_come_in_wechats_order(dataset: Dataset) -> None:
 @settings(max_examples=25)
 def test_keys_are_unique(dataset: Dataset, appid: str, day: int) -> None:
     """No two rows of an account's day have the same key, and all are dated that day."""
-    rows = list(flat(dataset, truth(dataset.name, appid, day)))
+    rows = list(flat(dataset, expected_rows(dataset.name, appid, day)))
     keys = {tuple(row[name] for name in dataset.key) for row in rows}
     assert len(keys) == len(rows)
     assert {row["ref_date"] for row in rows} <= {day_text(day)}
@@ -114,7 +114,9 @@ def test_keys_are_unique(dataset: Dataset, appid: str, day: int) -> None:
 def test_weeks_begin_on_mondays(name: str) -> None:
     """Of seven days in a row one has a row, the Monday."""
     dated = [
-        day for day in range(MONDAY_THE_FIRST, MONDAY_THE_FIRST + 70) if truth(name, BUSY, day)
+        day
+        for day in range(MONDAY_THE_FIRST, MONDAY_THE_FIRST + 70)
+        if expected_rows(name, BUSY, day)
     ]
     assert dated == list(range(MONDAY_THE_FIRST, MONDAY_THE_FIRST + 70, 7))
 
@@ -124,7 +126,7 @@ def test_months_begin_on_the_first(name: str) -> None:
     """Of all days only the first of each month has a row."""
     year = range(MONDAY_THE_FIRST, MONDAY_THE_FIRST + 365)
     firsts = sorted({month_begin(month_of(day)) for day in year} & set(year))
-    assert [day for day in year if truth(name, BUSY, day)] == firsts
+    assert [day for day in year if expected_rows(name, BUSY, day)] == firsts
 
 
 def test_the_whole_past_never_changes() -> None:
@@ -134,7 +136,9 @@ def test_the_whole_past_never_changes() -> None:
 
 def test_the_whole_past_is_the_same_in_every_process() -> None:
     """Another process with another hash seed sees the same rows."""
-    code = "from tests.sandbox.test_sandbox_tables import digest_of_everything as f; print(f())"
+    code = (
+        "from tests.sandbox.test_rows_of_every_dataset import digest_of_everything as f; print(f())"
+    )
     root = Path(__file__).parents[2]
     printed = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root)
     assert printed.split() == [digest_of_everything()]
@@ -144,5 +148,5 @@ def test_quiet_accounts_stay_quiet() -> None:
     """A quiet account has followers every day, and of nearly everything else days without rows."""
     some = range(MONDAY_THE_FIRST, MONDAY_THE_FIRST + 28)
     for name in TABLES:
-        empty = sum(not truth(name, QUIET, day) for day in some)
+        empty = sum(not expected_rows(name, QUIET, day) for day in some)
         assert empty == 0 if name == "user_cumulate" else empty > 0
