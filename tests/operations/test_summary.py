@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harvester.catalogue.error_codes import rule_for
+from harvester.catalogue.error_codes import Action, rule_for
 from harvester.cli.output import tables
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
@@ -79,14 +79,21 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
         refused = rows[appid(3), dataset]
         assert (refused["missing"], refused["reasons"]) == (5, ("refused",))
         assert refused["errcodes"] == (50002,)
-    parked = rows[appid(4), HOURLY]
-    assert (parked["missing"], parked["reasons"]) == (5, ("quota",))
-    assert parked["parked_until"] == "2026-05-20T16:00:00Z"
+    waiting = rows[appid(4), HOURLY]
+    assert (waiting["missing"], waiting["reasons"]) == (5, ("quota",))
+    assert waiting["quota_resets_at"] == "2026-05-20T16:00:00Z"
     failed = rows[appid(5), DAILY]
     assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ("failed",), 1)
-    assert failed["parked_until"] is None
+    assert failed["quota_resets_at"] is None
     assert set(done.reasons()) == {"refused", "quota", "failed", "quarantined"}
     assert done.exit_code is Exit.INCOMPLETE
+
+
+def test_the_actions_of_a_record_are_the_documented_ones() -> None:
+    """The table of exceptions in docs/cli.md names every action that a record may contain."""
+    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text("utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith("| `action` |")]
+    assert re.findall(r"`(\w+)`", row)[1:] == [action.value for action in Action]
 
 
 def recomputed(lab: Lab) -> dict[tuple[str, str], tuple[int, ...]]:

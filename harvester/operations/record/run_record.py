@@ -60,7 +60,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
     found = plain_row(row)
     midnight = calendar.utc_text(calendar.instant(calendar.today(summary.ended_at) + 1, 0))
-    found["parked_until"] = midnight if found.pop("parked") else None
+    found["quota_resets_at"] = midnight if found.pop("waits_for_quota") else None
     return found
 
 
