@@ -14,10 +14,10 @@ from harvester.core.credentials import Access, AppSecret
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import access_of
-from harvester.operations.runtime import Project, RunContext, Watch, show_nothing
+from harvester.operations.runtime import Project, RunContext, Watch, show_no_progress
 
 
-def world_of(project: Project, watch: Watch = show_nothing) -> RunContext:
+def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
     """Prepare all that a verb needs to ask about a project's accounts.
 
     Raises UsageError that names each variable and file that is missing, once.
@@ -25,7 +25,7 @@ def world_of(project: Project, watch: Watch = show_nothing) -> RunContext:
     manifest, clock = project.manifest, project.clock
     return RunContext(
         now=clock,
-        reach=partial(_reach, manifest, clock),
+        open_api=partial(_reach, manifest, clock),
         credentials=_credentials(manifest),
         watch=watch,
         platform=project.platform.needed_by(manifest),

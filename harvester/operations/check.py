@@ -23,10 +23,11 @@ from harvester.core.config import Manifest
 from harvester.core.errors import SEVERITY, CallError, Exit, StoreError
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
-from harvester.operations.access import world_of
+from harvester.operations.access import run_context
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
-from harvester.operations.runtime import Project, RunContext, new_run_id
+from harvester.operations.record.summary import new_run_id
+from harvester.operations.runtime import Project, RunContext
 from harvester.planning.quota import DayLedger
 from harvester.scheduling import backoff
 from harvester.storage.layout import Tree
@@ -38,7 +39,7 @@ from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
 from harvester.wechat.transport import Transport
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """A call that comes to nothing is made so often, or less often if the manifest says so."""
 
 _log = logging.getLogger("harvester.check")
@@ -186,7 +187,7 @@ def check(project: Project) -> Check:
     Raises UsageError if secrets are missing.
     """
     warn_of_open_files(project.manifest)
-    found = check_accounts(project.manifest, world_of(project))
+    found = check_accounts(project.manifest, run_context(project))
     try:
         save(found, project.manifest, project.tree, project.clock())
     except StoreError as error:
@@ -238,7 +239,7 @@ async def _check(manifest: Manifest, world: RunContext) -> Check:
     accounts = [account for account in manifest.accounts if account.appid in asked]
     check = Check([AccountCheck(account.appid, account.name) for account in accounts])
     workers = max(1, min(manifest.limits.connections, len(accounts)))
-    async with world.reach() as api, Transport(api, connections=workers) as transport:
+    async with world.open_api() as api, Transport(api, connections=workers) as transport:
         office = TokenProviders(
             world.credentials,
             transport,
@@ -321,7 +322,7 @@ class _Prober:
 
     @property
     def _most(self) -> int:
-        return min(MOST_ATTEMPTS, self._policy.max_attempts)
+        return min(MAX_ATTEMPTS, self._policy.max_attempts)
 
     async def _learn(self, account: AccountCheck, probe: Probe) -> None:
         """Ask for the quota of each dataset. It is good to know, and no more than that."""

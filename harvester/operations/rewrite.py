@@ -28,7 +28,7 @@ from harvester.core.model import bucket_of
 from harvester.manifest import place_named
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked, new_books
+from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partitions, publish
 from harvester.storage.backends.base import FileInfo, Version
 from harvester.storage.backends.local import OURS
@@ -47,7 +47,7 @@ JOURNAL = f"{OURS}/compact.json"
 _MONTHS = f"{OURS}/compact"
 
 
-MOST_BUCKETS = 9_999
+MAX_BUCKETS = 9_999
 """As many as a manifest may name."""
 
 
@@ -87,12 +87,12 @@ def rewrite(project: Project, to: str | None, buckets: int | None = None) -> New
     """
     old, clock, file = project.tree, project.clock, project.manifest.file
     new = open_tree(_place(project.manifest.output, to, buckets))
-    told, made = new_books(file, clock), new_books(file, clock)
+    told, made = new_run_log(file, clock), new_run_log(file, clock)
     with (
         locked(old, range(old.buckets), made.summary),
         locked(new, range(new.buckets), made.summary),
     ):
-        return compact(old, new, project.manifest.datasets, old=told, new=made)
+        return rewrite_tree(old, new, project.manifest.datasets, old=told, new=made)
 
 
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
@@ -101,8 +101,8 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
         raise UsageError("--to is missing", "Name a new place for the tree.")
     if "${" in to:
         raise UsageError(f"{to}: a manifest would fill in what ${{…}} means", "name another place")
-    if buckets is not None and not 1 <= buckets <= MOST_BUCKETS:
-        problem = f"--buckets {buckets}: must be from 1 to {MOST_BUCKETS:,}"
+    if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
+        problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
         raise UsageError(problem, "Look at `harvester plan`.")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     one, other = (
@@ -114,7 +114,7 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
     return new
 
 
-def compact(
+def rewrite_tree(
     source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: RunLog, new: RunLog
 ) -> NewTree:
     """Fill the new tree, or what is lacking of it; only for who holds all locks of both.

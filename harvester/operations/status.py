@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.model import DayRange
-from harvester.operations.record.summary import DatasetSummary, summarise_states
+from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.planning.windows import Wanted

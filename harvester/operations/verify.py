@@ -11,7 +11,8 @@ from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
-from harvester.operations.runtime import Project, start_summary
+from harvester.operations.record.summary import start_summary
+from harvester.operations.runtime import Project
 from harvester.operations.session import locked
 from harvester.planning import windows
 from harvester.planning.windows import Wanted

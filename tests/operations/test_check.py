@@ -17,7 +17,7 @@ from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.errors import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
-from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, save
+from harvester.operations.check import MAX_ATTEMPTS, STATES, Check, State, check_accounts, save
 from harvester.operations.probes import probes
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
@@ -175,7 +175,7 @@ def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: Lab
     lab.sandbox.fail(SICK, call_faults.CLOSED)
     found = look(lab)
     assert states(found, SICK) == [State.NO_ANSWER]
-    assert lab.sandbox.counters.calls[SICK] == MOST_ATTEMPTS
+    assert lab.sandbox.counters.calls[SICK] == MAX_ATTEMPTS
     assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
     lab.retry = replace(lab.retry, max_attempts=1)
     lab.sandbox.reset()

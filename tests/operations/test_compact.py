@@ -22,7 +22,7 @@ from harvester.core.errors import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest import json_schema
 from harvester.operations import rewrite as compacting
-from harvester.operations.rewrite import MOST_BUCKETS
+from harvester.operations.rewrite import MAX_BUCKETS
 from harvester.storage import layout, locks, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group
@@ -450,7 +450,7 @@ def test_the_line_to_switch_with_has_what_the_old_one_says_of_the_output() -> No
 def test_as_many_buckets_as_a_manifest_may_name() -> None:
     """Or there would be a tree that no manifest can lead to."""
     number, _ = json_schema()["$defs"]["Output"]["properties"]["buckets"]["anyOf"]
-    assert number["maximum"] == MOST_BUCKETS
+    assert number["maximum"] == MAX_BUCKETS
 
 
 def test_it_waits_for_no_run(harvest: Callable[[int], Tree]) -> None:

@@ -370,6 +370,30 @@ def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
     assert list(tree.store.scratch.iterdir()) == []
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_side_files_of_a_newer_version_are_refused_before_the_first_change(
+    write: Write, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """Rows, coverage and side files stay as they are: the newer file may name accounts too."""
+    tree = the_tree()
+    leave_traces(tree)
+    newer = json.dumps({"version": 99, "accounts": [GONE]}).encode()
+    tree.store.write("_harvester/zzz.json", newer, tree.temp(0, "z"))
+
+    def contents() -> dict[str, bytes | None]:
+        names = [file.name for file in tree.store.list("")]
+        return {name: tree.store.read(name) for name in names if "/locks/" not in name}
+
+    before = contents()
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, *options]) == Exit.USAGE
+    assert "zzz.json: version 99" in capsys.readouterr().err
+    after = contents()
+    assert {name: data for name, data in before.items() if after.get(name) != data} == {}
+    # The refused command leaves its own record.
+    assert all(name.startswith("_harvester/runs/") for name in after.keys() - before.keys())
+
+
 def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """While a run holds the account's bucket it ends with 75, and nothing is touched."""
     tree = the_tree()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from harvester.core.errors import Exit
 from harvester.core.model import Refusal
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording
+from harvester.operations.record.account_report import AccountSummary, DayCounts
 from harvester.operations.record.causes import causes
 from harvester.operations.record.run_record import as_record
-from harvester.operations.record.summary import AccountSummary, DayCounts, Summary
-from harvester.operations.runtime import Project, SteadyClock, new_run_id, start_summary
+from harvester.operations.record.summary import Summary, new_run_id, start_summary
+from harvester.operations.runtime import Project, SteadyClock
 from harvester.planning import windows
 from harvester.sandbox import Row, Rules, truth
 from harvester.scheduling.account_queue import AbandonedDays
@@ -153,13 +155,11 @@ def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDa
 
 def summary_of(gone: list[AbandonedDays]) -> Summary:
     """The summary of a run that gave this up."""
-    done = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
-    done.abandoned = gone
-    done.accounts = [
+    accounts = [
         AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
     ]
-    done.finished = True
-    return done
+    begun = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
+    return replace(begun, abandoned=gone, accounts=accounts, finished=True)
 
 
 def printed(done: Summary, root: Path) -> str:
@@ -190,7 +190,8 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
 def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     """No screen is flooded, whatever happened."""
     done = summary_of([refused(number, 90_000 + number) for number in range(40)])
-    done.quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
     assert len(causes(done)) == 45
     assert "and 33 more kinds in the run record" in said
