@@ -16,11 +16,10 @@ from harvester.core.errors import UsageError
 from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.storage.backends.local import OURS
 from harvester.storage.layout import open_tree
-from harvester.storage.state import account_cache
+from harvester.storage.state import account_cache, rewrite_journal
 
 _LOG = logging.getLogger("harvester.project")
 
@@ -52,7 +51,7 @@ def open_project(
     if output is not None:
         target = replace(target, path=place_named(output))
     tree = open_tree(target)
-    refuse_unfinished(tree)
+    rewrite_journal.refuse_unfinished(tree)
     if manifest.from_platform:
         asked = authorised == "asked"
         appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)

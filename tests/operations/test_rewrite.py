@@ -21,12 +21,11 @@ from harvester.core.config import Output
 from harvester.core.errors import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest import json_schema
-from harvester.operations import rewrite as compacting
 from harvester.operations.rewrite import MAX_BUCKETS
 from harvester.storage import layout, locks, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group
-from harvester.storage.state import forced_refreshes
+from harvester.storage.state import forced_refreshes, rewrite_journal
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import LONG_AFTER, answer, row
 from tests.support.output_helpers import coverage_of, tree_at
@@ -200,7 +199,7 @@ def test_killed_anywhere_it_goes_on_when_it_is_repeated(
             died = deaths(patch, at)
         if died and list(Path("new").glob("*/*/*.parquet")):
             write_manifest("new", 3)
-            journal = json.loads(Path("new/_harvester/compact.json").read_bytes())
+            journal = json.loads(Path("new/_harvester/rewrite.json").read_bytes())
             # It may have died of its very last flush.
             if not journal["finished"]:
                 assert invoke(["plan"]) == Exit.USAGE
@@ -216,15 +215,15 @@ def test_killed_anywhere_it_goes_on_when_it_is_repeated(
 
 def die_before_it_is_finished(patch: pytest.MonkeyPatch, command: list[str]) -> None:
     """Compact up to the last step: all is made and copied, and the journal does not say so."""
-    real = compacting._write
+    real = rewrite_journal.write
 
-    def write(tree: Tree, name: str, journal: dict[str, Any]) -> None:
-        if journal.get("finished"):
+    def write(tree: Tree, journal: dict[str, Any]) -> None:
+        if journal["finished"]:
             raise Killed
-        real(tree, name, journal)
+        real(tree, journal)
 
     with patch.context() as context:
-        context.setattr(compacting, "_write", write)
+        context.setattr(rewrite_journal, "write", write)
         with pytest.raises(Killed):
             invoke(command)
 
@@ -333,7 +332,7 @@ def test_another_number_of_buckets_is_another_compaction(
         die_before_it_is_finished(monkeypatch, command)
         write_manifest("new", 4)
         assert invoke(["plan"]) == Exit.USAGE
-        assert "compact --to new --buckets 4" in capsys.readouterr().err
+        assert "harvester rewrite --to new --buckets 4" in capsys.readouterr().err
         write_manifest("old", 1)
     capsys.readouterr()
     assert invoke(["compact", "--to", "new", "--buckets", "2"]) == Exit.USAGE

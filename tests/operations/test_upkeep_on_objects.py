@@ -13,7 +13,6 @@ from harvester.cli import invoke
 from harvester.core.calendar import parse_month
 from harvester.core.config import Output
 from harvester.core.errors import Exit
-from harvester.operations.rewrite import JOURNAL
 from harvester.storage.layout import Partition, open_tree
 from tests.support.run_harness import BOTH, HOURLY, appid, expected, harvested, wanted
 from tests.support.store_backends import conditions_sent, download
@@ -116,10 +115,11 @@ def test_a_month_that_is_made_again_replaces_what_stands_there(
     assert invoke(command) == Exit.DONE
     tree = open_tree(new)
     versions = {name: tree.store.version(name) for name in data_puts(new)}
-    journal = json.loads(tree.store.read(JOURNAL) or b"")
-    tree.store.write(JOURNAL, json.dumps({**journal, "finished": False}).encode(), tmp_path / "x")
+    journal = json.loads(tree.store.read("_harvester/rewrite.json") or b"")
+    unfinished = json.dumps({**journal, "finished": False}).encode()
+    tree.store.write("_harvester/rewrite.json", unfinished, tmp_path / "x")
     for dataset in BOTH:
-        tree.store.delete(f"_harvester/compact/{dataset}.json")
+        tree.store.delete(f"_harvester/rewrite/{dataset}.json")
     assert invoke(command) == Exit.DONE
     for name, sent in data_puts(new).items():
         tag = (versions[name] or "").strip()
