@@ -169,16 +169,15 @@ class Check:
 def check(project: Project) -> Check:
     """Probe every account of a project that has a job, and save the quotas for later runs.
 
-    A store error while they are saved is logged. Raises UsageError if secrets are missing.
+    If they cannot be written the error is logged. Raises UsageError if secrets are missing, or if
+    the output holds quotas of a newer version.
     """
     warn_of_open_files(project.manifest)
     found = check_accounts(project.manifest, run_context(project))
     try:
         save(found, project.manifest, project.tree, project.clock())
     except StoreError as error:
-        _log.warning(
-            "the quotas that this check read, and the calls it spent, are not saved: %s", error
-        )
+        _log.warning("the quotas and the calls of this check are not saved: %s", error)
     return found
 
 
@@ -196,7 +195,8 @@ def check_accounts(manifest: Manifest, context: RunContext) -> Check:
 def save(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
     """Save the reported quotas, and the calls that the check has spent of them.
 
-    ``now`` is in seconds since the Unix epoch. Raises StoreError.
+    ``now`` is in seconds since the Unix epoch. Raises StoreError, and UsageError for quotas of a
+    newer version.
     """
     reported = {
         (account.appid, dataset): quota

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.core import calendar
@@ -120,9 +121,9 @@ def forget(
     the first Beijing day that stays. Unpublished answers are published first. The change feed names
     the replaced files without the accounts.
 
-    Raises UsageError for words that match nothing, for days that the manifest still wants and for
-    files of a newer version, all before the first change; Busy if another run holds a bucket of the
-    accounts; StoreError if the output cannot be read or written.
+    Raises UsageError for words that match nothing, for days that the manifest still wants, and for
+    files of a newer version or another number of buckets, all before the first change; Busy if
+    another run holds a bucket of the accounts; StoreError if the output cannot be read or written.
     """
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     request = _request(manifest, accounts, datasets, day_option("--before", before, now))
@@ -149,10 +150,7 @@ def _request(
 def _forget(work: _Erasure) -> Receipt:
     request = work.request
     answers = sum(1 for _ in _waiting(work))
-    publish.refuse_newer(work.tree, request.datasets, work.buckets)
-    for _ in _side_files(work):
-        # Reading refuses a newer version, before the first change.
-        pass
+    _refuse_newer(work)
     if work.run_log is not None:
         layout.clean_temp(work.tree, work.buckets)
         run = work.run_log.summary
@@ -177,6 +175,15 @@ def _forget(work: _Erasure) -> Receipt:
         damaged=list(_forget_damaged(work)),
         records=list(_forget_names(work)),
     )
+
+
+def _refuse_newer(work: _Erasure) -> None:
+    """Raise UsageError for any file of a newer version, before the first change."""
+    publish.refuse_newer(work.tree, work.request.datasets, work.buckets)
+    quarantined = (quarantine.entries(work.tree, name) for name in work.request.datasets)
+    for _ in chain(_side_files(work), *quarantined):
+        # Reading a side file raises the error.
+        pass
 
 
 def _waiting(work: _Erasure) -> Iterator[None]:

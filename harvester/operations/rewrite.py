@@ -118,7 +118,8 @@ def rewrite_tree(
 
     ``old`` records what is published in the old tree, ``new`` what is made in the new one. Raises
     UsageError for a target with other contents, for one that was finished before the source
-    changed, and for files of a newer version; StoreError if a tree cannot be read or written.
+    changed, and for files of a newer version or another number of buckets; StoreError if a tree
+    cannot be read or written.
     """
     finished = _is_finished(source, target, datasets)
     for tree in (source, target):

@@ -107,8 +107,9 @@ def run(
 def execute(state: RunState) -> None:
     """Recover, scan the coverage, plan, harvest, and scan again, in the buckets of the run.
 
-    Raises Busy if another run holds them, UsageError if the plan exceeds ``limits.max_requests`` or
-    the output holds files of a newer version, StoreError if it cannot be read or written.
+    Raises Busy if another run holds them; UsageError if the plan exceeds ``limits.max_requests``,
+    or for files of a newer version or another number of buckets; StoreError if the output cannot be
+    read or written.
     """
     manifest, tree, summary = state.manifest, state.tree, state.summary
     with locked_and_recorded(state.run_log, tree, state.own):

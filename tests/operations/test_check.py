@@ -348,7 +348,7 @@ def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualLab) -> None:
     note = quota_ledger.read(patient.tree, TODAY, 0)
     assert note is not None
     assert note.spent(HOURLY, SICK) == 10
-    patient.run(unpark=True)
+    patient.run(ignore_spent_quota=True)
     assert calls_for(patient, HOURLY) == 20
 
 

@@ -371,14 +371,15 @@ def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize("name", ["zzz.json", f"quarantine/{HOURLY}/{STAYS}/zzz.json"])
 def test_side_files_of_a_newer_version_are_refused_before_the_first_change(
-    write: Write, capsys: pytest.CaptureFixture[str], options: list[str]
+    write: Write, capsys: pytest.CaptureFixture[str], name: str, options: list[str]
 ) -> None:
     """Rows, coverage and side files stay as they are: the newer file may name accounts too."""
     tree = the_tree()
     leave_traces(tree)
     newer = json.dumps({"version": 99, "accounts": [GONE]}).encode()
-    tree.store.write("_harvester/zzz.json", newer, tree.temp(0, "z"))
+    tree.store.write(f"_harvester/{name}", newer, tree.temp(0, "z"))
 
     def contents() -> dict[str, bytes | None]:
         names = [file.name for file in tree.store.list("")]
