@@ -64,7 +64,7 @@ def check(duck: duckdb.DuckDBPyConnection, place: Output, folder: Path, names: l
         assert harvested(duck, folder, dataset) == expected(dataset, names, wanted(*DAYS))
 
 
-def test_damage_is_named_moved_and_asked_again(
+def test_damage_is_reported_repaired_and_asked_again(
     place: Output,
     tmp_path: Path,
     duck: duckdb.DuckDBPyConnection,
@@ -106,7 +106,7 @@ def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
     return {name: conditions for name, conditions in sent if name.endswith(".parquet")}
 
 
-def test_a_month_that_is_made_again_replaces_what_stands_there(
+def test_a_month_that_is_made_again_replaces_its_files(
     place: Output, tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Killed before it was noted, its files are put over the very ones that were put before."""
@@ -127,7 +127,7 @@ def test_a_month_that_is_made_again_replaces_what_stands_there(
     check(duck, new, tmp_path / "copy", ACCOUNTS)
 
 
-def test_more_buckets(
+def test_a_rewrite_into_more_buckets(
     place: Output,
     tmp_path: Path,
     duck: duckdb.DuckDBPyConnection,

@@ -53,7 +53,7 @@ def troubled_lab(root: Path) -> Lab:
 
 
 def test_run_ids_sort_by_time() -> None:
-    """Those of two runs within a second as well: whoever follows the records goes by them."""
+    """Those of two runs within a second as well: followers of the records go by them."""
     begun = 1_779_200_000.0
     moments = [begun + step / 2000 for step in range(4000)]
     names = [new_run_id(moment) for moment in moments]
@@ -118,7 +118,7 @@ def recomputed(lab: Lab) -> dict[tuple[str, str], tuple[int, ...]]:
     return found
 
 
-def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
+def test_the_record_counts_the_days_as_the_files_have_them(tmp_path: Path) -> None:
     """Totals and accounts, counted once more from the footers."""
     lab = troubled_lab(tmp_path)
     record = as_record(lab.run())
@@ -137,7 +137,7 @@ def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
     assert rows_of(record).keys() == troubled
 
 
-def test_waits_are_told_by_cause(tmp_path: Path) -> None:
+def test_waits_are_recorded_by_action(tmp_path: Path) -> None:
     """Seconds that refused requests waited until they were made again; retries by account."""
     lab = Lab(tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3))
     done = lab.run()
@@ -197,7 +197,7 @@ def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     assert "and 33 more kinds in the run record" in said
 
 
-def test_what_the_record_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lists_of_a_record_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says how much it left out; the totals count everything."""
     monkeypatch.setattr(recording, "MAX_LISTED", 5)
     record = as_record(summary_of([refused(number) for number in range(8)]))
