@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,8 @@ from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import access_of
 from harvester.operations.runtime import Project, RunContext, Watch, show_no_progress
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.transport import Transport
 
 
 def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
@@ -29,6 +31,22 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
         credentials=_credentials(manifest),
         watch=watch,
         platform=project.platform.needed_by(manifest),
+    )
+
+
+def token_providers(
+    context: RunContext, transport: Transport, may_force_refresh: Callable[[str], Awaitable[bool]]
+) -> TokenProviders:
+    """Return the providers of the accounts' tokens.
+
+    ``may_force_refresh`` decides whether the token of an appid may be replaced by force.
+    """
+    return TokenProviders(
+        context.credentials,
+        transport,
+        clock=context.now,
+        budget=may_force_refresh,
+        platform=context.platform,
     )
 
 

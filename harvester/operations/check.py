@@ -23,7 +23,7 @@ from harvester.core.config import Manifest
 from harvester.core.errors import CallError, Exit, StoreError
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
-from harvester.operations.access import run_context
+from harvester.operations.access import run_context, token_providers
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.summary import new_run_id
@@ -34,7 +34,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache, TokenRefused
 from harvester.wechat.quota_api import QUOTA_PATH, allowance_of, quota_body
 from harvester.wechat.transport import Transport
@@ -235,13 +234,7 @@ async def _check(manifest: Manifest, context: RunContext) -> Check:
     check = Check([AccountCheck(account.appid, account.name) for account in accounts])
     workers = max(1, min(manifest.limits.connections, len(accounts)))
     async with context.open_api() as api, Transport(api, connections=workers) as transport:
-        providers = TokenProviders(
-            context.credentials,
-            transport,
-            clock=context.now,
-            budget=_never,
-            platform=context.platform,
-        )
+        providers = token_providers(context, transport, _never)
         async with TokenCache(providers.provider, context.now) as tokens:
             prober = _Prober(manifest, transport, tokens, context.now)
             # The workers share the iterator, so that each account is taken once.

@@ -100,25 +100,26 @@ def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) ->
             yield Slice(batch, begin, len(batch) - begin)
 
 
-def erase_from_json(record: Any, target: ErasureRequest) -> Any:
-    """Return a JSON record without what is to be erased."""
-    return _erase(record, target, None, None)
+def erase_from_json(
+    value: Any, target: ErasureRequest, dataset: str | None = None, last: Day | None = None
+) -> Any:
+    """Return a JSON value without what is to be erased.
 
-
-def _erase(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+    ``dataset`` and ``last`` are the dataset and the last day of the object around it.
+    """
     if isinstance(value, dict):
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
         hit = target.has(dataset, last)
         if hit and value.get("appid") in target.appids:
             return _REMOVED
         members = (
-            (name, _erase(each, target, dataset, last))
+            (name, erase_from_json(each, target, dataset, last))
             for name, each in value.items()
             if not (hit and name in target.appids)
         )
         return {name: each for name, each in members if each is not _REMOVED}
     if isinstance(value, list):
-        left = (_erase(each, target, dataset, last) for each in value)
+        left = (erase_from_json(each, target, dataset, last) for each in value)
         return [each for each in left if each is not _REMOVED]
     if isinstance(value, str):
         return _erase_text(value, target, dataset, last)

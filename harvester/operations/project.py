@@ -60,8 +60,8 @@ def open_project(
         manifest = draft.manifest(appids)
         if authorised != "optional" and not manifest.accounts:
             raise UsageError(
-                "the platform has no authorised accounts in the cached list",
-                "run `harvester check` to fetch it from WeChat",
+                "no account is known to have authorised the platform",
+                "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
             )
     manifest = replace(manifest, output=target)
     if manifest.accounts:

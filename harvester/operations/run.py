@@ -24,7 +24,7 @@ from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.operations.access import run_context
+from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
@@ -47,7 +47,6 @@ from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes, quota_limits
-from harvester.wechat.auth import TokenProviders
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
@@ -195,13 +194,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
     async with context.open_api() as api, Transport(api, connections=connections) as transport:
-        providers = TokenProviders(
-            context.credentials,
-            transport,
-            clock=context.now,
-            budget=partial(_may_force_refresh, state),
-            platform=context.platform,
-        )
+        providers = token_providers(context, transport, partial(_may_force_refresh, state))
         async with TokenCache(providers.provider, context.now) as tokens:
             tools = Tools(
                 transport=transport,

@@ -41,10 +41,10 @@ class Damage:
     """
 
     path: str
-    dataset: str | None
-    ref_month: str | None
-    flaws: tuple[str, ...]
-    lost: tuple[Lost, ...]
+    dataset: str | None = None
+    ref_month: str | None = None
+    flaws: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()
     remedy: str = ""
     moved_to: str | None = None
 
@@ -108,6 +108,7 @@ def _check_all(project: Project, *, read_data: bool) -> Verdict:
 
 def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
     if damage.remedy:
+        # Intact and of another version: it stays for a harvester that reads it.
         return damage
     if damage.dataset:
         return replace(damage, moved_to=quarantine.quarantine_file(tree, damage.path, run_id))
@@ -127,6 +128,7 @@ def _check_file(
         return _Checked(found.rows, None)
     lost = integrity.merged(found.flaws)
     if found.coverage is None:
+        # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(
         path=name,
@@ -164,6 +166,7 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
+        damage = None
         try:
             group = raw_log.open_group(name, path)
             for dataset, month in sorted(group.months):
@@ -172,10 +175,8 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
         except DamagedGroup:
             # A run at work removes groups that it has published: then it is no damage.
             if name in raw_log.names(tree):
-                yield _Checked(0, Damage(name, None, None, ("answers that cannot be read",), ()))
-                continue
+                damage = Damage(name, flaws=("answers that cannot be read",))
         except OtherVersion as error:
             flaw = error.problem.removeprefix(f"{name}: ")
-            yield _Checked(0, Damage(name, None, None, (flaw,), (), error.advice))
-            continue
-        yield _Checked(0, None)
+            damage = Damage(name, flaws=(flaw,), remedy=error.advice)
+        yield _Checked(0, damage)

@@ -175,7 +175,7 @@ def test_without_a_cached_list_a_plan_is_refused(
     )
     monkeypatch.chdir(tmp_path)
     assert invoke(["plan", "jobs.yaml"]) == Exit.USAGE
-    assert "the platform has no authorised accounts in the cached list" in capsys.readouterr().err
+    assert "no account is known to have authorised the platform" in capsys.readouterr().err
     assert invoke(["check", "jobs.yaml", "--offline"]) == Exit.DONE
     assert "PLATFORM_SECRET" in capsys.readouterr().out
 

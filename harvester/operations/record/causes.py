@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, day_text
@@ -32,27 +33,27 @@ def causes(summary: Summary) -> list[Cause]:
 
 
 def _abandoned(abandoned: Iterable[AbandonedDays]) -> Iterator[Cause]:
-    alike: dict[tuple[object, ...], list[AbandonedDays]] = {}
+    alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
     for item in abandoned:
         # The same code is one cause whatever its message says, which has a rid in it.
         said = item.why.errcode if isinstance(item.why, Refusal) else item.rule.meaning
-        alike.setdefault((said, item.rule.meaning, item.rule.action), []).append(item)
+        alike[said, item.rule.meaning, item.rule.action].append(item)
     for items in alike.values():
         first = items[0]
         yield Cause(
             sum(item.count for item in items),
-            _subject((item.appid, item.dataset) for item in items),
+            _subject(items),
             str(first.why),
             f"{first.rule.meaning}. {first.rule.advice}",
         )
 
 
 def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
-    alike: dict[str, list[QuarantinedDay]] = {}
+    alike: defaultdict[str, list[QuarantinedDay]] = defaultdict(list)
     for item in days:
-        alike.setdefault(item.reason, []).append(item)
+        alike[item.reason].append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        subject = _subject((item.appid, item.dataset) for item in items)
+        subject = _subject(items)
         when = _days_text({item.day for item in items})
         yield Cause(len(items), f"{subject} {when}", f"quarantined: {safe_text(reason)}")
 
@@ -64,11 +65,10 @@ def _days_text(found: set[Day]) -> str:
     return f"{day_text(min(found))}..{day_text(max(found))}"
 
 
-def _subject(pairs: Iterable[tuple[str, str]]) -> str:
+def _subject(items: Sequence[AbandonedDays | QuarantinedDay]) -> str:
     """Name the accounts and datasets: ``3 accounts (wx…, wx…, wx…) 2 datasets``."""
-    found = list(pairs)
-    appids = list(dict.fromkeys(appid for appid, _ in found))
-    datasets = list(dict.fromkeys(dataset for _, dataset in found))
+    appids = list(dict.fromkeys(item.appid for item in items))
+    datasets = list(dict.fromkeys(item.dataset for item in items))
     named = ", ".join(appids[:_SHOWN])
     if len(appids) > 1:
         more = ", …" if len(appids) > _SHOWN else ""
