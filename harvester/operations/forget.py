@@ -147,49 +147,49 @@ def _request(
     return ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
 
 
-def _forget(work: _Erasure) -> Receipt:
-    request = work.request
-    answers = sum(1 for _ in _waiting(work))
-    _refuse_newer(work)
-    if work.run_log is not None:
-        layout.clean_temp(work.tree, work.buckets)
-        run = work.run_log.summary
+def _forget(erasing: _Erasure) -> Receipt:
+    request = erasing.request
+    answers = sum(1 for _ in _waiting(erasing))
+    _refuse_newer(erasing)
+    if erasing.run_log is not None:
+        layout.clean_temp(erasing.tree, erasing.buckets)
+        run = erasing.run_log.summary
         # A killed run may have named these accounts in files of a bucket without any of them.
         since = calendar.utc_text(run.started_at)
-        locks.sweep_elsewhere(work.tree, run_id=run.run_id, since=since)
-        publish.recover(work.tree, work.datasets, work.buckets, work.record_published)
+        locks.sweep_elsewhere(erasing.tree, run_id=run.run_id, since=since)
+        publish.recover(erasing.tree, erasing.datasets, erasing.buckets, erasing.record_published)
     rewritten, quarantined = list[Rewritten](), 0
-    for name in work.datasets:
+    for name in erasing.datasets:
         if name in request.datasets:
-            for partition in layout.partitions(work.tree, name, work.buckets):
-                rewritten += _forget_rows(work, partition)
-            quarantined += _forget_quarantined(work, name)
+            for partition in layout.partitions(erasing.tree, name, erasing.buckets):
+                rewritten += _forget_rows(erasing, partition)
+            quarantined += _forget_quarantined(erasing, name)
     return Receipt(
-        dry_run=work.dry,
+        dry_run=erasing.dry,
         accounts=sorted(request.appids),
         datasets=sorted(request.datasets),
         before=request.before,
         rewritten=rewritten,
         answers=answers,
         quarantined=quarantined,
-        damaged=list(_forget_damaged(work)),
-        records=list(_forget_names(work)),
+        damaged=list(_forget_damaged(erasing)),
+        records=list(_forget_names(erasing)),
     )
 
 
-def _refuse_newer(work: _Erasure) -> None:
+def _refuse_newer(erasing: _Erasure) -> None:
     """Raise UsageError for any file of a newer version, before the first change."""
-    publish.refuse_newer(work.tree, work.request.datasets, work.buckets)
-    quarantined = (quarantine.entries(work.tree, name) for name in work.request.datasets)
-    for _ in chain(_side_files(work), *quarantined):
+    publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
+    quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
+    for _ in chain(_side_files(erasing), *quarantined):
         # Reading a side file raises the error.
         pass
 
 
-def _waiting(work: _Erasure) -> Iterator[None]:
+def _waiting(erasing: _Erasure) -> Iterator[None]:
     """Yield once for each answer of the raw log with days that are to be forgotten."""
-    request = work.request
-    for group in raw_log.readable(work.tree, work.buckets):
+    request = erasing.request
+    for group in raw_log.readable(erasing.tree, erasing.buckets):
         for dataset, month in group.months:
             if dataset in request.datasets and request.mask(month):
                 with suppress(DamagedGroup):
@@ -200,19 +200,19 @@ def _waiting(work: _Erasure) -> Iterator[None]:
                             yield None
 
 
-def _forget_rows(work: _Erasure, partition: Partition) -> Iterator[Rewritten]:
-    rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
+def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
+    rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
     if rewritten is not None:
         dataset, path = partition.dataset, rewritten.path
         rows = rewritten.rows_before, rewritten.rows_after
-        work.record_published(Published(dataset, partition.month, path, (), (), *rows))
+        erasing.record_published(Published(dataset, partition.month, path, (), (), *rows))
         yield rewritten
 
 
-def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
+def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
     """Write a file without the days that are to be forgotten; None if it has none of them."""
-    tree, dataset = work.tree, work.datasets[partition.dataset]
-    name, mask = tree.name(partition), work.request.mask(partition.month)
+    tree, dataset = erasing.tree, erasing.datasets[partition.dataset]
+    name, mask = tree.name(partition), erasing.request.mask(partition.month)
     month = calendar.month_text(partition.month)
     temp = f"{partition.dataset}.{month}.forget"
     with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
@@ -221,17 +221,17 @@ def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
         known = stored.footer.coverage
         forgotten = {
             appid: covered
-            for appid in work.request.appids.intersection(known.appids)
+            for appid in erasing.request.appids.intersection(known.appids)
             if (covered := known.account(appid).covered & mask)
         }
         if not forgotten:
             return None
         left = known.without(dict.fromkeys(forgotten, mask))
         schema = arrow_schema(dataset)
-        pieces = erasure.remaining_rows(stored.batches(schema), work.request)
-        if work.dry or not left.appids:
+        pieces = erasure.remaining_rows(stored.batches(schema), erasing.request)
+        if erasing.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
-            if not work.dry:
+            if not erasing.dry:
                 tree.store.delete(name)
         else:
             # The footer names merged raw groups only as long as they exist.
@@ -253,68 +253,68 @@ def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
         )
 
 
-def _forget_quarantined(work: _Erasure, dataset: str) -> int:
+def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
     """Delete answers in quarantine and count their days; one that begins before goes entirely."""
-    before = work.request.before
+    before = erasing.request.before
     count = 0
     begins = {
         (entry.answer.window.appid, entry.day): entry.answer.window.begin
-        for entry in quarantine.entries(work.tree, dataset)
+        for entry in quarantine.entries(erasing.tree, dataset)
     }
-    for appid, kept in quarantine.quarantined_days(work.tree, dataset).items():
-        if appid in work.request.appids:
+    for appid, kept in quarantine.quarantined_days(erasing.tree, dataset).items():
+        if appid in erasing.request.appids:
             chosen = [
                 day
                 for day in kept
                 if before is None or min(day, begins.get((appid, day), day)) < before
             ]
             count += len(chosen)
-            if not work.dry:
-                quarantine.forget(work.tree, dataset, appid, chosen)
+            if not erasing.dry:
+                quarantine.forget(erasing.tree, dataset, appid, chosen)
     return count
 
 
-def _forget_damaged(work: _Erasure) -> Iterator[str]:
+def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
     """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
-    request = work.request
-    for name, info in quarantine.unreadable(work.tree).items():
+    request = erasing.request
+    for name, info in quarantine.unreadable(erasing.tree).items():
         elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
         other = info.dataset is not None and info.dataset not in request.datasets
         later = info.month is not None and not request.mask(info.month)
         if not (elsewhere or other or later):
-            if not work.dry:
-                work.tree.store.delete(name)
+            if not erasing.dry:
+                erasing.tree.store.delete(name)
             yield name
 
 
-def _forget_names(work: _Erasure) -> Iterator[str]:
+def _forget_names(erasing: _Erasure) -> Iterator[str]:
     """Remove the accounts from JSON side files, and delete the files that are named after one."""
-    tree = work.tree
-    for name, old in _side_files(work):
+    tree = erasing.tree
+    for name, old in _side_files(erasing):
         if old is None:
-            if work.request.has(None, None):
-                if not work.dry:
+            if erasing.request.has(None, None):
+                if not erasing.dry:
                     tree.store.delete(name)
                 yield name
             continue
-        new = erasure.erase_from_json(old, work.request)
+        new = erasure.erase_from_json(old, erasing.request)
         if new != old:
-            if not work.dry:
-                temp = tree.temp(min(work.buckets), "forget.json")
+            if not erasing.dry:
+                temp = tree.temp(min(erasing.buckets), "forget.json")
                 tree.store.write(name, json.dumps(new, indent=2).encode(), temp)
             yield name
 
 
-def _side_files(work: _Erasure) -> Iterator[tuple[str, Any]]:
+def _side_files(erasing: _Erasure) -> Iterator[tuple[str, Any]]:
     """Yield the names and contents of JSON side files; without contents those named after one.
 
     Raises UsageError for a newer version: it may hold accounts where none is looked for.
     """
-    store = work.tree.store
+    store = erasing.tree.store
     for found in store.list(OURS):
         if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
             continue
-        if any(appid in found.name for appid in work.request.appids):
+        if any(appid in found.name for appid in erasing.request.appids):
             yield found.name, None
             continue
         # Damaged contents are not JSON, so they hold nothing that could be removed.

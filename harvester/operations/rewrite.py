@@ -189,77 +189,77 @@ def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     )
 
 
-def _make_dataset(work: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
+def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
     """Make the files of a dataset, newest month first; without a run log all must be done."""
-    name = work.dataset.name
-    journal = rewrite_journal.read_months(work.target, name)
+    name = rewriting.dataset.name
+    journal = rewrite_journal.read_months(rewriting.target, name)
     done: dict[str, DoneMonth] = {}
-    for month, parts in work.old.items():
+    for month, parts in rewriting.old.items():
         text = calendar.month_text(month)
-        key = f"{text} of {work.target.buckets}"
-        versions = {work.source.name(part): found.version for part, found in parts.items()}
+        key = f"{text} of {rewriting.target.buckets}"
+        versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         if known is not None and known.of == versions:
             done[key] = known
             yield from (_Made(rows, kept=True) for rows in known.files.values())
             continue
         if run_log is None:
-            raise _changed(work, text)
-        rows = _make_month(work, month)
+            raise _changed(rewriting, text)
+        rows = _make_month(rewriting, month)
         for path, count in rows.items():
             # For readers of the new tree's change feed all of it is new.
             run_log.record_published(Published(name, month, path, (), (), 0, count))
         done[key] = journal[key] = DoneMonth(versions, rows)
-        rewrite_journal.write_months(work.target, name, journal)
+        rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:
-        _remove_others(work, {path for each in done.values() for path in each.files})
+        _remove_others(rewriting, {path for each in done.values() for path in each.files})
     if journal != done:
         if run_log is None:
-            raise _changed(work, min(journal.keys() - done.keys()).partition(" ")[0])
-        rewrite_journal.write_months(work.target, name, done)
+            raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
+        rewrite_journal.write_months(rewriting.target, name, done)
 
 
-def _changed(work: _Rewriting, month: str) -> UsageError:
+def _changed(rewriting: _Rewriting, month: str) -> UsageError:
     return UsageError(
-        f"{work.source.store.display_path()}: {work.dataset.name} of {month}"
+        f"{rewriting.source.store.display_path()}: {rewriting.dataset.name} of {month}"
         " changed since the new tree was finished",
         "switch to the new tree, or name another place for --to",
     )
 
 
-def _remove_others(work: _Rewriting, done: set[str]) -> None:
+def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
     """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
-    for partition in layout.partitions(work.target, work.dataset.name):
-        name = work.target.name(partition)
+    for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
+        name = rewriting.target.name(partition)
         if name not in done:
-            work.target.store.delete(name)
+            rewriting.target.store.delete(name)
 
 
-def _make_month(work: _Rewriting, month: Month) -> dict[str, int]:
+def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
     """Make the new files of a month, and return their rows by name."""
-    step = gcd(work.source.buckets, work.target.buckets)
-    existing = layout.partitions(work.target, work.dataset.name)
+    step = gcd(rewriting.source.buckets, rewriting.target.buckets)
+    existing = layout.partitions(rewriting.target, rewriting.dataset.name)
     made: dict[str, int] = {}
-    for bucket in range(work.target.buckets):
-        partition = Partition(work.dataset.name, month, bucket)
+    for bucket in range(rewriting.target.buckets):
+        partition = Partition(rewriting.dataset.name, month, bucket)
         # A bucket is a remainder: two numbers of buckets agree on it modulo their divisor.
-        parts = [part for part in work.old[month] if (part.bucket - bucket) % step == 0]
-        name = work.target.name(partition)
-        over = work.target.store.version(name) if partition in existing else None
-        rows = _make_file(work, partition, parts, over)
+        parts = [part for part in rewriting.old[month] if (part.bucket - bucket) % step == 0]
+        name = rewriting.target.name(partition)
+        over = rewriting.target.store.version(name) if partition in existing else None
+        rows = _make_file(rewriting, partition, parts, over)
         if rows is not None:
             made[name] = rows
     return made
 
 
 def _make_file(
-    work: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
+    rewriting: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
 ) -> int | None:
     """Make one file and return its rows; None if the old files know none of its accounts."""
-    source, target = work.source, work.target
+    source, target = rewriting.source, rewriting.target
     what = f"{partition.dataset}.{calendar.month_text(partition.month)}"
-    schema = arrow_schema(work.dataset)
+    schema = arrow_schema(rewriting.dataset)
 
     @functools.cache
     def is_mine(appid: str) -> bool:
@@ -281,11 +281,11 @@ def _make_file(
         known = _coverage(partition.month, stored, is_mine)
         if not known.appids:
             return None
-        mine = (_slices(_batches(each, work.dataset), is_mine) for each in stored)
+        mine = (_slices(_batches(each, rewriting.dataset), is_mine) for each in stored)
         pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
-        draft = NewFile(target.store, temp, target.name(partition), work.dataset, over)
+        draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
         rows = partitions.write(draft, tables, lambda: Footer(known, {}))
     partitions.release_memory()
     return rows
