@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,27 +14,45 @@ from harvester.core.credentials import Access, AppSecret
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.manifest import access_of
-from harvester.operations.runtime import Project, RunContext, Watch, show_nothing
+from harvester.operations.runtime import Project, RunContext, Watch, show_no_progress
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.transport import Transport
 
 
-def world_of(project: Project, watch: Watch = show_nothing) -> RunContext:
-    """Prepare all that a verb needs to ask about a project's accounts.
+def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
+    """Return the clock, API and credentials of a project's accounts that have a job.
 
-    Raises UsageError that names each variable and file that is missing, once.
+    Raises UsageError that names each missing variable and file once.
     """
     manifest, clock = project.manifest, project.clock
     return RunContext(
         now=clock,
-        reach=partial(_reach, manifest, clock),
+        open_api=partial(_open_api, manifest, clock),
         credentials=_credentials(manifest),
         watch=watch,
         platform=project.platform.needed_by(manifest),
     )
 
 
+def token_providers(
+    context: RunContext, transport: Transport, may_force_refresh: Callable[[str], Awaitable[bool]]
+) -> TokenProviders:
+    """Return the providers of the accounts' tokens.
+
+    ``may_force_refresh`` decides whether the token of an appid may be replaced by force.
+    """
+    return TokenProviders(
+        context.credentials,
+        transport,
+        clock=context.now,
+        budget=may_force_refresh,
+        platform=context.platform,
+    )
+
+
 @asynccontextmanager
-async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
-    """Give WeChat itself, or the sandbox for as long as the block lasts."""
+async def _open_api(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+    """Yield WeChat's API, or that of a sandbox that runs while the block lasts."""
     if not manifest.api.is_sandbox:
         yield manifest.api
         return
@@ -46,7 +64,7 @@ async def _reach(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[
 
 
 def _credentials(manifest: Manifest) -> Callable[[str], Access]:
-    """Read the credential of every account that has a job."""
+    """Read the credential of each account that has a job; returns a look-up by appid."""
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     selected = {appid for job in manifest.jobs for appid in job.appids}
@@ -59,7 +77,7 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
                     account, folder=manifest.file.parent, environ=environ
                 )
             except UsageError as error:
-                # What is wrong without whose it is: thousands may wait for the same variable.
+                # Grouped without the appid, because thousands may lack the same variable.
                 problems[error.problem.partition(account.appid)[2]].append(error)
     if problems:
         [first, *_] = next(iter(problems.values()))

@@ -1,4 +1,4 @@
-"""The accounts that authorised the platform: asked before a run can be planned."""
+"""Request for the accounts that authorised the platform, made before a run is planned."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harvester.wechat.transport import Transport
 def ask(
     platform: Platform, api: Api, *, clock: Callable[[], float], policy: Retry
 ) -> tuple[str, ...]:
-    """Ask for the appids that authorised the platform, in WeChat's order.
+    """Return the appids that authorised the platform, in WeChat's order.
 
-    Raises Unauthorised if WeChat does not let the platform ask, Unanswered if it does not answer.
+    Raises Unauthorised if WeChat refuses the platform, Unanswered if it does not answer.
     """
     return anyio.run(_ask, platform, api, clock, policy)
 
@@ -28,25 +28,25 @@ def ask(
 async def _ask(
     platform: Platform, api: Api, clock: Callable[[], float], policy: Retry
 ) -> tuple[str, ...]:
-    dice, failure = random.Random(), ""
+    rng, failure = random.Random(), ""
     async with Transport(api, connections=1) as transport:
-        office = TokenProviders(
+        providers = TokenProviders(
             _no_account, transport, clock=clock, budget=_never, platform=platform
         )
         for attempt in range(1, policy.max_attempts + 1):
             try:
-                found = await office.authorised()
+                found = await providers.authorised()
             except CallError as error:
                 failure = str(error)
                 if isinstance(error, BadTls):
                     break
-                await anyio.sleep(backoff.delay(attempt, policy, dice))
+                await anyio.sleep(backoff.delay(attempt, policy, rng))
                 continue
             if isinstance(found, TokenDenied):
                 problem = f"the platform's accounts: {found.why}: {found.rule.meaning}"
                 raise Unauthorised(problem, found.rule.advice)
             return tuple(found)
-    advice = "See whether WeChat is reachable from here, then run again."
+    advice = "Check that WeChat can be reached from this machine, then run again."
     raise Unanswered(f"the platform's accounts: {failure}", advice)
 
 

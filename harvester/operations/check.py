@@ -1,7 +1,7 @@
-"""One look at every account: does it get a token, what may it ask, and how much of it a day.
+"""Check of every account: whether it gets a token, which datasets it may ask, and its quotas.
 
-An account costs a call for its token, one for each family of datasets that is wanted of it, and one
-for each dataset's quota. What one account comes to changes nothing for the others.
+An account costs a call for its token, one for each family of its datasets, and one for each
+dataset's quota. The result of an account changes nothing for the others.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 import anyio
@@ -20,32 +20,33 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Manifest
-from harvester.core.errors import SEVERITY, CallError, Exit, StoreError
+from harvester.core.errors import CallError, Exit, StoreError
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
-from harvester.operations.access import world_of
+from harvester.operations.access import run_context, token_providers
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
-from harvester.operations.runtime import Project, RunContext, new_run_id
+from harvester.operations.record.summary import new_run_id
+from harvester.operations.runtime import Project, RunContext
 from harvester.planning.quota import DayLedger
 from harvester.scheduling import backoff
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
-from harvester.wechat.auth import TokenDenied, TokenProviders
+from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
 from harvester.wechat.transport import Transport
 
-MOST_ATTEMPTS = 3
-"""A call that comes to nothing is made so often, or less often if the manifest says so."""
+MAX_ATTEMPTS = 3
+"""Maximum attempts at a call, unless the manifest allows fewer."""
 
 _log = logging.getLogger("harvester.check")
 
 
 class State(Enum):
-    """The result of a look."""
+    """The result of a probe."""
 
     WORKS = "works"
     REFUSED = "refused"
@@ -55,7 +56,7 @@ class State(Enum):
 
 
 WHOLE_ACCOUNT = "all"
-"""In the place of a family."""
+"""Stands for all families of an account."""
 
 STATES = {
     Action.RETRY: State.NO_ANSWER,
@@ -71,13 +72,15 @@ STATES = {
 }
 """The state after a refusal, by the action of its rule."""
 
+_WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """The result of one probe; the members after ``state`` are empty if it was answered.
 
-    ``family`` is ``all`` if the finding speaks for the whole account, so that nothing else need be
-    asked. ``errcode`` is None if the network refused, and not WeChat.
+    ``family`` is ``all`` if the result holds for the whole account, so that its other probes are
+    left out. ``errcode`` is None if the refusal came from the network and not from WeChat.
     """
 
     family: str
@@ -93,39 +96,30 @@ class ProbeResult:
 
     @property
     def is_of_account(self) -> bool:
-        """True if it speaks for the whole account."""
+        """True if it holds for the whole account."""
         return self.family == WHOLE_ACCOUNT
 
 
-def _finding(probe: Probe, refused: RefusedAttempt | None) -> ProbeResult:
-    dataset = probe.dataset
-    found = ProbeResult(
-        dataset.family, dataset.permission, dataset.name, probe.window.begin, State.WORKS
-    )
+def _probe_result(probe: Probe, refused: RefusedAttempt | None) -> ProbeResult:
+    family, probed = probe.dataset.family, (probe.dataset.permission, probe.dataset.name)
+    day = probe.window.begin
     if refused is None:
-        return found
+        return ProbeResult(family, *probed, day, State.WORKS)
     rule, why, _ = refused
-    # If the server was not reached, the account's other calls would not fare better.
-    of_account = rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str)
+    # A server that was not reached would not answer the account's other calls either.
+    if rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str):
+        family = WHOLE_ACCOUNT
     errcode, errmsg, rid = (None, why, "") if isinstance(why, str) else why
-    return replace(
-        found,
-        family=WHOLE_ACCOUNT if of_account else found.family,
-        state=STATES[rule.action],
-        errcode=errcode,
-        errmsg=errmsg,
-        rid=rid,
-        meaning=rule.meaning,
-        advice=rule.advice,
-    )
+    told = errmsg, rid, rule.meaning, rule.advice
+    return ProbeResult(family, *probed, day, STATES[rule.action], errcode, *told)
 
 
 @dataclass(slots=True)
 class AccountCheck:
-    """One account: its findings in the order of its jobs, and its allowances by dataset.
+    """One account: its findings in the order of its jobs, and its quotas by dataset.
 
-    ``calls`` are those that WeChat may count, by dataset, and ``heard_at`` is when the last of them
-    came to its end.
+    ``calls`` counts the calls that WeChat may count, by dataset; the last of them ended at
+    ``heard_at``, in seconds since the Unix epoch.
     """
 
     appid: str
@@ -137,7 +131,7 @@ class AccountCheck:
 
     @property
     def is_authorised(self) -> bool:
-        """True if WeChat knows the account and lets us in, even if for nothing or not now."""
+        """True if WeChat accepts the account, even if it allows nothing or nothing now."""
         return any(
             finding.state is State.NOT_READY or not finding.is_of_account
             for finding in self.findings
@@ -146,191 +140,186 @@ class AccountCheck:
 
 @dataclass(slots=True)
 class Check:
-    """All accounts, in the manifest's order, and how many calls they cost, for tokens too."""
+    """All accounts in the manifest's order, and the number of calls, those for tokens included."""
 
     accounts: list[AccountCheck] = field(default_factory=list)
     calls: int = 0
 
     def count(self, state: State) -> int:
-        """Count the accounts in a state; the worst finding of an account counts."""
+        """Count the accounts whose worst finding is ``state``."""
         worst = [
-            max((finding.state for finding in account.findings), key=_severity, default=State.WORKS)
+            min(
+                (finding.state for finding in account.findings),
+                key=_WORST_FIRST.index,
+                default=State.WORKS,
+            )
             for account in self.accounts
         ]
         return worst.count(state)
 
-    def allowances(self) -> Iterator[tuple[tuple[str, str], ReportedQuota]]:
-        """List what was told, by appid and dataset."""
-        for account in self.accounts:
-            for dataset, allowance in account.allowances.items():
-                yield (account.appid, dataset), allowance
-
     @property
     def exit_code(self) -> Exit:
-        """4 if no account was let in, 3 if one was refused something, 0 otherwise."""
-        codes = {Exit.DONE}
+        """4 if no account was authorised, 3 if one was refused or not answered, 0 otherwise."""
         if not any(account.is_authorised for account in self.accounts):
-            codes.add(Exit.UNAUTHORISED)
-        if self.count(State.REFUSED) or self.count(State.NO_ANSWER):
-            codes.add(Exit.INCOMPLETE)
-        return min(codes, key=SEVERITY.index)
-
-
-def _severity(state: State) -> int:
-    return [State.WORKS, State.NOT_READY, State.NO_ANSWER, State.REFUSED].index(state)
+            return Exit.UNAUTHORISED
+        trouble = self.count(State.REFUSED) or self.count(State.NO_ANSWER)
+        return Exit.INCOMPLETE if trouble else Exit.DONE
 
 
 def check(project: Project) -> Check:
-    """Look at every account of a project that has a job, and keep what was learned for later runs.
+    """Probe every account of a project that has a job, and save the quotas for later runs.
 
-    Raises UsageError if secrets are missing.
+    If they cannot be written the error is logged. Raises UsageError if secrets are missing, or if
+    the output holds quotas of a newer version.
     """
     warn_of_open_files(project.manifest)
-    found = check_accounts(project.manifest, world_of(project))
+    found = check_accounts(project.manifest, run_context(project))
     try:
         save(found, project.manifest, project.tree, project.clock())
     except StoreError as error:
-        _log.warning("what this look cost, and what it told of quotas, is not kept: %s", error)
+        _log.warning("the quotas and the calls of this check are not saved: %s", error)
     return found
 
 
 def check_offline(project: Project) -> Touched:
-    """Name what a run would reach for. Asks nothing."""
+    """Return the hosts, variables, files and commands that a run would use. Makes no call."""
     warn_of_open_files(project.manifest)
     return touched(project.manifest)
 
 
-def check_accounts(manifest: Manifest, world: RunContext) -> Check:
-    """Look at every account that has a job; ``world`` is that of a run."""
-    return anyio.run(_check, manifest, world)
+def check_accounts(manifest: Manifest, context: RunContext) -> Check:
+    """Probe every account that has a job."""
+    return anyio.run(_check, manifest, context)
 
 
 def save(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
-    """Keep what was told of the quotas, and what the look has spent of them. Raises StoreError."""
-    told = dict(found.allowances())
-    if told:
-        quota_limits.write(tree, told, now)
+    """Save the reported quotas, and the calls that the check has spent of them.
+
+    ``now`` is in seconds since the Unix epoch. Raises StoreError, and UsageError for quotas of a
+    newer version.
+    """
+    reported = {
+        (account.appid, dataset): quota
+        for account in found.accounts
+        for dataset, quota in account.allowances.items()
+    }
+    if reported:
+        quota_limits.write(tree, reported, now)
     spent = _spent(found, manifest, now)
     if spent:
         quota_ledger.leave(tree, spent)
 
 
 def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, DayLedger]:
-    """Return the data calls as notes of today, by bucket."""
+    """Return the calls of the check as a ledger of today for each bucket."""
     today, name, period = calendar.today(now), new_run_id(now), manifest.limits.per_token.period
     spent: dict[int, DayLedger] = {}
     for account in found.accounts:
         if not account.calls:
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
-        note = spent.setdefault(bucket, DayLedger(today, name, period=period))
-        quiet_at = account.heard_at + period
-        if quiet_at > now:
-            note.idle_from = max(note.idle_from, quiet_at)
-            note.recent_calls = max(note.recent_calls, account.calls.total())
+        ledger = spent.setdefault(bucket, DayLedger(today, name, period=period))
+        # Calls of the last period still count in WeChat's rate limit.
+        idle_from = account.heard_at + period
+        if idle_from > now:
+            ledger.idle_from = max(ledger.idle_from, idle_from)
+            ledger.recent_calls = max(ledger.recent_calls, account.calls.total())
         for dataset, calls in account.calls.items():
-            note.add(dataset, account.appid, calls)
+            ledger.add(dataset, account.appid, calls)
     return spent
 
 
-async def _check(manifest: Manifest, world: RunContext) -> Check:
-    asked = probes(manifest, world.now())
+async def _check(manifest: Manifest, context: RunContext) -> Check:
+    asked = probes(manifest, context.now())
     accounts = [account for account in manifest.accounts if account.appid in asked]
     check = Check([AccountCheck(account.appid, account.name) for account in accounts])
     workers = max(1, min(manifest.limits.connections, len(accounts)))
-    async with world.reach() as api, Transport(api, connections=workers) as transport:
-        office = TokenProviders(
-            world.credentials,
-            transport,
-            clock=world.now,
-            budget=_never,
-            platform=world.platform,
-        )
-        async with TokenCache(office.provider, world.now) as tokens:
-            inspector = _Prober(manifest, transport, tokens, world)
+    async with context.open_api() as api, Transport(api, connections=workers) as transport:
+        providers = token_providers(context, transport, _never)
+        async with TokenCache(providers.provider, context.now) as tokens:
+            prober = _Prober(manifest, transport, tokens, context.now)
+            # The workers share the iterator, so that each account is taken once.
             queue = iter(check.accounts)
+
+            async def work() -> None:
+                for account in queue:
+                    await prober.probe(account, asked[account.appid])
+
             async with anyio.create_task_group() as tasks:
                 for _ in range(workers):
-                    tasks.start_soon(_work, inspector, queue, asked)
-    check.calls = inspector.calls + office.calls
+                    tasks.start_soon(work)
+    check.calls = prober.calls + providers.calls
     return check
 
 
 async def _never(_: str) -> bool:
-    """Refuse to replace a token by force for the sake of a look."""
+    """Refuse to replace a token by force: a check must not end a token that others use."""
     return False
 
 
-async def _work(
-    inspector: _Prober, queue: Iterable[AccountCheck], asked: dict[str, list[Probe]]
-) -> None:
-    for account in queue:
-        await inspector.inspect(account, asked[account.appid])
-
-
+@dataclass(slots=True)
 class _Prober:
-    """Makes the calls, those of one account one after the other and no faster than its rate."""
+    """Makes the calls; those of one account one after the other and no faster than its rate."""
 
-    def __init__(
-        self, manifest: Manifest, transport: Transport, tokens: TokenCache, world: RunContext
-    ) -> None:
-        pace = manifest.limits.per_token
-        self._pause = pace.period / pace.count
-        self._policy = manifest.retry
-        self._transport = transport
-        self._tokens = tokens
-        self._now = world.now
-        self._dice = random.Random()
-        self.calls = 0
+    manifest: Manifest
+    transport: Transport
+    tokens: TokenCache
+    now: Callable[[], float]
+    calls: int = 0
+    rng: random.Random = field(default_factory=random.Random)
 
-    async def inspect(self, account: AccountCheck, asked: list[Probe]) -> None:
-        """Ask what there is to ask of an account, up to the first word that is about all of it."""
+    async def probe(self, account: AccountCheck, asked: list[Probe]) -> None:
+        """Make the probes of an account, up to the first result that holds for all of it."""
         for probe in asked:
-            finding = _finding(probe, await self._try(account, probe))
+            finding = _probe_result(probe, await self._try(account, probe))
             account.findings.append(finding)
             if finding.is_of_account:
                 return
             if finding.state is not State.REFUSED:
-                await self._learn(account, probe)
+                await self._ask_quotas(account, probe)
 
     async def _try(self, account: AccountCheck, probe: Probe) -> RefusedAttempt | None:
-        """Return None for an answer, or the last reason why there is none."""
-        renewed, tries = False, 0
+        """Return None for an answer, or else the last refusal."""
+        policy = self.manifest.retry
+        refreshed, tries = False, 0
         while True:
             outcome = await self._ask(account, probe)
             if isinstance(outcome, bytes):
                 return None
             action = outcome.rule.action
             tries += 1
-            if action is Action.REFRESH_TOKEN and not renewed:
-                renewed = True
-            elif STATES[action] is not State.NO_ANSWER or tries >= self._most:
+            if action is Action.REFRESH_TOKEN and not refreshed:
+                refreshed = True
+            elif STATES[action] is not State.NO_ANSWER or tries >= min(
+                MAX_ATTEMPTS, policy.max_attempts
+            ):
                 return outcome
             elif action is not Action.RETRY_NOW:
-                await anyio.sleep(backoff.delay(tries, self._policy, self._dice))
+                await anyio.sleep(backoff.delay(tries, policy, self.rng))
 
     async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | RefusedAttempt:
-        """Make one attempt. It has cost a call unless the server was not reached."""
+        """Make one attempt. It counts against the quota unless the server was not reached."""
         self.calls += 1
-        outcome = await attempt.attempt(probe.window, probe.dataset, self._tokens, self._transport)
+        outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
         if isinstance(outcome, bytes) or outcome.rule.action is not Action.HOST_DOWN:
             account.calls[probe.dataset.name] += 1
-            account.heard_at = self._now()
-        await anyio.sleep(self._pause)
+            account.heard_at = self.now()
+        await self._pause()
         return outcome
 
-    @property
-    def _most(self) -> int:
-        return min(MOST_ATTEMPTS, self._policy.max_attempts)
-
-    async def _learn(self, account: AccountCheck, probe: Probe) -> None:
-        """Ask for the quota of each dataset. It is good to know, and no more than that."""
+    async def _ask_quotas(self, account: AccountCheck, probe: Probe) -> None:
+        """Ask for the quota of each dataset. A refusal is ignored: the quota stays unknown."""
         for dataset in probe.stands_for:
             with suppress(CallError, TokenDenied):
-                token = await self._tokens.current(account.appid)
+                token = await self.tokens.current(account.appid)
                 self.calls += 1
-                status, body = await self._transport.post(QUOTA_PATH, quota_body(dataset), token)
-                allowance = reported_quota(status, body, self._now())
+                status, body = await self.transport.post(QUOTA_PATH, quota_body(dataset), token)
+                allowance = reported_quota(status, body, self.now())
                 if allowance is not None:
                     account.allowances[dataset.name] = allowance
-            await anyio.sleep(self._pause)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until the rate of the account allows its next call."""
+        pace = self.manifest.limits.per_token
+        await anyio.sleep(pace.period / pace.count)

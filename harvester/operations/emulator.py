@@ -1,4 +1,4 @@
-"""The built-in WeChat inside of a run."""
+"""The sandbox inside of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from harvester.sandbox import FakeWeChat, Rules, server
 
 LATENCY = 0.015
-"""Seconds it takes at least, and as many more at most: enough to look like a network."""
+"""Minimum latency and maximum jitter of an answer in seconds, like those of a network."""
 
 
 def serve(now: Callable[[], float]) -> AbstractAsyncContextManager[str]:
-    """Serve a world that goes by this clock; gives its address."""
+    """Serve a sandbox that goes by this clock while the block lasts; yields its address."""
     return server.serve(FakeWeChat(Rules(latency=LATENCY, latency_jitter=LATENCY), now))

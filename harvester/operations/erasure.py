@@ -1,4 +1,4 @@
-"""The part of an output that is to be forgotten, and rows and records without it."""
+"""Erasure request, and rows and JSON records without what it names."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class ErasureRequest:
-    """Accounts and datasets, and the first day that stays; None if no day does.
+    """Accounts and datasets to erase, and the first Beijing day that stays; None if no day stays.
 
-    ``everything`` says that the datasets are all there are: then the names go as well.
+    ``everything`` is True if the datasets are all that exist: then names are erased as well.
     """
 
     appids: frozenset[str]
@@ -40,23 +40,23 @@ class ErasureRequest:
         return {bucket_of(appid, buckets) for appid in self.appids}
 
     def mask(self, month: Month) -> int:
-        """Return the days of a month that are to be forgotten."""
+        """Return the mask of the days of a month to erase."""
         length = calendar.month_length(month)
         if self.before is not None:
             length = max(0, min(length, self.before - calendar.month_begin(month)))
         return (1 << length) - 1
 
     def has(self, dataset: str | None, last: Day | None) -> bool:
-        """Return whether all that is said of a dataset, up to a day, is to be forgotten.
+        """Return whether a record about a dataset that ends on the day ``last`` is to be erased.
 
-        None stands for no dataset, or no day, in particular.
+        None stands for a record about no particular dataset, or no particular day.
         """
         inside = self.everything if dataset is None else dataset in self.datasets
         return inside and (self.before is None or (last is not None and last < self.before))
 
 
 def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
-    """Raise UsageError if the manifest asks for what is to be forgotten: a run would fetch it."""
+    """Raise UsageError if the manifest wants days to erase: a run would fetch them again."""
     until: DaySet = -1
     if target.before is not None:
         until = calendar.day_range(calendar.FIRST_DAY, target.before - 1)
@@ -81,7 +81,7 @@ def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
 
 
 def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) -> Iterator[Slice]:
-    """Yield the rows that stay, in their order of appid and day."""
+    """Yield the rows that stay, in order of appid and day."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
         dates: list[Day] = []
@@ -100,34 +100,35 @@ def remaining_rows(batches: Iterable[pa.RecordBatch], target: ErasureRequest) ->
             yield Slice(batch, begin, len(batch) - begin)
 
 
-def erase_from_json(record: Any, target: ErasureRequest) -> Any:
-    """Remove what is to be forgotten from a record of ours, read from JSON."""
-    return _scrubbed(record, target, None, None)
+def erase_from_json(
+    value: Any, target: ErasureRequest, dataset: str | None = None, last: Day | None = None
+) -> Any:
+    """Return a JSON value without what is to be erased.
 
-
-def _scrubbed(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+    ``dataset`` and ``last`` are the dataset and the last day of the object around it.
+    """
     if isinstance(value, dict):
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
         hit = target.has(dataset, last)
         if hit and value.get("appid") in target.appids:
             return _REMOVED
         members = (
-            (name, _scrubbed(each, target, dataset, last))
+            (name, erase_from_json(each, target, dataset, last))
             for name, each in value.items()
             if not (hit and name in target.appids)
         )
         return {name: each for name, each in members if each is not _REMOVED}
     if isinstance(value, list):
-        left = (_scrubbed(each, target, dataset, last) for each in value)
+        left = (erase_from_json(each, target, dataset, last) for each in value)
         return [each for each in left if each is not _REMOVED]
     if isinstance(value, str):
-        return _scrubbed_text(value, target, dataset, last)
+        return _erase_text(value, target, dataset, last)
     return value
 
 
-def _scrubbed_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
     named = target.appids.intersection(re.findall(APPID, text))
-    # A note begins with the dataset it is about.
+    # A note begins with its dataset.
     about = text.partition(":")[0]
     if not named or not target.has(about if about in target.datasets else dataset, last):
         return text
@@ -139,7 +140,7 @@ def _scrubbed_text(text: str, target: ErasureRequest, dataset: str | None, last:
 
 
 def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
-    """Return the last day that an object of a record speaks of."""
+    """Return the last day of an object of a record, or ``last`` if it names none."""
     try:
         if "ref_month" in value:
             return calendar.month_end(calendar.parse_month(value["ref_month"]))

@@ -1,7 +1,7 @@
-"""Delete for good: rows and their coverage, answers, quarantine, and names in records.
+"""Permanent deletion of accounts: rows, coverage, answers, quarantine, and names in records.
 
-Each step is whole or has not happened, and none depends on another: after a kill the same is
-forgotten again. The locks of the accounts' buckets are held meanwhile.
+Each step is atomic and independent of the others, so a killed command is repeated from the start.
+The buckets of the accounts are locked meanwhile.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.core import calendar
@@ -22,7 +23,7 @@ from harvester.operations import erasure
 from harvester.operations.erasure import ErasureRequest
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
-from harvester.operations.session import new_books, working
+from harvester.operations.session import locked_and_recorded, new_run_log
 from harvester.planning import windows
 from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
 from harvester.storage.backends.local import OURS
@@ -34,12 +35,12 @@ from harvester.storage.state import json_file
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
 
-NOTES = (".json", ".entry")
-"""Files of ours that are JSON: records, journals, notes of quotas and of the platform."""
+SIDE_FILES = (".json", ".entry")
+"""Endings of JSON side files: records, journals, quota ledgers, the list of accounts."""
 
 
 class Rewritten(NamedTuple):
-    """A data file that lost rows, or was removed because nothing else was known in it."""
+    """A data file that lost rows, or was removed because it had no other accounts."""
 
     path: str
     dataset: str
@@ -51,22 +52,23 @@ class Rewritten(NamedTuple):
     removed: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
-    ``damaged`` are unreadable files in the quarantine that may have held some of it.
+    ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
+    ``records`` are the JSON side files that named an account.
     """
 
     dry_run: bool
     accounts: list[str]
     datasets: list[str]
     before: Day | None
-    rewritten: list[Rewritten] = field(default_factory=list)
-    answers: int = 0
-    quarantined: int = 0
-    damaged: list[str] = field(default_factory=list)
-    records: list[str] = field(default_factory=list)
+    rewritten: list[Rewritten]
+    answers: int
+    quarantined: int
+    damaged: list[str]
+    records: list[str]
 
     @property
     def empty(self) -> bool:
@@ -78,30 +80,31 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class _Erasure:
+    """One erasure under way; without a run log nothing is changed."""
+
     tree: Tree
     datasets: Mapping[str, Dataset]
-    target: ErasureRequest
-    receipt: Receipt
-    books: RunLog | None
+    request: ErasureRequest
+    run_log: RunLog | None
 
     @property
     def dry(self) -> bool:
         """True if nothing is to be changed."""
-        return self.books is None
+        return self.run_log is None
 
     @property
     def buckets(self) -> set[int]:
         """The buckets of the accounts."""
-        return self.target.buckets(self.tree.buckets)
+        return self.request.buckets(self.tree.buckets)
 
-    def note(self, item: Published) -> None:
-        """Tell the change feed that a file was replaced, but not whose rows they were."""
-        if self.books is not None:
-            hit = self.target.has(item.dataset, calendar.month_end(item.month))
+    def record_published(self, item: Published) -> None:
+        """Add a replaced file to the change feed, without the accounts that are forgotten."""
+        if self.run_log is not None:
+            hit = self.request.has(item.dataset, calendar.month_end(item.month))
             left = tuple(
-                appid for appid in item.appids if not hit or appid not in self.target.appids
+                appid for appid in item.appids if not hit or appid not in self.request.appids
             )
-            self.books.record_published(replace(item, appids=left))
+            self.run_log.record_published(replace(item, appids=left))
 
 
 def forget(
@@ -112,23 +115,27 @@ def forget(
     *,
     dry_run: bool = False,
 ) -> Receipt:
-    """Delete accounts as they are named on the command line, or only count what would go.
+    """Delete accounts from the output, or with ``dry_run`` count what would be deleted.
 
-    Answers that wait are published first. What is replaced is told in the run's books, without the
-    accounts. Raises UsageError for names that mean nothing and for what the manifest still wants,
-    Busy if another run holds the accounts' buckets, and StoreError.
+    ``accounts`` and ``datasets`` are words of the command line, no datasets are all; ``before`` is
+    the first Beijing day that stays. Unpublished answers are published first. The change feed names
+    the replaced files without the accounts.
+
+    Raises UsageError for words that match nothing, for days that the manifest still wants, and for
+    files of a newer version or another number of buckets, all before the first change; Busy if
+    another run holds a bucket of the accounts; StoreError if the output cannot be read or written.
     """
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
-    target = _target(manifest, accounts, datasets, day_option("--before", before, now))
-    erasure.refuse_wanted(target, windows.wanted(manifest, now))
+    request = _request(manifest, accounts, datasets, day_option("--before", before, now))
+    erasure.refuse_wanted(request, windows.wanted(manifest, now))
     if dry_run:
-        return _forget(tree, manifest.datasets, target, None)
-    own, books = sorted(target.buckets(tree.buckets)), new_books(manifest.file, project.clock)
-    with working(books, tree, own):
-        return _forget(tree, manifest.datasets, target, books)
+        return _forget(_Erasure(tree, manifest.datasets, request, None))
+    own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
+    with locked_and_recorded(run_log, tree, own):
+        return _forget(_Erasure(tree, manifest.datasets, request, run_log))
 
 
-def _target(
+def _request(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
 ) -> ErasureRequest:
     if not accounts:
@@ -136,97 +143,100 @@ def _target(
             "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
         )
     appids, names = meant(manifest, accounts, datasets)
-    # However it is said: `all`, a glob, every name, or nothing.
+    # Compared by the result, because `all`, a glob, every name and nothing mean the same.
     return ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
 
 
-def _forget(
-    tree: Tree, datasets: Mapping[str, Dataset], target: ErasureRequest, books: RunLog | None
-) -> Receipt:
-    chosen = sorted(target.appids), sorted(target.datasets)
-    work = _Erasure(tree, datasets, target, Receipt(books is None, *chosen, target.before), books)
-    work.receipt.answers = sum(1 for _ in _waiting(work))
-    publish.refuse_newer(tree, target.datasets, work.buckets)
-    if books is not None:
-        _sweep(tree, work.buckets, books)
-        publish.recover(tree, datasets, work.buckets, work.note)
-    for name in datasets:
-        if name in target.datasets:
-            for partition in layout.partitions(tree, name, work.buckets):
-                _forget_rows(work, partition)
-            work.receipt.quarantined += _forget_quarantine(work, name)
-    _forget_damaged(work)
-    _forget_names(work)
-    return work.receipt
+def _forget(erasing: _Erasure) -> Receipt:
+    request = erasing.request
+    answers = sum(1 for _ in _waiting(erasing))
+    _refuse_newer(erasing)
+    if erasing.run_log is not None:
+        layout.clean_temp(erasing.tree, erasing.buckets)
+        run = erasing.run_log.summary
+        # A killed run may have named these accounts in files of a bucket without any of them.
+        since = calendar.utc_text(run.started_at)
+        locks.sweep_elsewhere(erasing.tree, run_id=run.run_id, since=since)
+        publish.recover(erasing.tree, erasing.datasets, erasing.buckets, erasing.record_published)
+    rewritten, quarantined = list[Rewritten](), 0
+    for name in erasing.datasets:
+        if name in request.datasets:
+            for partition in layout.partitions(erasing.tree, name, erasing.buckets):
+                rewritten += _forget_rows(erasing, partition)
+            quarantined += _forget_quarantined(erasing, name)
+    return Receipt(
+        dry_run=erasing.dry,
+        accounts=sorted(request.appids),
+        datasets=sorted(request.datasets),
+        before=request.before,
+        rewritten=rewritten,
+        answers=answers,
+        quarantined=quarantined,
+        damaged=list(_forget_damaged(erasing)),
+        records=list(_forget_names(erasing)),
+    )
 
 
-def _sweep(tree: Tree, buckets: set[int], books: RunLog) -> None:
-    """Remove what was left half-made: a run names all its accounts in files of its first bucket."""
-    layout.clean_temp(tree, buckets)
-    since = calendar.utc_text(books.summary.started_at)
-    locks.sweep_elsewhere(tree, run_id=books.summary.run_id, since=since)
+def _refuse_newer(erasing: _Erasure) -> None:
+    """Raise UsageError for any file of a newer version, before the first change."""
+    publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
+    quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
+    for _ in chain(_side_files(erasing), *quarantined):
+        # Reading a side file raises the error.
+        pass
 
 
-def _waiting(work: _Erasure) -> Iterator[None]:
-    """Answers in the raw log with days that are to be forgotten."""
-    target = work.target
-    for group in raw_log.readable(work.tree, work.buckets):
+def _waiting(erasing: _Erasure) -> Iterator[None]:
+    """Yield once for each answer of the raw log with days that are to be forgotten."""
+    request = erasing.request
+    for group in raw_log.readable(erasing.tree, erasing.buckets):
         for dataset, month in group.months:
-            if dataset in target.datasets and target.mask(month):
+            if dataset in request.datasets and request.mask(month):
                 with suppress(DamagedGroup):
                     for answer in group.answers(dataset, month):
                         # An answer over two months is counted with its first one.
                         first = calendar.month_of(answer.window.begin) == month
-                        if first and answer.window.appid in target.appids:
+                        if first and answer.window.appid in request.appids:
                             yield None
 
 
-def _forget_rows(work: _Erasure, partition: Partition) -> None:
-    rewritten = publish.retry_races(lambda _: _rewrite(work, partition))
-    if rewritten is None:
-        return
-    work.receipt.rewritten.append(rewritten)
-    if not work.dry:
-        work.note(
-            Published(
-                dataset=partition.dataset,
-                month=partition.month,
-                path=rewritten.path,
-                days=(),
-                appids=(),
-                rows_before=rewritten.rows_before,
-                rows_after=rewritten.rows_after,
-            )
-        )
+def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
+    rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
+    if rewritten is not None:
+        dataset, path = partition.dataset, rewritten.path
+        rows = rewritten.rows_before, rewritten.rows_after
+        erasing.record_published(Published(dataset, partition.month, path, (), (), *rows))
+        yield rewritten
 
 
-def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
-    """Write a file anew without what is to be forgotten; None if it has nothing of it."""
-    tree, dataset = work.tree, work.datasets[partition.dataset]
-    name, mask = tree.name(partition), work.target.mask(partition.month)
+def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
+    """Write a file without the days that are to be forgotten; None if it has none of them."""
+    tree, dataset = erasing.tree, erasing.datasets[partition.dataset]
+    name, mask = tree.name(partition), erasing.request.mask(partition.month)
     month = calendar.month_text(partition.month)
     temp = f"{partition.dataset}.{month}.forget"
     with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
         if stored is None:
             return None
         known = stored.footer.coverage
-        gone = {
+        forgotten = {
             appid: covered
-            for appid in work.target.appids.intersection(known.appids)
+            for appid in erasing.request.appids.intersection(known.appids)
             if (covered := known.account(appid).covered & mask)
         }
-        if not gone:
+        if not forgotten:
             return None
-        left = known.without(dict.fromkeys(gone, mask))
+        left = known.without(dict.fromkeys(forgotten, mask))
         schema = arrow_schema(dataset)
-        pieces = erasure.remaining_rows(stored.batches(schema), work.target)
-        if work.dry or not left.appids:
+        pieces = erasure.remaining_rows(stored.batches(schema), erasing.request)
+        if erasing.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
-            if not work.dry:
+            if not erasing.dry:
                 tree.store.delete(name)
         else:
-            there = {file.name for file in tree.store.list(RAW)}
-            groups = {key: at for key, at in stored.footer.groups.items() if at in there}
+            # The footer names merged raw groups only as long as they exist.
+            existing = {file.name for file in tree.store.list(RAW)}
+            groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
             tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
             draft = NewFile(tree.store, new, name, dataset, stored.version)
@@ -235,74 +245,81 @@ def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
             path=name,
             dataset=partition.dataset,
             ref_month=month,
-            accounts=len(gone),
-            account_days=sum(covered.bit_count() for covered in gone.values()),
+            accounts=len(forgotten),
+            account_days=sum(covered.bit_count() for covered in forgotten.values()),
             rows_before=stored.rows,
             rows_after=after,
             removed=not left.appids,
         )
 
 
-def _forget_quarantine(work: _Erasure, dataset: str) -> int:
-    """Answers in quarantine. One about days on both sides of the line goes as a whole."""
-    before = work.target.before
+def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
+    """Delete answers in quarantine and count their days; one that begins before goes entirely."""
+    before = erasing.request.before
     count = 0
-    windows = {
+    begins = {
         (entry.answer.window.appid, entry.day): entry.answer.window.begin
-        for entry in quarantine.entries(work.tree, dataset)
+        for entry in quarantine.entries(erasing.tree, dataset)
     }
-    for appid, kept in quarantine.quarantined_days(work.tree, dataset).items():
-        chosen = [
-            day
-            for day in kept
-            if appid in work.target.appids
-            and (before is None or min(day, windows.get((appid, day), day)) < before)
-        ]
-        count += len(chosen)
-        if not work.dry:
-            quarantine.forget(work.tree, dataset, appid, chosen)
+    for appid, kept in quarantine.quarantined_days(erasing.tree, dataset).items():
+        if appid in erasing.request.appids:
+            chosen = [
+                day
+                for day in kept
+                if before is None or min(day, begins.get((appid, day), day)) < before
+            ]
+            count += len(chosen)
+            if not erasing.dry:
+                quarantine.forget(erasing.tree, dataset, appid, chosen)
     return count
 
 
-def _forget_damaged(work: _Erasure) -> None:
-    """Delete what lies in quarantine unreadable: it may hold anything of its bucket."""
-    target = work.target
-    for name, whose in quarantine.unreadable(work.tree).items():
-        elsewhere = whose.bucket is not None and whose.bucket not in target.buckets(whose.buckets)
-        other = whose.dataset is not None and whose.dataset not in target.datasets
-        later = whose.month is not None and not target.mask(whose.month)
-        if elsewhere or other or later:
-            continue
-        work.receipt.damaged.append(name)
-        if not work.dry:
-            work.tree.store.delete(name)
+def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
+    """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
+    request = erasing.request
+    for name, info in quarantine.unreadable(erasing.tree).items():
+        elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
+        other = info.dataset is not None and info.dataset not in request.datasets
+        later = info.month is not None and not request.mask(info.month)
+        if not (elsewhere or other or later):
+            if not erasing.dry:
+                erasing.tree.store.delete(name)
+            yield name
 
 
-def _forget_names(work: _Erasure) -> None:
-    """Run records, journals and notes: everything of ours that is JSON and no answer."""
-    tree = work.tree
-    for found in tree.store.list(OURS):
-        if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(NOTES):
+def _forget_names(erasing: _Erasure) -> Iterator[str]:
+    """Remove the accounts from JSON side files, and delete the files that are named after one."""
+    tree = erasing.tree
+    for name, old in _side_files(erasing):
+        if old is None:
+            if erasing.request.has(None, None):
+                if not erasing.dry:
+                    tree.store.delete(name)
+                yield name
             continue
-        if any(appid in found.name for appid in work.target.appids):
-            if work.target.has(None, None):
-                work.receipt.records.append(found.name)
-                if not work.dry:
-                    tree.store.delete(found.name)
-            continue
-        old = _read(tree.store.read(found.name))
-        # A newer version is refused: it may hold names where none is looked for.
-        json_file.value_of(old, dict[str, Any], tree.store.display_path(found.name))
-        new = erasure.erase_from_json(old, work.target)
+        new = erasure.erase_from_json(old, erasing.request)
         if new != old:
-            work.receipt.records.append(found.name)
-            if not work.dry:
-                temp = tree.temp(min(work.buckets), "forget.json")
-                tree.store.write(found.name, json.dumps(new, indent=2).encode(), temp)
+            if not erasing.dry:
+                temp = tree.temp(min(erasing.buckets), "forget.json")
+                tree.store.write(name, json.dumps(new, indent=2).encode(), temp)
+            yield name
 
 
-def _read(data: bytes | None) -> object:
-    try:
-        return json.loads(data or b"null")
-    except ValueError:
-        return None
+def _side_files(erasing: _Erasure) -> Iterator[tuple[str, Any]]:
+    """Yield the names and contents of JSON side files; without contents those named after one.
+
+    Raises UsageError for a newer version: it may hold accounts where none is looked for.
+    """
+    store = erasing.tree.store
+    for found in store.list(OURS):
+        if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
+            continue
+        if any(appid in found.name for appid in erasing.request.appids):
+            yield found.name, None
+            continue
+        # Damaged contents are not JSON, so they hold nothing that could be removed.
+        with suppress(ValueError):
+            contents = json.loads(store.read(found.name) or b"null")
+            json_file.value_of(contents, dict[str, Any], store.display_path(found.name))
+            if contents is not None:
+                yield found.name, contents

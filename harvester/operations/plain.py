@@ -1,4 +1,4 @@
-"""Results as JSON has them."""
+"""Results as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DAYS = {
     "end": "end_date",
     "first_row": "first_row",
 }
-"""The members of results that are days, and what JSON calls them."""
+"""The members of results that are days, with their names in JSON."""
 
 
 def plain(value: object) -> Any:
-    """Turn a result into values for JSON: members by name, days and enumerations as text."""
+    """Return a result as values for JSON: members by name, days and enumerations as text."""
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         return dict(_member(name, getattr(value, name)) for name in names)

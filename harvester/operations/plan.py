@@ -1,4 +1,4 @@
-"""The requests that a run would make, their price, and those that no row will come of."""
+"""Plan of a run: its requests, their price, and requests for days before the first row."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ class PricedPlan:
 def plan(
     project: Project, *, refetch: Refetch | None = None, shard: tuple[int, int] = (1, 1)
 ) -> PricedPlan:
-    """Price what a run would ask now. Asks nothing and writes nothing.
+    """Return the plan of a run that would start now, and its price. Makes no call, writes nothing.
 
-    Raises UsageError for a shard without buckets, StoreError if the output cannot be read.
+    ``refetch`` and ``shard`` are those of the run. Raises UsageError for a shard without buckets,
+    for files of a newer version or another number of buckets, StoreError if the output cannot be
+    read.
     """
     tree, now = project.tree, project.clock.started_at
     own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
@@ -44,8 +46,8 @@ def plan(
     missing, _ = coverage_scan.to_ask(tree, want, today, refetch)
     found = planning.summarise(manifest, want, missing, today)
     quota = Quota(manifest.limits, quota_limits.read(tree))
-    means = cost.QuotaState(quota, _left(manifest, tree, quota, own, now))
-    price = cost.price(manifest, missing, found, means, now)
+    state = cost.QuotaState(quota, _left(manifest, tree, quota, own, now))
+    price = cost.price(manifest, missing, found, state, now)
     barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, today), today)
     return PricedPlan(found, price, barren)
 
@@ -53,19 +55,19 @@ def plan(
 def _left(
     manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
 ) -> Callable[[str, str], int]:
-    """Return what tells how many calls today's notes leave for a dataset and an appid."""
+    """Return a function of dataset and appid: the calls that today's ledgers leave."""
     today, kept = calendar.today(now), planning.calls_kept(manifest, now)
-    noted = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
+    ledgers = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
-        note = noted[bucket_of(appid, tree.buckets)]
-        return quota.left(note, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
+        ledger = ledgers[bucket_of(appid, tree.buckets)]
+        return quota.left(ledger, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
 
     return left
 
 
 def _rows(tree: Tree, want: Wanted, today: calendar.Day) -> cost.Rows:
-    """Tell which days of whom have rows, and which were answered without."""
+    """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}
         for dataset, of_dataset in coverage_scan.read_states(tree, want, today).items()

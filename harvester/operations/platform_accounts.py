@@ -1,4 +1,4 @@
-"""The manifest's third-party platform, for the verbs that talk to WeChat."""
+"""The manifest's third-party platform, for the operations that call WeChat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harvester.storage.state import account_cache
 
 
 class PlatformAtHand:
-    """Opens the platform when it is first needed, and keeps it: what was learnt of it stays.
+    """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
@@ -23,14 +23,15 @@ class PlatformAtHand:
         self._platform: Platform | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
-        """Ask WeChat who authorised the platform, and remember it for verbs that make no calls.
+        """Ask WeChat for the authorised accounts, and cache them for operations without calls.
 
-        Raises UsageError for secrets that are not there, Unauthorised, Unanswered and StoreError.
+        Raises UsageError for missing secrets, Unauthorised if WeChat refuses the platform,
+        Unanswered if it does not answer, and StoreError if the list cannot be written.
         """
         platform = self._open(manifest)
         if platform is None:
             return ()
-        # Loaded only here: a verb that makes no calls should not pay for a client.
+        # Loaded only here: an operation without calls does not load the HTTP client.
         from harvester.operations import authorised_accounts  # noqa: PLC0415 - as the line above says
 
         policy = manifest.retry
@@ -39,7 +40,10 @@ class PlatformAtHand:
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:
-        """Open the platform if an account of a job gets its token through it. Raises UsageError."""
+        """Open the platform if an account of a job gets its token through it.
+
+        Raises UsageError for missing secrets.
+        """
         wanted = {appid for job in manifest.jobs for appid in job.appids}
         through = any(
             account.uses_platform and account.appid in wanted for account in manifest.accounts

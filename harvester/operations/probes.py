@@ -1,4 +1,4 @@
-"""The cheapest call that shows whether an account may use a family of datasets."""
+"""Probes: the cheapest call that shows whether an account may use a family of datasets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harvester.core.model import Window
 
 
 class Probe(NamedTuple):
-    """The call that shows whether an account may use a family, and the datasets it stands for."""
+    """A call that shows whether an account may use a family, and the account's datasets of it."""
 
     window: Window
     dataset: Dataset
@@ -20,7 +20,10 @@ class Probe(NamedTuple):
 
 
 def probes(manifest: Manifest, now: float) -> dict[str, list[Probe]]:
-    """Choose, for each account that has a job, a call for each family of its datasets."""
+    """Choose a call for each family of each account that has a job, by appid.
+
+    ``now`` is in seconds since the Unix epoch.
+    """
     wanted: dict[str, dict[str, None]] = {}
     for job in manifest.jobs:
         for appid in job.appids:
@@ -39,7 +42,7 @@ def _of_account(appid: str, datasets: Iterable[Dataset], now: float) -> list[Pro
 
 
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
-    """Choose the newest period that is surely final of the dataset with the least rows."""
+    """Choose the newest period that is final even if empty, of the dataset with the fewest rows."""
     dataset = min(datasets, key=_cost)
     final = readiness.settled_before(dataset, now, empty=True) - 1
     day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)

@@ -1,4 +1,4 @@
-"""The beginning of every verb over a manifest: the manifest, narrowed, and its output tree."""
+"""Opens a project: loads and narrows a manifest, and opens its output tree."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from harvester.core.errors import UsageError
 from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.rewrite import refuse_unfinished
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.storage.backends.local import OURS
 from harvester.storage.layout import open_tree
-from harvester.storage.state import account_cache
+from harvester.storage.state import account_cache, rewrite_journal
 
 _LOG = logging.getLogger("harvester.project")
 
 
 Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
-"""From where it is known who authorised the platform.
+"""The source of the list of accounts that authorised the platform.
 
-WeChat is asked, or what it said last counts, which may be nothing if that is optional.
+``asked``: WeChat. ``remembered``: the cached list. ``optional``: the cached list, or no accounts.
 """
 
 
@@ -39,10 +38,12 @@ def open_project(
     authorised: Authorised = "remembered",
     clock: SteadyClock | None = None,
 ) -> Project:
-    """Load and narrow a manifest and look at its output; nothing is created.
+    """Load and narrow a manifest, and open its output. Creates no file, but for the cached list.
 
-    Raises ManifestError for mistakes and UsageError for options that match nothing or an output
-    that does not fit.
+    ``output`` replaces the output of the manifest. Raises ManifestError for mistakes; UsageError
+    for options that match nothing, for an output that does not fit the manifest, is an unfinished
+    rewrite or has a side file of a newer version, and for a platform without known accounts;
+    StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and Unanswered.
     """
     clock = clock or SteadyClock()
     now, platform = clock.started_at, PlatformAtHand(clock)
@@ -52,15 +53,15 @@ def open_project(
     if output is not None:
         target = replace(target, path=place_named(output))
     tree = open_tree(target)
-    refuse_unfinished(tree)
+    rewrite_journal.refuse_unfinished(tree)
     if manifest.from_platform:
         asked = authorised == "asked"
         appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)
         manifest = draft.manifest(appids)
         if authorised != "optional" and not manifest.accounts:
             raise UsageError(
-                "nobody is known to have authorised the platform",
-                "`harvester check` and `run` ask WeChat who has; others know what they have heard",
+                "no account is known to have authorised the platform",
+                "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
             )
     manifest = replace(manifest, output=target)
     if manifest.accounts:
@@ -70,10 +71,10 @@ def open_project(
 
 
 def open_harvested(path: Path, output: str | None) -> Project:
-    """Do the same for verbs about what is there already, whole.
+    """Open a project whose output exists, with all of its accounts and datasets.
 
-    Raises UsageError where nothing of ours is: a typo in a path must not come out as sound,
-    compacted or forgotten.
+    Raises as `open_project`, and UsageError for an output without data: a mistyped path must not
+    pass as verified, rewritten or forgotten.
     """
     project = open_project(path, ALL, output)
     store = project.tree.store
@@ -85,7 +86,7 @@ def open_harvested(path: Path, output: str | None) -> Project:
 
 
 def warn_of_open_files(manifest: Manifest) -> None:
-    """Warn in one line of secret files that every user of this machine can read."""
+    """Log one warning of the secret files that every user of this machine can read."""
     found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
         first = os.path.relpath(found[0], manifest.file.parent)
@@ -95,7 +96,7 @@ def warn_of_open_files(manifest: Manifest) -> None:
 
 
 def _is_open_to_all(file: Path) -> bool:
-    """Look at a file's mode and at those of all folders above it; a missing file is not open."""
+    """Return whether all users can read a file and enter the folders above it, False if missing."""
     try:
         real = file.resolve(strict=True)
         modes = [folder.stat().st_mode for folder in real.parents]

@@ -1,8 +1,8 @@
-"""A fresh tree from an old one, with another number of buckets or today's columns.
+"""A new tree from an old one, with another number of buckets or the columns of this version.
 
-Every file of the new tree is whole or is not there, and a journal in it says which months are done
-and of which files of the old one: after a kill the next attempt goes on where it stopped. The old
-tree only loses what waits in its raw log, which is published there first.
+Every file of the new tree is complete or missing, and a journal in it says which months are done
+from which files of the old tree, so a killed rewrite continues when it is repeated. The old tree
+only changes by publishing its raw log.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import gcd
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,31 +29,28 @@ from harvester.core.model import bucket_of
 from harvester.manifest import place_named
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked, new_books
+from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partitions, publish
 from harvester.storage.backends.base import FileInfo, Version
 from harvester.storage.backends.local import OURS
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.storage.partitions import DataFile, Footer, NewFile
 from harvester.storage.publish import Published
-from harvester.storage.state import json_file
+from harvester.storage.state import rewrite_journal
+from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 
-PIECE_ROWS = 16_384
-"""So many rows of each old file are held at once."""
+BATCH_ROWS = 16_384
+"""Rows of each old file that are in memory at once."""
 
-JOURNAL = f"{OURS}/compact.json"
-_MONTHS = f"{OURS}/compact"
-
-
-MOST_BUCKETS = 9_999
-"""As many as a manifest may name."""
+MAX_BUCKETS = 9_999
+"""Maximum number of buckets that a manifest may name."""
 
 
 class NewTree(NamedTuple):
-    """The new tree: its place and contents, and how many of its files were there already."""
+    """The new tree: its place and contents; ``kept`` counts the files that an earlier try made."""
 
     path: str
     buckets: int
@@ -62,16 +60,8 @@ class NewTree(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A finished month: the versions of the old files, and the rows of the new ones, by name."""
-
-    of: dict[str, str]
-    files: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class _Rewriting:
-    """A compaction under way; ``old`` has the files of a dataset by month."""
+    """The rewrite of one dataset; ``old`` has its old files by month."""
 
     source: Tree
     target: Tree
@@ -79,30 +69,37 @@ class _Rewriting:
     old: Mapping[Month, Mapping[Partition, FileInfo]]
 
 
-def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
-    """Make a fresh tree at another place, of as many buckets as now unless a number is given.
+class _Made(NamedTuple):
+    """Rows of one new file, and whether an earlier try made it."""
 
-    Raises UsageError for a place where no such tree can be, Busy if a run is at work in either
-    tree, and as `compact`.
+    rows: int
+    kept: bool
+
+
+def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
+    """Make a new tree at the place ``to``, with ``buckets`` buckets or as many as the old one has.
+
+    Raises UsageError for a missing or unusable place and for a bad number of buckets, Busy if a run
+    is at work in either tree, and as `rewrite_tree`.
     """
     old, clock, file = project.tree, project.clock, project.manifest.file
     new = open_tree(_place(project.manifest.output, to, buckets))
-    told, made = new_books(file, clock), new_books(file, clock)
+    old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
     with (
-        locked(old, range(old.buckets), made.summary),
-        locked(new, range(new.buckets), made.summary),
+        locked(old, range(old.buckets), new_log.summary),
+        locked(new, range(new.buckets), new_log.summary),
     ):
-        return compact(old, new, project.manifest.datasets, old=told, new=made)
+        return rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
 
 
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
-    """Choose the place of the new tree: beside the old one, or either would be part of both."""
+    """Return the output of the new tree, which must not overlap with the old one."""
     if to is None:
         raise UsageError("--to is missing", "Name a new place for the tree.")
     if "${" in to:
         raise UsageError(f"{to}: a manifest would fill in what ${{…}} means", "name another place")
-    if buckets is not None and not 1 <= buckets <= MOST_BUCKETS:
-        problem = f"--buckets {buckets}: must be from 1 to {MOST_BUCKETS:,}"
+    if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
+        problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
         raise UsageError(problem, "Look at `harvester plan`.")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     one, other = (
@@ -114,184 +111,155 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
     return new
 
 
-def compact(
+def rewrite_tree(
     source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: RunLog, new: RunLog
 ) -> NewTree:
-    """Fill the new tree, or what is lacking of it; only for who holds all locks of both.
+    """Fill the new tree, or complete it; all locks of both trees must be held.
 
-    What is published in the old tree and made in the new one is told in their books. Raises
-    UsageError for a target that holds anything else, or that was finished before the source
-    changed, or for files of a newer version; StoreError if either cannot be read or written.
+    ``old`` records what is published in the old tree, ``new`` what is made in the new one. Raises
+    UsageError for a target with other contents, for one that was finished before the source
+    changed, and for files of a newer version or another number of buckets; StoreError if a tree
+    cannot be read or written.
     """
-    finished = _finished(source, target, datasets)
+    finished = _is_finished(source, target, datasets)
     for tree in (source, target):
         publish.refuse_newer(tree, datasets, range(tree.buckets))
-    layout.clean_temp(source, range(source.buckets))
-    layout.clean_temp(target, range(target.buckets))
+    for tree in (source, target):
+        layout.clean_temp(tree, range(tree.buckets))
     with recorded(old):
         old.open(source, list(range(source.buckets)))
         publish.recover(source, datasets, range(source.buckets), old.record_published)
     if finished:
-        return _sum(target, _fill_all(source, target, datasets, None))
+        return _summed(target, _make_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
-    _write(target, JOURNAL, begun)
+    rewrite_journal.write(target, begun)
     with recorded(new):
         new.open(target, list(range(target.buckets)))
-        made = _sum(target, _fill_all(source, target, datasets, new))
-        _copy_the_rest(source, target)
-    _write(target, JOURNAL, {**begun, "finished": True})
+        made = _summed(target, _make_all(source, target, datasets, new))
+        _copy_side_files(source, target)
+    rewrite_journal.write(target, {**begun, "finished": True})
     return made
 
 
-class _Made(NamedTuple):
-    """Rows of one new file, and whether it was there before."""
-
-    rows: int
-    kept: bool
-
-
-def _sum(target: Tree, made: Iterable[_Made]) -> NewTree:
+def _summed(target: Tree, made: Iterable[_Made]) -> NewTree:
     files = list(made)
     kept, rows = sum(each.kept for each in files), sum(each.rows for each in files)
     return NewTree(target.store.display_path(), target.buckets, len(files), kept, rows)
 
 
-def _fill_all(
-    source: Tree, target: Tree, datasets: Mapping[str, Dataset], books: RunLog | None
+def _make_all(
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], run_log: RunLog | None
 ) -> Iterator[_Made]:
     for dataset in datasets.values():
-        old = _by_month(layout.partitions(source, dataset.name))
-        yield from _fill(_Rewriting(source, target, dataset, old), books)
+        old: dict[Month, dict[Partition, FileInfo]] = {}
+        for partition, file in layout.partitions(source, dataset.name).items():
+            old.setdefault(partition.month, {})[partition] = file
+        yield from _make_dataset(_Rewriting(source, target, dataset, old), run_log)
 
 
-def refuse_unfinished(tree: Tree) -> None:
-    """Raise UsageError for a tree that is not whole yet: what it lacks would be bought again."""
-    found = json_file.read(tree.store, JOURNAL, dict[str, Any])
-    if found and not found.get("finished"):
-        buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
-        raise UsageError(
-            f"{tree.store.display_path()}: the compaction that makes this tree is not finished",
-            f"repeat it: harvester compact --to {tree.store.display_path()}{buckets}",
-        )
-
-
-def _finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
-    """Return whether the target was finished. Raises UsageError if it is no place to go on."""
-    found = json_file.read(target.store, JOURNAL, dict[str, Any])
-    if found is None and _is_inhabited(target, datasets):
-        raise UsageError(
-            f"{target.store.display_path()}: there is an output already",
-            "name a new place for --to",
-        )
+def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
+    """Return whether the target was finished. Raises UsageError if it cannot be continued."""
+    found, place = rewrite_journal.read(target), target.store.display_path()
     if found is None:
+        if _is_inhabited(target, datasets):
+            raise UsageError(f"{place}: there is an output already", "name a new place for --to")
         return False
-    origin = found.get("from")
+    origin, buckets = found.get("from"), found.get("buckets", target.buckets)
     if origin != _identity(source):
+        raise UsageError(f"{place}: made of {origin}", "name a new place for --to")
+    if buckets != target.buckets:
         raise UsageError(
-            f"{target.store.display_path()}: made of {origin}", "name a new place for --to"
-        )
-    if found.get("buckets", target.buckets) != target.buckets:
-        raise UsageError(
-            f"{target.store.display_path()}: made with --buckets {found['buckets']}, "
-            f"not {target.buckets}",
-            f"say --buckets {found['buckets']}, or name a new place for --to",
+            f"{place}: made with --buckets {buckets}, not {target.buckets}",
+            f"say --buckets {buckets}, or name a new place for --to",
         )
     return bool(found.get("finished"))
 
 
 def _identity(tree: Tree) -> str:
-    """Return the absolute place of a tree, because relative ones mean another in another folder."""
+    """Return the absolute place of a tree: a relative one depends on the current folder."""
     where = tree.store.display_path()
     return where if "://" in where else str(Path(where).resolve())
 
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
-    """Return whether there is anything but our own locks."""
+    """Return whether a tree has anything but locks: data, or other side files."""
     ours = (found.name for found in target.store.list(OURS))
     return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
         target.store.exists(folder) for folder in datasets
     )
 
 
-def _by_month(
-    old: Mapping[Partition, FileInfo],
-) -> dict[Month, dict[Partition, FileInfo]]:
-    found: dict[Month, dict[Partition, FileInfo]] = {}
-    for partition, file in old.items():
-        found.setdefault(partition.month, {})[partition] = file
-    return found
-
-
-def _fill(work: _Rewriting, books: RunLog | None) -> Iterator[_Made]:
-    """Make the files of a dataset, newest month first. Without books nothing may be lacking."""
-    name = f"{_MONTHS}/{work.dataset.name}.json"
-    journal = json_file.read(work.target.store, name, dict[str, _Done]) or {}
-    standing: dict[str, _Done] = {}
-    for month, parts in work.old.items():
-        key = f"{calendar.month_text(month)} of {work.target.buckets}"
-        versions = {work.source.name(part): found.version for part, found in parts.items()}
+def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
+    """Make the files of a dataset, newest month first; without a run log all must be done."""
+    name = rewriting.dataset.name
+    journal = rewrite_journal.read_months(rewriting.target, name)
+    done: dict[str, DoneMonth] = {}
+    for month, parts in rewriting.old.items():
+        text = calendar.month_text(month)
+        key = f"{text} of {rewriting.target.buckets}"
+        versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
         known = journal.get(key)
         if known is not None and known.of == versions:
-            standing[key] = known
+            done[key] = known
             yield from (_Made(rows, kept=True) for rows in known.files.values())
             continue
-        if books is None:
-            raise _changed(work, calendar.month_text(month))
-        rows = _make_month(work, month)
+        if run_log is None:
+            raise _changed(rewriting, text)
+        rows = _make_month(rewriting, month)
         for path, count in rows.items():
-            # For readers of the new tree's changes all of it is new.
-            books.record_published(Published(work.dataset.name, month, path, (), (), 0, count))
-        standing[key] = journal[key] = _Done(versions, rows)
-        _write(work.target, name, journal)
+            # For readers of the new tree's change feed all of it is new.
+            run_log.record_published(Published(name, month, path, (), (), 0, count))
+        done[key] = journal[key] = DoneMonth(versions, rows)
+        rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
-    if books is not None:
-        _remove_others(work, {path for each in standing.values() for path in each.files})
-    if journal != standing:
-        if books is None:
-            raise _changed(work, min(journal.keys() - standing.keys()).partition(" ")[0])
-        _write(work.target, name, standing)
+    if run_log is not None:
+        _remove_others(rewriting, {path for each in done.values() for path in each.files})
+    if journal != done:
+        if run_log is None:
+            raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
+        rewrite_journal.write_months(rewriting.target, name, done)
 
 
-def _changed(work: _Rewriting, month: str) -> UsageError:
+def _changed(rewriting: _Rewriting, month: str) -> UsageError:
     return UsageError(
-        f"{work.source.store.display_path()}: {work.dataset.name} of {month}"
+        f"{rewriting.source.store.display_path()}: {rewriting.dataset.name} of {month}"
         " changed since the new tree was finished",
         "switch to the new tree, or name another place for --to",
     )
 
 
-def _remove_others(work: _Rewriting, standing: set[str]) -> None:
-    """Remove what an attempt that was killed had made of rows that `forget` deleted since."""
-    for partition in layout.partitions(work.target, work.dataset.name):
-        name = work.target.name(partition)
-        if name not in standing:
-            work.target.store.delete(name)
+def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
+    """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
+    for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
+        name = rewriting.target.name(partition)
+        if name not in done:
+            rewriting.target.store.delete(name)
 
 
-def _make_month(work: _Rewriting, month: Month) -> dict[str, int]:
-    """Make the new files of a month, and count their rows."""
-    step = gcd(work.source.buckets, work.target.buckets)
-    there = layout.partitions(work.target, work.dataset.name)
+def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
+    """Make the new files of a month, and return their rows by name."""
+    step = gcd(rewriting.source.buckets, rewriting.target.buckets)
+    existing = layout.partitions(rewriting.target, rewriting.dataset.name)
     made: dict[str, int] = {}
-    for bucket in range(work.target.buckets):
-        partition = Partition(work.dataset.name, month, bucket)
-        # Two numbers of buckets agree on the remainder by whatever divides both.
-        parts = [part for part in work.old[month] if (part.bucket - bucket) % step == 0]
-        name = work.target.name(partition)
-        over = work.target.store.version(name) if partition in there else None
-        rows = _make(work, partition, parts, over)
+    for bucket in range(rewriting.target.buckets):
+        partition = Partition(rewriting.dataset.name, month, bucket)
+        # A bucket is a remainder: two numbers of buckets agree on it modulo their divisor.
+        parts = [part for part in rewriting.old[month] if (part.bucket - bucket) % step == 0]
+        name = rewriting.target.name(partition)
+        over = rewriting.target.store.version(name) if partition in existing else None
+        rows = _make_file(rewriting, partition, parts, over)
         if rows is not None:
             made[name] = rows
     return made
 
 
-def _make(
-    work: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
+def _make_file(
+    rewriting: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
 ) -> int | None:
-    """Make one file; returns its rows, or None if nothing is known of any of its accounts."""
-    source, target = work.source, work.target
+    """Make one file and return its rows; None if the old files know none of its accounts."""
+    source, target = rewriting.source, rewriting.target
     what = f"{partition.dataset}.{calendar.month_text(partition.month)}"
-    schema = arrow_schema(work.dataset)
+    schema = arrow_schema(rewriting.dataset)
 
     @functools.cache
     def is_mine(appid: str) -> bool:
@@ -310,21 +278,21 @@ def _make(
             for part in parts
         ]
         stored = [each for each in opened if each is not None]
-        known = _known(partition.month, stored, is_mine)
+        known = _coverage(partition.month, stored, is_mine)
         if not known.appids:
             return None
-        mine = (_runs(_rows(each, work.dataset), is_mine) for each in stored)
-        pieces = (piece for _, piece in heapq.merge(*mine, key=_appid))
+        mine = (_slices(_batches(each, rewriting.dataset), is_mine) for each in stored)
+        pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
         tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
-        draft = NewFile(target.store, temp, target.name(partition), work.dataset, over)
+        draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
         rows = partitions.write(draft, tables, lambda: Footer(known, {}))
     partitions.release_memory()
     return rows
 
 
-def _known(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
-    """Gather what the old files know of the new one's accounts."""
+def _coverage(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
+    """Collect the coverage of the new file's accounts from the old files."""
     accounts: dict[str, AccountDays] = {}
     for each in stored:
         known = each.footer.coverage
@@ -332,18 +300,18 @@ def _known(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool])
     return coverage.of_accounts(month, accounts)
 
 
-def _rows(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
-    """Read the rows of an old file in today's columns."""
+def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+    """Read the rows of an old file in the columns of this version."""
     if not stored.older:
-        return stored.batches(arrow_schema(dataset), PIECE_ROWS)
-    old = stored.batches(stored.own_schema(), PIECE_ROWS)
+        return stored.batches(arrow_schema(dataset), BATCH_ROWS)
+    old = stored.batches(stored.own_schema(), BATCH_ROWS)
     return (schema_upgrade.upgraded(batch, dataset) for batch in old)
 
 
-def _runs(
+def _slices(
     batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
 ) -> Iterator[tuple[str, Slice]]:
-    """Yield the rows of a file that belong into the new one, account by account."""
+    """Yield the rows of a file that belong to the new one, account by account."""
     for batch in batches:
         runs = pc.run_end_encode(batch.column("appid"))
         start = 0
@@ -353,16 +321,12 @@ def _runs(
             start = end
 
 
-def _appid(item: tuple[str, Slice]) -> str:
-    return item[0]
-
-
-def _copy_the_rest(source: Tree, target: Tree) -> None:
-    """Quarantine, run records and notes, as they are now: what is gone there goes here as well."""
-    names = {found.name for found in source.store.list(OURS) if _moves_along(found.name)}
+def _copy_side_files(source: Tree, target: Tree) -> None:
+    """Copy quarantine, run records and other side files; delete copies whose original is gone."""
+    names = {found.name for found in source.store.list(OURS) if _is_copied(found.name)}
     for found in target.store.list(OURS):
-        # The records of this and earlier attempts are the new tree's own.
-        own = found.name.startswith(f"{RUNS}/") or not _moves_along(found.name)
+        # The new tree keeps the records of this rewrite and of its earlier tries.
+        own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)
         if not own and found.name not in names:
             target.store.delete(found.name)
     for name in sorted(names):
@@ -371,14 +335,10 @@ def _copy_the_rest(source: Tree, target: Tree) -> None:
             target.store.write(name, data, target.temp(0, "copy"))
 
 
-def _moves_along(name: str) -> bool:
-    """Return whether a file of ours is copied: no answers, locks, leftovers and journals.
+def _is_copied(name: str) -> bool:
+    """Return whether a side file is copied: no raw log, lock, temporary file or journal.
 
-    What a journal tells is told of the old tree, and of the new one all is new.
+    A journal lists replaced files of the old tree; in the new one all files are new.
     """
-    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
-    return not name.startswith(passed) and not name.endswith((".tmp", ".entry"))
-
-
-def _write(tree: Tree, name: str, journal: Mapping[str, object]) -> None:
-    json_file.write(tree.store, name, journal, tree.temp(0, "compact.json"))
+    left_out = name.startswith((RAW, f"{OURS}/locks")) or name.endswith((".tmp", ".entry"))
+    return not left_out and not rewrite_journal.is_journal(name)

@@ -1,20 +1,16 @@
-"""The surroundings of a verb: a clock, a project, WeChat, credentials, the user's wishes."""
+"""Inputs of an operation: clock, project, options, and the context of a run outside the output."""
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core import calendar
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, Platform
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.record.summary import Summary
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 
@@ -39,13 +35,13 @@ class Position(NamedTuple):
 
 
 Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
-"""Shows progress until it is cancelled."""
+"""A task that shows progress until it is cancelled."""
 
 
 class SteadyClock:
-    """Seconds since the Unix epoch, right at the start and never stepping back.
+    """Clock in seconds since the Unix epoch that never steps back.
 
-    ``started_at`` is the moment at which a verb begins: all that it wants is wanted as of then.
+    ``started_at`` is the time at which an operation begins: it decides which days are wanted.
     """
 
     def __init__(self) -> None:
@@ -53,12 +49,15 @@ class SteadyClock:
         self._offset = self.started_at - time.monotonic()
 
     def __call__(self) -> float:
-        """Return the time of now."""
+        """Return the time, in seconds since the Unix epoch."""
         return self._offset + time.monotonic()
 
 
 class Project(NamedTuple):
-    """A manifest and the output tree that belongs to it; ``words`` are how a command names them."""
+    """A manifest, its output tree, and the clock and platform of one operation over them.
+
+    ``words`` are the arguments that name the manifest and the output in a command.
+    """
 
     manifest: Manifest
     tree: Tree
@@ -69,7 +68,11 @@ class Project(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Wishes for one run, beyond the manifest."""
+    """Options of one run, beyond the manifest.
+
+    ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
+    ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today.
+    """
 
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
@@ -77,42 +80,21 @@ class RunOptions:
     ignore_spent_quota: bool = False
 
 
-async def show_nothing(position: Callable[[], Position]) -> None:
+async def show_no_progress(position: Callable[[], Position]) -> None:
     """Show no progress at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Everything outside of the output: the clock, WeChat, secrets and the user's eyes.
+    """Everything that a run needs outside of its output: clock, API, secrets, progress display.
 
-    ``now`` is in seconds since the Unix epoch and never steps back; ``reach`` opens the way to the
-    API for as long as the run needs it; ``credentials`` gives what opens an account, and
-    ``platform`` is the third-party platform that some are opened through.
+    ``now`` is in seconds since the Unix epoch and never steps back. ``open_api`` keeps the API
+    reachable while its block lasts. ``credentials`` returns the credential of an appid, and
+    ``platform`` is the third-party platform of the accounts that authorised one.
     """
 
     now: Callable[[], float]
-    reach: Callable[[], AbstractAsyncContextManager[Api]]
+    open_api: Callable[[], AbstractAsyncContextManager[Api]]
     credentials: Callable[[str], Access]
-    watch: Watch = show_nothing
+    watch: Watch = show_no_progress
     platform: Platform | None = None
-
-
-def start_summary(manifest: Path, now: float) -> Summary:
-    """Return the summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
-    return Summary(
-        run_id=new_run_id(now),
-        manifest=str(manifest),
-        started_at=now,
-        ended_at=now,
-        today=calendar.today(now),
-    )
-
-
-def new_run_id(now: float) -> str:
-    """Make a name that sorts by time: 20260131T235959Z-1a2b3c.
-
-    Half of what follows the second is what the second has more, so that of two runs in a row the
-    later one is the greater. The other half is chance.
-    """
-    compact = calendar.utc_text(now).replace("-", "").replace(":", "")
-    return f"{compact}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"

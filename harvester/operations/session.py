@@ -1,4 +1,4 @@
-"""Work on an output: it is recorded, and other runs are kept away from its buckets meanwhile."""
+"""Sessions of work on an output: buckets are locked and the work is recorded."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from pathlib import Path
 
 from harvester.core import calendar
 from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import SteadyClock, start_summary
+from harvester.operations.record.summary import Summary, start_summary
+from harvester.operations.runtime import SteadyClock
 from harvester.storage import locks
 from harvester.storage.layout import Tree
 
 
-def new_books(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> RunLog:
-    """Return the books of a run that began with its clock; ``copy`` is where a record goes too."""
+def new_run_log(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> RunLog:
+    """Return the log of a run that began with its clock; ``copy`` is a file for its record too."""
     return RunLog(start_summary(manifest, clock.started_at), clock, copy)
 
 
 def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:
-    """Hold buckets for a run until the block ends. Raises Busy and StoreError."""
+    """Hold the locks of buckets until the block ends. Raises Busy and StoreError."""
     since = calendar.utc_text(run.started_at)
     return locks.hold(tree, buckets, run_id=run.run_id, since=since)
 
 
 @contextmanager
-def working(books: RunLog, tree: Tree, own: list[int]) -> Iterator[RunLog]:
-    """Hold buckets and keep books of what is done to them. Raises Busy and StoreError."""
-    with locked(tree, own, books.summary), recorded(books):
-        books.open(tree, own)
-        yield books
+def locked_and_recorded(run_log: RunLog, tree: Tree, own: list[int]) -> Iterator[None]:
+    """Hold the locks of buckets and keep the log open until the block ends.
+
+    Raises Busy if another run holds one of them, StoreError, and UsageError for a journal of a
+    newer version.
+    """
+    with locked(tree, own, run_log.summary), recorded(run_log):
+        run_log.open(tree, own)
+        yield

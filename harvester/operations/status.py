@@ -1,4 +1,4 @@
-"""Coverage for people and schedulers: days that are there, missing or odd."""
+"""Status of an output: covered, missing, suspicious and quarantined days."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.model import DayRange
-from harvester.operations.record.summary import DatasetSummary, summarise_states
+from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.planning.windows import Wanted
@@ -19,15 +19,15 @@ from harvester.storage.publish import QuarantinedDay
 from harvester.storage.state import run_records
 
 LAST_RUNS = 5
-"""So many run records are shown."""
+"""Number of run records that are shown, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of everything a manifest wants, read from the files alone.
+    """The state of all days that a manifest wants, read from the files alone.
 
-    ``unusable`` counts the quarantined days that have no good answer either. ``foreign`` are files
-    in the datasets' folders that are not harvester's.
+    ``unusable`` counts the quarantined account-days without an earlier good answer. ``foreign`` are
+    files in the datasets' folders that are not harvester's.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -41,20 +41,23 @@ class Status:
 
     @property
     def complete(self) -> bool:
-        """True if every day that is wanted and ready has an answer that can be used.
+        """True if every day that is wanted and ready has a usable answer.
 
-        It may be a provisional one of an earlier day: no day becomes a gap because midnight passed.
+        A provisional answer is enough, so no day becomes a gap because midnight passed.
         """
         return not self.gaps and not self.unusable
 
 
 def status(project: Project) -> Status:
-    """Survey the files of a project. Raises StoreError."""
+    """Read the status of a project from its files.
+
+    Raises StoreError, and UsageError for files of a newer version or another number of buckets.
+    """
     return read(project.manifest, project.tree, project.clock.started_at)
 
 
 def read(manifest: Manifest, tree: Tree, now: float) -> Status:
-    """Survey the files. ``now`` is in seconds since the Unix epoch. Raises StoreError."""
+    """Read the status at ``now``, in seconds since the Unix epoch. Raises as `status`."""
     want = windows.wanted(manifest, now)
     states = coverage_scan.read_states(tree, want, calendar.today(now))
     return Status(
@@ -74,9 +77,9 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:
-    """Yield the quarantined days among those that are wanted, with their reasons.
+    """Yield the quarantined days among the wanted ones, with their reasons.
 
-    The files say which days these are: evidence may outlive its day.
+    The coverage decides: an answer in quarantine may be older than a good answer of its day.
     """
     for dataset, of_dataset in states.items():
         for entry in quarantine.entries(tree, dataset):

@@ -1,4 +1,4 @@
-"""Every file of an output against itself: damage, the days it costs, and their repair."""
+"""Verification of the files of an output: damage, the days that it costs, and repair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
-from harvester.operations.runtime import Project, start_summary
+from harvester.operations.record.summary import start_summary
+from harvester.operations.runtime import Project
 from harvester.operations.session import locked
 from harvester.planning import windows
 from harvester.planning.windows import Wanted
@@ -23,7 +24,7 @@ from harvester.tables.integrity import FileIdentity
 
 
 class Lost(NamedTuple):
-    """Days of an account, ``begin`` to ``end``; the appid is empty if the account is unknown."""
+    """Days of an account from ``begin`` to ``end``, both included; no appid if it is unknown."""
 
     appid: str
     begin: Day
@@ -32,25 +33,25 @@ class Lost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A file that cannot be believed.
+    """A damaged file, or one of another version.
 
-    ``lost`` are the days that have to be asked again if nothing better is found. ``remedy`` tells
-    what to do about a file that is whole and of another version; it is empty for all others.
-    ``moved_to`` is where `repair` put it.
+    ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
+    for an intact file of another version, and empty for all others. ``moved_to`` is the place in
+    the quarantine to which a repair has moved it.
     """
 
     path: str
-    dataset: str | None
-    ref_month: str | None
-    flaws: tuple[str, ...]
-    lost: tuple[Lost, ...]
+    dataset: str | None = None
+    ref_month: str | None = None
+    flaws: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()
     remedy: str = ""
     moved_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of looking at all files. ``foreign`` are files that are not harvester's."""
+    """The result of a verification. ``foreign`` are files that are not harvester's."""
 
     files: int
     rows: int
@@ -60,40 +61,41 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        """True if every file can be believed."""
+        """True if no damage was found."""
         return not self.damaged
 
 
-class _Seen(NamedTuple):
+class _Checked(NamedTuple):
     rows: int
     damage: Damage | None
 
 
 def verify(project: Project, *, read_data: bool = False, repair: bool = False) -> Verdict:
-    """Look at every data file and every raw group; with ``read_data`` at every byte of them.
+    """Check every data file and every raw group; with ``read_data`` every byte of them.
 
-    ``repair`` moves what is damaged to the quarantine: the next run asks for what only it knew.
-    Raises StoreError if something cannot be read at all, UsageError for a tree with another number
-    of buckets, and, to repair, Busy if a run is at work.
+    ``repair`` moves damaged files to the quarantine, and the next run asks for the days that are
+    lost. Files of another version are reported and stay. Raises StoreError if a file cannot be read
+    from the disk, UsageError for a tree with another number of buckets, and, to repair, Busy if a
+    run is at work.
     """
     if not repair:
-        return _look(project, read_data=read_data)
+        return _check_all(project, read_data=read_data)
     tree, run = project.tree, start_summary(project.manifest.file, project.clock.started_at)
     with locked(tree, range(tree.buckets), run):
-        found = _look(project, read_data=read_data)
+        found = _check_all(project, read_data=read_data)
         repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
         return replace(found, damaged=tuple(repaired))
 
 
-def _look(project: Project, *, read_data: bool) -> Verdict:
+def _check_all(project: Project, *, read_data: bool) -> Verdict:
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     want = windows.wanted(manifest, now)
     seen = [
-        _look_at(tree, want, dataset, partition, read_data=read_data)
+        _check_file(tree, want, dataset, partition, read_data=read_data)
         for dataset in manifest.datasets.values()
         for partition in layout.partitions(tree, dataset.name)
     ]
-    groups = list(_groups(tree))
+    groups = list(_check_groups(tree))
     damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
     return Verdict(
         files=len(seen),
@@ -106,25 +108,27 @@ def _look(project: Project, *, read_data: bool) -> Verdict:
 
 def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
     if damage.remedy:
+        # Intact and of another version: it stays for a harvester that reads it.
         return damage
     if damage.dataset:
         return replace(damage, moved_to=quarantine.quarantine_file(tree, damage.path, run_id))
     return replace(damage, moved_to=quarantine.quarantine_group(tree, damage.path))
 
 
-def _look_at(
+def _check_file(
     tree: Tree, want: Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
-) -> _Seen:
+) -> _Checked:
     place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
     name = tree.name(partition)
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
-            return _Seen(0, None)
+            return _Checked(0, None)
         found = inspect.inspect(copy.path, place, read_data=read_data)
     if not found.flaws:
-        return _Seen(found.rows, None)
+        return _Checked(found.rows, None)
     lost = integrity.days_in_doubt(found.flaws)
     if found.coverage is None:
+        # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(
         path=name,
@@ -134,11 +138,11 @@ def _look_at(
         lost=tuple(_lost(partition.month, lost)),
         remedy=found.remedy,
     )
-    return _Seen(found.rows, damage)
+    return _Checked(found.rows, damage)
 
 
 def _wanted_of(wanted: Mapping[str, DaySet], place: FileIdentity) -> dict[str, int]:
-    """Return what the manifest wants of a file that cannot tell what it knows."""
+    """Return the wanted days of a file whose coverage cannot be read."""
     masks = {
         appid: calendar.month_mask(of_account, place.month)
         for appid, of_account in wanted.items()
@@ -153,27 +157,26 @@ def _lost(month: Month, lost: Mapping[str, int]) -> Iterator[Lost]:
             yield Lost(appid, first, last)
 
 
-def _groups(tree: Tree) -> Iterator[_Seen]:
-    """Look at the answers that wait to be published; a damaged group's are asked again.
+def _check_groups(tree: Tree) -> Iterator[_Checked]:
+    """Check the unpublished answers; those of a damaged group are asked again.
 
-    Raises StoreError for one that the system will not give us: it may be whole or not.
+    Raises StoreError for a group that cannot be read from the disk: it may be intact.
     """
     names = raw_log.names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
+        damage = None
         try:
             group = raw_log.open_group(name, path)
             for dataset, month in sorted(group.months):
                 for _ in group.answers(dataset, month):
                     pass
         except DamagedGroup:
-            # A run that goes on meanwhile removes groups that it has published.
+            # A run at work removes groups that it has published: then it is no damage.
             if name in raw_log.names(tree):
-                yield _Seen(0, Damage(name, None, None, ("answers that cannot be read",), ()))
-                continue
+                damage = Damage(name, flaws=("answers that cannot be read",))
         except OtherVersion as error:
             flaw = error.problem.removeprefix(f"{name}: ")
-            yield _Seen(0, Damage(name, None, None, (flaw,), (), error.advice))
-            continue
-        yield _Seen(0, None)
+            damage = Damage(name, flaws=(flaw,), remedy=error.advice)
+        yield _Checked(0, damage)

@@ -166,7 +166,7 @@ def test_status_is_a_gate_for_what_comes_after(
     run("run")
     assert run("status", "--require", "yesterday", "--format", "json") == Exit.DONE
     found = json.loads(capsys.readouterr().out)
-    assert found["whole"] is True
+    assert found["complete"] is True
     assert found["gaps"] == []
     assert found["runs"][0]["exit_code"] == 0
 

@@ -21,7 +21,7 @@ from harvester.core.calendar import day_text, instant, parse_day
 from harvester.core.errors import SEVERITY, Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
-from harvester.operations.record.summary import reason_of
+from harvester.operations.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.tables.columns import arrow_schema

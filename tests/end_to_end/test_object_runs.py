@@ -102,7 +102,7 @@ def test_a_run_into_an_object_store(
         assert secret.encode() not in (tmp_path / "first.json").read_bytes()
 
 
-def test_what_a_put_is_held_to(tmp_path: Path, s3_output: Output) -> None:
+def test_puts_are_conditional(tmp_path: Path, s3_output: Output) -> None:
     """A data file to the very version it was merged from; a run's record, which is its own, not.
 
     An answer that got lost, or an empty condition, must neither end a run nor let a race pass.

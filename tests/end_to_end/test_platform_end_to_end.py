@@ -132,7 +132,7 @@ def test_three_hundred_accounts_through_one_platform(
         assert kept(tmp_path) == {
             account: world.platforms.refresh_token(PLATFORM, account) for account in ACCOUNTS
         }
-        # What is whole is not asked again, and nobody's token is touched.
+        # Complete days are not asked again, and no token is touched.
         before = refreshed[AUTHORIZER_TOKEN_PATH]
         run_through(tmp_path)
         assert refreshed[AUTHORIZER_TOKEN_PATH] == before
@@ -145,8 +145,8 @@ def test_three_hundred_accounts_through_one_platform(
     assert leaks_in_files(tmp_path / "output") == {}
 
 
-def test_plan_knows_the_accounts_that_were_heard_of(tmp_path: Path) -> None:
-    """After a run `plan` asks nobody and counts all of them; one account may be chosen by name."""
+def test_plan_uses_the_cached_list_of_accounts(tmp_path: Path) -> None:
+    """After a run `plan` makes no call and counts all of them; one may be chosen by name."""
     with platform_world(tmp_path) as world:
         command = [sys.executable, "-m", "harvester"]
         environ = {**os.environ, "PLATFORM_SECRET": SECRET, "PYTHONPATH": str(Path.cwd())}
@@ -165,19 +165,19 @@ def test_plan_knows_the_accounts_that_were_heard_of(tmp_path: Path) -> None:
         assert world.counters.requests == asked
 
 
-def test_before_anybody_asked_who_authorised_the_platform(
+def test_without_a_cached_list_a_plan_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A verb that asks nobody says that nobody is known yet, and who would find out.
+    """A command without calls names the command that fetches the list.
 
-    The manifest alone can be looked at all the same.
+    The manifest can be checked offline all the same.
     """
     (tmp_path / "jobs.yaml").write_text(
         MANIFEST.format(address="http://127.0.0.1:9", accounts=FROM_THE_PLATFORM)
     )
     monkeypatch.chdir(tmp_path)
     assert invoke(["plan", "jobs.yaml"]) == Exit.USAGE
-    assert "nobody is known to have authorised the platform" in capsys.readouterr().err
+    assert "no account is known to have authorised the platform" in capsys.readouterr().err
     assert invoke(["check", "jobs.yaml", "--offline"]) == Exit.DONE
     assert "PLATFORM_SECRET" in capsys.readouterr().out
 

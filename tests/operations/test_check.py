@@ -1,4 +1,4 @@
-"""One look at every account, over real HTTP."""
+"""The check of every account, over real HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.errors import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
-from harvester.operations.check import MOST_ATTEMPTS, STATES, Check, State, check_accounts, save
+from harvester.operations.check import MAX_ATTEMPTS, STATES, Check, State, check_accounts, save
 from harvester.operations.probes import probes
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
@@ -102,10 +102,10 @@ def test_the_cheapest_dataset_stands_for_its_family(lab: RunHarness) -> None:
     "code",
     [40001, 40013, 40125, 40164, 40243, 89503],
 )
-def test_an_account_without_a_token_costs_one_call_and_stops_nobody(
+def test_an_account_without_a_token_costs_one_call_and_stops_no_other(
     lab: RunHarness, code: int
 ) -> None:
-    """Its only finding is about all of it; the others are looked at as if it were not there."""
+    """Its only finding holds for all of it; the other accounts are checked as usual."""
     lab.sandbox.fail(SICK, code, dataset=TOKEN)
     found = look(lab)
     assert found.exit_code is Exit.INCOMPLETE
@@ -117,8 +117,8 @@ def test_an_account_without_a_token_costs_one_call_and_stops_nobody(
     assert lab.sandbox.counters.calls[SICK] == 0
 
 
-def test_nobody_who_can_be_authorised_is_exit_4(lab: RunHarness) -> None:
-    """The scheduler hears that credentials are the matter."""
+def test_no_authorised_account_is_exit_4(lab: RunHarness) -> None:
+    """The exit code tells a scheduler that the credentials are the cause."""
     for name in lab.appids:
         lab.sandbox.fail(name, 40164, dataset=TOKEN)
     found = look(lab)
@@ -147,7 +147,7 @@ def test_a_missing_permission_set_is_found_by_family(lab: RunHarness) -> None:
         (99_999, State.REFUSED, Exit.INCOMPLETE),
     ],
 )
-def test_what_is_allowed_but_not_now_is_not_ready(
+def test_calls_that_are_refused_for_now_are_not_ready(
     lab: RunHarness, code: int, state: State, exit_code: Exit
 ) -> None:
     """It is no refusal, and but for the minute limit the quota is asked all the same."""
@@ -160,13 +160,13 @@ def test_what_is_allowed_but_not_now_is_not_ready(
     assert (DAILY in found.accounts[0].allowances) == asked
 
 
-def test_every_kind_of_rule_has_its_state() -> None:
-    """A new one is not taken for a refusal unseen."""
+def test_every_action_has_its_state() -> None:
+    """A new action must be given a state."""
     assert set(STATES) == set(Action)
 
 
 def test_a_rejected_token_is_renewed_once(lab: RunHarness) -> None:
-    """A second rejection is an answer, and no token is replaced by force for the sake of a look."""
+    """A second rejection is the result, and no token is replaced by force."""
     shared = lab.sandbox.token_of(SICK)
     lab.sandbox.fail(SICK, 40001, dataset=DAILY, times=1)
     assert look(lab).exit_code is Exit.DONE
@@ -178,11 +178,11 @@ def test_a_rejected_token_is_renewed_once(lab: RunHarness) -> None:
 
 
 def test_an_account_that_gets_no_answer_is_given_up_after_some_attempts(lab: RunHarness) -> None:
-    """Its other families would fare no better; the other accounts do."""
+    """Its other families are left out; the other accounts are checked."""
     lab.sandbox.fail(SICK, call_faults.CLOSED)
     found = look(lab)
     assert states(found, SICK) == [State.NO_ANSWER]
-    assert lab.sandbox.counters.calls[SICK] == MOST_ATTEMPTS
+    assert lab.sandbox.counters.calls[SICK] == MAX_ATTEMPTS
     assert [states(found, name) for name in WELL] == [[State.WORKS] * 3] * 2
     lab.retry = replace(lab.retry, max_attempts=1)
     lab.sandbox.reset()
@@ -209,7 +209,7 @@ def test_the_sandbox_tells_its_own_counters(lab: RunHarness) -> None:
 
 
 @pytest.mark.parametrize("code", [76021, 76022, 40001, -1])
-def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: RunHarness, code: int) -> None:
+def test_a_quota_that_wechat_does_not_report_stays_unknown(lab: RunHarness, code: int) -> None:
     """It changes nothing about the account."""
     lab.sandbox.fail(SICK, code, dataset=QUOTA)
     found = look(lab)
@@ -234,12 +234,12 @@ def test_a_quota_nobody_tells_is_unknown_without_a_word(lab: RunHarness, code: i
         b'{"quota":{"daily_limit":9,"used":1}}',
     ],
 )
-def test_only_whole_numbers_are_an_allowance(body: bytes) -> None:
+def test_a_quota_of_other_values_than_whole_numbers_is_ignored(body: bytes) -> None:
     """Anything else is unknown."""
     assert reported_quota(200, body, 0.0) is None
 
 
-def test_an_allowance_is_read() -> None:
+def test_a_reported_quota_is_read() -> None:
     """With the moment it was asked."""
     body = b'{"errcode":0,"errmsg":"ok","quota":{"daily_limit":9,"used":2,"remain":7}}'
     assert reported_quota(200, body, 5.0) == ReportedQuota(9, 2, 7, 5.0)
@@ -254,7 +254,7 @@ def kept(root: Path) -> list[Path]:
     return list((root / "_harvester/quota").iterdir())
 
 
-def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
+def test_saved_quotas_are_read_again(tmp_path: Path) -> None:
     """The newest of each account and dataset, also from days before; one file is left."""
     tree = RunHarness(tmp_path).tree
     assert quota_limits.read(tree) == {}
@@ -281,7 +281,7 @@ def test_what_was_learned_is_read_again(tmp_path: Path) -> None:
         lambda _: b'{"version":1,"accounts":{"wx":{"d":[1]}}}',
     ],
 )
-def test_damage_costs_nothing(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """It is as if nothing had been learned, and the next check writes anew."""
     tree = RunHarness(tmp_path).tree
     told = {(SICK, DAILY): ReportedQuota(10, 1, 9, NOON)}
@@ -312,7 +312,7 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
-    """An account of two families that nobody tells its quota; ten calls a minute, and a day."""
+    """An account of two families without a reported quota; ten calls a minute, and a day."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
     lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
@@ -345,7 +345,7 @@ def test_calls_of_a_check_still_count_in_the_run_after_it(patient: VirtualTimeHa
 
 
 def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarness) -> None:
-    """They are counted once, however many runs follow, and forgotten by whoever says so."""
+    """They are counted once, however many runs follow, until a run ignores the spent quota."""
     patient.datasets = (HOURLY,)
     for _ in range(2):
         look_and_keep(patient)
@@ -359,7 +359,9 @@ def test_calls_of_a_check_are_calls_of_the_day(patient: VirtualTimeHarness) -> N
     assert calls_for(patient, HOURLY) == 20
 
 
-def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualTimeHarness) -> None:
+def test_a_check_beside_a_run_leaves_the_ledger_of_the_run_alone(
+    patient: VirtualTimeHarness,
+) -> None:
     """A run that is killed after it is still known to have been, and what it noted still stands."""
     patient.limits = replace(patient.limits, daily_quota=100)
     with pytest.raises(Killed):
@@ -378,7 +380,7 @@ def test_a_check_beside_a_run_changes_nothing_of_its_note(patient: VirtualTimeHa
     assert min(call.at for call in patient.net.calls if call.at > restarted) >= restarted + 60
 
 
-def test_old_and_damaged_notes_of_checks_count_for_nothing(patient: VirtualTimeHarness) -> None:
+def test_old_and_damaged_ledgers_of_checks_are_ignored(patient: VirtualTimeHarness) -> None:
     """The old ones are removed by the next run."""
     look_and_keep(patient)
     folder = patient.root / "_harvester/quota"
@@ -407,7 +409,7 @@ def note_of(run: str, recent: int, quiet_at: float) -> DayLedger:
         ((3, 110.0), (2, 100.0), (3, 110.0)),
     ],
 )
-def test_calls_that_count_together_are_added_up(
+def test_calls_of_overlapping_checks_are_added_up(
     of_run: tuple[int, float], of_check: tuple[int, float], both: tuple[int, float]
 ) -> None:
     """And those that counted no more when the last of the others was made are not."""
@@ -462,7 +464,7 @@ def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["accounts"][0]["quotas"][0]["used"] == 1
 
 
-def test_offline_names_what_a_run_would_reach_for(
+def test_offline_lists_what_a_run_would_use(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is asked, nothing needs to be there, and nothing is written."""
@@ -508,10 +510,10 @@ def test_a_missing_secret_is_exit_2(manifest: Path, capsys: pytest.CaptureFixtur
     assert "TWO" in error
 
 
-def test_a_host_that_is_away_is_exit_4(
+def test_an_unreachable_host_is_exit_4(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody could be authorised; it says what the network said and writes nothing."""
+    """No account could be authorised; the network's error is shown and nothing is written."""
     manifest.write_text(
         MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9")
         + "retry: {initial_delay: 1ms, max_delay: 2ms}\n"

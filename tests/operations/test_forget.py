@@ -1,4 +1,4 @@
-"""Forgotten is forgotten: no row, no coverage, no answer and no name is left anywhere."""
+"""Forgetting accounts: no row, no coverage, no answer and no name is left."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_nothing_is_left_of_an_account(
     assert "nothing is known of them here" in capsys.readouterr().out
 
 
-def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
+def test_files_damaged_before_a_rewrite_are_removed(write: Write) -> None:
     """A data file's name keeps the old number of buckets; a group's says none, so any may hold it.
 
     A data file of another bucket of its own number stays.
@@ -203,10 +203,10 @@ def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
     assert traces(the_tree()) == [elsewhere]
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(
+def test_a_dry_run_reports_the_same_and_changes_nothing(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The receipt is that of the real thing."""
+    """The receipt is that of the real command."""
     leave_traces(the_tree())
     before = {path: path.read_bytes() for path in Path("output").rglob("*") if path.is_file()}
     capsys.readouterr()
@@ -221,10 +221,10 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(
     assert dry == real
 
 
-def test_what_was_replaced_stands_in_the_change_feed_without_the_names(
+def test_the_change_feed_has_replaced_files_without_the_accounts(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever follows the files hears of each one that lost rows."""
+    """Followers of the change feed see each file that lost rows."""
     capsys.readouterr()
     assert invoke(["forget", "--accounts", GONE, "--format", "json"]) == Exit.DONE
     names = {item["path"] for item in told(capsys)["rewritten"]}
@@ -234,7 +234,7 @@ def test_what_was_replaced_stands_in_the_change_feed_without_the_names(
     assert (record["state"], record["exit_code"]) == ("finished", 0)
 
 
-def test_what_the_manifest_still_wants_is_not_forgotten(
+def test_days_that_the_manifest_still_wants_are_not_forgotten(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 2 with the days, and nothing is touched."""
@@ -246,7 +246,7 @@ def test_what_the_manifest_still_wants_is_not_forgotten(
     assert before == {p: p.read_bytes() for p in Path("output").rglob("*") if p.is_file()}
 
 
-def test_the_old_days_of_everybody(
+def test_the_old_days_of_all_accounts(
     write: Write, duck: duckdb.DuckDBPyConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With --before the days from there on stay, rows and coverage alike; and names stay too."""
@@ -269,8 +269,8 @@ def test_the_old_days_of_everybody(
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
 
 
-def test_a_file_of_which_nothing_is_left_is_removed(write: Write) -> None:
-    """It would know of nobody and hold nothing."""
+def test_a_file_without_remaining_coverage_is_removed(write: Write) -> None:
+    """It would have no account and no row."""
     write(STAYS, begin="2026-04-02")
     command = ["forget", "--accounts", f"{GONE},{STAYS},{OTHER}", "--before", "2026-04-01"]
     assert invoke(command) == Exit.DONE
@@ -282,7 +282,7 @@ class Killed(BaseException):
     """The end of a process, as far as one process can play it."""
 
 
-def test_killed_anywhere_it_is_done_by_doing_it_again(
+def test_a_killed_forget_is_completed_by_repeating_it(
     write: Write, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Before any flush and any removal: the second time nothing is left, and all else is there."""
@@ -343,7 +343,7 @@ def half_made(patch: pytest.MonkeyPatch, work: Callable[[], object]) -> list[Pat
     return [*made]
 
 
-def test_what_killed_ones_left_half_made_is_gone(
+def test_temporary_files_of_killed_commands_are_removed(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In buckets of others too, and what was made without holding any: all of it names accounts."""
@@ -364,8 +364,8 @@ def test_what_killed_ones_left_half_made_is_gone(
     assert list(tree.store.scratch.iterdir()) == []
 
 
-def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
-    """A run that holds another bucket, and a note that somebody writes who holds none."""
+def test_temporary_files_of_running_commands_are_left_alone(write: Write) -> None:
+    """Those of a run that holds another bucket, and of a writer that holds none."""
     tree = the_tree()
     other = replace(tree, buckets=7)
     theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
@@ -378,7 +378,34 @@ def test_what_others_are_making_meanwhile_is_left_alone(write: Write) -> None:
     assert list(tree.store.scratch.iterdir()) == []
 
 
-def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize("name", ["zzz.json", f"quarantine/{HOURLY}/{STAYS}/zzz.json"])
+def test_side_files_of_a_newer_version_are_refused_before_the_first_change(
+    write: Write, capsys: pytest.CaptureFixture[str], name: str, options: list[str]
+) -> None:
+    """Rows, coverage and side files stay as they are: the newer file may name accounts too."""
+    tree = the_tree()
+    leave_traces(tree)
+    newer = json.dumps({"version": 99, "accounts": [GONE]}).encode()
+    tree.store.write(f"_harvester/{name}", newer, tree.temp(0, "z"))
+
+    def contents() -> dict[str, bytes | None]:
+        names = [file.name for file in tree.store.list("")]
+        return {name: tree.store.read(name) for name in names if "/locks/" not in name}
+
+    before = contents()
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE, *options]) == Exit.USAGE
+    assert "zzz.json: version 99" in capsys.readouterr().err
+    after = contents()
+    assert {name: data for name, data in before.items() if after.get(name) != data} == {}
+    # The refused command leaves its own record.
+    assert all(name.startswith("_harvester/runs/") for name in after.keys() - before.keys())
+
+
+def test_it_exits_with_75_while_a_run_holds_the_bucket(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     """While a run holds the account's bucket it ends with 75, and nothing is touched."""
     tree = the_tree()
     with locks.hold(tree, [bucket_of_gone(tree)], run_id="run", since="today"):
@@ -386,8 +413,8 @@ def test_it_waits_for_no_run(write: Write, capsys: pytest.CaptureFixture[str]) -
     assert traces(tree)
 
 
-def test_a_bug_is_told_in_its_record(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As that of a run: it has ended, and why."""
+def test_a_bug_is_in_the_run_record(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a run: the record is finished and has the reason."""
 
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
@@ -401,21 +428,23 @@ def test_a_bug_is_told_in_its_record(write: Write, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("word", ["all", "*"])
 def test_all_datasets_by_any_word_are_everything(write: Write, word: str) -> None:
-    """The names go also from what is about no dataset in particular."""
+    """Then names are removed also from records about no particular dataset."""
     tree = the_tree()
     leave_traces(tree)
     assert invoke(["forget", "--accounts", GONE, "--datasets", word]) == Exit.DONE
     assert traces(tree) == []
 
 
-@pytest.mark.parametrize("accounts", [[], ["--accounts", "nobody"]])
-def test_whom(write: Write, accounts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Somebody has to be named, and known by that name or an appid."""
+@pytest.mark.parametrize("accounts", [[], ["--accounts", "unknown"]])
+def test_accounts_must_be_named_and_known(
+    write: Write, accounts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown or missing account is a usage error."""
     assert invoke(["forget", *accounts]) == Exit.USAGE
     assert "account" in capsys.readouterr().err
 
 
-def test_scrubbing_a_record() -> None:
+def test_a_record_is_erased_by_dataset_and_day() -> None:
     """Only what is about the datasets and days goes, wherever it stands."""
     record = {
         "a": [{"appid": GONE, "dataset": DAILY, "day": "2026-03-01"}],

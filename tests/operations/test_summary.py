@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from harvester.catalogue.error_codes import rule_for
+from harvester.catalogue.error_codes import Action, rule_for
 from harvester.cli.output import tables
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
@@ -18,10 +19,11 @@ from harvester.core.errors import Exit
 from harvester.core.model import Refusal
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording
+from harvester.operations.record.account_report import AccountSummary, DayCounts
 from harvester.operations.record.causes import causes
 from harvester.operations.record.run_record import as_record
-from harvester.operations.record.summary import AccountSummary, DayCounts, Summary
-from harvester.operations.runtime import Project, SteadyClock, new_run_id, start_summary
+from harvester.operations.record.summary import Summary, new_run_id, start_summary
+from harvester.operations.runtime import Project, SteadyClock
 from harvester.planning import windows
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
@@ -51,7 +53,7 @@ def troubled_lab(root: Path) -> RunHarness:
 
 
 def test_run_ids_sort_by_time() -> None:
-    """Those of two runs within a second as well: whoever follows the records goes by them."""
+    """Those of two runs within a second as well: followers of the records go by them."""
     begun = 1_779_200_000.0
     moments = [begun + step / 2000 for step in range(4000)]
     names = [new_run_id(moment) for moment in moments]
@@ -79,14 +81,21 @@ def test_the_record_tells_of_each_account_that_needs_attention(tmp_path: Path) -
         refused = rows[appid(3), dataset]
         assert (refused["missing"], refused["reasons"]) == (5, ("refused",))
         assert refused["errcodes"] == (50002,)
-    parked = rows[appid(4), HOURLY]
-    assert (parked["missing"], parked["reasons"]) == (5, ("quota",))
-    assert parked["parked_until"] == "2026-05-20T16:00:00Z"
+    waiting = rows[appid(4), HOURLY]
+    assert (waiting["missing"], waiting["reasons"]) == (5, ("quota",))
+    assert waiting["quota_resets_at"] == "2026-05-20T16:00:00Z"
     failed = rows[appid(5), DAILY]
     assert (failed["missing"], failed["reasons"], failed["failed"]) == (5, ("failed",), 1)
-    assert failed["parked_until"] is None
+    assert failed["quota_resets_at"] is None
     assert set(done.reasons()) == {"refused", "quota", "failed", "quarantined"}
     assert done.exit_code is Exit.INCOMPLETE
+
+
+def test_the_actions_of_a_record_are_the_documented_ones() -> None:
+    """The table of exceptions in docs/cli.md names every action that a record may contain."""
+    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text("utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith("| `action` |")]
+    assert re.findall(r"`(\w+)`", row)[1:] == [action.value for action in Action]
 
 
 def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -109,7 +118,7 @@ def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
     return found
 
 
-def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
+def test_the_record_counts_the_days_as_the_files_have_them(tmp_path: Path) -> None:
     """Totals and accounts, counted once more from the footers."""
     lab = troubled_lab(tmp_path)
     record = as_record(lab.run())
@@ -128,7 +137,7 @@ def test_the_end_is_what_the_files_say(tmp_path: Path) -> None:
     assert rows_of(record).keys() == troubled
 
 
-def test_waits_are_told_by_cause(tmp_path: Path) -> None:
+def test_waits_are_recorded_by_action(tmp_path: Path) -> None:
     """Seconds that refused requests waited until they were made again; retries by account."""
     lab = RunHarness(
         tmp_path, accounts=2, end="2026-03-03", rules=Rules(history=True, fault_rate=0.3)
@@ -148,13 +157,11 @@ def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDa
 
 def summary_of(gone: list[AbandonedDays]) -> Summary:
     """The summary of a run that gave this up."""
-    done = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
-    done.abandoned = gone
-    done.accounts = [
+    accounts = [
         AccountSummary(item.appid, item.dataset, DayCounts(30, 0, 30), 1, 0) for item in gone
     ]
-    done.finished = True
-    return done
+    begun = start_summary(Path("jobs.yaml"), 1_779_200_000.0)
+    return replace(begun, abandoned=gone, accounts=accounts, finished=True)
 
 
 def printed(done: Summary, root: Path) -> str:
@@ -185,13 +192,14 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
 def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     """No screen is flooded, whatever happened."""
     done = summary_of([refused(number, 90_000 + number) for number in range(40)])
-    done.quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
+    done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
     assert len(causes(done)) == 45
     assert "and 33 more kinds in the run record" in said
 
 
-def test_what_the_record_lists_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lists_of_a_record_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says how much it left out; the totals count everything."""
     monkeypatch.setattr(recording, "MAX_LISTED", 5)
     record = as_record(summary_of([refused(number) for number in range(8)]))

@@ -73,7 +73,7 @@ def written(
 ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
 
 
-def test_a_sound_file(tmp_path: Path) -> None:
+def test_an_intact_file(tmp_path: Path) -> None:
     """Rows, row groups and coverage that agree are believed; so is a month without rows."""
     tree = tree_at(tmp_path)
     assert written(tree, ROWS, known(a1=0b11, a2=0b1)).flaws == []
@@ -108,7 +108,7 @@ FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
 
 
 @pytest.mark.parametrize("what", FLAWED)
-def test_rows_and_coverage_that_cannot_be(tmp_path: Path, what: str) -> None:
+def test_contradictions_of_rows_and_coverage_are_found(tmp_path: Path, what: str) -> None:
     """Each contradiction is found, and the accounts it costs are named, no others."""
     rows, knowledge, accounts = FLAWED[what]
     found = written(tree_at(tmp_path), rows, knowledge)
@@ -144,7 +144,7 @@ def test_a_file_of_another_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 200, -9, -1])
-def test_a_cut_file(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file(tmp_path: Path, length: int) -> None:
     """A file that lost its end has no coverage, and is never taken for an empty month."""
     tree = tree_at(tmp_path)
     written(tree, ROWS, known(a1=0b11, a2=1))
@@ -201,7 +201,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def what_it_says(path: Path) -> tuple[Any, ...] | None:
-    """All that anybody can read in a file: rows, what its keys say, statistics; or nothing."""
+    """Everything that can be read from a file: rows, metadata, statistics; None if unreadable."""
     try:
         file = pq.ParquetFile(path)
         groups = file.metadata.to_dict()["row_groups"]
@@ -248,7 +248,7 @@ def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
     return footer
 
 
-def test_nobody_reads_a_flipped_footer_as_nothing(published: Tree) -> None:
+def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> None:
     """Whoever plans from a damaged file is refused, or reads exactly what was written."""
     [found] = layout.partitions(published, DAILY.name).values()
     before = footer_or_refusal(published, found)
@@ -306,7 +306,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-def test_a_sound_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_intact_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0, and nothing on disk is touched."""
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
     assert invoke(["verify", "--read-data"]) == Exit.DONE
@@ -315,7 +315,7 @@ def test_a_sound_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("option", [[], ["--repair"]])
-def test_what_is_not_there_is_not_sound(
+def test_a_missing_output_is_a_usage_error(
     here: Path, capsys: pytest.CaptureFixture[str], option: list[str]
 ) -> None:
     """A typo in a path is usage, and nothing is made there; without our own folder data is data."""
@@ -326,7 +326,7 @@ def test_what_is_not_there_is_not_sound(
     assert invoke(["verify", *option]) == Exit.DONE
 
 
-def test_damage_is_named_moved_and_asked_again(
+def test_damage_is_reported_repaired_and_asked_again(
     here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
 ) -> None:
     """File, accounts and days; --repair moves the file; the next run asks for its days alone."""
@@ -353,7 +353,7 @@ def test_damage_is_named_moved_and_asked_again(
     assert invoke(["verify", "--read-data"]) == Exit.DONE
 
 
-def test_a_file_that_lost_its_end_costs_what_the_manifest_wants_of_it(
+def test_a_truncated_file_costs_the_days_that_the_manifest_wants_of_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the file cannot tell any more, the manifest does."""
@@ -365,7 +365,7 @@ def test_a_file_that_lost_its_end_costs_what_the_manifest_wants_of_it(
     assert damage["flaws"] == ["no whole Parquet file"]
 
 
-def test_a_file_of_a_newer_harvester_is_told_of_and_never_moved(
+def test_a_file_of_a_newer_version_is_reported_and_never_moved(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither --repair nor a run touches it, and a run is refused before it asks anything."""
@@ -380,7 +380,9 @@ def test_a_file_of_a_newer_harvester_is_told_of_and_never_moved(
     assert {path: path.read_bytes() for path in files_of(here / "output")} == before
 
 
-def test_a_repair_waits_for_no_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_repair_exits_with_75_while_a_run_is_at_work(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """While a run holds a bucket, --repair ends with 75; to look is always allowed."""
     path = damage_one(here)
     with locks.hold(tree_at(here / "output"), [0], run_id="run", since="today"):
@@ -406,7 +408,7 @@ def test_foreign_files_are_listed_and_left(here: Path, capsys: pytest.CaptureFix
     assert all(path.read_bytes() == b"x" for path in strangers)
 
 
-def test_answers_that_wait_are_looked_at_too(
+def test_unpublished_answers_are_checked_too(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A damaged raw group is named; --repair moves it to where a run would have."""
@@ -424,7 +426,7 @@ def test_answers_that_wait_are_looked_at_too(
     assert (here / "output" / found["damaged"][0]["moved_to"]).exists()
 
 
-def test_answers_of_a_newer_harvester_stay(
+def test_answers_of_a_newer_version_stay(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are told of as such, and --repair leaves them to who wrote them."""
@@ -436,10 +438,10 @@ def test_answers_of_a_newer_harvester_stay(
     assert group.path.exists()
 
 
-def test_answers_that_the_system_will_not_give_end_it(
+def test_answers_that_the_disk_does_not_return_are_a_store_error(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sick disk is told as one, as for data files: nobody can say that they are whole."""
+    """An I/O error is reported as such, as for data files, because they may be intact."""
     write_group(tree_at(here / "output"), 0, "dead", [of_day(MARCH)])
     really = pa.OSFile
 

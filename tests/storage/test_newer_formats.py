@@ -170,7 +170,7 @@ def test_a_half_made_output_of_a_newer_harvester(here: CommandLine) -> None:
     """A compaction that a newer one began is not finished by an older one."""
     assert here("compact", "--to", "new", "--buckets", "2").code == 0
     new = here.manifest.parent / "new"
-    journal = new / "_harvester" / "compact.json"
+    journal = new / "_harvester" / "rewrite.json"
     journal.write_text(json.dumps({**json.loads(journal.read_text()), "finished": False}))
     newer_schema(min(new.glob(f"{DAILY}/*/*.parquet")))
     before = contents(new)

@@ -14,8 +14,8 @@ from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import OtherVersion
 from harvester.core.model import Window
 from harvester.operations.record.run_log import RunLog
-from harvester.operations.rewrite import NewTree, compact
-from harvester.operations.runtime import start_summary
+from harvester.operations.record.summary import start_summary
+from harvester.operations.rewrite import NewTree, rewrite_tree
 from harvester.storage import inspect, layout, partitions, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
@@ -82,7 +82,7 @@ def test_compact_fills_new_columns_from_what_was_kept(
     before = rows_of(old, HERE)
     request.getfixturevalue("newer")
     new = tree_at(tmp_path / "new", 1)
-    made = compact(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
+    made = rewrite_tree(old, new, {DAILY.name: NEWER}, old=new_books(), new=new_books())
     assert made == NewTree(new.store.display_path(), 1, files=1, kept=0, rows=4)
     after = rows_of(new, HERE)
     assert after.schema.equals(arrow_schema(NEWER))

@@ -29,9 +29,9 @@ from harvester.core.dataset import Column, Dataset, Kind, Nesting
 from harvester.core.model import Rate
 from harvester.core.secret import Secret
 from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import Summary
+from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.run import RunState, execute
-from harvester.operations.runtime import RunContext, RunOptions, show_nothing, start_summary
+from harvester.operations.runtime import RunContext, RunOptions, show_no_progress
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Row, Rules, expected_rows
@@ -150,9 +150,9 @@ class RunHarness:
         """Return the context of a run: the emulator and the clock of this harness."""
         return RunContext(
             now=self.now,
-            reach=self._reach,
+            open_api=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),
-            watch=show_nothing,
+            watch=show_no_progress,
         )
 
     @asynccontextmanager

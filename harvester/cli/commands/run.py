@@ -15,13 +15,12 @@ from harvester import signals
 from harvester.cli import options
 from harvester.cli.output import logs, progress, streams, tables
 from harvester.cli.output.answers import console
-from harvester.core.errors import Exit
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
 from harvester.operations.project import open_project
 from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.runtime import RunOptions, SteadyClock, Watch, show_nothing
-from harvester.operations.session import new_books
+from harvester.operations.runtime import RunOptions, SteadyClock, Watch, show_no_progress
+from harvester.operations.session import new_run_log
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -86,7 +85,7 @@ def run(
     """
     logs.set_up(logging)
     clock = SteadyClock()
-    books = new_books(manifest, clock, running.summary)
+    books = new_run_log(manifest, clock, running.summary)
     done = books.summary
     # An old summary would mislead, so there is a new one however the run ends.
     with signals.stopping(_StopOnSignal(books)), recorded(books):
@@ -107,7 +106,7 @@ class _StopOnSignal(NamedTuple):
 
     def stop(self, code: int) -> bool:
         """Let the run end; the files are safe at any moment, in order or not."""
-        self.books.summary.stopped_by = Exit(code)
+        self.books.summary.stop_requested(code)
         return self.books.summary.stops_gracefully
 
     def final_write(self) -> None:
@@ -123,7 +122,7 @@ def _tune_gc() -> None:
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:
     if style == "none":
-        return show_nothing
+        return show_no_progress
     if style == "bar" or (style == "auto" and terminal.is_terminal):
         return partial(progress.show_bar, console=terminal)
     return progress.log_lines

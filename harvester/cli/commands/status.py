@@ -43,4 +43,4 @@ def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
     members["datasets"] = list(map(run_record.plain_row, found.datasets))
-    return {"whole": found.complete, **members}
+    return {"complete": found.complete, **members}

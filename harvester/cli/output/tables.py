@@ -13,8 +13,9 @@ from harvester.core import calendar
 from harvester.core.errors import Exit
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
+from harvester.operations.record.account_report import DatasetSummary
 from harvester.operations.record.causes import causes
-from harvester.operations.record.summary import DatasetSummary, Summary
+from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import Project
 from harvester.operations.status import Status
 

@@ -1,56 +1,154 @@
-"""The accounts that need attention: dataset by dataset what they lack, and why."""
+"""Counts of days after a run: a total for each dataset, and each account that needs attention."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Action
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core import calendar
+from harvester.core.calendar import DaySet
+from harvester.core.errors import Exit
 from harvester.core.model import Refusal
-from harvester.operations.record.summary import AccountSummary, count_states, reason_of
 from harvester.planning.windows import Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.storage.coverage_scan import States
 
 
-def with_trouble(
+class DayCounts(NamedTuple):
+    """Numbers of days by state, as the files have them."""
+
+    wanted: int = 0
+    done: int = 0
+    missing: int = 0
+    empty: int = 0
+    suspicious: int = 0
+    provisional: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """The state of one dataset after a run, in account-days."""
+
+    dataset: str
+    accounts: int
+    days: DayCounts
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """One dataset of one account after a run.
+
+    ``requests`` and ``retries`` count its calls in the run, ``failed`` the windows given up.
+    ``waits_for_quota`` is True if its quota is spent until the next Beijing day. ``reasons`` are
+    the run's reasons that this account causes, ``errcodes`` the codes that WeChat answered.
+    """
+
+    appid: str
+    dataset: str
+    days: DayCounts
+    requests: int
+    retries: int
+    failed: int = 0
+    waits_for_quota: bool = False
+    reasons: tuple[str, ...] = ()
+    errcodes: tuple[int, ...] = ()
+
+
+# Reasons that the action alone decides; the next run asks such days again.
+_AGAIN = {
+    Action.WAIT_FOR_QUOTA: "quota",
+    Action.SLOW_DOWN: "minute_limit",
+    Action.DEFER: "deferred",
+    Action.NOT_READY: "not_ready",
+}
+_TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
+
+
+def reason_of(abandoned: AbandonedDays) -> tuple[str, Exit]:
+    """Return the reason that given up days are for a run, and the exit code it calls for."""
+    rule = abandoned.rule
+    if rule.action in _AGAIN:
+        return _AGAIN[rule.action], Exit.AGAIN
+    # A bounded refusal or a passing one says nothing of the account's permissions.
+    if rule.scope is Scope.WINDOW or rule.action in _TRANSIENT:
+        return "failed", Exit.INCOMPLETE
+    return "refused", Exit.INCOMPLETE
+
+
+def summarise_states(
+    want: Wanted, states: Mapping[str, Mapping[str, States]]
+) -> list[DatasetSummary]:
+    """Count the account-days of each dataset by state."""
+    found = []
+    for dataset, of_dataset in want.items():
+        counts = [
+            _count_states(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()
+        ]
+        total = DayCounts(*map(sum, zip(*counts, strict=True)))
+        found.append(DatasetSummary(dataset, len(of_dataset), total))
+    return found
+
+
+def accounts_with_trouble(
     want: Wanted,
     states: Mapping[str, Mapping[str, States]],
-    gone: Iterable[AbandonedDays],
-    lanes: Iterable[AccountQueue],
+    abandoned: Iterable[AbandonedDays],
+    queues: Iterable[AccountQueue],
 ) -> Iterator[AccountSummary]:
-    """Every dataset of an account that lacks days, has odd ones, or was refused something.
+    """Yield every dataset of an account with missing, suspicious, quarantined or abandoned days.
 
-    What is whole is not listed: of ten thousand accounts most are.
+    Complete ones are left out: of ten thousand accounts most are complete.
     """
     lost: defaultdict[tuple[str, str], list[AbandonedDays]] = defaultdict(list)
-    for item in gone:
+    for item in abandoned:
         lost[item.dataset, item.appid].append(item)
-    spent = {(work.dataset.name, lane.appid): work for lane in lanes for work in lane.backlogs}
+    spent = {
+        (backlog.dataset.name, queue.appid): (backlog.calls, backlog.retries)
+        for queue in queues
+        for backlog in queue.backlogs
+    }
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
             state, key = states[dataset][appid], (dataset, appid)
             if key in lost or wanted & ~state.covered or state.suspicious or state.quarantined:
-                found = AccountSummary(
-                    appid,
-                    dataset,
-                    count_states(wanted, state),
-                    requests=spent[key].calls if key in spent else 0,
-                    retries=spent[key].retries if key in spent else 0,
-                )
-                yield _with_reasons(found, lost.get(key, []))
+                days = _count_states(wanted, state)
+                calls = spent.get(key, (0, 0))
+                yield _account_summary(appid, dataset, days, calls, lost.get(key, []))
 
 
-def _with_reasons(found: AccountSummary, lost: list[AbandonedDays]) -> AccountSummary:
+def _account_summary(
+    appid: str, dataset: str, days: DayCounts, calls: tuple[int, int], lost: list[AbandonedDays]
+) -> AccountSummary:
     reasons = [reason_of(item)[0] for item in lost]
-    if found.days.quarantined:
+    failed = reasons.count("failed")
+    if days.quarantined:
         reasons.append("quarantined")
     codes = [item.why.errcode for item in lost if isinstance(item.why, Refusal)]
-    return replace(
-        found,
-        failed=reasons.count("failed"),
+    return AccountSummary(
+        appid,
+        dataset,
+        days,
+        *calls,
+        failed=failed,
         waits_for_quota=any(item.rule.action is Action.WAIT_FOR_QUOTA for item in lost),
         reasons=tuple(dict.fromkeys(reasons)),
         errcodes=tuple(dict.fromkeys(codes)),
     )
+
+
+def _count_states(wanted: DaySet, state: States) -> DayCounts:
+    """Count the days of one dataset of one account by state."""
+    sets = DayCounts(
+        wanted=wanted,
+        done=wanted & state.covered,
+        missing=wanted & ~state.covered,
+        empty=state.empty,
+        suspicious=state.suspicious,
+        provisional=state.provisional,
+        quarantined=state.quarantined,
+    )
+    return DayCounts(*map(calendar.count_days, sets))

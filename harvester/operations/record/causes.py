@@ -1,8 +1,9 @@
-"""What kept a run from being whole, by cause: few lines, however many accounts there are."""
+"""Causes of an incomplete run: refusals, failures and quarantined days, grouped into few lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, day_text
@@ -13,11 +14,11 @@ from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publish import QuarantinedDay
 
 _SHOWN = 3
-"""So many accounts or days are named; the record names all of them."""
+"""Maximum accounts or days that are named; the run record names all of them."""
 
 
 class Cause(NamedTuple):
-    """Things that are alike: how many days of whom, an example of why, and what to do."""
+    """Days lost for one reason: their number, their accounts, an example of the reason, advice."""
 
     days: int
     whose: str
@@ -26,49 +27,48 @@ class Cause(NamedTuple):
 
 
 def causes(summary: Summary) -> list[Cause]:
-    """Refusals and failures first, those of most days before others; then the quarantine."""
+    """Return refusals and failures, those with the most days first, then quarantined days."""
     refused = sorted(_abandoned(summary.abandoned), key=lambda cause: -cause.days)
     return [*refused, *_quarantined(summary.quarantined)]
 
 
-def _abandoned(gone: Iterable[AbandonedDays]) -> Iterator[Cause]:
-    alike: dict[tuple[object, ...], list[AbandonedDays]] = {}
-    for item in gone:
-        why = item.why
-        said = why.errcode if isinstance(why, Refusal) else item.rule.meaning
-        alike.setdefault((said, item.rule.meaning, item.rule.action), []).append(item)
+def _abandoned(abandoned: Iterable[AbandonedDays]) -> Iterator[Cause]:
+    alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
+    for item in abandoned:
+        # The same code is one cause whatever its message says, which has a rid in it.
+        said = item.why.errcode if isinstance(item.why, Refusal) else item.rule.meaning
+        alike[said, item.rule.meaning, item.rule.action].append(item)
     for items in alike.values():
         first = items[0]
         yield Cause(
             sum(item.count for item in items),
-            _subject((item.appid, item.dataset) for item in items),
+            _subject(items),
             str(first.why),
             f"{first.rule.meaning}. {first.rule.advice}",
         )
 
 
 def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
-    alike: dict[str, list[QuarantinedDay]] = {}
+    alike: defaultdict[str, list[QuarantinedDay]] = defaultdict(list)
     for item in days:
-        alike.setdefault(item.reason, []).append(item)
+        alike[item.reason].append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        whose = _subject((item.appid, item.dataset) for item in items)
+        subject = _subject(items)
         when = _days_text({item.day for item in items})
-        yield Cause(len(items), f"{whose} {when}", f"quarantined: {safe_text(reason)}")
+        yield Cause(len(items), f"{subject} {when}", f"quarantined: {safe_text(reason)}")
 
 
 def _days_text(found: set[Day]) -> str:
-    """The days, oldest first; of many the first and the last."""
+    """List the days, oldest first; of many name the first and the last."""
     if len(found) <= _SHOWN:
         return ", ".join(map(day_text, sorted(found)))
     return f"{day_text(min(found))}..{day_text(max(found))}"
 
 
-def _subject(pairs: Iterable[tuple[str, str]]) -> str:
-    """``3 accounts (wx…, wx…, wx…), 2 datasets``, or the one there is."""
-    found = list(pairs)
-    appids = list(dict.fromkeys(appid for appid, _ in found))
-    datasets = list(dict.fromkeys(dataset for _, dataset in found))
+def _subject(items: Sequence[AbandonedDays | QuarantinedDay]) -> str:
+    """Name the accounts and datasets: ``3 accounts (wx…, wx…, wx…) 2 datasets``."""
+    appids = list(dict.fromkeys(item.appid for item in items))
+    datasets = list(dict.fromkeys(item.dataset for item in items))
     named = ", ".join(appids[:_SHOWN])
     if len(appids) > 1:
         more = ", …" if len(appids) > _SHOWN else ""

@@ -1,9 +1,8 @@
-"""What a run leaves in writing: a journal of what it replaced, and a record of how it went.
+"""Journal of the files that a run replaces, and the record of how the run went.
 
-The record is written when the run begins, now and then while it works, and when it ends; killed
-at any moment, a run leaves one that says ``running``. What it replaced goes to the journal, one
-entry a file, and stands in the record in the end, so that no entry is written more than twice
-however long the run is.
+The record is written when the run begins, at checkpoints and when it ends; a run that is killed
+leaves a record that says ``running``. Replaced files go to the journal, an entry each, and are
+copied into the final record, so no entry is written more than twice however long the run is.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harvester.core.errors import HarvesterError, StoreError
+from harvester.core.errors import StoreError
 from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
@@ -26,10 +25,18 @@ from harvester.storage.state.publish_journal import Journal
 _log = logging.getLogger("harvester.run")
 
 
-class RunLog:
-    """The journal and the record of one run. Any thread may call.
+class _OpenRecord(NamedTuple):
+    """The place of a record and its journal; ``bucket`` is one that the run holds."""
 
-    ``now`` is in seconds since the Unix epoch; ``copy`` is where the user wants the record too.
+    tree: Tree
+    bucket: int
+    journal: Journal
+
+
+class RunLog:
+    """The journal and the record of one run. Safe for concurrent threads.
+
+    ``now`` is in seconds since the Unix epoch; ``copy`` is a file that gets the record too.
     """
 
     def __init__(
@@ -43,9 +50,9 @@ class RunLog:
         self._lock = threading.Lock()
 
     def open(self, tree: Tree, own: list[int]) -> None:
-        """Begin a record, and take over what dead runs have replaced. Raises StoreError.
+        """Begin a record, and take over the journals of dead runs; only with these buckets locked.
 
-        Only for who holds these buckets.
+        Raises StoreError, and UsageError for a journal of a newer version.
         """
         with self._lock:
             self._place = _OpenRecord(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
@@ -53,23 +60,24 @@ class RunLog:
             self._place.journal.take_over(own)
 
     def record_published(self, item: Published) -> None:
-        """Remember a file that was replaced, on the disk too. Raises StoreError."""
+        """Add a replaced file to the journal, durably, and to the summary. Raises StoreError."""
         with self._lock:
             if self._place is not None:
                 self._place.journal.add(feed_entry(item))
-            self.summary.note(item)
+            self.summary.file_published(item)
 
     def write(self) -> None:
-        """The record as things stand. A disk that refuses it will end the run soon enough."""
+        """Write a checkpoint of the record. A store error is logged: the run itself meets it."""
         with self._lock, _log_store_errors():
             if self._place is not None and not self._closed:
                 self._write(self._place)
 
     def close(self, *, patience: float = -1.0) -> None:
-        """The record of a run that has ended, with everything it replaced; once and for all.
+        """Write the final record with the entries of the journal, once.
 
-        If the disk refuses it, the run is what it was, and the next one takes the journal over. For
-        so many seconds at most another thread is waited for; after that, that one writes it.
+        If it cannot be written the error is logged, and the next run takes the journal over. Waits
+        up to ``patience`` seconds for another thread, or without end if that is negative; a thread
+        that holds the lock for longer writes the record itself.
         """
         if not self._lock.acquire(timeout=patience):
             return
@@ -81,8 +89,7 @@ class RunLog:
             self._lock.release()
 
     def _close(self) -> None:
-        self.summary.ended_at = self._now()
-        record = as_record(self.summary)
+        record = self._as_record()
         if self._place is None:
             self._copy_to_user_file(record)
             return
@@ -93,10 +100,13 @@ class RunLog:
             journal.remove()
 
     def _write(self, place: _OpenRecord) -> None:
-        self.summary.ended_at = self._now()
-        record = as_record(self.summary)
+        record = self._as_record()
         run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
         self._copy_to_user_file(record)
+
+    def _as_record(self) -> dict[str, Any]:
+        self.summary.ended_at = self._now()
+        return as_record(self.summary)
 
     def _copy_to_user_file(
         self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()
@@ -106,27 +116,16 @@ class RunLog:
                 run_records.write_file(self._copy, record, feed)
 
 
-class _OpenRecord(NamedTuple):
-    """Where the books of a run are kept that holds its buckets."""
-
-    tree: Tree
-    bucket: int
-    journal: Journal
-
-
 @contextmanager
-def recorded(books: RunLog) -> Iterator[None]:
-    """Close the books of a run however the block ends, with the reason if it fails."""
+def recorded(run_log: RunLog) -> Iterator[None]:
+    """Close the log of a run however the block ends, with the error if it fails."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, HarvesterError):
-            books.summary.failed = error
-        else:
-            books.summary.bugs += 1
-        books.close()
+        run_log.summary.ended_by(error)
+        run_log.close()
         raise
-    books.close()
+    run_log.close()
 
 
 @contextmanager

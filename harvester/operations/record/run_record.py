@@ -1,4 +1,4 @@
-"""A run in plain values, for JSON."""
+"""Run record: a summary as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from harvester.core import calendar
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
-from harvester.operations.record.summary import AccountSummary, DatasetSummary, DayCounts, Summary
+from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publish import Published
 
 RECORD_VERSION = 1
-"""Of the run record's members. A newer number may add some and never changes their meaning."""
+"""Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
-"""So many accounts and so many exceptions are listed; the totals count all of them."""
+"""Maximum accounts, and maximum exceptions, that are listed; the totals count all of them."""
 
 
 def as_record(summary: Summary) -> dict[str, Any]:
-    """The run record: plain values for JSON. ``published``, the change feed, is in the journal."""
+    """Return the record of a summary, without ``published``: the journal has the change feed."""
     return {
         "record_version": RECORD_VERSION,
         "harvester": __version__,
@@ -46,7 +47,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "rows": summary.rows,
         "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
-        "exceptions": [_exception(gone) for gone in summary.abandoned[:MAX_LISTED]],
+        "exceptions": [_exception(item) for item in summary.abandoned[:MAX_LISTED]],
         "left_out": max(0, len(summary.accounts) - MAX_LISTED)
         + max(0, len(summary.abandoned) - MAX_LISTED),
         "quarantined": [
@@ -60,12 +61,12 @@ def as_record(summary: Summary) -> dict[str, Any]:
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
     found = plain_row(row)
     midnight = calendar.utc_text(calendar.instant(calendar.today(summary.ended_at) + 1, 0))
-    found["parked_until"] = midnight if found.pop("waits_for_quota") else None
+    found["quota_resets_at"] = midnight if found.pop("waits_for_quota") else None
     return found
 
 
 def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
-    """Return the members of a row, its counts of days among them."""
+    """Return the members of a row, with its counts of days beside the others."""
     found: dict[str, Any] = {}
     for name in row.__slots__:
         value = getattr(row, name)
@@ -73,26 +74,26 @@ def plain_row(row: AccountSummary | DatasetSummary) -> dict[str, Any]:
     return found
 
 
-def _exception(gone: AbandonedDays) -> dict[str, Any]:
-    refusal = gone.why if isinstance(gone.why, Refusal) else None
+def _exception(item: AbandonedDays) -> dict[str, Any]:
+    refusal = item.why if isinstance(item.why, Refusal) else None
     return {
-        "appid": gone.appid,
-        "dataset": gone.dataset,
-        "begin_date": calendar.day_text(gone.begin),
-        "end_date": calendar.day_text(gone.end),
-        "days": gone.count,
-        "action": gone.rule.action.value,
-        "scope": gone.rule.scope.value,
-        "meaning": gone.rule.meaning,
-        "advice": gone.rule.advice,
+        "appid": item.appid,
+        "dataset": item.dataset,
+        "begin_date": calendar.day_text(item.begin),
+        "end_date": calendar.day_text(item.end),
+        "days": item.count,
+        "action": item.rule.action.value,
+        "scope": item.rule.scope.value,
+        "meaning": item.rule.meaning,
+        "advice": item.rule.advice,
         "errcode": refusal.errcode if refusal else None,
-        "errmsg": refusal.errmsg if refusal else safe_text(str(gone.why)),
+        "errmsg": refusal.errmsg if refusal else safe_text(str(item.why)),
         "rid": refusal.rid if refusal else "",
     }
 
 
 def feed_entry(item: Published) -> dict[str, Any]:
-    """An entry of the change feed: a file that was replaced, and who and when is new in it."""
+    """Return an entry of the change feed: a replaced file, and its days and accounts with news."""
     return {
         "dataset": item.dataset,
         "ref_month": item.ref_month,

@@ -1,15 +1,18 @@
-"""What a run did, told truly: the exit code, its reasons, and the run record."""
+"""Summary of a run: counters, exit code and its reasons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import NamedTuple
+from itertools import groupby, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
+from harvester.core.calendar import Day
 from harvester.core.errors import (
     SEVERITY,
     Busy,
@@ -21,59 +24,38 @@ from harvester.core.errors import (
 )
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
-from harvester.planning.windows import Wanted
-from harvester.scheduling.account_queue import AbandonedDays
+from harvester.operations.record.account_report import (
+    AccountSummary,
+    DatasetSummary,
+    accounts_with_trouble,
+    reason_of,
+    summarise_states,
+)
+from harvester.planning.windows import Plan, Wanted
+from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
+from harvester.scheduling.scheduler import Scheduler
+from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
 from harvester.storage.publish import Published, QuarantinedDay
 from harvester.tables.decode import INTERNAL_ERROR
 
-MOST_SUSPICIOUS = 100
-"""Quiet accounts have empty days without number; `harvester status` lists them all."""
+if TYPE_CHECKING:
+    # Imported for its type alone: commands that make no calls do not load the HTTP client.
+    from harvester.engine.pipeline import RequestCounters
 
+_FAILURES: dict[type[HarvesterError], str] = {
+    StoreError: "store",
+    Unauthorised: "unauthorised",
+    Unanswered: "unanswered",
+    Busy: "locked",
+}
 
-class DayCounts(NamedTuple):
-    """Numbers of days by state, as the files have them."""
-
-    wanted: int = 0
-    done: int = 0
-    missing: int = 0
-    empty: int = 0
-    suspicious: int = 0
-    provisional: int = 0
-    quarantined: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSummary:
-    """The state of one dataset after a run, in account-days."""
-
-    dataset: str
-    accounts: int
-    days: DayCounts
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSummary:
-    """One dataset of one account after a run.
-
-    ``requests`` and ``retries`` are what the run spent on it, ``failed`` counts windows given up.
-    ``reasons`` are those that the run has because of it, ``errcodes`` what WeChat said; a
-    ``parked`` one is asked again after midnight in Beijing.
-    """
-
-    appid: str
-    dataset: str
-    days: DayCounts
-    requests: int
-    retries: int
-    failed: int = 0
-    waits_for_quota: bool = False
-    reasons: tuple[str, ...] = ()
-    errcodes: tuple[int, ...] = ()
+MAX_SUSPICIOUS = 100
+"""Maximum suspicious ranges in a summary: quiet accounts have many, `harvester status` has all."""
 
 
 class PublishedFile(NamedTuple):
-    """A file that was replaced. The journal has the days and the accounts: they may be many."""
+    """A file that was replaced. The journal has its days and accounts, because they may be many."""
 
     dataset: str
     ref_month: str
@@ -84,7 +66,7 @@ class PublishedFile(NamedTuple):
 
 @dataclass(slots=True)
 class AnswerDrift:
-    """What was odd in the answers of a dataset, as `Published` has it."""
+    """Differences between a dataset's answers and its catalogue entry, as in `Published`."""
 
     dropped: int = 0
     unknown: set[str] = field(default_factory=set)
@@ -93,15 +75,19 @@ class AnswerDrift:
 
 @dataclass(slots=True)
 class Summary:
-    """One run from beginning to end. Times are in seconds since the Unix epoch.
+    """The result of a run under construction: each step of the run reports to it by a method.
 
-    ``finished`` is False as long as more may come, and for ever if the run was killed; ``failed``
-    is what ended it before its end, ``bugs`` counts faults of our own and ``misread`` the days
-    that one of them put into quarantine. ``wanted_accounts`` are those of which anything is wanted,
-    be it covered or not. Who sets ``stopped_by`` has the run end: by itself, if it
-    is ``in_order``. ``waits`` has the seconds that refused requests waited to be made again, by
-    what was done about the refusal; ``accounts`` those with trouble, and ``suspicious`` the first
-    MOST_SUSPICIOUS stretches.
+    Only `harvester.operations.record` assigns its fields; all others call `plan_made`, `counted`,
+    `state_read` and the like, and read it. It is complete once `RunLog.close` has set ``finished``;
+    the summary of a killed run stays unfinished.
+
+    Times are in seconds since the Unix epoch. ``bound_seconds`` is the lower bound that the limits
+    set, ``bound_by`` names the limit. ``wanted_accounts`` counts the accounts with wanted days,
+    covered or not. ``stops_gracefully`` is True once the run ends by itself after ``stopped_by`` is
+    set. ``failed`` is the error that ended the run early, ``bugs`` counts internal errors and
+    ``undecodable_days`` the days that such an error quarantined. ``waits`` has the seconds that
+    refused requests waited, by action. ``accounts`` are those with trouble, ``suspicious`` the
+    first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
     """
 
     run_id: str
@@ -132,112 +118,183 @@ class Summary:
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     suspicious: list[DayRange] = field(default_factory=list)
     published: list[PublishedFile] = field(default_factory=list)
-    oddities: dict[str, AnswerDrift] = field(default_factory=dict)
+    drift: dict[str, AnswerDrift] = field(default_factory=dict)
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
-        """How long the run took."""
+        """Duration of the run in seconds."""
         return self.ended_at - self.started_at
 
     @property
     def rows(self) -> int:
-        """Rows that the published files hold more than before."""
+        """Rows that the published files have gained."""
         return sum(item.rows_after - item.rows_before for item in self.published)
 
     @property
     def missing(self) -> int:
-        """Account-days that are wanted, could have been had, and are not covered."""
+        """Account-days that are wanted and ready, and are not covered."""
         return sum(row.days.missing for row in self.datasets)
 
+    @property
+    def exit_code(self) -> Exit:
+        """The most severe exit code of all reasons."""
+        return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
+
+    def groups_damaged(self, paths: Iterable[str]) -> None:
+        """Take in raw groups that could not be read, by their paths in quarantine."""
+        self.damaged += paths
+
+    def plan_made(self, want: Wanted, plan: Plan) -> None:
+        """Take in the wanted days of the run, and its plan."""
+        self.wanted_accounts = len({appid for of_dataset in want.values() for appid in of_dataset})
+        self.bound_seconds, self.bound_by = plan.bound_seconds, plan.bound_by
+        self.windows = plan.requests
+
+    def harvest_begun(self) -> None:
+        """Note that from now on the run ends by itself when it is told to stop."""
+        self.stops_gracefully = True
+
+    def counted(self, counters: RequestCounters, scheduler: Scheduler, token_calls: int) -> None:
+        """Take in the counters of a harvest as they stand, in the place of earlier ones."""
+        self.requests, self.answered = counters.requests, counters.answered
+        self.bytes, self.bugs, self.waits = counters.bytes, counters.bugs, dict(counters.waits)
+        self.abandoned, self.retries = scheduler.abandoned, scheduler.retries
+        self.shortened_spans = dict(scheduler.shortened_spans)
+        self.token_calls = token_calls
+
+    def deadline_passed(self) -> None:
+        """Note that the time budget is spent."""
+        self.out_of_time = True
+
+    def harvest_ended(self, *, owes: bool) -> None:
+        """Drop the spent time budget as a reason if the harvest owes nothing any more."""
+        self.out_of_time &= owes
+
+    def stop_requested(self, code: int) -> None:
+        """Ask the run to end, with the exit code of a signal. May be called in a signal handler."""
+        self.stopped_by = Exit(code)
+
+    def state_read(
+        self,
+        want: Wanted,
+        states: dict[str, dict[str, States]],
+        queues: Iterable[AccountQueue],
+        quarantined: Iterable[QuarantinedDay],
+    ) -> None:
+        """Take in the coverage of the files after the harvest."""
+        self.datasets = summarise_states(want, states)
+        self.accounts = list(accounts_with_trouble(want, states, self.abandoned, queues))
+        self.quarantined = list(quarantined)
+        self.suspicious = list(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS))
+
+    def file_published(self, item: Published) -> None:
+        """Take in the result of publishing a file."""
+        path, rows = item.path, (item.rows_before, item.rows_after)
+        self.published.append(PublishedFile(item.dataset, item.ref_month, path, *rows))
+        self.damaged += item.damaged
+        self.undecodable_days += sum(
+            day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
+        )
+        # A window whose days were published anew is delayed only if its last answer says so.
+        answered = {window for window in self.delayed if _is_about(item, window)}
+        self.delayed = (self.delayed - answered) | set(item.delayed)
+        drift = self.drift.setdefault(item.dataset, AnswerDrift())
+        drift.dropped += item.dropped
+        drift.unknown |= item.unknown
+        drift.missing |= item.missing
+
+    def ended_by(self, error: Exception) -> None:
+        """Take in the error that ended the run; any other than a HarvesterError is a bug."""
+        if isinstance(error, HarvesterError):
+            self.failed = error
+        else:
+            self.bugs += 1
+
     def reasons(self) -> dict[str, Exit]:
-        """Everything that kept the run from being whole, with the exit code each calls for."""
-        found: dict[str, Exit] = {}
+        """Return everything that kept the run from being complete, each with its exit code."""
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
+        found: dict[str, Exit] = {}
         if self.bugs or self.undecodable_days:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
             found["unauthorised"] = Exit.UNAUTHORISED
-        for gone in self.abandoned:
-            found.update([reason_of(gone)])
+        found.update(map(reason_of, self.abandoned))
         if any(row.days.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
         if self.delayed:
             found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
+        # Days are missing without a known cause: the next run asks for them.
         if self.missing and not found:
             found["incomplete"] = Exit.AGAIN
         return found
 
-    @property
-    def exit_code(self) -> Exit:
-        """The most severe of the reasons."""
-        return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
-
-    def note(self, item: Published) -> None:
-        """Take in what a publish did."""
-        self.published.append(
-            PublishedFile(
-                item.dataset, item.ref_month, item.path, item.rows_before, item.rows_after
-            )
-        )
-        self.damaged += item.damaged
-        self.undecodable_days += sum(
-            day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
-        )
-        heard = {window for window in self.delayed if _is_about(item, window)}
-        self.delayed = (self.delayed - heard) | set(item.delayed)
-        odd = self.oddities.setdefault(item.dataset, AnswerDrift())
-        odd.dropped += item.dropped
-        odd.unknown |= item.unknown
-        odd.missing |= item.missing
-
     def notes(self) -> list[str]:
-        """What was odd in the answers and is no error."""
+        """Return the oddities of the run that are no errors, a line each."""
         found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
-        found += _delay_notes(sorted(self.delayed))
+        found += _delay_notes(self.delayed)
         for dataset, span in self.shortened_spans.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
                 f"set datasets.{dataset}.span to it"
             )
-        for dataset, odd in sorted(self.oddities.items()):
-            if odd.dropped:
+        for dataset, drift in sorted(self.drift.items()):
+            if drift.dropped:
                 found.append(
-                    f"{dataset}: {odd.dropped:,} rows outside of what was asked were dropped"
+                    f"{dataset}: {drift.dropped:,} rows outside of what was asked were dropped"
                 )
-            if odd.unknown:
-                names = ", ".join(map(safe_text, sorted(odd.unknown)))
+            if drift.unknown:
+                names = ", ".join(map(safe_text, sorted(drift.unknown)))
                 found.append(f"{dataset}: undeclared members went to _extra: {names}")
-            if odd.missing:
-                names = ", ".join(sorted(odd.missing))
+            if drift.missing:
+                names = ", ".join(sorted(drift.missing))
                 found.append(f"{dataset}: members without a value: {names}")
         return found
 
     def _unauthorised(self) -> bool:
-        """Not one of the accounts that are wanted was let in.
+        """Return whether every wanted account was refused as a whole.
 
-        One that had nothing to ask for, or was not asked yet, may well be: it speaks against that.
+        An account without calls in this run may be authorised, so it speaks against that.
         """
         return (
             bool(self.abandoned)
             and not self.answered
             and all(map(_is_locked_out, self.abandoned))
-            and len({gone.appid for gone in self.abandoned}) == self.wanted_accounts
+            and len({item.appid for item in self.abandoned}) == self.wanted_accounts
         )
 
 
-def _is_locked_out(gone: AbandonedDays) -> bool:
-    return gone.rule.scope is Scope.ACCOUNT and gone.rule.action in (
-        Action.STOP,
-        Action.REFRESH_TOKEN,
+def start_summary(manifest: Path, now: float) -> Summary:
+    """Return the summary of a run that begins. ``now`` is in seconds since the Unix epoch."""
+    return Summary(
+        run_id=new_run_id(now),
+        manifest=str(manifest),
+        started_at=now,
+        ended_at=now,
+        today=calendar.today(now),
     )
+
+
+def new_run_id(now: float) -> str:
+    """Make a name that sorts by time: 20260131T235959Z-1a2b3c.
+
+    The first three digits of its end are the fraction of the second, so that of two runs in a row
+    the later one is the greater. The other three are random.
+    """
+    second = calendar.utc_text(now).replace("-", "").replace(":", "")
+    return f"{second}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
+
+
+def _is_locked_out(item: AbandonedDays) -> bool:
+    actions = (Action.STOP, Action.REFRESH_TOKEN)
+    return item.rule.scope is Scope.ACCOUNT and item.rule.action in actions
 
 
 def _is_about(item: Published, window: Window) -> bool:
@@ -248,9 +305,10 @@ def _is_about(item: Published, window: Window) -> bool:
     )
 
 
-def _delay_notes(delayed: list[Window]) -> Iterator[str]:
-    """A line a dataset: which windows are preliminary because WeChat said so."""
-    for dataset, windows in groupby(sorted(delayed, key=_dataset_of), key=_dataset_of):
+def _delay_notes(delayed: Iterable[Window]) -> Iterator[str]:
+    """Yield a line for each dataset with windows that WeChat calls preliminary."""
+    by_dataset = attrgetter("dataset")
+    for dataset, windows in groupby(sorted(sorted(delayed), key=by_dataset), key=by_dataset):
         first, *others = map(str, windows)
         more = f" and {len(others):,} more windows" if others else ""
         yield (
@@ -259,60 +317,5 @@ def _delay_notes(delayed: list[Window]) -> Iterator[str]:
         )
 
 
-def _dataset_of(window: Window) -> str:
-    return window.dataset
-
-
 def _reason_to_fail(error: HarvesterError) -> str:
-    if isinstance(error, StoreError):
-        return "store"
-    if isinstance(error, Unauthorised):
-        return "unauthorised"
-    if isinstance(error, Unanswered):
-        return "unanswered"
-    return "locked" if isinstance(error, Busy) else "usage"
-
-
-_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
-
-
-def reason_of(gone: AbandonedDays) -> tuple[str, Exit]:
-    """The reason that a run has because of what it gave up, and the exit code that calls for."""
-    if gone.rule.action is Action.WAIT_FOR_QUOTA:
-        return "quota", Exit.AGAIN
-    if gone.rule.action is Action.SLOW_DOWN:
-        return "minute_limit", Exit.AGAIN
-    if gone.rule.action is Action.DEFER:
-        return "deferred", Exit.AGAIN
-    if gone.rule.action is Action.NOT_READY:
-        return "not_ready", Exit.AGAIN
-    if gone.rule.scope is Scope.WINDOW or gone.rule.action in _PASSING:
-        return "failed", Exit.INCOMPLETE
-    return "refused", Exit.INCOMPLETE
-
-
-def summarise_states(
-    want: Wanted, states: Mapping[str, Mapping[str, States]]
-) -> list[DatasetSummary]:
-    """Count the account-days of each dataset by state."""
-    found = []
-    for dataset, of_dataset in want.items():
-        counts = [
-            count_states(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()
-        ]
-        total = DayCounts(*map(sum, zip(*counts, strict=True)))
-        found.append(DatasetSummary(dataset, len(of_dataset), total))
-    return found
-
-
-def count_states(wanted: DaySet, state: States) -> DayCounts:
-    """Count the days of one dataset of one account by state."""
-    return DayCounts(
-        wanted=calendar.count_days(wanted),
-        done=calendar.count_days(wanted & state.covered),
-        missing=calendar.count_days(wanted & ~state.covered),
-        empty=calendar.count_days(state.empty),
-        suspicious=calendar.count_days(state.suspicious),
-        provisional=calendar.count_days(state.provisional),
-        quarantined=calendar.count_days(state.quarantined),
-    )
+    return next((name for kind, name in _FAILURES.items() if isinstance(error, kind)), "usage")

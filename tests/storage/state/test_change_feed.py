@@ -12,9 +12,9 @@ from harvester.core.config import Limits
 from harvester.core.errors import Exit, StoreError, UsageError
 from harvester.operations import run
 from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import Summary
+from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.run import execute
-from harvester.operations.runtime import RunOptions, start_summary
+from harvester.operations.runtime import RunOptions
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.local import LocalStore

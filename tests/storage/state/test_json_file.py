@@ -12,7 +12,6 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import Exit, UsageError
 from harvester.core.model import Answer, Refusal, ReportedQuota, Window
-from harvester.operations import rewrite
 from harvester.planning.quota import DayLedger
 from harvester.storage import quarantine
 from harvester.storage.layout import Tree
@@ -20,12 +19,13 @@ from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.state import (
     account_cache,
     forced_refreshes,
-    json_file,
     quota_ledger,
     quota_limits,
+    rewrite_journal,
     run_records,
 )
 from harvester.storage.state.publish_journal import Journal
+from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
 from tests.support.run_harness import appid
 
@@ -143,10 +143,9 @@ OLD = {
     "months": Old(
         "compact/user_summary.json",
         '{"2026-05 of 1": {"of": {"a": "v"}, "files": {"b": 3}}}',
-        lambda tree: json_file.read(
-            tree.store, "_harvester/compact/user_summary.json", dict[str, rewrite._Done]
-        ),
-        {"2026-05 of 1": rewrite._Done({"a": "v"}, {"b": 3})},
+        lambda tree: rewrite_journal.read_months(tree, "user_summary"),
+        {"2026-05 of 1": DoneMonth({"a": "v"}, {"b": 3})},
+        {},
     ),
 }
 each = pytest.mark.parametrize("old", OLD.values(), ids=OLD)
@@ -239,6 +238,7 @@ def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
         ("forget", "quota/learned-2026-05-20.json"),
         ("run", "quota/learned-2026-05-20.json"),
         ("status", "compact.json"),
+        ("status", "rewrite.json"),
     ],
 )
 def test_a_verb_ends_with_the_code_of_a_wrong_usage(

@@ -217,7 +217,7 @@ def data_faults(token: str) -> list[Fault]:
 
 
 def token_faults(token: str) -> list[Fault]:
-    """What calls for a token get, one of them a token that nobody knows."""
+    """Answers to calls for a token, one of them with an unknown token."""
     made_up = Fault(body=f'{grant(token)}"}}'.encode())
     return [*(refusal(code, token) for code in TOKEN_CODES), *no_answers(token), made_up]
 
@@ -392,7 +392,7 @@ def test_a_run_that_crashes_shows_no_secret(
 def test_each_fault_alone_shows_no_secret(
     field: Callable[[int], tuple[Field, FakeWeChat]], kind: str
 ) -> None:
-    """Every fault for everybody: a run that fails as a whole tells as little."""
+    """Every fault for all accounts: a run that fails entirely shows no secret either."""
     place, world = field(3)
     make = data_faults if kind == DATASET else token_faults
     for turn in range(len(make(""))):

@@ -13,7 +13,6 @@ from harvester.cli import invoke
 from harvester.core.calendar import parse_month
 from harvester.core.config import Output
 from harvester.core.errors import Exit
-from harvester.operations.rewrite import JOURNAL
 from harvester.storage.layout import Partition, open_tree
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import conditions_sent, download
@@ -67,7 +66,7 @@ def check(duck: duckdb.DuckDBPyConnection, place: Output, folder: Path, names: l
         )
 
 
-def test_damage_is_named_moved_and_asked_again(
+def test_damage_is_reported_repaired_and_asked_again(
     place: Output,
     tmp_path: Path,
     duck: duckdb.DuckDBPyConnection,
@@ -109,7 +108,7 @@ def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
     return {name: conditions for name, conditions in sent if name.endswith(".parquet")}
 
 
-def test_a_month_that_is_made_again_replaces_what_stands_there(
+def test_a_month_that_is_made_again_replaces_its_files(
     place: Output, tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
     """Killed before it was noted, its files are put over the very ones that were put before."""
@@ -118,10 +117,11 @@ def test_a_month_that_is_made_again_replaces_what_stands_there(
     assert invoke(command) == Exit.DONE
     tree = open_tree(new)
     versions = {name: tree.store.version(name) for name in data_puts(new)}
-    journal = json.loads(tree.store.read(JOURNAL) or b"")
-    tree.store.write(JOURNAL, json.dumps({**journal, "finished": False}).encode(), tmp_path / "x")
+    journal = json.loads(tree.store.read("_harvester/rewrite.json") or b"")
+    unfinished = json.dumps({**journal, "finished": False}).encode()
+    tree.store.write("_harvester/rewrite.json", unfinished, tmp_path / "x")
     for dataset in BOTH:
-        tree.store.delete(f"_harvester/compact/{dataset}.json")
+        tree.store.delete(f"_harvester/rewrite/{dataset}.json")
     assert invoke(command) == Exit.DONE
     for name, sent in data_puts(new).items():
         tag = (versions[name] or "").strip()
@@ -129,7 +129,7 @@ def test_a_month_that_is_made_again_replaces_what_stands_there(
     check(duck, new, tmp_path / "copy", ACCOUNTS)
 
 
-def test_more_buckets(
+def test_a_rewrite_into_more_buckets(
     place: Output,
     tmp_path: Path,
     duck: duckdb.DuckDBPyConnection,

@@ -79,7 +79,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the path of a request is nobody's business."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def test_three_hundred_accounts_by_one_line_each(
     duck: duckdb.DuckDBPyConnection,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A wrong key refuses a hundred of them and stops nobody else; the right one mends it.
+    """A wrong key refuses a hundred of them and stops no other account; the right one mends it.
 
     Each account cost one question a run, and no token was ended or shown.
     """

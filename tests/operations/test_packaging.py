@@ -1,4 +1,4 @@
-"""What surrounds the package: the files a user, a packager and CI rely on agree with each other."""
+"""Files around the package: metadata, pins, README and CI agree with each other."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_requirement_has_a_floor() -> None:
 
 
 def test_pins_have_hashes_and_no_addresses() -> None:
-    """Each pin carries hashes, and neither an index nor a path of somebody's machine."""
+    """Each pin carries hashes, and neither an index nor a path of a machine."""
     text = (ROOT / "constraints.txt").read_text("utf-8")
     pins = re.findall(r"^[A-Za-z0-9._-]+==(?:.*\\\n)+.*$", text, re.MULTILINE)
     assert len(pins) == len(_pins())

@@ -1,4 +1,4 @@
-"""A tree made anew: every row and every day moves along, in other files, whatever happens."""
+"""Rewriting a tree: every row and every day is in the new files, also after kills."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from harvester.core.config import Output
 from harvester.core.errors import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest import json_schema
-from harvester.operations import rewrite as compacting
-from harvester.operations.rewrite import MOST_BUCKETS
+from harvester.operations.rewrite import MAX_BUCKETS
 from harvester.storage import layout, locks, quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import write_group
-from harvester.storage.state import forced_refreshes
+from harvester.storage.state import forced_refreshes, rewrite_journal
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import LONG_AFTER, answer, row
 from tests.support.output_helpers import coverage_of, tree_at
@@ -129,7 +128,7 @@ def test_from_any_number_of_buckets_to_any_other(
 def test_the_same_buckets_give_the_same_rows_in_the_same_order(
     harvest: Callable[[int], Tree],
 ) -> None:
-    """A compaction changes nothing of what a file says."""
+    """A rewrite changes nothing of the contents."""
     harvest(2)
     assert invoke(["compact", "--to", "new"]) == Exit.DONE
     files = sorted(path.relative_to("old") for path in Path("old").glob("*/*/*.parquet"))
@@ -139,7 +138,7 @@ def test_the_same_buckets_give_the_same_rows_in_the_same_order(
         assert new.equals(old)
 
 
-def test_what_waits_is_published_first_and_the_rest_moves_along(
+def test_unpublished_answers_are_published_first_and_side_files_are_copied(
     harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Answers in the raw log, quarantine and run records: nothing is left behind."""
@@ -165,11 +164,11 @@ def test_what_waits_is_published_first_and_the_rest_moves_along(
 
 
 class Killed(BaseException):
-    """The end of a process, as far as one process can play it."""
+    """Stands for the end of the process."""
 
 
-def deaths(patch: pytest.MonkeyPatch, at: int) -> bool:
-    """Compact, and die before the Nth flush or rename; whether it got so far."""
+def killed_at(patch: pytest.MonkeyPatch, at: int) -> bool:
+    """Rewrite, killed before the Nth flush or rename; return whether it came so far."""
     left = at
 
     def mortal(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,23 +191,23 @@ def deaths(patch: pytest.MonkeyPatch, at: int) -> bool:
 
 
 @pytest.mark.timeout(180)
-def test_killed_anywhere_it_goes_on_when_it_is_repeated(
+def test_a_killed_rewrite_continues_when_it_is_repeated(
     harvest: Callable[[int], Tree],
     monkeypatch: pytest.MonkeyPatch,
     duck: duckdb.DuckDBPyConnection,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Until it is done no verb takes the half of it for an output; then it is whole."""
+    """No command accepts an unfinished tree as an output; repeating completes it."""
     source = harvest(2)
     at, died, refused = 0, True, 0
     while died:
         at += 17
         shutil.rmtree("new", ignore_errors=True)
         with monkeypatch.context() as patch:
-            died = deaths(patch, at)
+            died = killed_at(patch, at)
         if died and list(Path("new").glob("*/*/*.parquet")):
             write_manifest("new", 3)
-            journal = json.loads(Path("new/_harvester/compact.json").read_bytes())
+            journal = json.loads(Path("new/_harvester/rewrite.json").read_bytes())
             # It may have died of its very last flush.
             if not journal["finished"]:
                 assert invoke(["plan"]) == Exit.USAGE
@@ -222,26 +221,26 @@ def test_killed_anywhere_it_goes_on_when_it_is_repeated(
     assert refused > 3
 
 
-def die_before_it_is_finished(patch: pytest.MonkeyPatch, command: list[str]) -> None:
-    """Compact up to the last step: all is made and copied, and the journal does not say so."""
-    real = compacting._write
+def kill_before_it_is_finished(patch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """Rewrite up to the last step: all is made and copied, and the journal is unfinished."""
+    real = rewrite_journal.write
 
-    def write(tree: Tree, name: str, journal: dict[str, Any]) -> None:
-        if journal.get("finished"):
+    def write(tree: Tree, journal: dict[str, Any]) -> None:
+        if journal["finished"]:
             raise Killed
-        real(tree, name, journal)
+        real(tree, journal)
 
     with patch.context() as context:
-        context.setattr(compacting, "_write", write)
+        context.setattr(rewrite_journal, "write", write)
         with pytest.raises(Killed):
             invoke(command)
 
 
 @pytest.mark.parametrize("buckets", [1, 4, 16])
-def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
+def test_accounts_forgotten_since_a_kill_are_not_in_the_new_tree(
     harvest: Callable[[int], Tree], monkeypatch: pytest.MonkeyPatch, buckets: int
 ) -> None:
-    """Files in which nobody is left any more, evidence and notes: all go when it is repeated."""
+    """Files without remaining accounts, quarantine and side files are removed by the repetition."""
     source = harvest(1)
     others = [bucket_of(name, 16) for name in ACCOUNTS]
     gone = next(name for name in ACCOUNTS if others.count(bucket_of(name, 16)) == 1)
@@ -250,7 +249,7 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
     assert forced_refreshes.spend(source, gone, LONG_AFTER)
     command = ["compact", "--to", "new", "--buckets", str(buckets)]
-    die_before_it_is_finished(monkeypatch, command)
+    kill_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, without=gone)
     assert invoke(["forget", "--accounts", gone]) == Exit.DONE
     assert invoke(command) == Exit.DONE
@@ -262,15 +261,15 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     assert invoke(["verify", "--read-data"]) == Exit.DONE
 
 
-def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
+def test_a_month_forgotten_since_a_kill_is_not_in_the_new_tree(
     harvest: Callable[[int], Tree],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nor in its journal; once that says that all is done, it is refused and nothing is lost."""
+    """Nor in its journal; once the tree is finished, a changed source is refused."""
     source = harvest(1)
     command = ["compact", "--to", "new", "--buckets", "4"]
-    die_before_it_is_finished(monkeypatch, command)
+    kill_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, begin="2026-04-01")
     forget = ["forget", "--accounts", "all", "--before"]
     assert invoke([*forget, "2026-04-01"]) == Exit.DONE
@@ -291,30 +290,30 @@ def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
         assert path.is_relative_to(locks) or path.read_bytes() == data
 
 
-def test_it_goes_on_from_any_folder(
+def test_a_rewrite_continues_from_any_current_folder(
     harvest: Callable[[int], Tree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old output is known by where it is, not by how the way to it is spelled."""
+    """The old output is identified by its absolute place."""
     source = harvest(1)
     there = Path.cwd()
     command = ["compact", "--to", str(there / "new"), "--buckets", "4"]
-    die_before_it_is_finished(monkeypatch, command)
+    kill_before_it_is_finished(monkeypatch, command)
     monkeypatch.chdir(there.parent)
     manifest = Path(there.name, "jobs.yaml")
     assert invoke([command[0], str(manifest), *command[1:]]) == Exit.DONE
     assert known(tree_at(there / "new", 4)) == known(source)
 
 
-def test_it_never_goes_on_with_what_another_project_began(
+def test_the_unfinished_tree_of_another_project_is_refused(
     harvest: Callable[[int], Tree],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Although both call their output the same."""
+    """Although both outputs have the same relative path."""
     harvest(1)
     first = Path.cwd()
     command = ["compact", "--to", str(first / "new")]
-    die_before_it_is_finished(monkeypatch, command)
+    kill_before_it_is_finished(monkeypatch, command)
     second = first / "second"
     shutil.copytree(first / "old", second / "old")
     shutil.copy(first / "jobs.yaml", second)
@@ -325,31 +324,33 @@ def test_it_never_goes_on_with_what_another_project_began(
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_another_number_of_buckets_is_another_compaction(
+def test_an_unfinished_tree_with_another_number_of_buckets_is_refused(
     harvest: Callable[[int], Tree],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     *,
     finished: bool,
 ) -> None:
-    """And that is what it says, not that the old output changed."""
+    """The message names the number, and not a change of the old output."""
     harvest(1)
     command = ["compact", "--to", "new", "--buckets", "4"]
     if finished:
         assert invoke(command) == Exit.DONE
     else:
-        die_before_it_is_finished(monkeypatch, command)
+        kill_before_it_is_finished(monkeypatch, command)
         write_manifest("new", 4)
         assert invoke(["plan"]) == Exit.USAGE
-        assert "compact --to new --buckets 4" in capsys.readouterr().err
+        assert "harvester rewrite --to new --buckets 4" in capsys.readouterr().err
         write_manifest("old", 1)
     capsys.readouterr()
     assert invoke(["compact", "--to", "new", "--buckets", "2"]) == Exit.USAGE
     assert "made with --buckets 4, not 2" in capsys.readouterr().err
 
 
-def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]) -> None:
-    """Repeated over the same files it changes nothing; over others it refuses."""
+def test_a_finished_rewrite_changes_nothing_and_refuses_a_changed_source(
+    harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Repeated over the same files it keeps all of them."""
     source = harvest(1)
     command = ["compact", "--to", "new", "--buckets", "2", "--format", "json"]
     assert invoke(command) == Exit.DONE
@@ -380,7 +381,7 @@ def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixt
         (["--to", "${NEW}"], "a manifest would fill in"),
     ],
 )
-def test_where_to(
+def test_the_new_tree_must_be_at_a_new_place_beside_the_old_one(
     harvest: Callable[[int], Tree],
     capsys: pytest.CaptureFixture[str],
     options: list[str],
@@ -455,13 +456,13 @@ def test_the_line_to_switch_with_has_what_the_old_one_says_of_the_output() -> No
     )
 
 
-def test_as_many_buckets_as_a_manifest_may_name() -> None:
-    """Or there would be a tree that no manifest can lead to."""
+def test_the_maximum_of_buckets_is_that_of_the_manifest() -> None:
+    """More would make a tree that no manifest can name."""
     number, _ = json_schema()["$defs"]["Output"]["properties"]["buckets"]["anyOf"]
-    assert number["maximum"] == MOST_BUCKETS
+    assert number["maximum"] == MAX_BUCKETS
 
 
-def test_it_waits_for_no_run(harvest: Callable[[int], Tree]) -> None:
+def test_it_exits_with_75_while_a_run_is_at_work(harvest: Callable[[int], Tree]) -> None:
     """While a run is at work in the old tree it ends with 75, and makes nothing."""
     source = harvest(2)
     with locks.hold(source, [1], run_id="run", since="today"):

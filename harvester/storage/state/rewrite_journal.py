@@ -1,0 +1,81 @@
+"""Journal of a rewrite, in the new tree: the tree it is made from, and the months that are done.
+
+It is written as ``rewrite.json`` and ``rewrite/<dataset>.json``. Until there is one, the names that
+older harvesters used, ``compact.json`` and ``compact/<dataset>.json``, are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from harvester.core.errors import UsageError
+from harvester.storage.backends.local import OURS
+from harvester.storage.layout import Tree
+from harvester.storage.state import json_file
+
+JOURNAL = f"{OURS}/rewrite"
+_OLD_JOURNAL = f"{OURS}/compact"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DoneMonth:
+    """A finished month: the versions of its old files, and the rows of its new ones, by name."""
+
+    of: dict[str, str]
+    files: dict[str, int]
+
+
+def read(tree: Tree) -> dict[str, Any] | None:
+    """Read the journal: ``from``, ``buckets`` and ``finished``; None if there is none.
+
+    Raises StoreError, and UsageError for a newer version.
+    """
+    return _read(tree, ".json", dict[str, Any])
+
+
+def write(tree: Tree, journal: Mapping[str, object]) -> None:
+    """Write the journal. Raises StoreError."""
+    json_file.write(tree.store, f"{JOURNAL}.json", journal, tree.temp(0, "rewrite.json"))
+
+
+def read_months(tree: Tree, dataset: str) -> dict[str, DoneMonth]:
+    """Read the finished months of a dataset. Raises as `read`."""
+    return _read(tree, f"/{dataset}.json", dict[str, DoneMonth]) or {}
+
+
+def write_months(tree: Tree, dataset: str, months: Mapping[str, DoneMonth]) -> None:
+    """Write the finished months of a dataset. Raises StoreError."""
+    json_file.write(tree.store, f"{JOURNAL}/{dataset}.json", months, tree.temp(0, "rewrite.json"))
+
+
+def is_journal(name: str) -> bool:
+    """Return whether a side file belongs to the journal of a rewrite."""
+    return name.startswith(
+        tuple(f"{journal}{end}" for journal in (JOURNAL, _OLD_JOURNAL) for end in (".json", "/"))
+    )
+
+
+def refuse_unfinished(tree: Tree) -> None:
+    """Raise UsageError for an unfinished tree: a run would fetch again what it still lacks.
+
+    Raises also as `read`.
+    """
+    found = read(tree)
+    if found and not found.get("finished"):
+        place = tree.store.display_path()
+        buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
+        raise UsageError(
+            f"{place}: the rewrite that makes this tree is not finished",
+            f"repeat it: harvester rewrite --to {place}{buckets}",
+        )
+
+
+def _read(tree: Tree, end: str, kind: type[T]) -> T | None:
+    found = json_file.read(tree.store, f"{JOURNAL}{end}", kind)
+    if found is not None:
+        return found
+    return json_file.read(tree.store, f"{_OLD_JOURNAL}{end}", kind)
