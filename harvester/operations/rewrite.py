@@ -170,8 +170,8 @@ def refuse_unfinished(tree: Tree) -> None:
     if found and not found.get("finished"):
         buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
         raise UsageError(
-            f"{tree.store.display_path()}: the compaction that makes this tree is not finished",
-            f"repeat it: harvester compact --to {tree.store.display_path()}{buckets}",
+            f"{tree.store.display_path()}: the rewrite that makes this tree is not finished",
+            f"repeat it: harvester rewrite --to {tree.store.display_path()}{buckets}",
         )
 
 

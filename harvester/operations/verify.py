@@ -59,7 +59,7 @@ class Verdict:
     foreign: tuple[str, ...]
 
     @property
-    def sound(self) -> bool:
+    def undamaged(self) -> bool:
         """True if every file can be believed."""
         return not self.damaged
 
@@ -69,27 +69,27 @@ class _Seen(NamedTuple):
     damage: Damage | None
 
 
-def verify(project: Project, *, read_data: bool = False, repair: bool = False) -> Verdict:
-    """Look at every data file and every raw group; with ``read_data`` at every byte of them.
+def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
+    """Check every data file and every raw group, each byte of them unless ``footers_only``.
 
     ``repair`` moves what is damaged to the quarantine: the next run asks for what only it knew.
     Raises StoreError if something cannot be read at all, UsageError for a tree with another number
     of buckets, and, to repair, Busy if a run is at work.
     """
     if not repair:
-        return _look(project, read_data=read_data)
+        return _look(project, footers_only=footers_only)
     tree, run = project.tree, start_summary(project.manifest.file, project.clock.started_at)
     with locked(tree, range(tree.buckets), run):
-        found = _look(project, read_data=read_data)
+        found = _look(project, footers_only=footers_only)
         repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
         return replace(found, damaged=tuple(repaired))
 
 
-def _look(project: Project, *, read_data: bool) -> Verdict:
+def _look(project: Project, *, footers_only: bool) -> Verdict:
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     want = windows.wanted(manifest, now)
     seen = [
-        _look_at(tree, want, dataset, partition, read_data=read_data)
+        _look_at(tree, want, dataset, partition, read_data=not footers_only)
         for dataset in manifest.datasets.values()
         for partition in layout.partitions(tree, dataset.name)
     ]

@@ -93,20 +93,21 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
     assert run("plan", "--format", "json") == Exit.DONE
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [
-        "datasets",
         "requests",
-        "days",
+        "account_days",
         "bound_seconds",
         "bound_by",
+        "datasets",
         "warnings",
         "price",
     ]
-    assert (found["requests"], found["days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert (found["requests"], found["account_days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert [row["account_days"] for row in found["datasets"]] == [2 * 31, 2 * 2]
     assert not (manifest.parent / "out").exists()
     run("run")
     run("plan", "--format", "json")
     found = json.loads(capsys.readouterr().out)
-    assert (found["requests"], found["days"], found["bound_by"]) == (0, 0, "nothing")
+    assert (found["requests"], found["account_days"], found["bound_by"]) == (0, 0, "nothing")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_status_is_a_gate_for_what_comes_after(
     run("run")
     assert run("status", "--require", "yesterday", "--format", "json") == Exit.DONE
     found = json.loads(capsys.readouterr().out)
-    assert found["whole"] is True
+    assert found["complete"] is True
     assert found["gaps"] == []
     assert found["runs"][0]["exit_code"] == 0
 
@@ -259,7 +260,7 @@ def test_next_steps_name_the_output_that_was_given(
     said = capsys.readouterr().err
     assert f"harvester status {manifest} --output '{elsewhere}'" in said
     run("status", "--output", str(elsewhere), "--begin-date", "2026-03-01")
-    assert "whole" in capsys.readouterr().out
+    assert "\ncomplete\n" in capsys.readouterr().out
 
 
 def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
@@ -344,7 +345,7 @@ def test_an_output_that_cannot_be(
     place = str(manifest.parent / name)
     assert run("run") == Exit.DONE
     capsys.readouterr()
-    for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
+    for options in (("run", "--output", place), ("rewrite", "--to", place), ("run",)):
         if options == ("run",):
             manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
         assert run(*options) == Exit.USAGE
@@ -353,7 +354,7 @@ def test_an_output_that_cannot_be(
 
 @pytest.mark.parametrize(
     "verb",
-    [("verify",), ("compact", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
+    [("verify",), ("rewrite", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
 )
 def test_where_nothing_was_harvested_there_is_nothing_to_look_after(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
@@ -533,7 +534,15 @@ def test_an_empty_variable_is_as_good_as_none(
     run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CI system sets what its user left out to nothing."""
-    for name in ("MAX_DURATION", "SHARD", "UNPARK", "REFETCH", "ACCOUNTS", "OUTPUT", "SUMMARY"):
+    for name in (
+        "MAX_DURATION",
+        "SHARD",
+        "IGNORE_SPENT_QUOTA",
+        "REFETCH",
+        "ACCOUNTS",
+        "OUTPUT",
+        "SUMMARY",
+    ):
         monkeypatch.setenv(f"HARVESTER_{name}", "")
     assert run("run") == Exit.DONE
 

@@ -185,7 +185,7 @@ def commands(page: Path) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
-CHANGING = ("run", "sandbox", "compact", "forget")
+CHANGING = ("run", "sandbox", "rewrite", "forget")
 ANSWERED = [
     command
     for command in COMMANDS

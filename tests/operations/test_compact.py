@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.commands.compact import advice
+from harvester.cli.commands.rewrite import advice
 from harvester.core.calendar import parse_day
 from harvester.core.config import Output
 from harvester.core.errors import Exit
@@ -105,13 +105,13 @@ def test_from_any_number_of_buckets_to_any_other(
     """Rows and coverage move along, verify is content, and a run over it has nothing to ask."""
     source = harvest(old)
     capsys.readouterr()
-    command = ["compact", "--to", "new", "--buckets", str(new), "--format", "json"]
+    command = ["rewrite", "--to", "new", "--buckets", str(new), "--format", "json"]
     assert invoke(command) == Exit.DONE
     made = told(capsys)
     check(duck, source, tree_at(Path("new"), new))
     assert made["rows"] == sum(len(expected(name, ACCOUNTS, wanted(*DAYS))) for name in BOTH)
     write_manifest("new", new)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["plan", "--format", "json"]) == Exit.DONE
     assert told(capsys)["requests"] == 0
@@ -123,7 +123,7 @@ def test_the_same_buckets_give_the_same_rows_in_the_same_order(
 ) -> None:
     """A compaction changes nothing of what a file says."""
     harvest(2)
-    assert invoke(["compact", "--to", "new"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new"]) == Exit.DONE
     files = sorted(path.relative_to("old") for path in Path("old").glob("*/*/*.parquet"))
     assert files == sorted(path.relative_to("new") for path in Path("new").glob("*/*/*.parquet"))
     for path in files:
@@ -141,7 +141,7 @@ def test_what_waits_is_published_first_and_the_rest_moves_along(
     write_group(source, 0, "dead", [answer(late, [row(day + 9)])])
     bad = answer(Window(ACCOUNTS[0], HOURLY, day, day), [row(day, 1, number=-1)])
     quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
-    assert invoke(["compact", "--to", "new", "--buckets", "5"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "5"]) == Exit.DONE
     target = tree_at(Path("new"), 5)
     assert known(target) == known(source)
     account = known(target)[DAILY, 2026 * 12 + 3, ACCOUNTS[0]]
@@ -177,7 +177,7 @@ def deaths(patch: pytest.MonkeyPatch, at: int) -> bool:
     for name in ("fsync", "replace"):
         patch.setattr(os, name, mortal(getattr(os, name)))
     try:
-        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+        assert invoke(["rewrite", "--to", "new", "--buckets", "3"]) == Exit.DONE
     except Killed:
         return True
     return False
@@ -207,7 +207,7 @@ def test_killed_anywhere_it_goes_on_when_it_is_repeated(
                 assert "is not finished" in capsys.readouterr().err
                 refused += 1
             write_manifest("old", 2)
-        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+        assert invoke(["rewrite", "--to", "new", "--buckets", "3"]) == Exit.DONE
         check(duck, source, tree_at(Path("new"), 3))
         assert not list(Path("new/_harvester/tmp").iterdir())
     assert at > 40
@@ -241,7 +241,7 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
     quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
     assert forced_refreshes.spend(source, gone, LONG_AFTER)
-    command = ["compact", "--to", "new", "--buckets", str(buckets)]
+    command = ["rewrite", "--to", "new", "--buckets", str(buckets)]
     die_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, without=gone)
     assert invoke(["forget", "--accounts", gone]) == Exit.DONE
@@ -251,7 +251,7 @@ def test_what_was_forgotten_since_it_was_killed_is_not_in_the_new_tree(
     files = [path for path in Path("new").rglob("*") if path.is_file()]
     assert not [path for path in files if gone in str(path) or gone.encode() in path.read_bytes()]
     write_manifest("new", buckets, without=gone)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
 
 
 def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
@@ -261,7 +261,7 @@ def test_a_month_that_is_gone_since_it_was_killed_is_not_in_the_new_tree(
 ) -> None:
     """Nor in its journal; once that says that all is done, it is refused and nothing is lost."""
     source = harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "4"]
+    command = ["rewrite", "--to", "new", "--buckets", "4"]
     die_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, begin="2026-04-01")
     forget = ["forget", "--accounts", "all", "--before"]
@@ -289,7 +289,7 @@ def test_it_goes_on_from_any_folder(
     """The old output is known by where it is, not by how the way to it is spelled."""
     source = harvest(1)
     there = Path.cwd()
-    command = ["compact", "--to", str(there / "new"), "--buckets", "4"]
+    command = ["rewrite", "--to", str(there / "new"), "--buckets", "4"]
     die_before_it_is_finished(monkeypatch, command)
     monkeypatch.chdir(there.parent)
     manifest = Path(there.name, "jobs.yaml")
@@ -305,7 +305,7 @@ def test_it_never_goes_on_with_what_another_project_began(
     """Although both call their output the same."""
     harvest(1)
     first = Path.cwd()
-    command = ["compact", "--to", str(first / "new")]
+    command = ["rewrite", "--to", str(first / "new")]
     die_before_it_is_finished(monkeypatch, command)
     second = first / "second"
     shutil.copytree(first / "old", second / "old")
@@ -326,24 +326,24 @@ def test_another_number_of_buckets_is_another_compaction(
 ) -> None:
     """And that is what it says, not that the old output changed."""
     harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "4"]
+    command = ["rewrite", "--to", "new", "--buckets", "4"]
     if finished:
         assert invoke(command) == Exit.DONE
     else:
         die_before_it_is_finished(monkeypatch, command)
         write_manifest("new", 4)
         assert invoke(["plan"]) == Exit.USAGE
-        assert "compact --to new --buckets 4" in capsys.readouterr().err
+        assert "rewrite --to new --buckets 4" in capsys.readouterr().err
         write_manifest("old", 1)
     capsys.readouterr()
-    assert invoke(["compact", "--to", "new", "--buckets", "2"]) == Exit.USAGE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "2"]) == Exit.USAGE
     assert "made with --buckets 4, not 2" in capsys.readouterr().err
 
 
 def test_done_is_done(harvest: Callable[[int], Tree], capsys: pytest.CaptureFixture[str]) -> None:
     """Repeated over the same files it changes nothing; over others it refuses."""
     source = harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "2", "--format", "json"]
+    command = ["rewrite", "--to", "new", "--buckets", "2", "--format", "json"]
     assert invoke(command) == Exit.DONE
     before = {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
     capsys.readouterr()
@@ -381,7 +381,7 @@ def test_where_to(
     """Only to a new place beside the old one."""
     harvest(1)
     Path("there/interface_summary").mkdir(parents=True)
-    assert invoke(["compact", *options]) == Exit.USAGE
+    assert invoke(["rewrite", *options]) == Exit.USAGE
     assert words in capsys.readouterr().err
 
 
@@ -424,7 +424,7 @@ def test_the_line_to_switch_with_leads_to_the_new_tree(
         shutil.move("old", folder)
     jobs = Path(folder, "jobs.yaml")
     capsys.readouterr()
-    command = ["compact", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
+    command = ["rewrite", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
     assert invoke(command) == Exit.DONE
     said = advised(capsys)
     assert said == line.replace("{above}", str(above))
@@ -457,5 +457,5 @@ def test_it_waits_for_no_run(harvest: Callable[[int], Tree]) -> None:
     """While a run is at work in the old tree it ends with 75, and makes nothing."""
     source = harvest(2)
     with locks.hold(source, [1], run_id="run", since="today"):
-        assert invoke(["compact", "--to", "new"]) == Exit.AGAIN
+        assert invoke(["rewrite", "--to", "new"]) == Exit.AGAIN
     assert not Path("new").exists()

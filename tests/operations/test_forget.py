@@ -170,7 +170,7 @@ def test_nothing_is_left_of_an_account(
     for dataset in BOTH:
         truth = expected(dataset, [STAYS, OTHER], wanted(*DAYS))
         assert harvested(duck, Path("output"), dataset) == truth
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
@@ -187,7 +187,7 @@ def test_what_was_damaged_before_a_compaction_is_removed(write: Write) -> None:
     other = (bucket_of(GONE, 7) + 1) % 7
     elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
     tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
-    assert invoke(["compact", "--to", "new", "--buckets", "16"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "16"]) == Exit.DONE
     text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
     Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
     assert len(traces(the_tree())) >= 5
@@ -257,7 +257,7 @@ def test_the_old_days_of_everybody(
             for name in coverage.appids:
                 assert coverage.account(name) == AccountDays(final=1 << 30, with_rows=1 << 30)
     assert traces(tree)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
 
 
