@@ -39,7 +39,7 @@ def verify(
       75  a run is at work (with --repair)
 
     Params:
-        footers_only: Leave out the data pages and their digest: quicker, and finds less.
+        footers_only: Read footers and keys alone; leave out all other data and the digest.
         repair: Move damaged files to quarantine: the next run asks for their days again.
     """
     project = open_harvested(manifest, output)
