@@ -153,7 +153,7 @@ def test_status_tells_what_is_there(old: Old) -> None:
 def test_plan_counts_what_is_missing_and_what_was_learned(old: Old) -> None:
     """The quotas that a check read are known for every account and dataset."""
     said = old("plan", "--format", "json").json
-    assert numbers(said, "requests", "days") == {
+    assert numbers(said, "requests", "account_days") == {
         "interface_summary": (5, 25),
         "user_summary": (3, 6),
         "interface_summary_hour": (11, 11),
