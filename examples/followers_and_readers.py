@@ -1,4 +1,4 @@
-"""Draw who comes, who goes and where readers are from: a column an account, a point a week.
+"""Draw new and lost followers and the sources of readers: a column an account, a point a week.
 
     python followers_and_readers.py OUTPUT PICTURE.png
 
@@ -57,11 +57,11 @@ SCENES = {
 }
 
 Weeks: TypeAlias = dict[dt.date, Any]
-"""What is known of each week, by its Monday."""
+"""Values by week, each week by its Monday."""
 
 
 def followers(output: str) -> dict[str, Weeks]:
-    """Followers won and lost on a mean day, by account."""
+    """Return the followers won and lost on a mean day, by account."""
     found: dict[str, Weeks] = {}
     for appid, week, won, lost in _ask(FOLLOWERS, output, "user_summary"):
         found.setdefault(appid, {})[week] = (won, lost)
@@ -69,7 +69,7 @@ def followers(output: str) -> dict[str, Weeks]:
 
 
 def readers(output: str) -> dict[str, dict[str, Weeks]]:
-    """Readers on a mean day, by account and scene."""
+    """Return the readers on a mean day, by account and scene."""
     found: dict[str, dict[str, Weeks]] = {}
     for appid, scene, week, count in _ask(READERS, output, "biz_summary"):
         found.setdefault(appid, {}).setdefault(scene, {})[week] = count
@@ -81,7 +81,7 @@ def _ask(query: str, output: str, dataset: str) -> list[tuple[Any, ...]]:
 
 
 def draw_followers(axes: Axes, weeks: Weeks) -> None:
-    """Won upwards, lost downwards, and the line of what is left."""
+    """Draw won followers upwards, lost ones downwards, and the difference as a line."""
     won, lost = zip(*weeks.values(), strict=True)
     axes.bar(list(weeks), won, width=6, color="#8cbad8", label="followers won")
     axes.bar(
@@ -93,7 +93,7 @@ def draw_followers(axes: Axes, weeks: Weeks) -> None:
 
 
 def draw_readers(axes: Axes, scenes: dict[str, Weeks]) -> None:
-    """Areas on top of each other, scenes that WeChat has added since in grey."""
+    """Draw stacked areas, with scenes that WeChat added later in grey."""
     weeks = sorted({week for line in scenes.values() for week in line})
     known = {**SCENES, **{name: (name, "#777777") for name in scenes if name not in SCENES}}
     axes.stackplot(
@@ -105,7 +105,7 @@ def draw_readers(axes: Axes, scenes: dict[str, Weeks]) -> None:
 
 
 def draw(output: str, picture: str) -> None:
-    """Both questions for each account, in one picture."""
+    """Draw followers and readers of each account in one picture."""
     above, below = followers(output), readers(output)
     appids = sorted(above.keys() & below.keys())
     figure = Figure(figsize=(4.3 * len(appids), 6.4), layout="constrained")

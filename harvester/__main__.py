@@ -9,11 +9,11 @@ from harvester import signals
 
 
 def main() -> NoReturn:
-    """The ``harvester`` command."""
+    """Run the ``harvester`` command."""
     signals.install()
-    # What is loaded lives for ever, and a seventh of the start was looking for garbage in it.
+    # Loaded modules live until the end, and a seventh of the start was collecting garbage in them.
     gc.disable()
-    # Loading the rest takes a while, and a signal may come meanwhile.
+    # Imported only now, because loading takes a while and a signal may come meanwhile.
     from harvester.cli import main as command  # noqa: PLC0415 - as the line above says
 
     command()

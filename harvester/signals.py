@@ -1,11 +1,11 @@
-"""Signals, obeyed at every moment: while modules are loaded, while a run works, while a call hangs.
+"""Signal handling that works at every moment: during imports, during a run, while a call hangs.
 
-Python tells the number of a signal to a pipe the moment it comes, and a thread of ours reads it. So
-it is heard although the main thread may sit in the kernel, in a library or in a busy loop, and
-nothing of ours is ever interrupted half-way. Whatever a verb is doing, the files are safe without
-it; so the process may be ended from here, and never waits for a thread that hangs.
+Python writes the number of each signal to a pipe, and a thread of this module reads it. The signal
+is noticed even if the main thread waits in the kernel, in a library or in a busy loop, and no code
+is interrupted half-way. The output is safe at any moment, so this thread may end the process, and
+it never waits for a thread that hangs.
 
-Only the standard library is needed here: a signal may come before anything else is loaded.
+Imports the standard library alone: a signal may come before anything else is loaded.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from types import FrameType
 from typing import Protocol
 
 GRACEFUL_SECONDS = 6.0
-"""After the first signal, a run that can end in order gets so long."""
+"""How long a run may take to end in order after the first signal."""
 
 FINAL_WRITE_SECONDS = 0.5
-"""Then, or at once if there is no order to keep, it may say that it was stopped."""
+"""How long `Stoppable.final_write` may take after that, or at once if no order is to be kept."""
 
 
 class Stoppable(Protocol):
-    """What a signal stops. Both are called in the thread that hears signals."""
+    """Work that a signal stops. Both methods are called in the signal thread."""
 
     def stop(self, code: int) -> bool:
-        """Whether it will come to an end by itself, soon. Returns at once."""
+        """Request a stop and return at once: True if the work ends by itself soon."""
 
     def final_write(self) -> None:
-        """Write down that it was stopped; the process is ended when this returns, or before."""
+        """Record that the work was stopped. The process ends when this returns, or before."""
 
 
 _stoppable: Stoppable | None = None
@@ -43,9 +43,9 @@ _forgiven: frozenset[int] = frozenset()
 
 
 def install() -> None:
-    """From now on a signal ends the process with 128 plus its number. Main thread only.
+    """Make a signal end the process with 128 plus its number. Main thread only.
 
-    Programs that we start get signals as if nothing were: they are neither blocked nor ignored.
+    Child processes receive signals as usual: none is blocked or ignored for them.
     """
     global _listening  # noqa: PLW0603 - a process has one set of signals
     if _listening:
@@ -56,15 +56,15 @@ def install() -> None:
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(numbers,), name="signals", daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Whoever starts us by nohup wants us to stay when the terminal goes.
+        # SIGHUP stays ignored under nohup, because the process must outlive its terminal.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _noop)
-            # No library of others has to begin its system calls anew.
+            # System calls in libraries are restarted, because not every library retries them.
             signal.siginterrupt(number, False)
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends are none of the standard streams, even if those are closed."""
+    """Open a pipe whose descriptors are above 2, even if standard streams are closed."""
     low = os.pipe()
     numbers, told = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in low)
     for end in low:
@@ -73,18 +73,18 @@ def _pipe() -> tuple[int, int]:
 
 
 def _noop(_number: int, _frame: FrameType | None) -> None:
-    """The thread knows already."""
+    """Do nothing: the signal thread reads the number from the pipe."""
 
 
 def set_ok_exit(codes: frozenset[int]) -> None:
-    """Whoever asked for it gets 0 in the place of these."""
+    """Set the exit codes that are turned into 0."""
     global _forgiven  # noqa: PLW0603 - as above
     _forgiven = codes
 
 
 @contextmanager
 def stopping(what: Stoppable) -> Iterator[None]:
-    """While the block runs, a signal stops this instead of just ending the process."""
+    """Let a signal stop ``what`` while the block runs, instead of ending the process at once."""
     global _stoppable  # noqa: PLW0603 - as above
     _stoppable = what
     try:
@@ -97,16 +97,18 @@ def _listen(numbers: int) -> None:
     code = 128 + os.read(numbers, 1)[0]
     what = _stoppable
     if what is not None:
+        # A second signal within the grace period ends the process at once, with its own code.
         if what.stop(code) and select.select([numbers], [], [], GRACEFUL_SECONDS)[0]:
             _leave(128 + os.read(numbers, 1)[0])
-        farewell = threading.Thread(target=what.final_write, daemon=True)
-        farewell.start()
-        farewell.join(FINAL_WRITE_SECONDS)
+        # In a thread of its own, because a write to a disk that hangs never returns.
+        writer = threading.Thread(target=what.final_write, daemon=True)
+        writer.start()
+        writer.join(FINAL_WRITE_SECONDS)
     _leave(code)
 
 
 def _leave(code: int) -> None:
     if os.isatty(2):
-        # A progress bar hides the cursor.
+        # Show the cursor again, because a progress bar hides it.
         os.write(2, b"\x1b[?25h")
     os._exit(0 if code in _forgiven else code)

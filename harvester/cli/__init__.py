@@ -1,4 +1,4 @@
-"""The command line: its verbs, and how each of them ends."""
+"""Options in, text or JSON out, exit codes: the ``harvester`` command."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from harvester.cli.output import hooks, streams
 from harvester.cli.output.streams import report_bug, report_error
 from harvester.core.errors import Exit, HarvesterError
 
-# Before anything loads Arrow, whose own allocator keeps tens of MiB that one event loop and two
-# threads make no use of. A variable that is set stays as it is.
+# Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
+# two threads make no use of. A variable that is set stays as it is.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _VERBS = {
-    "run": "Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.",
-    "plan": "Show what a run would ask and what binds it. Asks nothing, writes nothing.",
-    "check": "See which accounts work: one token and one cheap call per family of each.",
+    "run": "Fetch what the output lacks and publish it. Safe to repeat and to kill.",
+    "plan": "Show what a run would ask and what limits its speed. Asks nothing, writes nothing.",
+    "check": "Show which accounts work: one token and one cheap call per family of each.",
     "status": "Show coverage, gaps, quarantine and the last runs.",
-    "verify": "Check every file against itself: exit 3 names what is damaged.",
-    "compact": "Make a fresh tree with another number of buckets, to switch to.",
+    "verify": "Check every file against itself, its data included.",
+    "rewrite": "Write a fresh output with another number of buckets or newer columns.",
     "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
     "datasets": "List the catalogue, or describe one dataset.",
-    "explain": "Tell what an errcode of WeChat means, and what to do about it.",
+    "explain": "Explain an errcode of WeChat, and what to do about it.",
     "init": "Print a commented manifest, or write it to a new file.",
     "schema": "Print the manifest's JSON Schema.",
     "sandbox": "Serve the built-in WeChat emulator to other clients.",
@@ -44,20 +44,25 @@ app = App(
     console=streams.HelpConsole(),
     error_console=streams.HelpConsole(stderr=True),
 )
-for _name, _what in _VERBS.items():
-    app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_what)
+for _name, _summary in _VERBS.items():
+    app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_summary)
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. What goes wrong is said on stderr."""
-    fine: frozenset[int] = frozenset()
+    """Run one command line and return its exit code. Errors are printed to stderr."""
+    ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     try:
+        if arguments and arguments[0] in _VERBS:
+            # A verb's own help is its docstring; the summary above is for the list of verbs.
+            app[arguments[0]].help = None
         verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
-        _collect_again()
-        fine = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
-        signals.set_ok_exit(fine)
-        code = _code_of(verb(*bound.args, **bound.kwargs))
+        _resume_gc()
+        ok_codes = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
+        signals.set_ok_exit(ok_codes)
+        returned = verb(*bound.args, **bound.kwargs)
+        # `--help` and `--version` are verbs too, and return no exit code.
+        code = returned if isinstance(returned, int) else Exit.DONE
     except CycloptsError:
         return Exit.USAGE
     except HarvesterError as error:
@@ -68,7 +73,7 @@ def invoke(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence
         report_bug(error)
         code = Exit.BUG
-    return Exit.DONE if code in fine else code
+    return Exit.DONE if code in ok_codes else code
 
 
 def _forget_empty_variables() -> None:
@@ -78,23 +83,19 @@ def _forget_empty_variables() -> None:
             del os.environ[name]
 
 
-def _collect_again() -> None:
-    """Turn on the collector, which was off while modules were loaded: it need never see those."""
+def _resume_gc() -> None:
+    """Turn on the garbage collector, which was off during imports, for new objects alone."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
-def _code_of(returned: object) -> int:
-    return returned if isinstance(returned, int) else Exit.DONE
-
-
 def main() -> NoReturn:
-    """Run the ``harvester`` command."""
+    """Run the ``harvester`` command and end the process with its exit code."""
     signals.install()
     streams.fix_std_streams()
     hooks.install()
     code = invoke(sys.argv[1:])
-    # Everything that matters is on disk by now. A resolver or a store thread that hangs must not
-    # keep a scheduler waiting, and interpreter shutdown would wait for it.
+    # Everything that matters is on disk by now. The interpreter's shutdown would wait for a
+    # resolver or a store thread that hangs, and keep a scheduler waiting.
     os._exit(streams.flush(code))

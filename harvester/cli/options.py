@@ -1,6 +1,7 @@
-"""Options that several verbs share, and the reading of their texts.
+"""Options that several verbs share, and parsers of their values.
 
-Loads next to nothing, so that help stays quick.
+The help of an option stands in the docstring of its verb or class, as ``Params``; a shared type has
+its help here. Imports next to nothing, so that ``--help`` stays quick.
 """
 
 from __future__ import annotations
@@ -14,105 +15,87 @@ from cyclopts import Group, Parameter
 from harvester.core.errors import Exit, UsageError
 from harvester.core.selection import Selection
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
 
 
-def value(what: str, variable: str, **how: Any) -> Parameter:
-    """Describe an option that a variable of the environment sets as well."""
-    return Parameter(help=what, env_var=variable, **how)
+def value(variable: str, **how: Any) -> Parameter:
+    """Describe an option that an environment variable sets as well."""
+    return Parameter(env_var=variable, **how)
 
 
-def flag(what: str, variable: str) -> Parameter:
+def flag(variable: str) -> Parameter:
     """Describe an option without a value."""
-    return value(what, variable, negative="")
+    return value(variable, negative="")
 
 
-def names(what: str, variable: str) -> Parameter:
+def names(variable: str) -> Parameter:
     """Describe an option that takes names, separated by commas."""
     return value(
-        f"{what} Separate several by commas.",
-        variable,
-        env_var_split=_whole,
-        negative="",
-        group=_SELECTING,
-        show_default=False,
+        variable, env_var_split=_unsplit, negative="", group=_SELECTING, show_default=False
     )
 
 
-def day(what: str, variable: str, **how: Any) -> Parameter:
+def day(variable: str, **how: Any) -> Parameter:
     """Describe an option that takes a day, also one like ``-30d``."""
-    return value(what, variable, allow_leading_hyphen=True, **how)
+    return value(variable, allow_leading_hyphen=True, **how)
 
 
-def _whole(_type: object, text: str, *, delimiter: str | None = None) -> list[str]:
-    """Keep a variable whole: `split` splits it at commas as an option, since names hold blanks."""
-    del delimiter
+def _unsplit(_type: object, text: str, **_how: object) -> list[str]:
+    """Keep the text of a variable in one piece: `split` splits at commas, names hold blanks."""
     return [text]
 
 
-ManifestPath: TypeAlias = Annotated[Path, value("The manifest.", "HARVESTER_MANIFEST")]
+ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
 Output: TypeAlias = Annotated[
     str | None,
     value(
-        "Write to and read from this directory or s3://…, gs://…, az://…, whatever the "
-        "manifest says.",
         "HARVESTER_OUTPUT",
+        help="The output, instead of the manifest's: a directory or s3://…, gs://…, az://….",
     ),
 ]
 Format: TypeAlias = Annotated[
-    Literal["text", "json"], value("How the answer is printed on stdout.", "HARVESTER_FORMAT")
+    Literal["text", "json"], value("HARVESTER_FORMAT", help="The format of stdout.")
 ]
 Refetch: TypeAlias = Annotated[
     Literal["all", "empty", "quarantined", "refused"] | None,
     value(
-        "Treat the selected days, or only those of this state, as missing. "
-        "Old rows stay until new ones arrive.",
         "HARVESTER_REFETCH",
+        help="Treat the selected days, or only those of this state, as missing. "
+        "Old rows stay until new ones arrive.",
     ),
 ]
 Shard: TypeAlias = Annotated[
-    str | None, value("Do only this part of the accounts: 1/8 to 8/8.", "HARVESTER_SHARD")
+    str | None, value("HARVESTER_SHARD", help="Take one part of the accounts: 1/8 to 8/8.")
 ]
-# No verb reads it, hence the underscore: it is settled where every verb ends.
+# Underscored in signatures, because no verb reads it: `harvester.cli.invoke` does, for all verbs.
 OkExit: TypeAlias = Annotated[
-    str, value("Exit codes to turn into 0, separated by commas: 3,75.", "HARVESTER_OK_EXIT")
+    str, value("HARVESTER_OK_EXIT", help="Exit codes to turn into 0, separated by commas: 3,75.")
 ]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Selecting:
-    """Options that narrow the manifest; none of them widens it."""
+    """Options that narrow the manifest; none of them widens it.
 
-    begin_date: Annotated[
-        str | None,
-        day(
-            "Nothing before this day: 2024-01-31, -30d or earliest.",
-            "HARVESTER_BEGIN_DATE",
-            group=_SELECTING,
-        ),
-    ] = None
-    end_date: Annotated[
-        str | None,
-        day(
-            "Nothing after this day: 2024-01-31, -30d or yesterday.",
-            "HARVESTER_END_DATE",
-            group=_SELECTING,
-        ),
-    ] = None
-    accounts: Annotated[
-        tuple[str, ...],
-        names("Only these accounts: appids, names or tag:NAME.", "HARVESTER_ACCOUNTS"),
-    ] = ()
-    datasets: Annotated[
-        tuple[str, ...], names("Only these datasets: names or globs.", "HARVESTER_DATASETS")
-    ] = ()
-    jobs: Annotated[tuple[str, ...], names("Only these jobs.", "HARVESTER_JOBS")] = ()
+    Params:
+        begin_date: Nothing before this day: 2024-01-31, -30d or earliest.
+        end_date: Nothing after this day: 2024-01-31, -30d or yesterday.
+        accounts: Only these accounts: appids, names or tag:NAME, separated by commas.
+        datasets: Only these datasets: names or globs, separated by commas.
+        jobs: Only these jobs, separated by commas.
+    """
+
+    begin_date: Annotated[str | None, day("HARVESTER_BEGIN_DATE", group=_SELECTING)] = None
+    end_date: Annotated[str | None, day("HARVESTER_END_DATE", group=_SELECTING)] = None
+    accounts: Annotated[tuple[str, ...], names("HARVESTER_ACCOUNTS")] = ()
+    datasets: Annotated[tuple[str, ...], names("HARVESTER_DATASETS")] = ()
+    jobs: Annotated[tuple[str, ...], names("HARVESTER_JOBS")] = ()
 
     def selection(self) -> Selection:
-        """Return the options as a value of their own."""
+        """Return the options as the operations take them."""
         named = map(split, (self.accounts, self.datasets, self.jobs))
         return Selection(self.begin_date, self.end_date, *named)
 
@@ -120,17 +103,18 @@ class Selecting:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Options for the lines on stderr."""
+    """Options for the lines on stderr.
+
+    Params:
+        log_format: Plain lines, or one JSON object a line.
+        log_level: The least important lines shown.
+    """
 
     log_format: Annotated[
-        Literal["text", "json"],
-        value(
-            "Lines for people, or one JSON object a line.", "HARVESTER_LOG_FORMAT", group=_LOGGING
-        ),
+        Literal["text", "json"], value("HARVESTER_LOG_FORMAT", group=_LOGGING)
     ] = "text"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        value("The least important lines shown.", "HARVESTER_LOG_LEVEL", group=_LOGGING),
+        Literal["debug", "info", "warning", "error"], value("HARVESTER_LOG_LEVEL", group=_LOGGING)
     ] = "info"
 
 
@@ -144,7 +128,7 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Read ``2/8``. Without a shard, the only one there is."""
+    """Parse ``2/8`` as (2, 8); None is the only shard, (1, 1). Raises UsageError."""
     if text is None:
         return 1, 1
     number, slash, total = text.partition("/")
@@ -154,17 +138,18 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:
-    """Read ``3,75`` as exit codes."""
+    """Parse ``3,75`` as exit codes. Raises UsageError."""
     known = {str(int(code)) for code in Exit}
     codes = split((text,))
     for code in codes:
         if code not in known:
             raise UsageError(
                 f"--ok-exit {code!r} is no exit code of harvester",
-                f"It has {', '.join(sorted(known, key=int))}.",
+                f"Write one or more of {', '.join(sorted(known, key=int))}.",
             )
     return frozenset(map(int, codes))
 
 
 def _is_count(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS
+    """Test whether a text is a number that `int` reads quickly."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS

@@ -60,7 +60,7 @@ class Verdict:
     foreign: tuple[str, ...]
 
     @property
-    def sound(self) -> bool:
+    def undamaged(self) -> bool:
         """True if no damage was found."""
         return not self.damaged
 
@@ -70,8 +70,8 @@ class _Checked(NamedTuple):
     damage: Damage | None
 
 
-def verify(project: Project, *, read_data: bool = False, repair: bool = False) -> Verdict:
-    """Check every data file and every raw group; with ``read_data`` every byte of them.
+def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
+    """Check every data file and every raw group, each byte of them unless ``footers_only``.
 
     ``repair`` moves damaged files to the quarantine, and the next run asks for the days that are
     lost. Files of another version are reported and stay. Raises StoreError if a file cannot be read
@@ -79,19 +79,19 @@ def verify(project: Project, *, read_data: bool = False, repair: bool = False) -
     run is at work.
     """
     if not repair:
-        return _check_all(project, read_data=read_data)
+        return _check_all(project, footers_only=footers_only)
     tree, run = project.tree, start_summary(project.manifest.file, project.clock.started_at)
     with locked(tree, range(tree.buckets), run):
-        found = _check_all(project, read_data=read_data)
+        found = _check_all(project, footers_only=footers_only)
         repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
         return replace(found, damaged=tuple(repaired))
 
 
-def _check_all(project: Project, *, read_data: bool) -> Verdict:
+def _check_all(project: Project, *, footers_only: bool) -> Verdict:
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     want = windows.wanted(manifest, now)
     seen = [
-        _check_file(tree, want, dataset, partition, read_data=read_data)
+        _check_file(tree, want, dataset, partition, read_data=not footers_only)
         for dataset in manifest.datasets.values()
         for partition in layout.partitions(tree, dataset.name)
     ]

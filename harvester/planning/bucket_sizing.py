@@ -32,7 +32,7 @@ def warnings(manifest: Manifest, want: Mapping[str, Mapping[str, DaySet]]) -> It
             yield (
                 f"{name}: a month may come to {most / 1e6:.1f} million rows a file, and "
                 f"{MOST_ROWS / 1e6:.0f} million are enough: output.buckets: "
-                f"{buckets_for(of_dataset, rows_each)} fits; `harvester compact` changes it"
+                f"{buckets_for(of_dataset, rows_each)} fits; `harvester rewrite` changes it"
             )
 
 

@@ -161,7 +161,7 @@ class DatasetPlan:
     dataset: str
     accounts: int
     requests: int
-    days: int
+    account_days: int
     wanted: int
     begin: Day | None
     end: Day | None
@@ -173,7 +173,7 @@ class Plan:
 
     datasets: tuple[DatasetPlan, ...]
     requests: int
-    days: int
+    account_days: int
     bound_seconds: float
     bound_by: str
     warnings: tuple[str, ...] = ()
@@ -195,7 +195,7 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> 
     return Plan(
         datasets=rows,
         requests=sum(row.requests for row in rows),
-        days=sum(row.days for row in rows),
+        account_days=sum(row.account_days for row in rows),
         bound_seconds=round(seconds, 3),
         bound_by=binds,
         warnings=(*_clip_warnings(manifest, want), *bucket_sizing.warnings(manifest, want)),
@@ -213,7 +213,7 @@ def _dataset_plan(
         requests=sum(
             count_windows(lacking, dataset.span, boundary) for lacking in missing.values()
         ),
-        days=sum(map(calendar.count_days, missing.values())),
+        account_days=sum(map(calendar.count_days, missing.values())),
         wanted=sum(map(calendar.count_days, want.values())),
         begin=calendar.oldest(everything) if everything else None,
         end=calendar.newest(everything) if everything else None,

@@ -1,4 +1,4 @@
-"""A folder of a CI runner that is thrown away is no place for the output."""
+"""Warnings about an output in a folder of an ephemeral CI runner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WARNING = "is a folder of this CI runner"
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """A run sets up logging for its process, which here is everybody's."""
+    """Restore logging, which a run sets up for its whole process."""
     root = logging.getLogger()
     handlers = root.handlers[:]
     yield
@@ -45,7 +45,7 @@ def test_a_folder_of_a_runner_is_warned_about(
     capsys: pytest.CaptureFixture[str],
     variable: str,
 ) -> None:
-    """The warning names the folder and what to do, once; the run goes on."""
+    """The warning names the folder and the remedy once, and the run continues."""
     monkeypatch.setenv(variable, "true")
     assert invoke(["run", str(manifest)]) == Exit.DONE
     shown = capsys.readouterr().err
@@ -55,26 +55,26 @@ def test_a_folder_of_a_runner_is_warned_about(
 
 
 @pytest.mark.parametrize("said", [None, "", "false", "0"])
-def test_elsewhere_nothing_is_said(
+def test_other_machines_are_not_warned_about(
     manifest: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     said: str | None,
 ) -> None:
-    """A machine that is no runner is not warned about."""
+    """Without a runner's variable there is no warning."""
     if said is not None:
         monkeypatch.setenv("CI", said)
     assert invoke(["run", str(manifest)]) == Exit.DONE
     assert WARNING not in capsys.readouterr().err
 
 
-def test_who_made_sure_is_not_warned(
+def test_an_output_that_outlives_the_runner_is_not_warned_about(
     manifest: Path,
     s3_output: Output,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With `must_exist` a runner without the disk ends at once; an object store stays anyway."""
+    """Neither `must_exist` nor an object store gives a warning, because both outlive a runner."""
     assert invoke(["run", str(manifest)]) == Exit.DONE
     monkeypatch.setenv("CI", "true")
     manifest.write_text(MANIFEST + "output: {path: output, must_exist: true}\n")
@@ -88,7 +88,7 @@ def test_who_made_sure_is_not_warned(
 def test_an_object_store_that_must_hold_something(
     manifest: Path, s3_output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A mistyped place ends with 2 before anything is asked, and is served once it is real."""
+    """A store without an output ends with 2 before any request; with an output it is used."""
     place = f'path: "{s3_output.path}", endpoint: "{s3_output.endpoint}"'
     manifest.write_text(MANIFEST + f"output: {{{place}, must_exist: true}}\n")
     assert invoke(["run", str(manifest)]) == Exit.USAGE

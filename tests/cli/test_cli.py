@@ -1,4 +1,4 @@
-"""The command line as people and schedulers use it: streams, formats, exit codes."""
+"""The command line: streams, formats, options and exit codes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import app, invoke
@@ -42,7 +43,7 @@ Command = Callable[..., int]
 
 
 def live_manifest(secret: str) -> str:
-    """The same manifest, for a server and with a credential for everybody."""
+    """Return the same manifest for a server, with a credential for every account."""
     live = MANIFEST.replace("api: {base_url: sandbox}", 'api: {base_url: "http://127.0.0.1:9"}')
     return live.replace("jobs:", f'defaults: {{credential: {{secret: "{secret}"}}}}\njobs:')
 
@@ -57,7 +58,7 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """A run sets up logging for its process, which here is everybody's."""
+    """Restore logging, which a run sets up for its whole process."""
     root = logging.getLogger()
     handlers = root.handlers[:]
     yield
@@ -66,7 +67,7 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a verb on the manifest; what it printed is for `capsys`."""
+    """Return a function that runs a verb on the manifest; `capsys` has its output."""
 
     def command(verb: str, *options: str) -> int:
         capsys.readouterr()
@@ -78,7 +79,7 @@ def run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 def test_a_run_ends_with_a_summary_on_stderr_and_nothing_on_stdout(
     run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stdout is for answers; a run has none."""
+    """A run writes nothing to stdout, which is for answers."""
     assert run("run") == Exit.DONE
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -89,24 +90,25 @@ def test_a_run_ends_with_a_summary_on_stderr_and_nothing_on_stdout(
 def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its JSON has the members that scripts rely on, before and after the run."""
+    """The JSON has the documented members, before and after the run."""
     assert run("plan", "--format", "json") == Exit.DONE
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [
-        "datasets",
         "requests",
-        "days",
+        "account_days",
         "bound_seconds",
         "bound_by",
+        "datasets",
         "warnings",
         "price",
     ]
-    assert (found["requests"], found["days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert (found["requests"], found["account_days"]) == (2 * (2 + 2), 2 * (31 + 2))
+    assert [row["account_days"] for row in found["datasets"]] == [2 * 31, 2 * 2]
     assert not (manifest.parent / "out").exists()
     run("run")
     run("plan", "--format", "json")
     found = json.loads(capsys.readouterr().out)
-    assert (found["requests"], found["days"], found["bound_by"]) == (0, 0, "nothing")
+    assert (found["requests"], found["account_days"], found["bound_by"]) == (0, 0, "nothing")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
 def test_a_selection_narrows_the_manifest(
     run: Command, options: tuple[str, ...], requests: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Accounts, datasets, jobs and days, by option."""
+    """Options narrow accounts, datasets, jobs and days."""
     assert run("plan", "--format", "json", *options) == Exit.DONE
     assert json.loads(capsys.readouterr().out)["requests"] == requests
 
@@ -133,7 +135,7 @@ def test_a_selection_narrows_the_manifest(
 def test_every_option_has_an_environment_variable(
     run: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A schedule sets them without a command line."""
+    """Environment variables set the options of a plan."""
     monkeypatch.setenv("HARVESTER_ACCOUNTS", "wx0000000000000001")
     monkeypatch.setenv("HARVESTER_FORMAT", "json")
     run("plan")
@@ -146,7 +148,7 @@ def test_a_name_with_a_blank_can_stand_in_a_variable(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Commas separate names, and nothing else does."""
+    """Names in a variable are separated by commas alone."""
     manifest.write_text(MANIFEST.replace("tags: [a]", "name: Acme Shoes"))
     monkeypatch.setenv("HARVESTER_ACCOUNTS", "Acme Shoes")
     run("plan", "--format", "json")
@@ -159,7 +161,7 @@ def test_a_name_with_a_blank_can_stand_in_a_variable(
 def test_status_is_a_gate_for_what_comes_after(
     run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """75 until everything wanted is there, then 0; `--ok-exit` makes it no failure."""
+    """The exit code is 75 until every wanted day is covered, then 0; `--ok-exit` makes it 0."""
     assert run("status", "--require", "yesterday") == Exit.AGAIN
     assert run("status", "--require", "yesterday", "--ok-exit", "75") == Exit.DONE
     assert run("status") == Exit.DONE
@@ -174,7 +176,7 @@ def test_status_is_a_gate_for_what_comes_after(
 def test_a_plan_of_a_shard_speaks_of_its_own_accounts(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What other shards leave out is none of its business; the shards' notes add up."""
+    """A shard's plan has the warnings of its own accounts; all shards together have all of them."""
     dated = MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30")
     manifest.write_text(dated.replace("output: out", "output: {path: out, buckets: 2}"))
     notes = []
@@ -191,7 +193,7 @@ def test_a_plan_of_a_shard_speaks_of_its_own_accounts(
 def test_a_plan_without_a_wanted_day_says_so(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That nothing is wanted is something else than that all of it is covered."""
+    """The text distinguishes a plan without wanted days from one whose days are covered."""
     manifest.write_text(MANIFEST.replace("tags: [a]", "begin_date: 2026-03-30"))
     run("plan", "--accounts", "wx0000000000000001", "--jobs", "hourly")
     said = capsys.readouterr().out
@@ -216,7 +218,7 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
 
 
 def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
-    """Quarantined and nothing else known of it: not whole; with an older good answer, whole."""
+    """A quarantined day leaves the status incomplete, unless an older answer was usable."""
     broken = True
 
     def source(dataset: str, appid: str, day: Day) -> list[Row]:
@@ -238,8 +240,8 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
     assert (found.complete, len(found.quarantined)) == (True, 1)
 
 
-def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
-    """What is kept of a day that the file knows to be good is named by nobody."""
+def test_kept_evidence_does_not_quarantine_a_final_day(tmp_path: Path) -> None:
+    """Kept evidence of a day that is final is named neither by status nor by a run."""
     lab = RunHarness(tmp_path, accounts=1, datasets=(DAILY,))
     lab.run()
     day = parse_day("2026-03-02")
@@ -253,19 +255,19 @@ def test_evidence_alone_quarantines_no_day(tmp_path: Path) -> None:
 def test_next_steps_name_the_output_that_was_given(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each line can be typed as it stands."""
+    """The printed commands quote the output that was given."""
     elsewhere = manifest.parent / "else where"
     run("run", "--output", str(elsewhere))
     said = capsys.readouterr().err
     assert f"harvester status {manifest} --output '{elsewhere}'" in said
     run("status", "--output", str(elsewhere), "--begin-date", "2026-03-01")
-    assert "whole" in capsys.readouterr().out
+    assert "\ncomplete\n" in capsys.readouterr().out
 
 
 def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
     run: Command, manifest: Path
 ) -> None:
-    """Both say the same, and `published` names files that exist."""
+    """Both records are equal, and `published` names files that exist."""
     wanted = manifest.parent / "reports/summary.json"
     run("run", "--summary", str(wanted))
     [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
@@ -301,7 +303,7 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
 def test_an_old_summary_file_never_misleads(
     run: Command, manifest: Path, options: tuple[str, ...], limits: str
 ) -> None:
-    """A run that ends before its first request says so in the file that the user named."""
+    """A run that ends before its first request replaces the summary file as well."""
     wanted = manifest.parent / "summary.json"
     wanted.write_text('{"exit_code": 0}')
     manifest.write_text(MANIFEST.replace("limits: {", f"limits: {{{limits}"))
@@ -311,10 +313,10 @@ def test_an_old_summary_file_never_misleads(
     assert record["requests"] == 0
 
 
-def test_every_code_can_be_made_fine(
+def test_ok_exit_turns_every_code_into_0(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also one that comes with an error: what is wrong is said all the same."""
+    """`--ok-exit` also covers codes of errors, and the error is still printed."""
     tree = tree_at(manifest.parent / "out")
     with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
         assert run("run", "--ok-exit", "3,75") == Exit.DONE
@@ -329,7 +331,7 @@ def test_every_code_can_be_made_fine(
 def test_a_summary_that_cannot_be_written_changes_nothing(
     run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """The run is what it was; that its copy could not be written is said."""
+    """The exit code and the kept record stay the same, and stderr says that the copy failed."""
     assert run("run", "--summary", str(manifest.parent / name)) == Exit.DONE
     assert "the run record is not written" in capsys.readouterr().err
     [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
@@ -337,14 +339,14 @@ def test_a_summary_that_cannot_be_written_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["long" * 75, "closed/out"])
-def test_an_output_that_cannot_be(
+def test_an_impossible_output_is_a_usage_error(
     run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Whoever wrote its path is told, wherever it stands; no fault of harvester's is confessed."""
+    """The error names the path, given by option or manifest, and is no bug report."""
     place = str(manifest.parent / name)
     assert run("run") == Exit.DONE
     capsys.readouterr()
-    for options in (("run", "--output", place), ("compact", "--to", place), ("run",)):
+    for options in (("run", "--output", place), ("rewrite", "--to", place), ("run",)):
         if options == ("run",):
             manifest.write_text(MANIFEST.replace("output: out", f"output: {name}"))
         assert run(*options) == Exit.USAGE
@@ -353,19 +355,19 @@ def test_an_output_that_cannot_be(
 
 @pytest.mark.parametrize(
     "verb",
-    [("verify",), ("compact", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
+    [("verify",), ("rewrite", "--to", "new"), ("forget", "--accounts", "wx00000000000000ff")],
 )
-def test_where_nothing_was_harvested_there_is_nothing_to_look_after(
+def test_verbs_of_upkeep_refuse_a_path_without_an_output(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
 ) -> None:
-    """A typo in a path is no receipt and no sound output, and nothing is made there."""
+    """A mistyped path is a usage error of each verb, and nothing is created there."""
     assert run(*verb, "--output", str(manifest.parent / "outptu")) == Exit.USAGE
     assert "outptu: nothing was harvested here" in capsys.readouterr().err
     assert {path.name for path in manifest.parent.iterdir()} == {"jobs.yaml"}
 
 
 def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Path) -> None:
-    """Exit 75 with the reason ``locked``; the output's own records are the other run's."""
+    """The summary has exit code 75 and the reason ``locked``; the output gets no record."""
     wanted = manifest.parent / "summary.json"
     tree = tree_at(manifest.parent / "out")
     with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
@@ -378,7 +380,7 @@ def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Pat
 def test_a_run_that_was_killed_is_told_from_one_that_ended(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its record has no exit code, and status does not make one up."""
+    """Status shows a run without an exit code as under way or killed."""
     run("run")
     [path] = (manifest.parent / "out/_harvester/runs").glob("*.json")
     record = json.loads(path.read_bytes())
@@ -390,7 +392,7 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(
 def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What came within the budget is published and not asked again."""
+    """Answers within the budget are published and not asked for again."""
     manifest.write_text(MANIFEST.replace("1000/s, burst: 100", "1/s, burst: 1"))
     assert run("run", "--max-duration", "1s") == Exit.AGAIN
     assert "not finished: run again" in capsys.readouterr().err
@@ -405,7 +407,7 @@ def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(
 def test_a_mistake_in_the_manifest_is_exit_2_with_its_place(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """File, line and column, and nothing was requested."""
+    """The error has file, line and column, and nothing was requested."""
     manifest.write_text(MANIFEST.replace("datasets: [interface_summary]", "datasets: [interface]"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
@@ -418,7 +420,7 @@ def test_a_mistake_in_the_manifest_is_exit_2_with_its_place(
 def test_a_missing_variable_is_named_before_the_first_request(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every account's secret is looked up before anything is asked."""
+    """The secrets of all accounts are resolved before the first request."""
     manifest.write_text(live_manifest("${NO_SUCH_{appid}}"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
@@ -431,7 +433,7 @@ def test_a_missing_variable_is_named_before_the_first_request(
 def test_a_variable_that_all_accounts_lack_is_named_once(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One variable for ten thousand accounts is one line, with the number of the others."""
+    """A variable that several accounts share gives one line with the number of the others."""
     manifest.write_text(live_manifest("${NO_SUCH}"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
@@ -455,13 +457,13 @@ def test_a_variable_that_all_accounts_lack_is_named_once(
 def test_a_mistake_on_the_command_line_is_exit_2(
     run: Command, options: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message says what is wrong with which option."""
+    """The message names the option and the mistake."""
     assert run("run", *options) == Exit.USAGE
     assert words in capsys.readouterr().err
 
 
-def test_a_missing_manifest_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """No traceback for a user's mistake."""
+def test_a_missing_manifest_gives_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the file, without a traceback."""
     assert invoke(["run", "no-such.yaml"]) == Exit.USAGE
     error = capsys.readouterr().err
     assert "no-such.yaml" in error
@@ -471,7 +473,7 @@ def test_a_missing_manifest_is_a_sentence(capsys: pytest.CaptureFixture[str]) ->
 def test_another_number_of_buckets_is_refused(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was fixed when the dataset was made."""
+    """The number of buckets is fixed when the output is made."""
     run("run")
     manifest.write_text(MANIFEST.replace("output: out", "output: {path: out, buckets: 4}"))
     assert run("run") == Exit.USAGE
@@ -479,7 +481,7 @@ def test_another_number_of_buckets_is_refused(
 
 
 def test_datasets_and_schema_print_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both are for programs as well."""
+    """Both verbs print JSON for programs."""
     assert invoke(["datasets", "getinterfacesummary", "--format", "json"]) == Exit.DONE
     [dataset] = json.loads(capsys.readouterr().out)
     assert dataset["span_days"] == 30
@@ -490,7 +492,7 @@ def test_datasets_and_schema_print_json(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_every_verb_has_help_and_stands_in_the_manual() -> None:
-    """A command nobody can find is no command."""
+    """Each verb has a help text and a section in docs/cli.md."""
     manual = Path("docs/cli.md").read_text()
     verbs = [name for name in app if not name.startswith("-")]
     assert verbs
@@ -499,8 +501,38 @@ def test_every_verb_has_help_and_stands_in_the_manual() -> None:
         assert f"harvester {verb}" in manual
 
 
-def test_a_closed_pipe_is_quiet(manifest: Path) -> None:
-    """`harvester datasets | head` is nobody's error."""
+@pytest.mark.parametrize("verb", [name for name in app if not name.startswith("-")])
+def test_help_describes_exit_codes_and_every_option(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The help of a verb is its docstring, and none of its options lacks a description."""
+    assert invoke([verb, "--help"]) == Exit.DONE
+    printed = capsys.readouterr().out
+    assert ("Exit codes:" in printed) == (verb != "schema")
+    assert "Params:" not in printed
+    for argument in app[verb].assemble_argument_collection(parse_docstring=True):
+        assert argument.names[0] == "*" or argument.parameter.help, argument.names
+
+
+def test_verify_reads_the_data_unless_it_is_left_out(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A changed byte in a page is found, but not by ``--footers-only``."""
+    run("run")
+    [path] = (manifest.parent / "out/interface_summary_hour").glob("*/*.parquet")
+    assert run("verify") == Exit.DONE
+    assert "no damage found" in capsys.readouterr().out
+    column = pq.read_metadata(path).row_group(0).column(4)
+    raw = bytearray(path.read_bytes())
+    raw[column.data_page_offset + column.total_compressed_size - 5] ^= 4
+    path.write_bytes(raw)
+    assert run("verify", "--footers-only") == Exit.DONE
+    assert run("verify", "--format", "json") == Exit.INCOMPLETE
+    assert json.loads(capsys.readouterr().out)["undamaged"] is False
+
+
+def test_a_closed_pipe_prints_no_error(manifest: Path) -> None:
+    """A closed pipe on stdout is no error."""
     shell = f"{sys.executable} -m harvester schema | head -1"
     ended = subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", shell], check=False, capture_output=True, text=True
@@ -509,7 +541,7 @@ def test_a_closed_pipe_is_quiet(manifest: Path) -> None:
 
 
 def test_the_installed_command_works() -> None:
-    """`harvester` and `python -m harvester` are the same."""
+    """The installed script `harvester` starts the command."""
     command = shutil.which("harvester", path=str(Path(sys.executable).parent))
     if command is None:
         pytest.skip("harvester is not installed in this environment")
@@ -518,7 +550,7 @@ def test_the_installed_command_works() -> None:
 
 
 def test_durations_and_shards() -> None:
-    """The small texts of the command line."""
+    """Durations and shards are parsed, and impossible ones refused."""
     read = partial(duration_option, "--max-duration")
     assert [read(text) for text in ("90s", "1.5h", "30h", None)] == [90, 5400, 108_000, None]
     for text in ("1d", "0s", "9" * 400 + "h", "50 m"):
@@ -529,11 +561,17 @@ def test_durations_and_shards() -> None:
         parse_shard("9" * 5000 + "/" + "9" * 5000)
 
 
-def test_an_empty_variable_is_as_good_as_none(
-    run: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A CI system sets what its user left out to nothing."""
-    for name in ("MAX_DURATION", "SHARD", "UNPARK", "REFETCH", "ACCOUNTS", "OUTPUT", "SUMMARY"):
+def test_an_empty_variable_counts_as_not_set(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty variables, as a CI system sets them, count as not set."""
+    for name in (
+        "MAX_DURATION",
+        "SHARD",
+        "IGNORE_SPENT_QUOTA",
+        "REFETCH",
+        "ACCOUNTS",
+        "OUTPUT",
+        "SUMMARY",
+    ):
         monkeypatch.setenv(f"HARVESTER_{name}", "")
     assert run("run") == Exit.DONE
 
@@ -543,7 +581,7 @@ def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
     manifest: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The runner of another part of the accounts may never have heard of theirs."""
+    """A shard resolves the secrets of its own accounts, because its runner may have no others."""
     live = live_manifest("${NO_SUCH_{appid}}")
     # One in each bucket.
     live = live.replace("wx0000000000000002", "wx0000000000000005")
@@ -555,13 +593,13 @@ def test_a_shard_needs_the_secrets_of_its_own_accounts_alone(
     assert named == [["wx0000000000000001"], ["wx0000000000000005"]]
 
 
-def test_a_shard_needs_the_platform_s_secret_for_its_own_accounts_alone(
+def test_a_shard_needs_the_platforms_secret_for_its_own_accounts_alone(
     run: Command,
     manifest: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Who gets no token through it may have a runner that has never heard of the platform."""
+    """A shard without accounts of the platform does not resolve the platform's secret."""
     manifest.write_text("""
 api: {base_url: "http://127.0.0.1:9"}
 platform: {appid: wx00000000000000ff, secret: "${NO_SUCH_PLATFORM}", verify_ticket: "${TICKET}"}
@@ -574,7 +612,7 @@ limits: {max_requests: 1}
 output: {path: out, buckets: 2}
 """)
     for name in ("SECRET", "TICKET"):
-        monkeypatch.setenv(name, "of-no-use-to-anybody")
+        monkeypatch.setenv(name, "of-no-use")
     told = []
     for shard in ("1/2", "2/2"):
         assert run("run", "--shard", shard) == Exit.USAGE
@@ -585,7 +623,7 @@ output: {path: out, buckets: 2}
 def test_log_lines_are_objects_without_secrets(
     run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--log-format json` gives one object a line, scrubbed in the formatter of the handler."""
+    """`--log-format json` prints one object a line, redacted by the handler's formatter."""
     run("run", "--log-format", "json", "--log-level", "debug")
     capsys.readouterr()
     logging.getLogger("harvester.test").warning("access_token=%s", "a" * 70)

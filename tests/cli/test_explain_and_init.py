@@ -1,4 +1,4 @@
-"""What a code means, and a manifest to begin with."""
+"""`harvester explain` and `harvester init`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harvester.core.errors import Exit
 
 @pytest.mark.parametrize("code", sorted({*DATA_RULES, *TOKEN_RULES, 99_999}))
 def test_every_code_is_explained(code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """In words and as JSON, and what is said is the table's."""
+    """Text and JSON agree with the table of codes."""
     assert invoke(["explain", str(code)]) == Exit.DONE
     said = capsys.readouterr().out
     assert invoke(["explain", str(code), "--format", "json"]) == Exit.DONE
@@ -30,7 +30,7 @@ def test_every_code_is_explained(code: int, capsys: pytest.CaptureFixture[str]) 
 def test_a_code_means_something_else_to_a_call_for_a_token(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """40001 is an expired token to one and a wrong AppSecret to the other."""
+    """40001 is an expired token for a data call and a wrong AppSecret for a token call."""
     invoke(["explain", "40001"])
     data, token = capsys.readouterr().out.split("to a call for a token: ")
     assert "fetches another token" in data
@@ -38,7 +38,7 @@ def test_a_code_means_something_else_to_a_call_for_a_token(
 
 
 def test_an_unknown_code_has_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
-    """It stops its window alone."""
+    """An unknown code stops its window alone."""
     invoke(["explain", "99999"])
     said = capsys.readouterr().out
     assert "99999 is a code that is not in harvester's table" in said
@@ -47,7 +47,7 @@ def test_an_unknown_code_has_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("text", ["quota", "", "4.5", "45009x"])
 def test_what_is_no_code_is_a_usage_error(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the text and an example."""
+    """The message quotes the text and gives an example."""
     assert invoke(["explain", text]) == Exit.USAGE
     assert "is no errcode" in capsys.readouterr().err
 
@@ -55,7 +55,7 @@ def test_what_is_no_code_is_a_usage_error(text: str, capsys: pytest.CaptureFixtu
 def test_a_first_manifest_runs_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From stdout or as a file, against the emulator; and it overwrites nothing."""
+    """The manifest is the same on stdout and as a file, runs, and overwrites no file."""
     monkeypatch.chdir(tmp_path)
     assert invoke(["init"]) == Exit.DONE
     printed = capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_a_first_manifest_runs_as_it_stands(
 
 
 def test_what_is_commented_out_is_valid_too(tmp_path: Path) -> None:
-    """Every line that invites to be used can be."""
+    """Every commented line of the manifest is valid."""
     manifest = tmp_path / "jobs.yaml"
     assert invoke(["init", str(manifest)]) == Exit.DONE
     text = manifest.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""What Python prints by itself: run in processes of their own, since hooks belong to a process."""
+"""Messages that Python prints by itself, in processes of their own, which the hooks belong to."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def main():
     await asyncio.sleep(0)
 asyncio.run(main())
 """,
-    "a task nobody waits for": """
+    "a task that is not awaited": """
 async def fail(text): raise ValueError(text)
 async def main():
     task = asyncio.get_running_loop().create_task(fail(raw), name=raw)
@@ -76,7 +76,7 @@ raise Worst(raw)
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_nothing_python_prints_shows_a_secret(failure: str) -> None:
-    """The failure is told, and the secret in it is masked, in development mode too."""
+    """The failure is printed and its secret masked, in development mode too."""
     command = [sys.executable, "-X", "dev", "-c", BEGIN + failure]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.stdout == ""

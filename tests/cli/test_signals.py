@@ -1,4 +1,4 @@
-"""Signals at every moment: how soon the process is gone, with which code, and what it leaves."""
+"""Signals at every moment: the time until the process ends, its exit code and its files."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ pytestmark = pytest.mark.timeout(120)
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """Accepts connections and never says a word; gives its address."""
+    """Serve an address that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def hanging(what: str, mark: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A command that hangs there, once it does."""
+    """Start a command that hangs in a given call, and wait until it does."""
     command = [*PYTHON, "tests.support.hanging_call", what, str(mark), *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -58,7 +58,7 @@ def hanging(what: str, mark: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def await_mark(process: subprocess.Popen[Any], mark: Path) -> None:
-    """Wait until a file is there."""
+    """Wait until a file exists."""
     while not mark.exists():
         try:
             process.wait(0.02)
@@ -68,14 +68,14 @@ def await_mark(process: subprocess.Popen[Any], mark: Path) -> None:
 
 
 def stop(process: subprocess.Popen[Any], number: signal.Signals) -> tuple[int, float]:
-    """Send a signal; returns the exit code and how long it took."""
+    """Send a signal; return the exit code and the seconds until the end."""
     process.send_signal(number)
     began = time.monotonic()
     return process.wait(20), time.monotonic() - began
 
 
 def record_of(path: Path) -> dict[str, Any]:
-    """A record as written for the user."""
+    """Read a run record."""
     found: dict[str, Any] = json.loads(path.read_bytes())
     return found
 
@@ -93,7 +93,7 @@ def record_of(path: Path) -> dict[str, Any]:
 def test_before_the_first_request_a_signal_ends_the_run_at_once(
     tmp_path: Path, what: str, number: signal.Signals
 ) -> None:
-    """Loading, recovering, planning: there is nothing to put in order. No traceback."""
+    """While it imports, recovers or plans, a run ends at once and without a traceback."""
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
     summary = tmp_path / "summary.json"
     options = ("run", str(manifest), "--summary", str(summary))
@@ -109,8 +109,8 @@ def test_before_the_first_request_a_signal_ends_the_run_at_once(
 
 
 @pytest.mark.parametrize("verb", ["plan", "status"])
-def test_other_verbs_end_at_once_as_well(tmp_path: Path, verb: str) -> None:
-    """With the signal's code and not a word."""
+def test_other_verbs_end_at_once(tmp_path: Path, verb: str) -> None:
+    """The exit code is the signal's, and nothing is printed."""
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
     what = "harvester.operations.project:read"
     with hanging(what, tmp_path / "mark", verb, str(manifest)) as process:
@@ -119,8 +119,8 @@ def test_other_verbs_end_at_once_as_well(tmp_path: Path, verb: str) -> None:
         assert process.stderr.read() == ""
 
 
-def test_a_resolver_that_hangs_holds_nobody(tmp_path: Path) -> None:
-    """Requests in flight get their seconds, and no thread is waited for."""
+def test_a_hanging_resolver_does_not_delay_the_end(tmp_path: Path) -> None:
+    """Requests in flight get their seconds, and the process does not wait for threads."""
     manifest = write_manifest(tmp_path, "https://wechat.invalid", 2)
     with hanging("socket:getaddrinfo", tmp_path / "mark", "run", str(manifest)) as process:
         code, seconds = stop(process, signal.SIGINT)
@@ -135,10 +135,10 @@ def test_a_resolver_that_hangs_holds_nobody(tmp_path: Path) -> None:
         pytest.param("harvester.storage.backends.atomic_files:sync", marks=pytest.mark.slow),
     ],
 )
-def test_a_disk_that_hangs_holds_nobody(
+def test_a_hanging_disk_does_not_delay_the_end(
     tmp_path: Path, what: str, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """While a month is published or the end is surveyed; the next run is exact."""
+    """The run ends in time while it publishes or scans coverage, and the next run is exact."""
     with sandbox_process() as address:
         manifest = write_manifest(tmp_path, address, 1)
         options = ("run", str(manifest), "--end-date", "2026-02-10")
@@ -155,7 +155,7 @@ def test_a_disk_that_hangs_holds_nobody(
 def check_exact(
     output: Path, accounts: int, duck: duckdb.DuckDBPyConnection, begin: str = "2026-02-01"
 ) -> None:
-    """The files hold the truth, and the feed named each of them as it is."""
+    """Compare the files with the expected rows, and the change feed with the files."""
     appids = [appid(number) for number in range(1, accounts + 1)]
     for dataset in BOTH:
         truth = expected(dataset, appids, days_between(begin, "2026-04-01"))
@@ -165,8 +165,8 @@ def check_exact(
         assert told[path.relative_to(output).as_posix()] == pq.read_metadata(path).num_rows
 
 
-def test_a_signal_can_be_made_fine(tmp_path: Path) -> None:
-    """`--ok-exit` holds for the codes of signals as for all others."""
+def test_ok_exit_covers_signals(tmp_path: Path) -> None:
+    """`--ok-exit` covers the codes of signals."""
     with silent_server() as address:
         manifest = write_manifest(tmp_path, address, 1)
         options = ("run", str(manifest), "--ok-exit", "143")
@@ -176,7 +176,7 @@ def test_a_signal_can_be_made_fine(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
-    """Whatever is in flight, with the second signal's code."""
+    """Requests in flight are dropped, and the code is the second signal's."""
     with silent_server() as address:
         manifest = write_manifest(tmp_path, address, 2)
         run = start(manifest)
@@ -189,7 +189,7 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
 
 
 def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:
-    """SIGINT to the step's shell, SIGTERM 7.5 seconds later: `exec` is all it takes.
+    """A step of a CI runner that uses `exec` ends in order between SIGINT and SIGTERM.
 
     The server never answers. The run is gone before the second signal.
     """
@@ -210,8 +210,8 @@ def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_what_we_start_hears_signals_as_ever(tmp_path: Path) -> None:
-    """A command that fetches a secret, or a daemon it leaves behind, can be ended."""
+def test_child_processes_receive_signals(tmp_path: Path) -> None:
+    """A child process neither blocks nor ignores the signals."""
     told = tmp_path / "status"
     helper = tmp_path / "helper.sh"
     lines = ("#!/bin/sh", f"cat /proc/self/status > {told}.new", f"mv {told}.new {told}")
@@ -232,8 +232,8 @@ def test_what_we_start_hears_signals_as_ever(tmp_path: Path) -> None:
     assert int(status["SigIgn"], 16) & ours == 0
 
 
-def test_nohup_is_respected(tmp_path: Path) -> None:
-    """Who asks that the run survive its terminal gets that."""
+def test_sighup_is_ignored_under_nohup(tmp_path: Path) -> None:
+    """SIGHUP stays ignored under `nohup`, and SIGTERM still ends the run."""
     with silent_server() as address:
         manifest = write_manifest(tmp_path, address, 1)
         command = ["nohup", *PYTHON, "harvester", "run", str(manifest), "--progress", "none"]
@@ -249,7 +249,7 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
 
 
 def stop_at_random(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int, begin: str) -> None:
-    """Signals at random moments of work that is not done so soon, then an exact end."""
+    """Send signals at random moments of a long run; the last run must end exactly."""
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     with sandbox_process("--latency", "0.02", "--fault-rate", "0.05") as address:
@@ -266,20 +266,20 @@ def stop_at_random(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int, 
 
 
 def test_signals_at_a_few_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
-    """Starting, asking, publishing: the code is the signal's, and the next run is exact."""
+    """At each moment the code is the signal's, and the next run is exact."""
     stop_at_random(tmp_path, duck, 4, "2025-09-01")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
-    """The same, more often."""
+    """Twenty signals at random moments leave the output exact."""
     stop_at_random(tmp_path, duck, 20, "2024-08-01")
 
 
 @pytest.mark.parametrize("style", ["bar", "log"])
 def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: str) -> None:
-    """SIGHUP, and every write fails from then on: what came is published and recorded."""
+    """After SIGHUP every write to the terminal fails; the answers are published and recorded."""
     with sandbox_process("--latency", "0.05") as address:
         manifest = write_manifest(tmp_path, address, 2)
         ours, theirs = os.openpty()
@@ -303,6 +303,6 @@ def test_a_terminal_that_goes_away_ends_the_run_in_order(tmp_path: Path, style: 
 
 
 def drain(terminal: int) -> None:
-    """Read what a terminal shows, so that it never fills up."""
+    """Read the output of a terminal, so that its buffer never fills up."""
     if select.select([terminal], [], [], 0.02)[0]:
         os.read(terminal, 4096)

@@ -38,7 +38,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash in which ``harvester`` is ours."""
+    """Run a line of bash in which ``harvester`` is this checkout's."""
     line = f'harvester() {{ {sys.executable} -m harvester "$@"; }}; {line}'
     return subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", line],
@@ -66,8 +66,8 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         "2>&1 | true",
     ],
 )
-def test_a_run_ends_as_it_would_whatever_its_streams_are(refused: Path, redirected: str) -> None:
-    """With 3: that nobody can hear of the refusal is no other failure, and no traceback."""
+def test_the_state_of_the_streams_changes_no_exit_code(refused: Path, redirected: str) -> None:
+    """The exit code is 3, as with open streams, and there is no traceback."""
     ended = shell(f"harvester run {refused} {redirected}")
     assert ended.returncode == Exit.INCOMPLETE, ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
@@ -77,7 +77,7 @@ def test_a_run_ends_as_it_would_whatever_its_streams_are(refused: Path, redirect
 
 
 def test_an_old_charset_and_a_dumb_terminal(refused: Path) -> None:
-    """What cannot be spelled is escaped; the run and its code are the same."""
+    """Characters outside of the charset are escaped, and the exit code is the same."""
     ended = shell(f"harvester run {refused}", **OLD_CHARSET)
     assert ended.returncode == Exit.INCOMPLETE
     assert "Traceback" not in ended.stderr
@@ -85,8 +85,8 @@ def test_an_old_charset_and_a_dumb_terminal(refused: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
 
 
-def test_a_gate_says_no_to_a_closed_pipe_as_well(refused: Path) -> None:
-    """`status --require yesterday | true` is 75 as without the pipe."""
+def test_a_gate_keeps_its_exit_code_with_a_closed_pipe(refused: Path) -> None:
+    """The exit code is 75, as without the pipe."""
     gate = f"harvester status {refused} --require yesterday"
     assert shell(gate).returncode == Exit.AGAIN
     for sink in ("| true", "| head -1", ">&-"):
@@ -95,7 +95,7 @@ def test_a_gate_says_no_to_a_closed_pipe_as_well(refused: Path) -> None:
 
 
 def test_an_answer_that_cannot_be_written_is_a_failure(refused: Path) -> None:
-    """A full disk behind stdout: whoever reads the file must not take it for an answer."""
+    """A full disk behind stdout is an error, because the file must not pass for an answer."""
     ended = shell(f"harvester plan {refused} --format json > /dev/full")
     assert ended.returncode == Exit.BUG
     assert ended.stderr == "error: stdout: No space left on device\n"
@@ -113,8 +113,8 @@ def test_an_answer_that_cannot_be_written_is_a_failure(refused: Path) -> None:
         ("harvester schema | true", Exit.DONE),
     ],
 )
-def test_what_the_command_line_says_itself(line: str, code: Exit) -> None:
-    """Help and usage errors, too, are told to whoever may listen."""
+def test_help_and_usage_errors_survive_their_streams(line: str, code: Exit) -> None:
+    """Help and usage errors keep their exit code if a stream is closed or full."""
     ended = shell(line)
     assert ended.returncode == code
     assert "Traceback" not in ended.stderr

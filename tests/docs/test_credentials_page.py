@@ -36,7 +36,7 @@ KEY = "k3y-of-the-token-server"
 
 
 def script(name: str, folder: Path) -> Path:
-    """A Python script of the page, as a file."""
+    """Write a Python script of the page to a file."""
     [text] = [block.text for block in blocks(PAGE, "python") if f"# {name}" in block.text]
     path = folder / name
     path.write_text(text)
@@ -44,7 +44,7 @@ def script(name: str, folder: Path) -> Path:
 
 
 def manifest(block: Block) -> str:
-    """A block as a whole manifest."""
+    """Complete a block to a manifest."""
     written = yaml.safe_load(block.text)
     if "accounts_from" not in written:
         written["accounts"] = [{"appid": name} for name in ACCOUNTS]
@@ -54,25 +54,25 @@ def manifest(block: Block) -> str:
 
 @each_block(blocks(PAGE, "yaml"))
 def test_every_manifest_of_the_page_loads(block: Block, tmp_path: Path) -> None:
-    """With accounts and a job put beside it, and without a secret."""
+    """Each block loads with accounts and a job added, without a secret."""
     (tmp_path / "jobs.yaml").write_text(manifest(block))
     assert load(tmp_path / "jobs.yaml", environ={}, now=NOON).jobs
 
 
 @each_block(blocks(PAGE, "yaml kubernetes", "yaml workflow", "json"))
-def test_everything_else_is_well_formed(block: Block) -> None:
-    """YAML and JSON that other programs read."""
+def test_other_blocks_are_well_formed(block: Block) -> None:
+    """Blocks of YAML and JSON for other programs can be parsed."""
     assert yaml.safe_load(block.text)
 
 
 def unpacked(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Run the page's script."""
+    """Run the page's script that unpacks secrets."""
     command = [sys.executable, str(script("unpack.py", folder)), str(folder / "secrets")]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
 def test_one_json_secret_becomes_a_file_an_account(tmp_path: Path) -> None:
-    """For its owner alone, and within GitHub's limit for three hundred accounts."""
+    """The files are readable by their owner alone, and 300 accounts fit GitHub's limit."""
     many = {appid(number): "0123456789abcdef" * 2 for number in range(300)}
     text = json.dumps(many)
     assert len(text) < 18 * 1024
@@ -84,7 +84,7 @@ def test_one_json_secret_becomes_a_file_an_account(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_no_appid_is_not_repeated(tmp_path: Path) -> None:
-    """It may be the secret, and it may lead out of the folder."""
+    """A key that is no appid is not printed and not used as a path."""
     for key in ("../wx0000000000000001", "0123456789abcdef0123456789abcdef"):
         ended = unpacked(tmp_path, json.dumps({key: "x"}))
         assert ended.returncode == 1
@@ -126,7 +126,7 @@ def token_server(tmp_path: Path, wechat: tuple[FakeWeChat, str]) -> Iterator[str
 
 
 def _wait_for(port: int) -> None:
-    """Until somebody listens there."""
+    """Wait until a server listens on the port."""
     for _ in range(200):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
@@ -134,7 +134,7 @@ def _wait_for(port: int) -> None:
 
 
 def answer(url: str, key: str = KEY) -> tuple[int, bytes]:
-    """What the token server says."""
+    """Ask the token server; return the status and the body."""
     asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     try:
         with urllib.request.urlopen(asked, timeout=10) as got:
@@ -144,10 +144,10 @@ def answer(url: str, key: str = KEY) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
-def test_the_token_server_answers_whoever_has_the_key(
+def test_the_token_server_answers_requests_with_the_key(
     token_server: str, wechat: tuple[FakeWeChat, str]
 ) -> None:
-    """With the token that all services of the account have; nobody else gets a word."""
+    """The answer is the account's current token; other requests get 403."""
     status, body = answer(f"{token_server}/{ACCOUNTS[0]}")
     assert status == 200
     assert json.loads(body)["access_token"] == wechat[0].token_of(ACCOUNTS[0])
@@ -157,7 +157,7 @@ def test_the_token_server_answers_whoever_has_the_key(
 
 
 def live(folder: Path, address: str, credential: str) -> Path:
-    """A manifest for the sandbox at an address."""
+    """Write a manifest for the sandbox at an address."""
     path = folder / "jobs.yaml"
     path.write_text(
         f'api: {{base_url: "{address}"}}\n'
@@ -169,7 +169,7 @@ def live(folder: Path, address: str, credential: str) -> Path:
 
 
 def of_page(word: str) -> str:
-    """The page's manifest that has a word."""
+    """Return the page's manifest that contains a word."""
     [text] = [block.text for block in blocks(PAGE, "yaml") if word in block.text]
     return text
 
@@ -180,7 +180,7 @@ def test_harvester_works_with_the_token_server(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By the page's manifest. WeChat is asked for tokens by the server alone."""
+    """With the page's manifest, WeChat gets token calls from the server alone."""
     credential = of_page("token_url").replace("https://tokens.internal", token_server)
     monkeypatch.setenv("TOKEN_SERVER_KEY", KEY)
     before = {name: wechat[0].token_of(name) for name in ACCOUNTS}
@@ -195,7 +195,7 @@ def test_harvester_works_with_the_vault_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A program of that name is asked as the page has it, and prints what Vault would."""
+    """The command of the page runs a stand-in for Vault that prints tokens."""
     tokens = {name: wechat[0].token_of(name) for name in ACCOUNTS}
     vault = tmp_path / "bin/vault"
     vault.parent.mkdir()
@@ -209,6 +209,6 @@ def test_harvester_works_with_the_vault_command(
 
 
 def test_the_token_server_has_twenty_lines_or_so(tmp_path: Path) -> None:
-    """As the page says."""
+    """The script has at most 21 lines that are not empty."""
     lines = script("token_server.py", tmp_path).read_text().splitlines()
     assert sum(bool(line.strip()) for line in lines) <= 21

@@ -1,4 +1,4 @@
-"""The guides say what the product does: options, keys, columns, codes, and every snippet."""
+"""The guides against the product: options, keys, columns, codes, and every snippet."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class ShippedLab(RunHarness):
 
     @property
     def appids(self) -> tuple[str, ...]:
-        """As many as `accounts` says."""
+        """The first accounts of the manifest, as many as ``accounts``."""
         return ACCOUNTS[: self.accounts]
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """A folder as a reader of the guides has it: jobs.yaml and an output with some history."""
+    """A folder as the guides assume it: jobs.yaml and an output with some history."""
 
     folder: Path
     record: dict[str, Any]
@@ -72,7 +72,7 @@ class Harvest:
 
 @pytest.fixture(scope="module")
 def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
-    """Two months of three accounts: one refused an API, one with a day in quarantine."""
+    """Two months of three accounts: one is refused an API, one has a day in quarantine."""
 
     def source(dataset: str, appid: str, day: int) -> list[Row]:
         rows = [dict(row) for row in expected_rows(dataset, appid, day)]
@@ -91,7 +91,7 @@ def harvest(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
 
 @pytest.fixture
 def here(harvest: Harvest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the harvest, as the current one."""
+    """The folder of the harvest, as the current directory."""
     monkeypatch.chdir(harvest.folder)
     return harvest.folder
 
@@ -101,7 +101,7 @@ def here(harvest: Harvest, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_stands_in_its_verbs_table_with_its_variable(verb: str) -> None:
-    """And no table has an option that the verb does not know."""
+    """Tables and options are equal, variables and choices included."""
     rows = table_rows(section(CLI, f"## harvester {verb}"))
     known: set[str] = set()
     for argument in app[verb].assemble_argument_collection():
@@ -117,7 +117,7 @@ def test_every_option_stands_in_its_verbs_table_with_its_variable(verb: str) -> 
 
 
 def test_every_variable_a_guide_names_belongs_to_an_option() -> None:
-    """A variable that nothing reads is worse than none."""
+    """Each variable in a guide is read by an option."""
     known = {
         variable
         for verb in VERBS
@@ -129,7 +129,7 @@ def test_every_variable_a_guide_names_belongs_to_an_option() -> None:
 
 
 def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
-    """In the reference, with all reasons of a run record; and in operations, with what to do."""
+    """The reference has all codes and reasons, and the operations page says what to do."""
     table = section(CLI, "## Exit codes")
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
     assert codes == [int(code) for code in SEVERITY]
@@ -144,7 +144,7 @@ def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
 
 
 def members(value: object) -> Iterator[str]:
-    """The names of all members of a JSON value, at any depth."""
+    """Yield the names of all members of a JSON value, at any depth."""
     if isinstance(value, dict):
         yield from value
         for inner in value.values():
@@ -155,7 +155,7 @@ def members(value: object) -> Iterator[str]:
 
 
 def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
-    """Those of exceptions, quarantined days and publications as well."""
+    """Members of exceptions, quarantined days and publications are explained too."""
     record = harvest.record
     assert record["exceptions"]
     assert record["quarantined"]
@@ -170,7 +170,7 @@ def test_every_member_of_a_run_record_is_explained(harvest: Harvest) -> None:
 def test_every_member_of_an_answer_in_json_is_explained(
     verb: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What scripts rely on stands in the reference."""
+    """Every member of the JSON is named in the reference."""
     assert invoke([verb, "jobs.yaml", "--format", "json"]) == Exit.DONE
     text = section(CLI, f"## harvester {verb}")
     for member in set(members(json.loads(capsys.readouterr().out))):
@@ -178,14 +178,14 @@ def test_every_member_of_an_answer_in_json_is_explained(
 
 
 def commands(page: Path) -> Iterator[tuple[str, ...]]:
-    """The `harvester` commands of a page's blocks, split as a shell would."""
+    """Yield the `harvester` commands of a page's blocks, split as a shell would."""
     for block in blocks(page, "sh", "crontab", "yaml"):
         for found in re.findall(rf"harvester ((?:{'|'.join(VERBS)})\b[^|;&>#\n]*)", block.text):
             yield tuple(shlex.split(found))
 
 
 COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
-CHANGING = ("run", "sandbox", "compact", "forget")
+CHANGING = ("run", "sandbox", "rewrite", "forget")
 ANSWERED = [
     command
     for command in COMMANDS
@@ -194,18 +194,18 @@ ANSWERED = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_in_the_guides_is_one(command: tuple[str, ...]) -> None:
-    """Its options exist and take the values they are given."""
+def test_every_command_in_the_guides_is_valid(command: tuple[str, ...]) -> None:
+    """Each command has known options with accepted values."""
     app.parse_args(command, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("command", ANSWERED, ids=" ".join)
-def test_every_question_in_the_guides_is_answered(
+def test_every_reading_command_in_the_guides_works(
     command: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the shipped manifest; only the gate may say that days are missing.
+    """Each command works with the shipped manifest; only the gate exits with 75.
 
-    An output that a guide has elsewhere is the one that is here.
+    A path below /data/ in a guide is replaced by the output of this test.
     """
     command = tuple("output" if word.startswith("/data/") else word for word in command)
     assert invoke(command) == (Exit.AGAIN if "--require" in command else Exit.DONE)
@@ -234,7 +234,7 @@ INSIDE = {
 
 
 def check_keys(rows: dict[str, str], model: dict[str, Any], prefix: str = "") -> None:
-    """Each key of a model has a row, with its default."""
+    """Compare the rows of a table with the keys and defaults of a model."""
     for name, key in model["properties"].items():
         row = rows[prefix + name]
         if "default" in key:
@@ -243,7 +243,7 @@ def check_keys(rows: dict[str, str], model: dict[str, Any], prefix: str = "") ->
 
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_every_key_of_the_manifest_is_explained_with_its_default(heading: str) -> None:
-    """As the JSON Schema has them, and no row is left over."""
+    """Tables and the JSON Schema have the same keys and defaults."""
     schema = json_schema()
     model = schema["$defs"].get(SECTIONS[heading], schema)
     rows = table_rows(section(MANIFEST, heading).partition("\n### ")[0])
@@ -256,8 +256,8 @@ def test_every_key_of_the_manifest_is_explained_with_its_default(heading: str) -
     assert set(rows) == known
 
 
-def test_everything_else_that_a_manifest_may_say_is_named() -> None:
-    """What defaults may hold, and the columns of an accounts file."""
+def test_defaults_and_columns_of_an_accounts_file_are_named() -> None:
+    """The page names the keys of `defaults` and the columns of an accounts file."""
     row = table_rows(section(MANIFEST, "## Keys"))["defaults"]
     for name in json_schema()["$defs"]["Defaults"]["properties"]:
         assert f"`{name}`" in row
@@ -268,7 +268,7 @@ def test_everything_else_that_a_manifest_may_say_is_named() -> None:
 
 @each_block([*blocks(MANIFEST, "yaml"), *blocks(README, "yaml")])
 def test_every_manifest_in_the_guides_loads(block: Block, tmp_path: Path) -> None:
-    """Without a secret: references in credentials are followed by a run alone."""
+    """Each manifest loads without secrets, because only a run resolves credentials."""
     [table] = blocks(MANIFEST, "csv")
     (tmp_path / "accounts.csv").write_text(table.text)
     (tmp_path / "corp.pem").touch()
@@ -287,9 +287,9 @@ def test_every_mistake_is_printed_as_the_guide_has_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """To the letter."""
+    """The printed mistakes equal the text in the guide."""
     verb = block.info.split()[-1]
-    # Should a run ever get that far, nobody listens there.
+    # A run that went on by mistake would find no server at this address.
     nowhere = '\napi: {base_url: "http://127.0.0.1:9"}\n' if verb == "run" else ""
     [table] = blocks(MANIFEST, "csv broken")
     (tmp_path / "accounts.csv").write_text(table.text)
@@ -306,7 +306,7 @@ def test_every_mistake_is_printed_as_the_guide_has_it(
 
 
 def test_every_column_is_explained_with_its_type() -> None:
-    """Those of the interface family, and those that harvester adds; docs/datasets.md has all."""
+    """The page explains the interface family's and harvester's own columns with their types."""
     rows = table_rows(section(READING, "## Columns"))
     assert "(datasets.md)" in section(READING, "## Columns")
     for name in ("interface_summary", "interface_summary_hour"):
@@ -324,7 +324,7 @@ def test_every_column_is_explained_with_its_type() -> None:
 def test_every_query_runs_and_finds_something(
     block: Block, here: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """In DuckDB, over a harvested output, as it stands there."""
+    """Each query runs unchanged in DuckDB over a harvested output."""
     for statement in duck.extract_statements(block.text):
         answer = duck.execute(statement).fetchall()
         assert answer or statement.type is not duckdb.StatementType.SELECT
@@ -335,7 +335,7 @@ PYTHON = [*blocks(README, "python"), *blocks(READING, "python")]
 
 @each_block([block for block in PYTHON if not block.text.startswith("# Spark")])
 def test_every_python_snippet_runs(block: Block, here: Path) -> None:
-    """Polars, pandas where it is installed, and plain Python."""
+    """Snippets of Polars, plain Python and, where installed, pandas run."""
     if block.text.startswith("# pandas"):
         pytest.importorskip("pandas")
     names: dict[str, Any] = {}
@@ -346,7 +346,7 @@ def test_every_python_snippet_runs(block: Block, here: Path) -> None:
 
 @each_block([block for block in PYTHON if block.text.startswith("# Spark")])
 def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession) -> None:
-    """Over absolute paths, since Java keeps the folder it was started in."""
+    """Snippets run with absolute paths, because Java keeps the folder that it was started in."""
     text = block.text.replace('"output/', f'"{here}/output/')
     exec(compile(text, block.name, "exec"), {"spark": spark})
 
@@ -356,7 +356,7 @@ def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession)
 
 @each_block([block for block in blocks(OPERATIONS, "yaml") if "\njobs:" in f"\n{block.text}"])
 def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
-    """Signals arrive, runs wait for each other, and none is killed before its time is up."""
+    """Signals reach harvester, runs do not overlap, and the time limit exceeds the budget."""
     workflow = yaml.safe_load(block.text)
     job = workflow["jobs"]["harvest"]
     group = workflow.get("concurrency") or job["concurrency"]
@@ -372,8 +372,8 @@ def test_every_workflow_keeps_its_own_rules(block: Block) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
-    """To a file that exists, and to a heading that it has."""
+def test_every_link_has_a_target(page: Path) -> None:
+    """Each link leads to an existing file and heading."""
     text = FENCED.sub("", page.read_text())
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:

@@ -1,4 +1,4 @@
-"""The examples: what they ask of the files, and that they draw."""
+"""The examples: their manifest, their queries and the picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MONDAY = dt.date(2026, 5, 4)
 
 
 def constant(name: str) -> Any:
-    """A constant of the script, which itself needs a library for pictures."""
+    """Read a constant of the script without importing it, because it needs matplotlib."""
     for node in ast.parse(SCRIPT.read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return ast.literal_eval(node.value)
@@ -58,7 +58,7 @@ def output(tmp_path: Path) -> Path:
 def test_the_queries_answer_by_mean_day_of_whole_weeks(
     output: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Channels add up, days are averaged, begun weeks and the sum of all scenes are left out."""
+    """The queries add channels, average days, and omit incomplete weeks and the sum of scenes."""
     weeks = [MONDAY, MONDAY + dt.timedelta(7)]
     glob = f"{output}/{{}}/ref_month=*/*.parquet"
     found = duck.execute(constant("FOLLOWERS"), [glob.format("user_summary")]).fetchall()
@@ -72,14 +72,14 @@ def test_the_queries_answer_by_mean_day_of_whole_weeks(
 
 
 def test_the_scenes_are_those_of_the_catalogue() -> None:
-    """The picture's words are the dictionary's, 全部 left out."""
+    """The labels of the picture are those of the catalogue, without 全部."""
     labels = dict(members(CATALOGUE["biz_summary"].columns))["read_user_source[].scene_desc"].labels
     drawn = {scene: label for scene, (label, _) in constant("SCENES").items()}
     assert drawn == {scene: label for scene, label in labels.items() if scene != "全部"}
 
 
 def test_the_manifest_fetches_what_is_drawn() -> None:
-    """The first line of the page brings what the second one needs, without a credential."""
+    """The first command of the page fetches what the second one reads, without a credential."""
     made = manifest.load(EXAMPLES / "jobs.yaml", environ={}, now=NOW)
     assert made.api.is_sandbox
     assert {name for job in made.jobs for name in job.datasets} == {"user_summary", "biz_summary"}
@@ -92,7 +92,7 @@ def test_the_manifest_fetches_what_is_drawn() -> None:
 
 
 def test_a_picture_is_drawn(output: Path) -> None:
-    """The script writes a PNG, if there is a library to draw with."""
+    """The script writes a PNG where matplotlib is installed."""
     pytest.importorskip("matplotlib", reason="examples/requirements.txt is not installed")
     picture = output / "picture.png"
     subprocess.run([sys.executable, str(SCRIPT), str(output), str(picture)], check=True)

@@ -1,4 +1,4 @@
-"""The words of docstrings, messages and pages: plain sentences whose subject is a component."""
+"""The words of docstrings, messages and pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ each_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for mo
 
 
 def _documented(module: Module) -> Iterator[tuple[ast.AST, str, str, int]]:
-    """Every documented node with its name, its docstring and its line."""
+    """Yield every documented node with its name, its docstring and its line."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)

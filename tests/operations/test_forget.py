@@ -176,9 +176,9 @@ def test_nothing_is_left_of_an_account(
     assert sum(item["account_days"] for item in receipt["rewritten"]) == 8
     assert (receipt["answers"], receipt["quarantined"], len(receipt["damaged"])) == (1, 1, 2)
     for dataset in BOTH:
-        truth = expected(dataset, [STAYS, OTHER], days_between(*DAYS))
-        assert published_rows(duck, Path("output"), dataset) == truth
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+        expected_rows = expected(dataset, [STAYS, OTHER], days_between(*DAYS))
+        assert published_rows(duck, Path("output"), dataset) == expected_rows
+    assert invoke(["verify"]) == Exit.DONE
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
@@ -195,7 +195,7 @@ def test_files_damaged_before_a_rewrite_are_removed(write: Write) -> None:
     other = (bucket_of(GONE, 7) + 1) % 7
     elsewhere = f"{FILES}/{DAILY}.ref_month=2026-03.part-{other:04d}-of-0007.run.damaged"
     tree.store.write(elsewhere, b"x", tree.temp(0, "x"))
-    assert invoke(["compact", "--to", "new", "--buckets", "16"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "16"]) == Exit.DONE
     text = Path("jobs.yaml").read_text().replace("path: output", "path: new")
     Path("jobs.yaml").write_text(text.replace(f"buckets: {tree.buckets}", "buckets: 16"))
     assert len(traces(the_tree())) >= 5
@@ -265,7 +265,7 @@ def test_the_old_days_of_all_accounts(
             for name in coverage.appids:
                 assert coverage.account(name) == AccountDays(final=1 << 30, with_rows=1 << 30)
     assert traces(tree)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     assert invoke(["status", "--require", "yesterday"]) == Exit.DONE
 
 

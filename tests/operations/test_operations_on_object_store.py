@@ -1,4 +1,4 @@
-"""`verify`, `compact` and `forget` of an output in an object store."""
+"""`verify`, `rewrite` and `forget` of an output in an object store."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_damage_is_reported_repaired_and_asked_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As on a disk: exit 3, the object is moved, the next run asks for its days alone."""
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     tree = open_tree(place)
     name = tree.name(Partition(HOURLY, parse_month("2026-03"), 0))
     raw = bytearray(tree.store.read(name) or b"")
     raw[len(raw) // 3] ^= 1
     tree.store.write(name, bytes(raw), tmp_path / "x")
     capsys.readouterr()
-    assert invoke(["verify", "--read-data", "--repair", "--format", "json"]) == Exit.INCOMPLETE
+    assert invoke(["verify", "--repair", "--format", "json"]) == Exit.INCOMPLETE
     [damage] = told(capsys)["damaged"]
     assert damage["path"] == name
     assert tree.store.read(damage["moved_to"]) == bytes(raw)
@@ -99,7 +99,7 @@ def test_an_account_is_forgotten(
     tree = open_tree(place)
     for found in tree.store.list(""):
         assert GONE.encode() not in (tree.store.read(found.name) or b""), found.name
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
 
 
 def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
@@ -113,7 +113,7 @@ def test_a_month_that_is_made_again_replaces_its_files(
 ) -> None:
     """Killed before it was noted, its files are put over the very ones that were put before."""
     new = Output(f"{place.path}-2", 2, endpoint=place.endpoint)
-    command = ["compact", "--to", str(new.path), "--buckets", "2"]
+    command = ["rewrite", "--to", str(new.path), "--buckets", "2"]
     assert invoke(command) == Exit.DONE
     tree = open_tree(new)
     versions = {name: tree.store.version(name) for name in data_puts(new)}
@@ -137,17 +137,17 @@ def test_a_rewrite_into_more_buckets(
 ) -> None:
     """Into another place of the store; repeated it changes nothing; a run has nothing to ask."""
     new = Output(f"{place.path}-3", 3, endpoint=place.endpoint)
-    command = ["compact", "--to", str(new.path), "--buckets", "3", "--format", "json"]
+    command = ["rewrite", "--to", str(new.path), "--buckets", "3", "--format", "json"]
     capsys.readouterr()
     assert invoke(command) == Exit.DONE
     first = told(capsys)
     assert invoke(command) == Exit.DONE
     assert told(capsys) == {**first, "kept": first["files"]}
-    assert invoke(["compact", "--to", f"{place.path}/inside"]) == Exit.USAGE
+    assert invoke(["rewrite", "--to", f"{place.path}/inside"]) == Exit.USAGE
     check(duck, new, tmp_path / "copy", ACCOUNTS)
     write_manifest(new, ACCOUNTS, 3)
     capsys.readouterr()
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["plan", "--format", "json"]) == Exit.DONE
     assert told(capsys)["requests"] == 0

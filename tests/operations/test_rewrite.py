@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
-from harvester.cli.commands.compact import advice
+from harvester.cli.commands.rewrite import advice
 from harvester.core.calendar import parse_day
 from harvester.core.config import Output
 from harvester.core.errors import Exit
@@ -112,13 +112,13 @@ def test_from_any_number_of_buckets_to_any_other(
     """Rows and coverage move along, verify is content, and a run over it has nothing to ask."""
     source = harvest(old)
     capsys.readouterr()
-    command = ["compact", "--to", "new", "--buckets", str(new), "--format", "json"]
+    command = ["rewrite", "--to", "new", "--buckets", str(new), "--format", "json"]
     assert invoke(command) == Exit.DONE
     made = told(capsys)
     check(duck, source, tree_at(Path("new"), new))
     assert made["rows"] == sum(len(expected(name, ACCOUNTS, days_between(*DAYS))) for name in BOTH)
     write_manifest("new", new)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     capsys.readouterr()
     assert invoke(["plan", "--format", "json"]) == Exit.DONE
     assert told(capsys)["requests"] == 0
@@ -130,7 +130,7 @@ def test_the_same_buckets_give_the_same_rows_in_the_same_order(
 ) -> None:
     """A rewrite changes nothing of the contents."""
     harvest(2)
-    assert invoke(["compact", "--to", "new"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new"]) == Exit.DONE
     files = sorted(path.relative_to("old") for path in Path("old").glob("*/*/*.parquet"))
     assert files == sorted(path.relative_to("new") for path in Path("new").glob("*/*/*.parquet"))
     for path in files:
@@ -148,7 +148,7 @@ def test_unpublished_answers_are_published_first_and_side_files_are_copied(
     write_group(source, 0, "dead", [answer(late, [row(day + 9)])])
     bad = answer(Window(ACCOUNTS[0], HOURLY, day, day), [row(day, 1, number=-1)])
     quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
-    assert invoke(["compact", "--to", "new", "--buckets", "5"]) == Exit.DONE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "5"]) == Exit.DONE
     target = tree_at(Path("new"), 5)
     assert known(target) == known(source)
     account = known(target)[DAILY, 2026 * 12 + 3, ACCOUNTS[0]]
@@ -184,7 +184,7 @@ def killed_at(patch: pytest.MonkeyPatch, at: int) -> bool:
     for name in ("fsync", "replace"):
         patch.setattr(os, name, mortal(getattr(os, name)))
     try:
-        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+        assert invoke(["rewrite", "--to", "new", "--buckets", "3"]) == Exit.DONE
     except Killed:
         return True
     return False
@@ -214,7 +214,7 @@ def test_a_killed_rewrite_continues_when_it_is_repeated(
                 assert "is not finished" in capsys.readouterr().err
                 refused += 1
             write_manifest("old", 2)
-        assert invoke(["compact", "--to", "new", "--buckets", "3"]) == Exit.DONE
+        assert invoke(["rewrite", "--to", "new", "--buckets", "3"]) == Exit.DONE
         check(duck, source, tree_at(Path("new"), 3))
         assert not list(Path("new/_harvester/tmp").iterdir())
     assert at > 40
@@ -248,7 +248,7 @@ def test_accounts_forgotten_since_a_kill_are_not_in_the_new_tree(
     bad = answer(Window(gone, HOURLY, day, day), [row(day, 1, number=-1)])
     quarantine.keep(source, quarantine.QuarantinedAnswer(day, "a negative count", bad, "dead"))
     assert forced_refreshes.spend(source, gone, LONG_AFTER)
-    command = ["compact", "--to", "new", "--buckets", str(buckets)]
+    command = ["rewrite", "--to", "new", "--buckets", str(buckets)]
     kill_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, without=gone)
     assert invoke(["forget", "--accounts", gone]) == Exit.DONE
@@ -258,7 +258,7 @@ def test_accounts_forgotten_since_a_kill_are_not_in_the_new_tree(
     files = [path for path in Path("new").rglob("*") if path.is_file()]
     assert not [path for path in files if gone in str(path) or gone.encode() in path.read_bytes()]
     write_manifest("new", buckets, without=gone)
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
 
 
 def test_a_month_forgotten_since_a_kill_is_not_in_the_new_tree(
@@ -268,7 +268,7 @@ def test_a_month_forgotten_since_a_kill_is_not_in_the_new_tree(
 ) -> None:
     """Nor in its journal; once the tree is finished, a changed source is refused."""
     source = harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "4"]
+    command = ["rewrite", "--to", "new", "--buckets", "4"]
     kill_before_it_is_finished(monkeypatch, command)
     write_manifest("old", 1, begin="2026-04-01")
     forget = ["forget", "--accounts", "all", "--before"]
@@ -296,7 +296,7 @@ def test_a_rewrite_continues_from_any_current_folder(
     """The old output is identified by its absolute place."""
     source = harvest(1)
     there = Path.cwd()
-    command = ["compact", "--to", str(there / "new"), "--buckets", "4"]
+    command = ["rewrite", "--to", str(there / "new"), "--buckets", "4"]
     kill_before_it_is_finished(monkeypatch, command)
     monkeypatch.chdir(there.parent)
     manifest = Path(there.name, "jobs.yaml")
@@ -312,7 +312,7 @@ def test_the_unfinished_tree_of_another_project_is_refused(
     """Although both outputs have the same relative path."""
     harvest(1)
     first = Path.cwd()
-    command = ["compact", "--to", str(first / "new")]
+    command = ["rewrite", "--to", str(first / "new")]
     kill_before_it_is_finished(monkeypatch, command)
     second = first / "second"
     shutil.copytree(first / "old", second / "old")
@@ -333,17 +333,17 @@ def test_an_unfinished_tree_with_another_number_of_buckets_is_refused(
 ) -> None:
     """The message names the number, and not a change of the old output."""
     harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "4"]
+    command = ["rewrite", "--to", "new", "--buckets", "4"]
     if finished:
         assert invoke(command) == Exit.DONE
     else:
         kill_before_it_is_finished(monkeypatch, command)
         write_manifest("new", 4)
         assert invoke(["plan"]) == Exit.USAGE
-        assert "harvester rewrite --to new --buckets 4" in capsys.readouterr().err
+        assert "rewrite --to new --buckets 4" in capsys.readouterr().err
         write_manifest("old", 1)
     capsys.readouterr()
-    assert invoke(["compact", "--to", "new", "--buckets", "2"]) == Exit.USAGE
+    assert invoke(["rewrite", "--to", "new", "--buckets", "2"]) == Exit.USAGE
     assert "made with --buckets 4, not 2" in capsys.readouterr().err
 
 
@@ -352,7 +352,7 @@ def test_a_finished_rewrite_changes_nothing_and_refuses_a_changed_source(
 ) -> None:
     """Repeated over the same files it keeps all of them."""
     source = harvest(1)
-    command = ["compact", "--to", "new", "--buckets", "2", "--format", "json"]
+    command = ["rewrite", "--to", "new", "--buckets", "2", "--format", "json"]
     assert invoke(command) == Exit.DONE
     before = {path: path.stat().st_mtime_ns for path in Path("new").glob("*/*/*.parquet")}
     capsys.readouterr()
@@ -390,7 +390,7 @@ def test_the_new_tree_must_be_at_a_new_place_beside_the_old_one(
     """Only to a new place beside the old one."""
     harvest(1)
     Path("there/interface_summary").mkdir(parents=True)
-    assert invoke(["compact", *options]) == Exit.USAGE
+    assert invoke(["rewrite", *options]) == Exit.USAGE
     assert words in capsys.readouterr().err
 
 
@@ -433,7 +433,7 @@ def test_the_line_to_switch_with_leads_to_the_new_tree(
         shutil.move("old", folder)
     jobs = Path(folder, "jobs.yaml")
     capsys.readouterr()
-    command = ["compact", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
+    command = ["rewrite", str(jobs), "--to", to.replace("{above}", str(above)), "--buckets", "2"]
     assert invoke(command) == Exit.DONE
     said = advised(capsys)
     assert said == line.replace("{above}", str(above))
@@ -466,5 +466,5 @@ def test_it_exits_with_75_while_a_run_is_at_work(harvest: Callable[[int], Tree])
     """While a run is at work in the old tree it ends with 75, and makes nothing."""
     source = harvest(2)
     with locks.hold(source, [1], run_id="run", since="today"):
-        assert invoke(["compact", "--to", "new"]) == Exit.AGAIN
+        assert invoke(["rewrite", "--to", "new"]) == Exit.AGAIN
     assert not Path("new").exists()

@@ -267,7 +267,7 @@ def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> Non
 
 
 def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree) -> None:
-    """With --read-data a changed byte in the pages names whose rows they were, and no others."""
+    """A changed byte in the pages names whose rows they were, and no others."""
     path = path_of(published, HERE)
     rows = partitions_rows(path, 12 * 24)
     knowledge = partitions.footer_of("", pq.read_metadata(path).metadata).coverage
@@ -309,7 +309,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_an_intact_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0, and nothing on disk is touched."""
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
     assert "4 files, " in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
@@ -331,14 +331,14 @@ def test_damage_is_reported_repaired_and_asked_again(
 ) -> None:
     """File, accounts and days; --repair moves the file; the next run asks for its days alone."""
     path = damage_one(here)
-    assert invoke(["verify", "--read-data", "--format", "json"]) == Exit.INCOMPLETE
+    assert invoke(["verify", "--format", "json"]) == Exit.INCOMPLETE
     [damage] = told(capsys)["damaged"]
     assert damage["path"] == path.relative_to(here / "output").as_posix()
     assert {(each["appid"], each["begin_date"], each["end_date"]) for each in damage["lost"]} == {
         (appid(number), "2026-03-30", "2026-03-31") for number in (1, 2)
     }
     assert path.exists()
-    assert invoke(["verify", "--read-data", "--repair"]) == Exit.INCOMPLETE
+    assert invoke(["verify", "--repair"]) == Exit.INCOMPLETE
     assert "moved to _harvester/quarantine/files/" in capsys.readouterr().out
     assert not path.exists()
     assert not list(here.glob("output/_harvester/**/*.parquet"))
@@ -348,9 +348,11 @@ def test_damage_is_reported_repaired_and_asked_again(
     assert told(capsys)["requests"] == 4
     assert invoke(["run", "--progress", "none"]) == Exit.DONE
     for dataset in BOTH:
-        truth = expected(dataset, [appid(1), appid(2)], days_between("2026-03-30", "2026-04-02"))
-        assert published_rows(duck, here / "output", dataset) == truth
-    assert invoke(["verify", "--read-data"]) == Exit.DONE
+        expected_rows = expected(
+            dataset, [appid(1), appid(2)], days_between("2026-03-30", "2026-04-02")
+        )
+        assert published_rows(duck, here / "output", dataset) == expected_rows
+    assert invoke(["verify"]) == Exit.DONE
 
 
 def test_a_truncated_file_costs_the_days_that_the_manifest_wants_of_it(
@@ -386,8 +388,8 @@ def test_a_repair_exits_with_75_while_a_run_is_at_work(
     """While a run holds a bucket, --repair ends with 75; to look is always allowed."""
     path = damage_one(here)
     with locks.hold(tree_at(here / "output"), [0], run_id="run", since="today"):
-        assert invoke(["verify", "--read-data", "--repair"]) == Exit.AGAIN
-        assert invoke(["verify", "--read-data"]) == Exit.INCOMPLETE
+        assert invoke(["verify", "--repair"]) == Exit.AGAIN
+        assert invoke(["verify"]) == Exit.INCOMPLETE
     assert path.exists()
     assert "another run works on this bucket" in capsys.readouterr().err
 

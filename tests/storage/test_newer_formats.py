@@ -31,9 +31,9 @@ DATA_VERBS = (
     ("plan",),
     ("status",),
     ("status", "--require", "yesterday"),
-    ("verify",),
-    ("verify", "--read-data", "--repair"),
-    ("compact", "--to", "new", "--buckets", "2"),
+    ("verify", "--footers-only"),
+    ("verify", "--repair"),
+    ("rewrite", "--to", "new", "--buckets", "2"),
     ("forget", "--accounts", GONE),
     ("forget", "--accounts", GONE, "--dry-run"),
 )
@@ -168,13 +168,13 @@ def test_a_newer_file_beside_damage(here: CommandLine) -> None:
 
 def test_a_half_made_output_of_a_newer_harvester(here: CommandLine) -> None:
     """A compaction that a newer one began is not finished by an older one."""
-    assert here("compact", "--to", "new", "--buckets", "2").code == 0
+    assert here("rewrite", "--to", "new", "--buckets", "2").code == 0
     new = here.manifest.parent / "new"
     journal = new / "_harvester" / "rewrite.json"
     journal.write_text(json.dumps({**json.loads(journal.read_text()), "finished": False}))
     newer_schema(min(new.glob(f"{DAILY}/*/*.parquet")))
     before = contents(new)
-    told = here("compact", "--to", "new", "--buckets", "2")
+    told = here("rewrite", "--to", "new", "--buckets", "2")
     assert (told.code, contents(new)) == (2, before)
     assert "schema version 2" in told.err
 

@@ -1,4 +1,4 @@
-"""An output of an older schema version: refused by runs, brought up by `compact`, never moved."""
+"""An output of an older schema version: refused by runs, brought up by `rewrite`, never moved."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
     found = layout.partitions(old, DAILY.name).values()
     with pytest.raises(OtherVersion, match="older schema version") as caught:
         list(partitions.footers(old.store, found))
-    assert "harvester compact" in caught.value.advice
+    assert "harvester rewrite" in caught.value.advice
     place = FileIdentity(NEWER, HERE.month, 0, 1)
     looked = inspect.inspect(path_of(old, HERE), place, read_data=True)
     assert looked.remedy == caught.value.advice

@@ -1,4 +1,4 @@
-"""``harvester check``: the accounts that work, and why others do not."""
+"""``harvester check``: the accounts that work, and why the others do not."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def check(
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
-    offline: Annotated[
-        bool,
-        options.flag(
-            "Judge the manifest alone, and list what a run would reach for, by name.",
-            "HARVESTER_OFFLINE",
-        ),
-    ] = False,
+    offline: Annotated[bool, options.flag("HARVESTER_OFFLINE")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
     logging: options.Logging = options.DEFAULT_LOGGING,
 ) -> int:
     """Ask for one token and one cheap call per family of each account.
 
-    Exit codes: 0 all of them work, 2 a mistake in the manifest or the options, 3 some were refused,
-    4 no account could be authorised. Keeps WeChat's quota numbers for the next plan.
+    Keeps WeChat's quota numbers for later plans and runs.
+
+    Exit codes:
+      0   every account works
+      2   a mistake in the manifest or the options; nothing was requested
+      3   an account was refused something or gave no answer
+      4   no account could be authorised
+
+    Params:
+        offline: Check the manifest alone and list the variables, files and hosts that it names.
     """
     logs.set_up(logging)
     authorised: Authorised = "optional" if offline else "asked"
@@ -55,11 +57,11 @@ def check(
         )
         return Exit.DONE
     found = checking.check(project)
-    answer(format, lambda: _as_json(found), lambda out: _print(out, found))
+    answer(format, lambda: _check_as_json(found), lambda out: _print_check(out, found))
     return found.exit_code
 
 
-def _print(out: Console, found: Check) -> None:
+def _print_check(out: Console, found: Check) -> None:
     rows = table("account", "family", "state", "calls a day", "used", texts=3)
     for account in found.accounts:
         label = f"{account.appid} {account.name}".rstrip()
@@ -71,7 +73,7 @@ def _print(out: Console, found: Check) -> None:
     _print_reasons(out, found)
     states = ((state, found.count(state)) for state in State)
     counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
-    out.print(f"\n{_many(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
+    out.print(f"\n{_counted(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
 
 
 def _quota(account: AccountCheck, finding: ProbeResult) -> tuple[str, str]:
@@ -100,7 +102,7 @@ def _print_reasons(out: Console, found: Check) -> None:
 
 
 def _reason(finding: ProbeResult) -> str:
-    """Tell the words of WeChat or the network without the rid, their meaning, and the remedy."""
+    """Return what WeChat or the network answered, its meaning, and the remedy, without the rid."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
     if finding.is_of_account:
@@ -110,18 +112,21 @@ def _reason(finding: ProbeResult) -> str:
     return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
 
 
-def _as_json(found: Check) -> dict[str, object]:
+def _check_as_json(found: Check) -> dict[str, object]:
     counts = {state.name.lower(): found.count(state) for state in State}
-    return {"accounts": list(map(_account, found.accounts)), **counts, "calls": found.calls}
+    return {"accounts": list(map(_account_as_json, found.accounts)), **counts, "calls": found.calls}
 
 
-def _account(account: AccountCheck) -> dict[str, object]:
+def _account_as_json(account: AccountCheck) -> dict[str, object]:
     quotas = [
-        {"dataset": dataset, **plain(allowance)}
-        for dataset, allowance in account.allowances.items()
+        {
+            "dataset": name,
+            "daily_limit": quota.daily_limit,
+            "used": quota.used,
+            "remain": quota.remain,
+        }
+        for name, quota in account.allowances.items()
     ]
-    for quota in quotas:
-        del quota["asked_at"]
     return {
         "appid": account.appid,
         "name": account.name,
@@ -132,7 +137,7 @@ def _account(account: AccountCheck) -> dict[str, object]:
 
 
 def _print_offline(out: Console, sizes: dict[str, int], reached: Touched) -> None:
-    accounts, jobs = _many(sizes["accounts"], "account"), _many(sizes["jobs"], "job")
+    accounts, jobs = _counted(sizes["accounts"], "account"), _counted(sizes["jobs"], "job")
     out.print(f"{accounts}, {jobs}: no mistakes")
     for what, names in reached._asdict().items():
         out.print(f"\n{what}" if names else f"\nno {what}")
@@ -140,5 +145,5 @@ def _print_offline(out: Console, sizes: dict[str, int], reached: Touched) -> Non
             out.print(Text(f"  {name}"), soft_wrap=True)
 
 
-def _many(count: int, noun: str) -> str:
+def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,26 +17,29 @@ from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
 
 
-def datasets(
-    name: Annotated[
-        str | None, Parameter(help="A dataset's name, WeChat's own, or a glob.")
-    ] = None,
-    /,
-    *,
-    format: Format = "text",
-) -> int:
-    """List the catalogue, or describe one dataset: columns, codes, clock, an example query."""
+def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
+    """List the catalogue, or describe one dataset.
+
+    A description has the columns, codes and times, and an example query.
+
+    Exit codes:
+      0   printed
+      2   there is no such dataset
+
+    Params:
+        name: A dataset's name, WeChat's own name, or a glob.
+    """
     pattern = "all" if name is None else name
     chosen = matching(pattern)
     if not chosen:
         unknown = f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}."
         raise UsageError(*(retirement(pattern) or unknown))
-    show = _print_list if name is None else _print_each
-    answer(format, lambda: list(map(_as_json, chosen)), lambda out: show(out, chosen))
+    show = _print_list if name is None else _print_descriptions
+    answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))
     return 0
 
 
-def _as_json(dataset: Dataset) -> dict[str, object]:
+def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
     return {
         "name": dataset.name,
         "api": dataset.api,
@@ -87,12 +88,12 @@ def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
     out.print(table)
 
 
-def _print_each(out: Console, chosen: Sequence[Dataset]) -> None:
+def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
     for dataset in chosen:
-        _print_one(out, dataset)
+        _print_description(out, dataset)
 
 
-def _print_one(out: Console, dataset: Dataset) -> None:
+def _print_description(out: Console, dataset: Dataset) -> None:
     out.print(f"{dataset.name}: {dataset.description}\n", style="bold")
     for label, text in facts(dataset).items():
         out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``harvester explain``: the meaning of one of WeChat's codes."""
+"""``harvester explain``: the meaning of an errcode of WeChat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harvester.cli.output.answers import answer
 from harvester.core.errors import UsageError
 
 DOES = {
-    Action.RETRY: "repeats the request, later and a bounded number of times",
+    Action.RETRY: "repeats the request later, a bounded number of times",
     Action.REFRESH_TOKEN: "fetches another token and repeats the request once",
     Action.SLOW_DOWN: "leaves the account alone until the next minute; no attempt is counted",
     Action.SPLIT: "asks fewer days at once",
@@ -26,30 +26,36 @@ DOES = {
 
 
 def explain(
-    code: Annotated[
-        str, Parameter(help="An errcode, such as 45009 or -1.", allow_leading_hyphen=True)
-    ],
+    code: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     format: Format = "text",
 ) -> int:
-    """Tell what an errcode of WeChat means, what a run does about it, and what you can do."""
-    errcode = _parse(code)
+    """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
+
+    Exit codes:
+      0   explained, also if the code is unknown
+      2   the text is no number
+
+    Params:
+        code: An errcode, such as 45009 or -1.
+    """
+    errcode = _parse_errcode(code)
     data, token = rule_for(errcode), token_rule_for(errcode)
     found = {"errcode": errcode, "known": is_known(errcode), "data": data, "token": token}
-    answer(format, lambda: found, lambda out: _print(out, errcode, data, token))
+    answer(format, lambda: found, lambda out: _print_rules(out, errcode, data, token))
     return 0
 
 
-def _parse(text: str) -> int:
+def _parse_errcode(text: str) -> int:
     try:
         return int(text)
     except ValueError:
         raise UsageError(f"{text!r} is no errcode", "It is a whole number: 45009 or -1.") from None
 
 
-def _print(out: Console, errcode: int, data: Rule, token: Rule) -> None:
-    """Print the rule for a data call, and the rule for a token call if it is another one."""
+def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
+    """Print the rule for a data call, and the rule for a token call where it differs."""
     words = ": " if is_known(errcode) else " is "
     out.print(Text(f"{errcode}{words}{data.meaning}"), style="bold", soft_wrap=True)
     _print_rule(out, data)

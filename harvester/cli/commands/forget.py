@@ -20,42 +20,42 @@ def forget(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    accounts: Annotated[
-        tuple[str, ...],
-        options.names("Whose: appids, names, tag:NAME or all.", "HARVESTER_ACCOUNTS"),
-    ] = (),
-    datasets: Annotated[
-        tuple[str, ...],
-        options.names("Only of these datasets: names or globs.", "HARVESTER_DATASETS"),
-    ] = (),
-    before: Annotated[
-        str | None,
-        options.day("Only the days before this one: 2024-01-31 or -730d.", "HARVESTER_BEFORE"),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        options.flag("Only tell what would be deleted.", "HARVESTER_DRY_RUN"),
-    ] = False,
+    accounts: Annotated[tuple[str, ...], options.names("HARVESTER_ACCOUNTS")] = (),
+    datasets: Annotated[tuple[str, ...], options.names("HARVESTER_DATASETS")] = (),
+    before: Annotated[str | None, options.day("HARVESTER_BEFORE")] = None,
+    dry_run: Annotated[bool, options.flag("HARVESTER_DRY_RUN")] = False,
     output: options.Output = None,
     format: options.Format = "text",
 ) -> int:
     """Delete accounts for good: rows, answers, quarantine and names in records.
 
-    Prints a receipt. Refuses what the manifest still wants: the next run would fetch it again.
+    Prints a receipt. Refuses what the manifest still wants, because the next run
+    would fetch it again.
+
+    Exit codes:
+      0   deleted
+      2   a mistake in the options, or the manifest still wants the days
+      75  a run is at work
+
+    Params:
+        accounts: The accounts: appids, names, tag:NAME or all, separated by commas.
+        datasets: Only these datasets: names or globs, separated by commas.
+        before: Only the days before this one: 2024-01-31 or -730d.
+        dry_run: Show what would be deleted, and change nothing.
     """
     project = open_harvested(manifest, output)
     receipt = forgetting.forget(
         project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
     )
-    answer(format, lambda: receipt, lambda out: _print(out, receipt))
+    answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
     return 0
 
 
-def _print(out: Console, receipt: Receipt) -> None:
+def _print_receipt(out: Console, receipt: Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
-    whom = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
+    owners = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
     verb = "would be" if receipt.dry_run else "were"
-    out.print(f"of {whom} in {len(receipt.datasets)} datasets{until} {verb} deleted")
+    out.print(f"of {owners} in {len(receipt.datasets)} datasets{until} {verb} deleted")
     rows = sum(item.rows_before - item.rows_after for item in receipt.rewritten)
     account_days = sum(item.account_days for item in receipt.rewritten)
     removed = sum(item.removed for item in receipt.rewritten)

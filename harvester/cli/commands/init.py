@@ -1,24 +1,24 @@
-"""``harvester init``: a manifest to begin with."""
+"""``harvester init``: a first manifest."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from harvester.cli.output import streams
 from harvester.core.errors import UsageError
 
 
-def init(
-    file: Annotated[
-        Path | None, Parameter(help="Write it to this new file instead of stdout.")
-    ] = None,
-    /,
-) -> int:
-    """Print a commented manifest, or write it to a new file. It runs as it stands."""
+def init(file: Path | None = None, /) -> int:
+    """Print a commented manifest, or write it to a new file. It runs as it stands.
+
+    Exit codes:
+      0   written
+      2   the file exists or cannot be written
+
+    Params:
+        file: Write the manifest to this new file instead of stdout.
+    """
     text = resources.files("harvester.cli").joinpath("jobs.yaml").read_bytes()
     if file is None:
         with streams.stdout_output():

@@ -1,4 +1,4 @@
-"""``harvester plan``: what a run would ask."""
+"""``harvester plan``: the requests of a run before it makes them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,29 @@ def plan(
     shard: options.Shard = None,
     format: options.Format = "text",
 ) -> int:
-    """Show what a run would ask and what binds it. Asks nothing, writes nothing."""
+    """Show what a run would ask and what limits its speed.
+
+    Asks nothing, writes nothing and needs no secret.
+
+    Exit codes:
+      0   planned
+      2   a mistake in the manifest or the options
+    """
     project = open_project(manifest, selecting.selection(), output)
     found = planning.plan(project, refetch=refetch, shard=options.parse_shard(shard))
-    answer(format, lambda: _as_json(found), lambda out: plan_tables.show(out, found))
+    answer(format, lambda: _plan_as_json(found), lambda out: plan_tables.show(out, found))
     return 0
 
 
-def _as_json(found: PricedPlan) -> dict[str, object]:
-    price = {**plain(found.price), "before_first_row": plain(found.barren)}
-    bound = {name: price.pop(name) for name in ("bound_seconds", "bound_by")}
-    return {**plain(found.plan), **bound, "price": price}
+def _plan_as_json(found: PricedPlan) -> dict[str, object]:
+    """Return the plan with the bound of its price, because quotas may bind harder than rates."""
+    plan, price = found.plan, plain(found.price)
+    return {
+        "requests": plan.requests,
+        "account_days": plan.account_days,
+        "bound_seconds": price.pop("bound_seconds"),
+        "bound_by": price.pop("bound_by"),
+        "datasets": plan.datasets,
+        "warnings": plan.warnings,
+        "price": {**price, "before_first_row": found.barren},
+    }

@@ -1,4 +1,4 @@
-"""``harvester run``: make coverage whole."""
+"""``harvester run``: fetch what the output lacks, and publish it."""
 
 from __future__ import annotations
 
@@ -28,43 +28,30 @@ ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Options of a run alone."""
+    """Options of a run alone.
+
+    Params:
+        max_duration: Start nothing new after this long (50m), publish, and exit with 75.
+        ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
+        progress: A bar on a terminal and lines elsewhere, or always one of them.
+        summary: Also write the run record to this file.
+    """
 
     refetch: options.Refetch = None
-    max_duration: Annotated[
-        str | None,
-        options.value(
-            "Start nothing new after this long (50m), publish, and exit with 75.",
-            "HARVESTER_MAX_DURATION",
-        ),
-    ] = None
-    unpark: Annotated[
-        bool,
-        options.flag(
-            "Forget what was spent today, and that WeChat said the quota is spent.",
-            "HARVESTER_UNPARK",
-        ),
-    ] = False
+    max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
+    ignore_spent_quota: Annotated[bool, options.flag("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
-    progress: Annotated[
-        ProgressStyle,
-        options.value(
-            "A bar on a terminal and lines elsewhere, or always one of them.",
-            "HARVESTER_PROGRESS",
-        ),
-    ] = "auto"
-    summary: Annotated[
-        Path | None, options.value("Also write the run record to this file.", "HARVESTER_SUMMARY")
-    ] = None
+    progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
+    summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
 
-    def orders(self) -> RunOptions:
-        """Return the options as a run takes them. Raises UsageError."""
+    def run_options(self) -> RunOptions:
+        """Return the options as the operation takes them. Raises UsageError."""
         shard = options.parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
-        return RunOptions(self.refetch, shard, seconds, ignore_spent_quota=self.unpark)
+        return RunOptions(self.refetch, shard, seconds, ignore_spent_quota=self.ignore_spent_quota)
 
 
-_ORDINARY = Running()
+_DEFAULT = Running()
 
 
 def run(
@@ -73,49 +60,54 @@ def run(
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
-    running: Running = _ORDINARY,
+    running: Running = _DEFAULT,
     _ok_exit: options.OkExit = "",
     logging: options.Logging = options.DEFAULT_LOGGING,
 ) -> int:
-    """Make coverage whole: recover, plan, fetch, publish. Safe to repeat and to kill.
+    """Fetch what the output lacks and publish it. Safe to repeat and to kill.
 
-    Asks WeChat only for days that the files do not cover. Exit codes: 0 everything wanted is
-    covered, 2 a mistake in the manifest or the options, 3 some windows failed or accounts were
-    refused, 4 no account could be authorised, 75 not finished, run again.
+    Asks WeChat only for days that the files do not cover.
+
+    Exit codes:
+      0   everything wanted is covered
+      2   a mistake in the manifest or the options; nothing was requested
+      3   windows failed, accounts were refused or days are in quarantine
+      4   no account could be authorised
+      75  not finished: run again
     """
     logs.set_up(logging)
     clock = SteadyClock()
     books = new_run_log(manifest, clock, running.summary)
     done = books.summary
-    # An old summary would mislead, so there is a new one however the run ends.
+    # From here on the summary file is replaced however the run ends, because an old one misleads.
     with signals.stopping(_StopOnSignal(books)), recorded(books):
-        orders = running.orders()
+        run_options = running.run_options()
         project = open_project(manifest, selecting.selection(), output, "asked", clock)
         _tune_gc()
         terminal = console(stderr=True)
-        harvesting.run(books, project, orders, _watch(running.progress, terminal))
+        harvesting.run(books, project, run_options, _watch(running.progress, terminal))
         with streams.stderr_output():
             tables.summary(terminal, done, project)
     return done.exit_code
 
 
 class _StopOnSignal(NamedTuple):
-    """A run that signals can stop."""
+    """A run that a signal stops."""
 
     books: RunLog
 
     def stop(self, code: int) -> bool:
-        """Let the run end; the files are safe at any moment, in order or not."""
+        """Let the run end in order if it has begun to ask; the files are safe at any moment."""
         self.books.summary.stop_requested(code)
         return self.books.summary.stops_gracefully
 
     def final_write(self) -> None:
-        """Write a record that says so."""
+        """Write a record that names the signal."""
         self.books.close(patience=signals.FINAL_WRITE_SECONDS)
 
 
 def _tune_gc() -> None:
-    """Collect less often: imports live for ever, and requests make few cycles."""
+    """Collect garbage less often: modules are never freed, and requests make few cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 

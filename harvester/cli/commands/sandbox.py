@@ -15,34 +15,41 @@ from harvester.sandbox.server import run
 
 def sandbox(
     *,
-    port: Annotated[
-        int, Parameter(help="Listen on this port of 127.0.0.1; 0 takes a free one.")
-    ] = 8900,
-    latency: Annotated[float, Parameter(help="Seconds every answer takes.")] = 0.0,
-    jitter: Annotated[float, Parameter(help="Up to so many seconds more.")] = 0.0,
-    minute_limit: Annotated[
-        int | None, Parameter(help="Calls a minute, per account and dataset (45011).")
-    ] = None,
-    daily_quota: Annotated[
-        int | None, Parameter(help="Calls a Beijing day, per account and dataset (45009).")
-    ] = None,
-    rate_limit: Annotated[
-        int | None, Parameter(help="Calls in any one second, per account (45011).")
-    ] = None,
-    fault_rate: Annotated[float, Parameter(help="The share of calls that answer -1.")] = 0.0,
-    token_life: Annotated[float, Parameter(help="Seconds a token lives.")] = 7200.0,
-    unauthorised: Annotated[
-        tuple[str, ...],
-        Parameter(help="Accounts whose data calls answer 48001.", negative="", show_default=False),
-    ] = (),
+    port: int = 8900,
+    latency: float = 0.0,
+    jitter: float = 0.0,
+    minute_limit: int | None = None,
+    daily_quota: int | None = None,
+    rate_limit: int | None = None,
+    fault_rate: float = 0.0,
+    token_life: float = 7200.0,
+    unauthorised: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
 ) -> int:
-    """Serve the built-in WeChat emulator until interrupted.
+    """Serve the built-in WeChat emulator until a signal comes.
 
-    Any appid of the right form exists, and the first secret it shows is its secret. Point a
-    manifest's api.base_url, or any other client, to http://127.0.0.1:PORT.
+    Any appid of the right form exists, and the first secret it shows is its
+    secret. Point a manifest's api.base_url, or any other client, to
+    http://127.0.0.1:PORT.
+
+    Exit codes:
+      2              a mistake in the options, or the port is taken
+      130, 143, 129  stopped by SIGINT, SIGTERM or SIGHUP
+
+    Params:
+        port: Listen on this port of 127.0.0.1; 0 takes a free one.
+        latency: Seconds that every answer takes.
+        jitter: Up to this many seconds more, at random.
+        minute_limit: Calls a minute, per account and dataset; one more answers 45011.
+        daily_quota: Calls a Beijing day, per account and dataset; one more answers 45009.
+        rate_limit: Calls in any one second, per account; one more answers 45011.
+        fault_rate: The share of calls that answer -1, from 0 to below 1.
+        token_life: Seconds that a token lives.
+        unauthorised: An account whose data calls answer 48001.
     """
     if not 0 <= fault_rate < 1:
-        raise UsageError("--fault-rate is a share from 0 to below 1", "0.1 lets a tenth fail.")
+        raise UsageError(
+            "--fault-rate must be from 0 to below 1", "Write 0.1 to make a tenth of the calls fail."
+        )
     rules = Rules(
         token_life=token_life,
         minute_limit=minute_limit,
@@ -52,14 +59,14 @@ def sandbox(
         latency_jitter=jitter,
         fault_rate=fault_rate,
     )
-    world = FakeWeChat(rules, time.time)
+    server = FakeWeChat(rules, time.time)
     for appid in unauthorised:
-        world.fail(appid, 48001)
+        server.fail(appid, 48001)
     try:
-        run(world, port=port, announce=_announce)
+        run(server, port=port, announce=_announce)
     except OSError as error:
         raise UsageError(
-            f"port {port} cannot be had: {error.strerror}", "--port 0 takes any free one."
+            f"cannot listen on port {port}: {error.strerror}", "Write --port 0 to take a free one."
         ) from None
     return 0
 

@@ -1,4 +1,4 @@
-"""``harvester status``: coverage, gaps, quarantine, the last runs."""
+"""``harvester status``: coverage, gaps, quarantine and the last runs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,31 @@ def status(
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
-    require: Annotated[
-        Literal["yesterday"] | None,
-        options.value(
-            "Exit with 75 unless every day up to the newest ready one has a good answer.",
-            "HARVESTER_REQUIRE",
-        ),
-    ] = None,
+    require: Annotated[Literal["yesterday"] | None, options.value("HARVESTER_REQUIRE")] = None,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
-    """Show coverage, gaps, quarantine and the last runs. Reads the files alone, asks nothing."""
+    """Show coverage, gaps, quarantine and the last runs.
+
+    Reads the files alone, asks nothing and needs no secret.
+
+    Exit codes:
+      0   shown
+      2   a mistake in the manifest or the options
+      75  days are missing (with --require)
+
+    Params:
+        require: Exit with 75 unless every day up to the newest ready one has a good answer.
+    """
     project = open_project(manifest, selecting.selection(), output)
     found = surveying.status(project)
-    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
+    answer(
+        format, lambda: _status_as_json(found), lambda out: tables.status(out, found, project.words)
+    )
     return Exit.AGAIN if require is not None and not found.complete else Exit.DONE
 
 
-def _as_json(found: Status) -> dict[str, object]:
+def _status_as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
     members["datasets"] = list(map(run_record.plain_row, found.datasets))

@@ -9,14 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer, range_text
+from harvester.cli.output.answers import answer, print_lines, range_text
 from harvester.core.errors import Exit
 from harvester.operations import verify as verifying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested
 from harvester.operations.verify import Damage, Verdict
-
-_MOST_STRETCHES = 12
 
 
 def verify(
@@ -24,42 +22,39 @@ def verify(
     /,
     *,
     output: options.Output = None,
-    read_data: Annotated[
-        bool,
-        options.flag(
-            "Also read every page and compare the digest: every byte counts.",
-            "HARVESTER_READ_DATA",
-        ),
-    ] = False,
-    repair: Annotated[
-        bool,
-        options.flag(
-            "Move what is damaged to the quarantine: the next run asks for its days again.",
-            "HARVESTER_REPAIR",
-        ),
-    ] = False,
+    footers_only: Annotated[bool, options.flag("HARVESTER_FOOTERS_ONLY")] = False,
+    repair: Annotated[bool, options.flag("HARVESTER_REPAIR")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
-    """Check every file against itself. Exits with 3 if anything is damaged.
+    """Check every file against itself, its data included.
 
-    With 2 if a file is of another version: nothing can be said of it.
+    Checks names, months, buckets, order, unique keys, rows against coverage, and
+    every byte against the file's digests. Asks WeChat nothing.
 
-    Names, months, buckets, order, unique keys, and rows against coverage. Asks WeChat nothing.
+    Exit codes:
+      0   no damage found
+      2   nothing was harvested here, or a file is of another version
+      3   files are damaged
+      75  a run is at work (with --repair)
+
+    Params:
+        footers_only: Read footers and keys alone; leave out all other data and the digest.
+        repair: Move damaged files to quarantine: the next run asks for their days again.
     """
     project = open_harvested(manifest, output)
-    found = verifying.verify(project, read_data=read_data, repair=repair)
+    found = verifying.verify(project, footers_only=footers_only, repair=repair)
     answer(
         format,
-        lambda: {**plain(found), "sound": found.sound},
-        lambda out: _print(out, found, project.words),
+        lambda: {"undamaged": found.undamaged, **plain(found)},
+        lambda out: _print_verdict(out, found, project.words),
     )
     if any(damage.remedy for damage in found.damaged):
         return Exit.USAGE
-    return Exit.DONE if found.sound else Exit.INCOMPLETE
+    return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print(out: Console, found: Verdict, words: str) -> None:
+def _print_verdict(out: Console, found: Verdict, words: str) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -68,7 +63,7 @@ def _print(out: Console, found: Verdict, words: str) -> None:
             out.print(Text(f"  {name}"), soft_wrap=True)
         out.print()
     groups = f", {found.groups:,} raw groups" if found.groups else ""
-    verdict = "sound" if found.sound else f"{len(found.damaged):,} damaged"
+    verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
     if any(damage.moved_to for damage in found.damaged):
         out.print(Text(f"\n  harvester run {words}"), soft_wrap=True)
@@ -81,14 +76,10 @@ def _print_damage(out: Console, damage: Damage) -> None:
     out.print(Text(f"{kind}: {damage.path}"), soft_wrap=True)
     for flaw in damage.flaws:
         out.print(Text(f"  {flaw}"))
-    for item in damage.lost[:_MOST_STRETCHES]:
-        lost = range_text(item.begin, item.end)
-        out.print(Text(f"    {item.appid or 'no account'} {lost}"))
-    if len(damage.lost) > _MOST_STRETCHES:
-        more = len(damage.lost) - _MOST_STRETCHES
-        out.print(f"    and {more:,} more (--format json lists all)")
+    lost = [f"{x.appid or 'no account'} {range_text(x.begin, x.end)}" for x in damage.lost]
+    print_lines(out, lost, indent=4)
     if damage.remedy:
-        out.print(Text(f"  it is whole and stays; {damage.remedy}"), soft_wrap=True)
+        out.print(Text(f"  undamaged, and stays; {damage.remedy}"), soft_wrap=True)
     if damage.moved_to:
         out.print(Text(f"  moved to {damage.moved_to}"), soft_wrap=True)
     out.print()

@@ -1,20 +1,24 @@
-"""An answer on stdout: tables for people, or JSON for programs."""
+"""An answer on stdout: tables and lines of text, or JSON for programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.core.calendar import Day, day_text
 from harvester.operations.plain import plain
 
-_WIDE = 140
-"""Columns without a terminal, where a log must not be cut off."""
+MAX_LINES = 12
+"""Lines of a list that are printed as text."""
+
+_LOG_WIDTH = 140
+"""Columns without a terminal, where no line must be cut off."""
 
 
 def answer(
@@ -22,7 +26,7 @@ def answer(
     result: Callable[[], object],
     show: Callable[[Console], object],
 ) -> None:
-    """Print a result as JSON, or have it shown on a console."""
+    """Print a result to stdout: as JSON, or by calling ``show`` with a console."""
     with stdout_output():
         if form == "json":
             print(json.dumps(plain(result()), indent=2, ensure_ascii=False))
@@ -33,15 +37,26 @@ def answer(
 def console(*, stderr: bool = False) -> Console:
     """Return the console of stdout for answers, or of stderr for all else."""
     found = Terminal(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDE)
+    return (
+        found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_LOG_WIDTH)
+    )
 
 
 def table(*headings: str, texts: int = 1) -> Table:
-    """Begin a table whose first columns are texts and whose others are numbers."""
+    """Return an empty table whose first columns are texts and whose others are numbers."""
     found = Table(box=None)
     for at, heading in enumerate(headings):
         found.add_column(heading, no_wrap=True, justify="left" if at < texts else "right")
     return found
+
+
+def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
+    """Print the first lines of a list, and how many more there are."""
+    margin = " " * indent
+    for line in lines[:MAX_LINES]:
+        out.print(Text(f"{margin}{line}"))
+    if len(lines) > MAX_LINES:
+        out.print(f"{margin}and {len(lines) - MAX_LINES:,} more (--format json lists all)")
 
 
 def range_text(begin: Day, end: Day) -> str:

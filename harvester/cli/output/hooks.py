@@ -1,8 +1,8 @@
-"""Messages of Python itself, scrubbed: uncaught errors, warnings, ignored errors.
+"""Python's own messages without secrets: uncaught errors, warnings, ignored errors.
 
-The command sets these up before it reads a word. An event loop's own complaints are log lines of
-``asyncio``; so that those are scrubbed too where no verb has set up logging, the handler of last
-resort gets a formatter that does it.
+The command installs these hooks before it parses its arguments. An event loop reports its errors as
+log lines of ``asyncio``; the logging module's handler of last resort redacts those until a verb has
+set up logging.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from harvester.core.redaction import redacted
 
 
 class _Redacting(logging.Formatter):
-    """Any formatter's line, its traceback included, without secrets."""
+    """A formatter that removes secrets from lines and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
 
 
 def install() -> None:
-    """Take Python's hooks for this process."""
-    sys.excepthook = _uncaught
-    threading.excepthook = _ended_thread
-    sys.unraisablehook = _ignored
-    warnings.showwarning = _warned
+    """Install the hooks in this process."""
+    sys.excepthook = _print_uncaught
+    threading.excepthook = _print_thread_error
+    sys.unraisablehook = _print_unraisable
+    warnings.showwarning = _print_warning
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Redacting())
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    _say(_story(kind, error, trace))
+def _print_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    _write_redacted(_traceback_text(kind, error, trace))
 
 
-def _ended_thread(args: threading.ExceptHookArgs) -> None:
+def _print_thread_error(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread is not None else "unknown"
-    _say(
-        f"Exception in thread {name}:\n{_story(args.exc_type, args.exc_value, args.exc_traceback)}"
-    )
+    text = _traceback_text(args.exc_type, args.exc_value, args.exc_traceback)
+    _write_redacted(f"Exception in thread {name}:\n{text}")
 
 
-def _ignored(args: sys.UnraisableHookArgs) -> None:
-    what = args.err_msg or "Exception ignored in"
-    _say(f"{what}: {_shown(args.object)}\n")
-    _say(_story(args.exc_type, args.exc_value, args.exc_traceback))
+def _print_unraisable(args: sys.UnraisableHookArgs) -> None:
+    _write_redacted(f"{args.err_msg or 'Exception ignored in'}: {_safe_repr(args.object)}\n")
+    _write_redacted(_traceback_text(args.exc_type, args.exc_value, args.exc_traceback))
 
 
-def _warned(  # noqa: PLR0917 - the signature is Python's
+def _print_warning(  # noqa: PLR0917 - the signature is Python's
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -60,27 +60,27 @@ def _warned(  # noqa: PLR0917 - the signature is Python's
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    _say(warnings.formatwarning(message, category, filename, lineno, line), file)
+    _write_redacted(warnings.formatwarning(message, category, filename, lineno, line), file)
 
 
-def _story(
+def _traceback_text(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> str:
-    """Format a traceback as Python prints it. Never fails: Python would then print the original."""
+    """Format a traceback. Never fails, because Python would then print the error unredacted."""
     try:
         return "".join(traceback.format_exception(kind, error, trace))
-    except Exception:  # noqa: BLE001 - whatever it is, the name of the error must do
+    except Exception:  # noqa: BLE001 - an error may fail to print itself
         return f"{kind.__name__}\n"
 
 
-def _shown(value: object) -> str:
+def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except Exception:  # noqa: BLE001 - as above
         return type(value).__name__
 
 
-def _say(text: str, file: TextIO | None = None) -> None:
+def _write_redacted(text: str, file: TextIO | None = None) -> None:
     stream = file or sys.stderr
     if stream is not None:
         stream.write(redacted(text))

@@ -13,31 +13,27 @@ from harvester.core import calendar
 from harvester.operations.plan import PricedPlan
 from harvester.planning.cost import EmptyPrefix, Price
 
-_BINDS = {
-    "rate": "limits.per_token.rate binds it",
-    "cpu": "the processor binds it",
-    "quota": "the daily quota binds it",
-}
+_LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
 
 
 def show(out: Console, priced: PricedPlan) -> None:
-    """Print the requests of a plan, the limit that binds it, and cheaper ranges."""
+    """Print the requests of a plan, the bound of its time, and the price of shorter ranges."""
     found, price = priced.plan, priced.price
     rows = table("dataset", "accounts", "account-days", "requests", "from", "to")
     for row in found.datasets:
         rows.add_row(
             row.dataset,
             f"{row.accounts:,}",
-            f"{row.days:,} of {row.wanted:,}",
+            f"{row.account_days:,} of {row.wanted:,}",
             f"{row.requests:,}",
             "" if row.begin is None else calendar.day_text(row.begin),
             "" if row.end is None else calendar.day_text(row.end),
         )
     out.print(rows)
     if found.requests:
-        seconds = seconds_text(price.bound_seconds)
-        out.print(f"\n{found.requests:,} requests, {seconds} at least: {_BINDS[price.bound_by]}")
-        for line in _costs(price, priced.barren):
+        seconds, limit = seconds_text(price.bound_seconds), _LIMITS[price.bound_by]
+        out.print(f"\n{found.requests:,} requests, at least {seconds}, limited by {limit}")
+        for line in _price_lines(price, priced.barren):
             out.print(Text(line))
     elif any(row.wanted for row in found.datasets):
         out.print("\nnothing to ask: every wanted day is covered")
@@ -47,7 +43,7 @@ def show(out: Console, priced: PricedPlan) -> None:
         out.print(Text(f"note: {warning}"))
 
 
-def _costs(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
+def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
     most, least = price.accounts[0], price.accounts[-1]
     if most.requests > least.requests:
         yield (
@@ -57,9 +53,8 @@ def _costs(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
     else:
         yield f"{most.requests:,} requests an account"
     if price.quota_days > 1:
-        origin = _origin(price)
         yield (
-            f"{price.quota_days:,} days under the daily quota ({origin}), "
+            f"{price.quota_days:,} days under the daily quota ({_quota_source(price)}), "
             f"{price.requests_today:,} requests of it today"
         )
     for item in price.shorter_ranges:
@@ -67,11 +62,9 @@ def _costs(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
         yield f"from {calendar.day_text(item.begin)} on: {item.requests:,} requests{took}"
     if barren:
         first = barren[0]
-        since = (
-            "no row at all"
-            if first.first_row is None
-            else (f"its first row on {calendar.day_text(first.first_row)}")
-        )
+        since = "no row at all"
+        if first.first_row is not None:
+            since = f"its first row on {calendar.day_text(first.first_row)}"
         yield (
             f"note: {sum(item.requests for item in barren):,} requests are for days before an "
             f"account's first row; set its begin_date ({first.appid} {first.dataset}: {since}, "
@@ -79,7 +72,7 @@ def _costs(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:
         )
 
 
-def _origin(price: Price) -> str:
+def _quota_source(price: Price) -> str:
     if not price.read:
         return "assumed"
     return "read" if not price.assumed else f"{price.read:,} read, {price.assumed:,} assumed"

@@ -1,4 +1,4 @@
-"""Progress while a run is under way: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, a log line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harvester.operations.runtime import Position
 
 LOG_SECONDS = 10.0
-"""Between two lines where there is no terminal: often enough for a CI log to look alive."""
+"""Seconds between two lines: often enough to show in a CI log that the run goes on."""
 
 _BAR_SECONDS = 0.2
 

@@ -1,4 +1,4 @@
-"""The three streams of a process, as they are given to us: closed, full, or in some old charset."""
+"""Standard streams in any state: closed, full, or in an old charset."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harvester.core.redaction import masked
 
 
 class Terminal(Console):
-    """A console that raises what went wrong, where rich would end the process with 1."""
+    """A console that raises write errors, where rich would end the process with 1."""
 
     def on_broken_pipe(self) -> None:
-        """Called by rich while it handles the error."""
+        """Raise the error that rich is handling."""
         raise  # noqa: PLE0704 - as the line above says
 
 
@@ -38,12 +38,13 @@ class HelpConsole(Terminal):
 
 
 def fix_std_streams() -> None:
-    """See that whatever we print can be printed, or is lost without harm."""
+    """Make every stream writable in any charset; output to a closed one is discarded."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # It was closed. The next file that is opened would get its number, and our words.
+            # A closed descriptor is taken, because the next opened file would get its number and
+            # then receive what is printed.
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
@@ -58,8 +59,8 @@ def fix_std_streams() -> None:
 def stdout_output() -> Iterator[None]:
     """Print an answer to stdout; the block does nothing else.
 
-    That the reader went away is no error and changes no exit code. Raises HarvesterError if the
-    answer cannot be written: a part of it must not be taken for all.
+    A closed pipe is no error and changes no exit code. Raises HarvesterError if the answer cannot
+    be written, because a part of it must not be taken for all.
     """
     try:
         yield
@@ -80,7 +81,7 @@ def stderr_output() -> Iterator[None]:
 
 
 def flush(code: int) -> int:
-    """Send what was printed; returns the exit code. An answer that is lost is a failure."""
+    """Flush both streams and return the exit code: a failure if an answer was lost."""
     try:
         with stdout_output():
             pass
@@ -93,12 +94,12 @@ def flush(code: int) -> int:
 
 
 def _discard(stream: IO[str]) -> None:
-    """Send the rest of a stream that cannot be written to the null device, its buffer included."""
+    """Redirect a stream that cannot be written to the null device, its buffer included."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def report_error(error: HarvesterError) -> None:
-    """Say what is wrong, then what to do."""
+    """Print what is wrong and what to do to stderr."""
     with stderr_output():
         print(f"error: {masked(error.problem)}", file=sys.stderr)
         if error.advice:
@@ -106,7 +107,7 @@ def report_error(error: HarvesterError) -> None:
 
 
 def report_bug(error: Exception) -> None:
-    """Report a bug with its place, without the text of foreign errors, which may hold a URL."""
+    """Print where a bug is, without the text of foreign errors, which may hold a URL."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     with stderr_output():

@@ -1,4 +1,4 @@
-"""Tables for people: the summary of a run, a plan, the coverage."""
+"""The summary of a run and the status of an output, as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.output.answers import range_text, table
+from harvester.cli.output.answers import MAX_LINES, print_lines, range_text, table
 from harvester.core import calendar
 from harvester.core.errors import Exit
 from harvester.core.model import DayRange
@@ -19,13 +19,14 @@ from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import Project
 from harvester.operations.status import Status
 
-_MOST_EXCEPTIONS = 12
+_SUSPICIOUS_GAPS = "suspicious gaps: empty days between days with rows"
 
-_SUSPICIOUS = "suspicious: empty between days with rows"
+_LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily quota"}
+"""The limits that bound the time of a run from below, by ``bound_by``."""
 
 _VERDICTS = {
     Exit.DONE: "everything wanted is covered",
-    Exit.INCOMPLETE: "finished, but not everything could be had",
+    Exit.INCOMPLETE: "finished, but some wanted days could not be obtained",
     Exit.UNAUTHORISED: "no account could be authorised",
     Exit.AGAIN: "not finished: run again",
 }
@@ -49,7 +50,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     out.print()
     _print_figures(out, done)
     _print_causes(out, done)
-    _print_stretches(out, _SUSPICIOUS, done.suspicious)
+    _print_ranges(out, _SUSPICIOUS_GAPS, done.suspicious)
     for note in done.notes():
         out.print(Text(f"\n  note: {note}"))
     verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
@@ -65,7 +66,8 @@ def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
         for name in ("provisional", "suspicious", "quarantined", "missing")
         if any(getattr(row.days, name) for row in rows)
     ]
-    found = table("dataset", "accounts", "account-days", "covered", "empty", *extra)
+    titles = [name.replace("suspicious", "suspicious gaps") for name in extra]
+    found = table("dataset", "accounts", "account-days", "covered", "empty", *titles)
     for row in rows:
         numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
         numbers += [getattr(row.days, name) for name in extra]
@@ -74,38 +76,39 @@ def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
 
 
 def _print_figures(out: Console, done: Summary) -> None:
-    against = ""
+    bound = ""
     if done.bound_seconds:
-        against = f" (the limits allow {seconds_text(done.bound_seconds)})"
+        limit = _LIMITS[done.bound_by]
+        bound = f" (lower bound from {limit}: {seconds_text(done.bound_seconds)})"
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
         "retries": f"{done.retries:,}{_waited(done.waits)}",
         "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
         "rows": f"{done.rows:,} new",
         "files": f"{len({item.path for item in done.published}):,} written",
-        "time": f"{seconds_text(done.seconds)}{against}",
+        "time": f"{seconds_text(done.seconds)}{bound}",
     }
     for name, value in figures.items():
         out.print(Text(f"  {name:<10}{value}"))
 
 
 def _waited(waits: Mapping[str, float]) -> str:
-    """Tell how long refused requests waited, the longest first: they wait side by side."""
+    """Return how long refused requests waited by cause, the longest first; waits overlap."""
     longest = sorted(waits.items(), key=lambda item: -item[1])
-    told = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
-    return f" (waited {told})" if told else ""
+    shown = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
+    return f" (waited {shown})" if shown else ""
 
 
 def _print_causes(out: Console, done: Summary) -> None:
-    """Print the causes that need attention, alike ones together, each with its advice."""
+    """Print the causes that need attention, equal ones together, each with its advice."""
     found = causes(done)
-    for cause in found[:_MOST_EXCEPTIONS]:
+    for cause in found[:MAX_LINES]:
         count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
         out.print(Text(f"\n  {cause.whose}: {count}: {cause.why}"), soft_wrap=True)
         if cause.advice:
             out.print(Text(f"    {cause.advice}"), soft_wrap=True)
-    if len(found) > _MOST_EXCEPTIONS:
-        out.print(f"\n  and {len(found) - _MOST_EXCEPTIONS:,} more kinds in the run record")
+    if len(found) > MAX_LINES:
+        out.print(f"\n  and {len(found) - MAX_LINES:,} more kinds in the run record")
 
 
 def _next_steps(done: Summary, project: Project) -> list[str]:
@@ -129,16 +132,16 @@ def _next_steps(done: Summary, project: Project) -> list[str]:
 
 
 def status(out: Console, found: Status, words: str) -> None:
-    """Print the coverage, missing and odd days with the remedy, and the last runs.
+    """Print the coverage, days that are missing or suspicious with the remedy, and the last runs.
 
-    ``words`` are the manifest and the output as a command has them.
+    ``words`` are the manifest and the output as arguments of a command.
     """
     out.print(_coverage_table(found.datasets))
-    _print_stretches(out, "missing", found.gaps)
-    _print_stretches(out, _SUSPICIOUS, found.suspicious)
+    _print_ranges(out, "missing", found.gaps)
+    _print_ranges(out, _SUSPICIOUS_GAPS, found.suspicious)
     if found.suspicious:
         _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
-    for item in found.quarantined[:_MOST_EXCEPTIONS]:
+    for item in found.quarantined[:MAX_LINES]:
         where = f"{item.appid} {item.dataset} {calendar.day_text(item.day)}"
         out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
     if found.quarantined:
@@ -153,23 +156,18 @@ def status(out: Console, found: Status, words: str) -> None:
         figures = f"{record.requests:,} requests, {record.rows:,} rows"
         out.print(Text(f"  {record.started_at}  {ended}{reasons}  {figures}"))
     if found.gaps:
-        out.print(Text(f"\nnot whole: harvester run {words}"), soft_wrap=True)
+        out.print(Text(f"\nincomplete: harvester run {words}"), soft_wrap=True)
     elif found.unusable:
-        out.print(f"\nnot whole: of {found.unusable:,} account-days no answer could be used")
+        out.print(f"\nincomplete: {found.unusable:,} account-days have no answer that fits")
     else:
-        out.print("\nwhole")
+        out.print("\ncomplete")
 
 
 def _print_advice(out: Console, line: str) -> None:
     out.print(Text(f"\n  {line}"), soft_wrap=True)
 
 
-def _print_stretches(out: Console, title: str, stretches: Sequence[DayRange]) -> None:
-    if not stretches:
-        return
-    out.print(f"\n{title}")
-    for item in stretches[:_MOST_EXCEPTIONS]:
-        found = range_text(item.begin, item.end)
-        out.print(Text(f"  {item.appid} {item.dataset} {found}"))
-    if len(stretches) > _MOST_EXCEPTIONS:
-        out.print(f"  and {len(stretches) - _MOST_EXCEPTIONS:,} more (--format json lists all)")
+def _print_ranges(out: Console, title: str, ranges: Sequence[DayRange]) -> None:
+    if ranges:
+        out.print(f"\n{title}")
+        print_lines(out, [f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}" for x in ranges])

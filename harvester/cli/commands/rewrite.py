@@ -1,4 +1,4 @@
-"""``harvester compact``: a fresh tree to switch to."""
+"""``harvester rewrite``: a fresh output to switch to."""
 
 from __future__ import annotations
 
@@ -13,32 +13,37 @@ from rich.text import Text
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer
-from harvester.core.config import Output as Place
+from harvester.core.config import Output
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
 from harvester.operations.rewrite import NewTree
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
-_NO_TEXTS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+_YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
-def compact(
+def rewrite(
     manifest: options.ManifestPath = Path("jobs.yaml"),
     /,
     *,
-    to: Annotated[str | None, options.value("Where the new tree is made.", "HARVESTER_TO")] = None,
-    buckets: Annotated[
-        int | None,
-        options.value(
-            "Files a month is split into; as many as now by default.", "HARVESTER_BUCKETS"
-        ),
-    ] = None,
+    to: Annotated[str | None, options.value("HARVESTER_TO")] = None,
+    buckets: Annotated[int | None, options.value("HARVESTER_BUCKETS")] = None,
     output: options.Output = None,
     format: options.Format = "text",
 ) -> int:
-    """Make a fresh tree with another number of buckets, to switch to. Repeat it if it was killed.
+    """Write a fresh output with another number of buckets or newer columns.
 
-    Publishes first what waits in the raw log. The old tree stays as it is.
+    Publishes first what waits in the raw log of the old output, which otherwise
+    stays as it is. If it was killed, repeat it.
+
+    Exit codes:
+      0   written; the text says how to switch to it
+      2   a mistake in the options, or the place cannot be used
+      75  a run is at work
+
+    Params:
+        to: Where the new output is written.
+        buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
     project = open_harvested(manifest, output)
     made = rewriting.rewrite(project, to, buckets)
@@ -46,44 +51,45 @@ def compact(
     answer(
         format,
         lambda: made,
-        lambda out: _print(out, made, manifest, advice(place, to or "", manifest)),
+        lambda out: _print_tree(out, made, manifest, advice(place, to or "", manifest)),
     )
     return 0
 
 
-def advice(place: Place, to: str, manifest: Path) -> str:
-    """Write the output that a manifest needs, in YAML, to mean a place called ``to`` here.
+def advice(place: Output, to: str, manifest: Path) -> str:
+    """Return the ``output`` of a manifest, in YAML, that means a place called ``to`` here.
 
     A path in a manifest counts from the manifest and not from the current folder.
     """
-    keys = {"path": _in_yaml(_from(manifest.parent, to)), "buckets": str(place.buckets)}
+    keys = {"path": _yaml_text(_seen_from(manifest.parent, to)), "buckets": str(place.buckets)}
     if place.must_exist:
         keys["must_exist"] = "true"
     if "://" in to:
         if place.endpoint:
-            keys["endpoint"] = _in_yaml(place.endpoint)
+            keys["endpoint"] = _yaml_text(place.endpoint)
         if place.single_writer:
             keys["single_writer"] = "true"
     return "{" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"
 
 
-def _from(folder: Path, to: str) -> str:
+def _seen_from(folder: Path, to: str) -> str:
     """Name a place as seen from a folder: absolute, unless it lies inside."""
     if "://" in to or Path(to).is_absolute():
         return to
     path, base = Path(to).resolve(), folder.resolve()
     inside = str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+    # A manifest refuses a path that begins with `~`, because it would not be expanded.
     return f"./{inside}" if inside.startswith("~") else inside
 
 
-def _in_yaml(text: str) -> str:
-    """Write a text bare where every reader of YAML takes it for one, and else as JSON."""
-    if _BARE.fullmatch(text) and text.lower() not in _NO_TEXTS:
+def _yaml_text(text: str) -> str:
+    """Write a text bare where every YAML reader takes it for a text, and else as JSON."""
+    if _BARE.fullmatch(text) and text.lower() not in _YAML_KEYWORDS:
         return text
     return json.dumps(text, ensure_ascii=False)
 
 
-def _print(out: Console, made: NewTree, manifest: Path, output: str) -> None:
+def _print_tree(out: Console, made: NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
     out.print(Text(f"\nto switch to it, write into {manifest}:"), soft_wrap=True)
