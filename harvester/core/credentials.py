@@ -83,7 +83,7 @@ class CommandSink:
 
 @dataclass(slots=True)
 class PlatformCache:
-    """State that the token clients of one verb share for a platform. Times are of the loop's clock.
+    """Shared state of the token clients of one verb for a platform. Times are of their clock.
 
     ``listed`` has the newest refresh tokens by appid, ``replaced_at`` the times of the rotations
     by this process, ``non_account_ids`` the ids in the platform's list that are no appids.
