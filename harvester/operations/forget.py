@@ -25,7 +25,7 @@ from harvester.operations.runtime import Project
 from harvester.operations.session import new_books, working
 from harvester.planning import windows
 from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
-from harvester.storage.backends.local import OURS
+from harvester.storage.backends.local import META_DIR
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.storage.partitions import Footer, NewFile
 from harvester.storage.publish import Published
@@ -170,7 +170,7 @@ def _sweep(tree: Tree, buckets: set[int], books: RunLog) -> None:
 def _waiting(work: _Erasure) -> Iterator[None]:
     """Answers in the raw log with days that are to be forgotten."""
     target = work.target
-    for group in raw_log.readable(work.tree, work.buckets):
+    for group in raw_log.readable_groups(work.tree, work.buckets):
         for dataset, month in group.months:
             if dataset in target.datasets and target.mask(month):
                 with suppress(DamagedGroup):
@@ -267,7 +267,7 @@ def _forget_quarantine(work: _Erasure, dataset: str) -> int:
 def _forget_damaged(work: _Erasure) -> None:
     """Delete what lies in quarantine unreadable: it may hold anything of its bucket."""
     target = work.target
-    for name, whose in quarantine.unreadable(work.tree).items():
+    for name, whose in quarantine.damaged_files(work.tree).items():
         elsewhere = whose.bucket is not None and whose.bucket not in target.buckets(whose.buckets)
         other = whose.dataset is not None and whose.dataset not in target.datasets
         later = whose.month is not None and not target.mask(whose.month)
@@ -281,7 +281,7 @@ def _forget_damaged(work: _Erasure) -> None:
 def _forget_names(work: _Erasure) -> None:
     """Run records, journals and notes: everything of ours that is JSON and no answer."""
     tree = work.tree
-    for found in tree.store.list(OURS):
+    for found in tree.store.list(META_DIR):
         if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(NOTES):
             continue
         if any(appid in found.name for appid in work.target.appids):

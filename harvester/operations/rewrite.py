@@ -31,7 +31,7 @@ from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
 from harvester.storage import layout, partitions, publish
 from harvester.storage.backends.base import FileInfo, Version
-from harvester.storage.backends.local import OURS
+from harvester.storage.backends.local import META_DIR
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.storage.partitions import DataFile, Footer, NewFile
 from harvester.storage.publish import Published
@@ -43,8 +43,8 @@ from harvester.tables.coverage import AccountDays, Coverage
 PIECE_ROWS = 16_384
 """So many rows of each old file are held at once."""
 
-JOURNAL = f"{OURS}/compact.json"
-_MONTHS = f"{OURS}/compact"
+JOURNAL = f"{META_DIR}/compact.json"
+_MONTHS = f"{META_DIR}/compact"
 
 
 MOST_BUCKETS = 9_999
@@ -207,8 +207,8 @@ def _identity(tree: Tree) -> str:
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Return whether there is anything but our own locks."""
-    ours = (found.name for found in target.store.list(OURS))
-    return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
+    ours = (found.name for found in target.store.list(META_DIR))
+    return any(not name.startswith(f"{META_DIR}/locks/") for name in ours) or any(
         target.store.exists(folder) for folder in datasets
     )
 
@@ -334,7 +334,7 @@ def _known(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool])
 
 def _rows(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     """Read the rows of an old file in today's columns."""
-    if not stored.older:
+    if not stored.is_older:
         return stored.batches(arrow_schema(dataset), PIECE_ROWS)
     old = stored.batches(stored.own_schema(), PIECE_ROWS)
     return (schema_upgrade.upgraded(batch, dataset) for batch in old)
@@ -359,8 +359,8 @@ def _appid(item: tuple[str, Slice]) -> str:
 
 def _copy_the_rest(source: Tree, target: Tree) -> None:
     """Quarantine, run records and notes, as they are now: what is gone there goes here as well."""
-    names = {found.name for found in source.store.list(OURS) if _moves_along(found.name)}
-    for found in target.store.list(OURS):
+    names = {found.name for found in source.store.list(META_DIR) if _moves_along(found.name)}
+    for found in target.store.list(META_DIR):
         # The records of this and earlier attempts are the new tree's own.
         own = found.name.startswith(f"{RUNS}/") or not _moves_along(found.name)
         if not own and found.name not in names:
@@ -376,7 +376,7 @@ def _moves_along(name: str) -> bool:
 
     What a journal tells is told of the old tree, and of the new one all is new.
     """
-    passed = (RAW, f"{OURS}/locks", JOURNAL, f"{_MONTHS}/")
+    passed = (RAW, f"{META_DIR}/locks", JOURNAL, f"{_MONTHS}/")
     return not name.startswith(passed) and not name.endswith((".tmp", ".entry"))
 
 

@@ -120,17 +120,17 @@ def _look_at(
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             return _Seen(0, None)
-        found = inspect.inspect(copy.path, place, read_data=read_data)
-    if not found.flaws:
+        found = inspect.check_file(copy.path, place, read_data=read_data)
+    if not found.defects:
         return _Seen(found.rows, None)
-    lost = integrity.merged(found.flaws)
+    lost = integrity.merged(found.defects)
     if found.coverage is None:
         lost = _wanted_of(want.get(dataset.name, {}), place)
     damage = Damage(
         path=name,
         dataset=dataset.name,
         ref_month=calendar.month_text(partition.month),
-        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
+        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.defects)),
         lost=tuple(_lost(partition.month, lost)),
         remedy=found.remedy,
     )
@@ -158,7 +158,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
 
     Raises StoreError for one that the system will not give us: it may be whole or not.
     """
-    names = raw_log.names(tree)
+    names = raw_log.group_names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
@@ -169,7 +169,7 @@ def _groups(tree: Tree) -> Iterator[_Seen]:
                     pass
         except DamagedGroup:
             # A run that goes on meanwhile removes groups that it has published.
-            if name in raw_log.names(tree):
+            if name in raw_log.group_names(tree):
                 yield _Seen(0, Damage(name, None, None, ("answers that cannot be read",), ()))
                 continue
         except OtherVersion as error:

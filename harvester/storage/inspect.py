@@ -31,7 +31,7 @@ class FileCheck:
     """
 
     rows: int = 0
-    flaws: list[Defect] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
     coverage: Coverage | None = None
     remedy: str = ""
 
@@ -47,7 +47,7 @@ class _Inspection(NamedTuple):
     read_data: bool
 
 
-def inspect(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
+def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
     """Check a data file; with ``read_data`` every page of it and the digest.
 
     It is opened once, so a file that is replaced meanwhile is seen as it was. Raises StoreError if
@@ -63,9 +63,9 @@ def inspect(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
             coverage = partitions.footer_of("", keys).coverage
         except (StoreError, OtherVersion) as error:
             remedy = error.advice if isinstance(error, OtherVersion) else ""
-            return FileCheck(flaws=[Defect(error.problem.removeprefix(": "), {})], remedy=remedy)
+            return FileCheck(defects=[Defect(error.problem.removeprefix(": "), {})], remedy=remedy)
         except _UNREADABLE:
-            return FileCheck(flaws=[Defect("no whole Parquet file", {})])
+            return FileCheck(defects=[Defect("no whole Parquet file", {})])
         look = _Inspection(file, source, keys, place, coverage, read_data)
         return FileCheck(file.metadata.num_rows, list(_flaws(look)), coverage)
 

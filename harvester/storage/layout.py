@@ -24,24 +24,24 @@ from harvester.core.config import Output
 from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import FileInfo, Store
-from harvester.storage.backends.local import OURS, LocalStore
+from harvester.storage.backends.local import META_DIR, LocalStore
 
-RAW = f"{OURS}/raw"
+RAW = f"{META_DIR}/raw"
 """Answers not yet published, a folder for each run."""
 
-QUARANTINE = f"{OURS}/quarantine"
+QUARANTINE = f"{META_DIR}/quarantine"
 """Answers and groups that could not be used."""
 
-QUOTA = f"{OURS}/quota"
+QUOTA = f"{META_DIR}/quota"
 """Notes of the calls that were spent, a file for each day and bucket; what WeChat allows a day."""
 
-RUNS = f"{OURS}/runs"
+RUNS = f"{META_DIR}/runs"
 """The records of runs."""
 
-FORCED = f"{OURS}/quota/forced"
+FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 """Notes of the tokens that were replaced by force."""
 
-ROSTER = f"{OURS}/platform.json"
+ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 """Who authorised the platform, as last heard."""
 
 _TEMP = re.compile(r"(\d{4,}-of-\d{4,})\.")
@@ -69,15 +69,15 @@ class Tree:
     def name(self, partition: Partition) -> str:
         """The data file of a partition."""
         month = f"ref_month={month_text(partition.month)}"
-        return f"{partition.dataset}/{month}/part-{self.of(partition.bucket)}.parquet"
+        return f"{partition.dataset}/{month}/part-{self.bucket_label(partition.bucket)}.parquet"
 
-    def of(self, bucket: int) -> str:
+    def bucket_label(self, bucket: int) -> str:
         """A bucket as it stands in names, ``0003-of-0016``."""
         return f"{bucket:04d}-of-{self.buckets:04d}"
 
     def temp(self, bucket: int, name: str) -> Path:
         """A path for a file in the making; one at a time, by the holder of the bucket."""
-        return self.store.scratch / f"{self.of(bucket)}.{name}.tmp"
+        return self.store.scratch / f"{self.bucket_label(bucket)}.{name}.tmp"
 
 
 def open_tree(output: Output) -> Tree:
@@ -87,7 +87,7 @@ def open_tree(output: Output) -> Tree:
     and does not; StoreError if the disk will not say.
     """
     store = _open_store(output)
-    if output.must_exist and not store.exists(OURS):
+    if output.must_exist and not store.exists(META_DIR):
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
             "correct `output.path`, or set must_exist: false for a new tree",
@@ -149,7 +149,7 @@ def clean_temp(tree: Tree, buckets: Iterable[int]) -> int:
     What is of no bucket is removed too, if nobody makes it any more. Returns how many files. Raises
     StoreError.
     """
-    return temp_places(tree, map(tree.of, buckets))
+    return temp_places(tree, map(tree.bucket_label, buckets))
 
 
 def temp_places(tree: Tree, places: Iterable[str]) -> int:
@@ -172,7 +172,7 @@ def _sweep(path: Path, places: set[str]) -> bool:
     if place in places:
         atomic_files.remove(path)
         return True
-    return not place and path.suffix == ".tmp" and flock.remove_if_dead(path)
+    return not place and path.suffix == ".tmp" and flock.remove_if_abandoned(path)
 
 
 def _place(path: Path) -> str:

@@ -22,7 +22,7 @@ def hold(
     one of them is held by somebody else, StoreError if the file system cannot lock. In an object
     store nobody is kept away, and whoever loses a race merges again.
     """
-    return tree.store.lock(map(tree.of, buckets), _holder(run_id, since))
+    return tree.store.lock(map(tree.bucket_label, buckets), _holder(run_id, since))
 
 
 def sweep_elsewhere(tree: Tree, *, run_id: str, since: str) -> None:

@@ -57,23 +57,23 @@ class DataFile:
     """
 
     path: Path
-    where: str
+    display_path: str
     version: Version
     rows: int
     footer: Footer
-    older: bool = False
+    is_older: bool = False
 
     def own_schema(self) -> pa.Schema:
         """The columns that are in it. Raises StoreError."""
-        with _reading(self.where):
+        with _reading(self.display_path):
             return pq.read_schema(self.path)
 
     def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, a row group at a time, or so many at most. Raises StoreError."""
-        with _reading(self.where), pq.ParquetFile(self.path, pre_buffer=False) as file:
+        with _reading(self.display_path), pq.ParquetFile(self.path, pre_buffer=False) as file:
             if not file.schema_arrow.equals(schema):
                 raise StoreError(
-                    f"{self.where}: its columns are not those of schema {SCHEMA_VERSION}",
+                    f"{self.display_path}: its columns are not those of schema {SCHEMA_VERSION}",
                     "use the harvester that wrote it, or move it away",
                 )
             if rows is not None:
@@ -141,20 +141,20 @@ def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
 
 def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | None:
     """Read a footer from the end of its file, and more of the file if it is longer than that."""
-    where = store.display_path(tail.found.name)
+    where = store.display_path(tail.file.name)
     # The length of a footer stands before the four letters that end a file. Once more only if the
     # file was replaced in between.
     while len(tail.data) < (length := 8 + int.from_bytes(tail.data[-8:-4], "little")):
-        if length > tail.found.size:
+        if length > tail.file.size:
             break
-        (longer,) = store.tails([tail.found], length)
+        (longer,) = store.tails([tail.file], length)
         if longer is None:
             return None
         tail = longer
     with _reading(where):
         keys = pq.read_metadata(pa.BufferReader(tail.data)).metadata or {}
     footer = footer_of(where, keys, older=older)
-    _refuse_misplaced(store, tail.found.name, keys, footer)
+    _refuse_misplaced(store, tail.file.name, keys, footer)
     return footer
 
 
@@ -176,7 +176,7 @@ class NewFile(NamedTuple):
     temp: Path
     name: str
     dataset: Dataset
-    over: Version | None = None
+    replaces: Version | None = None
 
 
 def write(draft: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
@@ -189,7 +189,7 @@ def write(draft: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Foote
         written = _write_temp(draft, tables, footer)
         with _reading(str(draft.temp)):
             _validate(draft, written)
-        draft.store.put_if_version(draft.temp, draft.name, draft.over)
+        draft.store.put_if_version(draft.temp, draft.name, draft.replaces)
     finally:
         atomic_files.unlink_quietly(draft.temp)
     return written.rows

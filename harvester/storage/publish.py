@@ -177,7 +177,7 @@ class _PartitionUpdate:
     partition: Partition
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
-    taken: int = 0
+    applied: int = 0
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     dropped: int = 0
     unknown: set[str] = field(default_factory=set)
@@ -202,7 +202,7 @@ class _PartitionUpdate:
         self.known[change.appid] = change.known
         if change.applied:
             self.appids.add(change.appid)
-            self.taken |= change.applied
+            self.applied |= change.applied
         for day, refused in change.refused.items():
             entry = quarantine.QuarantinedAnswer(
                 day, refused.reason, refused.answer, refused.run_id
@@ -231,7 +231,7 @@ class _PartitionUpdate:
         """
         for answer, _ in _answers(self, group):
             appid = answer.window.appid
-            self.taken |= merge.window_mask(answer.window, self.month)
+            self.applied |= merge.window_mask(answer.window, self.month)
             self.appids.add(appid)
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
@@ -242,7 +242,7 @@ class _PartitionUpdate:
             dataset=self.dataset.name,
             month=self.month,
             path=self.tree.name(self.partition),
-            days=tuple(calendar.each_day(calendar.from_month_mask(self.taken, self.month))),
+            days=tuple(calendar.each_day(calendar.from_month_mask(self.applied, self.month))),
             appids=tuple(sorted(self.appids)),
             rows_before=before,
             rows_after=after,

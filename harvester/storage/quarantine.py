@@ -113,7 +113,7 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
-def unreadable(tree: Tree) -> dict[str, DamagedFileInfo]:
+def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
     """The damaged groups and files that were set aside, by name. Raises StoreError."""
     found: dict[str, DamagedFileInfo] = {}
     for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):

@@ -204,16 +204,16 @@ def open_group(name: str, path: Path) -> Group:
         return group
 
 
-def names(tree: Tree) -> list[str]:
+def group_names(tree: Tree) -> list[str]:
     """All groups there are, by name. Raises StoreError."""
     found = (file.name for file in tree.store.list(RAW))
     return [name for name in found if _bucket_named(name) is not None]
 
 
-def readable(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
+def readable_groups(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
     """The groups of these buckets, damaged ones left out; nothing is moved. Raises StoreError."""
     wanted = set(buckets)
-    mine = [name for name in names(tree) if _bucket_named(name) in wanted]
+    mine = [name for name in group_names(tree) if _bucket_named(name) in wanted]
     for name, path in zip(mine, tree.store.copies(mine), strict=True):
         if path is not None:
             with suppress(DamagedGroup):

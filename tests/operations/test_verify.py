@@ -67,7 +67,7 @@ def written(
     partition = Partition(place.dataset.name, place.month, place.bucket)
     draft = NewFile(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
     partitions.write(draft, rows, lambda: Footer(coverage, {}))
-    return inspect.inspect(path_of(tree, partition), place, read_data=True)
+    return inspect.check_file(path_of(tree, partition), place, read_data=True)
 
 
 ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
@@ -76,9 +76,9 @@ ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
 def test_a_sound_file(tmp_path: Path) -> None:
     """Rows, row groups and coverage that agree are believed; so is a month without rows."""
     tree = tree_at(tmp_path)
-    assert written(tree, ROWS, known(a1=0b11, a2=0b1)).flaws == []
+    assert written(tree, ROWS, known(a1=0b11, a2=0b1)).defects == []
     empty = coverage.of_accounts(MONTH, {appid(1): AccountDays(final=0b111)})
-    assert written(tree, [], empty).flaws == []
+    assert written(tree, [], empty).defects == []
 
 
 FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
@@ -112,21 +112,21 @@ def test_rows_and_coverage_that_cannot_be(tmp_path: Path, what: str) -> None:
     """Each contradiction is found, and the accounts it costs are named, no others."""
     rows, knowledge, accounts = FLAWED[what]
     found = written(tree_at(tmp_path), rows, knowledge)
-    where = {flaw.what: set(flaw.where) for flaw in found.flaws}
+    where = {flaw.what: set(flaw.where) for flaw in found.defects}
     assert where[what] == {appid(number) for number in accounts}
 
 
 def test_order_is_kept_from_one_row_group_to_the_next(tmp_path: Path) -> None:
     """The last row of a group and the first of the next must not be the same."""
     found = written(tree_at(tmp_path), [table((1, 0, 0)), table((1, 0, 0))], known(a1=1))
-    assert [flaw.what for flaw in found.flaws] == ["rows twice or out of order"]
+    assert [flaw.what for flaw in found.defects] == ["rows twice or out of order"]
 
 
 def test_accounts_of_another_bucket(tmp_path: Path) -> None:
     """A file copied under another bucket's name is not believed."""
     place = PLACE._replace(buckets=8, bucket=5)
     found = written(tree_at(tmp_path, 8), [table((1, 0, 0))], known(a1=1), place)
-    assert [flaw.what for flaw in found.flaws] == [
+    assert [flaw.what for flaw in found.defects] == [
         "it knows of accounts of another bucket",
         "rows of accounts of another bucket",
     ]
@@ -136,8 +136,8 @@ def test_a_file_of_another_dataset(tmp_path: Path) -> None:
     """A file copied into the folder of another dataset is not believed."""
     tree = tree_at(tmp_path)
     written(tree, ROWS, known(a1=0b11, a2=1))
-    found = inspect.inspect(path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False)
-    assert [flaw.what for flaw in found.flaws] == [
+    found = inspect.check_file(path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False)
+    assert [flaw.what for flaw in found.defects] == [
         "a file of another dataset",
         "its columns are not the dataset's",
     ]
@@ -150,8 +150,8 @@ def test_a_cut_file(tmp_path: Path, length: int) -> None:
     written(tree, ROWS, known(a1=0b11, a2=1))
     path = path_of(tree, HERE)
     path.write_bytes(path.read_bytes()[:length])
-    found = inspect.inspect(path, PLACE, read_data=False)
-    assert [flaw.what for flaw in found.flaws] == ["no whole Parquet file"]
+    found = inspect.check_file(path, PLACE, read_data=False)
+    assert [flaw.what for flaw in found.defects] == ["no whole Parquet file"]
     assert found.coverage is None
 
 
@@ -228,7 +228,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
         flipped = bytearray(raw)
         flipped[bit // 8] ^= 1 << bit % 8
         paths[place].write_bytes(flipped)
-        if not inspect.inspect(paths[place], place, read_data=True).flaws:
+        if not inspect.check_file(paths[place], place, read_data=True).defects:
             assert what_it_says(paths[place]) == before[place], f"seed {seed}, bit {bit} of {place}"
             unseen += 1
         paths[place].write_bytes(raw)
@@ -276,13 +276,13 @@ def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree
     raw = bytearray(path.read_bytes())
     raw[column.data_page_offset + column.total_compressed_size - 5] ^= 4
     path.write_bytes(raw)
-    assert inspect.inspect(path, PLACE, read_data=False).flaws == []
-    found = inspect.inspect(path, PLACE, read_data=True)
-    assert [flaw.what for flaw in found.flaws] == [
+    assert inspect.check_file(path, PLACE, read_data=False).defects == []
+    found = inspect.check_file(path, PLACE, read_data=True)
+    assert [flaw.what for flaw in found.defects] == [
         "pages that cannot be read",
         "its pages are not as they were written",
     ]
-    assert {name for flaw in found.flaws for name in flaw.where} == {appid(1)}
+    assert {name for flaw in found.defects for name in flaw.where} == {appid(1)}
 
 
 def partitions_rows(path: Path, length: int) -> list[pa.Table]:

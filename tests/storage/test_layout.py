@@ -116,13 +116,13 @@ def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
     tree = tree_at(tmp_path, 4)
     dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
-    with flock.in_the_making(alive):
+    with flock.in_progress(alive):
         assert layout.clean_temp(tree, [2]) == 1
         assert alive.exists()
         assert not dead.exists()
     assert layout.clean_temp(tree, []) == 1
     assert not alive.exists()
-    assert not flock.remove_if_dead(alive)
+    assert not flock.remove_if_abandoned(alive)
 
 
 def test_a_note_is_in_the_making_while_it_is_written(
@@ -138,17 +138,17 @@ def test_a_note_is_in_the_making_while_it_is_written(
         real(temp, final)
 
     monkeypatch.setattr(atomic_files, "replace_durably", settle)
-    account_cache.keep(tree, ["wx0000000000000001"])
+    account_cache.write(tree, ["wx0000000000000001"])
     assert swept == [0]
-    assert account_cache.known(tree) == ("wx0000000000000001",)
+    assert account_cache.read(tree) == ("wx0000000000000001",)
     assert list(tree.store.scratch.iterdir()) == []
 
 
 def test_a_list_of_who_authorised_may_hold_strangers(tmp_path: Path) -> None:
     """Whatever a note says beside appids keeps no verb from loading the accounts."""
     tree = tree_at(tmp_path)
-    account_cache.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
-    assert account_cache.known(tree) == ("wx0000000000000001",)
+    account_cache.write(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
+    assert account_cache.read(tree) == ("wx0000000000000001",)
 
 
 def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
@@ -161,7 +161,7 @@ def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     tree = tree_at(tmp_path)
-    account_cache.keep(tree, ["wx0000000000000001"])
+    account_cache.write(tree, ["wx0000000000000001"])
     left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     assert layout.clean_temp(tree, [0]) == 0
     assert left.exists()

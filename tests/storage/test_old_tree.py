@@ -102,7 +102,7 @@ def durable(old: Old) -> set[Asked]:
     """Read the windows that the killed run had written to its raw log."""
     return {
         Asked(*answer.window)
-        for group in raw_log.readable(tree_at(old.output, 2), range(2))
+        for group in raw_log.readable_groups(tree_at(old.output, 2), range(2))
         for dataset, month in group.months
         for answer in group.answers(dataset, month)
     }

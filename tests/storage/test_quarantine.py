@@ -89,7 +89,7 @@ def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
         tree.store.write(each, b"x", tree.temp(0, "x"))
     file = quarantine.quarantine_file(tree, name, "run-1")
     moved = quarantine.quarantine_group(tree, group)
-    assert quarantine.unreadable(tree) == {
+    assert quarantine.damaged_files(tree) == {
         moved: DamagedFileInfo(),
         file: DamagedFileInfo(3, 16, DAILY.name, parse_month("2024-03")),
     }

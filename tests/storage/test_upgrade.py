@@ -72,7 +72,7 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
         list(partitions.footers(old.store, found))
     assert "harvester compact" in caught.value.advice
     place = FileIdentity(NEWER, HERE.month, 0, 1)
-    looked = inspect.inspect(path_of(old, HERE), place, read_data=True)
+    looked = inspect.check_file(path_of(old, HERE), place, read_data=True)
     assert looked.remedy == caught.value.advice
 
 
@@ -91,10 +91,10 @@ def test_compact_fills_new_columns_from_what_was_kept(
     assert after.column("_extra").to_pylist() == [None, '{"new_count":"x"}', '{"other":[1]}', None]
     same = [name for name in before.schema.names if name != "_extra"]
     assert after.select(same).equals(before.select(same))
-    looked = inspect.inspect(
+    looked = inspect.check_file(
         path_of(new, HERE), FileIdentity(NEWER, HERE.month, 0, 1), read_data=True
     )
-    assert looked.flaws == []
+    assert looked.defects == []
 
 
 NESTED = CATALOGUE["article_share"]

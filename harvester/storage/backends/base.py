@@ -37,7 +37,7 @@ class LocalCopy(NamedTuple):
 class Tail(NamedTuple):
     """The last bytes of a file, and the file they are of."""
 
-    found: FileInfo
+    file: FileInfo
     data: bytes
 
 
@@ -115,7 +115,7 @@ def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
     """
     longest = max((file.size for file in found), default=0)
     for tail in store.tails(found, longest):
-        if tail is None or len(tail.data) == tail.found.size:
+        if tail is None or len(tail.data) == tail.file.size:
             yield None if tail is None else tail.data
         else:
-            yield store.read(tail.found.name)
+            yield store.read(tail.file.name)

@@ -20,7 +20,7 @@ from harvester.storage.backends import atomic_files
 
 
 @contextmanager
-def held(path: Path, note: bytes) -> Iterator[None]:
+def locked(path: Path, note: bytes) -> Iterator[None]:
     """Hold a lock while the block lasts. Raises Busy naming the holder, and StoreError."""
     with atomic_files.os_errors_as_store_errors(path):
         atomic_files.make_folder(path.parent)
@@ -37,7 +37,7 @@ def held(path: Path, note: bytes) -> Iterator[None]:
 
 
 @contextmanager
-def in_the_making(path: Path) -> Iterator[None]:
+def in_progress(path: Path) -> Iterator[None]:
     """Show, while the block lasts, that somebody makes this file. Raises StoreError.
 
     Where the file system cannot lock it shows nothing, and `remove_if_dead` removes nothing.
@@ -54,7 +54,7 @@ def in_the_making(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove_if_dead(path: Path) -> bool:
+def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that nobody makes any more; whether it was one. Raises StoreError."""
     with atomic_files.os_errors_as_store_errors(path):
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
 
-OURS = "_harvester"
+META_DIR = "_harvester"
 """The folder beside the datasets that holds all that is no data."""
 
 
@@ -25,15 +25,15 @@ class LocalStore:
     @property
     def scratch(self) -> Path:
         """Inside the output, since a rename must not leave the file system."""
-        return self.root / OURS / "tmp"
+        return self.root / META_DIR / "tmp"
 
     @contextmanager
     def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
         """Keep everybody else away by locks, one of each name. Raises Busy."""
         with ExitStack() as stack:
             for name in sorted(set(names)):
-                path = self.root / OURS / "locks" / f"{name}.lock"
-                stack.enter_context(flock.held(path, note))
+                path = self.root / META_DIR / "locks" / f"{name}.lock"
+                stack.enter_context(flock.locked(path, note))
             yield
 
     def display_path(self, name: str = "") -> str:
@@ -95,7 +95,7 @@ class LocalStore:
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of an older one."""
         # Not everybody who writes one holds a bucket, and what a dead one leaves is swept.
-        with flock.in_the_making(temp):
+        with flock.in_progress(temp):
             atomic_files.write(temp, self.path(name), data)
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:

@@ -83,7 +83,7 @@ def _kind(scheme: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
 
 
 @contextmanager
-def telling(uri: str, where: str) -> Iterator[None]:
+def translated_errors(uri: str, where: str) -> Iterator[None]:
     """Turn what obstore raises of an object into a StoreError in our own words."""
     try:
         yield

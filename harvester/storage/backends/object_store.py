@@ -125,7 +125,7 @@ class ObjectStore:
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if that is not there."""
-        mode = "overwrite" if self._single_writer else _only_over(over)
+        mode = "overwrite" if self._single_writer else _put_mode(over)
         with self._telling(name):
             try:
                 obstore.put(self._store, name, temp, mode=mode, use_multipart=False)
@@ -276,7 +276,7 @@ class ObjectStore:
         return True
 
     def _telling(self, name: str) -> AbstractContextManager[None]:
-        return object_client.telling(self._uri, self.display_path(name))
+        return object_client.translated_errors(self._uri, self.display_path(name))
 
 
 def _side_by_side(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -305,7 +305,7 @@ def _version(meta: ObjectMeta) -> Version:
     return Version(f"{meta['e_tag'] or ''} {meta['version'] or ''}")
 
 
-def _only_over(version: Version | None) -> PutMode:
+def _put_mode(version: Version | None) -> PutMode:
     if version is None:
         return "create"
     tag, _, generation = version.rpartition(" ")

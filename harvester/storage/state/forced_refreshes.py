@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from harvester.core import calendar
 from harvester.core.model import bucket_of
-from harvester.storage.layout import FORCED, Tree
+from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state import json_file
 
-A_DAY = 20
-APART = 30.0
+MAX_PER_DAY = 20
+MIN_SECONDS_APART = 30.0
 """Seconds between two: within them WeChat answers with the token as it is."""
 
 
@@ -34,13 +34,13 @@ def spend(tree: Tree, appid: str, now: float) -> bool:
     ``now`` is in seconds since the Unix epoch; a day is one of Beijing. Raises StoreError, and
     UsageError for a newer version.
     """
-    name = f"{FORCED}/{appid}.json"
+    name = f"{FORCED_REFRESHES}/{appid}.json"
     today = calendar.day_text(calendar.today(now))
-    full, none = _Spent(today, A_DAY), _Spent(today, 0)
+    full, none = _Spent(today, MAX_PER_DAY), _Spent(today, 0)
     spent = json_file.read(tree.store, name, _Spent, damaged=full) or none
     count = spent.count if spent.day == today else 0
     # A last time in the future is another machine's clock: wait for it to be over.
-    if count >= A_DAY or now - spent.last < APART:
+    if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
         return False
     temp = tree.temp(bucket_of(appid, tree.buckets), f"forced.{appid}.json")
     json_file.write(tree.store, name, _Spent(today, count + 1, now), temp)

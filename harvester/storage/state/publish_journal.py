@@ -24,7 +24,7 @@ class Journal:
 
     def __init__(self, tree: Tree, run_id: str, bucket: int) -> None:
         self._tree = tree
-        self._folder = f"{RUNS}/{run_id}.{tree.of(bucket)}"
+        self._folder = f"{RUNS}/{run_id}.{tree.bucket_label(bucket)}"
         self._temp = tree.temp(bucket, f"{run_id}.entry")
         self._count = 0
 

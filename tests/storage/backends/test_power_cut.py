@@ -68,9 +68,9 @@ def trouble(tree: Tree, promised: set[int]) -> str:
     """What is wrong with what a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
         place = FileIdentity(HOURLY, partition.month, 0, 1)
-        found = inspect.inspect(path_of(tree, partition), place, read_data=True)
-        if found.flaws:
-            return f"{partition}: {found.flaws[0].what}"
+        found = inspect.check_file(path_of(tree, partition), place, read_data=True)
+        if found.defects:
+            return f"{partition}: {found.defects[0].what}"
     recover(tree, CATALOGUE, [0], print)
     rows, _ = harvested(tree)
     there = {(row["appid"], row["callback_count"] - 1) for row in rows}

@@ -18,7 +18,7 @@ from harvester.core.config import Output
 from harvester.core.errors import Exit, LostRace, StoreError, UsageError
 from harvester.storage.backends import object_client
 from harvester.storage.backends.base import Store, Version, contents
-from harvester.storage.backends.object_store import _only_over
+from harvester.storage.backends.object_store import _put_mode
 from harvester.storage.layout import Tree, open_tree
 from tests.support.store_backends import Outputs, output_in, s3_process
 
@@ -107,7 +107,7 @@ def test_a_file_replaced_since_it_was_listed(tree: Tree, size: int) -> None:
     (tail,) = tree.store.tails(listed, 20)
     assert tail is not None
     assert tail.data == b"n" * min(size, 20)
-    assert [tail.found] == tree.store.list("d")
+    assert [tail.file] == tree.store.list("d")
 
 
 def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
@@ -264,12 +264,12 @@ def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_a_put_replaces() -> None:
     """S3 and Azure know a version by its tag, Google by its generation. None has no name at all."""
-    assert _only_over(None) == "create"
-    assert _only_over(Version('"tag" ')) == {"e_tag": '"tag"'}
-    assert _only_over(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
+    assert _put_mode(None) == "create"
+    assert _put_mode(Version('"tag" ')) == {"e_tag": '"tag"'}
+    assert _put_mode(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
     for nothing in (" ", "tag"):
         with pytest.raises(StoreError, match="no tags"):
-            _only_over(Version(nothing))
+            _put_mode(Version(nothing))
 
 
 class Google(BaseHTTPRequestHandler):
@@ -339,7 +339,7 @@ def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
 def test_what_a_store_says_in_our_words(answer: str, problem: str, advice: str) -> None:
     """The status and the store's code decide; the rest of its words is not repeated."""
     said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
-    with pytest.raises(StoreError) as caught, object_client.telling("s3://b", "s3://b/x"):
+    with pytest.raises(StoreError) as caught, object_client.translated_errors("s3://b", "s3://b/x"):
         raise said
     assert problem in caught.value.problem
     assert advice in caught.value.advice
@@ -353,6 +353,6 @@ def test_where_no_credentials_are_found() -> None:
     )
     with (
         pytest.raises(StoreError, match="no credentials were found"),
-        object_client.telling("s3://b", "x"),
+        object_client.translated_errors("s3://b", "x"),
     ):
         raise said

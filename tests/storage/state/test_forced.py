@@ -8,7 +8,7 @@ import pytest
 
 from harvester.core.calendar import instant, parse_day
 from harvester.storage.backends.local import LocalStore
-from harvester.storage.layout import FORCED, Tree
+from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state import forced_refreshes
 from tests.support.run_harness import appid
 
@@ -48,12 +48,12 @@ def test_a_clock_that_was_wrong_costs_patience(tree: Tree) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"day": 1, "count": "x", "last": 0}'])
 def test_a_note_that_cannot_be_read_counts_as_spent(tree: Tree, text: str) -> None:
     """Until the next day."""
-    tree.store.write(f"{FORCED}/{ONE}.json", text.encode(), tree.temp(0, "note"))
+    tree.store.write(f"{FORCED_REFRESHES}/{ONE}.json", text.encode(), tree.temp(0, "note"))
     assert not forced_refreshes.spend(tree, ONE, NOON)
 
 
 def test_a_spoilt_note_is_left_alone(tree: Tree) -> None:
     """Until somebody removes it; then it is as on the first day."""
     assert forced_refreshes.spend(tree, ONE, NOON)
-    tree.store.delete(f"{FORCED}/{ONE}.json")
+    tree.store.delete(f"{FORCED_REFRESHES}/{ONE}.json")
     assert forced_refreshes.spend(tree, ONE, NOON)
