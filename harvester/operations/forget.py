@@ -24,10 +24,19 @@ from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
 from harvester.operations.session import new_books, working
 from harvester.planning import windows
-from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
+from harvester.storage import (
+    layout,
+    locks,
+    partition_reader,
+    partition_writer,
+    publish,
+    quarantine,
+    raw_log,
+)
 from harvester.storage.backends.local import META_DIR
+from harvester.storage.footer import Footer
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import Published
 from harvester.storage.raw_log import DamagedGroup
 from harvester.storage.state import json_file
@@ -206,7 +215,9 @@ def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
     name, mask = tree.name(partition), work.target.mask(partition.month)
     month = calendar.month_text(partition.month)
     temp = f"{partition.dataset}.{month}.forget"
-    with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
+    with partition_reader.opened(
+        tree.store, name, tree.temp(partition.bucket, f"{temp}.old")
+    ) as stored:
         if stored is None:
             return None
         known = stored.footer.coverage
@@ -230,7 +241,7 @@ def _rewrite(work: _Erasure, partition: Partition) -> Rewritten | None:
             tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
             draft = NewFile(tree.store, new, name, dataset, stored.version)
-            after = partitions.write(draft, tables, lambda: Footer(left, groups))
+            after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
         return Rewritten(
             path=name,
             dataset=partition.dataset,

@@ -29,11 +29,13 @@ from harvester.manifest import place_named
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_books
-from harvester.storage import layout, partitions, publish
+from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import FileInfo, Version
 from harvester.storage.backends.local import META_DIR
+from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
-from harvester.storage.partitions import DataFile, Footer, NewFile
+from harvester.storage.partition_reader import DataFile
+from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import Published
 from harvester.storage.state import json_file
 from harvester.tables import coverage, row_groups, schema_upgrade
@@ -300,7 +302,7 @@ def _make(
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
-                partitions.opened(
+                partition_reader.opened(
                     source.store,
                     source.name(part),
                     source.temp(part.bucket, f"{what}.old"),
@@ -318,8 +320,8 @@ def _make(
         tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
         draft = NewFile(target.store, temp, target.name(partition), work.dataset, over)
-        rows = partitions.write(draft, tables, lambda: Footer(known, {}))
-    partitions.release_memory()
+        rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
+    partition_writer.release_memory()
     return rows
 
 

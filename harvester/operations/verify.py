@@ -15,7 +15,7 @@ from harvester.operations.runtime import Project, start_summary
 from harvester.operations.session import locked
 from harvester.planning import windows
 from harvester.planning.windows import Wanted
-from harvester.storage import inspect, layout, quarantine, raw_log, unmanaged_files
+from harvester.storage import integrity_check, layout, quarantine, raw_log, unmanaged_files
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import DamagedGroup
 from harvester.tables import integrity
@@ -120,7 +120,7 @@ def _look_at(
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             return _Seen(0, None)
-        found = inspect.check_file(copy.path, place, read_data=read_data)
+        found = integrity_check.check_file(copy.path, place, read_data=read_data)
     if not found.defects:
         return _Seen(found.rows, None)
     lost = integrity.merged(found.defects)

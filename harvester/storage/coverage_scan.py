@@ -11,7 +11,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted
-from harvester.storage import layout, partitions
+from harvester.storage import layout, partition_reader
 from harvester.storage.layout import Tree
 from harvester.tables.coverage import Coverage
 
@@ -152,7 +152,7 @@ def _coverages(
     months = set(calendar.each_month(everything))
     located = layout.partitions(tree, dataset)
     wanted_files = {each: found for each, found in located.items() if each.month in months}
-    footers = partitions.footers(tree.store, wanted_files.values())
+    footers = partition_reader.footers(tree.store, wanted_files.values())
     for partition, footer in zip(wanted_files, footers, strict=True):
         if footer is not None:
             yield partition.month, footer.coverage

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
-from harvester.storage import inspect, layout, raw_log
+from harvester.storage import integrity_check, layout, raw_log
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish, recover
@@ -68,7 +68,7 @@ def trouble(tree: Tree, promised: set[int]) -> str:
     """What is wrong with what a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
         place = FileIdentity(HOURLY, partition.month, 0, 1)
-        found = inspect.check_file(path_of(tree, partition), place, read_data=True)
+        found = integrity_check.check_file(path_of(tree, partition), place, read_data=True)
         if found.defects:
             return f"{partition}: {found.defects[0].what}"
     recover(tree, CATALOGUE, [0], print)
