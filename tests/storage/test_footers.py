@@ -118,12 +118,13 @@ def test_a_file_in_the_place_of_another(tree: Tree, place: Partition) -> None:
     write(tree, 3)
     name = tree.name(place)
     tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))
-    with pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03") as caught:
+    home = "belongs to interface_summary/ref_month=2024-03"
+    with pytest.raises(StoreError, match=home) as caught:
         footer_of(tree, place)
     assert caught.value.problem.startswith(tree.store.display_path(name))
     assert caught.value.advice
     with (
-        pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03"),
+        pytest.raises(StoreError, match=home),
         partition_reader.opened(tree.store, name, tree.temp(0, "old")),
     ):
         pass

@@ -65,7 +65,7 @@ def test_opening(tmp_path: Path) -> None:
     root = tmp_path / "output"
     assert open_tree(Output(root, 4)) == tree_at(root, 4)
     assert not root.exists()
-    with pytest.raises(UsageError, match="must be"):
+    with pytest.raises(UsageError, match="nothing was harvested"):
         open_tree(Output(root, must_exist=True))
     (root / "_harvester").mkdir(parents=True)
     assert open_tree(Output(root, must_exist=True)) == tree_at(root)

@@ -345,7 +345,7 @@ def test_any_history_equals_the_model(
         stamped = [
             (each.asked_at, group.fetched_at, place, each, numbers)
             for place, (group, part) in enumerate(zip(new, batch, strict=True))
-            for each, numbers in sorted(part, key=lambda item: raw_log._order(item[0]))
+            for each, numbers in sorted(part, key=lambda item: raw_log._group_order(item[0]))
         ]
         for _, _, _, each, numbers in sorted(stamped, key=lambda item: item[:3]):
             learn(model, each, numbers)

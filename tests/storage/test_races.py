@@ -85,7 +85,7 @@ def counts(tree: Tree) -> list[tuple[str, int]]:
     return list(zip(*columns, strict=True))
 
 
-@pytest.mark.parametrize("call", ["list", "commit"])
+@pytest.mark.parametrize("call", ["list", "put_if_version"])
 @pytest.mark.parametrize("old", [False, True], ids=["new file", "old file"])
 def test_both_sides_of_a_race_are_in_the_file(
     ours: Tree, theirs: Tree, call: str, *, old: bool
@@ -110,7 +110,7 @@ def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch
         commit(temp, name, over)
         raise LostRace("it was us", "")
 
-    monkeypatch.setattr(ours.store, "commit", forgotten)
+    monkeypatch.setattr(ours.store, "put_if_version", forgotten)
     done = put(ours, group(ours, 1))
     assert counts(ours) == [(appid(1), 1)]
     assert (done.days, done.appids) == ((MARCH,), (appid(1),))
@@ -128,7 +128,7 @@ def test_a_group_of_ours_that_somebody_else_recovered(ours: Tree, theirs: Tree) 
     assert done.damaged == ()
 
 
-@pytest.mark.parametrize("call", ["fetched", "list", "commit"])
+@pytest.mark.parametrize("call", ["local_copy", "list", "put_if_version"])
 def test_an_old_refetch_that_comes_late(ours: Tree, theirs: Tree, call: str) -> None:
     """A group that was published, removed and forgotten by others cannot undo what came after it.
 
@@ -156,7 +156,7 @@ def test_leftovers_that_another_run_takes_away(ours: Tree, theirs: Tree) -> None
     assert recover(race, CATALOGUE, [0], print) == []
     for account in range(1, 6):
         group(ours, account)
-    race = meanwhile(ours, "commit", lambda: recover(theirs, CATALOGUE, [0], print))
+    race = meanwhile(ours, "put_if_version", lambda: recover(theirs, CATALOGUE, [0], print))
     recover(race, CATALOGUE, [0], print)
     assert counts(ours) == [(appid(n), 1) for n in range(1, 6)]
     assert all_names(ours, layout.RAW) == []
@@ -168,7 +168,7 @@ def test_nobody_races_for_ever(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> N
     def always(_temp: Path, name: str, _over: Version | None) -> None:
         raise LostRace(name, "run again")
 
-    monkeypatch.setattr(ours.store, "commit", always)
+    monkeypatch.setattr(ours.store, "put_if_version", always)
     mine = group(ours, 1)
     with pytest.raises(LostRace):
         put(ours, mine)

@@ -77,7 +77,7 @@ def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
                 and each.window.begin <= last
                 and each.window.end >= first
             ]
-            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._order)
+            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._group_order)
             assert bool(expected) <= ((dataset, month) in group.months)
     assert open_group(group.name, group.path) == group
     raw_log.delete(tree, group)
@@ -88,7 +88,7 @@ def test_a_group_says_what_it_is(outputs: Outputs) -> None:
     tree = outputs(4)
     group = write_group(tree, 3, "run-1", some())
     again = open_group(group.name, group.path)
-    for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "touches"):
+    for name in ("id", "run_id", "bucket", "buckets", "fetched_at", "size", "batches", "months"):
         assert getattr(again, name) == getattr(group, name)
     assert group.name == f"_harvester/raw/run-1/0003-000001-{group.id}.group"
     assert group.fetched_at == some()[0].asked_at * 1_000_000
@@ -194,8 +194,8 @@ def rewritten(path: Path, **changes: Any) -> None:
     """Change what a group says of itself."""
     with pa.OSFile(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
-    index = json.loads(table.schema.metadata[raw_log._KEY]) | changes
-    table = table.replace_schema_metadata({raw_log._KEY: json.dumps(index)})
+    index = json.loads(table.schema.metadata[raw_log._INDEX_KEY]) | changes
+    table = table.replace_schema_metadata({raw_log._INDEX_KEY: json.dumps(index)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 

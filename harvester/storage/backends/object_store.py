@@ -50,7 +50,7 @@ class ObjectStore:
     """A place in a bucket. Nothing is asked of the store before the first use."""
 
     def __init__(
-        self, uri: str, *, endpoint: str | None = None, single_writer: bool = False
+        self, uri: str, endpoint: str | None = None, *, single_writer: bool = False
     ) -> None:
         self._uri = uri.rstrip("/")
         self._single_writer = single_writer
