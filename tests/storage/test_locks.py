@@ -97,7 +97,7 @@ def test_a_lock_that_does_not_say_who(tmp_path: Path) -> None:
     with hold(tree, [0], run_id="first", since=SINCE):
         (tmp_path / LOCKS / "0000-of-0001.lock").write_text("[]")
         with (
-            pytest.raises(Busy, match="has not said yet"),
+            pytest.raises(Busy, match="does not name it yet"),
             hold(tree, [0], run_id="second", since=SINCE),
         ):
             pass

@@ -14,7 +14,7 @@ _MEMBER = "authorised"
 
 def write(tree: Tree, appids: Sequence[str]) -> None:
     """Replace the list; no token is kept. Raises StoreError."""
-    # Written before any lock is held: the name is this process's own.
+    # Named after the process, because it holds no bucket's lock.
     temp = tree.store.scratch / f"platform.{os.getpid()}.json.tmp"
     json_file.write(tree.store, ACCOUNT_CACHE, {_MEMBER: appids}, temp)
 

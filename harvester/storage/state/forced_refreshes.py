@@ -1,8 +1,7 @@
 """Forced token refreshes of each account, counted over all runs: WeChat grants 20 a day.
 
-A file an account, written before the call it is about: a run that is killed in between has counted
-one too many. A damaged file counts as spent for today; a lost one may let a run ask for more than
-WeChat grants, and WeChat refuses.
+One file an account, written before each call, so a killed run counts one too many. A damaged file
+counts as spent for today. After a lost one a run may make calls that WeChat refuses.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from harvester.storage.state import json_file
 
 MAX_PER_DAY = 20
 MIN_SECONDS_APART = 30.0
-"""Seconds between two: within them WeChat answers with the token as it is."""
+"""Seconds between two refreshes: within them WeChat returns the current token."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """The refreshes of a Beijing day, and when the last one was, in seconds since the epoch."""
+    """The refreshes of a Beijing day, and the time of the last one in seconds since the epoch."""
 
     day: str
     count: int
@@ -39,7 +38,7 @@ def spend(tree: Tree, appid: str, now: float) -> bool:
     full, none = _Spent(today, MAX_PER_DAY), _Spent(today, 0)
     spent = json_file.read(tree.store, name, _Spent, damaged=full) or none
     count = spent.count if spent.day == today else 0
-    # A last time in the future is another machine's clock: wait for it to be over.
+    # A time in the future comes from another machine's clock, and delays the refresh until then.
     if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
         return False
     temp = tree.temp(bucket_of(appid, tree.buckets), f"forced.{appid}.json")

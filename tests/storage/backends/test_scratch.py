@@ -77,15 +77,15 @@ def test_it_is_there_as_long_as_it_is_needed(place: Path) -> None:
     assert list(place.iterdir()) == []
     scratch.make()
     assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
-    scratch.leave()
+    scratch.remove_if_unused()
     assert list(place.iterdir()) == []
     scratch.make()
     (scratch.path / "x").touch()
-    scratch.leave()
+    scratch.remove_if_unused()
     assert scratch.path.is_dir()
     with scratch.kept():
         (scratch.path / "x").unlink()
-        scratch.leave()
+        scratch.remove_if_unused()
         assert scratch.path.is_dir()
     assert list(place.iterdir()) == []
 
