@@ -290,20 +290,9 @@ def _bucket_of_name(name: str) -> int | None:
 
 
 def _group_from_index(name: str, path: Path, size: int, index: dict[str, Any]) -> Group:
-    return Group(
-        name=name,
-        path=path,
-        id=index["id"],
-        run_id=index["run_id"],
-        bucket=index["bucket"],
-        buckets=index["buckets"],
-        fetched_at=index["fetched_at"],
-        size=size,
-        batches=tuple(
-            Batch(dataset, tuple(months), checksum)
-            for dataset, months, checksum in index["batches"]
-        ),
-    )
+    batches = tuple(Batch(dataset, tuple(months), crc) for dataset, months, crc in index["batches"])
+    members = {key: index[key] for key in ("id", "run_id", "bucket", "buckets", "fetched_at")}
+    return Group(name, path, size=size, batches=batches, **members)
 
 
 def _read_columns(path: Path, place: int, checksum: int) -> list[pa.Array]:

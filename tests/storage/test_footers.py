@@ -1,4 +1,4 @@
-"""Footers are read from the ends of their files alone, in both worlds."""
+"""Footers are read from the ends of their files alone, on a disk and in an object store."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_file_that_is_gone(tree: Tree) -> None:
 
 
 def test_a_footer_of_a_newer_version(tree: Tree) -> None:
-    """It is refused by name in both worlds, where one is read and where all are looked through."""
+    """It is refused with its name, both when one file is read and when all footers are read."""
     with pytest.MonkeyPatch.context() as newer:
         newer.setattr("harvester.storage.footer.SCHEMA_VERSION", 2)
         write(tree, 3)
@@ -113,8 +113,8 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
 
 
 @pytest.mark.parametrize("place", [HERE._replace(month=MONTH + 1), HERE._replace(dataset="other")])
-def test_a_file_in_the_place_of_another(tree: Tree, place: Partition) -> None:
-    """Copied to another month or dataset it is refused by name: what it knows is of its own."""
+def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partition) -> None:
+    """Its coverage belongs to its own month and dataset, so the error names both places."""
     write(tree, 3)
     name = tree.name(place)
     tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))

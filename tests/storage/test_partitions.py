@@ -96,7 +96,7 @@ def test_no_file_is_no_coverage(tree: Tree) -> None:
     assert footer_of(tree, HERE) is None
 
 
-def test_the_form_of_the_file(final: Path, draft: NewFile) -> None:
+def test_encodings_statistics_and_keys_of_the_file(final: Path, draft: NewFile) -> None:
     """zstd, statistics, page index, order and keys are there, and coverage is stored once."""
     write(draft, table(0, 1000))
     metadata = pq.read_metadata(final)
@@ -138,7 +138,7 @@ def test_the_engines_read_it(final: Path, draft: NewFile, duck: duckdb.DuckDBPyC
 def test_a_month_without_rows(
     final: Path, tree: Tree, draft: NewFile, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """A month in which nobody had a row is a file too, readable beside others."""
+    """A month in which no account had a row is a file too, readable beside others."""
     assert write(draft) == 0
     assert coverage_of(tree, HERE) == footer(1, 2).coverage
     write(draft._replace(name=draft.name.replace("03/", "04/")), table(0, 3))

@@ -41,7 +41,7 @@ SENT: dict[int, dict[str, Any]] = {
 
 @pytest.fixture
 def old(tmp_path: Path) -> Tree:
-    """A month of version 1, with members that nobody had declared."""
+    """A month of version 1, with undeclared members."""
     tree = tree_at(tmp_path / "old")
     window = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
     rows = [row(MARCH + day, number=day, **more) for day, more in SENT.items()]

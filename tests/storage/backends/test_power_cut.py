@@ -141,7 +141,7 @@ def test_the_system_is_asked_in_this_order(tmp_path: Path) -> None:
         pytest.skip("there is no strace")
     probe = [strace, "-o", "/dev/null", "true"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody trace a process")
+        pytest.skip("this system does not allow tracing a process")
     log, root = tmp_path / "trace", tmp_path / "output"
     subprocess.run(
         [
