@@ -18,9 +18,10 @@ from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.config import Output
 from harvester.manifest import place_named
-from harvester.storage import coverage_scan, partitions
+from harvester.storage import coverage_scan, partition_writer
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree, open_tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage
 
@@ -33,7 +34,7 @@ def make(tree: Tree, broad: Broad) -> None:
             temp = tree.temp(0, "benchmark")
             draft = NewFile(tree.store, temp, tree.name(Partition(name, month, 0)), CATALOGUE[name])
             footer = Footer(_ragged(broad, month, dice), {})
-            partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
+            partition_writer.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 
 
 def _ragged(broad: Broad, month: Month, dice: random.Random) -> Coverage:

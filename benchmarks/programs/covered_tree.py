@@ -9,10 +9,11 @@ from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.storage import partitions
+from harvester.storage import partition_writer
 from harvester.storage.backends.local import LocalStore
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays, Coverage
 
@@ -27,7 +28,7 @@ def main(broad: Broad, root: Path) -> None:
             temp = tree.temp(0, "benchmark")
             draft = NewFile(tree.store, temp, tree.name(partition), CATALOGUE[name])
             footer = Footer(known_month(broad, month), {})
-            partitions.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
+            partition_writer.write(draft, (), lambda footer=footer: footer)  # type: ignore[misc]
 
 
 def known_month(broad: Broad, month: Month) -> Coverage:

@@ -23,7 +23,7 @@ from harvester.sandbox.data import expected_rows
 
 Row: TypeAlias = dict[str, Any]
 
-OURS = {"_fetched_at", "_run_id"}
+META_DIR = {"_fetched_at", "_run_id"}
 
 
 def main(year: Year, output: Path) -> None:
@@ -44,7 +44,7 @@ def _compare(dataset: Dataset, year: Year, folder: Path) -> Counter[str]:
         days = wanted.pop(month, [])
         expected = _expected(dataset, year.appids, days)
         file = pq.ParquetFile(path)
-        names = [name for name in file.schema_arrow.names if name not in OURS]
+        names = [name for name in file.schema_arrow.names if name not in META_DIR]
         for batch in file.iter_batches(8_192, columns=names):
             for row in batch.to_pylist():
                 found["rows"] += 1

@@ -23,10 +23,11 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import day_text
 from harvester.core.model import Answer, Window
-from harvester.storage import partitions, publish, raw_log
+from harvester.storage import partition_writer, publish, raw_log
 from harvester.storage.backends.local import LocalStore
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -50,7 +51,7 @@ def make(root: Path, count: int) -> None:
     everything = AccountDays(final=(1 << LENGTH) - 1, with_rows=(1 << LENGTH) - 1)
     footer = Footer(coverage.empty(MONTH).updated(dict.fromkeys(names, everything)), {})
     draft = NewFile(tree.store, tree.temp(0, "benchmark"), tree.name(HERE), DATASET)
-    partitions.write(draft, _tables(names), lambda: footer)
+    partition_writer.write(draft, _tables(names), lambda: footer)
     shutil.copy(tree.store.display_path(tree.name(HERE)), root / "before.parquet")
     answers = [
         Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, 1, body)

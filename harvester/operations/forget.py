@@ -25,10 +25,19 @@ from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked_and_recorded, new_run_log
 from harvester.planning import windows
-from harvester.storage import layout, locks, partitions, publish, quarantine, raw_log
-from harvester.storage.backends.local import OURS
+from harvester.storage import (
+    layout,
+    locks,
+    partition_reader,
+    partition_writer,
+    publish,
+    quarantine,
+    raw_log,
+)
+from harvester.storage.backends.local import META_DIR
+from harvester.storage.footer import Footer
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import Published
 from harvester.storage.raw_log import DamagedGroup
 from harvester.storage.state import json_file
@@ -189,7 +198,7 @@ def _refuse_newer(erasing: _Erasure) -> None:
 def _waiting(erasing: _Erasure) -> Iterator[None]:
     """Yield once for each answer of the raw log with days that are to be forgotten."""
     request = erasing.request
-    for group in raw_log.readable(erasing.tree, erasing.buckets):
+    for group in raw_log.readable_groups(erasing.tree, erasing.buckets):
         for dataset, month in group.months:
             if dataset in request.datasets and request.mask(month):
                 with suppress(DamagedGroup):
@@ -215,7 +224,9 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
     name, mask = tree.name(partition), erasing.request.mask(partition.month)
     month = calendar.month_text(partition.month)
     temp = f"{partition.dataset}.{month}.forget"
-    with partitions.opened(tree.store, name, tree.temp(partition.bucket, f"{temp}.old")) as stored:
+    with partition_reader.opened(
+        tree.store, name, tree.temp(partition.bucket, f"{temp}.old")
+    ) as stored:
         if stored is None:
             return None
         known = stored.footer.coverage
@@ -240,7 +251,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
             tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
             draft = NewFile(tree.store, new, name, dataset, stored.version)
-            after = partitions.write(draft, tables, lambda: Footer(left, groups))
+            after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
         return Rewritten(
             path=name,
             dataset=partition.dataset,
@@ -277,7 +288,7 @@ def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
 def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
     """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
     request = erasing.request
-    for name, info in quarantine.unreadable(erasing.tree).items():
+    for name, info in quarantine.damaged_files(erasing.tree).items():
         elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
         other = info.dataset is not None and info.dataset not in request.datasets
         later = info.month is not None and not request.mask(info.month)
@@ -311,7 +322,7 @@ def _side_files(erasing: _Erasure) -> Iterator[tuple[str, Any]]:
     Raises UsageError for a newer version: it may hold accounts where none is looked for.
     """
     store = erasing.tree.store
-    for found in store.list(OURS):
+    for found in store.list(META_DIR):
         if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
             continue
         if any(appid in found.name for appid in erasing.request.appids):

@@ -36,7 +36,7 @@ class PlatformAtHand:
 
         policy = manifest.retry
         appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
-        account_cache.keep(tree, appids)
+        account_cache.write(tree, appids)
         return appids
 
     def needed_by(self, manifest: Manifest) -> Platform | None:

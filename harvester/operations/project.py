@@ -17,7 +17,7 @@ from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.runtime import Project, SteadyClock
-from harvester.storage.backends.local import OURS
+from harvester.storage.backends.local import META_DIR
 from harvester.storage.layout import open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 
@@ -56,7 +56,7 @@ def open_project(
     rewrite_journal.refuse_unfinished(tree)
     if manifest.from_platform:
         asked = authorised == "asked"
-        appids = platform.authorised(manifest, tree) if asked else account_cache.known(tree)
+        appids = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
         manifest = draft.manifest(appids)
         if authorised != "optional" and not manifest.accounts:
             raise UsageError(
@@ -78,7 +78,7 @@ def open_harvested(path: Path, output: str | None) -> Project:
     """
     project = open_project(path, ALL, output)
     store = project.tree.store
-    if not any(map(store.exists, (OURS, *project.manifest.datasets))):
+    if not any(map(store.exists, (META_DIR, *project.manifest.datasets))):
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here", "correct the output's path"
         )

@@ -30,11 +30,13 @@ from harvester.manifest import place_named
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_run_log
-from harvester.storage import layout, partitions, publish
+from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import FileInfo, Version
-from harvester.storage.backends.local import OURS
+from harvester.storage.backends.local import META_DIR
+from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
-from harvester.storage.partitions import DataFile, Footer, NewFile
+from harvester.storage.partition_reader import DataFile
+from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import Published
 from harvester.storage.state import rewrite_journal
 from harvester.storage.state.rewrite_journal import DoneMonth
@@ -183,8 +185,8 @@ def _identity(tree: Tree) -> str:
 
 def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
     """Return whether a tree has anything but locks: data, or other side files."""
-    ours = (found.name for found in target.store.list(OURS))
-    return any(not name.startswith(f"{OURS}/locks/") for name in ours) or any(
+    ours = (found.name for found in target.store.list(META_DIR))
+    return any(not name.startswith(f"{META_DIR}/locks/") for name in ours) or any(
         target.store.exists(folder) for folder in datasets
     )
 
@@ -268,7 +270,7 @@ def _make_file(
     with ExitStack() as stack:
         opened = [
             stack.enter_context(
-                partitions.opened(
+                partition_reader.opened(
                     source.store,
                     source.name(part),
                     source.temp(part.bucket, f"{what}.old"),
@@ -286,8 +288,8 @@ def _make_file(
         tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
         temp = target.temp(partition.bucket, f"{what}.new")
         draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
-        rows = partitions.write(draft, tables, lambda: Footer(known, {}))
-    partitions.release_memory()
+        rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
+    partition_writer.release_memory()
     return rows
 
 
@@ -302,7 +304,7 @@ def _coverage(month: Month, stored: list[DataFile], is_mine: Callable[[str], boo
 
 def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
     """Read the rows of an old file in the columns of this version."""
-    if not stored.older:
+    if not stored.is_older:
         return stored.batches(arrow_schema(dataset), BATCH_ROWS)
     old = stored.batches(stored.own_schema(), BATCH_ROWS)
     return (schema_upgrade.upgraded(batch, dataset) for batch in old)
@@ -323,8 +325,8 @@ def _slices(
 
 def _copy_side_files(source: Tree, target: Tree) -> None:
     """Copy quarantine, run records and other side files; delete copies whose original is gone."""
-    names = {found.name for found in source.store.list(OURS) if _is_copied(found.name)}
-    for found in target.store.list(OURS):
+    names = {found.name for found in source.store.list(META_DIR) if _is_copied(found.name)}
+    for found in target.store.list(META_DIR):
         # The new tree keeps the records of this rewrite and of its earlier tries.
         own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)
         if not own and found.name not in names:
@@ -340,5 +342,5 @@ def _is_copied(name: str) -> bool:
 
     A journal lists replaced files of the old tree; in the new one all files are new.
     """
-    left_out = name.startswith((RAW, f"{OURS}/locks")) or name.endswith((".tmp", ".entry"))
+    left_out = name.startswith((RAW, f"{META_DIR}/locks")) or name.endswith((".tmp", ".entry"))
     return not left_out and not rewrite_journal.is_journal(name)

@@ -16,7 +16,7 @@ from harvester.operations.runtime import Project
 from harvester.operations.session import locked
 from harvester.planning import windows
 from harvester.planning.windows import Wanted
-from harvester.storage import inspect, layout, quarantine, raw_log, unmanaged_files
+from harvester.storage import integrity_check, layout, quarantine, raw_log, unmanaged_files
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.raw_log import DamagedGroup
 from harvester.tables import integrity
@@ -123,10 +123,10 @@ def _check_file(
     with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
         if copy is None:
             return _Checked(0, None)
-        found = inspect.inspect(copy.path, place, read_data=read_data)
-    if not found.flaws:
+        found = integrity_check.check_file(copy.path, place, read_data=read_data)
+    if not found.defects:
         return _Checked(found.rows, None)
-    lost = integrity.days_in_doubt(found.flaws)
+    lost = integrity.days_in_doubt(found.defects)
     if found.coverage is None:
         # The file cannot say which days it had, so all wanted days of its accounts count as lost.
         lost = _wanted_of(want.get(dataset.name, {}), place)
@@ -134,7 +134,7 @@ def _check_file(
         path=name,
         dataset=dataset.name,
         ref_month=calendar.month_text(partition.month),
-        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.flaws)),
+        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.defects)),
         lost=tuple(_lost(partition.month, lost)),
         remedy=found.remedy,
     )
@@ -162,7 +162,7 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
 
     Raises StoreError for a group that cannot be read from the disk: it may be intact.
     """
-    names = raw_log.names(tree)
+    names = raw_log.group_names(tree)
     for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is None:
             continue
@@ -174,7 +174,7 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
                     pass
         except DamagedGroup:
             # A run at work removes groups that it has published: then it is no damage.
-            if name in raw_log.names(tree):
+            if name in raw_log.group_names(tree):
                 damage = Damage(name, flaws=("answers that cannot be read",))
         except OtherVersion as error:
             flaw = error.problem.removeprefix(f"{name}: ")

@@ -1,4 +1,4 @@
-"""What the files know: each account's days by state, read from the footers alone."""
+"""Coverage of the files: each account's days by state, read from the footers alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted
-from harvester.storage import layout, partitions
+from harvester.storage import layout, partition_reader
 from harvester.storage.layout import Tree
 from harvester.tables.coverage import Coverage
 
@@ -22,9 +22,9 @@ Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
 class States:
     """One account's days of one dataset, as sets.
 
-    ``known`` needs no asking today, ``good`` were answered by something that fits, ``rows`` have
-    rows, ``provisional`` will be asked again on a later day, and the last answer of ``quarantined``
-    ones does not fit. Of a ``sparse`` dataset empty days are ordinary.
+    ``no_ask_today`` days need no request today, ``answered`` days have a good answer, ``with_rows``
+    days have rows, ``provisional`` days are requested again on a later day, and the last answer of
+    ``quarantined`` days was rejected. Empty days of a ``sparse`` dataset are ordinary.
     """
 
     no_ask_today: DaySet = calendar.NO_DAYS
@@ -35,7 +35,7 @@ class States:
     sparse: bool = False
 
     def clip_to(self, inside: DaySet) -> None:
-        """Forget all other days."""
+        """Remove all other days."""
         self.no_ask_today &= inside
         self.answered &= inside
         self.with_rows &= inside
@@ -44,12 +44,12 @@ class States:
 
     @property
     def covered(self) -> DaySet:
-        """Days about which something is known, be it of an earlier day."""
+        """Days with an answer, or that need none today."""
         return self.no_ask_today | self.answered
 
     @property
     def unanswered(self) -> DaySet:
-        """Days of which nothing but answers that do not fit is known."""
+        """Days with rejected answers only."""
         return self.quarantined & ~self.answered
 
     @property
@@ -68,28 +68,28 @@ class States:
 
 
 def day_ranges_of(appid: str, dataset: str, found: DaySet) -> Iterator[DayRange]:
-    """A day set as the stretches it is made of."""
+    """Yield a day set as ranges of consecutive days."""
     for begin, end in calendar.day_ranges(found):
         yield DayRange(appid, dataset, begin, end)
 
 
 def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
-    """The stretches of empty days between days with rows."""
+    """Yield the ranges of empty days between days with rows."""
     for dataset, of_dataset in states.items():
         for appid, of_account in of_dataset.items():
             yield from day_ranges_of(appid, dataset, of_account.suspicious)
 
 
 def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
-    """The wanted days that the files do not know. Raises StoreError and OtherVersion."""
+    """Return the wanted days that need a request today. Raises StoreError and OtherVersion."""
     missing: Wanted = {}
     for dataset, of_dataset in want.items():
         known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
         for month, coverage in _coverages(tree, dataset, of_dataset):
-            in_place = _InPlace(month)
+            day_sets = _DaySets(month)
             for appid, mask in coverage.no_ask_today(today):
                 if appid in known:
-                    known[appid] |= in_place[mask]
+                    known[appid] |= day_sets[mask]
         missing[dataset] = {
             appid: lacking
             for appid, wanted in of_dataset.items()
@@ -99,7 +99,7 @@ def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
 
 
 def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, States]]:
-    """Every wanted account's days by state, within the days that are wanted."""
+    """Return the wanted days of each account by state. Raises StoreError and OtherVersion."""
     found: dict[str, dict[str, States]] = {}
     for dataset, of_dataset in want.items():
         sparse = CATALOGUE[dataset].sparse
@@ -112,7 +112,10 @@ def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, Sta
 
 
 def to_ask(tree: Tree, want: Wanted, today: Day, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
-    """The days a run asks for, and those of them whose answers may replace final rows."""
+    """Return the days a run requests, and those of them whose answers may replace final rows.
+
+    Raises StoreError and OtherVersion.
+    """
     missing = read_missing(tree, want, today)
     if refetch is None:
         return missing, {}
@@ -124,9 +127,9 @@ def to_ask(tree: Tree, want: Wanted, today: Day, refetch: Refetch | None) -> tup
 
 
 def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch) -> Wanted:
-    """The days that ``--refetch`` treats as missing.
+    """Return the days that ``--refetch`` treats as missing.
 
-    ``refused`` adds nothing to what is missing anyway: a refused day was never covered.
+    ``refused`` adds none, because a refused day is missing anyway.
     """
     if state == "all":
         return want
@@ -145,21 +148,22 @@ def refetched(states: dict[str, dict[str, States]], want: Wanted, state: Refetch
 def _coverages(
     tree: Tree, dataset: str, wanted: dict[str, DaySet]
 ) -> Iterator[tuple[Month, Coverage]]:
-    """The coverage of each file that may hold wanted days, newest month first."""
+    """Yield the coverage of each file that may hold wanted days, newest month first."""
     everything = calendar.NO_DAYS
+    # Nearly all accounts want the same days.
     for of_account in set(wanted.values()):
         everything |= of_account
     months = set(calendar.each_month(everything))
     located = layout.partitions(tree, dataset)
     wanted_files = {each: found for each, found in located.items() if each.month in months}
-    footers = partitions.footers(tree.store, wanted_files.values())
+    footers = partition_reader.footers(tree.store, wanted_files.values())
     for partition, footer in zip(wanted_files, footers, strict=True):
         if footer is not None:
             yield partition.month, footer.coverage
 
 
-class _InPlace(dict[int, DaySet]):
-    """A month's masks as day sets. Thousands of accounts have the same, so each is made once."""
+class _DaySets(dict[int, DaySet]):
+    """Masks of a month as day sets, cached because thousands of accounts have the same mask."""
 
     def __init__(self, month: Month) -> None:
         super().__init__()
@@ -179,16 +183,17 @@ def _add_month(states: dict[str, States], month: Month, coverage: Coverage, toda
         coverage.quarantined,
         strict=True,
     )
-    in_place = _InPlace(month)
+    day_sets = _DaySets(month)
     for (appid, known), final, rows, provisional, quarantined in found:
         of_account = states.get(appid)
+        # A bucket has accounts that this job does not name.
         if of_account is None:
             continue
-        of_account.no_ask_today |= in_place[known]
-        of_account.answered |= in_place[final | provisional]
-        of_account.with_rows |= in_place[rows]
-        # Most months have none of these.
+        of_account.no_ask_today |= day_sets[known]
+        of_account.answered |= day_sets[final | provisional]
+        of_account.with_rows |= day_sets[rows]
+        # Most months have neither, and a lookup costs more than the test.
         if provisional:
-            of_account.provisional |= in_place[provisional]
+            of_account.provisional |= day_sets[provisional]
         if quarantined:
-            of_account.quarantined |= in_place[quarantined]
+            of_account.quarantined |= day_sets[quarantined]

@@ -1,12 +1,12 @@
-"""Where everything is: the only module that makes names inside the output.
+"""Layout of the output: the only module that makes names inside it.
 
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
     <root>/_harvester/raw|quarantine|tmp|locks|quota|runs/
 
-Nothing but data files lies in a dataset's folder, and no name under ``_harvester`` ends in
-``.parquet``: some engines read every such file they find below the folder they are given.
+A dataset's folder has nothing but data files, and no name under ``_harvester`` ends in
+``.parquet``, because some engines read every such file below the folder they are given.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import errno
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,31 +25,31 @@ from harvester.core.config import Output
 from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import FileInfo, Store
-from harvester.storage.backends.local import OURS, LocalStore
+from harvester.storage.backends.local import META_DIR, LocalStore
 
-RAW = f"{OURS}/raw"
-"""Answers not yet published, a folder for each run."""
+RAW = f"{META_DIR}/raw"
+"""Unpublished answers, a folder for each run."""
 
-QUARANTINE = f"{OURS}/quarantine"
-"""Answers and groups that could not be used."""
+QUARANTINE = f"{META_DIR}/quarantine"
+"""Rejected answers, and damaged groups and files."""
 
-QUOTA = f"{OURS}/quota"
-"""Notes of the calls that were spent, a file for each day and bucket; what WeChat allows a day."""
+QUOTA = f"{META_DIR}/quota"
+"""Quota ledgers, a file for each day and bucket, and the reported quotas."""
 
-RUNS = f"{OURS}/runs"
-"""The records of runs."""
+RUNS = f"{META_DIR}/runs"
+"""Run records and publish journals."""
 
-FORCED = f"{OURS}/quota/forced"
-"""Notes of the tokens that were replaced by force."""
+FORCED_REFRESHES = f"{META_DIR}/quota/forced"
+"""Counts of forced token refreshes."""
 
-ROSTER = f"{OURS}/platform.json"
-"""Who authorised the platform, as last heard."""
+ACCOUNT_CACHE = f"{META_DIR}/platform.json"
+"""Cached list of the accounts that authorised the platform."""
 
-_TEMP = re.compile(r"(\d{4,}-of-\d{4,})\.")
-_FILE = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
+_TEMP_NAME = re.compile(r"(\d{4,}-of-\d{4,})\.")
+_DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
 
-_OF_THE_PATH = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
-"""What the system says of a path that is mistaken, and not of a disk that is sick."""
+_PATH_ERRORS = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
+"""Errors of a wrong path, as opposed to those of a failing disk."""
 
 
 class Partition(NamedTuple):
@@ -61,33 +62,33 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """An output whose months are split into so many buckets."""
+    """An output whose months are split into ``buckets`` files each."""
 
     store: Store
     buckets: int = 1
 
     def name(self, partition: Partition) -> str:
-        """The data file of a partition."""
+        """Return the name of a partition's data file."""
         month = f"ref_month={month_text(partition.month)}"
-        return f"{partition.dataset}/{month}/part-{self.of(partition.bucket)}.parquet"
+        return f"{partition.dataset}/{month}/part-{self.bucket_label(partition.bucket)}.parquet"
 
-    def of(self, bucket: int) -> str:
-        """A bucket as it stands in names, ``0003-of-0016``."""
+    def bucket_label(self, bucket: int) -> str:
+        """Return a bucket as in names, ``0003-of-0016``."""
         return f"{bucket:04d}-of-{self.buckets:04d}"
 
     def temp(self, bucket: int, name: str) -> Path:
-        """A path for a file in the making; one at a time, by the holder of the bucket."""
-        return self.store.scratch / f"{self.of(bucket)}.{name}.tmp"
+        """Return the path of a temporary file, for the holder of the bucket."""
+        return self.store.scratch / f"{self.bucket_label(bucket)}.{name}.tmp"
 
 
 def open_tree(output: Output) -> Tree:
-    """The tree a manifest names. Makes nothing.
+    """Return the tree of a manifest's output. Creates nothing.
 
-    Raises UsageError if a file stands there, if no output can ever be there, or if it must exist
-    and does not; StoreError if the disk will not say.
+    Raises UsageError if the path is a file, cannot be a folder, or must exist and does not, and
+    StoreError if the disk cannot be read.
     """
     store = _open_store(output)
-    if output.must_exist and not store.exists(OURS):
+    if output.must_exist and not store.exists(META_DIR):
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
             "correct `output.path`, or set must_exist: false for a new tree",
@@ -97,11 +98,10 @@ def open_tree(output: Output) -> Tree:
 
 def _open_store(output: Output) -> Store:
     if isinstance(output.path, str):
-        # Loaded only here: an output on a disk should not pay for it.
-        from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - as the line above says
+        # Imported here, because an output on a disk must not pay for loading obstore.
+        from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - see above
 
-        endpoint, alone = output.endpoint, output.single_writer
-        return ObjectStore(output.path, endpoint=endpoint, single_writer=alone)
+        return ObjectStore(output.path, output.endpoint, single_writer=output.single_writer)
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         raise UsageError(f"{output.path}: a file, not a folder", "name another `output.path`")
@@ -109,25 +109,27 @@ def _open_store(output: Output) -> Store:
 
 
 def _mode_of(root: Path) -> int | None:
-    """What stands there, None for nothing."""
+    """Return the mode of a path, None if nothing is there."""
     try:
         return root.stat().st_mode
     except FileNotFoundError:
         return None
     except OSError as error:
-        refusal = atomic_files.store_error(root, error)
-        if error.errno in _OF_THE_PATH:
-            raise UsageError(refusal.problem, refusal.advice) from error
-        raise refusal from error
+        told = atomic_files.store_error(root, error)
+        if error.errno in _PATH_ERRORS:
+            raise UsageError(told.problem, told.advice) from error
+        raise told from error
 
 
 def partitions(
     tree: Tree, dataset: str, buckets: Iterable[int] | None = None
 ) -> dict[Partition, FileInfo]:
-    """The partitions of a dataset that have a file, newest month first; all buckets by default.
+    """Return the partitions of a dataset that have a file, newest month first.
 
-    Foreign files are passed over. Raises UsageError if the dataset was made with another number of
-    buckets, StoreError if the folder cannot be read.
+    ``buckets`` limits them to those buckets.
+
+    Unmanaged files are passed over. Raises UsageError if a file was written for another number of
+    buckets, and StoreError if the folder cannot be read.
     """
     wanted = None if buckets is None else set(buckets)
     located: dict[Partition, FileInfo] = {}
@@ -144,61 +146,56 @@ def partitions(
 
 
 def clean_temp(tree: Tree, buckets: Iterable[int]) -> int:
-    """Remove what dead runs left half-made in these buckets; only for who holds their locks.
+    """Remove temporary files of dead runs in these buckets; the caller holds their locks.
 
-    What is of no bucket is removed too, if nobody makes it any more. Returns how many files. Raises
+    Abandoned temporary files of no bucket are removed too. Returns the number of files. Raises
     StoreError.
     """
-    return temp_places(tree, map(tree.of, buckets))
+    return clean_temp_of(tree, set(map(tree.bucket_label, buckets)))
 
 
-def temp_places(tree: Tree, places: Iterable[str]) -> int:
-    """The same for buckets as they stand in names."""
-    mine = {*places}
-    return sum(_sweep(path, mine) for path in _children(tree.store.scratch))
+def clean_temp_of(tree: Tree, labels: set[str]) -> int:
+    """Do as `clean_temp`, for buckets as in names."""
+    return sum(_remove_temp(path, labels) for path in _children(tree.store.scratch))
 
 
 def temp_buckets(tree: Tree) -> set[str]:
-    """The buckets, as they stand in names, that something half-made lies of, or is being made of.
+    """Return the buckets, as in names, that have temporary files.
 
     They may be of another number of buckets than the tree has now. Raises StoreError.
     """
-    places = {_place(path) for path in _children(tree.store.scratch)}
-    return {place for place in places if place}
+    return {*map(_bucket_of_temp, _children(tree.store.scratch))} - {""}
 
 
-def _sweep(path: Path, places: set[str]) -> bool:
-    place = _place(path)
-    if place in places:
+def _remove_temp(path: Path, labels: set[str]) -> bool:
+    label = _bucket_of_temp(path)
+    if label in labels:
         atomic_files.remove(path)
         return True
-    return not place and path.suffix == ".tmp" and flock.remove_if_dead(path)
+    # The maker of a file of no bucket holds no bucket's lock, but one on the file.
+    return not label and path.suffix == ".tmp" and flock.remove_if_abandoned(path)
 
 
-def _place(path: Path) -> str:
-    """The bucket of a file in the making, empty if it is of none."""
-    match = _TEMP.match(path.name)
+def _bucket_of_temp(path: Path) -> str:
+    """Return the bucket of a temporary file, empty if it is of none."""
+    match = _TEMP_NAME.match(path.name)
     return match[1] if match else ""
 
 
 def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, FileInfo]]:
-    """The data files of a dataset, each with the number of buckets in its name."""
+    """Yield the data files of a dataset, each with the number of buckets in its name."""
     for found in store.list(dataset):
-        match = _FILE.fullmatch(found.name)
-        if not match:
-            continue
-        try:
-            partition = Partition(dataset, parse_month(match[1]), int(match[2]))
-        except ValueError:
-            continue
-        count = int(match[3])
-        if found.name.endswith(f"/part-{partition.bucket:04d}-of-{count:04d}.parquet"):
-            yield partition, count, found
+        if match := _DATA_FILE_NAME.fullmatch(found.name):
+            # A month that does not exist is the name of an unmanaged file.
+            with suppress(ValueError):
+                partition = Partition(dataset, parse_month(match[1]), int(match[2]))
+                # So is a number with too many zeros: two names would stand for one partition.
+                if found.name == Tree(store, int(match[3])).name(partition):
+                    yield partition, int(match[3]), found
 
 
 def _children(folder: Path) -> list[Path]:
-    with atomic_files.os_errors_as_store_errors(folder):
-        try:
-            return list(folder.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+    missing = (FileNotFoundError, NotADirectoryError)
+    with atomic_files.os_errors_as_store_errors(folder), suppress(*missing):
+        return list(folder.iterdir())
+    return []

@@ -1,4 +1,4 @@
-"""One run at a time works on a bucket, where runs can be kept apart."""
+"""Locks of buckets: one run at a time writes to a bucket, where the store can lock."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from harvester.storage.layout import Tree
 def hold(
     tree: Tree, buckets: Iterable[int], *, run_id: str, since: str
 ) -> AbstractContextManager[None]:
-    """Hold these buckets, all of them or none, until the block ends.
+    """Lock these buckets, all or none, until the block ends.
 
-    ``since`` is the start of the run in UTC as RFC 3339 has it. Raises Busy naming the holder if
-    one of them is held by somebody else, StoreError if the file system cannot lock. In an object
-    store nobody is kept away, and whoever loses a race merges again.
+    ``since`` is the start of the run, RFC 3339 in UTC. Raises Busy naming the holder if another run
+    has one of them, and StoreError if the file system cannot lock. An object store locks nothing:
+    there a run that loses a race merges again.
     """
-    return tree.store.lock(map(tree.of, buckets), _holder(run_id, since))
+    return tree.store.lock(map(tree.bucket_label, buckets), _lock_note(run_id, since))
 
 
 def sweep_elsewhere(tree: Tree, *, run_id: str, since: str) -> None:
-    """Remove what dead runs left half-made in whatever bucket, be it of another number of them.
+    """Remove temporary files of dead runs in all buckets, also those of another bucket count.
 
-    Whoever is at work there holds it, and cleared away what was dead before. Raises StoreError.
+    Buckets that are locked are passed over, because their holder has cleaned them. Raises
+    StoreError.
     """
-    for place in layout.temp_buckets(tree):
-        with suppress(Busy), tree.store.lock([place], _holder(run_id, since)):
-            layout.temp_places(tree, [place])
+    for label in layout.temp_buckets(tree):
+        with suppress(Busy), tree.store.lock([label], _lock_note(run_id, since)):
+            layout.clean_temp_of(tree, {label})
 
 
-def _holder(run_id: str, since: str) -> bytes:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "run": run_id}
-    return json.dumps(holder).encode()
+def _lock_note(run_id: str, since: str) -> bytes:
+    note = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "run": run_id}
+    return json.dumps(note).encode()

@@ -1,7 +1,7 @@
-"""From the raw log to the data files: one partition at a time, from every group that touches it.
+"""Publishes raw groups: merges their answers into the data files, one partition at a time.
 
-The old file and the answers are walked side by side, account by account, and neither is ever held
-whole. All of it is synchronous and is called in a thread.
+The old file and the answers are read side by side, account by account, and neither is ever in
+memory as a whole. The functions are synchronous and run in a thread.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from harvester.core.calendar import Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.model import Answer, Window
-from harvester.storage import layout, partitions, quarantine, raw_log
+from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
+from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
-from harvester.storage.partitions import DataFile, Footer, NewFile
+from harvester.storage.partition_reader import DataFile
+from harvester.storage.partition_writer import NewFile
+from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
@@ -35,11 +38,11 @@ from harvester.tables.row_groups import Provenance
 T = TypeVar("T")
 
 MAX_RACES = 20
-"""Each is lost to a run that came further by it, so there is an end to them."""
+"""Maximum races that one replacement may lose. Each lost race is progress of another run."""
 
 
 class QuarantinedDay(NamedTuple):
-    """A day whose answer could not be used."""
+    """A day whose answer was put into quarantine."""
 
     appid: str
     dataset: str
@@ -49,13 +52,13 @@ class QuarantinedDay(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What publishing a partition did.
+    """Result of publishing a partition.
 
-    ``path`` is relative to the root. ``days`` and ``appids`` are those for which an answer counted:
-    whoever follows the files reads them again. ``dropped`` counts rows outside their window,
-    ``unknown`` and ``missing`` are members nobody declared and promised ones without a value,
-    ``delayed`` are the windows whose last answer said that WeChat is still computing, and
-    ``damaged`` are groups that could not be read, as moved to the quarantine.
+    ``path`` is relative to the root. ``days`` and ``appids`` are those with an applied answer:
+    readers that follow the files read them again. ``dropped`` counts rows outside their window,
+    ``unknown`` has undeclared members, ``missing`` required members without a value, ``delayed``
+    the windows whose last answer said that WeChat is still computing, and ``damaged`` the paths in
+    quarantine of groups that could not be read.
     """
 
     dataset: str
@@ -74,33 +77,33 @@ class Published:
 
     @property
     def ref_month(self) -> str:
-        """The month as it stands in the path."""
+        """The month as in the path, ``2026-05``."""
         return calendar.month_text(self.month)
 
 
 def publish(
     tree: Tree, dataset: Dataset, partition: Partition, groups: Iterable[Group]
 ) -> Published:
-    """Put what the groups hold of a partition into its file; only for who holds its bucket's lock.
+    """Merge the groups' answers for a partition into its file. The caller holds the bucket's lock.
 
-    A group that is in already changes nothing. When another run replaces the file meanwhile, which
-    is possible in an object store, both are merged. Raises StoreError; then the old file still
-    stands.
+    A group that is in the file already changes nothing. If another run replaces the file meanwhile,
+    which is possible in an object store, both are merged. Raises StoreError; then the old file is
+    unchanged.
     """
     touching = [group for group in groups if (dataset.name, partition.month) in group.months]
 
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        return _publish(tree, dataset, partition, left)
+        return _publish_once(tree, dataset, partition, left)
 
     return retry_races(attempt)
 
 
 def retry_races(attempt: Callable[[int], T]) -> T:
-    """Repeat the replacement of a file until no other run replaces it meanwhile.
+    """Repeat the replacement of a file until it loses no race against another run.
 
-    ``attempt`` gets the number of races that were lost. Raises LostRace if there are too many.
+    ``attempt`` gets the number of races lost so far. Raises LostRace after `MAX_RACES` of them.
     """
     for lost in range(MAX_RACES):
         with suppress(LostRace):
@@ -108,21 +111,22 @@ def retry_races(attempt: Callable[[int], T]) -> T:
     return attempt(MAX_RACES)
 
 
-def _publish(
+def _publish_once(
     tree: Tree, dataset: Dataset, partition: Partition, touching: list[Group]
 ) -> Published:
-    work = _PartitionUpdate(tree, dataset, partition)
-    with partitions.opened(tree.store, tree.name(partition), work.temp("old")) as stored:
+    update = _PartitionUpdate(tree, dataset, partition)
+    with partition_reader.opened(tree.store, tree.name(partition), update.temp("old")) as stored:
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
         before = after = stored.rows if stored else 0
+        # A file that has all groups already is not written again.
         if fresh:
-            after = _rewrite(work, stored, fresh)
+            after = _write_merged(update, stored, fresh)
         for group in touching:
             if stored and group.id in old:
-                work.record_replayed(group, stored.footer.coverage)
-    _forget_healed(work)
-    return work.published(before, after)
+                update.record_replayed(group, stored.footer.coverage)
+    _forget_healed(update)
+    return update.published(before, after)
 
 
 def recover(
@@ -133,23 +137,25 @@ def recover(
 ) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
 
-    ``tell`` hears of each file before anything is deleted, so that what is not told is found once
-    more. Returns the groups that could not be read, as moved to the quarantine. Only for who holds
-    the buckets' locks, before anything is planned. Raises StoreError, and UsageError if it was
-    written for another number of buckets, or if a file of these buckets is of a newer version.
+    The caller holds the buckets' locks and has planned nothing yet. ``tell`` gets each result
+    before any group is deleted, because the next run can find a result again only through its
+    groups. Returns the paths in quarantine of groups that could not be read. Raises StoreError, and
+    UsageError for groups of another number of buckets or a file of a newer version.
     """
     groups, moved = raw_log.unpublished(tree, buckets)
+    # Before the first file is written, because a partly recovered tree fits neither version.
     if groups:
         refuse_newer(tree, datasets, buckets)
     owed = {
         Partition(name, month, group.bucket) for group in groups for name, month in group.months
     }
-    strange = sorted({partition.dataset for partition in owed} - datasets.keys())
-    if strange:
+    unknown = sorted({partition.dataset for partition in owed} - datasets.keys())
+    if unknown:
         raise StoreError(
-            f"{tree.store.display_path(RAW)}: answers of unknown datasets: {', '.join(strange)}",
-            "run the harvester that asked for them",
+            f"{tree.store.display_path(RAW)}: answers of unknown datasets: {', '.join(unknown)}",
+            "run the harvester that wrote them",
         )
+    # Newest month first, as runs publish.
     for partition in sorted(owed, key=lambda each: (-each.month, each)):
         mine = [group for group in groups if group.bucket == partition.bucket]
         tell(publish(tree, datasets[partition.dataset], partition, mine))
@@ -161,23 +167,26 @@ def recover(
 def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> None:
     """Raise OtherVersion if a data file of these buckets is of a newer version.
 
-    It reads every footer. For what changes many files: none is changed then.
+    Reads every footer. Called before many files are changed, so that either all or none are.
     """
     for dataset in datasets:
         found = layout.partitions(tree, dataset, buckets).values()
-        partitions.refuse_newer(tree.store, found)
+        partition_reader.refuse_newer(tree.store, found)
 
 
 @dataclass(slots=True)
 class _PartitionUpdate:
-    """One publish under way: what it is about, and what came of it so far."""
+    """Progress of publishing one partition.
+
+    ``applied`` is the mask of days with an applied answer, ``unread`` the names of damaged groups.
+    """
 
     tree: Tree
     dataset: Dataset
     partition: Partition
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
-    taken: int = 0
+    applied: int = 0
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     dropped: int = 0
     unknown: set[str] = field(default_factory=set)
@@ -188,32 +197,30 @@ class _PartitionUpdate:
 
     @property
     def month(self) -> Month:
-        """The month it is about."""
+        """The partition's month."""
         return self.partition.month
 
     def temp(self, what: str) -> Path:
-        """Where a file of this work may lie for a while."""
+        """Return the path of a temporary file."""
         partition = self.partition
         name = f"{partition.dataset}.{calendar.month_text(partition.month)}.{what}"
         return self.tree.temp(partition.bucket, name)
 
     def record_change(self, change: Change) -> None:
-        """Remember what an account's answers came to."""
+        """Record an account's new coverage, and write its rejected answers to the quarantine."""
         self.known[change.appid] = change.known
         if change.applied:
             self.appids.add(change.appid)
-            self.taken |= change.applied
-        for day, refused in change.rejected.items():
-            entry = quarantine.QuarantinedAnswer(
-                day, refused.reason, refused.answer, refused.run_id
-            )
-            quarantine.keep(self.tree, entry)
+            self.applied |= change.applied
+        for day, rejected in change.rejected.items():
+            quarantine.keep(self.tree, QuarantinedAnswer(day, *rejected))
             self.quarantined.append(
-                QuarantinedDay(change.appid, self.dataset.name, day, refused.reason)
+                QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
             )
 
     def record_decoding(self, answer: Answer, decoded: BatchResult) -> None:
-        """Count what was odd about an answer, in the month its window begins."""
+        """Record an answer's dropped rows, schema drift and delay."""
+        # A window over two months is decoded twice: its dropped rows count in the first one.
         if decoded.dropped and calendar.month_of(answer.window.begin) == self.month:
             self.dropped += decoded.dropped
         if decoded.unknown or decoded.missing:
@@ -225,24 +232,25 @@ class _PartitionUpdate:
             self.delayed.discard(answer.window)
 
     def record_replayed(self, group: Group, known: Coverage) -> None:
-        """Name again what an earlier run put in: it may have died before it could say so.
+        """Report the days of a group that an earlier run published.
 
-        Or before it could remove the evidence of what that healed.
+        That run may have been killed before it reported them, or before it removed the quarantined
+        answers that they replace.
         """
         for answer, _ in _answers(self, group):
             appid = answer.window.appid
-            self.taken |= merge.window_mask(answer.window, self.month)
+            self.applied |= merge.window_mask(answer.window, self.month)
             self.appids.add(appid)
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
 
     def published(self, before: int, after: int) -> Published:
-        """The sum of it."""
+        """Return the result."""
         return Published(
             dataset=self.dataset.name,
             month=self.month,
             path=self.tree.name(self.partition),
-            days=tuple(calendar.each_day(calendar.from_month_mask(self.taken, self.month))),
+            days=tuple(calendar.each_day(calendar.from_month_mask(self.applied, self.month))),
             appids=tuple(sorted(self.appids)),
             rows_before=before,
             rows_after=after,
@@ -255,94 +263,100 @@ class _PartitionUpdate:
         )
 
 
-def _rewrite(work: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
-    """Write the partition anew with these groups in it; returns its rows."""
-    schema = arrow_schema(work.dataset)
-    known = stored.footer.coverage if stored else coverage.empty(work.month)
+def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
+    """Write the partition with these groups merged in; return its rows."""
+    schema = arrow_schema(update.dataset)
+    known = stored.footer.coverage if stored else coverage.empty(update.month)
     merged_in = dict(stored.footer.groups) if stored else {}
-    store, name = work.tree.store, work.tree.name(work.partition)
+    store, name = update.tree.store, update.tree.name(update.partition)
 
     def footer() -> Footer:
         there = {file.name for file in store.list(RAW)}
-        lost = {group.name for group in fresh} - there - work.unread
+        lost = {group.name for group in fresh} - there - update.unread
         if lost:
-            # This file may have had them and forgotten them since: they must not get in twice.
+            # The file may have had these groups and dropped their names since: merging them again
+            # would apply an old answer after a newer one.
             raise LostRace(
                 f"{store.display_path(min(lost))}: another run published it", "run again"
             )
-        # A group that is gone can never come back, so its name need not be remembered.
+        # A deleted group never returns, so its id is dropped from the footer.
         groups = {key: at for key, at in merged_in.items() if at in there}
         groups |= {group.id: group.name for group in fresh}
-        return Footer(known.updated(work.known), groups)
+        return Footer(known.updated(update.known), groups)
 
-    draft = NewFile(store, work.temp("new"), name, work.dataset, stored.version if stored else None)
     old = stored.batches(schema) if stored else ()
-    rows = partitions.write(draft, merge.merged(schema, old, _changes(work, known, fresh)), footer)
-    partitions.release_memory()
+    new = NewFile(
+        store, update.temp("new"), name, update.dataset, stored.version if stored else None
+    )
+    tables = merge.merged(schema, old, _changes(update, known, fresh))
+    rows = partition_writer.write(new, tables, footer)
+    partition_writer.release_memory()
     return rows
 
 
-def _changes(work: _PartitionUpdate, known: Coverage, groups: list[Group]) -> Iterator[Change]:
-    """What changes, account by account."""
-    settled_masks = functools.lru_cache(partial(merge.settled_masks, work.dataset, work.month))
-    for appid, replies in groupby(_read(work, groups), key=_appid):
-        change = Change(appid, work.month, known.account(appid))
-        for answer, stamp, decoded in sorted(replies, key=_age):
+def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> Iterator[Change]:
+    """Yield the changes, an account at a time."""
+    # Most answers were given on the same day, and a mask depends on nothing else.
+    settled_masks = functools.lru_cache(partial(merge.settled_masks, update.dataset, update.month))
+    for appid, replies in groupby(_decoded_answers(update, groups), key=_appid_of):
+        change = Change(appid, update.month, known.account(appid))
+        for answer, stamp, decoded in sorted(replies, key=_answer_order):
             accepted = change.accepted_days(answer)
             if accepted:
-                work.record_decoding(answer, decoded)
+                update.record_decoding(answer, decoded)
                 settled = settled_masks(calendar.today(answer.asked_at))
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
-        work.record_change(change)
+        update.record_change(change)
         yield change
 
 
-def _read(
-    work: _PartitionUpdate, groups: list[Group]
+def _decoded_answers(
+    update: _PartitionUpdate, groups: list[Group]
 ) -> Iterator[tuple[Answer, Provenance, BatchResult]]:
-    """The answers of all groups by appid and window, read a batch at a time.
+    """Yield the answers of all groups by appid and window, decoded a batch at a time.
 
-    Days that follow each other in a batch stay one piece all the way to the file.
+    Consecutive days of a batch stay one slice all the way to the file.
     """
-    read = decode_batch.batch_decoder(work.dataset)
-    streams = [_answers(work, group) for group in groups]
-    in_order = heapq.merge(*streams, key=_place) if len(streams) > 1 else streams[0]
+    read = decode_batch.batch_decoder(update.dataset)
+    streams = [_answers(update, group) for group in groups]
+    # A merge of one stream costs a heap operation an answer for nothing.
+    in_order = heapq.merge(*streams, key=_window_order) if len(streams) > 1 else streams[0]
     for batch in decode_batch.batches(in_order):
         found = read(batch)
         for (answer, stamp), decoded in zip(batch, found, strict=True):
             yield answer, stamp, decoded
 
 
-def _answers(work: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, Provenance]]:
-    """A group's answers by appid. A damaged one ends early, and what it held is asked again."""
+def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, Provenance]]:
+    """Yield a group's answers by appid. A damaged group ends early; its days are asked again."""
     stamp = Provenance(group.fetched_at, group.run_id)
     try:
-        for answer in group.answers(work.dataset.name, work.month):
+        for answer in group.answers(update.dataset.name, update.month):
             yield answer, stamp
     except DamagedGroup:
-        work.unread.add(group.name)
-        moved = quarantine.quarantine_group(work.tree, group.name)
-        work.damaged += [moved] if moved else []
+        update.unread.add(group.name)
+        moved = quarantine.quarantine_group(update.tree, group.name)
+        update.damaged += [moved] if moved else []
 
 
-def _appid(item: tuple[Answer, *tuple[object, ...]]) -> str:
+def _appid_of(item: tuple[Answer, *tuple[object, ...]]) -> str:
     return item[0].window.appid
 
 
-def _place(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
+def _window_order(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
     return item[0].window.appid, item[0].window.begin
 
 
-def _age(item: tuple[Answer, Provenance, BatchResult]) -> tuple[int, int]:
+def _answer_order(item: tuple[Answer, Provenance, BatchResult]) -> tuple[int, int]:
     return item[0].asked_at, item[1].fetched_at
 
 
-def _forget_healed(work: _PartitionUpdate) -> None:
-    """Remove what the quarantine keeps of days that have good answers now."""
-    first = calendar.month_begin(work.month)
-    length = calendar.month_length(work.month)
-    for appid, kept in quarantine.quarantined_days(work.tree, work.dataset.name).items():
-        account = work.known.get(appid)
+def _forget_healed(update: _PartitionUpdate) -> None:
+    """Remove quarantined answers of days that have good answers now."""
+    first, length = calendar.month_begin(update.month), calendar.month_length(update.month)
+    for appid, kept in quarantine.quarantined_days(update.tree, update.dataset.name).items():
+        account = update.known.get(appid)
+        # An account without new answers has healed nothing.
         if account is None:
             continue
         healed = [
@@ -350,4 +364,4 @@ def _forget_healed(work: _PartitionUpdate) -> None:
             for day in kept
             if 0 <= day - first < length and not account.quarantined >> (day - first) & 1
         ]
-        quarantine.forget(work.tree, work.dataset.name, appid, healed)
+        quarantine.forget(update.tree, update.dataset.name, appid, healed)

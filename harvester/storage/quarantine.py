@@ -1,6 +1,6 @@
-"""What could not be used, kept as it came: answers by account and day, damaged groups and files.
+"""Quarantine: rejected answers by account and day, and damaged groups and files, unchanged.
 
-The coverage in the data files says which days are in quarantine; what lies here is the evidence.
+The coverage in the data files says which days are in quarantine; the files here are the evidence.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ GROUPS = "groups"
 FILES = "files"
 """The folder of damaged data files."""
 
-
-_DATA_FILE = re.compile(
+_DAMAGED_FILE_NAME = re.compile(
     r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
 )
 
 
 class DamagedFileInfo(NamedTuple):
-    """What a damaged file may hold, by its name; what is None it does not tell.
+    """Possible contents of a damaged file, by its name; None is unknown.
 
-    ``bucket`` is one of as many ``buckets`` as there were then: compacted since, there are others.
+    ``buckets`` is the number of buckets when it was written, which a compaction may have changed.
     """
 
     bucket: int | None = None
@@ -45,7 +44,7 @@ class DamagedFileInfo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedAnswer:
-    """One day of an account in quarantine: why, and the answer that brought it there."""
+    """A quarantined day of an account, with the reason and the rejected answer."""
 
     day: Day
     reason: str
@@ -54,25 +53,25 @@ class QuarantinedAnswer:
 
 
 def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
-    """Keep an answer under its day, durably, in the place of an older one; returns its name.
+    """Write an answer under its day, durably, in the place of an older one; return its name.
 
     Raises StoreError.
     """
     window = entry.answer.window
-    name = _name(window.dataset, window.appid, entry.day)
+    name = _answer_name(window.dataset, window.appid, entry.day)
     temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
-    json_file.write(tree.store, name, _fields(entry), temp)
+    json_file.write(tree.store, name, _to_members(entry), temp)
     return name
 
 
 def forget(tree: Tree, dataset: str, appid: str, days: Iterable[Day]) -> None:
-    """Remove what is kept of these days, now that better answers came. Raises StoreError."""
+    """Remove the answers of these days. Raises StoreError."""
     for day in days:
-        tree.store.delete(_name(dataset, appid, day))
+        tree.store.delete(_answer_name(dataset, appid, day))
 
 
 def quarantined_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
-    """The days of which something is kept, by appid. Raises StoreError."""
+    """Return the days with a quarantined answer, by appid. Raises StoreError."""
     found: dict[str, list[Day]] = {}
     for file in tree.store.list(f"{QUARANTINE}/{dataset}"):
         appid, _, day = file.name.removeprefix(f"{QUARANTINE}/{dataset}/").partition("/")
@@ -83,28 +82,28 @@ def quarantined_days(tree: Tree, dataset: str) -> dict[str, list[Day]]:
 
 
 def entries(tree: Tree, dataset: str) -> Iterator[QuarantinedAnswer]:
-    """Yield everything kept of a dataset, by account and day. What is damaged is passed over.
+    """Yield a dataset's quarantined answers, by account and day. Damaged files are passed over.
 
     Raises StoreError, and UsageError for a newer version.
     """
     found = tree.store.list(f"{QUARANTINE}/{dataset}")
     for fields in json_file.read_all(tree.store, found, dict[str, Any]):
         with suppress(ValueError, KeyError, TypeError, AttributeError):
-            if (entry := _entry(fields)) is not None:
+            if (entry := _from_members(fields)) is not None:
                 yield entry
 
 
 def quarantine_group(tree: Tree, group: str) -> str | None:
-    """Move a raw group that cannot be read out of the way; returns where to.
+    """Move a damaged raw group to the quarantine; return its new name.
 
-    None if it is gone, for somebody else had it. Raises StoreError.
+    None if another run has removed it. Raises StoreError.
     """
     target = f"{QUARANTINE}/{GROUPS}/{'.'.join(group.split('/')[-2:])}"
     return target if tree.store.move(group, target) else None
 
 
 def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
-    """Move a data file that cannot be believed out of the way; returns where to.
+    """Move a damaged data file to the quarantine; return its new name.
 
     None if it is gone. Raises StoreError.
     """
@@ -113,25 +112,25 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
-def unreadable(tree: Tree) -> dict[str, DamagedFileInfo]:
-    """The damaged groups and files that were set aside, by name. Raises StoreError."""
+def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
+    """Return the damaged groups and files in quarantine, by name. Raises StoreError."""
     found: dict[str, DamagedFileInfo] = {}
     for file in tree.store.list(f"{QUARANTINE}/{GROUPS}"):
         if file.name.endswith(".group"):
-            # It is named by its bucket, and nowhere does it say of how many.
+            # A group's name has its bucket without the number of buckets.
             found[file.name] = DamagedFileInfo()
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
-        if match := _DATA_FILE.search(file.name):
+        if match := _DAMAGED_FILE_NAME.search(file.name):
             bucket, buckets = int(match[3]), int(match[4])
             found[file.name] = DamagedFileInfo(bucket, buckets, match[1], parse_month(match[2]))
     return found
 
 
-def _name(dataset: str, appid: str, day: Day) -> str:
+def _answer_name(dataset: str, appid: str, day: Day) -> str:
     return f"{QUARANTINE}/{dataset}/{appid}/{day_text(day)}.json"
 
 
-def _fields(entry: QuarantinedAnswer) -> dict[str, Any]:
+def _to_members(entry: QuarantinedAnswer) -> dict[str, Any]:
     answer = entry.answer
     fields: dict[str, Any] = {
         "appid": answer.window.appid,
@@ -141,7 +140,7 @@ def _fields(entry: QuarantinedAnswer) -> dict[str, Any]:
         "begin_date": day_text(answer.window.begin),
         "end_date": day_text(answer.window.end),
         "asked_at": answer.asked_at,
-        # A bit a day of the window, which may have more than 64.
+        # One bit for each day of the window: more than the 64 bits that orjson accepts.
         "refetch": Fragment(str(answer.refetch)),
         "run_id": entry.run_id,
     }
@@ -152,11 +151,11 @@ def _fields(entry: QuarantinedAnswer) -> dict[str, Any]:
     return fields
 
 
-def _entry(fields: dict[str, Any]) -> QuarantinedAnswer | None:
+def _from_members(fields: dict[str, Any]) -> QuarantinedAnswer | None:
     body = fields.get("body")
     raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
-    begin, end = parse_day(fields["begin_date"]), parse_day(fields["end_date"])
-    window = (fields["appid"], fields["dataset"], begin, end)
+    days = map(parse_day, (fields["begin_date"], fields["end_date"]))
+    window = (fields["appid"], fields["dataset"], *days)
     answer = (window, fields["asked_at"], fields["refetch"], raw)
     return json_file.value_of(
         fields, QuarantinedAnswer, day=parse_day(fields["day"]), answer=answer

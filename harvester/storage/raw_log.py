@@ -1,9 +1,9 @@
-"""Answers as they came, until their months are published: nothing WeChat sent is lost to a parser.
+"""Raw log: answers as received, kept until their months are published.
 
 One file is a *group* of answers of one bucket, an Arrow IPC file (lz4) under
-``_harvester/raw/<run>/``, sorted by dataset, account and window. Its record batches are small, of
-one dataset each, and the file says of each which months it touches, so a reader passes over what it
-does not want and holds one decompressed batch at a time.
+``_harvester/raw/<run>/``, sorted by dataset, account and window. Its record batches are small and
+of one dataset each, and the file's index has the months of each, so a reader skips the others and
+has one decompressed batch in memory at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +30,10 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.layout import RAW, Tree
 
 VERSION = 2
-"""Version of a group. A later one stays an Arrow file that says its version in the same place."""
+"""Version of the format. Later versions stay Arrow files with the version in the same place."""
 
 BATCH_BYTES = 128 << 10
-"""A record batch is closed when its bodies are this long together."""
+"""Total length of bodies at which a record batch is closed."""
 
 _SCHEMA = pa.schema(
     [
@@ -45,12 +45,12 @@ _SCHEMA = pa.schema(
         pa.field("body", pa.binary(), nullable=False),
     ]
 )
-_KEY = b"harvester.group"
-_GROUP = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
+_INDEX_KEY = b"harvester.group"
+_GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 
 
 class DamagedGroup(Exception):
-    """A group that is gone or cannot be read. What it held is not covered: it is asked again."""
+    """A group that is gone or cannot be read. Its days are not covered, so they are asked again."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: a damaged raw group")
@@ -58,9 +58,9 @@ class DamagedGroup(Exception):
 
 
 class Batch(NamedTuple):
-    """What one record batch holds: answers of one dataset, touching these months.
+    """Index entry of a record batch: the dataset of its answers and their months.
 
-    ``checksum`` is the CRC-32 of its columns, since neither Arrow nor lz4 keeps any.
+    ``checksum`` is the CRC-32 of its columns, because neither Arrow nor lz4 has any.
     """
 
     dataset: str
@@ -70,10 +70,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One durable file of answers. Two are the same if their names are.
+    """One durable file of answers. Groups are equal if their names are.
 
-    It is read at ``path``. ``id`` is unlike that of any other group ever written. ``fetched_at`` is
-    in microseconds since the Unix epoch, ``size`` in bytes.
+    ``path`` is its local copy, and ``id`` is unique among all groups ever written. ``fetched_at``
+    is in microseconds since the Unix epoch, ``size`` in bytes.
     """
 
     name: str
@@ -88,20 +88,21 @@ class Group:
 
     @property
     def months(self) -> frozenset[tuple[str, Month]]:
-        """The datasets and months that answers of this group have days of."""
+        """Datasets and months of the group's answers."""
         return frozenset((batch.dataset, month) for batch in self.batches for month in batch.months)
 
     def answers(self, dataset: str, month: Month) -> Iterator[Answer]:
-        """The answers with days of a month, by appid and window. Raises DamagedGroup, StoreError.
+        """Yield the answers with days of a month, by appid and window.
 
-        The file is open only while a batch is read: a publish walks hundreds of groups at once.
+        The file is open only while a batch is read, because a publish reads hundreds of groups at
+        once. Raises DamagedGroup and StoreError.
         """
         first, last = month_begin(month), month_end(month)
         for place, batch in enumerate(self.batches):
             if batch.dataset != dataset or month not in batch.months:
                 continue
-            # No name holds the columns: each body would be in memory twice, in hundreds of groups.
-            columns = (each.to_pylist() for each in _read(self.path, place, batch.checksum))
+            # No variable holds the columns, or each body would be in memory twice, in every group.
+            columns = (each.to_pylist() for each in _read_columns(self.path, place, batch.checksum))
             rows = zip(*columns, strict=True)
             for appid, begin, end, asked_at, refetch, body in rows:
                 if begin <= last and end >= first:
@@ -110,20 +111,19 @@ class Group:
 
 
 class UnpublishedGroups(NamedTuple):
-    """Groups that wait to be published, oldest first, and where damaged ones were moved to."""
+    """Unpublished groups, oldest first, and the paths in quarantine of damaged ones."""
 
     groups: list[Group]
     damaged: list[str]
 
 
 def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer]) -> Group:
-    """Write answers of one bucket; durable when it returns. Raises StoreError.
+    """Write answers of one bucket durably. Raises StoreError.
 
-    The group's rows will be stamped with the newest ``asked_at`` of its answers.
+    The group's rows get the newest ``asked_at`` of its answers.
     """
-    ordered = sorted(answers, key=_order)
-    parts = list(_parts(ordered))
-    arrays = [_arrays(part) for part in parts]
+    parts = list(_batches_of(sorted(answers, key=_group_order)))
+    arrays = [_columns_of(part) for part in parts]
     index = {
         "version": VERSION,
         "id": secrets.token_hex(8),
@@ -131,41 +131,37 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer])
         "bucket": bucket,
         "buckets": tree.buckets,
         "fetched_at": max(answer.asked_at for answer in answers) * 1_000_000,
-        "batches": list(map(_batch, parts, arrays)),
+        "batches": list(map(_index_entry, parts, arrays)),
     }
-    data = _bytes_of(arrays, index)
+    data = _encode_group(arrays, index)
     folder = f"{RAW}/{run_id}"
-    # The id keeps a name from ever standing for two groups: numbers begin anew in an empty folder.
-    number = _next_number(tree, folder, bucket)
+    # Numbers restart in an empty folder, so the id keeps a name from standing for two groups.
+    number = _next_group_number(tree, folder, bucket)
     name = f"{folder}/{bucket:04d}-{number:06d}-{index['id']}.group"
     path = tree.store.append(name, data, tree.temp(bucket, f"{run_id}.group"))
-    return _group(name, path, len(data), index)
+    return _group_from_index(name, path, len(data), index)
 
 
 def existing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
-    """Those of some groups that are still there. One that is gone was published by another run."""
+    """Return the groups that still exist. The others were published by another run."""
     names = {file.name for file in tree.store.list(RAW)}
     return [group for group in groups if group.name in names]
 
 
 def delete(tree: Tree, group: Group) -> None:
-    """Remove a group, once everything it touches is published. Raises StoreError."""
+    """Remove a group after all its months are published. Raises StoreError."""
     tree.store.delete(group.name)
 
 
 def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
-    """The groups of all runs in these buckets; only for who holds their locks.
+    """Return the groups of all runs in these buckets; the caller holds their locks.
 
-    A group that cannot be read is moved to the quarantine. Raises StoreError, and UsageError for
-    groups of another version or another number of buckets; then nothing is moved.
+    Damaged groups are moved to the quarantine. Raises StoreError, and UsageError for groups of
+    another version or another number of buckets; then nothing is moved.
     """
-    wanted = set(buckets)
     groups: list[Group] = []
     damaged: list[str] = []
-    names = [file.name for file in tree.store.list(RAW) if _bucket_named(file.name) in wanted]
-    for name, path in zip(names, tree.store.copies(names), strict=True):
-        if path is None:
-            continue
+    for name, path in _local_copies(tree, buckets):
         try:
             group = open_group(name, path)
         except DamagedGroup:
@@ -178,19 +174,20 @@ def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
                 f"run once with buckets: {group.buckets} to have it published",
             )
         groups.append(group)
+    # Only now, because a group of another version may still refuse all of them.
     moved = [to for name in damaged if (to := quarantine.quarantine_group(tree, name))]
     return UnpublishedGroups(sorted(groups, key=lambda group: group.fetched_at), moved)
 
 
 def open_group(name: str, path: Path) -> Group:
-    """Read what a group says of itself.
+    """Read the index of a group.
 
-    Raises DamagedGroup, OtherVersion for another version, and StoreError if the system will not
-    give it to us.
+    Raises DamagedGroup, OtherVersion for another version, and StoreError if the system refuses to
+    read the file.
     """
-    with _reading(path), pa.OSFile(str(path)) as source:
+    with _errors_as_damage(path), pa.OSFile(str(path)) as source:
         reader = pa.ipc.open_file(source)
-        index = json.loads(reader.schema.metadata[_KEY])
+        index = json.loads(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
             raise OtherVersion.newer(f"{name}: raw group", index["version"], VERSION)
         if index["version"] < VERSION:
@@ -198,34 +195,40 @@ def open_group(name: str, path: Path) -> Group:
                 f"{name}: raw group version {index['version']}, older than version {VERSION}",
                 "run the harvester that wrote it once more: it publishes the group",
             )
-        group = _group(name, path, source.size(), index)
+        group = _group_from_index(name, path, source.size(), index)
         if reader.num_record_batches != len(group.batches):
             raise DamagedGroup(path)
         return group
 
 
-def names(tree: Tree) -> list[str]:
-    """All groups there are, by name. Raises StoreError."""
-    found = (file.name for file in tree.store.list(RAW))
-    return [name for name in found if _bucket_named(name) is not None]
+def group_names(tree: Tree) -> list[str]:
+    """Return the names of all groups. Raises StoreError."""
+    names = (file.name for file in tree.store.list(RAW))
+    return [name for name in names if _bucket_of_name(name) is not None]
 
 
-def readable(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
-    """The groups of these buckets, damaged ones left out; nothing is moved. Raises StoreError."""
+def readable_groups(tree: Tree, buckets: Iterable[int]) -> Iterator[Group]:
+    """Yield the groups of these buckets without damaged ones; move nothing. Raises StoreError."""
+    for name, path in _local_copies(tree, buckets):
+        with suppress(DamagedGroup):
+            yield open_group(name, path)
+
+
+def _local_copies(tree: Tree, buckets: Iterable[int]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of the groups of these buckets, without those that are gone."""
     wanted = set(buckets)
-    mine = [name for name in names(tree) if _bucket_named(name) in wanted]
-    for name, path in zip(mine, tree.store.copies(mine), strict=True):
+    names = [name for name in group_names(tree) if _bucket_of_name(name) in wanted]
+    for name, path in zip(names, tree.store.copies(names), strict=True):
         if path is not None:
-            with suppress(DamagedGroup):
-                yield open_group(name, path)
+            yield name, path
 
 
-def _order(answer: Answer) -> tuple[str, str, int, int]:
+def _group_order(answer: Answer) -> tuple[str, str, int, int]:
     window = answer.window
     return (window.dataset, window.appid, window.begin, answer.asked_at)
 
 
-def _parts(ordered: list[Answer]) -> Iterator[list[Answer]]:
+def _batches_of(ordered: list[Answer]) -> Iterator[list[Answer]]:
     """Cut sorted answers into record batches, each of one dataset."""
     for _, group in groupby(ordered, key=lambda answer: answer.window.dataset):
         part: list[Answer] = []
@@ -240,33 +243,32 @@ def _parts(ordered: list[Answer]) -> Iterator[list[Answer]]:
             yield part
 
 
-def _arrays(part: list[Answer]) -> list[pa.Array]:
-    """The columns of a record batch."""
+def _columns_of(part: list[Answer]) -> list[pa.Array]:
+    """Return the columns of a record batch."""
     windows, asked_at, masks, bodies = zip(*part, strict=True)
-    # A window may have hundreds of days, and most masks none.
+    # As bytes, because a mask may have hundreds of bits and most have none.
     refetch = [mask.to_bytes((mask.bit_length() + 7) // 8, "little") for mask in masks]
     appids, _, begins, ends = zip(*windows, strict=True)
     columns = (appids, begins, ends, asked_at, refetch, bodies)
     return list(map(pa.array, columns, _SCHEMA.types))
 
 
-def _batch(part: list[Answer], arrays: list[pa.Array]) -> Batch:
+def _index_entry(part: list[Answer], arrays: list[pa.Array]) -> Batch:
     spans = {(answer.window.begin, answer.window.end) for answer in part}
     months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
     return Batch(part[0].window.dataset, tuple(sorted(months)), _checksum(arrays))
 
 
 def _checksum(arrays: list[pa.Array]) -> int:
-    found = 0
-    for array in arrays:
-        for buffer in array.buffers():
-            if buffer is not None:
-                found = zlib.crc32(buffer, found)
-    return found
+    crc = 0
+    for buffer in chain.from_iterable(array.buffers() for array in arrays):
+        if buffer is not None:
+            crc = zlib.crc32(buffer, crc)
+    return crc
 
 
-def _bytes_of(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryview:
-    schema = _SCHEMA.with_metadata({_KEY: json.dumps(index)})
+def _encode_group(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryview:
+    schema = _SCHEMA.with_metadata({_INDEX_KEY: json.dumps(index)})
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with pa.ipc.new_file(sink, schema, options=options) as writer:
@@ -275,39 +277,28 @@ def _bytes_of(batches: list[list[pa.Array]], index: dict[str, Any]) -> memoryvie
     return memoryview(sink.getvalue())
 
 
-def _next_number(tree: Tree, folder: str, bucket: int) -> int:
+def _next_group_number(tree: Tree, folder: str, bucket: int) -> int:
     names = [file.name for file in tree.store.list(folder)]
-    mine = [name for name in names if _bucket_named(name) == bucket]
+    mine = [name for name in names if _bucket_of_name(name) == bucket]
     return 1 + max((int(name.rpartition("/")[2].split("-")[1]) for name in mine), default=0)
 
 
-def _bucket_named(name: str) -> int | None:
-    """The bucket of a group, by its name; None if it is not named like one."""
-    match = _GROUP.fullmatch(name)
+def _bucket_of_name(name: str) -> int | None:
+    """Return the bucket in a group's name, None for the name of another file."""
+    match = _GROUP_NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
-def _group(name: str, path: Path, size: int, index: dict[str, Any]) -> Group:
-    return Group(
-        name=name,
-        path=path,
-        id=index["id"],
-        run_id=index["run_id"],
-        bucket=index["bucket"],
-        buckets=index["buckets"],
-        fetched_at=index["fetched_at"],
-        size=size,
-        batches=tuple(
-            Batch(dataset, tuple(months), checksum)
-            for dataset, months, checksum in index["batches"]
-        ),
-    )
+def _group_from_index(name: str, path: Path, size: int, index: dict[str, Any]) -> Group:
+    batches = tuple(Batch(dataset, tuple(months), crc) for dataset, months, crc in index["batches"])
+    members = {key: index[key] for key in ("id", "run_id", "bucket", "buckets", "fetched_at")}
+    return Group(name, path, size=size, batches=batches, **members)
 
 
-def _read(path: Path, place: int, checksum: int) -> list[pa.Array]:
-    with _reading(path), pa.OSFile(str(path)) as source:
+def _read_columns(path: Path, place: int, checksum: int) -> list[pa.Array]:
+    with _errors_as_damage(path), pa.OSFile(str(path)) as source:
         batch = pa.ipc.open_file(source).get_batch(place)
-        # Lengths first; what is inside of them is as it was written if the checksum is.
+        # Lengths are checked first, because the checksum reads through them.
         batch.validate()
         arrays: list[pa.Array] = batch.columns
         if _checksum(arrays) != checksum:
@@ -316,11 +307,12 @@ def _read(path: Path, place: int, checksum: int) -> list[pa.Array]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Tell a file that is damaged from one that the system will not give us."""
+def _errors_as_damage(path: Path) -> Iterator[None]:
+    """Raise DamagedGroup for damaged bytes, StoreError if the system refuses to read the file."""
     try:
         yield
     except OSError as error:
+        # Arrow raises an OSError without a number for bytes that it cannot decode.
         if error.errno in {None, errno.ENOENT}:
             raise DamagedGroup(path) from error
         raise atomic_files.store_error(path, error) from error

@@ -1,4 +1,4 @@
-"""Files in datasets' folders that are not harvester's. Engines read them all the same."""
+"""Files in datasets' folders that harvester did not write. Query engines read them too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harvester.storage.layout import Tree
 
 
 def files(tree: Tree, datasets: Iterable[str]) -> list[str]:
-    """Their names, by dataset. They are told of and left alone. Raises StoreError, UsageError."""
+    """Return their names, by dataset. Raises StoreError, and UsageError as `layout.partitions`."""
     found: list[str] = []
     for dataset in datasets:
         ours = {file.name for file in layout.partitions(tree, dataset).values()}

@@ -353,7 +353,7 @@ def test_temporary_files_of_killed_commands_are_removed(
     left = [
         *half_made(monkeypatch, lambda: invoke(["run", "--progress", "none", "--refetch", "all"])),
         *half_made(monkeypatch, lambda: quota_limits.write(tree, told, NOW)),
-        *half_made(monkeypatch, lambda: account_cache.keep(tree, [GONE, STAYS])),
+        *half_made(monkeypatch, lambda: account_cache.write(tree, [GONE, STAYS])),
     ]
     left.append(replace(tree, buckets=7).temp(5, "x"))
     left[-1].write_text(GONE)
@@ -369,7 +369,7 @@ def test_temporary_files_of_running_commands_are_left_alone(write: Write) -> Non
     tree = the_tree()
     other = replace(tree, buckets=7)
     theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
-    with locks.hold(other, [5], run_id="run", since="today"), flock.in_the_making(note):
+    with locks.hold(other, [5], run_id="run", since="today"), flock.in_progress(note):
         for path in (theirs, note):
             path.write_text(STAYS)
         assert invoke(["forget", "--accounts", GONE]) == Exit.DONE

@@ -20,11 +20,19 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, month_of, parse_day
 from harvester.core.errors import Exit, OtherVersion, StoreError
 from harvester.core.model import Window
-from harvester.storage import inspect, layout, locks, partitions, raw_log
+from harvester.storage import (
+    integrity_check,
+    layout,
+    locks,
+    partition_reader,
+    partition_writer,
+    raw_log,
+)
 from harvester.storage.backends.base import FileInfo
-from harvester.storage.inspect import FileCheck
+from harvester.storage.footer import COVERAGE, Footer, decode_footer
+from harvester.storage.integrity_check import FileCheck
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables import coverage
@@ -66,8 +74,8 @@ def written(
     """Look at a file with these row groups and this coverage."""
     partition = Partition(place.dataset.name, place.month, place.bucket)
     draft = NewFile(tree.store, tree.temp(0, "x"), tree.name(partition), HOURLY)
-    partitions.write(draft, rows, lambda: Footer(coverage, {}))
-    return inspect.inspect(path_of(tree, partition), place, read_data=True)
+    partition_writer.write(draft, rows, lambda: Footer(coverage, {}))
+    return integrity_check.check_file(path_of(tree, partition), place, read_data=True)
 
 
 ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
@@ -76,9 +84,9 @@ ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
 def test_an_intact_file(tmp_path: Path) -> None:
     """Rows, row groups and coverage that agree are believed; so is a month without rows."""
     tree = tree_at(tmp_path)
-    assert written(tree, ROWS, known(a1=0b11, a2=0b1)).flaws == []
+    assert written(tree, ROWS, known(a1=0b11, a2=0b1)).defects == []
     empty = coverage.of_accounts(MONTH, {appid(1): AccountDays(final=0b111)})
-    assert written(tree, [], empty).flaws == []
+    assert written(tree, [], empty).defects == []
 
 
 FLAWED: dict[str, tuple[list[pa.Table], Coverage, set[int]]] = {
@@ -112,21 +120,21 @@ def test_contradictions_of_rows_and_coverage_are_found(tmp_path: Path, what: str
     """Each contradiction is found, and the accounts it costs are named, no others."""
     rows, knowledge, accounts = FLAWED[what]
     found = written(tree_at(tmp_path), rows, knowledge)
-    where = {flaw.what: set(flaw.where) for flaw in found.flaws}
+    where = {flaw.what: set(flaw.where) for flaw in found.defects}
     assert where[what] == {appid(number) for number in accounts}
 
 
 def test_order_is_kept_from_one_row_group_to_the_next(tmp_path: Path) -> None:
     """The last row of a group and the first of the next must not be the same."""
     found = written(tree_at(tmp_path), [table((1, 0, 0)), table((1, 0, 0))], known(a1=1))
-    assert [flaw.what for flaw in found.flaws] == ["rows twice or out of order"]
+    assert [flaw.what for flaw in found.defects] == ["rows twice or out of order"]
 
 
 def test_accounts_of_another_bucket(tmp_path: Path) -> None:
     """A file copied under another bucket's name is not believed."""
     place = PLACE._replace(buckets=8, bucket=5)
     found = written(tree_at(tmp_path, 8), [table((1, 0, 0))], known(a1=1), place)
-    assert [flaw.what for flaw in found.flaws] == [
+    assert [flaw.what for flaw in found.defects] == [
         "it knows of accounts of another bucket",
         "rows of accounts of another bucket",
     ]
@@ -136,8 +144,10 @@ def test_a_file_of_another_dataset(tmp_path: Path) -> None:
     """A file copied into the folder of another dataset is not believed."""
     tree = tree_at(tmp_path)
     written(tree, ROWS, known(a1=0b11, a2=1))
-    found = inspect.inspect(path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False)
-    assert [flaw.what for flaw in found.flaws] == [
+    found = integrity_check.check_file(
+        path_of(tree, HERE), PLACE._replace(dataset=DAILY), read_data=False
+    )
+    assert [flaw.what for flaw in found.defects] == [
         "a file of another dataset",
         "its columns are not the dataset's",
     ]
@@ -150,8 +160,8 @@ def test_a_truncated_file(tmp_path: Path, length: int) -> None:
     written(tree, ROWS, known(a1=0b11, a2=1))
     path = path_of(tree, HERE)
     path.write_bytes(path.read_bytes()[:length])
-    found = inspect.inspect(path, PLACE, read_data=False)
-    assert [flaw.what for flaw in found.flaws] == ["no whole Parquet file"]
+    found = integrity_check.check_file(path, PLACE, read_data=False)
+    assert [flaw.what for flaw in found.defects] == ["no whole Parquet file"]
     assert found.coverage is None
 
 
@@ -205,7 +215,7 @@ def what_it_says(path: Path) -> tuple[Any, ...] | None:
     try:
         file = pq.ParquetFile(path)
         groups = file.metadata.to_dict()["row_groups"]
-        footer = partitions.footer_of("", file.metadata.metadata)
+        footer = decode_footer("", file.metadata.metadata)
         return file.read().to_pylist(), footer, groups
     except (OSError, pa.ArrowException, ValueError, StoreError):
         return None
@@ -228,7 +238,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
         flipped = bytearray(raw)
         flipped[bit // 8] ^= 1 << bit % 8
         paths[place].write_bytes(flipped)
-        if not inspect.inspect(paths[place], place, read_data=True).flaws:
+        if not integrity_check.check_file(paths[place], place, read_data=True).defects:
             assert what_it_says(paths[place]) == before[place], f"seed {seed}, bit {bit} of {place}"
             unseen += 1
         paths[place].write_bytes(raw)
@@ -239,7 +249,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
 def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
     """What a file says of itself; None if it is refused, which comes with advice."""
     try:
-        [footer] = partitions.footers(tree.store, [found])
+        [footer] = partition_reader.footers(tree.store, [found])
     except (StoreError, OtherVersion) as error:
         if not error.advice:
             raise
@@ -255,7 +265,7 @@ def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> Non
     assert before is not None
     path = path_of(published, found.name)
     raw = path.read_bytes()
-    text = pq.read_metadata(path).metadata[partitions.COVERAGE]
+    text = pq.read_metadata(path).metadata[COVERAGE]
     first = raw.index(text) - 40
     for place in range(first, len(raw)):
         flipped = bytearray(raw)
@@ -270,19 +280,19 @@ def test_a_page_that_changed_costs_the_accounts_of_its_row_group(published: Tree
     """A changed byte in the pages names whose rows they were, and no others."""
     path = path_of(published, HERE)
     rows = partitions_rows(path, 12 * 24)
-    knowledge = partitions.footer_of("", pq.read_metadata(path).metadata).coverage
+    knowledge = decode_footer("", pq.read_metadata(path).metadata).coverage
     written(published, rows, knowledge)
     column = pq.read_metadata(path).row_group(0).column(4)
     raw = bytearray(path.read_bytes())
     raw[column.data_page_offset + column.total_compressed_size - 5] ^= 4
     path.write_bytes(raw)
-    assert inspect.inspect(path, PLACE, read_data=False).flaws == []
-    found = inspect.inspect(path, PLACE, read_data=True)
-    assert [flaw.what for flaw in found.flaws] == [
+    assert integrity_check.check_file(path, PLACE, read_data=False).defects == []
+    found = integrity_check.check_file(path, PLACE, read_data=True)
+    assert [flaw.what for flaw in found.defects] == [
         "pages that cannot be read",
         "its pages are not as they were written",
     ]
-    assert {name for flaw in found.flaws for name in flaw.where} == {appid(1)}
+    assert {name for flaw in found.defects for name in flaw.where} == {appid(1)}
 
 
 def partitions_rows(path: Path, length: int) -> list[pa.Table]:
@@ -371,7 +381,7 @@ def test_a_file_of_a_newer_version_is_reported_and_never_moved(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither --repair nor a run touches it, and a run is refused before it asks anything."""
-    monkeypatch.setattr(partitions, "SCHEMA_VERSION", 0)
+    monkeypatch.setattr("harvester.storage.footer.SCHEMA_VERSION", 0)
     before = {path: path.read_bytes() for path in files_of(here / "output")}
     assert invoke(["verify", "--repair", "--format", "json"]) == Exit.USAGE
     found = told(capsys)["damaged"]

@@ -1,4 +1,4 @@
-"""Footers are read from the ends of their files alone, in both worlds."""
+"""Footers are read from the ends of their files alone, on a disk and in an object store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
-from harvester.storage import layout, partitions
+from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends.base import Store
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer, NewFile, footers
+from harvester.storage.partition_reader import footers
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, MARCH, appid
@@ -31,16 +33,16 @@ def footer(accounts: int) -> Footer:
 
 def write(tree: Tree, accounts: int) -> None:
     """Write the month, without rows."""
-    with partitions.opened(tree.store, tree.name(HERE), tree.temp(0, "old")) as old:
+    with partition_reader.opened(tree.store, tree.name(HERE), tree.temp(0, "old")) as old:
         over = old.version if old else None
     draft = NewFile(tree.store, tree.temp(0, "new"), tree.name(HERE), DAILY, over)
-    partitions.write(draft, (), lambda: footer(accounts))
+    partition_writer.write(draft, (), lambda: footer(accounts))
 
 
 @pytest.mark.parametrize("guess", [1, 8, 100, 256 << 10])
 def test_a_footer_of_any_length(tree: Tree, monkeypatch: pytest.MonkeyPatch, guess: int) -> None:
     """It is read whole, however little of the file's end was asked for first."""
-    monkeypatch.setattr(partitions, "_TAIL_BYTES", guess)
+    monkeypatch.setattr(partition_reader, "_TAIL_BYTES", guess)
     write(tree, 300)
     assert footer_of(tree, HERE) == footer(300)
 
@@ -70,7 +72,7 @@ def test_a_footer_that_changes_while_it_is_read(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
 ) -> None:
     """What comes out is the footer of one of the files, never of two."""
-    monkeypatch.setattr(partitions, "_TAIL_BYTES", 100)
+    monkeypatch.setattr(partition_reader, "_TAIL_BYTES", 100)
     write(tree, 300)
     found = layout.partitions(tree, DAILY.name).values()
     restless = cast("Store", Restless(tree.store, tree, sizes))
@@ -87,15 +89,15 @@ def test_a_file_that_is_gone(tree: Tree) -> None:
 
 
 def test_a_footer_of_a_newer_version(tree: Tree) -> None:
-    """It is refused by name in both worlds, where one is read and where all are looked through."""
+    """It is refused with its name, both when one file is read and when all footers are read."""
     with pytest.MonkeyPatch.context() as newer:
-        newer.setattr(partitions, "SCHEMA_VERSION", 2)
+        newer.setattr("harvester.storage.footer.SCHEMA_VERSION", 2)
         write(tree, 3)
     where = re.escape(tree.store.display_path(tree.name(HERE)))
     with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
         footer_of(tree, HERE)
     with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
-        partitions.refuse_newer(tree.store, layout.partitions(tree, DAILY.name).values())
+        partition_reader.refuse_newer(tree.store, layout.partitions(tree, DAILY.name).values())
 
 
 @pytest.mark.parametrize("keep", [0, 1, 4, 7, 8, 300, -9, -5, -1])
@@ -111,17 +113,18 @@ def test_a_cut_file_is_refused(tree: Tree, keep: int) -> None:
 
 
 @pytest.mark.parametrize("place", [HERE._replace(month=MONTH + 1), HERE._replace(dataset="other")])
-def test_a_file_in_the_place_of_another(tree: Tree, place: Partition) -> None:
-    """Copied to another month or dataset it is refused by name: what it knows is of its own."""
+def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partition) -> None:
+    """Its coverage belongs to its own month and dataset, so the error names both places."""
     write(tree, 3)
     name = tree.name(place)
     tree.store.write(name, tree.store.read(tree.name(HERE)) or b"", tree.temp(0, "x"))
-    with pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03") as caught:
+    home = "belongs to interface_summary/ref_month=2024-03"
+    with pytest.raises(StoreError, match=home) as caught:
         footer_of(tree, place)
     assert caught.value.problem.startswith(tree.store.display_path(name))
     assert caught.value.advice
     with (
-        pytest.raises(StoreError, match="of interface_summary/ref_month=2024-03"),
-        partitions.opened(tree.store, name, tree.temp(0, "old")),
+        pytest.raises(StoreError, match=home),
+        partition_reader.opened(tree.store, name, tree.temp(0, "old")),
     ):
         pass

@@ -65,7 +65,7 @@ def test_opening(tmp_path: Path) -> None:
     root = tmp_path / "output"
     assert open_tree(Output(root, 4)) == tree_at(root, 4)
     assert not root.exists()
-    with pytest.raises(UsageError, match=r"must_exist. is true"):
+    with pytest.raises(UsageError, match="nothing was harvested"):
         open_tree(Output(root, must_exist=True))
     (root / "_harvester").mkdir(parents=True)
     assert open_tree(Output(root, must_exist=True)) == tree_at(root)
@@ -87,8 +87,8 @@ def test_a_place_that_cannot_be(
     assert caught.value.advice
 
 
-def test_a_sick_disk_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the medium is told as one, and is nobody's usage."""
+def test_a_failing_disk_is_no_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the medium is reported as such, and not as a usage error."""
 
     def fail(path: Path, **_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
@@ -99,8 +99,8 @@ def test_a_sick_disk_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             look()
 
 
-def test_sweeping(tmp_path: Path) -> None:
-    """Only what was half-made in the buckets we hold is removed."""
+def test_only_temporary_files_of_the_locked_buckets_are_removed(tmp_path: Path) -> None:
+    """Temporary files of other buckets and unmanaged files stay."""
     tree = tree_at(tmp_path, 20)
     ours = [touch(tree.temp(bucket, "x")) for bucket in (0, 1)]
     others = [touch(tree.temp(bucket, "x")) for bucket in (10, 11)]
@@ -111,24 +111,24 @@ def test_sweeping(tmp_path: Path) -> None:
     assert layout.clean_temp(tree_at(tmp_path / "new"), [0]) == 0
 
 
-def test_sweeping_what_was_made_without_a_lock(tmp_path: Path) -> None:
-    """Notes of who holds no bucket are removed by whoever sweeps, unless they are being made."""
+def test_temporary_files_of_no_bucket_are_removed_when_abandoned(tmp_path: Path) -> None:
+    """Any cleanup removes temporary files of no bucket, unless a process is writing them."""
     tree = tree_at(tmp_path, 4)
     dead = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     alive = tmp_path / "_harvester/tmp/platform.8.json.tmp"
-    with flock.in_the_making(alive):
+    with flock.in_progress(alive):
         assert layout.clean_temp(tree, [2]) == 1
         assert alive.exists()
         assert not dead.exists()
     assert layout.clean_temp(tree, []) == 1
     assert not alive.exists()
-    assert not flock.remove_if_dead(alive)
+    assert not flock.remove_if_abandoned(alive)
 
 
-def test_a_note_is_in_the_making_while_it_is_written(
+def test_a_side_file_is_marked_while_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody who sweeps in that moment does not disturb it, and it is written by its own name."""
+    """A cleanup in that moment does not remove its temporary file."""
     tree = tree_at(tmp_path)
     swept: list[int] = []
     real = atomic_files.replace_durably
@@ -138,30 +138,30 @@ def test_a_note_is_in_the_making_while_it_is_written(
         real(temp, final)
 
     monkeypatch.setattr(atomic_files, "replace_durably", settle)
-    account_cache.keep(tree, ["wx0000000000000001"])
+    account_cache.write(tree, ["wx0000000000000001"])
     assert swept == [0]
-    assert account_cache.known(tree) == ("wx0000000000000001",)
+    assert account_cache.read(tree) == ("wx0000000000000001",)
     assert list(tree.store.scratch.iterdir()) == []
 
 
-def test_a_list_of_who_authorised_may_hold_strangers(tmp_path: Path) -> None:
-    """Whatever a note says beside appids keeps no verb from loading the accounts."""
+def test_the_account_cache_may_hold_strings_that_are_no_appids(tmp_path: Path) -> None:
+    """They are passed over, so every command can load the accounts."""
     tree = tree_at(tmp_path)
-    account_cache.keep(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
-    assert account_cache.known(tree) == ("wx0000000000000001",)
+    account_cache.write(tree, ["WX0000000000000001", "wx0000000000000001", "../../x"])
+    assert account_cache.read(tree) == ("wx0000000000000001",)
 
 
-def test_where_nothing_can_be_locked_nothing_is_taken_for_dead(
+def test_without_file_locks_no_file_is_taken_for_abandoned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody can show there that he is at work."""
+    """A live process cannot mark its files there."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     tree = tree_at(tmp_path)
-    account_cache.keep(tree, ["wx0000000000000001"])
+    account_cache.write(tree, ["wx0000000000000001"])
     left = touch(tmp_path / "_harvester/tmp/learned-7.tmp")
     assert layout.clean_temp(tree, [0]) == 0
     assert left.exists()

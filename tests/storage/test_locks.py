@@ -41,7 +41,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_who_holds_it_is_in_the_file(tmp_path: Path) -> None:
+def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
     """The lock's file names host, process, start and run, and outlives the lock."""
     tree, locks = tree_at(tmp_path, 4), tmp_path / LOCKS
     with hold(tree, [3, 0, 3], run_id="ours", since=SINCE):
@@ -70,7 +70,7 @@ def test_a_held_bucket_is_busy(tmp_path: Path, holder: subprocess.Popen[str]) ->
         pass
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_process_holds_no_lock(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     """The lock of a process that was killed is free at once."""
     holder.kill()
     holder.wait()
@@ -91,13 +91,13 @@ def test_one_process_cannot_hold_a_bucket_twice(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_that_does_not_say_who(tmp_path: Path) -> None:
+def test_a_lock_file_without_a_holder(tmp_path: Path) -> None:
     """A holder that has not written its name yet is no reason to fail in another way."""
     tree = tree_at(tmp_path)
     with hold(tree, [0], run_id="first", since=SINCE):
         (tmp_path / LOCKS / "0000-of-0001.lock").write_text("[]")
         with (
-            pytest.raises(Busy, match="has not said yet"),
+            pytest.raises(Busy, match="does not name it yet"),
             hold(tree, [0], run_id="second", since=SINCE),
         ):
             pass

@@ -16,10 +16,11 @@ import pytest
 
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
-from harvester.storage import partitions
+from harvester.storage import partition_reader, partition_writer
 from harvester.storage.backends import atomic_files
+from harvester.storage.footer import COVERAGE, DATASET, DIGEST, GROUPS, SCHEMA_KEY, Footer
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -73,13 +74,13 @@ def final(tree: Tree, draft: NewFile) -> Path:
 
 def write(draft: NewFile, *tables: pa.Table, known: Footer | None = None) -> int:
     """Write these row groups."""
-    return partitions.write(draft, tables, lambda: known or footer(1, 2))
+    return partition_writer.write(draft, tables, lambda: known or footer(1, 2))
 
 
 def test_what_is_written_is_read(tree: Tree, draft: NewFile) -> None:
     """Rows, row groups, coverage and merged groups come back as they were written."""
     assert write(draft, table(0, 100), table(100, 50)) == 150
-    with partitions.opened(tree.store, draft.name, draft.temp) as stored:
+    with partition_reader.opened(tree.store, draft.name, draft.temp) as stored:
         assert stored is not None
         assert (stored.rows, stored.footer) == (150, footer(1, 2))
         assert [len(batch) for batch in stored.batches(SCHEMA)] == [100, 50]
@@ -95,7 +96,7 @@ def test_no_file_is_no_coverage(tree: Tree) -> None:
     assert footer_of(tree, HERE) is None
 
 
-def test_the_form_of_the_file(final: Path, draft: NewFile) -> None:
+def test_encodings_statistics_and_keys_of_the_file(final: Path, draft: NewFile) -> None:
     """zstd, statistics, page index, order and keys are there, and coverage is stored once."""
     write(draft, table(0, 1000))
     metadata = pq.read_metadata(final)
@@ -104,8 +105,8 @@ def test_the_form_of_the_file(final: Path, draft: NewFile) -> None:
     assert all(column.has_offset_index and column.has_column_index for column in columns)
     assert columns[0].statistics.max == appid(999)
     assert [each.column_index for each in metadata.row_group(0).sorting_columns] == [0, 1]
-    assert metadata.metadata[partitions.DATASET] == b"interface_summary"
-    assert metadata.metadata[partitions.SCHEMA] == b"1"
+    assert metadata.metadata[DATASET] == b"interface_summary"
+    assert metadata.metadata[SCHEMA_KEY] == b"1"
     text = coverage.encode(footer(1, 2).coverage).encode()
     assert final.read_bytes().count(text) == 1
 
@@ -114,7 +115,7 @@ def test_the_digest_covers_every_data_page(final: Path, draft: NewFile) -> None:
     """The digest can be checked with any sha256 tool, and ends behind the last data page."""
     write(draft, table(0, 5000))
     metadata = pq.read_metadata(final)
-    kind, digest, length = metadata.metadata[partitions.DIGEST].decode().split(":")
+    kind, digest, length = metadata.metadata[DIGEST].decode().split(":")
     raw = final.read_bytes()
     assert (kind, hashlib.sha256(raw[: int(length)]).hexdigest()) == ("sha256", digest)
     last = metadata.row_group(0).column(metadata.num_columns - 1)
@@ -137,7 +138,7 @@ def test_the_engines_read_it(final: Path, draft: NewFile, duck: duckdb.DuckDBPyC
 def test_a_month_without_rows(
     final: Path, tree: Tree, draft: NewFile, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """A month in which nobody had a row is a file too, readable beside others."""
+    """A month in which no account had a row is a file too, readable beside others."""
     assert write(draft) == 0
     assert coverage_of(tree, HERE) == footer(1, 2).coverage
     write(draft._replace(name=draft.name.replace("03/", "04/")), table(0, 3))
@@ -156,7 +157,7 @@ def test_a_failed_write_changes_nothing(final: Path, draft: NewFile) -> None:
         raise StoreError("a disk that went away")
 
     with pytest.raises(StoreError, match="went away"):
-        partitions.write(draft, failing(), lambda: footer(1))
+        partition_writer.write(draft, failing(), lambda: footer(1))
     assert final.read_bytes() == before
     assert list(draft.temp.parent.iterdir()) == []
     assert list(final.parent.iterdir()) == [final]
@@ -229,10 +230,10 @@ def test_damaged_coverage_is_refused(final: Path, tree: Tree, draft: NewFile) ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({partitions.COVERAGE: None}, "not written by harvester"),
-        ({partitions.SCHEMA: b"2"}, "schema version 2"),
-        ({partitions.SCHEMA: b"x"}, "not written by harvester"),
-        ({partitions.GROUPS: b"{"}, "damaged"),
+        ({COVERAGE: None}, "not written by harvester"),
+        ({SCHEMA_KEY: b"2"}, "schema version 2"),
+        ({SCHEMA_KEY: b"x"}, "not written by harvester"),
+        ({GROUPS: b"{"}, "damaged"),
     ],
 )
 def test_foreign_and_newer_files(
@@ -253,7 +254,7 @@ def test_foreign_and_newer_files(
 def test_other_columns_are_refused(tree: Tree, draft: NewFile) -> None:
     """A file with other columns is not merged into."""
     write(draft, table(0, 5))
-    with partitions.opened(tree.store, draft.name, draft.temp) as stored:
+    with partition_reader.opened(tree.store, draft.name, draft.temp) as stored:
         assert stored is not None
         with pytest.raises(StoreError, match="columns"):
             list(stored.batches(SCHEMA.append(pa.field("new", pa.int64()))))

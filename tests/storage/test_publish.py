@@ -16,7 +16,7 @@ from harvester.core.calendar import day_of, instant, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window, bucket_of
-from harvester.storage import partitions, publish, quarantine, raw_log
+from harvester.storage import partition_writer, publish, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publish import Published, recover
 from harvester.storage.raw_log import Group, write_group
@@ -119,7 +119,7 @@ def test_an_old_group_does_not_undo_a_refetch(tree: Tree) -> None:
 
 
 def test_only_groups_that_exist_are_remembered(tree: Tree) -> None:
-    """The footer names merged groups only while somebody could publish them again."""
+    """The footer names merged groups only while a run could publish them again."""
     groups = []
     for account in range(4):
         groups.append(write_group(tree, 0, "run", [answer(days_of(0, 0, account), [row(MARCH)])]))
@@ -132,7 +132,7 @@ def test_only_groups_that_exist_are_remembered(tree: Tree) -> None:
     assert len(read(tree)) == 4
 
 
-def test_nobody_had_a_row(tree: Tree) -> None:
+def test_a_month_without_rows_is_published(tree: Tree) -> None:
     """A month of empty answers is a file without rows and with full coverage."""
     put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 29), [])])])
     assert read(tree) == []
@@ -181,7 +181,7 @@ def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
     assert quarantine.quarantined_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
 
 
-def test_what_is_odd_is_reported(tree: Tree) -> None:
+def test_schema_drift_and_dropped_rows_are_reported(tree: Tree) -> None:
     """Unknown and missing members are named, and unknown ones are kept in the file."""
     rows = [row(MARCH, new=1), row(MARCH + 1, fail_count=None)]
     done = put(tree, [write_group(tree, 0, "run", [answer(days_of(0, 1), rows)])])
@@ -191,7 +191,7 @@ def test_what_is_odd_is_reported(tree: Tree) -> None:
 
 
 def test_a_damaged_group_costs_calls_not_data(tree: Tree) -> None:
-    """A group damaged in the middle is set aside; what it held is simply not covered."""
+    """A group damaged in the middle is quarantined, and its days are not covered."""
     long = [of_day(MARCH + day, 1, account) for account in range(1, 9) for day in range(30)]
     bad = write_group(tree, 0, "bad", [*long, answer(days_of(0, 0), [row(MARCH)])])
     good = write_group(tree, 0, "good", [of_day(MARCH, 2, account) for account in (20, 21)])
@@ -229,7 +229,7 @@ def test_recovering(tree: Tree) -> None:
     assert len(found) == 3
 
 
-def test_recovering_what_nobody_knows(tree: Tree) -> None:
+def test_recovering_an_unknown_dataset_is_refused(tree: Tree) -> None:
     """Answers of a dataset this version does not know are kept, and the error says so."""
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
     group = write_group(tree, 0, "run", [answer(window, [])])
@@ -245,7 +245,7 @@ def test_recovering_damage(tree: Tree) -> None:
     assert recover(tree, CATALOGUE, [0], print) == [f"_harvester/quarantine/groups/run.{path.name}"]
 
 
-def test_buckets(outputs: Outputs) -> None:
+def test_each_bucket_has_its_own_file(outputs: Outputs) -> None:
     """Each bucket has its own groups and files; recovery leaves other buckets alone."""
     tree = outputs(2)
     accounts = range(1, 9)
@@ -268,7 +268,7 @@ def test_a_failure_before_the_rename_is_repeated(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(partitions, "digest", refuse)
+        patched.setattr(partition_writer, "digest", refuse)
         with pytest.raises(StoreError, match="No space left"):
             put(tree, [group])
     assert tree.store.read(tree.name(HERE)) is None
@@ -345,7 +345,7 @@ def test_any_history_equals_the_model(
         stamped = [
             (each.asked_at, group.fetched_at, place, each, numbers)
             for place, (group, part) in enumerate(zip(new, batch, strict=True))
-            for each, numbers in sorted(part, key=lambda item: raw_log._order(item[0]))
+            for each, numbers in sorted(part, key=lambda item: raw_log._group_order(item[0]))
         ]
         for _, _, _, each, numbers in sorted(stamped, key=lambda item: item[:3]):
             learn(model, each, numbers)

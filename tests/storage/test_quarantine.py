@@ -29,8 +29,8 @@ def test_an_answer_is_kept_as_it_came(tree: Tree, raw: bytes) -> None:
     assert list(quarantine.entries(tree, DAILY.name)) == [kept]
 
 
-def test_it_is_readable(tree: Tree) -> None:
-    """A person who opens the file sees the account, the days, the reason and the body."""
+def test_a_quarantined_answer_is_readable_json(tree: Tree) -> None:
+    """The file has the account, the days, the reason and the body as readable JSON."""
     fields = json.loads(tree.store.read(quarantine.keep(tree, entry(2))) or "")
     assert fields["day"] == "2024-03-03"
     assert (fields["begin_date"], fields["end_date"]) == ("2024-03-01", "2024-03-30")
@@ -60,14 +60,14 @@ def test_forgetting(tree: Tree) -> None:
 
 
 def test_what_cannot_be_read_is_passed_over(tree: Tree) -> None:
-    """Damaged and foreign files in the quarantine do not stop anybody from reading the rest."""
+    """Damaged and foreign files in the quarantine do not keep the rest from being read."""
     folder = quarantine.keep(tree, entry(0)).rpartition("/")[0]
     for name, data in {"2024-03-02": b"{", "2024-03-03": b'{"day": 5}', "notes": b"{}"}.items():
         tree.store.write(f"{folder}/{name}.json", data, tree.temp(0, "x"))
     assert list(quarantine.entries(tree, DAILY.name)) == [entry(0)]
 
 
-def test_setting_a_group_aside(tree: Tree) -> None:
+def test_moving_a_damaged_group_to_the_quarantine(tree: Tree) -> None:
     """A raw group keeps its run and its name, and leaves the raw log."""
     group = "_harvester/raw/run-1/0000-000001.group"
     tree.store.write(group, b"x", tree.temp(0, "x"))
@@ -78,10 +78,10 @@ def test_setting_a_group_aside(tree: Tree) -> None:
     assert quarantine.quarantine_group(tree, group) is None
 
 
-def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
-    """A data file's bucket is one of the number that was then; of a group nobody knows the number.
+def test_the_name_of_a_damaged_file_has_its_partition(tree: Tree) -> None:
+    """A data file's name has the number of buckets of its time; a group's name has none.
 
-    What is not named like either is nobody's.
+    Other files are passed over.
     """
     name = "interface_summary/ref_month=2024-03/part-0003-of-0016.parquet"
     group = "_harvester/raw/run-1/0003-000001.group"
@@ -89,7 +89,7 @@ def test_whose_a_damaged_file_is_stands_in_its_name(tree: Tree) -> None:
         tree.store.write(each, b"x", tree.temp(0, "x"))
     file = quarantine.quarantine_file(tree, name, "run-1")
     moved = quarantine.quarantine_group(tree, group)
-    assert quarantine.unreadable(tree) == {
+    assert quarantine.damaged_files(tree) == {
         moved: DamagedFileInfo(),
         file: DamagedFileInfo(3, 16, DAILY.name, parse_month("2024-03")),
     }

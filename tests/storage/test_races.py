@@ -90,7 +90,7 @@ def counts(tree: Tree) -> list[tuple[str, int]]:
 def test_both_sides_of_a_race_are_in_the_file(
     ours: Tree, theirs: Tree, call: str, *, old: bool
 ) -> None:
-    """Whoever loses it reads again and merges again, and tells of what it merged into."""
+    """The loser reads and merges again, and reports the file that it merged into."""
     before = 0
     if old:
         put(ours, group(ours, 9))
@@ -116,7 +116,7 @@ def test_a_put_whose_answer_was_lost(ours: Tree, monkeypatch: pytest.MonkeyPatch
     assert (done.days, done.appids) == ((MARCH,), (appid(1),))
 
 
-def test_a_group_of_ours_that_somebody_else_recovered(ours: Tree, theirs: Tree) -> None:
+def test_a_group_that_another_run_recovered(ours: Tree, theirs: Tree) -> None:
     """Another run published it and removed it: there is nothing left to do, and no row twice."""
     mine = group(ours, 1)
     found: list[Published] = []
@@ -148,7 +148,7 @@ def test_an_old_refetch_that_comes_late(ours: Tree, theirs: Tree, call: str) -> 
     assert old.id not in footer.groups
 
 
-def test_leftovers_that_another_run_takes_away(ours: Tree, theirs: Tree) -> None:
+def test_unpublished_groups_that_another_run_removes(ours: Tree, theirs: Tree) -> None:
     """Two runs recover the same groups at once: both come through, and every row is there once."""
     for account in range(1, 6):
         group(ours, account)
@@ -162,7 +162,7 @@ def test_leftovers_that_another_run_takes_away(ours: Tree, theirs: Tree) -> None
     assert all_names(ours, layout.RAW) == []
 
 
-def test_nobody_races_for_ever(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_races_are_limited(ours: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store in which every race is lost ends the publish with an error, and the raw log stays."""
 
     def always(_temp: Path, name: str, _over: Version | None) -> None:

@@ -62,7 +62,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def odd(answer: Answer) -> Answer:
-    """The same, but its first row has a member nobody declared and lacks a list."""
+    """The same, but its first row has an undeclared member and lacks a list."""
     value: dict[str, Any] = json.loads(answer.body)
     for first in value["list"][:1]:
         first["新"] = [1]

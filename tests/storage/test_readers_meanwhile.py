@@ -17,9 +17,10 @@ import pyarrow as pa
 import pytest
 
 from harvester.core.calendar import month_of
-from harvester.storage import partitions
+from harvester.storage import partition_writer
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition
-from harvester.storage.partitions import Footer, NewFile
+from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.columns import arrow_schema
 from tests.support.answers import DAILY, MARCH, appid
@@ -91,7 +92,7 @@ class Replaced:
         pieces = [table.slice(start, 4_096) for start in range(0, rows, 4_096)]
         draft = NewFile(self.tree.store, self.tree.temp(0, "x"), self.tree.name(partition), DAILY)
         known = Footer(coverage.empty(partition.month), {})
-        partitions.write(draft, pieces, lambda: known)
+        partition_writer.write(draft, pieces, lambda: known)
         self.count += 1
 
     def go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""Two runs at once on one folder: one of them works, and the other one says who does."""
+"""Two runs at once on one folder: one of them works, and the other one names it and stops."""
 
 from __future__ import annotations
 

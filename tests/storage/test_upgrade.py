@@ -16,7 +16,7 @@ from harvester.core.model import Window
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import start_summary
 from harvester.operations.rewrite import NewTree, rewrite_tree
-from harvester.storage import inspect, layout, partitions, raw_log
+from harvester.storage import integrity_check, layout, partition_reader, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
 from harvester.tables.columns import arrow_schema
@@ -40,7 +40,7 @@ SENT: dict[int, dict[str, Any]] = {
 
 @pytest.fixture
 def old(tmp_path: Path) -> Tree:
-    """A month of version 1, with members that nobody had declared."""
+    """A month of version 1, with undeclared members."""
     tree = tree_at(tmp_path / "old")
     window = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
     rows = [row(MARCH + day, number=day, **more) for day, more in SENT.items()]
@@ -53,7 +53,7 @@ def old(tmp_path: Path) -> Tree:
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on harvester is a newer one."""
-    monkeypatch.setattr(partitions, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr("harvester.storage.footer.SCHEMA_VERSION", 2)
 
 
 def new_books() -> RunLog:
@@ -68,14 +68,14 @@ def test_a_run_is_refused_with_advice_and_nothing_is_moved(
     request.getfixturevalue("newer")
     found = layout.partitions(old, DAILY.name).values()
     with pytest.raises(OtherVersion, match="older schema version") as caught:
-        list(partitions.footers(old.store, found))
+        list(partition_reader.footers(old.store, found))
     assert "harvester rewrite" in caught.value.advice
     place = FileIdentity(NEWER, HERE.month, 0, 1)
-    looked = inspect.inspect(path_of(old, HERE), place, read_data=True)
+    looked = integrity_check.check_file(path_of(old, HERE), place, read_data=True)
     assert looked.remedy == caught.value.advice
 
 
-def test_compact_fills_new_columns_from_what_was_kept(
+def test_rewrite_fills_new_columns_from_what_was_kept(
     old: Tree, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """A value that fits moves out of _extra; one that does not stays; all else is as it was."""
@@ -90,10 +90,10 @@ def test_compact_fills_new_columns_from_what_was_kept(
     assert after.column("_extra").to_pylist() == [None, '{"new_count":"x"}', '{"other":[1]}', None]
     same = [name for name in before.schema.names if name != "_extra"]
     assert after.select(same).equals(before.select(same))
-    looked = inspect.inspect(
+    looked = integrity_check.check_file(
         path_of(new, HERE), FileIdentity(NEWER, HERE.month, 0, 1), read_data=True
     )
-    assert looked.flaws == []
+    assert looked.defects == []
 
 
 NESTED = CATALOGUE["article_share"]

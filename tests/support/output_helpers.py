@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.storage import layout, partitions
+from harvester.storage import layout, partition_reader
 from harvester.storage.backends.local import LocalStore
+from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.partitions import Footer
 from harvester.tables.coverage import Coverage
 
 
@@ -25,8 +25,8 @@ def path_of(tree: Tree, name: str | Partition) -> Path:
 
 
 def rows_of(tree: Tree, partition: Partition) -> pa.Table:
-    """Return the rows of a data file, which must exist."""
-    with partitions.opened(tree.store, tree.name(partition), tree.temp(0, "test")) as stored:
+    """The rows of a data file, which must be there."""
+    with partition_reader.opened(tree.store, tree.name(partition), tree.temp(0, "test")) as stored:
         assert stored is not None
         return pq.ParquetFile(stored.path).read()
 
@@ -34,7 +34,7 @@ def rows_of(tree: Tree, partition: Partition) -> pa.Table:
 def footer_of(tree: Tree, partition: Partition) -> Footer | None:
     """Return the footer of a data file; None without a file."""
     found = layout.partitions(tree, partition.dataset).get(partition)
-    return None if found is None else next(partitions.footers(tree.store, [found]))
+    return None if found is None else next(partition_reader.footers(tree.store, [found]))
 
 
 def coverage_of(tree: Tree, partition: Partition) -> Coverage:

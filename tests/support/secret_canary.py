@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.core.secret import Secret
-from harvester.storage.partitions import COVERAGE
+from harvester.storage.footer import COVERAGE
 from harvester.tables import coverage
 
 APPSECRET = "c4n4ry5ecret+/=&%7E~x"

@@ -1,7 +1,7 @@
-"""The few things done to files, in the order that survives a power cut.
+"""File operations that survive a power cut.
 
-A file gets its final name only when it is whole and on the disk: written under another name in the
-same file system, flushed, renamed, and the folder flushed. Every OSError becomes a StoreError that
+A file is written under another name in the same file system, flushed, renamed, and its folder is
+flushed, so its final name always has complete contents. Every OSError becomes a StoreError that
 names the path.
 """
 
@@ -17,24 +17,24 @@ from pathlib import Path
 from harvester.core.errors import StoreError
 
 _ADVICE = {
-    errno.EACCES: "give this user the right to read and write there",
-    errno.EPERM: "give this user the right to read and write there",
+    errno.EACCES: "give this user read and write permission there",
+    errno.EPERM: "give this user read and write permission there",
     errno.EROFS: "the file system is read-only: mount it for writing, or choose another output",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "raise the limit of open files",
-    errno.ENOTDIR: "a file stands where a folder belongs: move it away",
-    errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.ENOTDIR: "there is a file in place of a folder: move it away",
+    errno.EISDIR: "there is a folder in place of a file: move it away",
     errno.ENAMETOOLONG: "choose a shorter path",
-    errno.ELOOP: "a link there leads back to itself: correct it",
+    errno.ELOOP: "a symbolic link there points to itself: correct it",
     errno.EFBIG: "the file is larger than the file system or a limit (ulimit -f) allows",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_TRIES = 5
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MAX_RENAMES = 5
 
 
 @contextmanager
 def os_errors_as_store_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of what is done to ``path`` into a StoreError that says what to do."""
+    """Turn an OSError about ``path`` into a StoreError with advice."""
     try:
         yield
     except OSError as error:
@@ -42,14 +42,14 @@ def os_errors_as_store_errors(path: Path) -> Iterator[None]:
 
 
 def store_error(path: Path, error: OSError) -> StoreError:
-    """What went wrong with a path, and what to do about it."""
-    # Arrow's errors carry their own story in place of the system's words.
+    """Return the StoreError for an OSError about a path."""
+    # Arrow puts its own text, of many lines, in the place of the system's.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
     return StoreError(f"{path}: {words}", _advice(path, error))
 
 
 def write(temp: Path, final: Path, data: bytes | memoryview) -> None:
-    """Write a small file durably. Raises StoreError; then nothing has the final name."""
+    """Write a small file durably. Raises StoreError; then the final name is unchanged."""
     try:
         with os_errors_as_store_errors(temp):
             make_folder(temp.parent)
@@ -61,7 +61,7 @@ def write(temp: Path, final: Path, data: bytes | memoryview) -> None:
 
 
 def replace_durably(temp: Path, final: Path) -> None:
-    """Give a file that is whole its final name, durably. Raises StoreError."""
+    """Rename a complete file to its final name, durably. Raises StoreError."""
     with os_errors_as_store_errors(temp):
         sync(temp)
     with os_errors_as_store_errors(final):
@@ -70,9 +70,9 @@ def replace_durably(temp: Path, final: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder if there is none, each new one flushed into its parent. Raises OSError.
+    """Make a folder and its missing parents, durably. Raises OSError.
 
-    What is flushed inside of a folder whose own name is not on the disk is gone with it.
+    Each new folder is flushed into its parent, because a lost folder loses its flushed files too.
     """
     if folder.is_dir():
         return
@@ -88,7 +88,7 @@ def remove(path: Path) -> None:
 
 
 def unlink_quietly(path: Path) -> None:
-    """Remove what is left of a file that failed; that it failed is the news, not this."""
+    """Remove a file if it is there, ignoring errors: the caller reports an earlier one."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -103,9 +103,9 @@ def sync(path: Path) -> None:
 
 
 def _rename(temp: Path, final: Path) -> None:
-    for _ in range(_TRIES):
+    for _ in range(_MAX_RENAMES):
         make_folder(final.parent)
-        # Somebody may have removed the folder since, for it was empty.
+        # Another run removes folders that it leaves empty, this one too if it was.
         with suppress(FileNotFoundError):
             temp.replace(final)
             return
@@ -113,9 +113,9 @@ def _rename(temp: Path, final: Path) -> None:
 
 
 def _advice(path: Path, error: OSError) -> str:
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL:
         return f"{_free(path)} free: make room and run again; what is published stays"
-    return _ADVICE.get(error.errno or 0, "see that the disk is well, and run again")
+    return _ADVICE.get(error.errno or 0, "check the disk (dmesg, SMART), then run again")
 
 
 def _free(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""What an output is kept in: one interface, whatever stands behind it.
+"""Interface of the backends that an output is kept in.
 
-Files have *names*: paths from the root of the output, with slashes. A name's contents are replaced
-whole or not at all, and a reader sees the old ones or the new ones. What cannot be read or written
-is a StoreError that says where and what to do.
+Files have *names*: paths from the root of the output, with slashes. A file is replaced whole or not
+at all, and a reader sees the old contents or the new ones. A failed read or write is a StoreError
+that says where and what to do.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import NamedTuple, NewType, Protocol
 
 Version = NewType("Version", str)
-"""What a put has to name to replace just that, and nothing a listing could tell."""
+"""Version of a file as `Store.put_if_version` compares it. Listings do not have it."""
 
 
 class FileInfo(NamedTuple):
-    """A file in a listing. ``version`` is another one whenever the contents are, size in bytes.
+    """A file in a listing, with its size in bytes.
 
-    It is good for being compared: of what a put has to name, listings tell but a part.
+    ``version`` changes whenever the contents do. It is no `Version`, and good for comparison only.
     """
 
     name: str
@@ -28,16 +28,16 @@ class FileInfo(NamedTuple):
 
 
 class LocalCopy(NamedTuple):
-    """A whole file that can be read on this machine, and the version it is of."""
+    """A complete local copy of a file, and its version."""
 
     path: Path
     version: Version
 
 
 class Tail(NamedTuple):
-    """The last bytes of a file, and the file they are of."""
+    """The last bytes of a file."""
 
-    found: FileInfo
+    file: FileInfo
     data: bytes
 
 
@@ -46,76 +46,79 @@ class Store(Protocol):
 
     @property
     def scratch(self) -> Path:
-        """A folder of this machine for files that are not whole yet."""
+        """A local folder for temporary files."""
 
     def lock(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
-        """Be the one who writes there, in the block: to all that these names stand for, or nothing.
+        """Lock these names for the block, all or none.
 
-        ``note`` tells others who it is. Raises Busy if somebody else writes. Where nobody can be
-        kept away `commit` tells who comes second; raises UsageError if it would not.
+        ``note`` names the holder to other runs. Raises Busy if another run holds one of them. An
+        object store locks nothing, and raises UsageError if `put_if_version` would not notice a
+        lost race.
         """
 
     def display_path(self, name: str = "") -> str:
-        """A file, or the output itself, as people know it."""
+        """Return the path or URI of a file, or of the output, for messages."""
 
     def exists(self, folder: str) -> bool:
-        """Whether there is anything in a folder, or such a folder."""
+        """Return whether a folder exists, or has any file where folders do not exist."""
 
     def list(self, folder: str) -> list[FileInfo]:
-        """The files below a folder, by name; none if there is no such folder."""
+        """Return the files below a folder, by name; none if there is no such folder."""
 
     def read(self, name: str) -> bytes | None:
-        """A small file as it stands, None if there is none."""
+        """Return the bytes of a small file, None if there is none."""
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
-        """The last bytes of each file, at most so many, in the order given.
+        """Yield the last bytes of each file, at most ``length``, in the order given.
 
         A file that was replaced since it was listed is read as it is now. None if it is gone.
         """
 
     def local_copy(self, name: str, temp: Path) -> AbstractContextManager[LocalCopy | None]:
-        """A file to read in the block, None if there is none; ``temp`` is where it may lie."""
+        """Provide a local copy for the block, at ``temp`` if need be; None if there is no file."""
 
     def version(self, name: str) -> Version | None:
-        """What `commit` has to name to replace this file as it is now, None if there is none."""
+        """Return the current version of a file, None if there is none."""
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
-        """Give a file that is whole its name, durably.
+        """Give the complete file ``temp`` its name, durably.
 
-        ``over`` is the version it replaces, None for none. Raises LostRace if that is not what
-        stands there; where others are kept away that is not looked at.
+        ``over`` is the version it replaces, None for none. Raises LostRace if another version is
+        there; a store with locks does not check that.
         """
 
     def put(self, temp: Path, name: str) -> None:
-        """Give a file that is whole its name, durably, whatever stood there.
+        """Give the complete file ``temp`` its name, durably, in the place of any older one.
 
-        For what has one writer ever: a `commit` whose answer got lost would look like a lost race.
+        For files of one writer: `put_if_version` takes its own put for a lost race if the
+        answer got lost.
         """
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
-        """Write a small file durably, in the place of an older one; ``temp`` is made on the way."""
+        """Write a small file durably, in the place of any older one, by way of ``temp``."""
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
-        """Write a file under a new name, durably; returns where it can be read."""
+        """Write a file under a new name, durably; return the path of its local copy."""
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
-        """Where files that never change can be read, in the order given; None if there is none."""
+        """Yield local copies of files that never change, in the order given; None if gone."""
 
     def move(self, name: str, to: str) -> bool:
-        """Give a file another name, durably; False if there is none."""
+        """Give a file another name, durably; return False if there is none."""
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there, and the folder it leaves empty."""
+        """Remove a file if it is there, and its folder if that is empty then."""
 
 
 def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
-    """Small files whole, in the order given; None for one that is gone. Raises StoreError.
+    """Yield the bytes of small files, in the order given; None for one that is gone.
 
-    An object store is asked for many at once.
+    An object store reads many at once. Raises StoreError.
     """
     longest = max((file.size for file in found), default=0)
     for tail in store.tails(found, longest):
-        if tail is None or len(tail.data) == tail.found.size:
+        if tail is None or len(tail.data) == tail.file.size:
             yield None if tail is None else tail.data
         else:
-            yield store.read(tail.found.name)
+            # It has grown since it was listed.
+            yield store.read(tail.file.name)

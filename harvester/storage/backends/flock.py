@@ -1,8 +1,7 @@
-"""A lock that dies with its holder.
+"""File locks that end with their process, also after ``kill -9``, and never by age.
 
-``flock`` does so also under ``kill -9``, and is never broken by age. What stands in the file is for
-people: who holds it. The files themselves stay, since removing one that somebody waits for would
-give two runs a lock of the same name.
+The file's content names the holder, for messages. Lock files are not removed, because removing one
+that another process has open would give two runs a lock of the same name.
 """
 
 from __future__ import annotations
@@ -20,42 +19,46 @@ from harvester.storage.backends import atomic_files
 
 
 @contextmanager
-def held(path: Path, note: bytes) -> Iterator[None]:
-    """Hold a lock while the block lasts. Raises Busy naming the holder, and StoreError."""
-    with atomic_files.os_errors_as_store_errors(path):
-        atomic_files.make_folder(path.parent)
-        # Not inherited by child processes, which would hold on to it longer than we live.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+def locked(path: Path, note: bytes) -> Iterator[None]:
+    """Hold a lock for the block. Raises Busy naming the holder, and StoreError.
+
+    ``note`` is written to the file.
+    """
+    with _made(path, 0o644) as descriptor:
         _acquire(descriptor, path)
         with atomic_files.os_errors_as_store_errors(path):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, note, 0)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def in_the_making(path: Path) -> Iterator[None]:
-    """Show, while the block lasts, that somebody makes this file. Raises StoreError.
+def in_progress(path: Path) -> Iterator[None]:
+    """Mark a file as being written for the block. Raises StoreError.
 
-    Where the file system cannot lock it shows nothing, and `remove_if_dead` removes nothing.
+    Without file locks no mark is set, and `remove_if_abandoned` removes nothing.
     """
-    with atomic_files.os_errors_as_store_errors(path):
-        atomic_files.make_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    with _made(path, 0o666) as descriptor:
+        # Waits while `remove_if_abandoned` holds the file; one that it removes is made again.
         with suppress(OSError):
-            # Who looks at it holds it for a moment. If it is gone then, it is only made anew.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _made(path: Path, mode: int) -> Iterator[int]:
+    """Open a file, or make it. Its descriptor is not inherited: a child could outlive the lock."""
+    with atomic_files.os_errors_as_store_errors(path):
+        atomic_files.make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def remove_if_dead(path: Path) -> bool:
-    """Remove a file that nobody makes any more; whether it was one. Raises StoreError."""
+def remove_if_abandoned(path: Path) -> bool:
+    """Remove a file that no process is writing; return whether it did. Raises StoreError."""
     with atomic_files.os_errors_as_store_errors(path):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -66,7 +69,7 @@ def remove_if_dead(path: Path) -> bool:
     except OSError:
         return False
     else:
-        # While it is held: a name that holds a process's number may be taken again.
+        # While it is locked, because a process with the same number may make the name again.
         atomic_files.remove(path)
         return True
     finally:
@@ -78,7 +81,7 @@ def _acquire(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Busy(
-            f"{path.stem}: another run works on this bucket: {_holder(descriptor)}",
+            f"{path.stem}: another run works on this bucket: {_holder_of(descriptor)}",
             "wait until it ends, or stop it; running again then goes on where it stopped",
         ) from None
     except OSError as error:
@@ -88,9 +91,9 @@ def _acquire(descriptor: int, path: Path) -> None:
         ) from error
 
 
-def _holder(descriptor: int) -> str:
+def _holder_of(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return "host {host}, pid {pid}, since {since}, run {run}".format_map(holder)
     except (OSError, ValueError, KeyError, TypeError):
-        return "it has not said yet who it is"
+        return "its lock file does not name it yet"

@@ -1,7 +1,7 @@
-"""How a bucket is reached, and what its errors mean.
+"""Connection to a bucket, and the meaning of its errors.
 
-What obstore says of an error holds addresses and signatures, so no more is shown of it than the
-status and the store's own code.
+obstore's messages contain addresses and signatures, so only the status and the store's own code are
+shown.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 BEYOND_THE_END = "416"
-"""The status of a range that an object does not have."""
+"""Status for a range outside of an object."""
 
-KNOWS_NOT = {"405", "501"}
-"""Statuses of stores that do not know what they are asked to do."""
+_NOT_IMPLEMENTED = {"405", "501"}
 
 _RETRY: RetryConfig = {"max_retries": 6}
 
@@ -37,27 +36,27 @@ _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 
 _MAKE_BUCKET = "make it, or correct `output.path`"
 _CREDENTIALS = (
-    "see that the environment holds credentials (AWS_…, GOOGLE_… or AZURE_…)"
+    "check that the environment has credentials (AWS_…, GOOGLE_… or AZURE_…)"
     " that may list, read, write and delete there"
 )
-_REGION = "set AWS_REGION to the bucket's"
-_NETWORK = "see that `output.endpoint` and the network are well, and run again"
-_RENAME = "an object there cannot be named: remove it"
-_AGAIN = "see what that means to this store, and run again"
+_REGION = "set AWS_REGION to the bucket's region"
+_NETWORK = "check `output.endpoint` and the network, then run again"
+_RENAME = "remove that object"
+_AGAIN = "look the code up in the store's manual, then run again"
 
 
 def connect(uri: str, endpoint: str | None) -> ObjectStore:
-    """The place in the bucket; asks nothing of it yet.
+    """Return the prefix of a bucket, without a request.
 
-    Raises UsageError if what the environment says makes no sense.
+    Raises UsageError if the environment has no usable credentials or region.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     options: ClientConfig = {"connect_timeout": "10s", "timeout": "5min"}
-    # Options of ours hide this variable from obstore.
+    # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":
         options["allow_http"] = True
-    kind, config = _kind(scheme, endpoint)
+    kind, config = _store_type(scheme, endpoint)
     try:
         store: ObjectStore = kind(
             bucket,
@@ -67,36 +66,46 @@ def connect(uri: str, endpoint: str | None) -> ObjectStore:
             retry_config=_RETRY,
         )
     except (BaseError, ValueError):
-        problem = f"{uri}: the environment does not say how to reach it"
+        problem = f"{uri}: no usable credentials or region in the environment"
         raise UsageError(problem, _CREDENTIALS) from None
     return store
 
 
-def _kind(scheme: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
+def _store_type(scheme: str, endpoint: str | None) -> tuple[Any, dict[str, Any]]:
     if scheme == "gs":
         return GCSStore, {"base_url": endpoint} if endpoint else {}
     config: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
     if scheme == "az":
         return AzureStore, config
-    # One request for each removal: many stores that speak like S3 know no other.
+    # One request for each removal, because many compatible stores have no bulk delete.
     return S3Store, config | {"disable_bulk_delete": True}
 
 
 @contextmanager
-def telling(uri: str, where: str) -> Iterator[None]:
-    """Turn what obstore raises of an object into a StoreError in our own words."""
+def translated_errors(uri: str, where: str) -> Iterator[None]:
+    """Turn obstore's errors into a StoreError without secrets."""
     try:
         yield
     except (BaseError, OSError, ValueError) as error:
-        raise _refusal(uri, where, error) from None
+        raise _as_store_error(uri, where, error) from None
 
 
-def has_bucket(error: FileNotFoundError) -> bool:
-    """Whether it is but an object that is missing."""
-    return code(error) not in _NO_BUCKET
+@contextmanager
+def missing_objects_ignored() -> Iterator[None]:
+    """End the block if an object is missing; a missing bucket is an error."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if code(error) in _NO_BUCKET:
+            raise
 
 
-def _refusal(uri: str, where: str, error: Exception) -> StoreError:
+def is_not_implemented(error: Exception) -> bool:
+    """Return whether the store does not know the request."""
+    return status(error) in _NOT_IMPLEMENTED
+
+
+def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     number, word = status(error), code(error)
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
         return StoreError(f"{uri}: there is no such bucket", _MAKE_BUCKET)
@@ -114,12 +123,10 @@ def _refusal(uri: str, where: str, error: Exception) -> StoreError:
 
 
 def status(error: Exception) -> str:
-    """The HTTP status of an answer, empty if there was none."""
-    match = _STATUS.search(str(error))
-    return match[1] if match else ""
+    """Return the HTTP status of an answer, empty if there was none."""
+    return "".join(_STATUS.findall(str(error))[:1])
 
 
 def code(error: Exception) -> str:
-    """The store's own word for what is wrong, empty if it has none."""
-    match = _CODE.search(str(error))
-    return match[1] if match else ""
+    """Return the store's own error code, empty if there is none."""
+    return "".join(_CODE.findall(str(error))[:1])

@@ -1,7 +1,7 @@
-"""A folder of this machine for files on their way, which does not outlive its process for long.
+"""Temporary folder of a process, removed at its end or by a later process.
 
-Whoever is killed leaves behind what WeChat said of somebody's accounts. Beside each folder stands a
-lock that dies with its holder, so whoever makes the next folder can tell, and removes it.
+A killed process leaves answers with account data behind. A lock file beside each folder is released
+with its process, so the next process that makes a folder finds and removes abandoned ones.
 """
 
 from __future__ import annotations
@@ -19,68 +19,69 @@ from pathlib import Path
 
 from harvester.storage.backends import atomic_files
 
-_LOCK = re.compile(r"(harvester-[0-9a-f]{16})\.lock")
+_LOCK_NAME = re.compile(r"(harvester-[0-9a-f]{16})\.lock")
 
 
 class Scratch:
-    """A folder that is there when it is needed. Any thread may call."""
+    """A temporary folder, made on demand. Thread-safe."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.gettempdir()) / f"harvester-{secrets.token_hex(8)}"
         self._lock = self.path.with_name(f"{self.path.name}.lock")
-        self._held: int | None = None
-        self._kept = False
-        self._changing = threading.Lock()
+        self._descriptor: int | None = None
+        self._is_kept = False
+        self._guard = threading.Lock()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Have the folder for the block, then remove it with what is in it. Raises StoreError."""
+        """Keep the folder for the block, then remove it with its files. Raises StoreError."""
         try:
             self.make()
-            self._kept = True
+            self._is_kept = True
             yield
         finally:
-            self._kept = False
-            with self._changing:
+            self._is_kept = False
+            with self._guard:
                 shutil.rmtree(self.path, ignore_errors=True)
-                self._let_go()
+                self._release_lock()
 
     def make(self) -> None:
-        """Make the folder if there is none, and remove those of the dead. Raises StoreError."""
-        with self._changing, atomic_files.os_errors_as_store_errors(self.path):
-            if self._held is None:
-                _sweep(self.path.parent)
-                self._held = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-                # Where nothing can be locked nothing is taken for dead.
+        """Make the folder if there is none, and remove abandoned ones. Raises StoreError."""
+        with self._guard, atomic_files.os_errors_as_store_errors(self.path):
+            if self._descriptor is None:
+                _remove_abandoned(self.path.parent)
+                self._descriptor = os.open(
+                    self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+                )
+                # Without locks no folder is ever found abandoned, so none is removed.
                 with suppress(OSError):
-                    fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # What WeChat said of somebody's accounts is nobody else's business.
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Other users must not read the answers.
             self.path.mkdir(mode=0o700, exist_ok=True)
 
-    def leave(self) -> None:
+    def remove_if_unused(self) -> None:
         """Remove the folder if it is empty and not kept."""
-        with self._changing, suppress(OSError):
-            if not self._kept:
+        with self._guard, suppress(OSError):
+            if not self._is_kept:
                 self.path.rmdir()
-                self._let_go()
+                self._release_lock()
 
-    def _let_go(self) -> None:
-        if self._held is not None:
+    def _release_lock(self) -> None:
+        if self._descriptor is not None:
             atomic_files.unlink_quietly(self._lock)
-            os.close(self._held)
-            self._held = None
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
-def _sweep(place: Path) -> None:
-    """Remove the folders whose processes are dead, of this user alone; what cannot be, stays."""
-    for entry in os.scandir(place):
-        match = _LOCK.fullmatch(entry.name)
-        if match:
+def _remove_abandoned(parent: Path) -> None:
+    """Remove this user's folders whose processes are dead, as far as possible."""
+    for entry in os.scandir(parent):
+        if match := _LOCK_NAME.fullmatch(entry.name):
             with suppress(OSError):
-                _remove_if_dead(Path(entry.path), place / match[1])
+                _remove_if_abandoned(Path(entry.path), parent / match[1])
 
 
-def _remove_if_dead(lock: Path, folder: Path) -> None:
+def _remove_if_abandoned(lock: Path, folder: Path) -> None:
     descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
     try:
         if os.fstat(descriptor).st_uid == os.geteuid():

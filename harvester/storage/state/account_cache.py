@@ -6,23 +6,23 @@ import os
 from collections.abc import Sequence
 
 from harvester.core.model import is_appid
-from harvester.storage.layout import ROSTER, Tree
+from harvester.storage.layout import ACCOUNT_CACHE, Tree
 from harvester.storage.state import json_file
 
 _MEMBER = "authorised"
 
 
-def keep(tree: Tree, appids: Sequence[str]) -> None:
+def write(tree: Tree, appids: Sequence[str]) -> None:
     """Replace the list; no token is kept. Raises StoreError."""
-    # Written before any lock is held: the name is this process's own.
+    # Named after the process, because it holds no bucket's lock.
     temp = tree.store.scratch / f"platform.{os.getpid()}.json.tmp"
-    json_file.write(tree.store, ROSTER, {_MEMBER: appids}, temp)
+    json_file.write(tree.store, ACCOUNT_CACHE, {_MEMBER: appids}, temp)
 
 
-def known(tree: Tree) -> tuple[str, ...]:
+def read(tree: Tree) -> tuple[str, ...]:
     """Return the appids; none if WeChat was not asked yet, or the file is damaged.
 
     Raises StoreError, and UsageError for a newer version.
     """
-    found = json_file.read(tree.store, ROSTER, dict[str, list[str]]) or {}
+    found = json_file.read(tree.store, ACCOUNT_CACHE, dict[str, list[str]]) or {}
     return tuple(filter(is_appid, found.get(_MEMBER, ())))

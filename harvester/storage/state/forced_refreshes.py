@@ -1,8 +1,7 @@
 """Forced token refreshes of each account, counted over all runs: WeChat grants 20 a day.
 
-A file an account, written before the call it is about: a run that is killed in between has counted
-one too many. A damaged file counts as spent for today; a lost one may let a run ask for more than
-WeChat grants, and WeChat refuses.
+One file an account, written before each call, so a killed run counts one too many. A damaged file
+counts as spent for today. After a lost one a run may make calls that WeChat refuses.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ from dataclasses import dataclass
 
 from harvester.core import calendar
 from harvester.core.model import bucket_of
-from harvester.storage.layout import FORCED, Tree
+from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state import json_file
 
-A_DAY = 20
-APART = 30.0
-"""Seconds between two: within them WeChat answers with the token as it is."""
+MAX_PER_DAY = 20
+MIN_SECONDS_APART = 30.0
+"""Seconds between two refreshes: within them WeChat returns the current token."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """The refreshes of a Beijing day, and when the last one was, in seconds since the epoch."""
+    """The refreshes of a Beijing day, and the time of the last one in seconds since the epoch."""
 
     day: str
     count: int
@@ -34,13 +33,13 @@ def spend(tree: Tree, appid: str, now: float) -> bool:
     ``now`` is in seconds since the Unix epoch; a day is one of Beijing. Raises StoreError, and
     UsageError for a newer version.
     """
-    name = f"{FORCED}/{appid}.json"
+    name = f"{FORCED_REFRESHES}/{appid}.json"
     today = calendar.day_text(calendar.today(now))
-    full, none = _Spent(today, A_DAY), _Spent(today, 0)
+    full, none = _Spent(today, MAX_PER_DAY), _Spent(today, 0)
     spent = json_file.read(tree.store, name, _Spent, damaged=full) or none
     count = spent.count if spent.day == today else 0
-    # A last time in the future is another machine's clock: wait for it to be over.
-    if count >= A_DAY or now - spent.last < APART:
+    # A time in the future comes from another machine's clock, and delays the refresh until then.
+    if count >= MAX_PER_DAY or now - spent.last < MIN_SECONDS_APART:
         return False
     temp = tree.temp(bucket_of(appid, tree.buckets), f"forced.{appid}.json")
     json_file.write(tree.store, name, _Spent(today, count + 1, now), temp)

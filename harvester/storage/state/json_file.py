@@ -1,7 +1,7 @@
 """Side files: small JSON files beside the data, with a version, a tolerant read, a durable write.
 
 A file without a version is of version 1. Damaged and foreign contents count as none. A file of a
-newer version is refused, because passing it over would lose what another harvester relies on.
+newer version is refused, because ignoring it would lose entries of a newer harvester.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def read(
 ) -> T | None:
     """Read a file as a dataclass, or as a dict; None if there is none.
 
-    Damaged contents are read as ``damaged``. ``known`` are members that the caller knows better
-    than the file. Raises StoreError, and UsageError for a newer version.
+    Damaged contents are read as ``damaged``. ``known`` are members that replace those of the
+    file. Raises StoreError, and UsageError for a newer version.
     """
     data = store.read(name)
     if data is None:
@@ -59,20 +59,20 @@ def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator
 def write(store: Store, name: str, value: Any, temp: Path, **spelled: object) -> None:
     """Write a file durably, in the place of an older one. Raises StoreError.
 
-    ``spelled`` are members that stand in the file in another form than in ``value``.
+    ``spelled`` are members whose form in the file differs from that in ``value``.
     """
     store.write(name, orjson.dumps(members(value, **spelled), default=tuple), temp)
 
 
 def members(value: Any, **spelled: object) -> dict[str, Any]:
-    """Return the members of the file of a dataclass or a mapping, its version among them."""
+    """Return the members of a dataclass or a mapping, with the version, as in its file."""
     if not isinstance(value, Mapping):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     return {"version": VERSION, **value, **spelled}
 
 
 def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T | None:
-    """Return what the members of a file make, None if they make nothing. Raises UsageError."""
+    """Return the value of a file's members, None if they do not fit. Raises UsageError."""
     try:
         found = {"version": 1, **plain, **known}
         for former, name in FORMER_NAMES.get(kind, {}).items():

@@ -1,8 +1,8 @@
-"""Journal of the files a run has replaced so far, an entry each, until its record takes them in.
+"""Journal of the files a run has replaced, an entry each, until its run record has them.
 
-An entry is durable before the raw groups behind it are deleted. So all that a killed run did stands
-in its journal, or in groups that the next run publishes once more and tells of. The next run of the
-bucket takes the journal over.
+An entry is durable before its raw groups are deleted. So each replacement by a killed run has an
+entry, or groups that the next run publishes and reports again. The next run of the bucket takes the
+journal over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Journal:
 
     def __init__(self, tree: Tree, run_id: str, bucket: int) -> None:
         self._tree = tree
-        self._folder = f"{RUNS}/{run_id}.{tree.of(bucket)}"
+        self._folder = f"{RUNS}/{run_id}.{tree.bucket_label(bucket)}"
         self._temp = tree.temp(bucket, f"{run_id}.entry")
         self._count = 0
 
@@ -38,11 +38,11 @@ class Journal:
         return json_file.read_all(store, store.list(self._folder), dict[str, Any])
 
     def take_over(self, buckets: Iterable[int]) -> None:
-        """Make the entries of other runs in these buckets our own.
+        """Move the entries of other runs in these buckets into this journal.
 
-        Such a run is dead, for it would hold its bucket. Where runs cannot be kept apart it may be
-        alive: then this one names what it did, in its place. Raises StoreError, and UsageError for
-        an entry of a newer version.
+        Those runs are dead, because this run holds their buckets. In an object store one may be
+        alive: then this run reports its files. Raises StoreError, and UsageError for an entry of a
+        newer version.
         """
         store = self._tree.store
         wanted = {(bucket, self._tree.buckets) for bucket in buckets}
@@ -53,11 +53,11 @@ class Journal:
                 with suppress(StoreError):
                     json_file.read(store, found.name, dict[str, Any])
                 store.move(found.name, self._next_name())
-                # Nothing is there any more but, in the end, an empty folder.
+                # The file is gone; this removes the folder once it is empty.
                 store.delete(found.name)
 
     def remove(self) -> None:
-        """Remove the entries: a record has them now. Raises StoreError."""
+        """Remove the entries after a run record has them. Raises StoreError."""
         for found in self._tree.store.list(self._folder):
             self._tree.store.delete(found.name)
 

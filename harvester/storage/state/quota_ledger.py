@@ -56,14 +56,17 @@ def write(tree: Tree, note: DayLedger, bucket: int) -> None:
 def leave(tree: Tree, spent: Mapping[int, DayLedger]) -> None:
     """Keep the calls of one check on one day, by bucket. Raises StoreError."""
     [(day, check)] = {(calendar.day_text(note.day), note.run) for note in spent.values()}
-    notes = {tree.of(bucket): json_file.members(note, day=day) for bucket, note in spent.items()}
+    notes = {
+        tree.bucket_label(bucket): json_file.members(note, day=day)
+        for bucket, note in spent.items()
+    }
     temp = tree.store.scratch / f"check-{check}.tmp"
     json_file.write(tree.store, f"{QUOTA}/{day}.check-{check}.json", notes, temp)
 
 
 def sweep(tree: Tree, day: Day, bucket: int) -> None:
     """Remove the notes of a bucket, and of checks, older than the day before this one."""
-    oldest, mine = calendar.day_text(day - 1), tree.of(bucket)
+    oldest, mine = calendar.day_text(day - 1), tree.bucket_label(bucket)
     for file in tree.store.list(QUOTA):
         match = _NAME.fullmatch(file.name)
         if match and match[2] in (None, mine) and match[1] < oldest:
@@ -72,7 +75,7 @@ def sweep(tree: Tree, day: Day, bucket: int) -> None:
 
 
 def _name(tree: Tree, day: Day, bucket: int) -> str:
-    return f"{QUOTA}/{calendar.day_text(day)}.{tree.of(bucket)}.json"
+    return f"{QUOTA}/{calendar.day_text(day)}.{tree.bucket_label(bucket)}.json"
 
 
 def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[DayLedger]:
@@ -81,6 +84,6 @@ def _checks(tree: Tree, day: Day, bucket: int) -> Iterator[DayLedger]:
         begin = f"{QUOTA}/{calendar.day_text(day)}.check-"
         found = [file for file in tree.store.list(QUOTA) if file.name.startswith(begin)]
         for notes in json_file.read_all(tree.store, found, dict[str, Any]):
-            note = json_file.value_of(notes.get(tree.of(bucket)), DayLedger, day=day)
+            note = json_file.value_of(notes.get(tree.bucket_label(bucket)), DayLedger, day=day)
             if note is not None:
                 yield note

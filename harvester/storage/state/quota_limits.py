@@ -5,8 +5,7 @@
     for (appid, dataset), allowance in quota_limits.read(tree).items(): ...
 
 A ``daily_limit`` holds until WeChat changes it; ``used`` and ``remain`` are of one moment, see
-`Allowance`. One file a Beijing day, which takes over what the days before it knew. Losing them
-costs nothing.
+`ReportedQuota`. One file a Beijing day, which replaces the one before it. Losing it costs nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from harvester.storage.state import json_file
 Allowances: TypeAlias = dict[tuple[str, str], ReportedQuota]
 """The reported quotas, by appid and dataset."""
 
-_NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
+_FILE_NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def read(tree: Tree) -> Allowances:
     A file that is damaged or out of reach counts as absent.
     """
     with suppress(StoreError):
-        for name in reversed(_names(tree)):
+        for name in reversed(_limit_files(tree)):
             if (found := json_file.read(tree.store, name, _Limits)) is not None:
                 return {
                     (appid, dataset): allowance
@@ -55,11 +54,11 @@ def read(tree: Tree) -> Allowances:
 
 def write(tree: Tree, told: Mapping[tuple[str, str], ReportedQuota], now: float) -> None:
     """Add newly reported quotas; ``now`` decides the day. Raises StoreError and as `read`."""
-    limits, older = _Limits({}), _names(tree)
+    limits, older = _Limits({}), _limit_files(tree)
     for (appid, dataset), allowance in sorted({**read(tree), **told}.items()):
         limits.accounts.setdefault(appid, {})[dataset] = allowance
     name = f"{QUOTA}/learned-{calendar.day_text(calendar.today(now))}.json"
-    # Two checks may end at the same moment; whose file is left does not matter.
+    # Named after the process: of two checks at once either file may stay.
     temp = tree.store.scratch / f"learned-{os.getpid()}.tmp"
     json_file.write(tree.store, name, limits, temp)
     for old in older:
@@ -67,5 +66,5 @@ def write(tree: Tree, told: Mapping[tuple[str, str], ReportedQuota], now: float)
             tree.store.delete(old)
 
 
-def _names(tree: Tree) -> list[str]:
-    return [file.name for file in tree.store.list(QUOTA) if _NAME.fullmatch(file.name)]
+def _limit_files(tree: Tree) -> list[str]:
+    return [file.name for file in tree.store.list(QUOTA) if _FILE_NAME.fullmatch(file.name)]

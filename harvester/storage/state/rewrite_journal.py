@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harvester.core.errors import UsageError
-from harvester.storage.backends.local import OURS
+from harvester.storage.backends.local import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
 
-JOURNAL = f"{OURS}/rewrite"
-_OLD_JOURNAL = f"{OURS}/compact"
+JOURNAL = f"{META_DIR}/rewrite"
+_OLD_JOURNAL = f"{META_DIR}/compact"
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
 """Run records: one JSON file a run, replaced whole or not at all.
 
-A record has a version of its own, ``record_version``, which only ever adds members: a record of any
-number can be read.
+A record has a version of its own, ``record_version``, which only ever adds members, so a record of
+any version can be read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
 Feed: TypeAlias = Iterable[Mapping[str, Any]]
-"""The entries of ``published``, one at a time: they are never held whole."""
+"""The entries of ``published``, one at a time, because they may not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +45,32 @@ def write(
 ) -> None:
     """Write a run's record into the tree, in the place of an earlier one. Raises StoreError.
 
-    A run writes its own record alone, so what stands there is always older. ``bucket`` is one
-    that the run holds: what a killed run leaves half-made is swept with it.
+    A run writes only its own record, so the one there is always older. ``bucket`` is one that the
+    run holds: the temporary file of a killed run is removed with that bucket's.
     """
     temp = tree.temp(bucket, f"{run_id}.json")
-    with _made(temp, record, feed):
+    with _temporary(temp, record, feed):
         tree.store.put(temp, f"{RUNS}/{run_id}.json")
 
 
 def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
-    """Write a record where the user wants it, whole or not at all. Raises StoreError.
+    """Write a record to the user's file, whole or not at all. Raises StoreError.
 
-    What is no file, such as ``/dev/stdout``, gets the record once it is final.
+    A device or pipe, such as ``/dev/stdout``, gets the record once it is final.
     """
     with atomic_files.os_errors_as_store_errors(path):
         is_no_file = path.exists() and not path.is_file()
     if not is_no_file:
         temp = path.with_name(f".{path.name}.tmp")
-        with _made(temp, record, feed):
+        with _temporary(temp, record, feed):
             atomic_files.replace_durably(temp, path)
     elif record["state"] != "running":
         with atomic_files.os_errors_as_store_errors(path), path.open("wb") as sink:
-            sink.writelines(_pieces(record, feed))
+            sink.writelines(_json_pieces(record, feed))
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
-    """Return the newest records, newest first. One that cannot be read is passed over."""
+    """Return the newest records, newest first. Unreadable ones are passed over."""
     found: list[RunRecord] = []
     for file in reversed(tree.store.list(RUNS)):
         if len(found) < count and file.name.endswith(".json"):
@@ -81,19 +81,19 @@ def last(tree: Tree, count: int) -> list[RunRecord]:
 
 
 @contextmanager
-def _made(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]:
-    """Make the file of a record; whatever is left of it is gone after the block."""
+def _temporary(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]:
+    """Write a record to ``temp`` for the block, and remove it after that if it is still there."""
     try:
         with atomic_files.os_errors_as_store_errors(temp):
             atomic_files.make_folder(temp.parent)
             with temp.open("wb") as file:
-                file.writelines(_pieces(record, feed))
+                file.writelines(_json_pieces(record, feed))
         yield
     finally:
         atomic_files.unlink_quietly(temp)
 
 
-def _pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:
+def _json_pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:
     """Yield the record as JSON, ``published`` last: an entry a line."""
     text = orjson.dumps({**record, "published": []}, option=orjson.OPT_INDENT_2)
     yield text.removesuffix(b"]\n}")

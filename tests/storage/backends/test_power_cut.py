@@ -15,7 +15,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
-from harvester.storage import inspect, layout, raw_log
+from harvester.storage import integrity_check, layout, raw_log
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish, recover
@@ -68,9 +68,9 @@ def trouble(tree: Tree, promised: set[int]) -> str:
     """What is wrong with what a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
         place = FileIdentity(HOURLY, partition.month, 0, 1)
-        found = inspect.inspect(path_of(tree, partition), place, read_data=True)
-        if found.flaws:
-            return f"{partition}: {found.flaws[0].what}"
+        found = integrity_check.check_file(path_of(tree, partition), place, read_data=True)
+        if found.defects:
+            return f"{partition}: {found.defects[0].what}"
     recover(tree, CATALOGUE, [0], print)
     rows, _ = harvested(tree)
     there = {(row["appid"], row["callback_count"] - 1) for row in rows}
@@ -141,7 +141,7 @@ def test_the_system_is_asked_in_this_order(tmp_path: Path) -> None:
         pytest.skip("there is no strace")
     probe = [strace, "-o", "/dev/null", "true"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody trace a process")
+        pytest.skip("this system does not allow tracing a process")
     log, root = tmp_path / "trace", tmp_path / "output"
     subprocess.run(
         [

@@ -20,7 +20,7 @@ from harvester.storage.backends.scratch import Scratch
 scratch = Scratch()
 with scratch.kept():
     (scratch.path / "raw").mkdir()
-    (scratch.path / "raw" / "answers").write_bytes(b"of somebody")
+    (scratch.path / "raw" / "answers").write_bytes(b"of an account")
     print(scratch.path, flush=True)
     sys.stdin.read()
 """
@@ -45,8 +45,8 @@ def life(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
         process.kill()
 
 
-def test_what_the_dead_left_is_removed(place: Path) -> None:
-    """By whoever needs a folder next. What the living have stays, and what is not ours."""
+def test_the_folder_of_a_dead_process_is_removed(place: Path) -> None:
+    """The next process removes it. Folders of live processes and other files stay."""
     strangers = [place / "harvester-0123456789abcdef", place / "harvester-output"]
     for stranger in strangers:
         stranger.mkdir()
@@ -56,13 +56,13 @@ def test_what_the_dead_left_is_removed(place: Path) -> None:
         assert left.is_dir()
         with Scratch().kept():
             assert not left.exists()
-            assert (at_work / "raw" / "answers").read_bytes() == b"of somebody"
+            assert (at_work / "raw" / "answers").read_bytes() == b"of an account"
     with Scratch().kept():
         pass
     assert sorted(place.iterdir()) == strangers
 
 
-def test_two_of_one_process(place: Path) -> None:
+def test_one_process_may_have_two_folders(place: Path) -> None:
     """Neither takes the other for dead."""
     one, other = Scratch(), Scratch()
     with one.kept(), other.kept():
@@ -77,21 +77,21 @@ def test_it_is_there_as_long_as_it_is_needed(place: Path) -> None:
     assert list(place.iterdir()) == []
     scratch.make()
     assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
-    scratch.leave()
+    scratch.remove_if_unused()
     assert list(place.iterdir()) == []
     scratch.make()
     (scratch.path / "x").touch()
-    scratch.leave()
+    scratch.remove_if_unused()
     assert scratch.path.is_dir()
     with scratch.kept():
         (scratch.path / "x").unlink()
-        scratch.leave()
+        scratch.remove_if_unused()
         assert scratch.path.is_dir()
     assert list(place.iterdir()) == []
 
 
 def test_what_belongs_to_others_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The temporary folder is everybody's: a link, or another user's lock, is not followed."""
+    """The temporary folder is shared: a link, or another user's lock, is not followed."""
     theirs = place / "theirs"
     theirs.mkdir()
     (place / "harvester-0000000000000000").symlink_to(theirs)

@@ -1,4 +1,4 @@
-"""What both worlds promise: a folder and an object store behind one interface."""
+"""The promises of the store interface, on a disk and in an object store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harvester.core.config import Output
 from harvester.core.errors import Exit, LostRace, StoreError, UsageError
 from harvester.storage.backends import object_client
 from harvester.storage.backends.base import Store, Version, contents
-from harvester.storage.backends.object_store import _only_over
+from harvester.storage.backends.object_store import _put_mode
 from harvester.storage.layout import Tree, open_tree
 from tests.support.store_backends import Outputs, output_in, s3_process
 
@@ -37,7 +37,7 @@ def made(tree: Tree, data: bytes) -> Path:
 
 
 def version_of(tree: Tree, name: str) -> Version | None:
-    """What a commit has to name to replace just this."""
+    """Return the version that `put_if_version` has to name."""
     with tree.store.local_copy(name, tree.temp(0, "version")) as copy:
         return copy.version if copy else None
 
@@ -107,11 +107,11 @@ def test_a_file_replaced_since_it_was_listed(tree: Tree, size: int) -> None:
     (tail,) = tree.store.tails(listed, 20)
     assert tail is not None
     assert tail.data == b"n" * min(size, 20)
-    assert [tail.found] == tree.store.list("d")
+    assert [tail.file] == tree.store.list("d")
 
 
-def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
-    """What is committed is there whole, and can be read in a block."""
+def test_a_put_file_has_the_contents_of_the_temporary_one(tree: Tree) -> None:
+    """A file that was put is complete, and can be read in a block."""
     data = bytes(range(256)) * 5000
     tree.store.put_if_version(made(tree, data), "d/x", None)
     with tree.store.local_copy("d/x", tree.temp(0, "y")) as copy:
@@ -127,7 +127,7 @@ def test_a_committed_file_is_the_temporary_one(tree: Tree) -> None:
 
 
 def test_files_that_never_change(outputs: Outputs) -> None:
-    """An appended file can be read here at once, and by another run; a removed one by nobody."""
+    """An appended file can be read at once, also by another run, and no more when removed."""
     mine, theirs = outputs(), outputs()
     paths = [mine.store.append(f"d/{n}", f"{n}".encode(), mine.temp(0, "a")) for n in range(3)]
     assert [path.read_bytes() for path in paths] == [b"0", b"1", b"2"]
@@ -149,8 +149,8 @@ def test_moving(tree: Tree) -> None:
 
 
 def test_a_tree_that_must_exist(outputs: Outputs, tree: Tree) -> None:
-    """A new tree is refused in both worlds, and found once anything of ours is there."""
-    with pytest.raises(UsageError, match=r"must_exist. is true") as caught:
+    """A new tree is refused, and accepted once it has any file of harvester."""
+    with pytest.raises(UsageError, match="nothing was harvested") as caught:
         outputs(must_exist=True)
     assert tree.store.display_path() in caught.value.problem
     put(tree, "_harvester/runs/x.json", b"{}")
@@ -167,7 +167,7 @@ def objects(s3_output: Output) -> Tree:
 
 
 def test_a_lost_race_is_noticed(objects: Tree) -> None:
-    """A file that somebody made, or replaced, meanwhile is not overwritten."""
+    """A file that another run made or replaced meanwhile is not overwritten."""
     objects.store.put_if_version(made(objects, b"theirs"), "d/x", None)
     with pytest.raises(LostRace):
         objects.store.put_if_version(made(objects, b"ours"), "d/x", None)
@@ -264,12 +264,12 @@ def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_a_put_replaces() -> None:
     """S3 and Azure know a version by its tag, Google by its generation. None has no name at all."""
-    assert _only_over(None) == "create"
-    assert _only_over(Version('"tag" ')) == {"e_tag": '"tag"'}
-    assert _only_over(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
+    assert _put_mode(None) == "create"
+    assert _put_mode(Version('"tag" ')) == {"e_tag": '"tag"'}
+    assert _put_mode(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
     for nothing in (" ", "tag"):
         with pytest.raises(StoreError, match="no tags"):
-            _only_over(Version(nothing))
+            _put_mode(Version(nothing))
 
 
 class Google(BaseHTTPRequestHandler):
@@ -296,19 +296,21 @@ class Google(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_what_google_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_gets_the_generation_as_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A put is held to the generation that is there, or to none."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with HTTPServer(("127.0.0.1", 0), Google) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        nobody = {
+        no_credentials = {
             "disable_oauth": True,
             "client_email": "",
             "private_key": "",
             "private_key_id": "",
         }
-        key = json.dumps({**nobody, "gcs_base_url": address})
+        key = json.dumps({**no_credentials, "gcs_base_url": address})
         monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", key)
         tree = open_tree(Output("gs://bucket/place", endpoint=address))
         for over in (None, tree.store.version("d/x")):
@@ -321,7 +323,7 @@ def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
     """An output in a store that is not there can be named; a wrong environment is told at once."""
     open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    with pytest.raises(UsageError, match="the environment does not say"):
+    with pytest.raises(UsageError, match="no usable credentials"):
         open_tree(Output("az://container/x"))
 
 
@@ -336,10 +338,12 @@ def test_nothing_is_asked_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
         ("503 Slow Down: <Code>SlowDown</Code>", "the store said 503 SlowDown", "run again"),
     ],
 )
-def test_what_a_store_says_in_our_words(answer: str, problem: str, advice: str) -> None:
+def test_errors_of_a_store_become_messages_with_advice(
+    answer: str, problem: str, advice: str
+) -> None:
     """The status and the store's code decide; the rest of its words is not repeated."""
     said = GenericError(f"PUT https://host/x?sig=hush - status code: {answer}")
-    with pytest.raises(StoreError) as caught, object_client.telling("s3://b", "s3://b/x"):
+    with pytest.raises(StoreError) as caught, object_client.translated_errors("s3://b", "s3://b/x"):
         raise said
     assert problem in caught.value.problem
     assert advice in caught.value.advice
@@ -353,6 +357,6 @@ def test_where_no_credentials_are_found() -> None:
     )
     with (
         pytest.raises(StoreError, match="no credentials were found"),
-        object_client.telling("s3://b", "x"),
+        object_client.translated_errors("s3://b", "x"),
     ):
         raise said

@@ -107,7 +107,7 @@ OLD = {
     "authorised": Old(
         "platform.json",
         '{\n "authorised": [\n  "wx0000000000000001"\n ]\n}',
-        account_cache.known,
+        account_cache.read,
         (ONE,),
         (),
     ),

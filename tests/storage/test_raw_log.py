@@ -77,13 +77,13 @@ def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
                 and each.window.begin <= last
                 and each.window.end >= first
             ]
-            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._order)
+            assert list(group.answers(dataset, month)) == sorted(expected, key=raw_log._group_order)
             assert bool(expected) <= ((dataset, month) in group.months)
     assert open_group(group.name, group.path) == group
     raw_log.delete(tree, group)
 
 
-def test_a_group_says_what_it_is(outputs: Outputs) -> None:
+def test_a_group_opened_again_has_the_same_index(outputs: Outputs) -> None:
     """A group opened again knows its run, bucket, moment, size and months; its id is its own."""
     tree = outputs(4)
     group = write_group(tree, 3, "run-1", some())
@@ -121,7 +121,7 @@ def test_a_reader_holds_one_small_batch(tree: Tree) -> None:
     assert len(all_of(group)) == 20
 
 
-def test_leftovers(outputs: Outputs) -> None:
+def test_unpublished_groups_are_found_by_bucket(outputs: Outputs) -> None:
     """The groups of all runs are found, oldest answers first, in the buckets asked for alone."""
     tree = outputs(3)
     late = [answer._replace(asked_at=answer.asked_at + 5) for answer in some()]
@@ -132,7 +132,7 @@ def test_leftovers(outputs: Outputs) -> None:
     assert unpublished(tree, [0, 1]) == ([first, second], [])
 
 
-def test_no_leftovers(tree: Tree) -> None:
+def test_a_new_tree_has_no_unpublished_groups(tree: Tree) -> None:
     """A new output has none."""
     assert unpublished(tree, [0]) == ([], [])
 
@@ -148,7 +148,7 @@ def test_deleting(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
-def test_a_damaged_group_is_set_aside(tree: Tree, keep: int) -> None:
+def test_a_damaged_group_is_moved_to_the_quarantine(tree: Tree, keep: int) -> None:
     """A group that is cut off goes to the quarantine and is named; the others are read."""
     bad, good = (write_group(tree, 0, "run", some()) for _ in range(2))
     bad.path.write_bytes(bad.path.read_bytes()[:keep])
@@ -173,14 +173,14 @@ def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
 
 
 def test_a_group_that_is_gone(tree: Tree) -> None:
-    """Reading a group somebody removed tells so, like damage."""
+    """Reading a removed group raises the error of a damaged one."""
     group = write_group(tree, 0, "run", some())
     group.path.unlink()
     with pytest.raises(DamagedGroup):
         all_of(group)
 
 
-def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
+def test_a_system_error_is_no_damage(tmp_path: Path) -> None:
     """A group that cannot be opened for want of a right or a descriptor stays where it is."""
     tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", some())
@@ -194,8 +194,8 @@ def rewritten(path: Path, **changes: Any) -> None:
     """Change what a group says of itself."""
     with pa.OSFile(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
-    index = json.loads(table.schema.metadata[raw_log._KEY]) | changes
-    table = table.replace_schema_metadata({raw_log._KEY: json.dumps(index)})
+    index = json.loads(table.schema.metadata[raw_log._INDEX_KEY]) | changes
+    table = table.replace_schema_metadata({raw_log._INDEX_KEY: json.dumps(index)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 

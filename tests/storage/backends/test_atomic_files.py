@@ -46,7 +46,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
-    """Somebody who tidies up empty folders does not disturb a write into one."""
+    """A run that removes empty folders does not disturb a write into one."""
     temp, final = tmp_path / "x.tmp", tmp_path / "run" / "x"
     temp.write_bytes(b"data")
     tries: list[Path] = []
@@ -64,7 +64,7 @@ def test_a_folder_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
     assert len(tries) == 2
 
 
-def test_a_full_disk_is_told_with_what_is_free(tmp_path: Path) -> None:
+def test_the_error_of_a_full_disk_has_the_free_bytes(tmp_path: Path) -> None:
     """The message of a full disk names the path and the bytes that are free."""
     path = tmp_path / "part.tmp"
     path.symlink_to("/dev/full")
@@ -75,14 +75,14 @@ def test_a_full_disk_is_told_with_what_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EMFILE, errno.EIO, errno.EDQUOT])
-def test_every_refusal_says_what_to_do(code: int) -> None:
+def test_every_store_error_has_advice(code: int) -> None:
     """Whatever the system refuses, the error names the path and a remedy."""
     error = atomic_files.store_error(Path("/somewhere/x"), OSError(code, "words"))
     assert error.problem.startswith("/somewhere/x: ")
     assert error.advice
 
 
-def test_discarding_never_fails(tmp_path: Path) -> None:
+def test_unlink_quietly_never_fails(tmp_path: Path) -> None:
     """Cleaning up after a failure does not hide the failure."""
     atomic_files.unlink_quietly(tmp_path / "nothing")
     atomic_files.unlink_quietly(tmp_path)

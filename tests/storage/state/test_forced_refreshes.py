@@ -1,4 +1,4 @@
-"""Replacements of a token by force, counted over all runs."""
+"""Forced token refreshes, counted over all runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from harvester.core.calendar import instant, parse_day
 from harvester.storage.backends.local import LocalStore
-from harvester.storage.layout import FORCED, Tree
+from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state import forced_refreshes
 from tests.support.run_harness import appid
 
@@ -19,12 +19,12 @@ ONE, TWO = appid(1), appid(2)
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """An output that nobody has written to."""
+    """A new output."""
     return Tree(LocalStore(tmp_path), 4)
 
 
 def test_twenty_a_day(tree: Tree) -> None:
-    """The twenty-first waits for midnight in Beijing, whoever spent the others."""
+    """The twenty-first waits for midnight in Beijing, also if other runs spent the others."""
     for count in range(20):
         assert forced_refreshes.spend(tree, ONE, NOON + 31 * count)
     assert not forced_refreshes.spend(tree, ONE, MIDNIGHT - 1)
@@ -39,7 +39,7 @@ def test_thirty_seconds_apart(tree: Tree) -> None:
     assert forced_refreshes.spend(tree, ONE, MIDNIGHT + 20)
 
 
-def test_a_clock_that_was_wrong_costs_patience(tree: Tree) -> None:
+def test_a_last_refresh_in_the_future_delays_the_next_one(tree: Tree) -> None:
     """A note from the future says wait: the other machine's clock may be the right one."""
     assert forced_refreshes.spend(tree, ONE, MIDNIGHT)
     assert not forced_refreshes.spend(tree, ONE, NOON)
@@ -48,12 +48,12 @@ def test_a_clock_that_was_wrong_costs_patience(tree: Tree) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"day": 1, "count": "x", "last": 0}'])
 def test_a_note_that_cannot_be_read_counts_as_spent(tree: Tree, text: str) -> None:
     """Until the next day."""
-    tree.store.write(f"{FORCED}/{ONE}.json", text.encode(), tree.temp(0, "note"))
+    tree.store.write(f"{FORCED_REFRESHES}/{ONE}.json", text.encode(), tree.temp(0, "note"))
     assert not forced_refreshes.spend(tree, ONE, NOON)
 
 
 def test_a_spoilt_note_is_left_alone(tree: Tree) -> None:
-    """Until somebody removes it; then it is as on the first day."""
+    """It stays until it is removed; then the count starts again."""
     assert forced_refreshes.spend(tree, ONE, NOON)
-    tree.store.delete(f"{FORCED}/{ONE}.json")
+    tree.store.delete(f"{FORCED_REFRESHES}/{ONE}.json")
     assert forced_refreshes.spend(tree, ONE, NOON)

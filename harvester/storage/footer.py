@@ -1,0 +1,149 @@
+"""Footer of a data file: Parquet keys with its coverage, its raw groups and its digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+
+from harvester.core.dataset import Dataset
+from harvester.core.errors import OtherVersion, StoreError
+from harvester.storage.backends import atomic_files
+from harvester.tables import coverage
+from harvester.tables.columns import SCHEMA_VERSION
+from harvester.tables.coverage import Coverage
+
+COVERAGE = b"harvester.coverage"
+DATASET = b"harvester.dataset"
+SCHEMA_KEY = b"harvester.schema_version"
+
+DIGEST = b"harvester.rows_digest"
+"""``sha256:<hex>:<length>`` of the first ``length`` bytes, which are all data pages."""
+
+GROUPS = b"harvester.groups"
+"""JSON, id to path: the raw groups whose answers are in the file, and which may still exist."""
+
+SEAL = b"harvester.seal"
+"""``sha256:<hex>`` of all bytes behind the data pages, computed with zeros in place of this hex."""
+
+_EMPTY_SEAL = b"sha256:" + b"0" * 64
+_MAX_VERSION_DIGITS = 9
+_HASH_BYTES = 1 << 20
+
+
+class Footer(NamedTuple):
+    """Coverage of a file, and the raw groups whose answers are in it, id to path."""
+
+    coverage: Coverage
+    groups: Mapping[str, str]
+
+
+def encode_footer(dataset: Dataset, footer: Footer, rows_digest: bytes) -> dict[bytes, bytes]:
+    """Return the Parquet keys of a new file; its seal is still empty."""
+    return {
+        DATASET: dataset.name.encode(),
+        SCHEMA_KEY: str(SCHEMA_VERSION).encode(),
+        COVERAGE: coverage.encode(footer.coverage).encode(),
+        GROUPS: json.dumps(dict(footer.groups)).encode(),
+        DIGEST: rows_digest,
+        SEAL: _EMPTY_SEAL,
+    }
+
+
+def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) -> Footer:
+    """Decode the Parquet keys of a file; ``older`` accepts an older schema version too.
+
+    ``where`` names the file in errors. Raises OtherVersion, and StoreError for damage.
+    """
+    version = _schema_version(keys)
+    # Checked first, because the keys of a newer version are unknown.
+    if version > SCHEMA_VERSION:
+        raise OtherVersion.newer(f"{where}: schema", version, SCHEMA_VERSION)
+    if COVERAGE not in keys or not version:
+        raise StoreError(
+            f"{where}: not written by harvester, or its coverage was removed",
+            "move it away: the month is then asked again",
+        )
+    if version < SCHEMA_VERSION and not older:
+        raise OtherVersion(
+            f"{where}: older schema version {version}, and this harvester writes {SCHEMA_VERSION}",
+            "let the harvester that wrote it end its last run; then make a fresh output of it with"
+            " `harvester compact`, and switch to that",
+        )
+    try:
+        return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
+    except (StoreError, OtherVersion) as error:
+        raise type(error)(f"{where}: {error.problem}", error.advice) from None
+    except ValueError:
+        raise _damaged(where) from None
+
+
+def is_older(keys: dict[bytes, bytes]) -> bool:
+    """Return whether a file was written with an earlier schema version."""
+    return _schema_version(keys) < SCHEMA_VERSION
+
+
+def _schema_version(keys: dict[bytes, bytes]) -> int:
+    """Return the schema version, 0 if it is absent or not a number."""
+    text = keys.get(SCHEMA_KEY, b"")
+    # The length is limited, because int() takes quadratic time.
+    return int(text) if text.isdigit() and len(text) <= _MAX_VERSION_DIGITS else 0
+
+
+def digest(file: BinaryIO | pa.NativeFile, length: int) -> bytes:
+    """Return ``sha256:<hex>:<length>`` of the next ``length`` bytes of a file."""
+    sha = hashlib.sha256()
+    left = length
+    while left and (piece := file.read(min(left, _HASH_BYTES))):
+        sha.update(piece)
+        left -= len(piece)
+    return f"sha256:{sha.hexdigest()}:{length}".encode()
+
+
+def seal(path: Path, start: int) -> bytes:
+    """Write the seal of a file whose data pages end at byte ``start``; return it.
+
+    Parquet has checksums for pages, and none for the indexes, statistics and keys behind them.
+    """
+    with path.open("r+b") as file:
+        file.seek(start)
+        end = file.read()
+        written = _seal_of(end)
+        file.seek(start + end.index(_EMPTY_SEAL))
+        file.write(written)
+    return written
+
+
+def is_sealed(end: bytes, stated: bytes) -> bool:
+    """Return whether the bytes behind the data pages are those that were sealed."""
+    return _seal_of(end.replace(stated, _EMPTY_SEAL)) == stated
+
+
+def _seal_of(end: bytes) -> bytes:
+    return b"sha256:" + hashlib.sha256(end).hexdigest().encode()
+
+
+@contextmanager
+def parquet_errors_as_store_errors(where: str) -> Iterator[None]:
+    """Turn errors of Arrow and of the system into a StoreError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        # Arrow raises an OSError without a number for a footer that it cannot decode.
+        raise (
+            _damaged(where) if error.errno is None else atomic_files.store_error(Path(where), error)
+        ) from error
+    except pa.ArrowException as error:
+        raise _damaged(where) from error
+
+
+def _damaged(where: str) -> StoreError:
+    return StoreError(
+        f"{where}: damaged: not a complete Parquet file",
+        "restore it, or move it away to have its days asked again",
+    )

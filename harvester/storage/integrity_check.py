@@ -1,0 +1,151 @@
+"""Checks one data file against itself: columns, keys and rows, and optionally all its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.core.errors import OtherVersion, StoreError
+from harvester.storage.backends import atomic_files
+from harvester.storage.footer import (
+    DATASET,
+    DIGEST,
+    GROUPS,
+    SEAL,
+    decode_footer,
+    digest,
+    is_sealed,
+)
+from harvester.tables import integrity
+from harvester.tables.columns import arrow_schema
+from harvester.tables.coverage import Coverage
+from harvester.tables.integrity import Defect, FileIdentity, RowCheck
+
+_UNREADABLE = (OSError, pa.ArrowException, ValueError)
+
+
+@dataclass(slots=True)
+class FileCheck:
+    """Result of checking a file.
+
+    ``coverage`` is None if it cannot be read. ``remedy`` is advice for a file of another version,
+    and is empty otherwise.
+    """
+
+    rows: int = 0
+    defects: list[Defect] = field(default_factory=list)
+    coverage: Coverage | None = None
+    remedy: str = ""
+
+
+class _OpenFile(NamedTuple):
+    """A file that is being checked."""
+
+    file: pq.ParquetFile
+    source: pa.NativeFile
+    keys: dict[bytes, bytes]
+    identity: FileIdentity
+    coverage: Coverage
+    read_data: bool
+
+
+def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck:
+    """Check a data file; ``read_data`` adds every page and the digest.
+
+    The file is opened once, so one that is replaced meanwhile is checked as it was. Raises
+    StoreError if the system refuses to read it.
+    """
+    with atomic_files.os_errors_as_store_errors(path):
+        source = pa.OSFile(str(path))
+    with source:
+        try:
+            # Checksums report a changed page before it is decoded.
+            file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
+            keys = file.metadata.metadata or {}
+            coverage = decode_footer("", keys).coverage
+        except (StoreError, OtherVersion) as error:
+            remedy = error.advice if isinstance(error, OtherVersion) else ""
+            return FileCheck(defects=[Defect(error.problem.removeprefix(": "), {})], remedy=remedy)
+        except _UNREADABLE:
+            return FileCheck(defects=[Defect("no whole Parquet file", {})])
+        opened = _OpenFile(file, source, keys, place, coverage, read_data)
+        return FileCheck(file.metadata.num_rows, list(_defects(opened)), coverage)
+
+
+def _defects(opened: _OpenFile) -> Iterator[Defect]:
+    everyone = integrity.all_days(opened.coverage)
+    length = _data_length(opened)
+    if opened.keys.get(DATASET) != opened.identity.dataset.name.encode():
+        yield Defect("a file of another dataset", everyone)
+    if length is None or GROUPS not in opened.keys:
+        yield Defect("keys are missing or make no sense", everyone)
+    elif not _has_its_seal(opened, length):
+        yield Defect("its end is not as it was written", everyone)
+    yield from integrity.coverage_defects(opened.coverage, opened.identity)
+    if not opened.file.schema_arrow.equals(arrow_schema(opened.identity.dataset)):
+        # Its rows cannot be checked without the key columns.
+        yield Defect("its columns are not the dataset's", everyone)
+        return
+    unreadable = list(_row_defects(opened))
+    yield from unreadable
+    if opened.read_data and length is not None and not _has_its_digest(opened, length):
+        # Pages that cannot be read narrow the damage down to their accounts.
+        days = integrity.days_in_doubt(unreadable) or everyone
+        yield Defect("its pages are not as they were written", days)
+
+
+def _row_defects(opened: _OpenFile) -> Iterator[Defect]:
+    """Check the keys of all rows, or all their columns, a row group at a time."""
+    columns = integrity.key_columns(opened.identity.dataset)
+    wanted = None if opened.read_data else columns
+    rows, complete = RowCheck(opened.identity, opened.coverage), True
+    for number in range(opened.file.num_row_groups):
+        try:
+            table = opened.file.read_row_group(number, columns=wanted, use_threads=False)
+            table.validate(full=True)
+            rows.add_rows(table.select(columns))
+        except _UNREADABLE:
+            complete = False
+            yield Defect("pages that cannot be read", _days_of_row_group(opened, number))
+    # Without a row group, order and number of the rest prove nothing.
+    if complete:
+        if rows.count != opened.file.metadata.num_rows:
+            yield Defect("another number of rows than it says", integrity.all_days(opened.coverage))
+        yield from rows.defects()
+
+
+def _days_of_row_group(opened: _OpenFile, number: int) -> dict[str, int]:
+    """Return the days of a row group's accounts; of all accounts if it has no statistics."""
+    try:
+        statistics = opened.file.metadata.row_group(number).column(0).statistics
+        days = integrity.days_of_accounts(opened.coverage, statistics.min, statistics.max)
+    except (AttributeError, TypeError, *_UNREADABLE):
+        days = {}
+    return days or integrity.all_days(opened.coverage)
+
+
+def _data_length(opened: _OpenFile) -> int | None:
+    """Return the length of the data pages as the digest states it; None if that is impossible."""
+    kind, _, rest = opened.keys.get(DIGEST, b"").partition(b":")
+    length = rest.partition(b":")[2]
+    if kind == b"sha256" and length.isdigit() and int(length) <= opened.source.size():
+        return int(length)
+    return None
+
+
+def _has_its_digest(opened: _OpenFile, length: int) -> bool:
+    """Compare the bytes of all pages with their digest."""
+    opened.source.seek(0)
+    return opened.keys[DIGEST] == digest(opened.source, length)
+
+
+def _has_its_seal(opened: _OpenFile, length: int) -> bool:
+    """Compare the bytes behind the pages with their seal. Files of early versions have none."""
+    stated = opened.keys.get(SEAL)
+    opened.source.seek(length)
+    return stated is None or is_sealed(opened.source.read(), stated)

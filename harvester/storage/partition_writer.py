@@ -1,0 +1,168 @@
+"""Writes data files: rows, and in the footer the coverage of their month.
+
+One rename makes rows and coverage visible, so neither is ever newer than the other. A file is read
+back before it gets its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harvester.core.dataset import Column, Dataset, Kind
+from harvester.core.errors import StoreError
+from harvester.storage.backends import atomic_files
+from harvester.storage.backends.base import Store, Version
+from harvester.storage.footer import (
+    SEAL,
+    Footer,
+    decode_footer,
+    digest,
+    encode_footer,
+    parquet_errors_as_store_errors,
+    seal,
+)
+from harvester.tables.columns import arrow_schema
+
+
+class NewFile(NamedTuple):
+    """A data file to be written at ``temp`` and named ``name``; ``replaces`` is the old version."""
+
+    store: Store
+    temp: Path
+    name: str
+    dataset: Dataset
+    replaces: Version | None = None
+
+
+class _Expected(NamedTuple):
+    """Contents that a file must have. ``bounds`` has each row group's first and last appid."""
+
+    rows: int
+    bounds: list[tuple[str, str]]
+    footer: Footer
+    keys: dict[bytes, bytes]
+
+
+def write(new: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
+    """Write a data file in the place of the old one, durably; return its rows.
+
+    Each table becomes a row group. ``footer`` is called after the last table. Raises StoreError,
+    and LostRace if another run replaced the file; then the file that stood there is unchanged.
+    """
+    try:
+        expected = _write_temp(new, tables, footer)
+        with parquet_errors_as_store_errors(str(new.temp)):
+            _validate(new, expected)
+        new.store.put_if_version(new.temp, new.name, new.replaces)
+    finally:
+        atomic_files.unlink_quietly(new.temp)
+    return expected.rows
+
+
+def release_memory() -> None:
+    """Return unused memory of Arrow's pool to the system."""
+    pa.default_memory_pool().release_unused()
+
+
+def _write_temp(
+    new: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]
+) -> _Expected:
+    with atomic_files.os_errors_as_store_errors(new.temp):
+        atomic_files.make_folder(new.temp.parent)
+        sink = pa.OSFile(str(new.temp), "wb")
+    bounds = []
+    rows = 0
+    with sink, _open_writer(sink, new) as writer:
+        for table in tables:
+            with atomic_files.os_errors_as_store_errors(new.temp):
+                writer.write_table(table, row_group_size=len(table))
+            appids = table.column("appid")
+            bounds.append((appids[0].as_py(), appids[-1].as_py()))
+            rows += len(table)
+            # Otherwise two row groups are in memory while the next one is gathered.
+            del table, appids
+        final = footer()
+        with atomic_files.os_errors_as_store_errors(new.temp):
+            # All data pages are on disk now, and nothing else is.
+            sink.flush()
+            length = sink.tell()
+            with new.temp.open("rb") as pages:
+                keys = encode_footer(new.dataset, final, digest(pages, length))
+            writer.add_key_value_metadata(keys)
+            writer.close()
+    with atomic_files.os_errors_as_store_errors(new.temp):
+        keys[SEAL] = seal(new.temp, length)
+    return _Expected(rows, bounds, final, keys)
+
+
+@contextmanager
+def _open_writer(sink: pa.NativeFile, new: NewFile) -> Iterator[pq.ParquetWriter]:
+    with atomic_files.os_errors_as_store_errors(new.temp):
+        writer = _parquet_writer(sink, new.dataset)
+    try:
+        yield writer
+    except BaseException:
+        # An open writer closes itself when it is collected, and reports its closed file on stderr.
+        # Closed here it writes a valid file with part of the rows, which never gets a final name.
+        with suppress(OSError, pa.ArrowException):
+            writer.close()
+        raise
+
+
+def _parquet_writer(sink: pa.NativeFile, dataset: Dataset) -> pq.ParquetWriter:
+    schema = arrow_schema(dataset)
+    leaves = dict(_leaf_columns(dataset.columns))
+    counters = [
+        path for path, kind in leaves.items() if kind is Kind.COUNT and path not in dataset.key
+    ]
+    order = [(name, "ascending") for name in ("appid", *dataset.key)]
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[path for path in (*schema.names, *leaves) if path not in counters],
+        column_encoding=dict.fromkeys(counters, "DELTA_BINARY_PACKED"),
+        write_page_index=True,
+        write_page_checksum=True,
+        sorting_columns=pq.SortingColumn.from_ordering(schema, order),
+    )
+
+
+def _leaf_columns(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple[str, Kind]]:
+    """Yield path and kind of each Parquet column, those inside of lists included."""
+    for column in columns:
+        if column.kind is Kind.LIST:
+            yield from _leaf_columns(column.fields, f"{prefix}{column.name}.list.element.")
+        else:
+            yield prefix + column.name, column.kind
+
+
+def _validate(new: NewFile, expected: _Expected) -> None:
+    """Read the file back. Raises StoreError if it does not hold what was written."""
+    with pq.ParquetFile(new.temp) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    keys = metadata.metadata
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    appids = [group.column(0).statistics for group in groups]
+    edges = list(chain.from_iterable(expected.bounds))
+    is_intact = (
+        metadata.num_rows == expected.rows
+        and schema.equals(arrow_schema(new.dataset))
+        and [(each.min, each.max) for each in appids] == expected.bounds
+        and all(keys.get(name) == value for name, value in expected.keys.items())
+        and decode_footer(str(new.temp), keys) == expected.footer
+        and edges == sorted(edges)
+    )
+    if not is_intact:
+        raise StoreError(
+            f"{new.store.display_path(new.name)}: the file written does not read back the same",
+            "the old file still stands; check disk and memory, then run again",
+        )
