@@ -98,7 +98,7 @@ class PlatformCache:
 
 
 @dataclass(frozen=True, slots=True)
-class Platform:
+class PlatformAccess:
     """A third-party platform, with its secret and ticket or with a component token."""
 
     appid: str

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from harvester.manifest.external_inputs import Touched, secret_files, touched
+from harvester.manifest.job_selection import day_option, duration_option, meant, narrow, place_named
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import load, read
 from harvester.manifest.resolve_credentials import access_of, platform_of
-from harvester.manifest.selection import day_option, duration_option, meant, narrow, place_named
 
 __all__ = [
     "Touched",

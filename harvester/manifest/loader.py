@@ -18,7 +18,7 @@ from harvester.manifest import build, models
 from harvester.manifest.accounts import read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, Where
 from harvester.manifest.interpolation import resolve_all
-from harvester.manifest.selection import job_of, known_from
+from harvester.manifest.job_selection import job_of, known_from
 from harvester.manifest.text_file import Unreadable, read_text
 from harvester.manifest.validation import check, salvage
 from harvester.manifest.yaml_reader import Document, parse
@@ -75,7 +75,7 @@ class Draft:
     context: LoadContext
     root: models.Root
     accounts: dict[str, Account]
-    jobs: list[tuple[models.Job, Where]]
+    jobs: list[tuple[models.WrittenJob, Where]]
     datasets: dict[str, Dataset]
 
     def manifest(self, authorised: Sequence[str] = ()) -> Manifest:
@@ -189,13 +189,13 @@ def _accounts(
     return accounts
 
 
-def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.Job, Where]]:
+def _jobs(document: Document, context: LoadContext) -> Iterator[tuple[models.WrittenJob, Where]]:
     """Yield the jobs, each reduced to its valid keys."""
     for value, where in _items(document, "jobs"):
         if isinstance(value, dict):
-            yield salvage(models.Job, value, where, context)[0], where
+            yield salvage(models.WrittenJob, value, where, context)[0], where
         else:
-            check(models.Job, value, where, context, item_of="jobs")
+            check(models.WrittenJob, value, where, context, item_of="jobs")
 
 
 def _items(document: Document, name: str) -> Iterator[tuple[Any, Where]]:

@@ -109,7 +109,7 @@ _Accounts = Annotated[
 
 
 @dataclass(frozen=True, config=CLOSED)
-class Job:
+class WrittenJob:
     """Datasets of accounts for a range of days."""
 
     name: Annotated[str, PlainValidator(plain_text), TEXT] | None = None
@@ -167,7 +167,7 @@ class Root:
     """platform: the accounts that authorised the platform are added."""
     platform: config.Platform | None = None
     """A third-party platform that accounts have authorised."""
-    jobs: Annotated[list[Job], Field(min_length=1)] | None = None
+    jobs: Annotated[list[WrittenJob], Field(min_length=1)] | None = None
     """Datasets to fetch, of accounts and days."""
     limits: config.Limits = Field(default_factory=config.Limits)
     """Limits of a run."""

@@ -20,7 +20,7 @@ from harvester.core.credentials import (
     ExternalSource,
     FileSink,
     HttpSource,
-    Platform,
+    PlatformAccess,
     RefreshToken,
     SecretReader,
 )
@@ -102,12 +102,14 @@ def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, st
     return resolver.url(credential.token_url or "", credential.headers)
 
 
-def platform_of(platform: config.Platform, *, folder: Path, environ: Mapping[str, str]) -> Platform:
+def platform_of(
+    platform: config.Platform, *, folder: Path, environ: Mapping[str, str]
+) -> PlatformAccess:
     """Return the platform with its references resolved. Raises UsageError."""
     interpolator = Interpolator(platform.appid, "", folder, environ)
     secret = platform.secret
     resolver = _Resolver(interpolator, "the secret of the platform")
-    return Platform(
+    return PlatformAccess(
         platform.appid,
         None if secret is None else resolver.secret(secret, _EXTERNAL),
         _external(platform.verify_ticket, interpolator, "the verify_ticket of the platform"),

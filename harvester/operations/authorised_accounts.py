@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from harvester.core.config import Api, Retry
-from harvester.core.credentials import Access, Platform
+from harvester.core.credentials import Access, PlatformAccess
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.scheduling import backoff
 from harvester.wechat.auth import TokenDenied, TokenProviders
@@ -16,7 +16,7 @@ from harvester.wechat.transport import Transport
 
 
 def ask(
-    platform: Platform, api: Api, *, clock: Callable[[], float], policy: Retry
+    platform: PlatformAccess, api: Api, *, clock: Callable[[], float], policy: Retry
 ) -> tuple[str, ...]:
     """Return the appids that authorised the platform, in WeChat's order.
 
@@ -26,7 +26,7 @@ def ask(
 
 
 async def _ask(
-    platform: Platform, api: Api, clock: Callable[[], float], policy: Retry
+    platform: PlatformAccess, api: Api, clock: Callable[[], float], policy: Retry
 ) -> tuple[str, ...]:
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1) as transport:

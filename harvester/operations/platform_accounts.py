@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from os import environ
 
 from harvester.core.config import Manifest
-from harvester.core.credentials import Platform
+from harvester.core.credentials import PlatformAccess
 from harvester.manifest import platform_of
 from harvester.storage.layout import Tree
 from harvester.storage.state import account_cache
@@ -20,7 +20,7 @@ class PlatformAtHand:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._platform: Platform | None = None
+        self._platform: PlatformAccess | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
         """Ask WeChat for the authorised accounts, and cache them for operations without calls.
@@ -39,7 +39,7 @@ class PlatformAtHand:
         account_cache.write(tree, appids)
         return appids
 
-    def needed_by(self, manifest: Manifest) -> Platform | None:
+    def needed_by(self, manifest: Manifest) -> PlatformAccess | None:
         """Open the platform if an account of a job gets its token through it.
 
         Raises UsageError for missing secrets.
@@ -50,7 +50,7 @@ class PlatformAtHand:
         )
         return self._open(manifest) if through and not manifest.api.is_sandbox else None
 
-    def _open(self, manifest: Manifest) -> Platform | None:
+    def _open(self, manifest: Manifest) -> PlatformAccess | None:
         if self._platform is None and manifest.platform is not None:
             folder = manifest.file.parent
             self._platform = platform_of(manifest.platform, folder=folder, environ=environ)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config import Api, Manifest
-from harvester.core.credentials import Access, Platform
+from harvester.core.credentials import Access, PlatformAccess
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
@@ -97,4 +97,4 @@ class RunContext:
     open_api: Callable[[], AbstractAsyncContextManager[Api]]
     credentials: Callable[[str], Access]
     watch: Watch = show_no_progress
-    platform: Platform | None = None
+    platform: PlatformAccess | None = None

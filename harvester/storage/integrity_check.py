@@ -12,15 +12,7 @@ import pyarrow.parquet as pq
 
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage.backends import atomic_files
-from harvester.storage.footer import (
-    DATASET,
-    DIGEST,
-    GROUPS,
-    SEAL,
-    decode_footer,
-    digest,
-    is_sealed,
-)
+from harvester.storage.footer import DATASET, DIGEST, GROUPS, SEAL, decode_footer, digest, is_sealed
 from harvester.tables import integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import Coverage

@@ -29,7 +29,7 @@ from harvester.core.credentials import (
     Access,
     AppSecret,
     HttpSource,
-    Platform,
+    PlatformAccess,
     RefreshToken,
     SecretReader,
 )
@@ -87,7 +87,7 @@ def handed() -> Secret:
     return Secret(GIVEN)
 
 
-PLATFORM = Platform(appid(9), Secret(APPSECRET), SecretReader(handed), None)
+PLATFORM = PlatformAccess(appid(9), Secret(APPSECRET), SecretReader(handed), None)
 
 
 def ways(url: str) -> list[Access]:

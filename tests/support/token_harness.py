@@ -10,7 +10,7 @@ from typing import TypeAlias
 import orjson
 
 from harvester.core.config import Api
-from harvester.core.credentials import Access, AppSecret, Platform
+from harvester.core.credentials import Access, AppSecret, PlatformAccess
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.app_secret import Budget
@@ -63,7 +63,7 @@ async def token_harness(
     seconds: float = 5.0,
     clock: Clock | None = None,
     budget: Budget = no_force,
-    platform: Platform | None = None,
+    platform: PlatformAccess | None = None,
 ) -> AsyncIterator[TokenHarness]:
     """Yield a token cache whose endpoint gives the answers in turn."""
     clock = clock or Clock()

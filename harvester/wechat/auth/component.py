@@ -78,7 +78,7 @@ class PlatformToken(TokenProvider):
 class Component:
     """The platform itself. All of its accounts share what it learns."""
 
-    platform: credentials.Platform
+    platform: credentials.PlatformAccess
     transport: Transport
     clock: Callable[[], float]
     limiter: anyio.CapacityLimiter

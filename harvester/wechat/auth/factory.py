@@ -11,7 +11,7 @@ from harvester.core.credentials import (
     AppSecret,
     Command,
     HttpSource,
-    Platform,
+    PlatformAccess,
     RefreshToken,
     SecretReader,
 )
@@ -39,7 +39,7 @@ class TokenProviders:
         *,
         clock: Callable[[], float],
         budget: Budget,
-        platform: Platform | None = None,
+        platform: PlatformAccess | None = None,
     ) -> None:
         self._access = access
         self._transport = transport

@@ -20,7 +20,7 @@ from harvester.core.credentials import (
     CommandSink,
     ExternalSource,
     FileSink,
-    Platform,
+    PlatformAccess,
     RefreshToken,
     SecretReader,
 )
@@ -90,12 +90,12 @@ class Setting:
         given = self.given
         return RefreshToken() if given is None else RefreshToken(lambda: given(account))
 
-    def platform(self) -> Platform:
+    def platform(self) -> PlatformAccess:
         """Return the platform as the manifest configures it."""
         if self.own is not None:
-            return Platform(PLATFORM, None, None, self.own, self.sink)
+            return PlatformAccess(PLATFORM, None, None, self.own, self.sink)
         ticket = SecretReader(lambda: Secret(self.ticket))
-        return Platform(PLATFORM, Secret(SECRET), ticket, None, self.sink)
+        return PlatformAccess(PLATFORM, Secret(SECRET), ticket, None, self.sink)
 
 
 @pytest.fixture
@@ -338,7 +338,9 @@ async def test_a_ticket_that_expired_is_looked_up_again(at: Setting) -> None:
     tickets = iter([stale, at.world.platforms.push_ticket(PLATFORM)])
     at.clock.now += 11 * 3600
     at.own = None
-    platform = Platform(PLATFORM, Secret(SECRET), SecretReader(lambda: Secret(next(tickets))), None)
+    platform = PlatformAccess(
+        PLATFORM, Secret(SECRET), SecretReader(lambda: Secret(next(tickets))), None
+    )
     at.platform = lambda: platform  # type: ignore[method-assign]
     async with opened(at) as agency:
         assert isinstance(await agency.attempt(), bytes)

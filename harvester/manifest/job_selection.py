@@ -46,7 +46,7 @@ def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
 
 
 def job_of(
-    written: models.Job, index: int, where: Where, *, known: Known, context: LoadContext
+    written: models.WrittenJob, index: int, where: Where, *, known: Known, context: LoadContext
 ) -> Job:
     """Return a job with the full names of its datasets and accounts, and report unknown ones."""
     mistakes = context.mistakes
@@ -61,7 +61,7 @@ def job_of(
     )
 
 
-def _datasets(written: models.Job, where: Where, mistakes: Diagnostics) -> tuple[str, ...]:
+def _datasets(written: models.WrittenJob, where: Where, mistakes: Diagnostics) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for index, pattern in enumerate(written.datasets):
         found = matching(pattern)
