@@ -220,7 +220,7 @@ SECTIONS = {
     "### accounts": "Account",
     "### credentials": "Credential",
     "### platform": "Platform",
-    "### jobs": "Job",
+    "### jobs": "WrittenJob",
     "### limits": "Limits",
     "### retry": "Retry",
     "### output": "Output",
