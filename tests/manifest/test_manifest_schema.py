@@ -55,10 +55,10 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
         for model, key, value in properties(manifest.json_schema())
         if "default" in value
     ]
-    assert {model for model, _, _ in told} == {*sections, "Pace", "Job", "Account", "Defaults"}
+    assert {model for model, _, _ in told} == {*sections, "Pace", "WrittenJob", "Account", "Defaults"}
     for model, key, default in told:
         written: dict[str, Any] = {**LEAST}
-        if model == "Job":
+        if model == "WrittenJob":
             written["jobs"] = [{key: default}]
         elif model == "Account":
             written["accounts"] = [{**account, key: default} for account in LEAST["accounts"]]
