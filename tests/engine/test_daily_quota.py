@@ -106,7 +106,7 @@ def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualLab) -> None:
     lab.run()
     lab.sandbox.heal(appid(1))
     assert lab.run().requests == 0
-    assert lab.run(unpark=True).requests == 20
+    assert lab.run(ignore_spent_quota=True).requests == 20
 
 
 def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
@@ -118,7 +118,7 @@ def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     lab.run()
     before = quota_ledger.read(lab.tree, TODAY, 0)
     lab.accounts, lab.datasets = 1, (HOURLY,)
-    assert lab.run(unpark=True).requests == 10
+    assert lab.run(ignore_spent_quota=True).requests == 10
     after = quota_ledger.read(lab.tree, TODAY, 0)
     assert before is not None
     assert after is not None

@@ -99,7 +99,7 @@ def test_a_source_with_a_bug_is_asked_once(
 
     monkeypatch.setattr(
         TokenProviders,
-        "source",
+        "provider",
         lambda self, appid: Broken() if appid == lab.appids[0] else source(self, appid),
     )
     with caplog.at_level(logging.ERROR):
