@@ -18,7 +18,7 @@ from harvester.core.calendar import Day
 from harvester.core.config import Pace
 from harvester.planning import quota
 from harvester.planning.quota import Calls, DayLedger, Quota
-from harvester.scheduling.account_queue import UNLIMITED, AccountQueue, DatasetBacklog
+from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
@@ -153,7 +153,7 @@ class CallBudget:
 
     async def _allocate(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
-        thirsty, self._schedule.refill_requests = self._schedule.refill_requests, []
+        thirsty = self._schedule.take_refill_requests()
         touched = {lane.bucket for lane, _ in thirsty}
         for lane, work, refusal in self._schedule.take_exhausted():
             self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
@@ -194,15 +194,12 @@ class CallBudget:
             self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
         for lane in self._schedule.queues:
             note = self._ledgers[lane.bucket]
-            # A call that was given up under way may have arrived all the same.
-            flown = lane.reserved_until[-1] if lane.reserved_until else 0.0
-            quiet_at = now + lane.window_seconds if lane.in_flight else flown
-            recent = lane.in_flight + sum(1 for slot in lane.reserved_until if slot > now)
-            note.idle_from = max(note.idle_from, quiet_at)
+            recent, idle_from = lane.rate.recent_calls(now)
+            note.idle_from = max(note.idle_from, idle_from)
             note.recent_calls = max(note.recent_calls, recent)
             for work in lane.backlogs:
-                if 0 < work.allocated < UNLIMITED // 2:
-                    note.add(work.dataset.name, lane.appid, -work.allocated)
+                if work.quota.unused > 0:
+                    note.add(work.dataset.name, lane.appid, -work.quota.unused)
         for note in self._ledgers.values():
             note.in_use = False
         await _each(self._write, self._buckets)

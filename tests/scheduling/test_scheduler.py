@@ -360,8 +360,7 @@ def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> N
 
 def grant_all(schedule: Scheduler, calls: int, now: float) -> None:
     """Let every lane that asked for calls spend so many."""
-    thirsty, schedule.refill_requests = schedule.refill_requests, []
-    for lane, work in thirsty:
+    for lane, work in schedule.take_refill_requests():
         schedule.allocate(lane, work, calls, "", now)
 
 
