@@ -74,7 +74,6 @@ class CallBudget:
         self._now = now
         self._buckets = {lane.bucket for lane in schedule.queues}
         self._ledgers: dict[int, DayLedger] = {}
-        self._kept: Calls = {}
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
@@ -134,7 +133,7 @@ class CallBudget:
         """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
         # First of all: whatever is granted of the day before may not be spent any more.
         flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
-        self._kept = self._terms.reserved_later(self._now())
+        self._terms.quota.reserve(self._terms.reserved_later(self._now()))
         await _each(self._open_ledger, self._buckets)
         for lane in self._schedule.queues if forget else []:
             for work in lane.backlogs:
@@ -172,16 +171,15 @@ class CallBudget:
         dataset, appid, note = work.dataset.name, lane.appid, self._ledgers[lane.bucket]
         if work.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
             return _Allocation(lane, work, 0, "")
-        kept = self._kept.get(dataset, {}).get(appid, 0)
         spent = self._terms.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
-        left = self._terms.quota.left(note, dataset, appid, kept=kept)
+        left = self._terms.quota.left(note, dataset, appid)
         calls = min(
             quota.block(self._terms.pace, work.windows_left + work.pending_retries, work.calls),
             left,
         )
         note.add(dataset, appid, calls)
-        words = self._terms.quota.explain(dataset, appid, kept=kept) if calls == left else ""
+        words = self._terms.quota.explain(dataset, appid) if calls == left else ""
         return _Allocation(lane, work, calls, words)
 
     async def _return_unused(self) -> None:

@@ -54,12 +54,13 @@ def _left(
     manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
 ) -> Callable[[str, str], int]:
     """Return what tells how many calls today's notes leave for a dataset and an appid."""
-    today, kept = calendar.today(now), planning.calls_kept(manifest, now)
+    today = calendar.today(now)
+    quota.reserve(planning.calls_kept(manifest, now))
     noted = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
         note = noted[bucket_of(appid, tree.buckets)]
-        return quota.left(note, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
+        return quota.left(note, dataset, appid)
 
     return left
 
