@@ -80,6 +80,13 @@ class CallBudget:
         self._urgent = anyio.Event()
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
+    def __repr__(self) -> str:
+        """Describe the ledgers in use and what waits for an allocation."""
+        return (
+            f"CallBudget(day={calendar.day_text(self._day)}, ledgers={len(self._ledgers)}, "
+            f"refill_requests={len(self._schedule.refill_requests)})"
+        )
+
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
 

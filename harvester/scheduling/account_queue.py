@@ -185,7 +185,7 @@ class Attempt:
         return replace(self, window=window, days=calendar.day_range(begin, end))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class AccountQueue:
     """Backlogs, waiting retries and rate state of one account.
 
@@ -199,6 +199,14 @@ class AccountQueue:
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
     blocked_backlogs: int = 0
     rate: RateState = field(default_factory=RateState)
+
+    def __repr__(self) -> str:
+        """Describe what the account waits for; times are seconds of the caller's clock."""
+        return (
+            f"AccountQueue({self.appid}, windows_left={self.windows_left()}, "
+            f"retries={len(self.retries)}, in_flight={self.rate.in_flight}, "
+            f"not_before={self.rate.not_before or None}, blocked_on_quota={self.blocked_backlogs})"
+        )
 
     def windows_left(self) -> int:
         """How many windows were never handed out."""

@@ -81,6 +81,15 @@ class Scheduler:
             lane.rate.set_pace(pace.period, limiter.interval if pace.burst == 1 else 0.0)
             self._place(lane, 0.0)
 
+    def __repr__(self) -> str:
+        """Describe what the scheduler waits for; times are seconds of the caller's clock."""
+        heads = [line[0][0] for line in (self._pausing, self._timed) if line]
+        return (
+            f"Scheduler(ready={len(self._ready)}, timed={len(self._pausing) + len(self._timed)}, "
+            f"blocked={self._blocked}, in_flight={self.in_flight}, "
+            f"wakes_at={min(heads, default=None)}, probe_at={self._breaker.not_before or None})"
+        )
+
     @property
     def abandoned(self) -> list[AbandonedDays]:
         """What is given up, so far."""
