@@ -18,7 +18,7 @@ from harvester.core.calendar import Day
 from harvester.core.config import Pace
 from harvester.planning import quota
 from harvester.planning.quota import Calls, DayLedger, Quota
-from harvester.scheduling.account_queue import UNLIMITED, AccountQueue, DatasetBacklog
+from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
@@ -74,12 +74,18 @@ class CallBudget:
         self._now = now
         self._buckets = {lane.bucket for lane in schedule.queues}
         self._ledgers: dict[int, DayLedger] = {}
-        self._kept: Calls = {}
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
         self._urgent = anyio.Event()
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
+
+    def __repr__(self) -> str:
+        """Describe the ledgers in use and what waits for an allocation."""
+        return (
+            f"CallBudget(day={calendar.day_text(self._day)}, ledgers={len(self._ledgers)}, "
+            f"refill_requests={len(self._schedule.refill_requests)})"
+        )
 
     async def open(self) -> None:
         """Before the first request: read what the day has spent, note the first calls.
@@ -134,7 +140,7 @@ class CallBudget:
         """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
         # First of all: whatever is granted of the day before may not be spent any more.
         flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
-        self._kept = self._terms.reserved_later(self._now())
+        self._terms.quota.reserve(self._terms.reserved_later(self._now()))
         await _each(self._open_ledger, self._buckets)
         for lane in self._schedule.queues if forget else []:
             for work in lane.backlogs:
@@ -153,7 +159,7 @@ class CallBudget:
 
     async def _allocate(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
-        thirsty, self._schedule.refill_requests = self._schedule.refill_requests, []
+        thirsty = self._schedule.take_refill_requests()
         touched = {lane.bucket for lane, _ in thirsty}
         for lane, work, refusal in self._schedule.take_exhausted():
             self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
@@ -172,16 +178,15 @@ class CallBudget:
         dataset, appid, note = work.dataset.name, lane.appid, self._ledgers[lane.bucket]
         if work.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
             return _Allocation(lane, work, 0, "")
-        kept = self._kept.get(dataset, {}).get(appid, 0)
         spent = self._terms.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
-        left = self._terms.quota.left(note, dataset, appid, kept=kept)
+        left = self._terms.quota.left(note, dataset, appid)
         calls = min(
             quota.block(self._terms.pace, work.windows_left + work.pending_retries, work.calls),
             left,
         )
         note.add(dataset, appid, calls)
-        words = self._terms.quota.explain(dataset, appid, kept=kept) if calls == left else ""
+        words = self._terms.quota.explain(dataset, appid) if calls == left else ""
         return _Allocation(lane, work, calls, words)
 
     async def _return_unused(self) -> None:
@@ -194,15 +199,12 @@ class CallBudget:
             self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
         for lane in self._schedule.queues:
             note = self._ledgers[lane.bucket]
-            # A call that was given up under way may have arrived all the same.
-            flown = lane.reserved_until[-1] if lane.reserved_until else 0.0
-            quiet_at = now + lane.window_seconds if lane.in_flight else flown
-            recent = lane.in_flight + sum(1 for slot in lane.reserved_until if slot > now)
-            note.idle_from = max(note.idle_from, quiet_at)
+            recent, idle_from = lane.rate.recent_calls(now)
+            note.idle_from = max(note.idle_from, idle_from)
             note.recent_calls = max(note.recent_calls, recent)
             for work in lane.backlogs:
-                if 0 < work.allocated < UNLIMITED // 2:
-                    note.add(work.dataset.name, lane.appid, -work.allocated)
+                if work.quota.unused > 0:
+                    note.add(work.dataset.name, lane.appid, -work.quota.unused)
         for note in self._ledgers.values():
             note.in_use = False
         await _each(self._write, self._buckets)

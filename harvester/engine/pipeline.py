@@ -192,9 +192,8 @@ class Pipeline:
 
     def _count(self, attempt: Attempt) -> None:
         self.counters.requests += 1
-        attempt.backlog.calls += 1
+        attempt.backlog.count_call(is_retry=bool(attempt.retry_reason))
         if attempt.retry_reason:
-            attempt.backlog.retries += 1
             self.counters.waits[attempt.retry_reason] += self._tools.now() - attempt.refused_at
 
     async def _wait(self) -> None:

@@ -56,12 +56,12 @@ def _left(
     manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
 ) -> Callable[[str, str], int]:
     """Return a function of dataset and appid: the calls that today's ledgers leave."""
-    today, kept = calendar.today(now), planning.calls_kept(manifest, now)
+    today = calendar.today(now)
+    quota.reserve(planning.calls_kept(manifest, now))
     ledgers = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
 
     def left(dataset: str, appid: str) -> int:
-        ledger = ledgers[bucket_of(appid, tree.buckets)]
-        return quota.left(ledger, dataset, appid, kept=kept.get(dataset, {}).get(appid, 0))
+        return quota.left(ledgers[bucket_of(appid, tree.buckets)], dataset, appid)
 
     return left
 

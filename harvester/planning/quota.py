@@ -114,6 +114,11 @@ class Quota:
     ) -> None:
         self._limits = limits
         self._told = told or {}
+        self._reserved: Calls = {}
+
+    def reserve(self, calls: Calls) -> None:
+        """Leave these calls for the days that get ready later today, in place of earlier ones."""
+        self._reserved = calls
 
     def limit(self, dataset: str, appid: str) -> QuotaLimit:
         """The quota of a dataset of an account."""
@@ -127,11 +132,16 @@ class Quota:
         quota = self.limit(dataset, appid).quota
         return max(0, quota - self._limits.daily_reserve.of(quota))
 
-    def left(self, note: DayLedger, dataset: str, appid: str, *, kept: int = 0) -> int:
-        """What may still be spent on the note's day, ``kept`` calls being left for later."""
+    def left(self, note: DayLedger, dataset: str, appid: str) -> int:
+        """Return how many calls may still be spent on the day of a ledger."""
         if note.exhausted_by(dataset, appid) is not None:
             return 0
-        return max(0, self.budget(dataset, appid) - self.spent(note, dataset, appid) - kept)
+        return max(
+            0,
+            self.budget(dataset, appid)
+            - self.spent(note, dataset, appid)
+            - self._kept(dataset, appid),
+        )
 
     def spent(self, note: DayLedger, dataset: str, appid: str) -> int:
         """What is spent of it on the note's day: at least what is noted, and what WeChat told.
@@ -145,16 +155,19 @@ class Quota:
             return noted
         return max(noted, told.used)
 
-    def explain(self, dataset: str, appid: str, *, kept: int = 0) -> str:
-        """What is said when no call is left: the numbers that decide."""
+    def explain(self, dataset: str, appid: str) -> str:
+        """Return the numbers that decide how many calls there are, as words."""
         numbers = self.limit(dataset, appid)
         reserve = self._limits.daily_reserve.of(numbers.quota)
         text = f"{numbers.quota:,} calls a day ({numbers.origin})"
         if reserve:
             text += f", {reserve:,} of them reserved"
-        if kept:
+        if kept := self._kept(dataset, appid):
             text += f", {kept:,} kept for what gets ready later today"
         return text
+
+    def _kept(self, dataset: str, appid: str) -> int:
+        return self._reserved.get(dataset, {}).get(appid, 0)
 
 
 def block(pace: Pace, windows: int, made: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 from collections.abc import Iterator
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
@@ -83,17 +82,9 @@ class Abandoned:
         """
         if work.abandoned_by is not None:
             return False
-        work.abandoned_by = rule
-        lost, work.windows_left = work.missing, 0
-        kept = []
-        for entry in lane.retries:
-            if entry[1].backlog is work:
-                lost |= work.in_progress & entry[1].days
-            else:
-                kept.append(entry)
-        heapq.heapify(kept)
-        lane.retries, work.pending_retries = kept, 0
-        self.drop_days(lane, work, lost, rule, why)
+        work.abandon(rule)
+        waiting = work.in_progress & lane.drop_retries(work)
+        self.drop_days(lane, work, work.missing | waiting, rule, why)
         return True
 
     def drop_days(
@@ -102,10 +93,7 @@ class Abandoned:
         """Owe some days no longer."""
         if not lost:
             return
-        work.missing &= ~lost
-        work.in_progress &= ~lost
-        if rule.action is Action.WAIT_FOR_QUOTA:
-            work.quota_exhausted |= lost
+        work.drop(lost, until_midnight=rule.action is Action.WAIT_FOR_QUOTA)
         self.days.append(
             AbandonedDays(
                 lane.appid,
@@ -133,12 +121,10 @@ class Abandoned:
                 ):
                     if work.abandoned_by is not QUOTA_SPENT:
                         told.append(lane)
-                    work.abandoned_by = None
+                    work.resume()
                 if work.quota_exhausted:
                     self.months.reopen_days(lane, work, work.quota_exhausted)
-                    work.missing |= work.quota_exhausted
-                    work.quota_exhausted = calendar.NO_DAYS
-                    work.set_span(work.span)
+                    work.reopen()
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
         self.days[:] = [item for item in self.days if not _is_quota(item)]
         return told

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -14,9 +15,8 @@ from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window
 from harvester.planning.windows import count_windows, newest_window
-
-UNLIMITED = 1 << 62
-"""More calls than anybody can make: nobody counts them."""
+from harvester.scheduling.quota_state import AllocatedCalls
+from harvester.scheduling.rate_state import RateState
 
 FAILURE_BUDGET = 30
 """So many more failures than answers, of one dataset of one account, and it is left for a later
@@ -49,18 +49,14 @@ class AbandonedDays:
 
 @dataclass(slots=True)
 class DatasetBacklog:
-    """What one account owes of one dataset, as three sets that a day passes through.
+    """Days that one account owes of one dataset. Only its methods change it.
 
-    ``missing`` was not handed out yet; ``asked`` is in flight or waits for another try; ``held``
-    was answered and is not durable yet. A day in none of them is done or given up. ``refetch``
-    holds the days of which a user wants the answer to replace even final rows, ``parked`` those
-    that are given up until midnight in Beijing. ``calls`` were made for it, ``retries`` of them
-    after a refusal.
-
-    ``room`` is how many calls may be spent before more of them are noted; at ``low`` it is
-    ``thirsty`` for more, without any it is ``dry``. ``limit`` tells, once no more can be had today,
-    why that is. ``waits`` counts the attempts that wait for another try: the last calls of a day
-    are theirs.
+    A day passes through three sets: ``missing`` was not handed out yet, ``in_progress`` is in
+    flight or waits for another attempt, ``buffered`` was answered and is not durable yet. A day in
+    none of them is durable or abandoned. ``refetch`` holds the days of which a user wants the
+    answer to replace even final rows, ``quota_exhausted`` those that are abandoned until midnight
+    in Beijing. ``abandoned_by`` is the rule that stopped the dataset. ``pending_retries`` attempts
+    wait for another try. ``calls`` were made, ``retries`` of them after a refusal.
     """
 
     dataset: Dataset
@@ -73,34 +69,84 @@ class DatasetBacklog:
     quota_exhausted: DaySet = calendar.NO_DAYS
     windows_left: int = 0
     abandoned_by: Rule | None = None
-    allocated: int = UNLIMITED
-    low_watermark: int = -1
-    exhausted_reason: str = ""
-    needs_refill: bool = False
-    blocked_on_quota: bool = False
     pending_retries: int = 0
     failure_budget: int = FAILURE_BUDGET
     calls: int = 0
     retries: int = 0
+    quota: AllocatedCalls = field(default_factory=AllocatedCalls)
 
     @property
     def open(self) -> DaySet:
-        """All days that are neither durable nor given up."""
+        """All days that are neither durable nor abandoned."""
         return self.missing | self.in_progress | self.buffered
 
     def set_span(self, span: int) -> None:
-        """From now on ask so many days at once."""
+        """Ask so many days at once from now on."""
         self.span = span
         self.windows_left = count_windows(self.missing, span, self.boundary)
 
     def take_window(self) -> tuple[Day, Day, DaySet]:
-        """The newest window, now asked: its ends, and the set of the days between them."""
+        """Move the newest window to ``in_progress``. Returns its ends, and all days in between."""
         begin, end = newest_window(self.missing, self.span, self.boundary)
         inside = calendar.day_range(begin, end)
         self.in_progress |= self.missing & inside
         self.missing &= ~inside
         self.windows_left -= 1
         return begin, end, inside
+
+    def buffer(self, days: DaySet) -> None:
+        """Move days that were answered to ``buffered``, and restore a part of the budget."""
+        answered = self.in_progress & days
+        self.in_progress &= ~answered
+        self.buffered |= answered
+        if self.failure_budget < FAILURE_BUDGET:
+            self.failure_budget += 1
+
+    def make_durable(self, days: DaySet) -> DaySet:
+        """Take days out of ``buffered``. Returns those that were in it."""
+        durable = self.buffered & days
+        self.buffered &= ~durable
+        return durable
+
+    def spend_failure(self) -> bool:
+        """Count a failure. Returns whether the failure budget is spent."""
+        self.failure_budget -= 1
+        return self.failure_budget <= 0
+
+    def abandon(self, rule: Rule) -> None:
+        """Hand out nothing more, because of a rule."""
+        self.abandoned_by = rule
+        self.windows_left = 0
+
+    def drop(self, days: DaySet, *, until_midnight: bool) -> None:
+        """Take days out of what is owed, for good or until midnight in Beijing."""
+        self.missing &= ~days
+        self.in_progress &= ~days
+        if until_midnight:
+            self.quota_exhausted |= days
+
+    def reopen(self) -> None:
+        """Owe again what was dropped until midnight."""
+        self.missing |= self.quota_exhausted
+        self.quota_exhausted = calendar.NO_DAYS
+        self.set_span(self.span)
+
+    def resume(self) -> None:
+        """Hand out windows again."""
+        self.abandoned_by = None
+
+    def add_retry(self) -> None:
+        """Count an attempt that waits for another try."""
+        self.pending_retries += 1
+
+    def take_retry(self, count: int = 1) -> None:
+        """Count attempts that wait no longer."""
+        self.pending_retries -= count
+
+    def count_call(self, *, is_retry: bool) -> None:
+        """Count a call that is made."""
+        self.calls += 1
+        self.retries += is_retry
 
 
 @dataclass(slots=True)
@@ -139,35 +185,28 @@ class Attempt:
         return replace(self, window=window, days=calendar.day_range(begin, end))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class AccountQueue:
-    """One account under way.
+    """Backlogs, waiting retries and rate state of one account.
 
-    ``width`` is how many requests may be in flight, ``not_before`` the end of a pause, ``waiting``
-    a heap of (time, attempt), ``slots`` the times at which used slots of the counting window fall
-    free, ``period`` seconds after their answer. ``pause`` lies between two starts, ``failures``
-    counts those in a row, and ``refused_until`` ends the pause of a minute limit. ``dry`` counts
-    the datasets that may spend no call before more are noted, and ``belated`` the answers that came
-    after the day had ended.
+    ``retries`` is a heap of (time, attempt), ``blocked_backlogs`` counts the datasets that may
+    spend no call before more are allocated.
     """
 
     appid: str
     bucket: int
     backlogs: list[DatasetBacklog]
-    concurrency: int = 1
-    in_flight: int = 0
-    not_before: float = 0.0
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
-    reserved_until: deque[float] = field(default_factory=deque)
-    window_seconds: float = 0.0
-    interval: float = 0.0
-    minute_limits: int = 0
-    refused_until: float = 0.0
-    is_slowed: bool = False
-    failures: int = 0
     blocked_backlogs: int = 0
-    answers_after_midnight: int = 0
-    queued: bool = False
+    rate: RateState = field(default_factory=RateState)
+
+    def __repr__(self) -> str:
+        """Describe what the account waits for; times are seconds of the caller's clock."""
+        return (
+            f"AccountQueue({self.appid}, windows_left={self.windows_left()}, "
+            f"retries={len(self.retries)}, in_flight={self.rate.in_flight}, "
+            f"not_before={self.rate.not_before or None}, blocked_on_quota={self.blocked_backlogs})"
+        )
 
     def windows_left(self) -> int:
         """How many windows were never handed out."""
@@ -178,8 +217,8 @@ class AccountQueue:
 
     def has_missing(self) -> bool:
         """Whether there is a window that was never handed out and may be."""
-        for work in self.backlogs:  # noqa: SIM110 - a generator costs more than all the rest
-            if work.missing and work.allocated > work.pending_retries:
+        for work in self.backlogs:  # a generator would cost more than all the rest
+            if work.missing and work.quota.allocated > work.pending_retries:
                 return True
         return False
 
@@ -192,18 +231,39 @@ class AccountQueue:
         work = self._newest_backlog()
         if work is None or (self.retries and self.retries[0][0] <= now):
             attempt = heapq.heappop(self.retries)[1]
-            attempt.backlog.pending_retries -= 1
+            attempt.backlog.take_retry()
             return attempt
         begin, end, inside = work.take_window()
         window = Window(self.appid, work.dataset.name, begin, end)
         return Attempt(self, work, window, inside)
+
+    def put_retry(self, attempt: Attempt, until: float) -> None:
+        """Let an attempt be made again at a moment."""
+        attempt.backlog.add_retry()
+        heapq.heappush(self.retries, (until, attempt))
+
+    def drop_retries(self, backlog: DatasetBacklog) -> DaySet:
+        """Drop the retries of a dataset. Returns the days that they were to ask."""
+        dropped = [attempt for _, attempt in self.retries if attempt.backlog is backlog]
+        self.retries = [entry for entry in self.retries if entry[1].backlog is not backlog]
+        heapq.heapify(self.retries)
+        backlog.take_retry(len(dropped))
+        return functools.reduce(int.__or__, (attempt.days for attempt in dropped), calendar.NO_DAYS)
+
+    def block(self) -> None:
+        """Start nothing until calls are allocated to one more dataset."""
+        self.blocked_backlogs += 1
+
+    def unblock(self) -> None:
+        """Count one dataset less that waits for calls."""
+        self.blocked_backlogs -= 1
 
     def _newest_backlog(self) -> DatasetBacklog | None:
         """The dataset whose next window ends in the newest month; the first of them in a tie."""
         best: DatasetBacklog | None = None
         best_month = -1
         for work in self.backlogs:
-            if work.missing and work.allocated > work.pending_retries:
+            if work.missing and work.quota.allocated > work.pending_retries:
                 if best is None:
                     best = work
                     continue

@@ -6,7 +6,6 @@ for each attempt that came to nothing.
 
 from __future__ import annotations
 
-import heapq
 import random
 from typing import NamedTuple
 
@@ -100,14 +99,23 @@ class RefusalPolicy:
         if self._breaker.gave_up(now):
             self._abandoned.defer_all(why)
 
+    def start_day(self) -> None:
+        """Count a new day. What WeChat said of the quotas of the day before counts no more."""
+        self.day_number += 1
+        self.exhausted = []
+
+    def take_exhausted(self) -> list[ExhaustedQuota]:
+        """Return the quotas that WeChat has said to be spent since the last call."""
+        found, self.exhausted = self.exhausted, []
+        return found
+
     def is_last_try(self, attempt: Attempt) -> bool:
         """Whether one more failure of this attempt gives its window up."""
         return attempt.tries + 1 >= self._retry_config.max_attempts
 
     def _wait(self, attempt: Attempt, until: float) -> None:
         self.retries += 1
-        attempt.backlog.pending_retries += 1
-        heapq.heappush(attempt.queue.retries, (until, attempt))
+        attempt.queue.put_retry(attempt, until)
 
     def _fail(self, lane: AccountQueue, now: float) -> None:
         """An attempt came to nothing.
@@ -118,13 +126,10 @@ class RefusalPolicy:
         if not self._breaker.failures:
             self._abandoned.checkpoint()
         self._breaker.failed(lane.appid, now)
-        lane.concurrency = 1
-        lane.failures += 1
-        if lane.failures > FAILURES_BEFORE_PAUSE:
-            pause = backoff.delay(
-                lane.failures - FAILURES_BEFORE_PAUSE, self._retry_config, self._jitter
-            )
-            lane.not_before = max(lane.not_before, now + pause)
+        lane.rate.fail()
+        excess = lane.rate.failures - FAILURES_BEFORE_PAUSE
+        if excess > 0:
+            lane.rate.pause(now + backoff.delay(excess, self._retry_config, self._jitter))
 
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again later, so many times; sooner or later the dataset is left alone.
@@ -140,8 +145,7 @@ class RefusalPolicy:
             self._wait(
                 attempt, now + backoff.delay(attempt.tries, self._retry_config, self._jitter)
             )
-        work.failure_budget -= 1
-        if work.failure_budget <= 0 and not self._breaker.is_shared:
+        if work.spend_failure() and not self._breaker.is_shared:
             self._abandoned.stop_dataset(attempt.queue, work, TOO_MANY_FAILURES, why)
 
     def _retry_now(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
@@ -157,7 +161,7 @@ class RefusalPolicy:
         del rule, why
         self._fail(attempt.queue, now)
         self._breaker.host_unreachable(now)
-        delay = backoff.delay(attempt.queue.failures, self._retry_config, self._jitter)
+        delay = backoff.delay(attempt.queue.rate.failures, self._retry_config, self._jitter)
         self._wait(attempt, now + delay)
 
     def _refresh_token(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
@@ -177,19 +181,14 @@ class RefusalPolicy:
         From then on the lane is slower. What was in flight together is refused together: only the
         first of these refusals counts.
         """
-        lane = attempt.queue
-        if lane.refused_until <= now:
-            lane.minute_limits += 1
-            lane.is_slowed = True
-            if lane.interval < MAX_INTERVAL:
-                lane.interval = max(lane.interval, self._interval) * SLOWDOWN_FACTOR
-                lane.window_seconds *= SLOWDOWN_FACTOR
-        if lane.minute_limits > MINUTE_LIMITS_IN_A_ROW:
+        rate = attempt.queue.rate
+        if rate.refused_until <= now:
+            rate.slow_down(self._interval, SLOWDOWN_FACTOR, MAX_INTERVAL)
+        if rate.minute_limits > MINUTE_LIMITS_IN_A_ROW:
             self._stop(attempt, rule, now, why)
         else:
-            lane.refused_until = now + backoff.until_next_minute(now, self._jitter)
-            lane.not_before = max(lane.not_before, lane.refused_until)
-            self._wait(attempt, lane.not_before)
+            rate.refuse_until(now + backoff.until_next_minute(now, self._jitter))
+            self._wait(attempt, rate.not_before)
 
     def _drop_unready_day(
         self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str

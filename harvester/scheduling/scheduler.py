@@ -22,7 +22,6 @@ from harvester.core.config import Pace, Retry
 from harvester.core.model import Refusal
 from harvester.scheduling.abandoned import QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import (
-    FAILURE_BUDGET,
     AbandonedDays,
     AccountQueue,
     Attempt,
@@ -30,12 +29,11 @@ from harvester.scheduling.account_queue import (
     MonthTracker,
 )
 from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.rate_state import NEVER
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
 
 _POLLS_PER_INTERVAL = 16
 """A lane whose bucket has no room yet is looked at again after this part of its interval."""
-
-_NEVER = float("inf")
 
 
 class RateLimit(Protocol):
@@ -69,7 +67,7 @@ class Scheduler:
         self._sequence = 0
         self._stopped = False
         self._blocked = 0
-        self._day_ends = _NEVER
+        self._day_ends = NEVER
         self.queues = list(queues)
         self._breaker = CircuitBreaker()
         self._abandoned = Abandoned(self.queues)
@@ -79,10 +77,18 @@ class Scheduler:
         self.refill_requests: list[tuple[AccountQueue, DatasetBacklog]] = []
         self.in_flight = 0
         for lane in self.queues:
-            lane.window_seconds = pace.period
-            # A bucket of one is empty now for sure; a larger one tells when it is asked.
-            lane.interval = limiter.interval if pace.burst == 1 else 0.0
+            # A bucket of one is empty after a start; a larger one is asked each time.
+            lane.rate.set_pace(pace.period, limiter.interval if pace.burst == 1 else 0.0)
             self._place(lane, 0.0)
+
+    def __repr__(self) -> str:
+        """Describe what the scheduler waits for; times are seconds of the caller's clock."""
+        heads = [line[0][0] for line in (self._pausing, self._timed) if line]
+        return (
+            f"Scheduler(ready={len(self._ready)}, timed={len(self._pausing) + len(self._timed)}, "
+            f"blocked={self._blocked}, in_flight={self.in_flight}, "
+            f"wakes_at={min(heads, default=None)}, probe_at={self._breaker.not_before or None})"
+        )
 
     @property
     def abandoned(self) -> list[AbandonedDays]:
@@ -119,35 +125,32 @@ class Scheduler:
     def next(self, now: float) -> Attempt | None:
         """A window that may be asked at this very moment, or None. The caller starts it at once."""
         while self.has_ready(now):
-            lane = heapq.heappop(self._ready)[2]
-            lane.queued = False
-            if self._ready_at(lane, now) > now:
-                self._place(lane, now)
+            queue = heapq.heappop(self._ready)[2]
+            rate = queue.rate
+            rate.dequeue()
+            if self._ready_at(queue, now) > now:
+                self._place(queue, now)
                 continue
-            if not (lane.interval or self._limiter.can_start(lane.appid)):
-                self._place(lane, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
+            if not (rate.interval or self._limiter.can_start(queue.appid)):
+                self._place(queue, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
-            attempt = lane.take_attempt(now)
-            lane.in_flight += 1
+            attempt = queue.take_attempt(now)
+            rate.start(now)
             self.in_flight += 1
             attempt.day_number = self._refusals.day_number
-            work = attempt.backlog
-            work.allocated -= 1
-            if work.allocated <= work.low_watermark:
-                self._request_refill(lane, work)
+            if attempt.backlog.quota.spend():
+                self._request_refill(queue, attempt.backlog)
             if self._breaker.not_before:
                 self._breaker.probe_sent(now)
-            if lane.is_slowed:
-                lane.not_before = now + lane.interval
-            if lane.interval:
-                # Whether there is more for it to do will show when it comes up.
-                lane.queued = True
-                if lane.is_slowed:
-                    self._push_soon(lane, lane.not_before)
-                else:
-                    self._pausing.append((now + lane.interval, lane))
+            if not rate.interval:
+                self._place(queue, now)
             else:
-                self._place(lane, now)
+                # Whether there is more for it to do will show when it comes up.
+                rate.enqueue()
+                if rate.is_slowed:
+                    self._push_soon(queue, rate.not_before)
+                else:
+                    self._pausing.append((now + rate.interval, queue))
             return attempt
         return None
 
@@ -183,11 +186,11 @@ class Scheduler:
         A lane may lose all its work while it stands somewhere: nobody waits for it then.
         """
         while self._pausing and not self._pausing[0][1].has_work():
-            self._pausing.popleft()[1].queued = False
+            self._pausing.popleft()[1].rate.dequeue()
         while self._timed and not self._timed[0][2].has_work():
-            heapq.heappop(self._timed)[2].queued = False
+            heapq.heappop(self._timed)[2].rate.dequeue()
         while self._ready and not self._ready[0][2].has_work():
-            heapq.heappop(self._ready)[2].queued = False
+            heapq.heappop(self._ready)[2].rate.dequeue()
         return not (self.in_flight or self._pausing or self._timed or self._ready or self._blocked)
 
     def all_backlogs(self) -> Iterator[DatasetBacklog]:
@@ -204,13 +207,13 @@ class Scheduler:
 
     def _place(self, lane: AccountQueue, now: float, *, pause: float = 0.0) -> None:
         """Put a lane where it belongs, there not to be looked at again for ``pause`` seconds."""
-        if lane.queued or self._stopped:
+        if lane.rate.queued or self._stopped:
             return
         at = self._ready_at(lane, now)
-        if at == _NEVER:
+        if at == NEVER:
             return
         at = max(at, now + pause)
-        lane.queued = True
+        lane.rate.enqueue()
         if at <= now:
             self._push_ready(lane)
         else:
@@ -225,43 +228,30 @@ class Scheduler:
         heapq.heappush(self._ready, (-lane.windows_left(), self._sequence, lane))
 
     def _ready_at(self, lane: AccountQueue, now: float) -> float:
-        """When the lane may start its next request; `_NEVER` if an answer must come first."""
-        if lane.in_flight >= lane.concurrency or lane.blocked_backlogs:
-            return _NEVER
-        at = max(now, lane.not_before)
+        """When the lane may start its next request; `NEVER` if an answer must come first."""
+        rate = lane.rate
+        if rate.in_flight >= rate.concurrency or lane.blocked_backlogs:
+            return NEVER
+        at = max(rate.slot_at(now, self._pace.count), rate.not_before)
         if not lane.has_missing():
             if not lane.retries:
-                return _NEVER
+                return NEVER
             at = max(at, lane.retries[0][0])
-        slots = lane.reserved_until
-        while slots and slots[0] <= now:
-            slots.popleft()
-        if lane.in_flight + len(slots) >= self._pace.count:
-            if not slots:
-                return _NEVER
-            at = max(at, slots[0])
         return at
 
     # Handing back.
 
     def answered(self, attempt: Attempt, now: float) -> None:
         """A good answer came. Its days are held until `durable` says that they are safe."""
-        lane, work = attempt.queue, attempt.backlog
-        held = work.in_progress & attempt.days
-        work.in_progress &= ~held
-        work.buffered |= held
-        lane.concurrency = self._pace.concurrency
-        lane.minute_limits = 0
-        lane.failures = 0
-        if work.failure_budget < FAILURE_BUDGET:
-            work.failure_budget += 1
+        attempt.backlog.buffer(attempt.days)
+        attempt.queue.rate.recover(self._pace.concurrency)
         if self._breaker.failures or self._breaker.never_answered:
             if self._breaker.is_outage(now):
                 self._abandoned.defer_failures()
             self._breaker.answered()
         if attempt.split_span:
             self._refusals.learn_span(attempt)
-        self._release(lane, now)
+        self._release(attempt.queue, now)
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Whether one more failure of this attempt gives its window up."""
@@ -269,8 +259,7 @@ class Scheduler:
 
     def durable(self, attempt: Attempt) -> None:
         """The answer of an attempt is safe on disk."""
-        done = attempt.backlog.buffered & attempt.days
-        attempt.backlog.buffered &= ~done
+        done = attempt.backlog.make_durable(attempt.days)
         self.months.close_days(attempt.queue, attempt.backlog, done)
 
     def refused(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str = "") -> None:
@@ -282,31 +271,28 @@ class Scheduler:
         self._release(attempt.queue, now)
 
     def _release(self, lane: AccountQueue, now: float) -> None:
-        """A slot falls free one whole period after its answer came back.
-
-        That makes the limit strict, however late the server counted the request.
-        """
-        lane.in_flight -= 1
         self.in_flight -= 1
-        if now >= self._day_ends:
-            lane.answers_after_midnight += 1
-        lane.reserved_until.append(now + lane.window_seconds)
+        lane.rate.release(now, day_is_over=now >= self._day_ends)
         self._place(lane, now)
 
     # What may be spent.
 
     def _request_refill(self, lane: AccountQueue, work: DatasetBacklog) -> None:
         """Few calls are left of those that are noted. Without any the lane waits for more."""
-        if work.exhausted_reason:
-            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, work.exhausted_reason)
+        quota = work.quota
+        if quota.exhausted_reason:
+            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, quota.exhausted_reason)
             return
-        if not work.needs_refill:
-            work.needs_refill = True
+        if quota.request_refill():
             self.refill_requests.append((lane, work))
-        if work.allocated <= 0 and not work.blocked_on_quota:
-            work.blocked_on_quota = True
-            lane.blocked_backlogs += 1
+        if quota.block_if_empty():
+            lane.block()
             self._blocked += 1
+
+    def take_refill_requests(self) -> list[tuple[AccountQueue, DatasetBacklog]]:
+        """Return the datasets that asked for calls since the last call."""
+        found, self.refill_requests = self.refill_requests, []
+        return found
 
     def finish(self, now: float, accounts: int) -> None:
         """Everything was tried. Of so many ``accounts`` anything is wanted.
@@ -323,46 +309,40 @@ class Scheduler:
         If nobody knows how many (None), nothing is started before.
         """
         for lane in self.queues:
-            if lane.bucket == bucket and recent is None:
-                lane.not_before = max(lane.not_before, until)
-            elif lane.bucket == bucket:
-                lane.reserved_until.extend([until] * (recent or 0))
+            if lane.bucket != bucket:
+                continue
+            if recent is None:
+                lane.rate.pause(until)
+            else:
+                lane.rate.reserve(until, recent)
 
     def take_exhausted(self) -> list[ExhaustedQuota]:
         """What WeChat has said to be spent since the last call."""
-        found, self._refusals.exhausted = self._refusals.exhausted, []
-        return found
+        return self._refusals.take_exhausted()
 
-    def start_day(self, now: float, ends: float = _NEVER) -> list[tuple[AccountQueue, int]]:
+    def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
         """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
 
         What was parked until now is owed again. From ``ends`` on nothing is handed out until the
         next day is begun. Returns how many calls flew over the end of the day before, by lane.
         """
-        self._refusals.day_number += 1
+        self._refusals.start_day()
         self._day_ends = ends
-        self._refusals.exhausted = []
         for lane in self._abandoned.reopen_exhausted():
-            lane.not_before = max(lane.not_before, now + MIDNIGHT_SECONDS)
-        flown = [
-            (lane, lane.in_flight + lane.answers_after_midnight)
-            for lane in self.queues
-            if lane.in_flight or lane.answers_after_midnight
-        ]
+            lane.rate.pause(now + MIDNIGHT_SECONDS)
+        flown = [(lane, lane.rate.take_midnight_calls()) for lane in self.queues]
         for lane in self.queues:
-            lane.answers_after_midnight = 0
             for work in lane.backlogs:
-                work.allocated, work.exhausted_reason = 0, ""
+                work.quota.reset()
                 self._request_refill(lane, work)
-        return flown
+        return [(lane, calls) for lane, calls in flown if calls]
 
     def allocate(
         self, lane: AccountQueue, work: DatasetBacklog, calls: int, limit: str, now: float
     ) -> None:
         """So many calls more are noted and may be spent; ``limit`` says why these are the last."""
-        work.allocated += calls
-        work.exhausted_reason, work.low_watermark = limit, 0 if limit else work.allocated // 2
-        if limit and not work.allocated:
+        work.quota.allocate(calls, limit)
+        if limit and not work.quota.allocated:
             self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, limit)
         self._refilled(lane, work, now)
 
@@ -374,9 +354,7 @@ class Scheduler:
         self._refilled(lane, work, now)
 
     def _refilled(self, lane: AccountQueue, work: DatasetBacklog, now: float) -> None:
-        work.needs_refill = False
-        if work.blocked_on_quota:
-            work.blocked_on_quota = False
-            lane.blocked_backlogs -= 1
+        if work.quota.refilled():
+            lane.unblock()
             self._blocked -= 1
         self._place(lane, now)

@@ -55,7 +55,13 @@ def test_the_defaults_in_the_schema_are_the_real_ones(tmp_path: Path) -> None:
         for model, key, value in properties(manifest.json_schema())
         if "default" in value
     ]
-    assert {model for model, _, _ in told} == {*sections, "Pace", "WrittenJob", "Account", "Defaults"}
+    assert {model for model, _, _ in told} == {
+        *sections,
+        "Pace",
+        "WrittenJob",
+        "Account",
+        "Defaults",
+    }
     for model, key, default in told:
         written: dict[str, Any] = {**LEAST}
         if model == "WrittenJob":

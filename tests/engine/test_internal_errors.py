@@ -56,7 +56,7 @@ def test_a_bug_while_asking_costs_its_window(
     assert (gone.appid, day_text(gone.begin), gone.count) == (lab.appids[0], "2026-03-03", 1)
     [line] = caplog.messages
     assert "TypeError" in line
-    assert "test_our_own_bugs.py" in line
+    assert "test_internal_errors.py" in line
     assert TOKEN not in line + json.dumps(all_records(lab))
     assert lab.run().exit_code is Exit.DONE
     truth = expected(HOURLY, lab.appids, days_between(lab.begin, "2026-03-05"))

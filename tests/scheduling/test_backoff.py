@@ -1,3 +1,5 @@
+"""The waits between attempts: random, bounded, and aligned to WeChat's minutes."""
+
 from __future__ import annotations
 
 from random import Random
@@ -11,12 +13,12 @@ from harvester.scheduling.backoff import delay, until_next_minute
 SECONDS = st.floats(0.001, 3600)
 
 
-@given(st.integers(1, 5000), SECONDS, SECONDS, st.integers())
+@given(st.integers(1, 5000), st.tuples(SECONDS, SECONDS), st.integers())
 def test_a_delay_lies_between_nothing_and_the_doubled_bound(
-    attempt: int, initial: float, most: float, seed: int
+    attempt: int, delays: tuple[float, float], seed: int
 ) -> None:
     """No delay is longer than max_delay, nor than initial_delay doubled once per failed attempt."""
-    initial, most = sorted((initial, most))
+    initial, most = sorted(delays)
     wait = delay(attempt, Retry(initial_delay=initial, max_delay=most), Random(seed))
     assert 0 <= wait <= most
     assert wait <= initial * 2 ** min(attempt - 1, 100)

@@ -360,8 +360,7 @@ def test_what_is_refused_for_the_day_that_is_over_is_not_told_to_the_next() -> N
 
 def grant_all(schedule: Scheduler, calls: int, now: float) -> None:
     """Let every lane that asked for calls spend so many."""
-    thirsty, schedule.refill_requests = schedule.refill_requests, []
-    for lane, work in thirsty:
+    for lane, work in schedule.take_refill_requests():
         schedule.allocate(lane, work, calls, "", now)
 
 
@@ -373,3 +372,19 @@ def test_a_stopped_schedule_hands_out_nothing_more() -> None:
     schedule.answered(attempt, START)
     assert schedule.next(START + 100) is None
     assert schedule.finished
+
+
+def test_a_scheduler_and_a_queue_describe_what_they_wait_for() -> None:
+    """Their texts have counts and times."""
+    queue = lane(1, 5)
+    schedule = schedule_of([queue], Pace())
+    assert repr(schedule).startswith("Scheduler(ready=1, timed=0, blocked=0, in_flight=0,")
+    schedule.refused(_one(schedule), rule(Action.SLOW_DOWN, Scope.ACCOUNT), START)
+    assert "ready=0, timed=1" in repr(schedule)
+    assert repr(queue) == (
+        "AccountQueue(wx0000000000000001, windows_left=4, retries=1, in_flight=0, "
+        f"not_before={queue.rate.not_before}, blocked_on_quota=0)"
+    )
+    schedule.start_day(START)
+    assert "blocked=1" in repr(schedule)
+    assert repr(queue).endswith("blocked_on_quota=1)")
