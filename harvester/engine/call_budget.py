@@ -1,7 +1,7 @@
-"""The calls of a day: noted on disk before they are spent, and given back if they were not.
+"""Allocation of the daily quota: written to disk before use; unused calls are returned at the end.
 
-The schedule spends what it was granted and says when it runs low. A note is written for many queues
-at once and for seconds ahead, so that nobody waits for the disk but at the beginning of a day.
+A ledger is written for many queues at once and for seconds ahead, so that requests wait for the
+disk only at the start of a day.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class CallBudget:
             self._urgent.set()
 
     def close(self) -> None:
-        """No more calls will be made: `run` gives back what is left and returns."""
+        """Let `run` return the unused calls and end, because no more calls will be made."""
         self._closing = True
         self._wake.set()
         self._urgent.set()
@@ -137,7 +137,7 @@ class CallBudget:
             self._schedule.cool_down(bucket, until, None if found.in_use else found.recent_calls)
 
     async def _start_day(self, *, forget: bool) -> None:
-        """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        """Start a Beijing day. Calls in flight at midnight are charged to it."""
         # First of all: whatever is granted of the day before may not be spent any more.
         flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
         self._terms.quota.reserve(self._terms.reserved_later(self._now()))
