@@ -1,7 +1,7 @@
-"""The calls of a day: noted on disk before they are spent, and given back if they were not.
+"""Allocation of the daily quota: written to disk before use; unused calls are returned at the end.
 
-The schedule spends what it was granted and says when it runs low. A note is written for many lanes
-at once and for seconds ahead, so that nobody waits for the disk but at the beginning of a day.
+A ledger is written for many queues at once and for seconds ahead, so that requests wait for the
+disk only at the start of a day.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 
 GATHER_SECONDS = 1.0
-"""So long the wishes of many lanes are gathered, unless one of them has nothing left to spend."""
+"""So long the wishes of many queues are gathered, unless one of them has nothing left to spend."""
 
 MAX_CONCURRENT_LEDGERS = 16
 """So many notes are read or written at the same time: an object store is far away."""
@@ -46,14 +46,14 @@ class BudgetPolicy:
 
 
 class _Allocation(NamedTuple):
-    lane: AccountQueue
-    work: DatasetBacklog
+    queue: AccountQueue
+    backlog: DatasetBacklog
     calls: int
     limit: str
 
 
 class CallBudget:
-    """Notes what may be spent and grants it to the lanes.
+    """Notes what may be spent and grants it to the queues.
 
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
@@ -72,7 +72,7 @@ class CallBudget:
         self._terms = terms
         self._run_id = run_id
         self._now = now
-        self._buckets = {lane.bucket for lane in schedule.queues}
+        self._buckets = {queue.bucket for queue in schedule.queues}
         self._ledgers: dict[int, DayLedger] = {}
         self._day: Day = 0
         self._closing = False
@@ -91,20 +91,20 @@ class CallBudget:
         """Before the first request: read what the day has spent, note the first calls.
 
         Calls that the run before made a moment ago still count; if it did not end in order, the
-        lanes hold off until none of them can. Raises StoreError, in a group.
+        queues hold off until none of them can. Raises StoreError, in a group.
         """
         self._day = calendar.today(self._now())
         await _each(self._cool_down, self._buckets)
         await self._start_day(forget=self._terms.forget)
 
     def wake(self) -> None:
-        """Lanes ran low, or were told that a quota is spent."""
+        """Queues ran low, or were told that a quota is spent."""
         self._wake.set()
         if self._schedule.is_blocked_on_quota or self._schedule.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
-        """No more calls will be made: `run` gives back what is left and returns."""
+        """Let `run` return the unused calls and end, because no more calls will be made."""
         self._closing = True
         self._wake.set()
         self._urgent.set()
@@ -130,24 +130,24 @@ class CallBudget:
         await self._return_unused()
 
     async def _cool_down(self, bucket: int) -> None:
-        """Let a bucket's lanes wait for what the run before has sent."""
+        """Let a bucket's queues wait for what the run before has sent."""
         found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
         if found is not None:
             until = found.idle_at(self._now(), self._terms.pace.period)
             self._schedule.cool_down(bucket, until, None if found.in_use else found.recent_calls)
 
     async def _start_day(self, *, forget: bool) -> None:
-        """Nothing is granted yet of this day; what flies over midnight may be counted in it."""
+        """Start a Beijing day. Calls in flight at midnight are charged to it."""
         # First of all: whatever is granted of the day before may not be spent any more.
         flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
         self._terms.quota.reserve(self._terms.reserved_later(self._now()))
         await _each(self._open_ledger, self._buckets)
-        for lane in self._schedule.queues if forget else []:
-            for work in lane.backlogs:
-                self._ledgers[lane.bucket].forget(work.dataset.name, lane.appid)
-        for lane, calls in flown:
-            for work in lane.backlogs:
-                self._ledgers[lane.bucket].add(work.dataset.name, lane.appid, calls)
+        for queue in self._schedule.queues if forget else []:
+            for backlog in queue.backlogs:
+                self._ledgers[queue.bucket].forget(backlog.dataset.name, queue.appid)
+        for queue, calls in flown:
+            for backlog in queue.backlogs:
+                self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
         await self._allocate()
 
     async def _open_ledger(self, bucket: int) -> None:
@@ -160,34 +160,36 @@ class CallBudget:
     async def _allocate(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
         thirsty = self._schedule.take_refill_requests()
-        touched = {lane.bucket for lane, _ in thirsty}
-        for lane, work, refusal in self._schedule.take_exhausted():
-            self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
-            touched.add(lane.bucket)
-        grants = [self._next_block(lane, work) for lane, work in thirsty]
+        touched = {queue.bucket for queue, _ in thirsty}
+        for queue, backlog, refusal in self._schedule.take_exhausted():
+            self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
+            touched.add(queue.bucket)
+        grants = [self._next_block(queue, backlog) for queue, backlog in thirsty]
         await _each(self._write, touched)
         now = self._now()
-        for lane, work, calls, limit in grants:
-            told = self._ledgers[lane.bucket].exhausted_by(work.dataset.name, lane.appid)
+        for queue, backlog, calls, limit in grants:
+            told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is None:
-                self._schedule.allocate(lane, work, calls, limit, now)
+                self._schedule.allocate(queue, backlog, calls, limit, now)
             else:
-                self._schedule.exhaust(lane, work, told, now)
+                self._schedule.exhaust(queue, backlog, told, now)
 
-    def _next_block(self, lane: AccountQueue, work: DatasetBacklog) -> _Allocation:
-        dataset, appid, note = work.dataset.name, lane.appid, self._ledgers[lane.bucket]
-        if work.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
-            return _Allocation(lane, work, 0, "")
+    def _next_block(self, queue: AccountQueue, backlog: DatasetBacklog) -> _Allocation:
+        dataset, appid, note = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
+        if backlog.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
+            return _Allocation(queue, backlog, 0, "")
         spent = self._terms.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
         left = self._terms.quota.left(note, dataset, appid)
         calls = min(
-            quota.block(self._terms.pace, work.windows_left + work.pending_retries, work.calls),
+            quota.block(
+                self._terms.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
+            ),
             left,
         )
         note.add(dataset, appid, calls)
         words = self._terms.quota.explain(dataset, appid) if calls == left else ""
-        return _Allocation(lane, work, calls, words)
+        return _Allocation(queue, backlog, calls, words)
 
     async def _return_unused(self) -> None:
         """Give back what was noted and not spent; the run ends in order."""
@@ -195,16 +197,16 @@ class CallBudget:
         for note in self._ledgers.values():
             if note.idle_from <= now:
                 note.recent_calls = 0
-        for lane, work, refusal in self._schedule.take_exhausted():
-            self._ledgers[lane.bucket].exhaust(work.dataset.name, lane.appid, refusal)
-        for lane in self._schedule.queues:
-            note = self._ledgers[lane.bucket]
-            recent, idle_from = lane.rate.recent_calls(now)
+        for queue, backlog, refusal in self._schedule.take_exhausted():
+            self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
+        for queue in self._schedule.queues:
+            note = self._ledgers[queue.bucket]
+            recent, idle_from = queue.rate.recent_calls(now)
             note.idle_from = max(note.idle_from, idle_from)
             note.recent_calls = max(note.recent_calls, recent)
-            for work in lane.backlogs:
-                if work.quota.unused > 0:
-                    note.add(work.dataset.name, lane.appid, -work.quota.unused)
+            for backlog in queue.backlogs:
+                if backlog.quota.unused > 0:
+                    note.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)
         for note in self._ledgers.values():
             note.in_use = False
         await _each(self._write, self._buckets)
@@ -219,8 +221,10 @@ class CallBudget:
         await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
 
 
-async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:
+async def _each(
+    backlog: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]
+) -> None:
     """Do this for all buckets at once, as far as the disk's limiter lets them."""
     async with anyio.create_task_group() as tasks:
         for bucket in buckets:
-            tasks.start_soon(work, bucket)
+            tasks.start_soon(backlog, bucket)

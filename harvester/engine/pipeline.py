@@ -41,7 +41,7 @@ _log = logging.getLogger("harvester.pipeline")
 
 @dataclass(slots=True)
 class RequestCounters:
-    """What happened so far; progress and summary read it.
+    """Counters of a run under way, for progress and summary.
 
     ``waits`` has seconds, by what was done about the refusal before.
     """
@@ -105,7 +105,7 @@ class Pipeline:
 
     @property
     def owes(self) -> bool:
-        """Whether there are days that were neither answered nor given up."""
+        """True if there are days that were neither answered nor abandoned."""
         return any(work.open for work in self._schedule.all_backlogs())
 
     def stop(self) -> None:
@@ -146,7 +146,7 @@ class Pipeline:
                 await self._keep(attempt, asked_at, outcome)
 
     async def _ask(self, attempt: Attempt) -> bytes | RefusedAttempt:
-        """One attempt. A fault of our own costs its window, and the others go on."""
+        """Make one attempt. A bug in harvester costs its window, and the others go on."""
         tools = self._tools
         try:
             return await fetch.attempt(
@@ -161,7 +161,7 @@ class Pipeline:
             return RefusedAttempt(INTERNAL_ERROR_RULE, f"a bug in harvester: {name}")
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
-        """File an answer: its days are published, or quarantined if nobody can read them."""
+        """File an answer: its days are published, or quarantined if they cannot be decoded."""
         self._schedule.answered(attempt, self._tools.now())
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
         await self._recorder.append(_Buffered(attempt, answer))
@@ -173,7 +173,7 @@ class Pipeline:
         self._publisher.enqueue(self._schedule.months.take_complete())
 
     async def _next(self) -> Attempt | None:
-        """The next attempt of this worker; None when there will be no more."""
+        """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
             now = self._tools.now()
             attempt = self._schedule.next(now)

@@ -1,10 +1,10 @@
-"""Which months are published when, and when a raw group has done its duty.
+"""Queue of the months to publish; deletes raw groups that are published.
 
-A month of a dataset in a bucket is published once nobody owes a window of it, so that its file is
-written once, however far apart the accounts are. It is published earlier when the raw log grows
-past its cap, or when a publish would have to walk too many groups side by side. A group is deleted
-only after every month it touches was published and told of: a run that is killed in between is told
-by the next one, which finds the group.
+A month of a dataset in a bucket is published once no account owes a window of it, so that its file
+is written once, however far apart the accounts are. It is published earlier when the raw log grows
+past its cap, or when a publish would have to merge too many groups at once. A group is deleted only
+after every month it touches was published and recorded: if a run is killed in between, the next one
+finds the group and records it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PublishQueue:
         self._thread = CapacityLimiter(1)
 
     def add(self, group: Group) -> None:
-        """A group became durable."""
+        """Take in a group that became durable."""
         months = {MonthOfBucket(dataset, month, group.bucket) for dataset, month in group.months}
         self._unpublished[group] = months
         self._groups_of.update(months)
@@ -65,7 +65,7 @@ class PublishQueue:
             self._wake.set()
 
     def close(self) -> None:
-        """Everything is in the raw log: `run` publishes it all and returns."""
+        """Let `run` publish everything that is in the raw log, and return."""
         self.enqueue(self._pending())
         self._closing = True
         self._wake.set()
@@ -85,7 +85,7 @@ class PublishQueue:
             self._wake = anyio.Event()
 
     def _pending(self) -> list[MonthOfBucket]:
-        """Every month that waits in the raw log, newest first."""
+        """Return every month that waits in the raw log, newest first."""
         owed = {month for months in self._unpublished.values() for month in months}
         return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
 

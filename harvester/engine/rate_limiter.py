@@ -1,9 +1,9 @@
-"""How fast each token is used: an even spacing of request starts, polled and never awaited.
+"""Even spacing of the request starts of each account, polled and never awaited.
 
-The schedule asks `Spacing.has_room` before it hands out a window, but for a lane that has paused
-for an interval: that one has room. The worker that got the window takes it at once. Nothing waits
-here. Strictness over the server's counting window is the schedule's own matter (its slots); spacing
-is what keeps a token from using its whole allowance in one gulp.
+The scheduler asks `RateLimiter.can_start` before it hands out a window, unless the queue has paused
+for an interval: then there is room. The worker that got the window takes it at once, without a
+wait. The scheduler's slots keep the limit of the counting window; the spacing here keeps a token
+from using its whole allowance at once.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class RateLimiter:
         return self._pace.period / self._pace.count * RATE_MARGIN
 
     def can_start(self, appid: str) -> bool:
-        """Whether a request of this account may start now."""
+        """Return whether a request of this account may start now."""
         bucket = self._buckets.get(appid)
         return bucket is None or bucket.has_capacity()
 
     def take(self, appid: str) -> Awaitable[None]:
-        """Start a request: after an interval, or if `has_room` said yes, it does not wait."""
+        """Start a request: after an interval, or if `can_start` said yes, it does not wait."""
         bucket = self._buckets.get(appid)
         if bucket is None:
             burst = self._pace.burst

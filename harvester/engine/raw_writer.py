@@ -61,7 +61,7 @@ class RawWriter:
             await self._drained.wait()
 
     def close(self) -> None:
-        """No more answers will come: `run` writes what is held and returns."""
+        """Let `run` write what is buffered and return, because no more answers will come."""
         self._closing = True
         self._due.set()
 

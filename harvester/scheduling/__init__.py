@@ -1,4 +1,4 @@
-"""What to ask next, and what an answer or a refusal changes. Pure: time is a parameter."""
+"""Decides what to ask next and what an answer or a refusal changes. Pure: time is a parameter."""
 
 __all__ = [
     "account_queue",

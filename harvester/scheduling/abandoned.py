@@ -1,4 +1,4 @@
-"""What a run gives up, and for how long: exactly what a refusal condemns, and nothing beside it."""
+"""Days that a run abandons: exactly those that a refusal or a spent quota concerns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOO_MANY_FAILURES = Rule(
 OUTAGE = Rule(
     Action.DEFER,
     Scope.RUN,
-    "nobody was answered for a while, so it was left for a later run",
+    "no request was answered for a while, so the rest is left to a later run",
     "See whether WeChat can be reached from here, then run again.",
 )
 _FAILED = (Action.RETRY, Action.RETRY_NOW)
@@ -42,62 +42,67 @@ _FAILED = (Action.RETRY, Action.RETRY_NOW)
 class Abandoned:
     """The days that are given up (``gone``), and what that leaves to be owed."""
 
-    def __init__(self, lanes: list[AccountQueue]) -> None:
-        self._queues = lanes
-        self.months = MonthTracker(lanes)
+    def __init__(self, queues: list[AccountQueue]) -> None:
+        self._queues = queues
+        self.months = MonthTracker(queues)
         self.days: list[AbandonedDays] = []
         self._checkpoint = 0
 
     def checkpoint(self) -> None:
-        """Nobody has been answered since now, as far as is known: see `excuse`."""
+        """Remember where the current outage began, for `defer_failures`."""
         self._checkpoint = len(self.days)
 
     def fail_attempt(self, attempt: Attempt, rule: Rule, why: Refusal | str) -> None:
         """Give up the days of one attempt."""
-        work = attempt.backlog
-        self.drop_days(attempt.queue, work, work.in_progress & attempt.days, rule, why)
+        backlog = attempt.backlog
+        self.drop_days(attempt.queue, backlog, backlog.in_progress & attempt.days, rule, why)
 
     def all_backlogs(self) -> Iterator[DatasetBacklog]:
-        """What every lane owes of every dataset."""
-        return (work for lane in self._queues for work in lane.backlogs)
+        """Yield the backlogs of all queues."""
+        return (backlog for queue in self._queues for backlog in queue.backlogs)
 
     def affected_by(
         self, attempt: Attempt, scope: Scope
     ) -> Iterator[tuple[AccountQueue, DatasetBacklog]]:
-        """All that a rule of this scope condemns with this attempt, beyond its window."""
+        """Yield the backlogs that a rule of this scope stops with an attempt."""
         if scope is Scope.WINDOW:
             return
         whole = scope in (Scope.ACCOUNT, Scope.RUN)
-        for lane in self._queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
-            for work in lane.backlogs:
-                if whole or work.dataset is attempt.backlog.dataset:
-                    yield lane, work
+        for queue in self._queues if scope in (Scope.DATASET, Scope.RUN) else [attempt.queue]:
+            for backlog in queue.backlogs:
+                if whole or backlog.dataset is attempt.backlog.dataset:
+                    yield queue, backlog
 
     def stop_dataset(
-        self, lane: AccountQueue, work: DatasetBacklog, rule: Rule, why: Refusal | str
+        self, queue: AccountQueue, backlog: DatasetBacklog, rule: Rule, why: Refusal | str
     ) -> bool:
         """Ask nothing more of one dataset of one account. What is in flight may still arrive.
 
         Returns whether that is news.
         """
-        if work.abandoned_by is not None:
+        if backlog.abandoned_by is not None:
             return False
-        work.abandon(rule)
-        waiting = work.in_progress & lane.drop_retries(work)
-        self.drop_days(lane, work, work.missing | waiting, rule, why)
+        backlog.abandon(rule)
+        waiting = backlog.in_progress & queue.drop_retries(backlog)
+        self.drop_days(queue, backlog, backlog.missing | waiting, rule, why)
         return True
 
     def drop_days(
-        self, lane: AccountQueue, work: DatasetBacklog, lost: DaySet, rule: Rule, why: Refusal | str
+        self,
+        queue: AccountQueue,
+        backlog: DatasetBacklog,
+        lost: DaySet,
+        rule: Rule,
+        why: Refusal | str,
     ) -> None:
         """Owe some days no longer."""
         if not lost:
             return
-        work.drop(lost, until_midnight=rule.action is Action.WAIT_FOR_QUOTA)
+        backlog.drop(lost, until_midnight=rule.action is Action.WAIT_FOR_QUOTA)
         self.days.append(
             AbandonedDays(
-                lane.appid,
-                work.dataset.name,
+                queue.appid,
+                backlog.dataset.name,
                 calendar.oldest(lost),
                 calendar.newest(lost),
                 count=calendar.count_days(lost),
@@ -105,39 +110,39 @@ class Abandoned:
                 why=why,
             )
         )
-        self.months.close_days(lane, work, lost)
+        self.months.close_days(queue, backlog, lost)
 
     def reopen_exhausted(self) -> list[AccountQueue]:
-        """A new Beijing day: what was given up for want of quota is owed again.
+        """Owe again what was abandoned until midnight, because a Beijing day starts.
 
-        Returns the lanes of which WeChat had said that a quota is spent.
+        Returns the queues of which WeChat had said that a quota is spent.
         """
         told = []
-        for lane in self._queues:
-            for work in lane.backlogs:
+        for queue in self._queues:
+            for backlog in queue.backlogs:
                 if (
-                    work.abandoned_by is not None
-                    and work.abandoned_by.action is Action.WAIT_FOR_QUOTA
+                    backlog.abandoned_by is not None
+                    and backlog.abandoned_by.action is Action.WAIT_FOR_QUOTA
                 ):
-                    if work.abandoned_by is not QUOTA_SPENT:
-                        told.append(lane)
-                    work.resume()
-                if work.quota_exhausted:
-                    self.months.reopen_days(lane, work, work.quota_exhausted)
-                    work.reopen()
+                    if backlog.abandoned_by is not QUOTA_SPENT:
+                        told.append(queue)
+                    backlog.resume()
+                if backlog.quota_exhausted:
+                    self.months.reopen_days(queue, backlog, backlog.quota_exhausted)
+                    backlog.reopen()
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
         self.days[:] = [item for item in self.days if not _is_quota(item)]
         return told
 
     def defer_all(self, why: Refusal | str) -> None:
-        """Leave everything to a later run, also what failed since nobody is answered."""
+        """Leave everything to a later run, also what failed since the checkpoint."""
         self.defer_failures()
-        for lane in self._queues:
-            for work in lane.backlogs:
-                self.stop_dataset(lane, work, OUTAGE, why)
+        for queue in self._queues:
+            for backlog in queue.backlogs:
+                self.stop_dataset(queue, backlog, OUTAGE, why)
 
     def defer_failures(self) -> None:
-        """When nobody gets an answer, no window has failed for good."""
+        """Defer the failures since the checkpoint: in an outage they say nothing of a window."""
         for place in range(self._checkpoint, len(self.days)):
             if self.days[place].rule.action in _FAILED:
                 self.days[place] = dataclasses.replace(self.days[place], rule=OUTAGE)

@@ -1,4 +1,4 @@
-"""A lane: what one account still owes, and where its requests stand."""
+"""A queue: what one account still owes, and where its requests stand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ run. One attempt in five may fail for ever without coming near it."""
 
 
 class MonthOfBucket(NamedTuple):
-    """What is published in one go: a month of a dataset in one bucket."""
+    """Unit of publishing: a month of a dataset in one bucket."""
 
     dataset: str
     month: Month
@@ -180,7 +180,7 @@ class Attempt:
         return self.window.end > other.window.end
 
     def part(self, begin: Day, end: Day) -> Attempt:
-        """The same for a part of the window."""
+        """Return this attempt for a part of its window."""
         window = self.window._replace(begin=begin, end=end)
         return replace(self, window=window, days=calendar.day_range(begin, end))
 
@@ -209,33 +209,33 @@ class AccountQueue:
         )
 
     def windows_left(self) -> int:
-        """How many windows were never handed out."""
+        """Count the windows that were never handed out."""
         count = 0
-        for work in self.backlogs:  # a generator would cost more than all the rest
-            count += work.windows_left
+        for backlog in self.backlogs:  # a generator would cost more than all the rest
+            count += backlog.windows_left
         return count
 
     def has_missing(self) -> bool:
-        """Whether there is a window that was never handed out and may be."""
-        for work in self.backlogs:  # a generator would cost more than all the rest
-            if work.missing and work.quota.allocated > work.pending_retries:
+        """Return whether a window was never handed out and may be."""
+        for backlog in self.backlogs:  # a generator would cost more than all the rest
+            if backlog.missing and backlog.quota.allocated > backlog.pending_retries:
                 return True
         return False
 
     def has_work(self) -> bool:
-        """Whether there is anything to hand out, now or later."""
+        """Return whether there is anything to hand out, now or later."""
         return bool(self.retries) or self.has_missing()
 
     def take_attempt(self, now: float) -> Attempt:
-        """The retry whose time has come, or else the newest window."""
-        work = self._newest_backlog()
-        if work is None or (self.retries and self.retries[0][0] <= now):
+        """Return the retry whose time has come, or else the newest window."""
+        backlog = self._newest_backlog()
+        if backlog is None or (self.retries and self.retries[0][0] <= now):
             attempt = heapq.heappop(self.retries)[1]
             attempt.backlog.take_retry()
             return attempt
-        begin, end, inside = work.take_window()
-        window = Window(self.appid, work.dataset.name, begin, end)
-        return Attempt(self, work, window, inside)
+        begin, end, inside = backlog.take_window()
+        window = Window(self.appid, backlog.dataset.name, begin, end)
+        return Attempt(self, backlog, window, inside)
 
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""
@@ -259,66 +259,66 @@ class AccountQueue:
         self.blocked_backlogs -= 1
 
     def _newest_backlog(self) -> DatasetBacklog | None:
-        """The dataset whose next window ends in the newest month; the first of them in a tie."""
+        """Return the backlog whose next window ends in the newest month; the first in a tie."""
         best: DatasetBacklog | None = None
         best_month = -1
-        for work in self.backlogs:
-            if work.missing and work.quota.allocated > work.pending_retries:
+        for backlog in self.backlogs:
+            if backlog.missing and backlog.quota.allocated > backlog.pending_retries:
                 if best is None:
-                    best = work
+                    best = backlog
                     continue
-                # Most lanes have one dataset left: its month matters to nobody.
+                # Most queues have one dataset left: its month does not matter.
                 if best_month < 0:
                     best_month = calendar.month_of(calendar.newest(best.missing))
-                month = calendar.month_of(calendar.newest(work.missing))
+                month = calendar.month_of(calendar.newest(backlog.missing))
                 if month > best_month:
-                    best, best_month = work, month
+                    best, best_month = backlog, month
         return best
 
 
-def make_queue(appid: str, bucket: int, work: list[DatasetBacklog]) -> AccountQueue:
-    """A lane with its windows counted."""
-    for item in work:
+def make_queue(appid: str, bucket: int, backlog: list[DatasetBacklog]) -> AccountQueue:
+    """Return a queue with its windows counted."""
+    for item in backlog:
         item.set_span(item.dataset.span)
-    return AccountQueue(appid, bucket, work)
+    return AccountQueue(appid, bucket, backlog)
 
 
 class MonthTracker:
-    """How many lanes still owe something of each month, so that a month is published once.
+    """Counters of the queues that owe days of each month, so that a month is published once.
 
-    Whoever publishes asks `take_complete` which months nobody owes any more.
+    `take_complete` returns the months of which no queue owes days any more.
     """
 
-    def __init__(self, lanes: Iterable[AccountQueue]) -> None:
+    def __init__(self, queues: Iterable[AccountQueue]) -> None:
         self._lanes: Counter[MonthOfBucket] = Counter()
         self._complete: list[MonthOfBucket] = []
         alike = Counter(
-            (work.dataset.name, lane.bucket, work.missing)
-            for lane in lanes
-            for work in lane.backlogs
+            (backlog.dataset.name, queue.bucket, backlog.missing)
+            for queue in queues
+            for backlog in queue.backlogs
         )
         for (dataset, bucket, missing), count in alike.items():
             for month in calendar.each_month(missing):
                 self._lanes[MonthOfBucket(dataset, month, bucket)] += count
 
-    def close_days(self, lane: AccountQueue, work: DatasetBacklog, gone: DaySet) -> None:
-        """Some days of a lane are durable or given up: see which months that completes."""
-        still_open = work.open
+    def close_days(self, queue: AccountQueue, backlog: DatasetBacklog, gone: DaySet) -> None:
+        """Take in that days of a queue are durable or abandoned; months may become complete."""
+        still_open = backlog.open
         for month in calendar.each_month(gone):
             if not still_open & calendar.month_days(month):
-                key = MonthOfBucket(work.dataset.name, month, lane.bucket)
+                key = MonthOfBucket(backlog.dataset.name, month, queue.bucket)
                 self._lanes[key] -= 1
                 if not self._lanes[key]:
                     self._complete.append(key)
 
-    def reopen_days(self, lane: AccountQueue, work: DatasetBacklog, again: DaySet) -> None:
-        """Some days that were given up are owed after all; call it before the lane has them."""
-        owed_already = work.open
+    def reopen_days(self, queue: AccountQueue, backlog: DatasetBacklog, again: DaySet) -> None:
+        """Take in that abandoned days are owed again. Call it before the backlog has them."""
+        owed_already = backlog.open
         for month in calendar.each_month(again):
             if not owed_already & calendar.month_days(month):
-                self._lanes[MonthOfBucket(work.dataset.name, month, lane.bucket)] += 1
+                self._lanes[MonthOfBucket(backlog.dataset.name, month, queue.bucket)] += 1
 
     def take_complete(self) -> list[MonthOfBucket]:
-        """The months completed since the last call."""
+        """Return the months completed since the last call."""
         complete, self._complete = self._complete, []
         return complete

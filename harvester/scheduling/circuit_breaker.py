@@ -1,9 +1,9 @@
-"""Whether WeChat can be reached at all, told from what attempts come to.
+"""Circuit breaker for all accounts: opens when WeChat cannot be reached.
 
 A request that never left this machine says nothing about its account: the host is away. After
-`IN_A_ROW` of them nothing is handed out but a probe every `PROBE_SECONDS`, and the first word from
-the host lets everybody go on. A run that has had no answer for `PATIENCE_SECONDS`, whatever the
-reason, has nothing to wait for.
+`FAILURES_TO_OPEN` of them only a probe is handed out every `PROBE_SECONDS`, and the first response
+of the host closes the breaker. A run without an answer for `GIVE_UP_SECONDS` gives up, whatever
+the reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 FAILURES_TO_OPEN = 5
-"""So many attempts that reached nobody, one after the other, and the host is taken to be away."""
+"""The breaker opens after so many consecutive attempts that did not reach the host."""
 
 PROBE_SECONDS = 30.0
 """Between two attempts at a host that is away."""
@@ -25,7 +25,7 @@ GIVE_UP_SECONDS = 600.0
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """What the last attempts of all accounts came to.
+    """Outcomes of the last attempts of all accounts.
 
     ``not_before`` is when the next probe may start; 0 as long as the host is there. ``failures``
     counts what came to nothing since the last answer, of these ``accounts``, and ``since`` is when
@@ -40,43 +40,43 @@ class CircuitBreaker:
     _unreachable_in_a_row: int = 0
 
     def probe_sent(self, now: float) -> None:
-        """A probe starts."""
+        """Take in that a probe starts."""
         self.not_before = now + PROBE_SECONDS
 
     def answered(self) -> None:
-        """A good answer came."""
+        """Take in a good answer."""
         self.failures = 0
         self.never_answered = False
         self.accounts.clear()
         self.host_responded()
 
     def host_responded(self) -> None:
-        """The host said something, be it a refusal."""
+        """Close the breaker, because the host responded, even with a refusal."""
         self._unreachable_in_a_row = 0
         self.not_before = 0.0
 
     def failed(self, appid: str, now: float) -> None:
-        """An attempt of an account came to nothing."""
+        """Count a failed attempt of an account."""
         if not self.failures:
             self.since = now
         self.failures += 1
         self.accounts.add(appid)
 
     def host_unreachable(self, now: float) -> None:
-        """It did so without having reached the host."""
+        """Count an attempt that did not reach the host."""
         self._unreachable_in_a_row += 1
         if self._unreachable_in_a_row >= FAILURES_TO_OPEN:
             self.not_before = max(self.not_before, now + PROBE_SECONDS)
 
     @property
     def is_shared(self) -> bool:
-        """Whether the trouble is more than one account's: several failed, and none was answered."""
+        """True if several accounts failed, and none was answered."""
         return len(self.accounts) > 1
 
     def is_outage(self, now: float) -> bool:
-        """Whether that has gone on for long."""
+        """Return whether several accounts have failed for so long that it is an outage."""
         return self.is_shared and now - self.since >= OUTAGE_SECONDS
 
     def gave_up(self, now: float) -> bool:
-        """Whether there was no answer for too long, though several attempts were made."""
+        """Return whether several attempts had no answer for `GIVE_UP_SECONDS`."""
         return self.failures >= FAILURES_TO_OPEN and now - self.since >= GIVE_UP_SECONDS

@@ -1,7 +1,6 @@
-"""What a refusal changes: a window tried again, a lane slowed down, or a piece of work given up.
+"""Refusal policy: a window is tried again, a queue slowed down, or days are abandoned.
 
-Nothing is decided here about what is asked next: `schedule` does that, and calls `Reactions.react`
-for each attempt that came to nothing.
+The scheduler decides what is asked next, and calls `RefusalPolicy.react` for each failed attempt.
 """
 
 from __future__ import annotations
@@ -19,21 +18,20 @@ from harvester.scheduling.account_queue import AccountQueue, Attempt, DatasetBac
 from harvester.scheduling.circuit_breaker import CircuitBreaker
 
 MINUTE_LIMITS_IN_A_ROW = 10
-"""In so many minutes one after the other refused by the minute limit, without one answer between,
-and the dataset is left alone."""
+"""Stop a dataset after so many consecutive minutes in which every call got 45011."""
 
 MAX_TOKEN_REFRESHES = 2
-"""So many tokens are fetched for one window in the place of a rejected one: then it is a war."""
+"""Maximum token refreshes per window. More means that another client invalidates our tokens."""
 
 SLOWDOWN_FACTOR = 4 / 3
-"""A minute limit stretches the time between two requests of its lane so much, for the rest of the
+"""A minute limit stretches the time between two requests of its queue so much, for the rest of the
 run: three quarters of the rate. See docs/decisions/0016-limits-of-others.md."""
 
 MAX_INTERVAL = 60.0
-"""With so many seconds between its requests a lane is slowed down no further."""
+"""With so many seconds between its requests a queue is slowed down no further."""
 
 FAILURES_BEFORE_PAUSE = 3
-"""A lane that failed more often in a row waits as a whole, and longer each time."""
+"""A queue that failed more often in a row waits as a whole, and longer each time."""
 
 
 MIDNIGHT_SECONDS = 60.0
@@ -50,7 +48,7 @@ class ExhaustedQuota(NamedTuple):
 
 
 class RefusalPolicy:
-    """The lanes' part in what goes wrong. ``interval`` is what spaces a lane that is not slowed.
+    """The queues' part in what goes wrong. ``interval`` is what spaces a queue that is not slowed.
 
     ``narrowed`` has the datasets of which WeChat takes fewer days at once, and how many it took;
     ``midnights`` counts the Beijing days of the run.
@@ -58,17 +56,17 @@ class RefusalPolicy:
 
     def __init__(
         self,
-        losses: Abandoned,
-        reach: CircuitBreaker,
+        abandoned: Abandoned,
+        breaker: CircuitBreaker,
         *,
         policy: Retry,
-        dice: random.Random,
+        jitter: random.Random,
         interval: float,
     ) -> None:
-        self._abandoned = losses
-        self._breaker = reach
+        self._abandoned = abandoned
+        self._breaker = breaker
         self._retry_config = policy
-        self._jitter = dice
+        self._jitter = jitter
         self._interval = interval
         self._learners: dict[str, set[str]] = {}
         self.day_number = 0
@@ -89,7 +87,7 @@ class RefusalPolicy:
         }
 
     def react(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """The attempt came to nothing; do what the rule says."""
+        """Do what the rule of a failed attempt says."""
         if rule.action is not Action.HOST_DOWN:
             self._breaker.host_responded()
         if attempt.backlog.abandoned_by is not None:
@@ -110,33 +108,33 @@ class RefusalPolicy:
         return found
 
     def is_last_try(self, attempt: Attempt) -> bool:
-        """Whether one more failure of this attempt gives its window up."""
+        """Return whether one more failure of this attempt abandons its window."""
         return attempt.tries + 1 >= self._retry_config.max_attempts
 
     def _wait(self, attempt: Attempt, until: float) -> None:
         self.retries += 1
         attempt.queue.put_retry(attempt, until)
 
-    def _fail(self, lane: AccountQueue, now: float) -> None:
-        """An attempt came to nothing.
+    def _fail(self, queue: AccountQueue, now: float) -> None:
+        """Count a failed attempt, and slow the account down.
 
-        A lane in trouble asks one thing at a time until an answer comes, so that a server that is
+        A queue in trouble asks one thing at a time until an answer comes, so that a server that is
         slow for one account cannot hold the connections of all; and less and less often.
         """
         if not self._breaker.failures:
             self._abandoned.checkpoint()
-        self._breaker.failed(lane.appid, now)
-        lane.rate.fail()
-        excess = lane.rate.failures - FAILURES_BEFORE_PAUSE
+        self._breaker.failed(queue.appid, now)
+        queue.rate.fail()
+        excess = queue.rate.failures - FAILURES_BEFORE_PAUSE
         if excess > 0:
-            lane.rate.pause(now + backoff.delay(excess, self._retry_config, self._jitter))
+            queue.rate.pause(now + backoff.delay(excess, self._retry_config, self._jitter))
 
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again later, so many times; sooner or later the dataset is left alone.
 
         Not if several accounts fail and none is answered: then it is no fault of this one.
         """
-        work = attempt.backlog
+        backlog = attempt.backlog
         self._fail(attempt.queue, now)
         attempt.tries += 1
         if attempt.tries >= self._retry_config.max_attempts:
@@ -145,8 +143,8 @@ class RefusalPolicy:
             self._wait(
                 attempt, now + backoff.delay(attempt.tries, self._retry_config, self._jitter)
             )
-        if work.spend_failure() and not self._breaker.is_shared:
-            self._abandoned.stop_dataset(attempt.queue, work, TOO_MANY_FAILURES, why)
+        if backlog.spend_failure() and not self._breaker.is_shared:
+            self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 
     def _retry_now(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again at once, and once: a connection kept open may be closed just as we send."""
@@ -157,7 +155,7 @@ class RefusalPolicy:
             self._wait(attempt, now)
 
     def _host_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Nothing was sent, so the window has not failed; the host may be away for everybody."""
+        """Try again without counting a try, because nothing was sent."""
         del rule, why
         self._fail(attempt.queue, now)
         self._breaker.host_unreachable(now)
@@ -165,7 +163,7 @@ class RefusalPolicy:
         self._wait(attempt, now + delay)
 
     def _refresh_token(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Each refused request is asked once more, with a token fetched since.
+        """Ask again with a new token, up to `MAX_TOKEN_REFRESHES` times.
 
         If that is refused too, its source has one means left, or says that there is none.
         """
@@ -176,9 +174,9 @@ class RefusalPolicy:
             self._wait(attempt, now)
 
     def _slow_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """The minute limit pauses the lane until the next minute and burns no attempt.
+        """Pause the queue until the next minute, without counting a try.
 
-        From then on the lane is slower. What was in flight together is refused together: only the
+        From then on the queue is slower. What was in flight together is refused together: only the
         first of these refusals counts.
         """
         rate = attempt.queue.rate
@@ -193,7 +191,7 @@ class RefusalPolicy:
     def _drop_unready_day(
         self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str
     ) -> None:
-        """The window's newest day is not there yet; the rest is asked again at once."""
+        """Drop the newest day of the window; ask the rest again at once."""
         window = attempt.window
         newest = calendar.one_day(window.end)
         rest = attempt.backlog.in_progress & attempt.days & ~newest
@@ -218,14 +216,14 @@ class RefusalPolicy:
                 self._wait(part, now)
 
     def learn_span(self, attempt: Attempt) -> None:
-        """A half was answered: ask as many days as it had, for the rest of the run.
+        """Ask as many days at once as the half that was answered, for the rest of the run.
 
         At first of its account, whose days alone may be the matter; of all once a second one has
         learned it.
         """
-        work, span, appid = attempt.backlog, attempt.split_span, attempt.queue.appid
-        name, known = work.dataset.name, self.shortened_spans.get(work.dataset.name, 0)
-        _shorten_span(work, span)
+        backlog, span, appid = attempt.backlog, attempt.split_span, attempt.queue.appid
+        name, known = backlog.dataset.name, self.shortened_spans.get(backlog.dataset.name, 0)
+        _shorten_span(backlog, span)
         learners = self._learners.setdefault(name, set())
         if appid in learners and span <= known:
             return
@@ -233,11 +231,11 @@ class RefusalPolicy:
         self.shortened_spans[name] = max(span, known)
         if len(learners) == 2 or (len(learners) > 2 and span > known):
             for each in self._abandoned.all_backlogs():
-                if each.dataset is work.dataset:
+                if each.dataset is backlog.dataset:
                     _shorten_span(each, span)
 
     def _wait_for_quota(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """The quota of a day is spent; if that was yesterday's, it says nothing of today's."""
+        """Stop the dataset until midnight, unless the quota of the day before was spent."""
         if attempt.day_number < self.day_number:
             self._wait(attempt, now + MIDNIGHT_SECONDS)
         else:
@@ -247,13 +245,13 @@ class RefusalPolicy:
         """Stop exactly what the rule condemns."""
         del now
         self._abandoned.fail_attempt(attempt, rule, why)
-        for lane, work in self._abandoned.affected_by(attempt, rule.scope):
-            news = self._abandoned.stop_dataset(lane, work, rule, why)
+        for queue, backlog in self._abandoned.affected_by(attempt, rule.scope):
+            news = self._abandoned.stop_dataset(queue, backlog, rule, why)
             if news and rule.action is Action.WAIT_FOR_QUOTA and isinstance(why, Refusal):
-                self.exhausted.append(ExhaustedQuota(lane, work, why))
+                self.exhausted.append(ExhaustedQuota(queue, backlog, why))
 
 
-def _shorten_span(work: DatasetBacklog, span: int) -> None:
+def _shorten_span(backlog: DatasetBacklog, span: int) -> None:
     """Ask so many days at once, unless more were found to work."""
-    if work.span == work.dataset.span or span > work.span:
-        work.set_span(span)
+    if backlog.span == backlog.dataset.span or span > backlog.span:
+        backlog.set_span(span)

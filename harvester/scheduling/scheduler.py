@@ -1,9 +1,9 @@
-"""What may be asked at this moment, and what every verdict changes: a state machine without I/O.
+"""State machine without I/O: which window may be asked now, and what each outcome changes.
 
-A lane is always in exactly one of four places: in the queue of those that pause as long as the pace
-says, and so come up in their order; in the heap of what comes up when for any other reason; in the
-heap of what is ready now (the lane with the most windows left first, so that no long lane is left
-over at the end); or nowhere, because only an answer to one of its own requests can change anything.
+A queue is always in exactly one of four places: in `_pausing`, in the order in which the pauses
+between two starts end; in the heap `_timed` if it waits for any other moment; in the heap `_ready`
+(most windows left first, so that no long queue is left over at the end); or nowhere, because only
+an answer to one of its own requests, or an allocation, can change anything.
 
 Times are seconds of one clock that the caller passes in. Nothing here sleeps, and a window that
 must wait (pace, retry, minute limit) waits as a number in a heap, never in a worker.
@@ -33,7 +33,7 @@ from harvester.scheduling.rate_state import NEVER
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
 
 _POLLS_PER_INTERVAL = 16
-"""A lane whose bucket has no room yet is looked at again after this part of its interval."""
+"""A queue whose bucket has no room yet is looked at again after this part of its interval."""
 
 
 class RateLimit(Protocol):
@@ -44,11 +44,11 @@ class RateLimit(Protocol):
         """Seconds after which a used-up bucket has room again."""
 
     def can_start(self, appid: str) -> bool:
-        """Whether a request of this account may start now."""
+        """Return whether a request of this account may start now."""
 
 
 class Scheduler:
-    """The lanes of a run, the two heaps they stand in, and what was given up."""
+    """The queues of a run, the two heaps they stand in, and what was given up."""
 
     def __init__(
         self,
@@ -72,14 +72,14 @@ class Scheduler:
         self._breaker = CircuitBreaker()
         self._abandoned = Abandoned(self.queues)
         self._refusals = RefusalPolicy(
-            self._abandoned, self._breaker, policy=policy, dice=jitter, interval=limiter.interval
+            self._abandoned, self._breaker, policy=policy, jitter=jitter, interval=limiter.interval
         )
         self.refill_requests: list[tuple[AccountQueue, DatasetBacklog]] = []
         self.in_flight = 0
-        for lane in self.queues:
+        for queue in self.queues:
             # A bucket of one is empty after a start; a larger one is asked each time.
-            lane.rate.set_pace(pace.period, limiter.interval if pace.burst == 1 else 0.0)
-            self._place(lane, 0.0)
+            queue.rate.set_pace(pace.period, limiter.interval if pace.burst == 1 else 0.0)
+            self._place(queue, 0.0)
 
     def __repr__(self) -> str:
         """Describe what the scheduler waits for; times are seconds of the caller's clock."""
@@ -92,17 +92,17 @@ class Scheduler:
 
     @property
     def abandoned(self) -> list[AbandonedDays]:
-        """What is given up, so far."""
+        """The days that are abandoned so far."""
         return self._abandoned.days
 
     @property
     def exhausted(self) -> list[ExhaustedQuota]:
-        """What WeChat has said to be spent since `take_parked`."""
+        """The quotas that WeChat has said to be spent since `take_exhausted`."""
         return self._refusals.exhausted
 
     @property
     def is_blocked_on_quota(self) -> bool:
-        """Whether a lane waits for calls that are to be noted first."""
+        """True if a queue waits for an allocation of calls."""
         return self._blocked > 0
 
     @property
@@ -112,18 +112,18 @@ class Scheduler:
 
     @property
     def retries(self) -> int:
-        """How many attempts were put back to be made again."""
+        """The number of attempts that were put back to be made again."""
         return self._refusals.retries
 
     @property
     def months(self) -> MonthTracker:
-        """Who still owes what of which month."""
+        """The months that are not complete yet."""
         return self._abandoned.months
 
     # Handing out.
 
     def next(self, now: float) -> Attempt | None:
-        """A window that may be asked at this very moment, or None. The caller starts it at once."""
+        """Return a window that may be asked now, or None. The caller must start it at once."""
         while self.has_ready(now):
             queue = heapq.heappop(self._ready)[2]
             rate = queue.rate
@@ -155,7 +155,7 @@ class Scheduler:
         return None
 
     def has_ready(self, now: float) -> bool:
-        """Whether some lane has come up, and the host is there or may be probed.
+        """Return whether a queue is ready, and the host is reachable or may be probed.
 
         From the end of the day until `begin_day` none may: its calls would be noted nowhere.
         """
@@ -168,7 +168,7 @@ class Scheduler:
         return bool(self._ready)
 
     def wake_at(self, now: float) -> float | None:
-        """When to look again if nothing is ready; None if that depends on others.
+        """Return when to look again if nothing is ready; None if an event must come first.
 
         On an answer, on calls that are granted, or on the new day to begin.
         """
@@ -183,7 +183,7 @@ class Scheduler:
     def finished(self) -> bool:
         """Nothing is in flight and nothing will come up.
 
-        A lane may lose all its work while it stands somewhere: nobody waits for it then.
+        A queue may lose its backlog while it stands in a heap: it is removed here.
         """
         while self._pausing and not self._pausing[0][1].has_work():
             self._pausing.popleft()[1].rate.dequeue()
@@ -194,8 +194,8 @@ class Scheduler:
         return not (self.in_flight or self._pausing or self._timed or self._ready or self._blocked)
 
     def all_backlogs(self) -> Iterator[DatasetBacklog]:
-        """What every lane owes of every dataset."""
-        return (work for lane in self.queues for work in lane.backlogs)
+        """Yield the backlogs of all queues."""
+        return (backlog for queue in self.queues for backlog in queue.backlogs)
 
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
@@ -205,44 +205,44 @@ class Scheduler:
         self._timed.clear()
         self._ready.clear()
 
-    def _place(self, lane: AccountQueue, now: float, *, pause: float = 0.0) -> None:
-        """Put a lane where it belongs, there not to be looked at again for ``pause`` seconds."""
-        if lane.rate.queued or self._stopped:
+    def _place(self, queue: AccountQueue, now: float, *, pause: float = 0.0) -> None:
+        """Put a queue where it belongs, there not to be looked at again for ``pause`` seconds."""
+        if queue.rate.queued or self._stopped:
             return
-        at = self._ready_at(lane, now)
+        at = self._ready_at(queue, now)
         if at == NEVER:
             return
         at = max(at, now + pause)
-        lane.rate.enqueue()
+        queue.rate.enqueue()
         if at <= now:
-            self._push_ready(lane)
+            self._push_ready(queue)
         else:
-            self._push_soon(lane, at)
+            self._push_soon(queue, at)
 
-    def _push_soon(self, lane: AccountQueue, at: float) -> None:
+    def _push_soon(self, queue: AccountQueue, at: float) -> None:
         self._sequence += 1
-        heapq.heappush(self._timed, (at, self._sequence, lane))
+        heapq.heappush(self._timed, (at, self._sequence, queue))
 
-    def _push_ready(self, lane: AccountQueue) -> None:
+    def _push_ready(self, queue: AccountQueue) -> None:
         self._sequence += 1
-        heapq.heappush(self._ready, (-lane.windows_left(), self._sequence, lane))
+        heapq.heappush(self._ready, (-queue.windows_left(), self._sequence, queue))
 
-    def _ready_at(self, lane: AccountQueue, now: float) -> float:
-        """When the lane may start its next request; `NEVER` if an answer must come first."""
-        rate = lane.rate
-        if rate.in_flight >= rate.concurrency or lane.blocked_backlogs:
+    def _ready_at(self, queue: AccountQueue, now: float) -> float:
+        """Return when a queue may start its next request; `NEVER` if an answer must come first."""
+        rate = queue.rate
+        if rate.in_flight >= rate.concurrency or queue.blocked_backlogs:
             return NEVER
         at = max(rate.slot_at(now, self._pace.count), rate.not_before)
-        if not lane.has_missing():
-            if not lane.retries:
+        if not queue.has_missing():
+            if not queue.retries:
                 return NEVER
-            at = max(at, lane.retries[0][0])
+            at = max(at, queue.retries[0][0])
         return at
 
     # Handing back.
 
     def answered(self, attempt: Attempt, now: float) -> None:
-        """A good answer came. Its days are held until `durable` says that they are safe."""
+        """Take in a good answer. Its days are buffered until `durable` is called."""
         attempt.backlog.buffer(attempt.days)
         attempt.queue.rate.recover(self._pace.concurrency)
         if self._breaker.failures or self._breaker.never_answered:
@@ -254,39 +254,39 @@ class Scheduler:
         self._release(attempt.queue, now)
 
     def is_last_try(self, attempt: Attempt) -> bool:
-        """Whether one more failure of this attempt gives its window up."""
+        """Return whether one more failure of this attempt abandons its window."""
         return self._refusals.is_last_try(attempt)
 
     def durable(self, attempt: Attempt) -> None:
-        """The answer of an attempt is safe on disk."""
+        """Take in that the answer of an attempt is safe on disk."""
         done = attempt.backlog.make_durable(attempt.days)
         self.months.close_days(attempt.queue, attempt.backlog, done)
 
     def refused(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str = "") -> None:
-        """The attempt came to nothing; the rule says what that changes.
+        """Change what the rule of a failed attempt says.
 
         ``why`` is what WeChat or the network said, safe to print.
         """
         self._refusals.react(attempt, rule, now, why)
         self._release(attempt.queue, now)
 
-    def _release(self, lane: AccountQueue, now: float) -> None:
+    def _release(self, queue: AccountQueue, now: float) -> None:
         self.in_flight -= 1
-        lane.rate.release(now, day_is_over=now >= self._day_ends)
-        self._place(lane, now)
+        queue.rate.release(now, day_is_over=now >= self._day_ends)
+        self._place(queue, now)
 
     # What may be spent.
 
-    def _request_refill(self, lane: AccountQueue, work: DatasetBacklog) -> None:
-        """Few calls are left of those that are noted. Without any the lane waits for more."""
-        quota = work.quota
+    def _request_refill(self, queue: AccountQueue, backlog: DatasetBacklog) -> None:
+        """Few calls are left of those that are noted. Without any the queue waits for more."""
+        quota = backlog.quota
         if quota.exhausted_reason:
-            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, quota.exhausted_reason)
+            self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, quota.exhausted_reason)
             return
         if quota.request_refill():
-            self.refill_requests.append((lane, work))
+            self.refill_requests.append((queue, backlog))
         if quota.block_if_empty():
-            lane.block()
+            queue.block()
             self._blocked += 1
 
     def take_refill_requests(self) -> list[tuple[AccountQueue, DatasetBacklog]]:
@@ -295,66 +295,66 @@ class Scheduler:
         return found
 
     def finish(self, now: float, accounts: int) -> None:
-        """Everything was tried. Of so many ``accounts`` anything is wanted.
+        """End a run in which days of so many ``accounts`` are wanted.
 
-        If nobody was answered any more, or most of them never, nobody has failed for good.
+        Failures are deferred if the run ended in an outage, or most accounts were never answered.
         """
-        nobody = self._breaker.never_answered and 2 * len(self._breaker.accounts) > accounts
-        if nobody or self._breaker.is_outage(now):
+        unanswered = self._breaker.never_answered and 2 * len(self._breaker.accounts) > accounts
+        if unanswered or self._breaker.is_outage(now):
             self._abandoned.defer_failures()
 
     def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
         """Until a moment, so many calls of the run before may still count for each account.
 
-        If nobody knows how many (None), nothing is started before.
+        If the number is unknown (None), nothing is started before.
         """
-        for lane in self.queues:
-            if lane.bucket != bucket:
+        for queue in self.queues:
+            if queue.bucket != bucket:
                 continue
             if recent is None:
-                lane.rate.pause(until)
+                queue.rate.pause(until)
             else:
-                lane.rate.reserve(until, recent)
+                queue.rate.reserve(until, recent)
 
     def take_exhausted(self) -> list[ExhaustedQuota]:
-        """What WeChat has said to be spent since the last call."""
+        """Return the quotas that WeChat has said to be spent since the last call."""
         return self._refusals.take_exhausted()
 
     def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
-        """Nothing is noted for this Beijing day yet: nobody spends a call before `grant`.
+        """Start a Beijing day: no call may be spent before `allocate`.
 
         What was parked until now is owed again. From ``ends`` on nothing is handed out until the
-        next day is begun. Returns how many calls flew over the end of the day before, by lane.
+        next day is begun. Returns how many calls flew over the end of the day before, by queue.
         """
         self._refusals.start_day()
         self._day_ends = ends
-        for lane in self._abandoned.reopen_exhausted():
-            lane.rate.pause(now + MIDNIGHT_SECONDS)
-        flown = [(lane, lane.rate.take_midnight_calls()) for lane in self.queues]
-        for lane in self.queues:
-            for work in lane.backlogs:
-                work.quota.reset()
-                self._request_refill(lane, work)
-        return [(lane, calls) for lane, calls in flown if calls]
+        for queue in self._abandoned.reopen_exhausted():
+            queue.rate.pause(now + MIDNIGHT_SECONDS)
+        flown = [(queue, queue.rate.take_midnight_calls()) for queue in self.queues]
+        for queue in self.queues:
+            for backlog in queue.backlogs:
+                backlog.quota.reset()
+                self._request_refill(queue, backlog)
+        return [(queue, calls) for queue, calls in flown if calls]
 
     def allocate(
-        self, lane: AccountQueue, work: DatasetBacklog, calls: int, limit: str, now: float
+        self, queue: AccountQueue, backlog: DatasetBacklog, calls: int, limit: str, now: float
     ) -> None:
-        """So many calls more are noted and may be spent; ``limit`` says why these are the last."""
-        work.quota.allocate(calls, limit)
-        if limit and not work.quota.allocated:
-            self._abandoned.stop_dataset(lane, work, QUOTA_SPENT, limit)
-        self._refilled(lane, work, now)
+        """Allocate calls that are in the ledger; ``limit`` says why these are the last, if so."""
+        backlog.quota.allocate(calls, limit)
+        if limit and not backlog.quota.allocated:
+            self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
+        self._refilled(queue, backlog, now)
 
     def exhaust(
-        self, lane: AccountQueue, work: DatasetBacklog, refusal: Refusal, now: float
+        self, queue: AccountQueue, backlog: DatasetBacklog, refusal: Refusal, now: float
     ) -> None:
-        """An earlier run was told that the quota of this day is spent."""
-        self._abandoned.stop_dataset(lane, work, rule_for(refusal.errcode), refusal)
-        self._refilled(lane, work, now)
+        """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
+        self._abandoned.stop_dataset(queue, backlog, rule_for(refusal.errcode), refusal)
+        self._refilled(queue, backlog, now)
 
-    def _refilled(self, lane: AccountQueue, work: DatasetBacklog, now: float) -> None:
-        if work.quota.refilled():
-            lane.unblock()
+    def _refilled(self, queue: AccountQueue, backlog: DatasetBacklog, now: float) -> None:
+        if backlog.quota.refilled():
+            queue.unblock()
             self._blocked -= 1
-        self._place(lane, now)
+        self._place(queue, now)
