@@ -33,7 +33,7 @@ _DAMAGED_FILE_NAME = re.compile(
 class DamagedFileInfo(NamedTuple):
     """Possible contents of a damaged file, by its name; None is unknown.
 
-    ``buckets`` is the number of buckets when it was written, which a compaction may have changed.
+    ``buckets`` is the number of buckets when it was written, which a rewrite may have changed.
     """
 
     bucket: int | None = None

@@ -69,8 +69,8 @@ class AnswerDrift:
     """Differences between a dataset's answers and its catalogue entry, as in `Published`."""
 
     dropped: int = 0
-    unknown: set[str] = field(default_factory=set)
-    missing: set[str] = field(default_factory=set)
+    unknown_members: set[str] = field(default_factory=set)
+    missing_members: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -203,8 +203,8 @@ class Summary:
         self.delayed = (self.delayed - answered) | set(item.delayed)
         drift = self.drift.setdefault(item.dataset, AnswerDrift())
         drift.dropped += item.dropped
-        drift.unknown |= item.unknown
-        drift.missing |= item.missing
+        drift.unknown_members |= item.unknown
+        drift.missing_members |= item.missing
 
     def ended_by(self, error: Exception) -> None:
         """Take in the error that ended the run; any other than a HarvesterError is a bug."""
@@ -238,7 +238,7 @@ class Summary:
 
     def notes(self) -> list[str]:
         """Return the oddities of the run that are no errors, a line each."""
-        found = [f"a damaged raw group was set aside as {path}" for path in self.damaged]
+        found = [f"a damaged raw group was moved to quarantine as {path}" for path in self.damaged]
         found += _delay_notes(self.delayed)
         for dataset, span in self.shortened_spans.items():
             found.append(
@@ -250,11 +250,11 @@ class Summary:
                 found.append(
                     f"{dataset}: {drift.dropped:,} rows outside of what was asked were dropped"
                 )
-            if drift.unknown:
-                names = ", ".join(map(safe_text, sorted(drift.unknown)))
+            if drift.unknown_members:
+                names = ", ".join(map(safe_text, sorted(drift.unknown_members)))
                 found.append(f"{dataset}: undeclared members went to _extra: {names}")
-            if drift.missing:
-                names = ", ".join(sorted(drift.missing))
+            if drift.missing_members:
+                names = ", ".join(sorted(drift.missing_members))
                 found.append(f"{dataset}: members without a value: {names}")
         return found
 
