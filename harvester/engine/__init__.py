@@ -1,7 +1,3 @@
 """The tasks and threads of one harvest: workers, raw writer, publish queue, call budget."""
 
-__all__ = [
-    "call_budget",
-    "pipeline",
-    "rate_limiter",
-]
+__all__ = ["call_budget", "pipeline", "rate_limiter"]

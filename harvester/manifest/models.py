@@ -13,24 +13,9 @@ from pydantic import WithJsonSchema as Schema
 from pydantic.dataclasses import dataclass
 
 from harvester.catalogue import CATALOGUE
-from harvester.core import config, parsers
+from harvester.core import config, field_types, parsers
 from harvester.core.calendar import Day
 from harvester.core.errors import InvalidValue
-from harvester.core.field_types import (
-    CLOSED,
-    PATH,
-    TEXT,
-    Days,
-    Place,
-    parsed_by,
-    pattern,
-    plain_text,
-    text_of,
-    union_by_kind,
-    validated_as,
-    whole,
-    written,
-)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
@@ -41,12 +26,12 @@ def _word(value: object) -> str:
     """Return a name. Whether something has this name is checked later."""
     if isinstance(value, int):
         raise InvalidValue("must be text", "quote it")
-    return text_of(value)
+    return field_types.text_of(value)
 
 
 def _parsed_by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> Any:
-        text = str(value) if isinstance(value, int) else text_of(value)
+        text = str(value) if isinstance(value, int) else field_types.text_of(value)
         return parse(text, info.context["today"] if info.context else 0)
 
     return PlainValidator(validate)
@@ -61,7 +46,7 @@ def _only(wanted: object, hint: str) -> tuple[PlainValidator, Schema]:
     return PlainValidator(validate), Schema({"const": wanted})
 
 
-Word = Annotated[str, PlainValidator(_word), TEXT]
+Word = Annotated[str, PlainValidator(_word), field_types.TEXT]
 DatasetName = Annotated[
     str,
     PlainValidator(_word),
@@ -71,19 +56,25 @@ DatasetName = Annotated[
 _T = TypeVar("_T")
 _OneOrMore = Annotated[
     Annotated[_T, Tag("[text]")] | Annotated[list[_T], Tag("[list]"), Field(min_length=1)],
-    union_by_kind("must be a name or a list of names"),
+    field_types.union_by_kind("must be a name or a list of names"),
     AfterValidator(_as_tuple),
 ]
-Words = Annotated[tuple[str, ...], validated_as(_OneOrMore[Word])]
-DatasetNames = Annotated[tuple[str, ...], validated_as(_OneOrMore[DatasetName])]
-PathText = Annotated[str, PlainValidator(lambda value: parsers.path(plain_text(value))), PATH]
+Words = Annotated[tuple[str, ...], field_types.validated_as(_OneOrMore[Word])]
+DatasetNames = Annotated[tuple[str, ...], field_types.validated_as(_OneOrMore[DatasetName])]
+PathText = Annotated[
+    str, PlainValidator(lambda value: parsers.path(field_types.plain_text(value))), field_types.PATH
+]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
-BeginDay = Annotated[Day, _parsed_by_day(parsers.begin_day), pattern(f"{_DAY}|earliest")]
-EndDay = Annotated[Day | None, _parsed_by_day(parsers.end_day), pattern(f"{_DAY}|yesterday")]
-Clock = Annotated[int, parsed_by(parsers.clock), pattern(parsers.CLOCK)]
+BeginDay = Annotated[
+    Day, _parsed_by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")
+]
+EndDay = Annotated[
+    Day | None, _parsed_by_day(parsers.end_day), field_types.pattern(f"{_DAY}|yesterday")
+]
+Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern(parsers.CLOCK)]
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=field_types.CLOSED)
 class Chosen:
     """Accounts by tag: those with any of the tags, or all accounts, without the excepted ones."""
 
@@ -103,43 +94,45 @@ _Accounts = Annotated[
     Annotated[Word, Tag("[text]")]
     | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
     | Annotated[Chosen, Tag("[mapping]")],
-    union_by_kind("must be all, a list of appids or a mapping of tags and except"),
+    field_types.union_by_kind("must be all, a list of appids or a mapping of tags and except"),
     AfterValidator(_as_choice),
 ]
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=field_types.CLOSED)
 class WrittenJob:
     """Datasets of accounts for a range of days."""
 
-    name: Annotated[str, PlainValidator(plain_text), TEXT] | None = None
+    name: Annotated[str, PlainValidator(field_types.plain_text), field_types.TEXT] | None = None
     """The job's name in reports; job-1, job-2, … by place if left out."""
-    datasets: DatasetNames = written("all")
+    datasets: DatasetNames = field_types.written("all")
     """Datasets: names, WeChat's API names, globs such as upstream_msg*, or all."""
-    accounts: Annotated[tuple[str, ...] | Chosen, validated_as(_Accounts)] = written("all")
+    accounts: Annotated[tuple[str, ...] | Chosen, field_types.validated_as(_Accounts)] = (
+        field_types.written("all")
+    )
     """A list of appids, {tags: […], except: […]}, or all."""
-    begin_date: BeginDay = written("earliest")
+    begin_date: BeginDay = field_types.written("earliest")
     """The first day: 2024-01-31, -30d (days before today) or earliest."""
-    end_date: EndDay = written("yesterday")
+    end_date: EndDay = field_types.written("yesterday")
     """The last day: 2024-01-31, -30d, or yesterday for the newest day that is ready."""
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=field_types.CLOSED)
 class Override:
     """A change of WeChat's to a dataset that the catalogue does not have yet."""
 
-    span: Annotated[int, *whole(1, 366)] | None = None
+    span: Annotated[int, *field_types.whole(1, 366)] | None = None
     """The most days one request may ask."""
     ready_minutes: Clock | None = Field(default=None, alias="ready_at")
     """The time of the next day from which a day may be asked, in Beijing: 11:00."""
-    settle: Days | None = None
+    settle: field_types.Days | None = None
     """Age at which a day's rows are final: 5d."""
 
 
 _Output = Annotated[
-    Annotated[Place, AfterValidator(config.Output), Tag("[text]")]
+    Annotated[field_types.Place, AfterValidator(config.Output), Tag("[text]")]
     | Annotated[config.Output, Tag("[mapping]")],
-    union_by_kind("must be a path or a mapping"),
+    field_types.union_by_kind("must be a path or a mapping"),
 ]
 _SOURCES = ("accounts", "accounts_file", "accounts_from")
 _REQUIRED: dict[str, Any] = {
@@ -148,7 +141,7 @@ _REQUIRED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, config=ConfigDict(**CLOSED, json_schema_extra=_REQUIRED))
+@dataclass(frozen=True, config=ConfigDict(**field_types.CLOSED, json_schema_extra=_REQUIRED))
 class Root:
     """A manifest: accounts, jobs, limits and output."""
 
@@ -173,7 +166,9 @@ class Root:
     """Limits of a run."""
     retry: config.Retry = Field(default_factory=config.Retry)
     """Attempts at one window, and the delays between them."""
-    output: Annotated[config.Output, validated_as(_Output)] = written("output")
+    output: Annotated[config.Output, field_types.validated_as(_Output)] = field_types.written(
+        "output"
+    )
     """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""
     datasets: Annotated[
         dict[str, Override],

@@ -10,20 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
-from harvester.core import config, parsers
-from harvester.core.credentials import (
-    COMMAND_SECONDS,
-    Access,
-    AppSecret,
-    Command,
-    CommandSink,
-    ExternalSource,
-    FileSink,
-    HttpSource,
-    PlatformAccess,
-    RefreshToken,
-    SecretReader,
-)
+from harvester.core import config, credentials, parsers
 from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.secret import Secret
 from harvester.manifest.interpolation import Interpolator
@@ -52,21 +39,27 @@ class _Resolver(NamedTuple):
         self.secret(text, advice)
         return lambda: self.secret(text, advice)
 
-    def text(self, token: str, advice: str, expires_at: str | None = None) -> SecretReader:
+    def text(
+        self, token: str, advice: str, expires_at: str | None = None
+    ) -> credentials.SecretReader:
         """Return a secret that another service renews."""
         read = self.reader(token, advice)
         if expires_at is None:
-            return SecretReader(read)
+            return credentials.SecretReader(read)
         advice = "write when the token ends"
         moment = self._attempt(advice, lambda: parsers.moment(self.interpolator.text(expires_at)))
-        return SecretReader(read, moment)
+        return credentials.SecretReader(read, moment)
 
-    def command(self, words: tuple[str, ...], seconds: float | None, advice: str) -> Command:
+    def command(
+        self, words: tuple[str, ...], seconds: float | None, advice: str
+    ) -> credentials.Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""
         argv = self._attempt(advice, lambda: tuple(map(self.interpolator.substitute, words)))
-        return Command(argv, self.interpolator.folder, seconds or COMMAND_SECONDS)
+        return credentials.Command(
+            argv, self.interpolator.folder, seconds or credentials.COMMAND_SECONDS
+        )
 
-    def url(self, url: str, headers: Mapping[str, str] | None) -> HttpSource:
+    def url(self, url: str, headers: Mapping[str, str] | None) -> credentials.HttpSource:
         """Return an address and its headers with references and fields replaced."""
         return self._attempt(_EXTERNAL, lambda: _url(url, headers or {}, self.interpolator))
 
@@ -79,7 +72,9 @@ class _Resolver(NamedTuple):
         raise UsageError(problem, advice)
 
 
-def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, str]) -> Access:
+def access_of(
+    account: config.Account, *, folder: Path, environ: Mapping[str, str]
+) -> credentials.Access:
     """Return an account's credential with its references resolved.
 
     Without a credential the refresh token is taken from the platform's list. ``folder`` is the
@@ -88,13 +83,15 @@ def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, st
     """
     credential = account.credential
     if credential is None:
-        return RefreshToken()
+        return credentials.RefreshToken()
     interpolator = Interpolator(account.appid, account.name, folder, environ)
     resolver = _Resolver(interpolator, f"the credential of {account.appid}")
     if credential.secret is not None:
-        return AppSecret(resolver.secret(credential.secret, _APPSECRET), account.legacy_token)
+        return credentials.AppSecret(
+            resolver.secret(credential.secret, _APPSECRET), account.legacy_token
+        )
     if credential.refresh_token is not None:
-        return RefreshToken(resolver.reader(credential.refresh_token, _REFRESH))
+        return credentials.RefreshToken(resolver.reader(credential.refresh_token, _REFRESH))
     if credential.token is not None:
         return resolver.text(credential.token, _TOKEN, credential.expires_at)
     if credential.token_command is not None:
@@ -104,12 +101,12 @@ def access_of(account: config.Account, *, folder: Path, environ: Mapping[str, st
 
 def platform_of(
     platform: config.Platform, *, folder: Path, environ: Mapping[str, str]
-) -> PlatformAccess:
+) -> credentials.PlatformAccess:
     """Return the platform with its references resolved. Raises UsageError."""
     interpolator = Interpolator(platform.appid, "", folder, environ)
     secret = platform.secret
     resolver = _Resolver(interpolator, "the secret of the platform")
-    return PlatformAccess(
+    return credentials.PlatformAccess(
         platform.appid,
         None if secret is None else resolver.secret(secret, _EXTERNAL),
         _external(platform.verify_ticket, interpolator, "the verify_ticket of the platform"),
@@ -120,7 +117,7 @@ def platform_of(
 
 def _external(
     given: str | config.External | None, interpolator: Interpolator, whose: str
-) -> ExternalSource | None:
+) -> credentials.ExternalSource | None:
     resolver = _Resolver(interpolator, whose)
     if given is None:
         return None
@@ -131,23 +128,27 @@ def _external(
     return resolver.url(given.url or "", given.headers)
 
 
-def _sink(sink: config.Sink | None, folder: Path) -> FileSink | CommandSink | None:
+def _sink(
+    sink: config.Sink | None, folder: Path
+) -> credentials.FileSink | credentials.CommandSink | None:
     if sink is None:
         return None
-    path, argv, timeout = sink.file, sink.command or (), sink.timeout or COMMAND_SECONDS
+    path, argv, timeout = sink.file, sink.command or (), sink.timeout or credentials.COMMAND_SECONDS
     if path is not None:
-        return FileSink(lambda appid: folder / path.replace("{appid}", appid))
-    return CommandSink(
-        lambda appid: Command(
+        return credentials.FileSink(lambda appid: folder / path.replace("{appid}", appid))
+    return credentials.CommandSink(
+        lambda appid: credentials.Command(
             tuple(word.replace("{appid}", appid) for word in argv), folder, timeout
         )
     )
 
 
-def _url(url: str, headers: Mapping[str, str], interpolator: Interpolator) -> HttpSource:
+def _url(
+    url: str, headers: Mapping[str, str], interpolator: Interpolator
+) -> credentials.HttpSource:
     filled = interpolator.text(url, lambda text: quote(text, safe=""))
     values = {name: Secret(_header(interpolator.text(value))) for name, value in headers.items()}
-    return HttpSource(Secret(parsers.token_url(filled)), values)
+    return credentials.HttpSource(Secret(parsers.token_url(filled)), values)
 
 
 def _header(value: str) -> str:

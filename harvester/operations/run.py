@@ -24,18 +24,11 @@ from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
+from harvester.operations import runtime
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import (
-    Position,
-    Project,
-    RunContext,
-    RunOptions,
-    Watch,
-    show_no_progress,
-)
 from harvester.operations.session import locked_and_recorded
 from harvester.operations.status import quarantined_days
 from harvester.planning import windows
@@ -75,8 +68,8 @@ class RunState:
 
     manifest: Manifest
     tree: Tree
-    options: RunOptions
-    context: RunContext
+    options: runtime.RunOptions
+    context: runtime.RunContext
     own: list[int]
     run_log: RunLog
 
@@ -87,7 +80,10 @@ class RunState:
 
 
 def run(
-    run_log: RunLog, project: Project, options: RunOptions, watch: Watch = show_no_progress
+    run_log: RunLog,
+    project: runtime.Project,
+    options: runtime.RunOptions,
+    watch: runtime.Watch = runtime.show_no_progress,
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
 
@@ -248,10 +244,10 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-def _position(state: RunState, count: Callable[[], None]) -> Position:
+def _position(state: RunState, count: Callable[[], None]) -> runtime.Position:
     count()
     summary = state.summary
-    return Position(
+    return runtime.Position(
         done=summary.answered,
         windows=summary.windows,
         requests=summary.requests,

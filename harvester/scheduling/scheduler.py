@@ -323,7 +323,7 @@ class Scheduler:
     def start_day(self, now: float, ends: float = NEVER) -> list[tuple[AccountQueue, int]]:
         """Start a Beijing day: no call may be spent before `allocate`.
 
-        Backlogs that waited for quota are open again. From ``ends`` on nothing is handed out until the
+        Backlogs that waited for quota are open again. From ``ends`` on nothing is handed out until
         next day is begun. Returns how many calls flew over the end of the day before, by queue.
         """
         self._refusals.start_day()

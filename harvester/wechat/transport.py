@@ -23,16 +23,8 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from harvester import __version__
+from harvester.core import errors
 from harvester.core.config import Api
-from harvester.core.errors import (
-    BadAnswer,
-    BadTls,
-    CallError,
-    CallTimedOut,
-    ConnectionFailed,
-    Unreachable,
-    UsageError,
-)
 from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
@@ -55,34 +47,38 @@ Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
 
 # The first row that fits a foreign error decides what becomes of it.
-_FAILURES: tuple[tuple[type[BaseException] | UnionType, type[CallError], str], ...] = (
-    (aiohttp.ConnectionTimeoutError, Unreachable, "no connection in time"),
-    (TimeoutError, CallTimedOut, "no answer in time"),
+_FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, errors.Unreachable, "no connection in time"),
+    (TimeoutError, errors.CallTimedOut, "no answer in time"),
     (
         aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError,
-        BadTls,
+        errors.BadTls,
         "the server's certificate was not accepted (api.ca_file may name its authority)",
     ),
     # Not as the certificate, because the next handshake may succeed.
     (
         aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch | ssl.SSLError,
-        Unreachable,
+        errors.Unreachable,
         "the TLS handshake failed",
     ),
-    (aiohttp.ClientConnectorDNSError, Unreachable, "the server's name was not found"),
-    (aiohttp.ClientProxyConnectionError, Unreachable, "the proxy (api.proxy) was not reached"),
-    (aiohttp.ClientHttpProxyError, BadAnswer, "the proxy (api.proxy) refused the call"),
-    (aiohttp.ClientConnectorError, Unreachable, "the server was not reached"),
-    (aiohttp.ClientResponseError | HttpProcessingError, BadAnswer, "the answer is not HTTP"),
+    (aiohttp.ClientConnectorDNSError, errors.Unreachable, "the server's name was not found"),
+    (
+        aiohttp.ClientProxyConnectionError,
+        errors.Unreachable,
+        "the proxy (api.proxy) was not reached",
+    ),
+    (aiohttp.ClientHttpProxyError, errors.BadAnswer, "the proxy (api.proxy) refused the call"),
+    (aiohttp.ClientConnectorError, errors.Unreachable, "the server was not reached"),
+    (aiohttp.ClientResponseError | HttpProcessingError, errors.BadAnswer, "the answer is not HTTP"),
     (
         aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | aiohttp.RedirectClientError,
-        BadAnswer,
+        errors.BadAnswer,
         "the address is not that of an HTTP server",
     ),
-    (aiohttp.ClientPayloadError, ConnectionFailed, "the answer was cut off"),
-    (aiohttp.ServerDisconnectedError, ConnectionFailed, "the server closed the connection"),
-    (ValueError, BadAnswer, "the answer violates HTTP"),
-    (BaseException, ConnectionFailed, "the connection broke"),
+    (aiohttp.ClientPayloadError, errors.ConnectionFailed, "the answer was cut off"),
+    (aiohttp.ServerDisconnectedError, errors.ConnectionFailed, "the server closed the connection"),
+    (ValueError, errors.BadAnswer, "the answer violates HTTP"),
+    (BaseException, errors.ConnectionFailed, "the connection broke"),
 )
 
 
@@ -178,20 +174,20 @@ class Transport:
         task = cast("Task[Any]", asyncio.current_task())
         cancelling = task.cancelling()
         self._start_clock(task)
-        answer: tuple[int, bytes] | CallError
+        answer: tuple[int, bytes] | errors.CallError
         try:
             answer = _checked(await response, server)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
-            answer = CallTimedOut(f"{server}: no whole answer within {self._seconds:g} s")
+            answer = errors.CallTimedOut(f"{server}: no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             answer = translate(error, server)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
         # Raised here, because inside `except` the foreign error would become its context.
-        if isinstance(answer, CallError):
+        if isinstance(answer, errors.CallError):
             raise answer
         return answer
 
@@ -215,7 +211,7 @@ class Transport:
         self._timer = self._loop.call_at(min(waiting), self._expire) if waiting else None
 
 
-def translate(error: BaseException, server: str) -> CallError:
+def translate(error: BaseException, server: str) -> errors.CallError:
     """Return the error of this package for a foreign one, without any text of the foreign one."""
     failure, words = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
     return failure(f"{server}: {words}{_detail(error)}")
@@ -239,18 +235,20 @@ async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
         response.close()
 
 
-def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | BadAnswer:
+def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | errors.BadAnswer:
     status, headers, body = response
     if len(body) > MAX_BODY:
-        return BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
+        return errors.BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
     if 300 <= status < 400:
         target = _host_of(headers.get("Location", ""))
-        return BadAnswer(f"{server}: HTTP {status}, a redirect{target}, which is not followed")
+        return errors.BadAnswer(
+            f"{server}: HTTP {status}, a redirect{target}, which is not followed"
+        )
     # With a length aiohttp has noticed a body that was cut off. A body that ends with its
     # connection, or is compressed, may be cut off unnoticed, so it must be a JSON document.
     has_length = "Content-Length" in headers and "Content-Encoding" not in headers
     if not has_length and not is_document(body):
-        return BadAnswer(f"{server}: the answer was cut off or is not JSON")
+        return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
     return status, body
 
 
@@ -270,7 +268,7 @@ def _tls_context(api: Api) -> ssl.SSLContext | bool:
     try:
         context.load_verify_locations(api.ca_file)
     except OSError:
-        raise UsageError(
+        raise errors.UsageError(
             f"api.ca_file: {api.ca_file} cannot be read or holds no certificate",
             "Set api.ca_file to a readable file of certificates in PEM format.",
         ) from None
