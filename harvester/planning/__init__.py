@@ -1,3 +1,3 @@
-"""What a job needs in all and what it costs: wanted days, windows, shards, quota, price. Pure."""
+"""The needs of a job and their cost: wanted days, windows, shards, quota, price. Pure."""
 
 __all__ = ["bucket_sizing", "cost", "quota", "sharding", "windows"]

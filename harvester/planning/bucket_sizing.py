@@ -1,4 +1,4 @@
-"""How large files will be, and how many buckets keep them small enough to be read well."""
+"""The size of future files, and the number of buckets that keeps them small enough to read."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from harvester.core.config import Manifest
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
 from harvester.core.model import bucket_of
 
-MOST_ROWS = 2_000_000
-"""In a file. It is replaced as a whole whenever a day of its month comes."""
+MAX_ROWS = 2_000_000
+"""Maximum rows of a file: it is replaced as a whole for every new day of its month."""
 
-_LONGEST_MONTH = 31
+_MAX_DAYS_OF_MONTH = 31
 
 
 def warnings(manifest: Manifest, want: Mapping[str, Mapping[str, DaySet]]) -> Iterator[str]:
-    """A line for each dataset whose files would pass MOST_ROWS, with the buckets that fit."""
+    """Yield a line for each dataset whose files would pass MAX_ROWS, with buckets that fit."""
     buckets = manifest.output.buckets
     for name, of_dataset in want.items():
         dataset = manifest.datasets[name]
         # Most outputs are so small that nothing needs to be counted to see it.
-        if rows_a_day(dataset) * _LONGEST_MONTH * len(of_dataset) <= MOST_ROWS:
+        if rows_a_day(dataset) * _MAX_DAYS_OF_MONTH * len(of_dataset) <= MAX_ROWS:
             continue
         rows_each = rows_a_day(dataset) * _longest_month(of_dataset)
         most = rows_each * _fullest(of_dataset, buckets)
-        if most > MOST_ROWS:
+        if most > MAX_ROWS:
             yield (
                 f"{name}: a month may come to {most / 1e6:.1f} million rows a file, and "
-                f"{MOST_ROWS / 1e6:.0f} million are enough: output.buckets: "
+                f"{MAX_ROWS / 1e6:.0f} million are enough: output.buckets: "
                 f"{buckets_for(of_dataset, rows_each)} fits; `harvester rewrite` changes it"
             )
 
 
 def rows_a_day(dataset: Dataset) -> int:
-    """How many rows an account has on a busy day, by the dataset's key; 1 where that is open."""
+    """Return the rows of an account on a busy day by the dataset's key; 1 if the key is open."""
     rows = 1
     for column in dataset.columns:
         if column.name in dataset.key and column.name != DATE_COLUMN:
@@ -46,24 +46,24 @@ def rows_a_day(dataset: Dataset) -> int:
 
 
 def buckets_for(appids: Mapping[str, object], rows_each: int) -> int:
-    """The fewest buckets none of which passes MOST_ROWS; as many as accounts if none is enough."""
-    buckets = ceil(rows_each * len(appids) / MOST_ROWS)
-    while buckets < len(appids) and rows_each * _fullest(appids, buckets) > MOST_ROWS:
+    """Return the fewest buckets that all stay within MAX_ROWS, at most one an account."""
+    buckets = ceil(rows_each * len(appids) / MAX_ROWS)
+    while buckets < len(appids) and rows_each * _fullest(appids, buckets) > MAX_ROWS:
         buckets += 1
     return buckets
 
 
 def _fullest(appids: Mapping[str, object], buckets: int) -> int:
-    """How many accounts the fullest bucket has."""
+    """Return the number of accounts in the fullest bucket."""
     return max(Counter(bucket_of(appid, buckets) for appid in appids).values())
 
 
 def _longest_month(wanted: Mapping[str, DaySet]) -> int:
-    """How many days of a month are wanted of an account, at the most."""
+    """Return the largest number of days of one month that an account wants."""
     longest = 0
     for of_account in set(wanted.values()):
         for month in calendar.each_month(of_account):
             longest = max(longest, calendar.count_days(calendar.month_mask(of_account, month)))
-            if longest == _LONGEST_MONTH:
+            if longest == _MAX_DAYS_OF_MONTH:
                 return longest
     return longest

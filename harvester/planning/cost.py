@@ -1,7 +1,7 @@
-"""What a plan costs: calls per account, days under the quota, and what would be cheaper.
+"""The cost of a plan: calls per account, days under the quota, and shorter ranges.
 
-Arithmetic on what is missing and what today's notes say is spent. Nothing here knows what the days
-will bring besides: each later day needs calls of its own for what gets ready on it.
+It is computed from the missing days and today's quota ledger. Days that get ready later need calls
+of their own and are not part of it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from harvester.planning.quota import Quota
 from harvester.planning.windows import Plan, Wanted, count_windows
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
-"""Ranges that a plan is compared with, in days before today."""
+"""Ranges that a plan is compared with, in days up to today."""
 
-BARREN_DAYS = 90
-"""An account with so many empty days before its first row pays for what is older, for nothing."""
+MIN_EMPTY_DAYS = 90
+"""Empty days before an account's first row from which on older days are expected to be empty."""
 
 Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
-"""By dataset and appid, the days that have rows, and those that were answered without."""
+"""Days with rows and days answered without rows, by dataset and appid."""
 
 
 class QuotaState(NamedTuple):
-    """What may be spent: a day's quota, and ``left`` of today's for a dataset and an appid."""
+    """The daily quota, and a function that returns what is left today of a dataset and an appid."""
 
     quota: Quota
     left: Callable[[str, str], int]
@@ -37,7 +37,7 @@ class QuotaState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountPrice:
-    """What one account costs: requests, and Beijing days under its quotas, today included."""
+    """The cost of one account: requests, and Beijing days under its quotas, today included."""
 
     appid: str
     requests: int
@@ -46,7 +46,7 @@ class AccountPrice:
 
 @dataclass(frozen=True, slots=True)
 class ShorterRange:
-    """What the plan costs from a later first day on."""
+    """The cost of the plan from a later first day on."""
 
     begin: Day
     requests: int
@@ -70,11 +70,12 @@ class EmptyPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a plan costs.
+    """The cost of a plan.
 
-    ``quota_days`` is how many Beijing days it takes, today included; ``requests_today`` what the
-    quota leaves of it for today. ``read`` of the quotas are WeChat's own, ``assumed`` are not.
-    ``bound_seconds`` and ``bound_by`` are the plan's, or those of the quota if that binds.
+    ``quota_days`` is the number of Beijing days under the quota, today included, and
+    ``requests_today`` what the quota allows today. ``read`` quotas were reported by WeChat, the
+    others are ``assumed``. ``bound_seconds`` and ``bound_by`` are the plan's, or the quota's if
+    that takes longer.
     """
 
     requests_today: int
@@ -89,7 +90,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What is missing of one dataset of one account, and what a day may bring of it."""
+    """Missing days of one dataset of one account, and the calls that its quota allows."""
 
     dataset: str
     appid: str
@@ -100,20 +101,20 @@ class _Item:
     budget: int
 
     def requests(self, begin: Day = calendar.FIRST_DAY) -> int:
-        """For the days from ``begin`` on."""
+        """Count the requests for the days from ``begin`` on."""
         older = begin - calendar.FIRST_DAY
         missing = self.missing >> older << older if older > 0 else self.missing
         return count_windows(missing, self.span, self.boundary)
 
     def quota_days(self, requests: int) -> int:
-        """How many Beijing days so many requests take, today included."""
+        """Count the Beijing days that so many requests take, today included."""
         if requests <= self.left:
             return 1 if requests else 0
         return 1 - (self.left - requests) // max(1, self.budget)
 
 
 def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, now: float) -> Price:
-    """What a plan costs at a moment. ``found`` is the plan that was made of the same days."""
+    """Compute the cost of a plan. ``found`` is the plan of the same missing days."""
     today = calendar.today(now)
     items = list(_items(manifest, missing, means, today))
     requests: Counter[str] = Counter()
@@ -137,14 +138,14 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, n
         accounts=tuple(
             AccountPrice(appid, count, longest[appid]) for appid, count in requests.most_common()
         ),
-        shorter_ranges=tuple(_narrower(items, found.requests, today)),
+        shorter_ranges=tuple(_shorter_ranges(items, found.requests, today)),
     )
 
 
 def empty_prefixes(
     manifest: Manifest, missing: Wanted, rows: Rows, today: Day
 ) -> tuple[EmptyPrefix, ...]:
-    """The accounts that would pay for what lies before their first row, the dearest first."""
+    """Return the accounts with requests for days before their first row, the most first."""
     found = []
     for name, of_dataset in missing.items():
         dataset = manifest.datasets[name]
@@ -154,7 +155,7 @@ def empty_prefixes(
             first = calendar.oldest(with_rows) if with_rows else None
             before = calendar.day_range(calendar.FIRST_DAY, (today if first is None else first) - 1)
             in_vain = calendar.count_days(empty & before)
-            if in_vain >= BARREN_DAYS and lacking & before:
+            if in_vain >= MIN_EMPTY_DAYS and lacking & before:
                 requests = count_windows(lacking & before, dataset.span, boundary)
                 found.append(EmptyPrefix(appid, name, first, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
@@ -177,8 +178,8 @@ def _items(manifest: Manifest, missing: Wanted, means: QuotaState, today: Day) -
                 )
 
 
-def _narrower(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:
-    """The ranges that would be cheaper."""
+def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator[ShorterRange]:
+    """Yield the ranges that would need fewer requests."""
     for back in SHORTER_RANGES:
         begin = today - back
         counts = [item.requests(begin) for item in items]

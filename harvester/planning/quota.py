@@ -1,9 +1,9 @@
-"""How many calls a Beijing day allows, and how they are noted before they are spent.
+"""The daily quota: calls that a Beijing day allows, and the ledger of the calls spent.
 
-WeChat counts calls per account, dataset and Beijing day. What may be spent of that is the quota,
-less a reserve for the account's other users, less what notes of the day say is spent, and less what
-the day's own work needs as long as that is not ready. Calls are noted in blocks before the first of
-a block is made: a run that is killed has noted too many rather than too few.
+WeChat counts calls per account, dataset and Beijing day. A run may spend the quota less a reserve
+for the account's other users, less the calls in the day's ledger, and less the calls for days that
+get ready later today. Calls are entered in blocks before the first of a block is made, so a killed
+run has entered too many rather than too few.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from harvester.core.config import Limits, Pace
 from harvester.core.model import Refusal, ReportedQuota
 
 BLOCK_SECONDS = 10.0
-"""A block lasts so long at the full rate."""
+"""Duration of a block at the full rate."""
 
 _MIN_BLOCK = 20
 _SPARE = 3
 
 Calls: TypeAlias = dict[str, dict[str, int]]
-"""A number of calls by dataset and appid."""
+"""Numbers of calls by dataset and appid."""
 
 
 class QuotaLimit(NamedTuple):
-    """What is known of a quota: how large it is, and whether WeChat said so."""
+    """The size of a quota, and whether WeChat reported it."""
 
     quota: int
     reported: bool = False
@@ -41,12 +41,13 @@ class QuotaLimit(NamedTuple):
 
 @dataclass(slots=True)
 class DayLedger:
-    """What is written down of one bucket on one Beijing day.
+    """The ledger of one bucket on one Beijing day.
 
-    ``run`` wrote it; it is ``open`` until that run has ended in order. WeChat may count ``recent``
-    calls of each account until ``quiet_at``, in seconds since the Unix epoch; of an open one nobody
-    knows how many, but they count no longer than ``period`` seconds. ``parked`` has what WeChat
-    said of a spent quota. ``heard`` are the checks whose calls are counted in.
+    ``run`` is the run that wrote it, and ``in_use`` is true until that run has ended in order.
+    WeChat's rate limit may count ``recent_calls`` of each account until ``idle_from``, in seconds
+    since the Unix epoch; of a ledger in use their number is unknown, and they count for ``period``
+    seconds. ``exhausted`` has WeChat's refusals of spent quotas, and ``merged_checks`` the checks
+    whose calls are included.
     """
 
     day: Day
@@ -60,53 +61,51 @@ class DayLedger:
     merged_checks: list[str] = field(default_factory=list)
 
     def spent(self, dataset: str, appid: str) -> int:
-        """How many calls are noted."""
+        """Return the number of calls entered."""
         return self.calls.get(dataset, {}).get(appid, 0)
 
     def add(self, dataset: str, appid: str, calls: int) -> None:
-        """Note so many calls more."""
+        """Enter calls; a negative number returns them."""
         of_dataset = self.calls.setdefault(dataset, {})
         of_dataset[appid] = of_dataset.get(appid, 0) + calls
 
     def exhaust(self, dataset: str, appid: str, refusal: Refusal) -> None:
-        """Note that WeChat says the quota is spent."""
+        """Enter WeChat's refusal of a spent quota."""
         self.exhausted.setdefault(dataset, {})[appid] = refusal
 
     def exhausted_by(self, dataset: str, appid: str) -> Refusal | None:
-        """What WeChat said when the quota was spent, if it did."""
+        """Return WeChat's refusal of the spent quota, None if there was none."""
         return self.exhausted.get(dataset, {}).get(appid)
 
     def merge(self, check: DayLedger) -> None:
-        """Count what a check has spent on this day, once."""
+        """Include the calls of a check on this day, once."""
         if check.run in self.merged_checks:
             return
         self.merged_checks.append(check.run)
         for dataset, of_dataset in check.calls.items():
             for appid, calls in of_dataset.items():
                 self.add(dataset, appid, calls)
-        earlier, later = sorted((self, check), key=lambda note: note.idle_from)
+        earlier, later = sorted((self, check), key=lambda ledger: ledger.idle_from)
         together = earlier.idle_from > later.idle_from - later.period
         self.recent_calls = later.recent_calls + (earlier.recent_calls if together else 0)
         self.idle_from = later.idle_from
 
     def forget(self, dataset: str, appid: str) -> None:
-        """Take the quota for unspent: the user knows that it is."""
+        """Treat the quota as unspent, because the user says that it is."""
         self.calls.get(dataset, {}).pop(appid, None)
         self.exhausted.get(dataset, {}).pop(appid, None)
 
     def idle_at(self, now: float, period: float) -> float:
-        """From when on no call of the run that wrote this can count any more.
-
-        A clock that was put back since then makes nobody wait for longer than a period.
-        """
+        """Return the moment from which on no call of the ledger's run counts in a rate limit."""
+        # After a clock was put back, the wait is still no longer than a period.
         longest = now + max(self.period, period)
         return longest if self.in_use else min(self.idle_from, longest)
 
 
 class Quota:
-    """What may be spent, by the manifest's limits and what WeChat has told of its own.
+    """The calls that may be spent, by the manifest's limits and the quotas that WeChat reported.
 
-    ``told`` has what WeChat said, by appid and dataset, where it was asked.
+    ``told`` has reported quotas by appid and dataset.
     """
 
     def __init__(
@@ -121,39 +120,39 @@ class Quota:
         self._reserved = calls
 
     def limit(self, dataset: str, appid: str) -> QuotaLimit:
-        """The quota of a dataset of an account."""
+        """Return the quota of a dataset of an account."""
         told = self._told.get((appid, dataset))
         if told is None or not told.daily_limit:
             return QuotaLimit(self._limits.daily_quota)
         return QuotaLimit(told.daily_limit, reported=True)
 
     def budget(self, dataset: str, appid: str) -> int:
-        """What a day's runs may spend of it together."""
+        """Return the calls that all runs of a day may spend, the reserve left out."""
         quota = self.limit(dataset, appid).quota
         return max(0, quota - self._limits.daily_reserve.of(quota))
 
-    def left(self, note: DayLedger, dataset: str, appid: str) -> int:
+    def left(self, ledger: DayLedger, dataset: str, appid: str) -> int:
         """Return how many calls may still be spent on the day of a ledger."""
-        if note.exhausted_by(dataset, appid) is not None:
+        if ledger.exhausted_by(dataset, appid) is not None:
             return 0
         return max(
             0,
             self.budget(dataset, appid)
-            - self.spent(note, dataset, appid)
+            - self.spent(ledger, dataset, appid)
             - self._kept(dataset, appid),
         )
 
-    def spent(self, note: DayLedger, dataset: str, appid: str) -> int:
-        """What is spent of it on the note's day: at least what is noted, and what WeChat told.
+    def spent(self, ledger: DayLedger, dataset: str, appid: str) -> int:
+        """Return the calls spent on the day of a ledger: its own number, or WeChat's if greater.
 
-        WeChat counts what others spent, and ``check`` itself, until the moment it was asked. Calls
-        that are noted after that come on top, so whoever notes some notes this number first.
+        WeChat's number has the calls of other clients and of ``check``. Calls entered later come on
+        top, so this number is entered first.
         """
-        noted = note.spent(dataset, appid)
+        entered = ledger.spent(dataset, appid)
         told = self._told.get((appid, dataset))
-        if told is None or calendar.today(told.asked_at) != note.day:
-            return noted
-        return max(noted, told.used)
+        if told is None or calendar.today(told.asked_at) != ledger.day:
+            return entered
+        return max(entered, told.used)
 
     def explain(self, dataset: str, appid: str) -> str:
         """Return the numbers that decide how many calls there are, as words."""
@@ -171,16 +170,13 @@ class Quota:
 
 
 def block(pace: Pace, windows: int, made: int) -> int:
-    """How many calls are noted at once for so many windows that are owed, ``made`` being behind.
-
-    A second's worth at first, then as many as were made, and at most some seconds' worth, so that a
-    run that is killed at once loses few. No more than the windows need with some retries.
-    """
+    """Return the size of the next block of calls, for windows to ask and calls ``made`` so far."""
+    # One second's worth at first, then as many as were made: a run killed at once wastes few.
     rate = pace.count / pace.period
     calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
     return min(max(_MIN_BLOCK, calls), windows + windows // 4 + _SPARE)
 
 
 def with_retries(windows: int) -> int:
-    """How many calls so many windows need if one attempt in six fails."""
+    """Return the calls that so many windows need if one attempt in six fails."""
     return windows + -(-windows // 5)

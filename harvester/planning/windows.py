@@ -1,7 +1,7 @@
-"""What is wanted, what of it is missing, and the fewest windows that cover that.
+"""Wanted days, and the fewest windows that cover those of them that are missing.
 
-Everything here is arithmetic on day sets. A plan is never a list of windows: `windows` peels them
-off one by one, newest first, so ten thousand accounts over ten years cost a few integers each.
+All of it is arithmetic on day sets. A plan is never a list of windows: `windows` yields them one by
+one, newest first, so that ten thousand accounts over ten years cost a few integers each.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from harvester.planning import bucket_sizing
 from harvester.planning.quota import Calls, with_retries
 
 CPU_SECONDS_PER_REQUEST = 0.00015
-"""What one request costs a core; measured, see docs/performance.md."""
+"""CPU seconds per request on one core, measured: see docs/performance.md."""
 
 Wanted = dict[str, dict[str, DaySet]]
-"""For each dataset's name and each appid, the days the manifest asks for and WeChat can answer."""
+"""Days that the manifest asks for and WeChat can answer, by dataset name and appid."""
 
 
 def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> DaySet:
-    """One account's days of one dataset in one job, clipped to what exists and is ready.
+    """Return the days of a dataset that a job wants of an account, if they exist and are ready.
 
-    Of weeks and months only the first days, for periods whose first day lies in the range.
+    A week or a month is its first day, and is wanted if that day lies in the range. ``now`` is in
+    seconds since the Unix epoch.
     """
     newest = readiness.newest_ready(dataset, now)
     begin = max(job.begin, dataset.first_day, account.begin_date or job.begin)
@@ -41,7 +42,7 @@ def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> Day
 
 
 def wanted(manifest: Manifest, now: float) -> Wanted:
-    """The days all jobs together want. Accounts for which nothing is left are not listed."""
+    """Return the days that all jobs want. An account without any is left out."""
     accounts = {account.appid: account for account in manifest.accounts}
     result: Wanted = {}
     for job in manifest.jobs:
@@ -56,7 +57,7 @@ def wanted(manifest: Manifest, now: float) -> Wanted:
 
 
 def later_today(manifest: Manifest, now: float) -> Wanted:
-    """The days that get ready before this Beijing day ends, and are not wanted yet."""
+    """Return the days that get ready later on this Beijing day."""
     end = calendar.instant(calendar.today(now) + 1) - 1
     changing = {
         name: dataset
@@ -78,10 +79,8 @@ def later_today(manifest: Manifest, now: float) -> Wanted:
 
 
 def calls_kept(manifest: Manifest, now: float) -> Calls:
-    """How many calls a run leaves for what gets ready later today, some retries included.
-
-    Options narrow what is asked and not what the day needs, so all jobs count.
-    """
+    """Return the calls that a run leaves for days that get ready later today, retries included."""
+    # Options narrow a run and not the needs of the day, so all jobs count.
     return {
         name: {
             appid: with_retries(count_windows(found, manifest.datasets[name].span))
@@ -93,7 +92,7 @@ def calls_kept(manifest: Manifest, now: float) -> Calls:
 
 
 def _unnarrowed(manifest: Manifest) -> Manifest:
-    """The manifest with all of its jobs, for the accounts that are meant."""
+    """Return the manifest with all of its jobs, for the selected accounts."""
     if not manifest.all_jobs:
         return manifest
     meant = {account.appid for account in manifest.accounts}
@@ -107,13 +106,13 @@ def _unnarrowed(manifest: Manifest) -> Manifest:
 def windows(
     missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY
 ) -> Iterator[tuple[Day, Day]]:
-    """The fewest windows of at most ``span`` days that cover a day set, newest first.
+    """Yield the fewest windows of at most ``span`` days that cover a day set, newest first.
 
-    Greedy from the newest day is optimal, since a window that holds it can reach no further back
-    than ``span`` days. A window begins and ends on a missing day; days in between may be known
-    already, because calls are scarce and rows are not. No window holds days on both sides of
-    ``boundary``, which is the first day of its newer side.
+    A window begins and ends on a missing day; days in between may be known already, because calls
+    are scarce and rows are not. No window has days on both sides of ``boundary``, the first day of
+    the newer side.
     """
+    # Greedy from the newest day is optimal: its window can reach back no further than the span.
     while missing:
         begin, end = newest_window(missing, span, boundary)
         yield begin, end
@@ -121,7 +120,7 @@ def windows(
 
 
 def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
-    """The first of `windows`, of a day set that is not empty."""
+    """Return the first of `windows` for a day set that is not empty."""
     end = missing.bit_length()
     if span == 1:
         return calendar.FIRST_DAY + end - 1, calendar.FIRST_DAY + end - 1
@@ -134,17 +133,17 @@ def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
 
 @functools.lru_cache(maxsize=4_096)
 def count_windows(missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY) -> int:
-    """How many windows `windows` yields. Remembered, since accounts often lack the same days."""
+    """Count the windows that `windows` yields. Cached, because accounts often lack the same days."""
     if span == 1:
         return calendar.count_days(missing)
     return sum(1 for _ in windows(missing, span, boundary))
 
 
 def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
-    """The least seconds a run can take for so many requests per account, and what binds it.
+    """Return the lower bound of a run in seconds and its cause: ``rate``, ``cpu``, ``nothing``.
 
-    The slowest account needs ``(requests - burst) / rate``; one core needs its time per request.
-    Returns the greater and ``rate``, ``cpu`` or, when nothing is to be asked, ``nothing``.
+    ``requests`` are numbers by account. The account with the most needs ``(requests - burst) /
+    rate``, and one core its time per request; the greater is the bound.
     """
     counts = list(requests)
     if not sum(counts):
@@ -156,7 +155,7 @@ def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """What a run would ask of one dataset. ``begin`` and ``end`` bound the missing days."""
+    """Requests of a run for one dataset, with its first (``begin``) and last (``end``) missing day."""
 
     dataset: str
     accounts: int
@@ -169,7 +168,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would ask now, what binds it, and what the user should know before."""
+    """Requests of a run that began now, its lower bound, and warnings for the user."""
 
     datasets: tuple[DatasetPlan, ...]
     requests: int
@@ -221,7 +220,7 @@ def _dataset_plan(
 
 
 def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
-    """Say which jobs were clipped: silence would look like days that were fetched."""
+    """Name the jobs that were clipped, because silence would look like fetched days."""
     accounts = {account.appid: account for account in manifest.accounts}
     for job in manifest.jobs:
         clipped = sum(1 for appid in job.appids if _is_clipped(accounts[appid], job))
@@ -237,7 +236,7 @@ def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
 
 
 def _is_clipped(account: Account, job: Job) -> bool:
-    """Whether an account's own dates leave less of a job."""
+    """Return whether an account's own dates shorten a job."""
     begins_late = account.begin_date is not None and account.begin_date > job.begin
     ends_early = account.end_date is not None and (job.end is None or account.end_date < job.end)
     return begins_late or ends_early

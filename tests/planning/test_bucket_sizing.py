@@ -42,7 +42,7 @@ def test_the_buckets_it_names_do_fit(tmp_path: Path, accounts: int) -> None:
     assert of(tmp_path, accounts, buckets) == []
     fuller = [bucket_of(appid(number), buckets - 1) for number in range(accounts)]
     most = max(len(list(group)) for _, group in itertools.groupby(sorted(fuller)))
-    assert most * 31 * 24 > bucket_sizing.MOST_ROWS
+    assert most * 31 * 24 > bucket_sizing.MAX_ROWS
 
 
 def test_days_take_less_room_than_hours(tmp_path: Path) -> None:
