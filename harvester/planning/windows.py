@@ -133,7 +133,7 @@ def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
 
 @functools.lru_cache(maxsize=4_096)
 def count_windows(missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY) -> int:
-    """Count the windows that `windows` yields. Cached, because accounts often lack the same days."""
+    """Count the windows that `windows` yields. Cached: accounts often lack the same days."""
     if span == 1:
         return calendar.count_days(missing)
     return sum(1 for _ in windows(missing, span, boundary))
@@ -155,7 +155,7 @@ def bound_seconds(requests: Iterable[int], pace: Pace) -> tuple[float, str]:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """Requests of a run for one dataset, with its first (``begin``) and last (``end``) missing day."""
+    """Requests of a run for one dataset, with its first and last missing day."""
 
     dataset: str
     accounts: int
