@@ -15,8 +15,9 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
 
@@ -28,10 +29,13 @@ FINAL_WRITE_SECONDS = 0.5
 
 
 class Stoppable(Protocol):
-    """Work that a signal stops. Both methods are called in the signal thread."""
+    """Work that a signal stops. Its methods are called in the signal thread."""
 
     def stop(self, code: int) -> bool:
         """Request a stop and return at once: True if the work ends by itself soon."""
+
+    def describe(self) -> str:
+        """Return what the work waits for, in lines for people."""
 
     def final_write(self) -> None:
         """Record that the work was stopped. The process ends when this returns, or before."""
@@ -55,7 +59,7 @@ def install() -> None:
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(numbers,), name="signals", daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         # SIGHUP stays ignored under nohup, because the process must outlive its terminal.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _noop)
@@ -94,17 +98,33 @@ def stopping(what: Stoppable) -> Iterator[None]:
 
 
 def _listen(numbers: int) -> None:
-    code = 128 + os.read(numbers, 1)[0]
+    code = 128 + _next_stop(numbers)
     what = _stoppable
     if what is not None:
         # A second signal within the grace period ends the process at once, with its own code.
-        if what.stop(code) and select.select([numbers], [], [], GRACEFUL_SECONDS)[0]:
-            _leave(128 + os.read(numbers, 1)[0])
+        if what.stop(code) and (second := _next_stop(numbers, GRACEFUL_SECONDS)):
+            _leave(128 + second)
         # In a thread of its own, because a write to a disk that hangs never returns.
         writer = threading.Thread(target=what.final_write, daemon=True)
         writer.start()
         writer.join(FINAL_WRITE_SECONDS)
     _leave(code)
+
+
+def _next_stop(numbers: int, seconds: float | None = None) -> int:
+    """Wait for a signal that stops, and return its number; 0 if none comes within ``seconds``.
+
+    SIGUSR1 stops nothing: it prints what the work waits for.
+    """
+    ends = None if seconds is None else time.monotonic() + seconds
+    while select.select([numbers], [], [], ends and max(0.0, ends - time.monotonic()))[0]:
+        number = os.read(numbers, 1)[0]
+        if number != signal.SIGUSR1:
+            return number
+        text = "nothing is running yet" if _stoppable is None else _stoppable.describe()
+        with suppress(OSError):
+            os.write(2, f"{text}\n".encode())
+    return 0
 
 
 def _leave(code: int) -> None:

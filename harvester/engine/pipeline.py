@@ -16,6 +16,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import anyio
 
@@ -107,6 +108,12 @@ class Pipeline:
     def owes(self) -> bool:
         """True if there are days that were neither answered nor abandoned."""
         return any(work.open for work in self._schedule.all_backlogs())
+
+    def describe(self) -> str:
+        """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
+        open_queues = (queue for queue in self._schedule.queues if queue.has_work())
+        shown = islice(open_queues, MAX_DESCRIBED)
+        return "\n".join(map(repr, (self._schedule, self._treasurer, *shown)))
 
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
@@ -232,5 +239,8 @@ class Pipeline:
         while self._idle:
             self._idle.popleft().set()
 
+
+MAX_DESCRIBED = 20
+"""Accounts that `Pipeline.describe` names: the first ones with work are telling enough."""
 
 _NEVER = float("inf")

@@ -43,6 +43,9 @@ from harvester.storage.state import forced_refreshes, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
+STALL_SECONDS = 60.0
+"""How long a run may go without the end of a request before it is described in the log."""
+
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints of the record of a run under way."""
 
@@ -218,9 +221,12 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
     """Run the pipeline beside the tasks that show, record and end it."""
     async with anyio.create_task_group() as watchers:
-        watchers.start_soon(state.context.watch, partial(_position, state, count))
+        watchers.start_soon(
+            state.context.watch, partial(_position, state, count, pipeline.describe)
+        )
         watchers.start_soon(_watch_signals, pipeline, state.summary)
         watchers.start_soon(_checkpoint, state.run_log, count)
+        watchers.start_soon(_log_stalls, pipeline)
         if state.options.max_duration is not None:
             watchers.start_soon(_enforce_deadline, pipeline, state, state.options.max_duration)
         await pipeline.run()
@@ -244,7 +250,9 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-def _position(state: RunState, count: Callable[[], None]) -> runtime.Position:
+def _position(
+    state: RunState, count: Callable[[], None], describe: Callable[[], str]
+) -> runtime.Position:
     count()
     summary = state.summary
     return runtime.Position(
@@ -254,7 +262,18 @@ def _position(state: RunState, count: Callable[[], None]) -> runtime.Position:
         retries=summary.retries,
         files=len(summary.published),
         seconds=state.context.now() - summary.started_at,
+        describe=describe,
     )
+
+
+async def _log_stalls(pipeline: Pipeline) -> None:
+    """Log at debug level what the run waits for when no request ends for a minute."""
+    requests = -1
+    while True:
+        if requests == pipeline.counters.requests:
+            _log.debug("no request has ended for a minute\n%s", pipeline.describe())
+        requests = pipeline.counters.requests
+        await anyio.sleep(STALL_SECONDS)
 
 
 async def _checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:

@@ -18,7 +18,8 @@ from harvester.storage.layout import Tree
 class Position(NamedTuple):
     """The progress of a run.
 
-    Windows, requests, retries and files are counts; ``seconds`` is elapsed time.
+    Windows, requests, retries and files are counts; ``seconds`` is elapsed time. ``describe``
+    returns what the run waits for, in lines for people.
     """
 
     done: int
@@ -27,6 +28,7 @@ class Position(NamedTuple):
     retries: int
     files: int
     seconds: float
+    describe: Callable[[], str]
 
     @property
     def rate(self) -> float:

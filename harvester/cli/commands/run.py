@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -19,7 +20,7 @@ from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
 from harvester.operations.project import open_project
 from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.runtime import RunOptions, SteadyClock, Watch, show_no_progress
+from harvester.operations.runtime import Position, RunOptions, SteadyClock, Watch, show_no_progress
 from harvester.operations.session import new_run_log
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -80,21 +81,30 @@ def run(
     books = new_run_log(manifest, clock, running.summary)
     done = books.summary
     # From here on the summary file is replaced however the run ends, because an old one misleads.
-    with signals.stopping(_StopOnSignal(books)), recorded(books):
+    stopper = _StopOnSignal(books)
+    with signals.stopping(stopper), recorded(books):
         run_options = running.run_options()
         project = open_project(manifest, selecting.selection(), output, "asked", clock)
         _tune_gc()
         terminal = console(stderr=True)
-        harvesting.run(books, project, run_options, _watch(running.progress, terminal))
+        watch = partial(stopper.watch, _watch(running.progress, terminal))
+        harvesting.run(books, project, run_options, watch)
         with streams.stderr_output():
             tables.summary(terminal, done, project)
     return done.exit_code
 
 
-class _StopOnSignal(NamedTuple):
-    """A run that a signal stops."""
+@dataclass(slots=True)
+class _StopOnSignal:
+    """A run that a signal stops, or has described."""
 
     books: RunLog
+    describe: Callable[[], str] = lambda: "no request has been made yet"
+
+    async def watch(self, show: Watch, position: Callable[[], Position]) -> None:
+        """Show progress, and describe the pipeline from now on."""
+        self.describe = position().describe
+        await show(position)
 
     def stop(self, code: int) -> bool:
         """Let the run end in order if it has begun to ask; the files are safe at any moment."""
