@@ -9,15 +9,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
+from harvester.core import errors
 from harvester.core.dataset import Dataset
-from harvester.core.errors import (
-    BadAnswer,
-    BadTls,
-    CallError,
-    ConnectionFailed,
-    Malformed,
-    Unreachable,
-)
 from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied
@@ -70,16 +63,16 @@ async def attempt(
         token = await tokens.current(window.appid)
     except TokenDenied as denial:
         return RefusedAttempt(denial.rule, denial.why)
-    except CallError as error:
+    except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), f"no token: {error}")
     try:
         status, body = await transport.post(dataset.path, window_body(window), token)
-    except CallError as error:
+    except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
-    except BadAnswer as error:
-        evidence = redacted_bytes(body) if isinstance(error, Malformed) else None
+    except errors.BadAnswer as error:
+        evidence = redacted_bytes(body) if isinstance(error, errors.Malformed) else None
         return RefusedAttempt(_NO_ANSWER, str(error), evidence)
     if refusal is None:
         tokens.mark_working(window.appid, token)
@@ -92,9 +85,9 @@ async def attempt(
     return RefusedAttempt(rule, refusal)
 
 
-def _rule_of(error: CallError) -> Rule:
-    if isinstance(error, BadTls):
+def _rule_of(error: errors.CallError) -> Rule:
+    if isinstance(error, errors.BadTls):
         return _BAD_TLS
-    if isinstance(error, Unreachable):
+    if isinstance(error, errors.Unreachable):
         return _UNREACHED
-    return _CUT_OFF if isinstance(error, ConnectionFailed) else _NO_ANSWER
+    return _CUT_OFF if isinstance(error, errors.ConnectionFailed) else _NO_ANSWER

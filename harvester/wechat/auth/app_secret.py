@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from harvester.core.secret import Secret
-from harvester.wechat.auth.provider import (
-    IssuedToken,
-    Meter,
-    Rejection,
-    TokenProvider,
-    accepted,
-    token_conflict,
-    usable_for,
-)
-from harvester.wechat.auth.token_api import grant_of, legacy_query, stable_body
-from harvester.wechat.transport import Transport
+from harvester.wechat.auth import provider, token_api
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider
+from harvester.wechat.transport import Call, Transport
 
 STABLE_PATH = "/cgi-bin/stable_token"
 LEGACY_PATH = "/cgi-bin/token"
@@ -54,20 +46,17 @@ class StableToken(TokenProvider):
             return await self._request(force=False)
         # A token that expired proves no fault of WeChat's, so only "invalid" justifies force.
         if count > 2 or rejection.errcode != INVALID_TOKEN or not await self.budget(self.appid):
-            raise token_conflict(rejection)
+            raise provider.token_conflict(rejection)
         return await self._request(force=True)
 
     async def _request(self, *, force: bool) -> IssuedToken:
         self.meter.calls += 1
         # Neither body has a name, because both hold secrets and error reporters print variables.
-        grant = accepted(
-            grant_of(
-                *await self.transport.post(
-                    STABLE_PATH, stable_body(self.appid, self.secret, force=force)
-                )
+        return await _issued(
+            self.transport.post(
+                STABLE_PATH, token_api.stable_body(self.appid, self.secret, force=force)
             )
         )
-        return IssuedToken(grant.token, usable_for(grant.expires_in))
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,12 @@ class LegacyToken(TokenProvider):
     async def current(self) -> IssuedToken:
         """Return a new token, which ends the previous one."""
         self.meter.calls += 1
-        grant = accepted(
-            grant_of(*await self.transport.get(LEGACY_PATH, legacy_query(self.appid, self.secret)))
+        return await _issued(
+            self.transport.get(LEGACY_PATH, token_api.legacy_query(self.appid, self.secret))
         )
-        return IssuedToken(grant.token, usable_for(grant.expires_in))
+
+
+async def _issued(call: Call) -> IssuedToken:
+    """Return the token that WeChat answers. Raises TokenDenied and CallError."""
+    grant = provider.accepted(token_api.grant_of(*await call))
+    return IssuedToken(grant.token, provider.usable_for(grant.expires_in))

@@ -21,25 +21,9 @@ from harvester.core import credentials
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.wechat.auth import external, refresh_token_store
-from harvester.wechat.auth.provider import (
-    IssuedToken,
-    Meter,
-    TokenDenied,
-    TokenProvider,
-    accepted,
-    denied,
-    usable_for,
-)
-from harvester.wechat.auth.token_api import (
-    Grant,
-    component_body,
-    grant_of,
-    list_body,
-    page_of,
-    refresh_body,
-    refreshed_of,
-)
+from harvester.wechat.auth import external, provider, refresh_token_store, token_api
+from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied, TokenProvider
+from harvester.wechat.auth.token_api import Grant
 from harvester.wechat.transport import Transport
 
 COMPONENT_PATH = "/cgi-bin/component/api_component_token"
@@ -117,7 +101,7 @@ class Component:
             listed = await self._list(since=asked_at)
             if listed.get(appid, token) != token:
                 answer = await self._exchange_refresh_token(appid, listed[appid])
-        return accepted(answer, platform_rule_for)
+        return provider.accepted(answer, platform_rule_for)
 
     async def _refresh_token(self, appid: str, credential: credentials.RefreshToken) -> Secret:
         """Return the newest: of this run or the list, the sink, the manifest, or a new list."""
@@ -129,11 +113,11 @@ class Component:
         if credential.read is not None:
             return await external.read_secret(credentials.SecretReader(credential.read))
         listed = await self._list(since=-math.inf)
-        return accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
+        return provider.accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
 
     async def _exchange_refresh_token(self, appid: str, token: Secret) -> IssuedToken | Refusal:
-        body = partial(refresh_body, self.platform.appid, appid, token)
-        answer = await self._call(REFRESH_PATH, body, refreshed_of)
+        body = partial(token_api.refresh_body, self.platform.appid, appid, token)
+        answer = await self._call(REFRESH_PATH, body, token_api.refreshed_of)
         if isinstance(answer, Refusal):
             return answer
         if answer.refresh_token != token:
@@ -144,7 +128,7 @@ class Component:
                 )
         self.platform.known.listed[appid] = answer.refresh_token
         self.platform.known.replaced_at[appid] = self.clock()
-        return IssuedToken(answer.grant.token, usable_for(answer.grant.expires_in))
+        return IssuedToken(answer.grant.token, provider.usable_for(answer.grant.expires_in))
 
     async def _list(self, *, since: float) -> dict[str, Secret]:
         """Return the list as of ``since`` or later; callers that wait for it share one request."""
@@ -169,8 +153,10 @@ class Component:
         others: dict[str, None] = {}
         offset = 0
         for _ in range(_MAX_PAGES):
-            body = partial(list_body, self.platform.appid, offset)
-            page = accepted(await self._call(LIST_PATH, body, page_of), platform_rule_for)
+            body = partial(token_api.list_body, self.platform.appid, offset)
+            page = provider.accepted(
+                await self._call(LIST_PATH, body, token_api.page_of), platform_rule_for
+            )
             before = len(found) + len(others)
             found.update(page.tokens)
             others.update(dict.fromkeys(page.non_account_ids))
@@ -208,14 +194,14 @@ class Component:
             try:
                 grant = await self._request_own_token()
                 if grant.token == rejected:
-                    raise denied(_OWN_TOKEN_REJECTED, platform_rule_for)
+                    raise provider.denied(_OWN_TOKEN_REJECTED, platform_rule_for)
             except TokenDenied as denial:
                 if denial.rule.action is Action.STOP:
                     self._denied = denial
                 raise
             known.token = grant.token
             # A token without an end is used until WeChat rejects it.
-            known.renew_at = self.clock() + usable_for(grant.expires_in, math.inf)
+            known.renew_at = self.clock() + provider.usable_for(grant.expires_in, math.inf)
             return grant.token
 
     async def _request_own_token(self) -> Grant:
@@ -231,13 +217,13 @@ class Component:
             newer = await self._read_external(source, "component_verify_ticket")
             if newer.token != ticket.token:
                 answer = await self._exchange_ticket(secret, newer.token)
-        return accepted(answer, platform_rule_for)
+        return provider.accepted(answer, platform_rule_for)
 
     async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> Grant | Refusal:
         self.meter.calls += 1
-        return grant_of(
+        return token_api.grant_of(
             *await self.transport.post(
-                COMPONENT_PATH, component_body(self.platform.appid, secret, ticket)
+                COMPONENT_PATH, token_api.component_body(self.platform.appid, secret, ticket)
             ),
             "component_access_token",
         )

@@ -12,17 +12,8 @@ from harvester.core.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
-from harvester.wechat.auth import subprocess_secret
-from harvester.wechat.auth.provider import (
-    IssuedToken,
-    Meter,
-    Rejection,
-    TokenProvider,
-    accepted,
-    denied,
-    not_provided,
-    usable_for,
-)
+from harvester.wechat.auth import provider, subprocess_secret
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider
 from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
@@ -47,14 +38,14 @@ class StaticToken(TokenProvider):
         end = self.reader.expires_at
         left = math.inf if end is None else end - self.clock()
         if left <= 0:
-            raise denied(_EXPIRED)
+            raise provider.denied(_EXPIRED)
         return IssuedToken(await read_secret(self.reader), left)
 
     async def replace(self, rejection: Rejection) -> IssuedToken:
         """Read the token again. Raises TokenDenied if it is still the rejected one."""
         found = await self.current()
         if found.token == rejection.token:
-            raise denied(_EXPIRED)
+            raise provider.denied(_EXPIRED)
         return found
 
 
@@ -70,7 +61,7 @@ class CommandToken(TokenProvider):
         """Run the command. A token without ``expires_in`` is used until WeChat rejects it."""
         self.meter.calls += 1
         grant = await run_command(self.command, self.limiter, "access_token")
-        return IssuedToken(grant.token, usable_for(grant.expires_in, math.inf))
+        return IssuedToken(grant.token, provider.usable_for(grant.expires_in, math.inf))
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,7 @@ class HttpToken(TokenProvider):
         """Ask the token server."""
         self.meter.calls += 1
         grant = await ask_server(self.source, self.transport, "access_token")
-        seconds = usable_for(grant.expires_in, CACHED_SECONDS)
+        seconds = provider.usable_for(grant.expires_in, CACHED_SECONDS)
         return IssuedToken(grant.token, min(seconds, CACHED_SECONDS))
 
 
@@ -94,7 +85,7 @@ async def read_secret(reader: SecretReader) -> Secret:
     try:
         return await anyio.to_thread.run_sync(reader.read)
     except UsageError as error:
-        raise not_provided(error.problem) from None
+        raise provider.not_provided(error.problem) from None
 
 
 async def run_command(command: Command, limiter: anyio.CapacityLimiter, member: str) -> Grant:
@@ -104,13 +95,15 @@ async def run_command(command: Command, limiter: anyio.CapacityLimiter, member: 
     """
     output = await subprocess_secret.run(command, limiter)
     if isinstance(output, str):
-        raise not_provided(output)
+        raise provider.not_provided(output)
     try:
         answer = external_grant_of(output.reveal().encode(), member)
     except BadAnswer:
         name = subprocess_secret.name_of(command)
-        raise not_provided(f"{name} printed neither one word nor JSON with {member}") from None
-    return accepted(answer)
+        raise provider.not_provided(
+            f"{name} printed neither one word nor JSON with {member}"
+        ) from None
+    return provider.accepted(answer)
 
 
 async def ask_server(source: HttpSource, transport: Transport, member: str) -> Grant:
@@ -122,14 +115,14 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     try:
         status, body = await transport.get_from(source.url, source.headers)
     except BadTls as error:
-        raise not_provided(str(error)) from None
+        raise provider.not_provided(str(error)) from None
     except Unreachable as error:
         raise ConnectionFailed(str(error)) from None
     if status >= 500 or status in _TEMPORARY_STATUS:
         raise BadAnswer(f"the token server answered HTTP {status}")
     if status != 200:
-        raise not_provided(f"the token server answered HTTP {status}")
+        raise provider.not_provided(f"the token server answered HTTP {status}")
     try:
-        return accepted(external_grant_of(body, member))
+        return provider.accepted(external_grant_of(body, member))
     except BadAnswer as error:
         raise BadAnswer(f"the token server: {error}") from None

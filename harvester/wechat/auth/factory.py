@@ -6,15 +6,7 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.core.credentials import (
-    Access,
-    AppSecret,
-    Command,
-    HttpSource,
-    PlatformAccess,
-    RefreshToken,
-    SecretReader,
-)
+from harvester.core import credentials
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
@@ -34,12 +26,12 @@ class TokenProviders:
 
     def __init__(
         self,
-        access: Callable[[str], Access],
+        access: Callable[[str], credentials.Access],
         transport: Transport,
         *,
         clock: Callable[[], float],
         budget: Budget,
-        platform: PlatformAccess | None = None,
+        platform: credentials.PlatformAccess | None = None,
     ) -> None:
         self._access = access
         self._transport = transport
@@ -54,17 +46,17 @@ class TokenProviders:
     def provider(self, appid: str) -> TokenProvider:
         """Return a new provider of the account's tokens."""
         match self._access(appid):
-            case AppSecret(secret, legacy=True):
+            case credentials.AppSecret(secret, legacy=True):
                 return LegacyToken(appid, secret, self._transport, self._meter)
-            case AppSecret(secret):
+            case credentials.AppSecret(secret):
                 return StableToken(appid, secret, self._transport, self._budget, self._meter)
-            case SecretReader() as reader:
+            case credentials.SecretReader() as reader:
                 return StaticToken(reader, self._clock)
-            case Command() as command:
+            case credentials.Command() as command:
                 return CommandToken(command, self._limiter, self._meter)
-            case HttpSource() as source:
+            case credentials.HttpSource() as source:
                 return HttpToken(source, self._transport, self._meter)
-            case RefreshToken() as credential:
+            case credentials.RefreshToken() as credential:
                 if self._component is None:
                     raise UsageError(
                         f"{appid} has a refresh token, but the manifest has no platform",
