@@ -73,7 +73,7 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
         raise OtherVersion(
             f"{where}: older schema version {version}, and this harvester writes {SCHEMA_VERSION}",
             "let the harvester that wrote it end its last run; then make a fresh output of it with"
-            " `harvester compact`, and switch to that",
+            " `harvester rewrite`, and switch to that",
         )
     try:
         return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
