@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Literal, TypeAlias
 
 from harvester.catalogue import CATALOGUE
@@ -86,10 +87,10 @@ def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
     for dataset, of_dataset in want.items():
         known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
         for month, coverage in _coverages(tree, dataset, of_dataset):
-            day_sets = _DaySets(month)
+            day_set = _day_set_of(month)
             for appid, mask in coverage.no_ask_today(today):
                 if appid in known:
-                    known[appid] |= day_sets[mask]
+                    known[appid] |= day_set(mask)
         missing[dataset] = {
             appid: lacking
             for appid, wanted in of_dataset.items()
@@ -162,16 +163,10 @@ def _coverages(
             yield partition.month, footer.coverage
 
 
-class _DaySets(dict[int, DaySet]):
-    """Masks of a month as day sets, cached because thousands of accounts have the same mask."""
-
-    def __init__(self, month: Month) -> None:
-        super().__init__()
-        self._shift = calendar.month_begin(month) - calendar.FIRST_DAY
-
-    def __missing__(self, mask: int) -> DaySet:
-        self[mask] = found = mask << self._shift
-        return found
+def _day_set_of(month: Month) -> Callable[[int], DaySet]:
+    """Return the function from a month's mask to its day set."""
+    # Cached, because thousands of accounts have the same mask.
+    return cache(partial(calendar.from_month_mask, month=month))
 
 
 def _add_month(states: dict[str, States], month: Month, coverage: Coverage, today: Day) -> None:
@@ -183,17 +178,17 @@ def _add_month(states: dict[str, States], month: Month, coverage: Coverage, toda
         coverage.quarantined,
         strict=True,
     )
-    day_sets = _DaySets(month)
+    day_set = _day_set_of(month)
     for (appid, known), final, rows, provisional, quarantined in found:
         of_account = states.get(appid)
         # A bucket has accounts that this job does not name.
         if of_account is None:
             continue
-        of_account.no_ask_today |= day_sets[known]
-        of_account.answered |= day_sets[final | provisional]
-        of_account.with_rows |= day_sets[rows]
+        of_account.no_ask_today |= day_set(known)
+        of_account.answered |= day_set(final | provisional)
+        of_account.with_rows |= day_set(rows)
         # Most months have neither, and a lookup costs more than the test.
         if provisional:
-            of_account.provisional |= day_sets[provisional]
+            of_account.provisional |= day_set(provisional)
         if quarantined:
-            of_account.quarantined |= day_sets[quarantined]
+            of_account.quarantined |= day_set(quarantined)

@@ -17,17 +17,10 @@ import pyarrow.parquet as pq
 
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import StoreError
+from harvester.storage import footer
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import Store, Version
-from harvester.storage.footer import (
-    SEAL,
-    Footer,
-    decode_footer,
-    digest,
-    encode_footer,
-    parquet_errors_as_store_errors,
-    seal,
-)
+from harvester.storage.footer import Footer
 from harvester.tables.columns import arrow_schema
 
 
@@ -50,15 +43,16 @@ class _Expected(NamedTuple):
     keys: dict[bytes, bytes]
 
 
-def write(new: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]) -> int:
+def write(new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]) -> int:
     """Write a data file in the place of the old one, durably; return its rows.
 
-    Each table becomes a row group. ``footer`` is called after the last table. Raises StoreError,
-    and LostRace if another run replaced the file; then the file that stood there is unchanged.
+    Each table becomes a row group. ``final_footer`` is called after the last table. Raises
+    StoreError, and LostRace if another run replaced the file; then the file that stood there is
+    unchanged.
     """
     try:
-        expected = _write_temp(new, tables, footer)
-        with parquet_errors_as_store_errors(str(new.temp)):
+        expected = _write_temp(new, tables, final_footer)
+        with footer.parquet_errors_as_store_errors(str(new.temp)):
             _validate(new, expected)
         new.store.put_if_version(new.temp, new.name, new.replaces)
     finally:
@@ -72,7 +66,7 @@ def release_memory() -> None:
 
 
 def _write_temp(
-    new: NewFile, tables: Iterable[pa.Table], footer: Callable[[], Footer]
+    new: NewFile, tables: Iterable[pa.Table], final_footer: Callable[[], Footer]
 ) -> _Expected:
     with atomic_files.os_errors_as_store_errors(new.temp):
         atomic_files.make_folder(new.temp.parent)
@@ -88,17 +82,17 @@ def _write_temp(
             rows += len(table)
             # Otherwise two row groups are in memory while the next one is gathered.
             del table, appids
-        final = footer()
+        final = final_footer()
         with atomic_files.os_errors_as_store_errors(new.temp):
             # All data pages are on disk now, and nothing else is.
             sink.flush()
             length = sink.tell()
             with new.temp.open("rb") as pages:
-                keys = encode_footer(new.dataset, final, digest(pages, length))
+                keys = footer.encode_footer(new.dataset, final, footer.digest(pages, length))
             writer.add_key_value_metadata(keys)
             writer.close()
     with atomic_files.os_errors_as_store_errors(new.temp):
-        keys[SEAL] = seal(new.temp, length)
+        keys[footer.SEAL] = footer.seal(new.temp, length)
     return _Expected(rows, bounds, final, keys)
 
 
@@ -158,7 +152,7 @@ def _validate(new: NewFile, expected: _Expected) -> None:
         and schema.equals(arrow_schema(new.dataset))
         and [(each.min, each.max) for each in appids] == expected.bounds
         and all(keys.get(name) == value for name, value in expected.keys.items())
-        and decode_footer(str(new.temp), keys) == expected.footer
+        and footer.decode_footer(str(new.temp), keys) == expected.footer
         and edges == sorted(edges)
     )
     if not is_intact:

@@ -6,12 +6,11 @@ memory as a whole. The functions are synchronous and run in a thread.
 
 from __future__ import annotations
 
-import functools
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -214,9 +213,8 @@ class _PartitionUpdate:
             self.applied |= change.applied
         for day, rejected in change.rejected.items():
             quarantine.keep(self.tree, QuarantinedAnswer(day, *rejected))
-            self.quarantined.append(
-                QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
-            )
+            bad_day = QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
+            self.quarantined.append(bad_day)
 
     def record_decoding(self, answer: Answer, decoded: BatchResult) -> None:
         """Record an answer's dropped rows, schema drift and delay."""
@@ -266,8 +264,7 @@ class _PartitionUpdate:
 def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
     """Write the partition with these groups merged in; return its rows."""
     schema = arrow_schema(update.dataset)
-    known = stored.footer.coverage if stored else coverage.empty(update.month)
-    merged_in = dict(stored.footer.groups) if stored else {}
+    known, merged_in = stored.footer if stored else Footer(coverage.empty(update.month), {})
     store, name = update.tree.store, update.tree.name(update.partition)
 
     def footer() -> Footer:
@@ -285,9 +282,8 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
         return Footer(known.updated(update.known), groups)
 
     old = stored.batches(schema) if stored else ()
-    new = NewFile(
-        store, update.temp("new"), name, update.dataset, stored.version if stored else None
-    )
+    replaces = stored.version if stored else None
+    new = NewFile(store, update.temp("new"), name, update.dataset, replaces)
     tables = merge.merged(schema, old, _changes(update, known, fresh))
     rows = partition_writer.write(new, tables, footer)
     partition_writer.release_memory()
@@ -297,10 +293,12 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
 def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> Iterator[Change]:
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
-    settled_masks = functools.lru_cache(partial(merge.settled_masks, update.dataset, update.month))
-    for appid, replies in groupby(_decoded_answers(update, groups), key=_appid_of):
+    settled_masks = lru_cache(partial(merge.settled_masks, update.dataset, update.month))
+    decoded_answers = _decoded_answers(update, groups)
+    for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
         change = Change(appid, update.month, known.account(appid))
-        for answer, stamp, decoded in sorted(replies, key=_answer_order):
+        oldest_first = sorted(replies, key=lambda item: (item[0].asked_at, item[1].fetched_at))
+        for answer, stamp, decoded in oldest_first:
             accepted = change.accepted_days(answer)
             if accepted:
                 update.record_decoding(answer, decoded)
@@ -339,16 +337,8 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, P
         update.damaged += [moved] if moved else []
 
 
-def _appid_of(item: tuple[Answer, *tuple[object, ...]]) -> str:
-    return item[0].window.appid
-
-
 def _window_order(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
     return item[0].window.appid, item[0].window.begin
-
-
-def _answer_order(item: tuple[Answer, Provenance, BatchResult]) -> tuple[int, int]:
-    return item[0].asked_at, item[1].fetched_at
 
 
 def _forget_healed(update: _PartitionUpdate) -> None:

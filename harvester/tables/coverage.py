@@ -22,6 +22,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -38,6 +39,7 @@ _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
 _MAX_PAYLOAD_BYTES = 256 << 20
 _DAYS_PER_ACCOUNT = 32
+_MASKS = ("final", "provisional", "quarantined", "with_rows")
 
 
 @dataclass(slots=True)
@@ -61,13 +63,8 @@ class AccountDays:
 
     def without(self, mask: int) -> AccountDays:
         """Return a copy in which the days of a mask are unknown."""
-        return AccountDays(
-            self.final & ~mask,
-            self.provisional & ~mask,
-            self.quarantined & ~mask,
-            self.with_rows & ~mask,
-            {day: at for day, at in self.asked.items() if not mask >> day & 1},
-        )
+        asked = {day: at for day, at in self.asked.items() if not mask >> day & 1}
+        return AccountDays(**{name: getattr(self, name) & ~mask for name in _MASKS}, asked=asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +150,14 @@ def of_accounts(month: Month, accounts: Mapping[str, AccountDays]) -> Coverage:
         if of_account.asked
         for day in sorted(of_account.asked)
     )
-    return Coverage(
-        month=month,
-        packed=_pack(appids),
-        final=array("I", [of_account.final for of_account in known]),
-        provisional=array("I", [of_account.provisional for of_account in known]),
-        quarantined=array("I", [of_account.quarantined for of_account in known]),
-        with_rows=array("I", [of_account.with_rows for of_account in known]),
-        asked=array("Q", asked),
-    )
+    masks = (array("I", map(attrgetter(name), known)) for name in _MASKS)
+    return Coverage(month, _pack(appids), *(*masks, array("Q", asked)))
 
 
 def encode(coverage: Coverage) -> str:
     """Return the text form, which is ASCII."""
     head = _PAYLOAD.pack(coverage.month, len(coverage.final), len(coverage.asked))
-    masks = coverage.final, coverage.provisional, coverage.quarantined, coverage.with_rows
-    arrays = map(_little_endian, (*masks, coverage.asked))
+    arrays = map(_little_endian, attrgetter(*_MASKS, "asked")(coverage))
     payload = b"".join([head, coverage.packed, *(values.tobytes() for values in arrays)])
     squeezed = pa.Codec("zstd", compression_level=3).compress(payload, asbytes=True)
     parts = (_HEADER.pack(VERSION, len(payload)), squeezed, _CRC.pack(zlib.crc32(payload)))
@@ -209,9 +198,8 @@ def _parse_payload(payload: bytes) -> Coverage:
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
     packed, *masks, times = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    asked = _little_endian(array("Q", times))
-    final, provisional, quarantined, with_rows = (_little_endian(array("I", m)) for m in masks)
-    return Coverage(month, packed, final, provisional, quarantined, with_rows, asked)
+    arrays = (array("I", mask) for mask in masks)
+    return Coverage(month, packed, *map(_little_endian, (*arrays, array("Q", times))))
 
 
 def _little_endian(values: array[int]) -> array[int]:

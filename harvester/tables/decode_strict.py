@@ -13,13 +13,8 @@ from typing import Any, NamedTuple
 
 from harvester.core.dataset import Column, Kind
 from harvester.core.safe_text import safe_text
-from harvester.tables.columns import (
-    ValueMismatch,
-    check_of,
-    is_utf8_encodable,
-    nullable,
-    require_type,
-)
+from harvester.tables import columns
+from harvester.tables.columns import ValueMismatch
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of
 
 _ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True)
@@ -76,8 +71,8 @@ def read_day(
             raise ValueMismatch("two different rows for the same key")
     if not kept:
         return (), []
-    *columns, extra = map(list, zip(*(kept[key] for key in sorted(kept)), strict=True))
-    return tuple(columns), extra
+    *by_column, extra = map(list, zip(*(kept[key] for key in sorted(kept)), strict=True))
+    return tuple(by_column), extra
 
 
 def _levels(
@@ -142,7 +137,7 @@ def _values(column: Column, path: str, members: list[Members], drift: SchemaDrif
 
 def _checked(column: Column, path: str, values: list[Any]) -> list[Any]:
     try:
-        return nullable(check_of(column.kind))(values)
+        return columns.nullable(columns.check_of(column.kind))(values)
     except ValueMismatch as error:
         raise ValueMismatch(f"{path}: {error}") from None
 
@@ -155,9 +150,11 @@ def _decode_lists(
     Other members of the elements are added to the undeclared ones of their row.
     """
     path = rows.level.prefix + column.name
-    require_type([value for value in values if value is not None], "a list", list, path=path)
+    columns.require_type(
+        [value for value in values if value is not None], "a list", list, path=path
+    )
     elements = list(chain.from_iterable(filter(None, values)))
-    require_type(elements, "an object", dict, path=path)
+    columns.require_type(elements, "an object", dict, path=path)
     level = level_of(column.fields, prefix=f"{path}.")
     _note_unknown(level, elements, drift)
     for each in column.fields:
@@ -194,4 +191,4 @@ def extra_text(members: Members) -> str:
     Raises ValueError for NaN and infinity, RecursionError for members nested too deeply.
     """
     text = _READABLE.encode(members)
-    return text if is_utf8_encodable(text) else _ESCAPED.encode(members)
+    return text if columns.is_utf8_encodable(text) else _ESCAPED.encode(members)

@@ -123,8 +123,7 @@ class Change:
         first = month_begin(self.month)
         for bit in _bits(bad):
             reason = new.decoded.quarantined[first + bit]
-            rejected = RejectedDay(reason, new.answer, new.provenance.run_id)
-            self.rejected[first + bit] = rejected
+            self.rejected[first + bit] = RejectedDay(reason, new.answer, new.provenance.run_id)
         for bit in _bits(good):
             self.rejected.pop(first + bit, None)
 

@@ -31,9 +31,8 @@ _REQUEST_ID = re.compile(
 
 def window_body(window: Window) -> bytes:
     """Return the body that asks a datacube endpoint for a window."""
-    return (
-        f'{{"begin_date":"{day_text(window.begin)}","end_date":"{day_text(window.end)}"}}'.encode()
-    )
+    begin, end = day_text(window.begin), day_text(window.end)
+    return f'{{"begin_date":"{begin}","end_date":"{end}"}}'.encode()
 
 
 def refusal_of(status: int, body: bytes) -> Refusal | None:

@@ -16,7 +16,8 @@ from harvester.core.calendar import day_of, instant, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window, bucket_of
-from harvester.storage import partition_writer, publish, quarantine, raw_log
+from harvester.storage import footer as file_footer
+from harvester.storage import publish, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publish import Published, recover
 from harvester.storage.raw_log import Group, write_group
@@ -268,7 +269,7 @@ def test_a_failure_before_the_rename_is_repeated(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(partition_writer, "digest", refuse)
+        patched.setattr(file_footer, "digest", refuse)
         with pytest.raises(StoreError, match="No space left"):
             put(tree, [group])
     assert tree.store.read(tree.name(HERE)) is None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from harvester.core.secret import Secret
-from harvester.wechat.auth import provider
-from harvester.wechat.auth.token_api import grant_of, legacy_query, stable_body
-from harvester.wechat.transport import Transport
+from harvester.wechat.auth import provider, token_api
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider
+from harvester.wechat.transport import Call, Transport
 
 STABLE_PATH = "/cgi-bin/stable_token"
 LEGACY_PATH = "/cgi-bin/token"
@@ -22,7 +22,7 @@ Budget: TypeAlias = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
-class StableToken(provider.TokenProvider):
+class StableToken(TokenProvider):
     """``/cgi-bin/stable_token`` in normal mode: the token that all services share stays valid.
 
     The token is replaced by force only if WeChat rejected two of its own in a row, because then
@@ -33,13 +33,13 @@ class StableToken(provider.TokenProvider):
     secret: Secret
     transport: Transport
     budget: Budget
-    meter: provider.Meter
+    meter: Meter
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Return the token that all services share."""
         return await self._request(force=False)
 
-    async def replace(self, rejection: provider.Rejection) -> provider.IssuedToken:
+    async def replace(self, rejection: Rejection) -> IssuedToken:
         """Ask in normal mode after one rejection; by force, within the budget, after two."""
         count = rejection.rejections
         if count == 1:
@@ -49,32 +49,34 @@ class StableToken(provider.TokenProvider):
             raise provider.token_conflict(rejection)
         return await self._request(force=True)
 
-    async def _request(self, *, force: bool) -> provider.IssuedToken:
+    async def _request(self, *, force: bool) -> IssuedToken:
         self.meter.calls += 1
         # Neither body has a name, because both hold secrets and error reporters print variables.
-        grant = provider.accepted(
-            grant_of(
-                *await self.transport.post(
-                    STABLE_PATH, stable_body(self.appid, self.secret, force=force)
-                )
+        return await _issued(
+            self.transport.post(
+                STABLE_PATH, token_api.stable_body(self.appid, self.secret, force=force)
             )
         )
-        return provider.IssuedToken(grant.token, provider.usable_for(grant.expires_in))
 
 
 @dataclass(frozen=True)
-class LegacyToken(provider.TokenProvider):
+class LegacyToken(TokenProvider):
     """``/cgi-bin/token``, which ends the token of every other service that uses it."""
 
     appid: str
     secret: Secret
     transport: Transport
-    meter: provider.Meter
+    meter: Meter
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Return a new token, which ends the previous one."""
         self.meter.calls += 1
-        grant = provider.accepted(
-            grant_of(*await self.transport.get(LEGACY_PATH, legacy_query(self.appid, self.secret)))
+        return await _issued(
+            self.transport.get(LEGACY_PATH, token_api.legacy_query(self.appid, self.secret))
         )
-        return provider.IssuedToken(grant.token, provider.usable_for(grant.expires_in))
+
+
+async def _issued(call: Call) -> IssuedToken:
+    """Return the token that WeChat answers. Raises TokenDenied and CallError."""
+    grant = provider.accepted(token_api.grant_of(*await call))
+    return IssuedToken(grant.token, provider.usable_for(grant.expires_in))

@@ -22,6 +22,8 @@ from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
+from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied, TokenProvider
+from harvester.wechat.auth.token_api import Grant
 from harvester.wechat.transport import Transport
 
 COMPONENT_PATH = "/cgi-bin/component/api_component_token"
@@ -44,14 +46,14 @@ _log = logging.getLogger("harvester.platform")
 
 
 @dataclass(frozen=True)
-class PlatformToken(provider.TokenProvider):
+class PlatformToken(TokenProvider):
     """A token that the platform obtains with an account's refresh token."""
 
     appid: str
     credential: credentials.RefreshToken
     component: Component
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Exchange the account's refresh token for a new token."""
         return await self.component.refresh(self.appid, self.credential)
 
@@ -64,10 +66,10 @@ class Component:
     transport: Transport
     clock: Callable[[], float]
     limiter: anyio.CapacityLimiter
-    meter: provider.Meter
+    meter: Meter
     _token_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
     _list_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)
-    _denied: provider.TokenDenied | None = field(default=None, init=False)
+    _denied: TokenDenied | None = field(default=None, init=False)
 
     async def authorised(self) -> dict[str, Secret]:
         """Return the refresh tokens of all accounts that authorised the platform, by appid.
@@ -86,9 +88,7 @@ class Component:
             )
         return listed
 
-    async def refresh(
-        self, appid: str, credential: credentials.RefreshToken
-    ) -> provider.IssuedToken:
+    async def refresh(self, appid: str, credential: credentials.RefreshToken) -> IssuedToken:
         """Return an account's token, with its refresh token stored if WeChat replaced it.
 
         A refresh token that WeChat rejects is looked up once in the platform's list. Raises
@@ -115,9 +115,7 @@ class Component:
         listed = await self._list(since=-math.inf)
         return provider.accepted(listed.get(appid) or _NOT_LISTED, platform_rule_for)
 
-    async def _exchange_refresh_token(
-        self, appid: str, token: Secret
-    ) -> provider.IssuedToken | Refusal:
+    async def _exchange_refresh_token(self, appid: str, token: Secret) -> IssuedToken | Refusal:
         body = partial(token_api.refresh_body, self.platform.appid, appid, token)
         answer = await self._call(REFRESH_PATH, body, token_api.refreshed_of)
         if isinstance(answer, Refusal):
@@ -130,9 +128,7 @@ class Component:
                 )
         self.platform.known.listed[appid] = answer.refresh_token
         self.platform.known.replaced_at[appid] = self.clock()
-        return provider.IssuedToken(
-            answer.grant.token, provider.usable_for(answer.grant.expires_in)
-        )
+        return IssuedToken(answer.grant.token, provider.usable_for(answer.grant.expires_in))
 
     async def _list(self, *, since: float) -> dict[str, Secret]:
         """Return the list as of ``since`` or later; callers that wait for it share one request."""
@@ -191,7 +187,7 @@ class Component:
         known = self.platform.known
         async with self._token_lock:
             if self._denied is not None:
-                raise provider.TokenDenied(*self._denied.args)
+                raise TokenDenied(*self._denied.args)
             own = known.token
             if own is not None and own is not rejected and self.clock() < known.renew_at:
                 return own
@@ -199,7 +195,7 @@ class Component:
                 grant = await self._request_own_token()
                 if grant.token == rejected:
                     raise provider.denied(_OWN_TOKEN_REJECTED, platform_rule_for)
-            except provider.TokenDenied as denial:
+            except TokenDenied as denial:
                 if denial.rule.action is Action.STOP:
                     self._denied = denial
                 raise
@@ -208,7 +204,7 @@ class Component:
             known.renew_at = self.clock() + provider.usable_for(grant.expires_in, math.inf)
             return grant.token
 
-    async def _request_own_token(self) -> token_api.Grant:
+    async def _request_own_token(self) -> Grant:
         if self.platform.token is not None:
             return await self._read_external(self.platform.token, "component_access_token")
         secret, source = self.platform.secret, self.platform.ticket
@@ -223,7 +219,7 @@ class Component:
                 answer = await self._exchange_ticket(secret, newer.token)
         return provider.accepted(answer, platform_rule_for)
 
-    async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> token_api.Grant | Refusal:
+    async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> Grant | Refusal:
         self.meter.calls += 1
         return token_api.grant_of(
             *await self.transport.post(
@@ -232,12 +228,10 @@ class Component:
             "component_access_token",
         )
 
-    async def _read_external(
-        self, source: credentials.ExternalSource, member: str
-    ) -> token_api.Grant:
+    async def _read_external(self, source: credentials.ExternalSource, member: str) -> Grant:
         match source:
             case credentials.SecretReader():
-                return token_api.Grant(await external.read_secret(source), 0)
+                return Grant(await external.read_secret(source), 0)
             case credentials.Command():
                 return await external.run_command(source, self.limiter, member)
             case credentials.HttpSource():

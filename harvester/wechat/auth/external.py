@@ -13,6 +13,7 @@ from harvester.core.errors import BadAnswer, BadTls, ConnectionFailed, Unreachab
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider
 from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
@@ -26,21 +27,21 @@ _EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can 
 
 
 @dataclass(frozen=True)
-class StaticToken(provider.TokenProvider):
+class StaticToken(TokenProvider):
     """A token in a variable or file, used until its owner replaces it there."""
 
     reader: SecretReader
     clock: Callable[[], float]
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Read the token again, unless its end has passed."""
         end = self.reader.expires_at
         left = math.inf if end is None else end - self.clock()
         if left <= 0:
             raise provider.denied(_EXPIRED)
-        return provider.IssuedToken(await read_secret(self.reader), left)
+        return IssuedToken(await read_secret(self.reader), left)
 
-    async def replace(self, rejection: provider.Rejection) -> provider.IssuedToken:
+    async def replace(self, rejection: Rejection) -> IssuedToken:
         """Read the token again. Raises TokenDenied if it is still the rejected one."""
         found = await self.current()
         if found.token == rejection.token:
@@ -49,34 +50,34 @@ class StaticToken(provider.TokenProvider):
 
 
 @dataclass(frozen=True)
-class CommandToken(provider.TokenProvider):
+class CommandToken(TokenProvider):
     """A token that a command prints."""
 
     command: Command
     limiter: anyio.CapacityLimiter
-    meter: provider.Meter
+    meter: Meter
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Run the command. A token without ``expires_in`` is used until WeChat rejects it."""
         self.meter.calls += 1
         grant = await run_command(self.command, self.limiter, "access_token")
-        return provider.IssuedToken(grant.token, provider.usable_for(grant.expires_in, math.inf))
+        return IssuedToken(grant.token, provider.usable_for(grant.expires_in, math.inf))
 
 
 @dataclass(frozen=True)
-class HttpToken(provider.TokenProvider):
+class HttpToken(TokenProvider):
     """A token that a token server keeps."""
 
     source: HttpSource
     transport: Transport
-    meter: provider.Meter
+    meter: Meter
 
-    async def current(self) -> provider.IssuedToken:
+    async def current(self) -> IssuedToken:
         """Ask the token server."""
         self.meter.calls += 1
         grant = await ask_server(self.source, self.transport, "access_token")
         seconds = provider.usable_for(grant.expires_in, CACHED_SECONDS)
-        return provider.IssuedToken(grant.token, min(seconds, CACHED_SECONDS))
+        return IssuedToken(grant.token, min(seconds, CACHED_SECONDS))
 
 
 async def read_secret(reader: SecretReader) -> Secret:

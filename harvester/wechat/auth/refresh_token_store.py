@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -32,7 +31,7 @@ async def store(
     if isinstance(sink, FileSink):
         path = sink.path(appid)
         try:
-            await anyio.to_thread.run_sync(partial(_write_file, path, token))
+            await anyio.to_thread.run_sync(_write_file, path, token)
         except OSError as error:
             failure = f"{path}: {os.strerror(error.errno or 0)}"
     elif sink is not None:
@@ -52,7 +51,7 @@ async def stored(sink: FileSink | CommandSink | None, appid: str) -> Secret | No
     """
     if not isinstance(sink, FileSink):
         return None
-    text = await anyio.to_thread.run_sync(partial(_read_file, sink.path(appid)))
+    text = await anyio.to_thread.run_sync(_read_file, sink.path(appid))
     return Secret(text) if text else None
 
 
