@@ -12,19 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harvester.core import references
 from harvester.core.errors import InvalidValue
-from harvester.core.references import (
-    FILL,
-    FORMS,
-    REFERENCE,
-    File,
-    Resolved,
-    Variable,
-    check_credential,
-    check_template,
-    parse,
-    quote_safe_name,
-)
 from harvester.core.secret import Secret
 from harvester.manifest.diagnostics import INVALID, LoadContext, Where, key_label
 from harvester.manifest.text_file import Unreadable, read_text
@@ -58,19 +47,25 @@ def resolve_all(value: Any, where: Where, context: LoadContext) -> None:
         walk(value, ())
 
 
-def resolve(text: str, environ: Mapping[str, str], folder: Path) -> Resolved:
+def resolve(text: str, environ: Mapping[str, str], folder: Path) -> references.Resolved:
     """Return the text with every reference replaced.
 
     Raises InvalidValue, which names the variable or file.
     """
-    if "${" in REFERENCE.sub("", text):
-        raise InvalidValue("holds a `${` that is no reference", f"write {FORMS}")
-    return Resolved(REFERENCE.sub(lambda match: _fetch(parse(match[1]), environ, folder), text))
+    if "${" in references.REFERENCE.sub("", text):
+        raise InvalidValue("holds a `${` that is no reference", f"write {references.FORMS}")
+    return references.Resolved(
+        references.REFERENCE.sub(
+            lambda match: _fetch(references.parse(match[1]), environ, folder), text
+        )
+    )
 
 
-def _fetch(reference: Variable | File, environ: Mapping[str, str], folder: Path) -> str:
+def _fetch(
+    reference: references.Variable | references.File, environ: Mapping[str, str], folder: Path
+) -> str:
     """Return the value of a variable or the text of a file, without line breaks at the end."""
-    if isinstance(reference, File):
+    if isinstance(reference, references.File):
         return _fetch_file(reference.path, folder)
     value = environ.get(reference.name, "").rstrip("\r\n")
     if value:
@@ -79,7 +74,7 @@ def _fetch(reference: Variable | File, environ: Mapping[str, str], folder: Path)
         return reference.default
     state = "empty" if reference.name in environ else "not set"
     raise InvalidValue(
-        f"refers to the variable{quote_safe_name(reference.name)}, which is {state}",
+        f"refers to the variable{references.quote_safe_name(reference.name)}, which is {state}",
         "set it, or write ${NAME:-default}",
     )
 
@@ -93,7 +88,7 @@ def _fetch_file(path: str, folder: Path) -> str:
     except Unreadable as error:
         flaw = error.what
     if not text:
-        raise InvalidValue(f"refers to the file{quote_safe_name(path)}, which {flaw}")
+        raise InvalidValue(f"refers to the file{references.quote_safe_name(path)}, which {flaw}")
     return text
 
 
@@ -112,7 +107,7 @@ class Interpolator:
 
     def secret(self, text: str) -> Secret:
         """Return the single word that a credential's reference names. Raises InvalidValue."""
-        value = self._resolve(check_credential(text)[2:-1])
+        value = self._resolve(references.check_credential(text)[2:-1])
         if not value.isprintable() or " " in value:
             raise InvalidValue("refers to more than one word")
         return Secret(value)
@@ -122,11 +117,11 @@ class Interpolator:
 
         Raises InvalidValue.
         """
-        check_template(text)
+        references.check_template(text)
         # Every second part is the inside of a reference.
         return "".join(
             self._resolve(part) if index % 2 else self.substitute(part, quote)
-            for index, part in enumerate(REFERENCE.split(text))
+            for index, part in enumerate(references.REFERENCE.split(text))
         )
 
     def substitute(self, text: str, quote: Callable[[str], str] = str) -> str:
@@ -134,7 +129,7 @@ class Interpolator:
         if "{name}" in text and not self.name:
             raise InvalidValue("needs {name}, but the account has no name")
         fills = {"appid": self.appid, "name": self.name}
-        return FILL.sub(lambda match: quote(fills[match[1]]), text)
+        return references.FILL.sub(lambda match: quote(fills[match[1]]), text)
 
     def _resolve(self, body: str) -> str:
         """Return what the reference with this inside names."""
@@ -143,7 +138,7 @@ class Interpolator:
         if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
             raise InvalidValue("needs {name}, but the account's name cannot be part of a path")
         filled = self.substitute(body)
-        reference = File(filled[5:]) if is_path else Variable(filled, None)
+        reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
         return _fetch(reference, self.environ, self.folder)
 
 

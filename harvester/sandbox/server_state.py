@@ -17,19 +17,8 @@ from typing import Any, NoReturn
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.calendar import today
 from harvester.core.dataset import Dataset
+from harvester.sandbox import calls
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Fault, Refused
-from harvester.sandbox.calls import (
-    Reply,
-    Request,
-    error_of,
-    json_of,
-    read_credential,
-    read_object,
-    read_window,
-    require,
-    text_of,
-    with_fault,
-)
 from harvester.sandbox.counters import AskedWindow, Counters
 from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
@@ -67,7 +56,7 @@ class FakeWeChat:
         self._limits = Limits(rules)
         self._permits: dict[str, frozenset[str]] = {}
         self._archive = Archive(source, rules)
-        self._endpoints: dict[str, Callable[[Request, float], Reply]] = {
+        self._endpoints: dict[str, Callable[[calls.Request, float], calls.Reply]] = {
             STABLE_TOKEN_PATH: self._stable_token,
             PLAIN_TOKEN_PATH: self._plain_token,
             QUOTA_PATH: self._quota,
@@ -136,10 +125,10 @@ class FakeWeChat:
 
     # Calls
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: calls.Request) -> calls.Reply:
         """Answer one request as of now, and count it."""
         if request.path == COUNTERS_PATH:
-            return Reply(json_of(self._report()))
+            return calls.Reply(calls.json_of(self._report()))
         if request.path == RESET_PATH:
             return self._reset(request)
         now = self._clock()
@@ -148,74 +137,74 @@ class FakeWeChat:
         try:
             reply = self._call(request, now)
         except Refused as refused:
-            reply = Reply(self._error(refused.errcode, now))
+            reply = calls.Reply(self._error(refused.errcode, now))
         latency = self._latency()
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
-    def _call(self, request: Request, now: float) -> Reply:
+    def _call(self, request: calls.Request, now: float) -> calls.Reply:
         endpoint = self._endpoints.get(request.path)
         self.counters.paths[request.path if endpoint else "?"] += 1
         if endpoint is None:
-            return Reply(b"", 404, "text/plain")
+            return calls.Reply(b"", 404, "text/plain")
         if request.unsized:
-            return Reply(b"", 412, "text/plain")
+            return calls.Reply(b"", 412, "text/plain")
         return endpoint(request, now)
 
     def _reply(
         self, appid: str, target: str, now: float, answer: Callable[[Fault | None], bytes]
-    ) -> Reply:
+    ) -> calls.Reply:
         """Return the reply to a call, with the call fault that its account and target have.
 
         ``answer`` returns the body; it is not called if the fault replaces the answer.
         """
         fault = self._call_faults.take(appid, target)
         if fault is None:
-            return Reply(answer(None))
+            return calls.Reply(answer(None))
         if fault.errcode is not None:
-            return with_fault(self._error(fault.errcode, now, fault.errmsg), fault)
-        return with_fault(answer(fault) if fault.body is None else fault.body, fault)
+            return calls.with_fault(self._error(fault.errcode, now, fault.errmsg), fault)
+        return calls.with_fault(answer(fault) if fault.body is None else fault.body, fault)
 
     # Tokens
 
-    def _stable_token(self, request: Request, now: float) -> Reply:
-        require(request, "POST")
-        asked = read_object(request.body)
+    def _stable_token(self, request: calls.Request, now: float) -> calls.Reply:
+        calls.require(request, "POST")
+        asked = calls.read_object(request.body)
         issue = self.tokens.force if asked.get("force_refresh") is True else self.tokens.stable
-        return self._token(*read_credential(asked), issue=issue, now=now)
+        return self._token(*calls.read_credential(asked), issue=issue, now=now)
 
-    def _plain_token(self, request: Request, now: float) -> Reply:
-        require(request, "GET")
-        return self._token(*read_credential(request.query), issue=self.tokens.plain, now=now)
+    def _plain_token(self, request: calls.Request, now: float) -> calls.Reply:
+        calls.require(request, "GET")
+        return self._token(*calls.read_credential(request.query), issue=self.tokens.plain, now=now)
 
     def _token(
         self, appid: str, secret: str, *, issue: Callable[[str, float], Token], now: float
-    ) -> Reply:
+    ) -> calls.Reply:
         def answer(_: object) -> bytes:
             self.tokens.check_secret(appid, secret)
             token = issue(appid, now)
-            return json_of({"access_token": token.text, "expires_in": token.left(now)})
+            return calls.json_of({"access_token": token.text, "expires_in": token.left(now)})
 
         self.counters.token_calls[appid] += 1
         return self._reply(appid, TOKEN, now, answer)
 
     def _platform_call(
-        self, subject: str, endpoint: Endpoint, request: Request, now: float
-    ) -> Reply:
+        self, subject: str, endpoint: Endpoint, request: calls.Request, now: float
+    ) -> calls.Reply:
         """Answer a platform; the call counts for the appid in the member ``subject``."""
-        require(request, "POST")
-        asked = read_object(request.body)
-        appid = text_of(asked, subject, 41002)
+        calls.require(request, "POST")
+        asked = calls.read_object(request.body)
+        appid = calls.text_of(asked, subject, 41002)
         own_token = request.query.get("component_access_token", "")
         self.counters.token_calls[appid] += 1
-        return self._reply(appid, TOKEN, now, lambda _: json_of(endpoint(asked, own_token)))
+        return self._reply(appid, TOKEN, now, lambda _: calls.json_of(endpoint(asked, own_token)))
 
     # Quotas
 
-    def _quota(self, request: Request, now: float) -> Reply:
+    def _quota(self, request: calls.Request, now: float) -> calls.Reply:
         """Answer an account's quota of one API, without spending any of it."""
-        require(request, "POST")
+        calls.require(request, "POST")
         appid = self.tokens.find(request.query.get("access_token", ""), now).appid
-        path = read_object(request.body).get("cgi_path")
+        path = calls.read_object(request.body).get("cgi_path")
         dataset = next((one for one in CATALOGUE.values() if one.path == path), None)
 
         def answer(_: object) -> bytes:
@@ -227,16 +216,16 @@ class FakeWeChat:
             body: dict[str, Any] = {"errcode": 0, "errmsg": "ok", "quota": quota}
             if self.rules.minute_limit is not None:
                 body["rate_limit"] = {"call_count": self.rules.minute_limit, "refresh_second": 60}
-            return json_of(body)
+            return calls.json_of(body)
 
         return self._reply(appid, QUOTA, now, answer)
 
     # Data
 
-    def _data(self, dataset: Dataset, request: Request, now: float) -> Reply:
-        require(request, "POST")
+    def _data(self, dataset: Dataset, request: calls.Request, now: float) -> calls.Reply:
+        calls.require(request, "POST")
         token = self._caller(request, now)
-        window = Window(dataset, token.appid, *read_window(request.body), now)
+        window = Window(dataset, token.appid, *calls.read_window(request.body), now)
         if self.rules.history:
             asked = AskedWindow(token.appid, dataset.name, window.begin, window.end)
             self.counters.windows[asked] += 1
@@ -257,13 +246,13 @@ class FakeWeChat:
             raise Refused(61501)
         return self._archive.body(window, fault.alter if fault else None)
 
-    def _offline(self, request: Request, now: float) -> NoReturn:
+    def _offline(self, request: calls.Request, now: float) -> NoReturn:
         """Refuse an API that WeChat has retired. Raises Refused 47009 for a valid token."""
-        require(request, "POST")
+        calls.require(request, "POST")
         self._caller(request, now)
         raise Refused(47009)
 
-    def _caller(self, request: Request, now: float) -> Token:
+    def _caller(self, request: calls.Request, now: float) -> Token:
         """Return the token of a data call, and count the call. Raises Refused for a bad token."""
         text = request.query.get("access_token")
         if not text:
@@ -282,7 +271,7 @@ class FakeWeChat:
         self.counters.errcodes[errcode] += 1
         random = digest(f"rid {self._serial}", 8).hex()
         rid = f"{int(now) & 0xFFFFFFFF:08x}-{random[:8]}-{random[8:]}"
-        return error_of(errcode, rid, errmsg)
+        return calls.error_of(errcode, rid, errmsg)
 
     def _latency(self) -> float:
         latency = self.rules.latency
@@ -300,8 +289,8 @@ class FakeWeChat:
         peaks = {appid: peak._asdict() for appid, peak in self.peak_load().items()}
         return {**self.counters.as_json(), "peak_load": peaks}
 
-    def _reset(self, request: Request) -> Reply:
+    def _reset(self, request: calls.Request) -> calls.Reply:
         if request.method != "POST":
-            return Reply(b"", 405, "text/plain")
+            return calls.Reply(b"", 405, "text/plain")
         self.reset()
-        return Reply(b"{}")
+        return calls.Reply(b"{}")

@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harvester.core.calendar import Day, day_text, parse_day
+from harvester.sandbox.data import publication
 from harvester.sandbox.data.account import Row, overlap, split
-from harvester.sandbox.data.publication import (
-    COUNTED_DAYS,
-    Article,
-    Figures,
-    articles_of,
-    counted_articles,
-)
 
 FIRST_DAY_OF_ARTICLES = parse_day("2025-11-01")
 """The first day of which these datasets have rows."""
@@ -47,7 +41,7 @@ def share_rows(appid: str, day: Day) -> list[Row]:
 def biz_rows(appid: str, day: Day) -> list[Row]:
     """Return the account's day in one row, or no row if nothing was read, done or published."""
     articles = [figures for _, figures in _figures(appid, day)]
-    pages = len(articles_of(appid, day)) if day >= FIRST_DAY_OF_ARTICLES else 0
+    pages = len(publication.articles_of(appid, day)) if day >= FIRST_DAY_OF_ARTICLES else 0
     if not pages and not any(any(each.readers) or any(each[1:]) for each in articles):
         return []
     detail = {
@@ -74,20 +68,22 @@ def total_rows(appid: str, day: Day) -> list[Row]:
             "publish_type": int(article.silent),
             "title": article.title,
             "content_url": article.url,
-            "detail_list": [_detail(article, day + age) for age in range(COUNTED_DAYS)],
+            "detail_list": [_detail(article, day + age) for age in range(publication.COUNTED_DAYS)],
         }
-        for article in articles_of(appid, day)
+        for article in publication.articles_of(appid, day)
     ]
 
 
-def _figures(appid: str, day: Day) -> list[tuple[Article, Figures]]:
+def _figures(appid: str, day: Day) -> list[tuple[publication.Article, publication.Figures]]:
     """Return each article that is still counted, with its figures of the day."""
     if day < FIRST_DAY_OF_ARTICLES:
         return []
-    return [(article, article.figures_of(day)) for article in counted_articles(appid, day)]
+    return [
+        (article, article.figures_of(day)) for article in publication.counted_articles(appid, day)
+    ]
 
 
-def _row(article: Article, day: Day, detail: dict[str, Any]) -> Row:
+def _row(article: publication.Article, day: Day, detail: dict[str, Any]) -> Row:
     return {"ref_date": day_text(day), "msgid": article.msgid, "detail": detail}
 
 
@@ -108,7 +104,7 @@ def _people(parts: list[int]) -> int:
     return overlap(parts, _NEW_READERS)
 
 
-def _detail(article: Article, day: Day) -> dict[str, Any]:
+def _detail(article: publication.Article, day: Day) -> dict[str, Any]:
     """Return the cumulative figures of an article at the end of a day."""
     figures = article.figures_until(day)
     return {
@@ -125,7 +121,7 @@ def _detail(article: Article, day: Day) -> dict[str, Any]:
     }
 
 
-def _rates(article: Article, figures: Figures, age: int) -> dict[str, Any]:
+def _rates(article: publication.Article, figures: publication.Figures, age: int) -> dict[str, Any]:
     """Return quotients with the seven digits that WeChat sends; a zero has no decimal point."""
     chance = article.chance
     if not any(figures.readers):
