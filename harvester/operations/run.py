@@ -17,35 +17,25 @@ from anyio import to_thread
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.calendar import Day
 from harvester.core.config import Manifest, Output
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
+from harvester.operations import runtime
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import (
-    Position,
-    Project,
-    RunContext,
-    RunOptions,
-    Watch,
-    show_no_progress,
-)
 from harvester.operations.session import locked_and_recorded
 from harvester.operations.status import quarantined_days
 from harvester.planning import windows
 from harvester.planning.quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.planning.windows import Wanted
 from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
@@ -74,9 +64,9 @@ class RunState:
     """
 
     manifest: Manifest
-    tree: Tree
-    options: RunOptions
-    context: RunContext
+    tree: layout.Tree
+    options: runtime.RunOptions
+    context: runtime.RunContext
     own: list[int]
     run_log: RunLog
 
@@ -87,7 +77,10 @@ class RunState:
 
 
 def run(
-    run_log: RunLog, project: Project, options: RunOptions, watch: Watch = show_no_progress
+    run_log: RunLog,
+    project: runtime.Project,
+    options: runtime.RunOptions,
+    watch: runtime.Watch = runtime.show_no_progress,
 ) -> None:
     """Fetch and publish the missing days, as far as they can be had now.
 
@@ -128,7 +121,7 @@ def execute(state: RunState) -> None:
 
 
 def make_queues(
-    manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day
+    manifest: Manifest, missing: windows.Wanted, refetch: windows.Wanted, today: calendar.Day
 ) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[DatasetBacklog]] = defaultdict(list)
@@ -248,10 +241,10 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-def _position(state: RunState, count: Callable[[], None]) -> Position:
+def _position(state: RunState, count: Callable[[], None]) -> runtime.Position:
     count()
     summary = state.summary
-    return Position(
+    return runtime.Position(
         done=summary.answered,
         windows=summary.windows,
         requests=summary.requests,

@@ -11,31 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core import calendar
-from harvester.core.calendar import Day
-from harvester.core.errors import (
-    SEVERITY,
-    Busy,
-    Exit,
-    HarvesterError,
-    StoreError,
-    Unanswered,
-    Unauthorised,
-)
+from harvester.core import calendar, errors
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
-from harvester.operations.record.account_report import (
-    AccountSummary,
-    DatasetSummary,
-    accounts_with_trouble,
-    reason_of,
-    summarise_states,
-)
+from harvester.operations.record import account_report
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import States
 from harvester.storage.publish import Published, QuarantinedDay
 from harvester.tables.decode import INTERNAL_ERROR
 
@@ -43,11 +26,11 @@ if TYPE_CHECKING:
     # Imported for its type alone: commands that make no calls do not load the HTTP client.
     from harvester.engine.pipeline import RequestCounters
 
-_FAILURES: dict[type[HarvesterError], str] = {
-    StoreError: "store",
-    Unauthorised: "unauthorised",
-    Unanswered: "unanswered",
-    Busy: "locked",
+_FAILURES: dict[type[errors.HarvesterError], str] = {
+    errors.StoreError: "store",
+    errors.Unauthorised: "unauthorised",
+    errors.Unanswered: "unanswered",
+    errors.Busy: "locked",
 }
 
 MAX_SUSPICIOUS = 100
@@ -94,7 +77,7 @@ class Summary:
     manifest: str
     started_at: float
     ended_at: float
-    today: Day
+    today: calendar.Day
     bound_seconds: float = 0.0
     bound_by: str = "nothing"
     wanted_accounts: int = 0
@@ -104,16 +87,16 @@ class Summary:
     retries: int = 0
     token_calls: int = 0
     bytes: int = 0
-    stopped_by: Exit | None = None
+    stopped_by: errors.Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
     finished: bool = False
-    failed: HarvesterError | None = None
+    failed: errors.HarvesterError | None = None
     bugs: int = 0
     undecodable_days: int = 0
     waits: dict[str, float] = field(default_factory=dict)
-    datasets: list[DatasetSummary] = field(default_factory=list)
-    accounts: list[AccountSummary] = field(default_factory=list)
+    datasets: list[account_report.DatasetSummary] = field(default_factory=list)
+    accounts: list[account_report.AccountSummary] = field(default_factory=list)
     abandoned: list[AbandonedDays] = field(default_factory=list)
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     suspicious: list[DayRange] = field(default_factory=list)
@@ -139,9 +122,9 @@ class Summary:
         return sum(row.days.missing for row in self.datasets)
 
     @property
-    def exit_code(self) -> Exit:
+    def exit_code(self) -> errors.Exit:
         """The most severe exit code of all reasons."""
-        return min(self.reasons().values(), key=SEVERITY.index, default=Exit.DONE)
+        return min(self.reasons().values(), key=errors.SEVERITY.index, default=errors.Exit.DONE)
 
     def groups_damaged(self, paths: Iterable[str]) -> None:
         """Take in raw groups that could not be read, by their paths in quarantine."""
@@ -175,18 +158,20 @@ class Summary:
 
     def stop_requested(self, code: int) -> None:
         """Ask the run to end, with the exit code of a signal. May be called in a signal handler."""
-        self.stopped_by = Exit(code)
+        self.stopped_by = errors.Exit(code)
 
     def state_read(
         self,
         want: Wanted,
-        states: dict[str, dict[str, States]],
+        states: dict[str, dict[str, coverage_scan.States]],
         queues: Iterable[AccountQueue],
         quarantined: Iterable[QuarantinedDay],
     ) -> None:
         """Take in the coverage of the files after the harvest."""
-        self.datasets = summarise_states(want, states)
-        self.accounts = list(accounts_with_trouble(want, states, self.abandoned, queues))
+        self.datasets = account_report.summarise_states(want, states)
+        self.accounts = list(
+            account_report.accounts_with_trouble(want, states, self.abandoned, queues)
+        )
         self.quarantined = list(quarantined)
         self.suspicious = list(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS))
 
@@ -208,32 +193,32 @@ class Summary:
 
     def ended_by(self, error: Exception) -> None:
         """Take in the error that ended the run; any other than a HarvesterError is a bug."""
-        if isinstance(error, HarvesterError):
+        if isinstance(error, errors.HarvesterError):
             self.failed = error
         else:
             self.bugs += 1
 
-    def reasons(self) -> dict[str, Exit]:
+    def reasons(self) -> dict[str, errors.Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
-        found: dict[str, Exit] = {}
+        found: dict[str, errors.Exit] = {}
         if self.bugs or self.undecodable_days:
-            found["bug"] = Exit.BUG
+            found["bug"] = errors.Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
-            found["unauthorised"] = Exit.UNAUTHORISED
-        found.update(map(reason_of, self.abandoned))
+            found["unauthorised"] = errors.Exit.UNAUTHORISED
+        found.update(map(account_report.reason_of, self.abandoned))
         if any(row.days.quarantined for row in self.datasets):
-            found["quarantined"] = Exit.INCOMPLETE
+            found["quarantined"] = errors.Exit.INCOMPLETE
         if self.delayed:
-            found["not_ready"] = Exit.AGAIN
+            found["not_ready"] = errors.Exit.AGAIN
         if self.out_of_time:
-            found["time_budget"] = Exit.AGAIN
+            found["time_budget"] = errors.Exit.AGAIN
         # Days are missing without a known cause: the next run asks for them.
         if self.missing and not found:
-            found["incomplete"] = Exit.AGAIN
+            found["incomplete"] = errors.Exit.AGAIN
         return found
 
     def notes(self) -> list[str]:
@@ -317,5 +302,5 @@ def _delay_notes(delayed: Iterable[Window]) -> Iterator[str]:
         )
 
 
-def _reason_to_fail(error: HarvesterError) -> str:
+def _reason_to_fail(error: errors.HarvesterError) -> str:
     return next((name for kind, name in _FAILURES.items() if isinstance(error, kind)), "usage")
