@@ -312,6 +312,12 @@ class Manifest:
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
 
+    @property
+    def accounts_with_jobs(self) -> list[Account]:
+        """The accounts that have a job, in the manifest's order."""
+        appids = {appid for job in self.jobs for appid in job.appids}
+        return [account for account in self.accounts if account.appid in appids]
+
 
 def texts_of(value: Any) -> Iterator[str]:
     """Yield every text in a value of the configuration."""
