@@ -128,6 +128,12 @@ class AccountCheck:
     heard_at: float = 0.0
 
     @property
+    def state(self) -> State:
+        """The state of the worst finding."""
+        states = [finding.state for finding in self.findings]
+        return min(states, key=_WORST_FIRST.index, default=State.WORKS)
+
+    @property
     def is_authorised(self) -> bool:
         """True if WeChat accepts the account, even if it allows nothing or nothing now."""
         return any(
@@ -145,15 +151,7 @@ class Check:
 
     def count(self, state: State) -> int:
         """Count the accounts whose worst finding is ``state``."""
-        worst = [
-            min(
-                (finding.state for finding in account.findings),
-                key=_WORST_FIRST.index,
-                default=State.WORKS,
-            )
-            for account in self.accounts
-        ]
-        return worst.count(state)
+        return sum(account.state is state for account in self.accounts)
 
     @property
     def exit_code(self) -> Exit:
