@@ -13,7 +13,6 @@ from cyclopts import App, CycloptsError
 from harvester import __version__, signals
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, streams
-from harvester.cli.output.streams import report_bug, report_error
 from harvester.core.errors import Exit, HarvesterError
 
 # Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
@@ -66,12 +65,12 @@ def invoke(arguments: Sequence[str]) -> int:
     except CycloptsError:
         return Exit.USAGE
     except HarvesterError as error:
-        report_error(error)
+        streams.report_error(error)
         code = error.exit_code
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        report_bug(error)
+        streams.report_bug(error)
         code = Exit.BUG
     return Exit.DONE if code in ok_codes else code
 

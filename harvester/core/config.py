@@ -19,7 +19,6 @@ from harvester.core import field_types as types
 from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue
-from harvester.core.field_types import CLOSED, one_of, union_by_kind, whole, written
 
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
@@ -37,7 +36,7 @@ def _check_kind(model: object, kinds: Sequence[str], options: Mapping[str, str],
             raise InvalidValue(f"has {option}, which goes with {kind}", "leave it out")
 
 
-@dataclass(frozen=True, config=one_of(*([kind] for kind in KINDS)))
+@dataclass(frozen=True, config=types.one_of(*([kind] for kind in KINDS)))
 class Credential:
     """The source of an account's token."""
 
@@ -66,7 +65,7 @@ class Credential:
         _check_kind(self, KINDS, options, 'as in {secret: "${NAME}"}')
 
 
-@dataclass(frozen=True, config=one_of(["command"], ["url"]))
+@dataclass(frozen=True, config=types.one_of(["command"], ["url"]))
 class External:
     """A secret that another service renews, read by command or from an address."""
 
@@ -86,11 +85,11 @@ class External:
 
 _ExternalSecret = Annotated[
     Annotated[types.Reference, Tag("[text]")] | Annotated[External, Tag("[mapping]")],
-    union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
+    types.union_by_kind('must be "${NAME}", "${file:path}" or a mapping of command or url'),
 ]
 
 
-@dataclass(frozen=True, config=one_of(["file"], ["command"]))
+@dataclass(frozen=True, config=types.one_of(["file"], ["command"]))
 class Sink:
     """A place for rotated refresh tokens."""
 
@@ -107,7 +106,7 @@ class Sink:
         _check_kind(self, ("file", "command"), {"timeout": "command"}, hint)
 
 
-@dataclass(frozen=True, config=one_of(["secret", "verify_ticket"], ["component_token"]))
+@dataclass(frozen=True, config=types.one_of(["secret", "verify_ticket"], ["component_token"]))
 class Platform:
     """A third-party platform that accounts have authorised."""
 
@@ -133,7 +132,7 @@ class Platform:
             raise InvalidValue(what, "leave it out")
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Defaults:
     """Settings of every account that does not set them itself."""
 
@@ -151,7 +150,7 @@ class Defaults:
     """No other service uses the account's authorisation, so the platform may refresh it."""
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class _Identity:
     appid: types.Appid
     """The account's appid: wx and 16 hex digits."""
@@ -160,7 +159,7 @@ class _Identity:
 
 
 # The keys of the last base come first, in the schema and in hints.
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Account(Defaults, _Identity):
     """One Official Account."""
 
@@ -170,13 +169,13 @@ class Account(Defaults, _Identity):
         return self.credential is None or self.credential.refresh_token is not None
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Api:
     """WeChat's address, and how to reach it."""
 
     base_url: types.BaseUrl = "https://api.weixin.qq.com"
     """WeChat's address, or sandbox for the built-in emulator. https only, http for localhost."""
-    timeout: types.Duration = written("30s")
+    timeout: types.Duration = types.written("30s")
     """The time limit of a request."""
     proxy: types.Proxy | None = Field(default=None, repr=False)
     """An HTTP proxy, http://host:port; a password in it needs a ${…}."""
@@ -189,15 +188,15 @@ class Api:
         return self.base_url == "sandbox"
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Pace:
     """Limits of one account's token."""
 
-    rate: types.RequestRate = written("10/s")
+    rate: types.RequestRate = types.written("10/s")
     """Requests in any second or minute: 10/s or 600/min."""
-    burst: Annotated[int, *whole(1, 1_000_000)] = 1
+    burst: Annotated[int, *types.whole(1, 1_000_000)] = 1
     """Requests that may start at once, at most the rate's number."""
-    concurrency: Annotated[int, *whole(1, 1_000)] = 4
+    concurrency: Annotated[int, *types.whole(1, 1_000)] = 4
     """Requests that may be in flight."""
 
     def __post_init__(self) -> None:
@@ -215,19 +214,19 @@ class Pace:
         return self.rate.period
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Limits:
     """Limits of a run."""
 
     per_token: Pace = Field(default_factory=Pace)
     """Limits of one account's token."""
-    connections: Annotated[int, *whole(1, 10_000)] = 100
+    connections: Annotated[int, *types.whole(1, 10_000)] = 100
     """Requests in flight over all accounts."""
-    daily_quota: Annotated[int, *whole(1, 10**9)] = 5000
+    daily_quota: Annotated[int, *types.whole(1, 10**9)] = 5000
     """Calls per Beijing day, dataset and account, assumed until WeChat reports the limit."""
-    daily_reserve: types.Share = written("0")
+    daily_reserve: types.Share = types.written("0")
     """Of these, calls left to the account's other services: a number, or a share such as 20%."""
-    max_requests: Annotated[int, *whole(1, 10**12)] | None = None
+    max_requests: Annotated[int, *types.whole(1, 10**12)] | None = None
     """A run that needs more requests is refused before the first one. No limit if left out."""
 
     def __post_init__(self) -> None:
@@ -236,15 +235,15 @@ class Limits:
             raise InvalidValue(what, keys=("daily_reserve", "daily_quota"))
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Retry:
     """Attempts at one window, and the delays between them."""
 
-    max_attempts: Annotated[int, *whole(1, 100)] = 6
+    max_attempts: Annotated[int, *types.whole(1, 100)] = 6
     """Attempts at one window, the first included."""
-    initial_delay: types.Duration = written("500ms")
+    initial_delay: types.Duration = types.written("500ms")
     """The maximum delay before the second attempt; it doubles with each further one."""
-    max_delay: types.Duration = written("30s")
+    max_delay: types.Duration = types.written("30s")
     """The maximum delay before any attempt."""
 
     def __post_init__(self) -> None:
@@ -252,13 +251,13 @@ class Retry:
             raise InvalidValue("is longer than `max_delay`", keys=("initial_delay", "max_delay"))
 
 
-@dataclass(frozen=True, config=CLOSED)
+@dataclass(frozen=True, config=types.CLOSED)
 class Output:
     """Place and layout of the output."""
 
-    path: types.Place = written("output")
+    path: types.Place = types.written("output")
     """A directory, or s3://…, gs://…, az://…."""
-    buckets: Annotated[int, *whole(1, 9_999)] = 1
+    buckets: Annotated[int, *types.whole(1, 9_999)] = 1
     """Files per month; fixed when a dataset's first file is written."""
     must_exist: types.Truth = False
     """Refuse to start a new tree, in case of a mistyped path."""
@@ -312,6 +311,12 @@ class Manifest:
     retry: Retry = dataclasses.field(default_factory=Retry)
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
+
+    @property
+    def accounts_with_jobs(self) -> list[Account]:
+        """The accounts that have a job, in the manifest's order."""
+        appids = {appid for job in self.jobs for appid in job.appids}
+        return [account for account in self.accounts if account.appid in appids]
 
 
 def texts_of(value: Any) -> Iterator[str]:

@@ -12,17 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetPydanticSchema,
-    PlainValidator,
-    Tag,
-    ValidationInfo,
-    WithJsonSchema,
-)
+import pydantic
 
 from harvester.core import parsers, references
 from harvester.core.calendar import Day
@@ -37,35 +27,35 @@ class AmbiguousScalar(str):
     __slots__ = ()
 
 
-CLOSED = ConfigDict(extra="forbid", hide_input_in_errors=True)
+CLOSED = pydantic.ConfigDict(extra="forbid", hide_input_in_errors=True)
 """Configuration of all models: unknown keys are refused, and errors never repeat the input."""
 
 
-def one_of(*ways: list[str]) -> ConfigDict:
+def one_of(*ways: list[str]) -> pydantic.ConfigDict:
     """Return CLOSED for a model that needs exactly one of several sets of keys."""
     schema: dict[str, Any] = {"oneOf": [{"required": way} for way in ways]}
-    return ConfigDict(**CLOSED, json_schema_extra=schema)
+    return pydantic.ConfigDict(**CLOSED, json_schema_extra=schema)
 
 
 def written(default: str) -> Any:
     """Return a default as a manifest spells it."""
-    return Field(default=default, validate_default=True)
+    return pydantic.Field(default=default, validate_default=True)
 
 
 REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
 
 
-def or_reference(*schemas: dict[str, Any]) -> WithJsonSchema:
+def or_reference(*schemas: dict[str, Any]) -> pydantic.WithJsonSchema:
     """Return a JSON Schema for a value of one of these forms, or a reference."""
-    return WithJsonSchema({"anyOf": [*schemas, REFERENCE]})
+    return pydantic.WithJsonSchema({"anyOf": [*schemas, REFERENCE]})
 
 
-def pattern(regex: str) -> WithJsonSchema:
+def pattern(regex: str) -> pydantic.WithJsonSchema:
     """Return a JSON Schema for text that a pattern matches, or a reference."""
     return or_reference({"type": "string", "pattern": f"^(?:{regex})$"})
 
 
-TEXT = WithJsonSchema({"type": "string"})
+TEXT = pydantic.WithJsonSchema({"type": "string"})
 
 
 def _kind_of(value: object) -> str:
@@ -74,17 +64,17 @@ def _kind_of(value: object) -> str:
     return "[text]" if isinstance(value, str | int) else "[mapping]"
 
 
-def union_by_kind(what: str) -> Discriminator:
+def union_by_kind(what: str) -> pydantic.Discriminator:
     """Return a union by kind of value, with members tagged ``[text]``, ``[list]``, ``[mapping]``.
 
     ``what`` is the error for a value of another kind.
     """
-    return Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
+    return pydantic.Discriminator(_kind_of, custom_error_type="form", custom_error_message=what)
 
 
-def validated_as(form: Any) -> GetPydanticSchema:
+def validated_as(form: Any) -> pydantic.GetPydanticSchema:
     """Return a marker for a type that is validated as ``form``, which yields the type."""
-    return GetPydanticSchema(lambda _, handler: handler(form))
+    return pydantic.GetPydanticSchema(lambda _, handler: handler(form))
 
 
 def _must_be(wanted: str, value: object) -> str:
@@ -109,27 +99,27 @@ def plain_text(value: object) -> str:
     return text
 
 
-def _text(value: object, info: ValidationInfo) -> str:
+def _text(value: object, info: pydantic.ValidationInfo) -> str:
     return "" if value == "" and info.context is None else str(plain_text(value))
 
 
-def parsed_by(parse: Callable[[str], Any]) -> PlainValidator:
+def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
     """Return a validator that applies a function of `parsers`."""
 
-    def validate(value: object, info: ValidationInfo) -> Any:
+    def validate(value: object, info: pydantic.ValidationInfo) -> Any:
         # The YAML reader makes no floats, so this one is a default or comes from Python.
         if isinstance(value, float) or (info.context is None and not isinstance(value, str)):
             return value
         # A number lacks its unit, as 30 does: the parser says which forms it accepts.
         return parse(str(value) if isinstance(value, int) else str(text_of(value)))
 
-    return PlainValidator(validate)
+    return pydantic.PlainValidator(validate)
 
 
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
-def whole(low: int, high: int) -> tuple[PlainValidator, WithJsonSchema]:
+def whole(low: int, high: int) -> tuple[pydantic.PlainValidator, pydantic.WithJsonSchema]:
     """Return the markers of a whole number from ``low`` to ``high``, both included."""
 
     def validate(value: object) -> int:
@@ -144,7 +134,7 @@ def whole(low: int, high: int) -> tuple[PlainValidator, WithJsonSchema]:
         return value
 
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return PlainValidator(validate), or_reference(schema)
+    return pydantic.PlainValidator(validate), or_reference(schema)
 
 
 def _truth(value: object) -> bool:
@@ -155,23 +145,23 @@ def _truth(value: object) -> bool:
     return value
 
 
-def _proxy(value: object, info: ValidationInfo) -> str:
+def _proxy(value: object, info: pydantic.ValidationInfo) -> str:
     text = plain_text(value)
     if "@" in text and info.context and not isinstance(text, references.Resolved):
         raise InvalidValue("must not hold a password", 'write "${PROXY}" and set it there')
     return parsers.proxy(str(text))
 
 
-def _in_folder(path: str, info: ValidationInfo) -> Path:
+def _in_folder(path: str, info: pydantic.ValidationInfo) -> Path:
     folder: Path = info.context["folder"] if info.context else Path()
     return folder / path
 
 
-def _file(value: object, info: ValidationInfo) -> Path:
+def _file(value: object, info: pydantic.ValidationInfo) -> Path:
     return value if isinstance(value, Path) else _in_folder(parsers.path(plain_text(value)), info)
 
 
-def _place(value: object, info: ValidationInfo) -> Path | str:
+def _place(value: object, info: pydantic.ValidationInfo) -> Path | str:
     if isinstance(value, Path):
         return value
     text = parsers.place(str(plain_text(value)))
@@ -247,11 +237,11 @@ def _sink_path(value: object) -> str:
     return text
 
 
-Text = Annotated[str, PlainValidator(_text), TEXT]
+Text = Annotated[str, pydantic.PlainValidator(_text), TEXT]
 _Texts = Annotated[
-    Annotated[Text, Tag("[text]")] | Annotated[list[Text], Tag("[list]")],
+    Annotated[Text, pydantic.Tag("[text]")] | Annotated[list[Text], pydantic.Tag("[list]")],
     union_by_kind("must be text or a list"),
-    AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
+    pydantic.AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
 ]
 Tags = Annotated[frozenset[str], validated_as(_Texts)]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
@@ -268,23 +258,25 @@ Share = Annotated[
     ),
 ]
 BaseUrl = Annotated[str, parsed_by(parsers.base_url), pattern("sandbox|https?://.+")]
-Proxy = Annotated[str, PlainValidator(_proxy), pattern("https?://.+")]
-PATH = WithJsonSchema({"type": "string", "minLength": 1})
-FilePath = Annotated[Path, PlainValidator(_file), PATH]
-Place = Annotated[Path | str, PlainValidator(_place), PATH]
+Proxy = Annotated[str, pydantic.PlainValidator(_proxy), pattern("https?://.+")]
+PATH = pydantic.WithJsonSchema({"type": "string", "minLength": 1})
+FilePath = Annotated[Path, pydantic.PlainValidator(_file), PATH]
+Place = Annotated[Path | str, pydantic.PlainValidator(_place), PATH]
 Endpoint = Annotated[str, parsed_by(parsers.endpoint), pattern("https?://.+")]
-Reference = Annotated[str, PlainValidator(_reference), WithJsonSchema(REFERENCE)]
+Reference = Annotated[str, pydantic.PlainValidator(_reference), pydantic.WithJsonSchema(REFERENCE)]
 Argv = Annotated[
-    tuple[Annotated[str, PlainValidator(_command_word), TEXT], ...], Field(min_length=1)
+    tuple[Annotated[str, pydantic.PlainValidator(_command_word), TEXT], ...],
+    pydantic.Field(min_length=1),
 ]
-TokenUrl = Annotated[str, PlainValidator(_token_url), pattern("https?://.+")]
+TokenUrl = Annotated[str, pydantic.PlainValidator(_token_url), pattern("https?://.+")]
 Headers = Annotated[
-    dict[str, Annotated[str, PlainValidator(_template), TEXT]], AfterValidator(_headers)
+    dict[str, Annotated[str, pydantic.PlainValidator(_template), TEXT]],
+    pydantic.AfterValidator(_headers),
 ]
 Expiry = Annotated[
     str,
-    PlainValidator(_expiry),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+    pydantic.PlainValidator(_expiry),
+    pydantic.WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
 ]
-SinkPath = Annotated[str, PlainValidator(_sink_path), TEXT]
-Truth = Annotated[bool, PlainValidator(_truth), or_reference({"type": "boolean"})]
+SinkPath = Annotated[str, pydantic.PlainValidator(_sink_path), TEXT]
+Truth = Annotated[bool, pydantic.PlainValidator(_truth), or_reference({"type": "boolean"})]

@@ -56,8 +56,7 @@ def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
     """Return the accounts whose credentials a run would use, and the platform if it would."""
     if manifest.api.is_sandbox:
         return [], None
-    wanted = {appid for job in manifest.jobs for appid in job.appids}
-    accounts = [account for account in manifest.accounts if account.appid in wanted]
+    accounts = manifest.accounts_with_jobs
     through = manifest.from_platform or any(account.uses_platform for account in accounts)
     return accounts, manifest.platform if through else None
 

@@ -67,18 +67,15 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
     """Read the credential of each account that has a job; returns a look-up by appid."""
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
-    selected = {appid for job in manifest.jobs for appid in job.appids}
     found: dict[str, Access] = {}
     problems: defaultdict[str, list[UsageError]] = defaultdict(list)
-    for account in manifest.accounts:
-        if account.appid in selected:
-            try:
-                found[account.appid] = access_of(
-                    account, folder=manifest.file.parent, environ=environ
-                )
-            except UsageError as error:
-                # Grouped without the appid, because thousands may lack the same variable.
-                problems[error.problem.partition(account.appid)[2]].append(error)
+    folder = manifest.file.parent
+    for account in manifest.accounts_with_jobs:
+        try:
+            found[account.appid] = access_of(account, folder=folder, environ=environ)
+        except UsageError as error:
+            # Grouped without the appid, because thousands may lack the same variable.
+            problems[error.problem.partition(account.appid)[2]].append(error)
     if problems:
         [first, *_] = next(iter(problems.values()))
         told = "\n".join(_summarise(alike) for alike in problems.values())

@@ -18,7 +18,6 @@ import anyio
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
-from harvester.core.calendar import Day
 from harvester.core.config import Manifest
 from harvester.core.errors import CallError, Exit, StoreError
 from harvester.core.model import ReportedQuota, bucket_of
@@ -33,7 +32,6 @@ from harvester.scheduling import backoff
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
-from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
@@ -86,7 +84,7 @@ class ProbeResult:
     family: str
     permission_set: int
     dataset: str
-    day: Day
+    day: calendar.Day
     state: State
     errcode: int | None = None
     errmsg: str = ""
@@ -100,7 +98,7 @@ class ProbeResult:
         return self.family == WHOLE_ACCOUNT
 
 
-def _probe_result(probe: Probe, refused: RefusedAttempt | None) -> ProbeResult:
+def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> ProbeResult:
     family, probed = probe.dataset.family, (probe.dataset.permission, probe.dataset.name)
     day = probe.window.begin
     if refused is None:
@@ -130,6 +128,12 @@ class AccountCheck:
     heard_at: float = 0.0
 
     @property
+    def state(self) -> State:
+        """The state of the worst finding."""
+        states = [finding.state for finding in self.findings]
+        return min(states, key=_WORST_FIRST.index, default=State.WORKS)
+
+    @property
     def is_authorised(self) -> bool:
         """True if WeChat accepts the account, even if it allows nothing or nothing now."""
         return any(
@@ -147,15 +151,7 @@ class Check:
 
     def count(self, state: State) -> int:
         """Count the accounts whose worst finding is ``state``."""
-        worst = [
-            min(
-                (finding.state for finding in account.findings),
-                key=_WORST_FIRST.index,
-                default=State.WORKS,
-            )
-            for account in self.accounts
-        ]
-        return worst.count(state)
+        return sum(account.state is state for account in self.accounts)
 
     @property
     def exit_code(self) -> Exit:
@@ -278,7 +274,7 @@ class _Prober:
             if finding.state is not State.REFUSED:
                 await self._ask_quotas(account, probe)
 
-    async def _try(self, account: AccountCheck, probe: Probe) -> RefusedAttempt | None:
+    async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
         """Return None for an answer, or else the last refusal."""
         policy = self.manifest.retry
         refreshed, tries = False, 0
@@ -297,7 +293,7 @@ class _Prober:
             elif action is not Action.RETRY_NOW:
                 await anyio.sleep(backoff.delay(tries, policy, self.rng))
 
-    async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | RefusedAttempt:
+    async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | attempt.RefusedAttempt:
         """Make one attempt. It counts against the quota unless the server was not reached."""
         self.calls += 1
         outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)

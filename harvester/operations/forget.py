@@ -20,7 +20,6 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
-from harvester.operations.erasure import ErasureRequest
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked_and_recorded, new_run_log
@@ -37,9 +36,6 @@ from harvester.storage import (
 from harvester.storage.backends.local import META_DIR
 from harvester.storage.footer import Footer
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.storage.partition_writer import NewFile
-from harvester.storage.publish import Published
-from harvester.storage.raw_log import DamagedGroup
 from harvester.storage.state import json_file
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
@@ -93,7 +89,7 @@ class _Erasure:
 
     tree: Tree
     datasets: Mapping[str, Dataset]
-    request: ErasureRequest
+    request: erasure.ErasureRequest
     run_log: RunLog | None
 
     @property
@@ -106,7 +102,7 @@ class _Erasure:
         """The buckets of the accounts."""
         return self.request.buckets(self.tree.buckets)
 
-    def record_published(self, item: Published) -> None:
+    def record_published(self, item: publish.Published) -> None:
         """Add a replaced file to the change feed, without the accounts that are forgotten."""
         if self.run_log is not None:
             hit = self.request.has(item.dataset, calendar.month_end(item.month))
@@ -146,14 +142,14 @@ def forget(
 
 def _request(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
-) -> ErasureRequest:
+) -> erasure.ErasureRequest:
     if not accounts:
         raise UsageError(
             "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
         )
     appids, names = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
-    return ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
+    return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
 
 
 def _forget(erasing: _Erasure) -> Receipt:
@@ -201,7 +197,7 @@ def _waiting(erasing: _Erasure) -> Iterator[None]:
     for group in raw_log.readable_groups(erasing.tree, erasing.buckets):
         for dataset, month in group.months:
             if dataset in request.datasets and request.mask(month):
-                with suppress(DamagedGroup):
+                with suppress(raw_log.DamagedGroup):
                     for answer in group.answers(dataset, month):
                         # An answer over two months is counted with its first one.
                         first = calendar.month_of(answer.window.begin) == month
@@ -214,7 +210,7 @@ def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]
     if rewritten is not None:
         dataset, path = partition.dataset, rewritten.path
         rows = rewritten.rows_before, rewritten.rows_after
-        erasing.record_published(Published(dataset, partition.month, path, (), (), *rows))
+        erasing.record_published(publish.Published(dataset, partition.month, path, (), (), *rows))
         yield rewritten
 
 
@@ -250,7 +246,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
             groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
             tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
             new = tree.temp(partition.bucket, f"{temp}.new")
-            draft = NewFile(tree.store, new, name, dataset, stored.version)
+            draft = partition_writer.NewFile(tree.store, new, name, dataset, stored.version)
             after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
         return Rewritten(
             path=name,

@@ -11,10 +11,8 @@ from harvester.core.model import bucket_of
 from harvester.operations.runtime import Project
 from harvester.planning import cost
 from harvester.planning import windows as planning
-from harvester.planning.cost import EmptyPrefix, Price
 from harvester.planning.quota import DayLedger, Quota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.planning.windows import Plan, Wanted
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
@@ -25,9 +23,9 @@ from harvester.storage.state import quota_ledger, quota_limits
 class PricedPlan:
     """A plan, its price, and the requests for days before an account's first row."""
 
-    plan: Plan
-    price: Price
-    barren: tuple[EmptyPrefix, ...]
+    plan: planning.Plan
+    price: cost.Price
+    barren: tuple[cost.EmptyPrefix, ...]
 
 
 def plan(
@@ -66,7 +64,7 @@ def _left(
     return left
 
 
-def _rows(tree: Tree, want: Wanted, today: calendar.Day) -> cost.Rows:
+def _rows(tree: Tree, want: planning.Wanted, today: calendar.Day) -> cost.Rows:
     """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}

@@ -44,10 +44,7 @@ class PlatformAtHand:
 
         Raises UsageError for missing secrets.
         """
-        wanted = {appid for job in manifest.jobs for appid in job.appids}
-        through = any(
-            account.uses_platform and account.appid in wanted for account in manifest.accounts
-        )
+        through = any(account.uses_platform for account in manifest.accounts_with_jobs)
         return self._open(manifest) if through and not manifest.api.is_sandbox else None
 
     def _open(self, manifest: Manifest) -> PlatformAccess | None:

@@ -43,11 +43,7 @@ def _of_account(appid: str, datasets: Iterable[Dataset], now: float) -> list[Pro
 
 def _probe(appid: str, datasets: list[Dataset], now: float) -> Probe:
     """Choose the newest period that is final even if empty, of the dataset with the fewest rows."""
-    dataset = min(datasets, key=_cost)
+    dataset = min(datasets, key=lambda each: (each.grain is Grain.HOUR, len(each.key)))
     final = readiness.settled_before(dataset, now, empty=True) - 1
     day = max(readiness.period_begin(dataset.grain, final), dataset.first_day)
     return Probe(Window(appid, dataset.name, day, day), dataset, tuple(datasets))
-
-
-def _cost(dataset: Dataset) -> tuple[bool, int]:
-    return dataset.grain is Grain.HOUR, len(dataset.key)

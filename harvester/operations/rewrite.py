@@ -37,9 +37,7 @@ from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
-from harvester.storage.publish import Published
 from harvester.storage.state import rewrite_journal
-from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
@@ -195,7 +193,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
     """Make the files of a dataset, newest month first; without a run log all must be done."""
     name = rewriting.dataset.name
     journal = rewrite_journal.read_months(rewriting.target, name)
-    done: dict[str, DoneMonth] = {}
+    done: dict[str, rewrite_journal.DoneMonth] = {}
     for month, parts in rewriting.old.items():
         text = calendar.month_text(month)
         key = f"{text} of {rewriting.target.buckets}"
@@ -210,8 +208,8 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         rows = _make_month(rewriting, month)
         for path, count in rows.items():
             # For readers of the new tree's change feed all of it is new.
-            run_log.record_published(Published(name, month, path, (), (), 0, count))
-        done[key] = journal[key] = DoneMonth(versions, rows)
+            run_log.record_published(publish.Published(name, month, path, (), (), 0, count))
+        done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
         rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:

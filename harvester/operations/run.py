@@ -17,7 +17,6 @@ from anyio import to_thread
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.calendar import Day
 from harvester.core.config import Manifest, Output
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.model import bucket_of
@@ -34,11 +33,9 @@ from harvester.operations.status import quarantined_days
 from harvester.planning import windows
 from harvester.planning.quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.planning.windows import Wanted
 from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.layout import Tree
 from harvester.storage.state import forced_refreshes, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
@@ -70,7 +67,7 @@ class RunState:
     """
 
     manifest: Manifest
-    tree: Tree
+    tree: layout.Tree
     options: runtime.RunOptions
     context: runtime.RunContext
     own: list[int]
@@ -127,7 +124,7 @@ def execute(state: RunState) -> None:
 
 
 def make_queues(
-    manifest: Manifest, missing: Wanted, refetch: Wanted, today: Day
+    manifest: Manifest, missing: windows.Wanted, refetch: windows.Wanted, today: calendar.Day
 ) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
     backlogs: defaultdict[str, list[DatasetBacklog]] = defaultdict(list)

@@ -11,7 +11,6 @@ from harvester.core.model import DayRange
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
-from harvester.planning.windows import Wanted
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.layout import Tree
@@ -89,7 +88,7 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
                 yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 
-def _gaps(want: Wanted, states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
+def _gaps(want: windows.Wanted, states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
     for dataset, of_dataset in want.items():
         for appid, wanted in of_dataset.items():
             yield from day_ranges_of(appid, dataset, wanted & ~states[dataset][appid].covered)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
@@ -15,10 +14,8 @@ from harvester.operations.record.summary import start_summary
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked
 from harvester.planning import windows
-from harvester.planning.windows import Wanted
 from harvester.storage import integrity_check, layout, quarantine, raw_log, unmanaged_files
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.raw_log import DamagedGroup
 from harvester.tables import integrity
 from harvester.tables.integrity import FileIdentity
 
@@ -27,8 +24,8 @@ class Lost(NamedTuple):
     """Days of an account from ``begin`` to ``end``, both included; no appid if it is unknown."""
 
     appid: str
-    begin: Day
-    end: Day
+    begin: calendar.Day
+    end: calendar.Day
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
 
 
 def _check_file(
-    tree: Tree, want: Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
+    tree: Tree, want: windows.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
 ) -> _Checked:
     place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
     name = tree.name(partition)
@@ -141,7 +138,7 @@ def _check_file(
     return _Checked(found.rows, damage)
 
 
-def _wanted_of(wanted: Mapping[str, DaySet], place: FileIdentity) -> dict[str, int]:
+def _wanted_of(wanted: Mapping[str, calendar.DaySet], place: FileIdentity) -> dict[str, int]:
     """Return the wanted days of a file whose coverage cannot be read."""
     masks = {
         appid: calendar.month_mask(of_account, place.month)
@@ -151,7 +148,7 @@ def _wanted_of(wanted: Mapping[str, DaySet], place: FileIdentity) -> dict[str, i
     return {appid: mask for appid, mask in masks.items() if mask}
 
 
-def _lost(month: Month, lost: Mapping[str, int]) -> Iterator[Lost]:
+def _lost(month: calendar.Month, lost: Mapping[str, int]) -> Iterator[Lost]:
     for appid in sorted(lost):
         for first, last in calendar.day_ranges(calendar.from_month_mask(lost[appid], month)):
             yield Lost(appid, first, last)
@@ -172,7 +169,7 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
             for dataset, month in sorted(group.months):
                 for _ in group.answers(dataset, month):
                     pass
-        except DamagedGroup:
+        except raw_log.DamagedGroup:
             # A run at work removes groups that it has published: then it is no damage.
             if name in raw_log.group_names(tree):
                 damage = Damage(name, flaws=("answers that cannot be read",))

@@ -15,7 +15,6 @@ from harvester.cli.output.answers import answer, table
 from harvester.core.errors import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
-from harvester.operations.check import AccountCheck, Check, ProbeResult, State
 from harvester.operations.plain import plain
 from harvester.operations.project import Authorised, open_project
 
@@ -61,7 +60,7 @@ def check(
     return found.exit_code
 
 
-def _print_check(out: Console, found: Check) -> None:
+def _print_check(out: Console, found: checking.Check) -> None:
     rows = table("account", "family", "state", "calls a day", "used", texts=3)
     for account in found.accounts:
         label = f"{account.appid} {account.name}".rstrip()
@@ -71,12 +70,12 @@ def _print_check(out: Console, found: Check) -> None:
             label = ""
     out.print(rows)
     _print_reasons(out, found)
-    states = ((state, found.count(state)) for state in State)
+    states = ((state, found.count(state)) for state in checking.State)
     counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
     out.print(f"\n{_counted(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
 
 
-def _quota(account: AccountCheck, finding: ProbeResult) -> tuple[str, str]:
+def _quota(account: checking.AccountCheck, finding: checking.ProbeResult) -> tuple[str, str]:
     """Return the scarcest quota of a family, and how much of it is used."""
     known = [
         allowance
@@ -89,35 +88,35 @@ def _quota(account: AccountCheck, finding: ProbeResult) -> tuple[str, str]:
     return f"{scarcest.daily_limit:,}", f"{scarcest.used:,}"
 
 
-def _print_reasons(out: Console, found: Check) -> None:
+def _print_reasons(out: Console, found: checking.Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
     alike: dict[str, list[str]] = {}
     for account in found.accounts:
         for finding in account.findings:
-            if finding.state is not State.WORKS:
+            if finding.state is not checking.State.WORKS:
                 alike.setdefault(_reason(finding), []).append(account.appid)
     for reason, appids in alike.items():
         more = f" and {len(appids) - 1:,} more" if appids[1:] else ""
         out.print(Text(f"\n  {appids[0]}{more}: {reason}"), soft_wrap=True)
 
 
-def _reason(finding: ProbeResult) -> str:
+def _reason(finding: checking.ProbeResult) -> str:
     """Return what WeChat or the network answered, its meaning, and the remedy, without the rid."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
     if finding.is_of_account:
         return f"{said}\n    {meaning}. {finding.advice}"
-    if finding.state is State.REFUSED:
+    if finding.state is checking.State.REFUSED:
         meaning += f" (permission set {finding.permission_set})"
     return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
 
 
-def _check_as_json(found: Check) -> dict[str, object]:
-    counts = {state.name.lower(): found.count(state) for state in State}
+def _check_as_json(found: checking.Check) -> dict[str, object]:
+    counts = {state.name.lower(): found.count(state) for state in checking.State}
     return {"accounts": list(map(_account_as_json, found.accounts)), **counts, "calls": found.calls}
 
 
-def _account_as_json(account: AccountCheck) -> dict[str, object]:
+def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
     quotas = [
         {
             "dataset": name,

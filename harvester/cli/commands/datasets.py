@@ -90,26 +90,22 @@ def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
 
 def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
     for dataset in chosen:
-        _print_description(out, dataset)
-
-
-def _print_description(out: Console, dataset: Dataset) -> None:
-    out.print(f"{dataset.name}: {dataset.description}\n", style="bold")
-    for label, text in facts(dataset).items():
-        out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)
-    out.print()
-    out.print(_columns(dataset))
-    for name, column in members(dataset.columns):
-        if column.labels:
-            codes = Table(name, "", box=None)
-            for code, label in column.labels.items():
-                codes.add_row(str(code), label)
-            out.print()
-            out.print(codes)
-    out.print()
-    for note in dataset.notes:
-        out.print(Text(f"note: {note}"))
-    out.print(Text(f"\n{dataset.example}\n"), soft_wrap=True)
+        out.print(f"{dataset.name}: {dataset.description}\n", style="bold")
+        for label, text in facts(dataset).items():
+            out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)
+        out.print()
+        out.print(_columns(dataset))
+        for name, column in members(dataset.columns):
+            if column.labels:
+                codes = Table(name, "", box=None)
+                for code, label in column.labels.items():
+                    codes.add_row(str(code), label)
+                out.print()
+                out.print(codes)
+        out.print()
+        for note in dataset.notes:
+            out.print(Text(f"note: {note}"))
+        out.print(Text(f"\n{dataset.example}\n"), soft_wrap=True)
 
 
 def _columns(dataset: Dataset) -> Table:

@@ -12,7 +12,6 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer
 from harvester.core import calendar
 from harvester.operations import forget as forgetting
-from harvester.operations.forget import Receipt
 from harvester.operations.project import open_harvested
 
 
@@ -51,7 +50,7 @@ def forget(
     return 0
 
 
-def _print_receipt(out: Console, receipt: Receipt) -> None:
+def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
     owners = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
     verb = "would be" if receipt.dry_run else "were"

@@ -9,7 +9,6 @@ from harvester.cli.output import plan_tables
 from harvester.cli.output.answers import answer
 from harvester.operations import plan as planning
 from harvester.operations.plain import plain
-from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
 
 
@@ -37,7 +36,7 @@ def plan(
     return 0
 
 
-def _plan_as_json(found: PricedPlan) -> dict[str, object]:
+def _plan_as_json(found: planning.PricedPlan) -> dict[str, object]:
     """Return the plan with the bound of its price, because quotas may bind harder than rates."""
     plan, price = found.plan, plain(found.price)
     return {

@@ -16,7 +16,6 @@ from harvester.cli.output.answers import answer
 from harvester.core.config import Output
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
-from harvester.operations.rewrite import NewTree
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
@@ -89,7 +88,7 @@ def _yaml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _print_tree(out: Console, made: NewTree, manifest: Path, output: str) -> None:
+def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
     out.print(Text(f"\nto switch to it, write into {manifest}:"), soft_wrap=True)

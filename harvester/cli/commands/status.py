@@ -13,7 +13,6 @@ from harvester.operations import status as surveying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_project
 from harvester.operations.record import run_record
-from harvester.operations.status import Status
 
 
 def status(
@@ -46,7 +45,7 @@ def status(
     return Exit.AGAIN if require is not None and not found.complete else Exit.DONE
 
 
-def _status_as_json(found: Status) -> dict[str, object]:
+def _status_as_json(found: surveying.Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
     members["datasets"] = list(map(run_record.plain_row, found.datasets))

@@ -14,7 +14,6 @@ from harvester.core.errors import Exit
 from harvester.operations import verify as verifying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested
-from harvester.operations.verify import Damage, Verdict
 
 
 def verify(
@@ -54,7 +53,7 @@ def verify(
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_verdict(out: Console, found: Verdict, words: str) -> None:
+def _print_verdict(out: Console, found: verifying.Verdict, words: str) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -71,7 +70,7 @@ def _print_verdict(out: Console, found: Verdict, words: str) -> None:
         out.print(Text(f"\n  restore them, or: harvester verify {words} --repair"), soft_wrap=True)
 
 
-def _print_damage(out: Console, damage: Damage) -> None:
+def _print_damage(out: Console, damage: verifying.Damage) -> None:
     kind = "of another version" if damage.remedy else "damaged"
     out.print(Text(f"{kind}: {damage.path}"), soft_wrap=True)
     for flaw in damage.flaws:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
-from harvester.core.calendar import DaySet
 from harvester.core.errors import Exit
 from harvester.core.model import Refusal
 from harvester.planning.windows import Wanted
@@ -140,7 +139,7 @@ def _account_summary(
     )
 
 
-def _count_states(wanted: DaySet, state: States) -> DayCounts:
+def _count_states(wanted: calendar.DaySet, state: States) -> DayCounts:
     """Count the days of one dataset of one account by state."""
     sets = DayCounts(
         wanted=wanted,

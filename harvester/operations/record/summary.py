@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
-from harvester.core.calendar import Day
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
 from harvester.operations.record import account_report
@@ -20,7 +19,6 @@ from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import States
 from harvester.storage.publish import Published, QuarantinedDay
 from harvester.tables.decode import INTERNAL_ERROR
 
@@ -79,7 +77,7 @@ class Summary:
     manifest: str
     started_at: float
     ended_at: float
-    today: Day
+    today: calendar.Day
     bound_seconds: float = 0.0
     bound_by: str = "nothing"
     wanted_accounts: int = 0
@@ -165,7 +163,7 @@ class Summary:
     def state_read(
         self,
         want: Wanted,
-        states: dict[str, dict[str, States]],
+        states: dict[str, dict[str, coverage_scan.States]],
         queues: Iterable[AccountQueue],
         quarantined: Iterable[QuarantinedDay],
     ) -> None:

@@ -36,24 +36,20 @@ class Table(NamedTuple):
     unsettled_days: int = 0
 
 
-def _messages(period: Period) -> Table:
-    return Table(partial(message.rows_of, period=period), period)
-
-
-def _distribution(period: Period) -> Table:
-    return Table(partial(message.distribution_rows, period=period), period)
+def _summed(rows: Callable[..., list[Row]], period: Period) -> Table:
+    return Table(partial(rows, period=period), period)
 
 
 TABLES: dict[str, Table] = {
     "user_summary": Table(user.summary_rows),
     "user_cumulate": Table(user.cumulate_rows),
-    "upstream_msg": _messages(single_day),
+    "upstream_msg": _summed(message.rows_of, single_day),
     "upstream_msg_hour": Table(message.hourly_rows),
-    "upstream_msg_week": _messages(week_from),
-    "upstream_msg_month": _messages(month_from),
-    "upstream_msg_dist": _distribution(single_day),
-    "upstream_msg_dist_week": _distribution(week_from),
-    "upstream_msg_dist_month": _distribution(month_from),
+    "upstream_msg_week": _summed(message.rows_of, week_from),
+    "upstream_msg_month": _summed(message.rows_of, month_from),
+    "upstream_msg_dist": _summed(message.distribution_rows, single_day),
+    "upstream_msg_dist_week": _summed(message.distribution_rows, week_from),
+    "upstream_msg_dist_month": _summed(message.distribution_rows, month_from),
     "interface_summary": Table(interface.daily_rows),
     "interface_summary_hour": Table(interface.hourly_rows),
     "article_read": Table(article.read_rows, has_is_delay=True),
