@@ -98,12 +98,12 @@ def stopping(what: Stoppable) -> Iterator[None]:
 
 
 def _listen(numbers: int) -> None:
-    code = 128 + _next_stop(numbers)
+    code = _next_stop(numbers, None)
     what = _stoppable
     if what is not None:
         # A second signal within the grace period ends the process at once, with its own code.
         if what.stop(code) and (second := _next_stop(numbers, GRACEFUL_SECONDS)):
-            _leave(128 + second)
+            _leave(second)
         # In a thread of its own, because a write to a disk that hangs never returns.
         writer = threading.Thread(target=what.final_write, daemon=True)
         writer.start()
@@ -111,20 +111,30 @@ def _listen(numbers: int) -> None:
     _leave(code)
 
 
-def _next_stop(numbers: int, seconds: float | None = None) -> int:
-    """Wait for a signal that stops, and return its number; 0 if none comes within ``seconds``.
-
-    SIGUSR1 stops nothing: it prints what the work waits for.
-    """
-    ends = None if seconds is None else time.monotonic() + seconds
-    while select.select([numbers], [], [], ends and max(0.0, ends - time.monotonic()))[0]:
+def _next_stop(numbers: int, seconds: float | None) -> int:
+    """Wait for a signal that stops, and return its exit code; 0 after ``seconds``."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if not select.select([numbers], [], [], left)[0]:
+            return 0
         number = os.read(numbers, 1)[0]
         if number != signal.SIGUSR1:
-            return number
-        text = "nothing is running yet" if _stoppable is None else _stoppable.describe()
-        with suppress(OSError):
-            os.write(2, f"{text}\n".encode())
-    return 0
+            return 128 + number
+        # In a thread of its own, because a write to a full pipe may never return.
+        threading.Thread(target=_describe, daemon=True).start()
+
+
+def _describe() -> None:
+    """Print what the work waits for."""
+    what = _stoppable
+    try:
+        text = "nothing is running yet" if what is None else what.describe()
+    except (IndexError, RuntimeError) as error:
+        # The event loop may change a collection while this thread reads it.
+        text = f"the state changed while it was read, send SIGUSR1 again ({type(error).__name__})"
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def _leave(code: int) -> None:

@@ -59,7 +59,8 @@ class Scheduler:
         limiter: RateLimit,
         jitter: random.Random,
     ) -> None:
-        self._pace = pace
+        # Taken out of the pace once, because its count is a property and every request needs it.
+        self._max_in_window, self._concurrency = pace.count, pace.concurrency
         self._limiter = limiter
         self._pausing: deque[tuple[float, AccountQueue]] = deque()
         self._timed: list[tuple[float, int, AccountQueue]] = []
@@ -232,7 +233,7 @@ class Scheduler:
         rate = queue.rate
         if rate.in_flight >= rate.concurrency or queue.blocked_backlogs:
             return NEVER
-        at = max(rate.slot_at(now, self._pace.count), rate.not_before)
+        at = max(rate.slot_at(now, self._max_in_window), rate.not_before)
         if not queue.has_missing():
             if not queue.retries:
                 return NEVER
@@ -244,7 +245,7 @@ class Scheduler:
     def answered(self, attempt: Attempt, now: float) -> None:
         """Take in a good answer. Its days are buffered until `durable` is called."""
         attempt.backlog.buffer(attempt.days)
-        attempt.queue.rate.recover(self._pace.concurrency)
+        attempt.queue.rate.recover(self._concurrency)
         if self._breaker.failures or self._breaker.never_answered:
             if self._breaker.is_outage(now):
                 self._abandoned.defer_failures()
