@@ -272,7 +272,8 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
     began = lab.now()
     done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
-    assert len(lab.net.attempts) <= 3 * 2 * FAILURE_BUDGET + 6
+    # The first repeat of a window after a closed connection is free, one in six attempts.
+    assert len(lab.net.attempts) <= 3 * 2 * (FAILURE_BUDGET + FAILURE_BUDGET // 5) + 6
     assert lab.now() - began <= GIVE_UP_SECONDS + 120
 
 
