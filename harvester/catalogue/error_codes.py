@@ -106,25 +106,25 @@ _DATA: _Table = {
         (45011,): (
             "the account made more calls in this minute than it may",
             "Nothing to do; if it comes often, lower limits.per_token.rate.",
-        ),
+        )
     },
     (Action.NOT_READY, Scope.WINDOW): {
         (61503,): (
             "the data of the newest day is not ready",
             "Run again later in the day: most days are ready at 10:00 in Beijing.",
-        ),
+        )
     },
     (Action.SPLIT, Scope.WINDOW): {
         (61501,): (
             "the days are too many, too early or not over yet",
             "If WeChat has shortened the span of this API, set datasets.NAME.span in the manifest.",
-        ),
+        )
     },
     (Action.REFRESH_TOKEN, Scope.ACCOUNT): {
         (40001, 40014, 42001): (
             "the token is invalid, expired or replaced by a newer one",
             _SHARED_TOKEN,
-        ),
+        )
     },
     (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET): {
         (45009,): (
@@ -240,7 +240,7 @@ _TOKEN: _Table = {
         (45009,): (
             "the daily quota of token calls is spent",
             f"{_TOMORROW}, and find out who else fetches this account's tokens so often.",
-        ),
+        )
     },
 }
 
@@ -262,7 +262,7 @@ _PLATFORM: _Table = {
             "this machine's address is not on the platform's IP allow-list",
             "Add it in the open platform's console, or use a proxy with a fixed address.",
         ),
-    },
+    }
 }
 
 _UNKNOWN = Rule(

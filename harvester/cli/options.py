@@ -32,9 +32,7 @@ def flag(variable: str) -> Parameter:
 
 def names(variable: str) -> Parameter:
     """Describe an option that takes names, separated by commas."""
-    return value(
-        variable, env_var_split=_unsplit, negative="", group=_SELECTING, show_default=False
-    )
+    return value(variable, env_var_split=_whole, negative="", group=_SELECTING, show_default=False)
 
 
 def day(variable: str, **how: Any) -> Parameter:
@@ -42,7 +40,7 @@ def day(variable: str, **how: Any) -> Parameter:
     return value(variable, allow_leading_hyphen=True, **how)
 
 
-def _unsplit(_type: object, text: str, **_how: object) -> list[str]:
+def _whole(_type: object, text: str, **_how: object) -> list[str]:
     """Keep the text of a variable in one piece: `split` splits at commas, names hold blanks."""
     return [text]
 

@@ -253,8 +253,7 @@ Share = Annotated[
     Reserve,
     parsed_by(parsers.reserve),
     or_reference(
-        {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": f"^(?:{parsers.RESERVE})$"},
+        {"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^(?:{parsers.RESERVE})$"}
     ),
 ]
 BaseUrl = Annotated[str, parsed_by(parsers.base_url), pattern("sandbox|https?://.+")]

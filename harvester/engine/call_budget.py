@@ -68,8 +68,8 @@ class CallBudget:
         now: Callable[[], float],
     ) -> None:
         self._tree = tree
-        self._schedule = schedule
-        self._terms = terms
+        self._scheduler = schedule
+        self._policy = terms
         self._run_id = run_id
         self._now = now
         self._buckets = {queue.bucket for queue in schedule.queues}
@@ -84,7 +84,7 @@ class CallBudget:
         """Describe the ledgers in use and what waits for an allocation."""
         return (
             f"CallBudget(day={calendar.day_text(self._day)}, ledgers={len(self._ledgers)}, "
-            f"refill_requests={len(self._schedule.refill_requests)})"
+            f"refill_requests={len(self._scheduler.refill_requests)})"
         )
 
     async def open(self) -> None:
@@ -95,12 +95,12 @@ class CallBudget:
         """
         self._day = calendar.today(self._now())
         await _each(self._cool_down, self._buckets)
-        await self._start_day(forget=self._terms.forget)
+        await self._start_day(forget=self._policy.forget)
 
     def wake(self) -> None:
         """Queues ran low, or were told that a quota is spent."""
         self._wake.set()
-        if self._schedule.is_blocked_on_quota or self._schedule.exhausted:
+        if self._scheduler.is_blocked_on_quota or self._scheduler.exhausted:
             self._urgent.set()
 
     def close(self) -> None:
@@ -133,16 +133,16 @@ class CallBudget:
         """Let a bucket's queues wait for what the run before has sent."""
         found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
         if found is not None:
-            until = found.idle_at(self._now(), self._terms.pace.period)
-            self._schedule.cool_down(bucket, until, None if found.in_use else found.recent_calls)
+            until = found.idle_at(self._now(), self._policy.pace.period)
+            self._scheduler.cool_down(bucket, until, None if found.in_use else found.recent_calls)
 
     async def _start_day(self, *, forget: bool) -> None:
         """Start a Beijing day. Calls in flight at midnight are charged to it."""
         # First of all: whatever is granted of the day before may not be spent any more.
-        flown = self._schedule.start_day(self._now(), calendar.instant(self._day + 1))
-        self._terms.quota.reserve(self._terms.reserved_later(self._now()))
+        flown = self._scheduler.start_day(self._now(), calendar.instant(self._day + 1))
+        self._policy.quota.reserve(self._policy.reserved_later(self._now()))
         await _each(self._open_ledger, self._buckets)
-        for queue in self._schedule.queues if forget else []:
+        for queue in self._scheduler.queues if forget else []:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].forget(backlog.dataset.name, queue.appid)
         for queue, calls in flown:
@@ -152,16 +152,16 @@ class CallBudget:
 
     async def _open_ledger(self, bucket: int) -> None:
         note = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
-        note.run, note.in_use, note.period = self._run_id, True, self._terms.pace.period
+        note.run, note.in_use, note.period = self._run_id, True, self._policy.pace.period
         await to_thread.run_sync(
             quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
         )
 
     async def _allocate(self) -> None:
         """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
-        thirsty = self._schedule.take_refill_requests()
+        thirsty = self._scheduler.take_refill_requests()
         touched = {queue.bucket for queue, _ in thirsty}
-        for queue, backlog, refusal in self._schedule.take_exhausted():
+        for queue, backlog, refusal in self._scheduler.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             touched.add(queue.bucket)
         grants = [self._next_block(queue, backlog) for queue, backlog in thirsty]
@@ -170,25 +170,25 @@ class CallBudget:
         for queue, backlog, calls, limit in grants:
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is None:
-                self._schedule.allocate(queue, backlog, calls, limit, now)
+                self._scheduler.allocate(queue, backlog, calls, limit, now)
             else:
-                self._schedule.exhaust(queue, backlog, told, now)
+                self._scheduler.exhaust(queue, backlog, told, now)
 
     def _next_block(self, queue: AccountQueue, backlog: DatasetBacklog) -> _Allocation:
         dataset, appid, note = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
             return _Allocation(queue, backlog, 0, "")
-        spent = self._terms.quota.spent(note, dataset, appid)
+        spent = self._policy.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
-        left = self._terms.quota.left(note, dataset, appid)
+        left = self._policy.quota.left(note, dataset, appid)
         calls = min(
             quota.block(
-                self._terms.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
+                self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
             ),
             left,
         )
         note.add(dataset, appid, calls)
-        words = self._terms.quota.explain(dataset, appid) if calls == left else ""
+        words = self._policy.quota.explain(dataset, appid) if calls == left else ""
         return _Allocation(queue, backlog, calls, words)
 
     async def _return_unused(self) -> None:
@@ -197,9 +197,9 @@ class CallBudget:
         for note in self._ledgers.values():
             if note.idle_from <= now:
                 note.recent_calls = 0
-        for queue, backlog, refusal in self._schedule.take_exhausted():
+        for queue, backlog, refusal in self._scheduler.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
-        for queue in self._schedule.queues:
+        for queue in self._scheduler.queues:
             note = self._ledgers[queue.bucket]
             recent, idle_from = queue.rate.recent_calls(now)
             note.idle_from = max(note.idle_from, idle_from)
@@ -221,10 +221,8 @@ class CallBudget:
         await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
 
 
-async def _each(
-    backlog: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]
-) -> None:
+async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:
     """Do this for all buckets at once, as far as the disk's limiter lets them."""
     async with anyio.create_task_group() as tasks:
         for bucket in buckets:
-            tasks.start_soon(backlog, bucket)
+            tasks.start_soon(work, bucket)

@@ -75,7 +75,7 @@ class Pipeline:
     """One run. `run` returns when everything that could be had is published, or after `stop`."""
 
     def __init__(self, schedule: Scheduler, tools: Tools, *, run_id: str, connections: int) -> None:
-        self._schedule = schedule
+        self._scheduler = schedule
         self._tools = tools
         self._connections = connections
         self._idle: deque[anyio.Event] = deque()
@@ -84,52 +84,50 @@ class Pipeline:
         self._workers = anyio.CancelScope()
         self.counters = RequestCounters()
         datasets = {work.dataset.name: work.dataset for work in schedule.all_backlogs()}
-        self._recorder = RawWriter(tools.tree, run_id, self._on_durable)
-        self._publisher = PublishQueue(tools.tree, datasets, tools.on_published)
-        self._treasurer = CallBudget(
-            tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now
-        )
+        self._writer = RawWriter(tools.tree, run_id, self._on_durable)
+        self._publishing = PublishQueue(tools.tree, datasets, tools.on_published)
+        self._budget = CallBudget(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
-        await self._treasurer.open()
+        await self._budget.open()
         async with anyio.create_task_group() as effects:
-            effects.start_soon(self._treasurer.run, self._wake_if_ready)
+            effects.start_soon(self._budget.run, self._wake_if_ready)
             effects.start_soon(self._record)
-            effects.start_soon(self._publisher.run)
+            effects.start_soon(self._publishing.run)
             with self._workers:
                 async with anyio.create_task_group() as workers:
                     for _ in range(self._connections):
                         workers.start_soon(self._work)
-            self._treasurer.close()
-            self._recorder.close()
+            self._budget.close()
+            self._writer.close()
 
     @property
     def owes(self) -> bool:
         """True if there are days that were neither answered nor abandoned."""
-        return any(work.open for work in self._schedule.all_backlogs())
+        return any(work.open for work in self._scheduler.all_backlogs())
 
     def describe(self) -> str:
         """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
-        open_queues = (queue for queue in self._schedule.queues if queue.has_work())
+        open_queues = (queue for queue in self._scheduler.queues if queue.has_work())
         shown = islice(open_queues, MAX_DESCRIBED)
-        return "\n".join(map(repr, (self._schedule, self._treasurer, *shown)))
+        return "\n".join(map(repr, (self._scheduler, self._budget, *shown)))
 
     def stop(self) -> None:
         """Start nothing new; what is in flight comes home, and all of it is published."""
         self._stopping = True
-        self._schedule.stop()
+        self._scheduler.stop()
         self._wake_all()
 
     def hurry(self, *, flight: float, publishing: float) -> None:
         """After `stop`: so many seconds for what is in flight, and for beginning to publish."""
         now = anyio.current_time()
         self._workers.deadline = now + flight
-        self._publisher.hurry(now + publishing)
+        self._publishing.hurry(now + publishing)
 
     async def _record(self) -> None:
-        await self._recorder.run()
-        self._publisher.close()
+        await self._writer.run()
+        self._publishing.close()
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
@@ -140,13 +138,13 @@ class Pipeline:
                     self._tools.now(),
                     outcome.rule.action.value,
                 )
-                if outcome.body is not None and self._schedule.is_last_try(attempt):
+                if outcome.body is not None and self._scheduler.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
-                self._schedule.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
-                self._publisher.enqueue(self._schedule.months.take_complete())
-                if self._schedule.exhausted:
-                    self._treasurer.wake()
+                self._scheduler.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
+                self._publishing.enqueue(self._scheduler.months.take_complete())
+                if self._scheduler.exhausted:
+                    self._budget.wake()
             else:
                 self.counters.answered += 1
                 self.counters.bytes += len(outcome)
@@ -169,29 +167,29 @@ class Pipeline:
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
-        self._schedule.answered(attempt, self._tools.now())
+        self._scheduler.answered(attempt, self._tools.now())
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
-        await self._recorder.append(_Buffered(attempt, answer))
+        await self._writer.append(_Buffered(attempt, answer))
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
-        self._publisher.add(group)
+        self._publishing.add(group)
         for attempt in attempts:
-            self._schedule.durable(attempt)
-        self._publisher.enqueue(self._schedule.months.take_complete())
+            self._scheduler.durable(attempt)
+        self._publishing.enqueue(self._scheduler.months.take_complete())
 
     async def _next(self) -> Attempt | None:
         """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
             now = self._tools.now()
-            attempt = self._schedule.next(now)
+            attempt = self._scheduler.next(now)
             if attempt is not None:
-                if self._schedule.refill_requests:
-                    self._treasurer.wake()
+                if self._scheduler.refill_requests:
+                    self._budget.wake()
                 self._wake_next(now)
                 await self._tools.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
-            if self._schedule.finished:
+            if self._scheduler.finished:
                 self._wake_all()
                 return None
             await self._wait()
@@ -207,7 +205,7 @@ class Pipeline:
         """Wait to be woken; the sentry wakes itself when the next lane comes up."""
         event = anyio.Event()
         self._idle.append(event)
-        at = self._schedule.wake_at(self._tools.now())
+        at = self._scheduler.wake_at(self._tools.now())
         if at is None or at >= self._sentry_until:
             await event.wait()
             return
@@ -222,15 +220,15 @@ class Pipeline:
     def _wake_next(self, now: float) -> None:
         """Wake one more worker if there is more to do now, or before the sentry looks again."""
         if self._idle and (
-            self._schedule.has_ready(now)
+            self._scheduler.has_ready(now)
             # A lane may have come to stand before the one that the sentry waits for.
-            or ((at := self._schedule.wake_at(now)) is not None and at < self._sentry_until)
+            or ((at := self._scheduler.wake_at(now)) is not None and at < self._sentry_until)
         ):
             self._idle.popleft().set()
 
     def _wake_if_ready(self) -> None:
         """Calls were granted, or refused for today: there may be more to do, or nothing."""
-        if self._schedule.finished:
+        if self._scheduler.finished:
             self._wake_all()
         else:
             self._wake_next(self._tools.now())

@@ -29,7 +29,7 @@ def _word(value: object) -> str:
     return field_types.text_of(value)
 
 
-def _parsed_by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
+def _by_day(parse: Callable[[str, Day], Any]) -> PlainValidator:
     def validate(value: object, info: ValidationInfo) -> Any:
         text = str(value) if isinstance(value, int) else field_types.text_of(value)
         return parse(text, info.context["today"] if info.context else 0)
@@ -65,12 +65,8 @@ PathText = Annotated[
     str, PlainValidator(lambda value: parsers.path(field_types.plain_text(value))), field_types.PATH
 ]
 _DAY = f"{parsers.DAY}|{parsers.AGO}"
-BeginDay = Annotated[
-    Day, _parsed_by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")
-]
-EndDay = Annotated[
-    Day | None, _parsed_by_day(parsers.end_day), field_types.pattern(f"{_DAY}|yesterday")
-]
+BeginDay = Annotated[Day, _by_day(parsers.begin_day), field_types.pattern(f"{_DAY}|earliest")]
+EndDay = Annotated[Day | None, _by_day(parsers.end_day), field_types.pattern(f"{_DAY}|yesterday")]
 Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern(parsers.CLOCK)]
 
 
@@ -171,7 +167,6 @@ class Root:
     )
     """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""
     datasets: Annotated[
-        dict[str, Override],
-        Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}}),
+        dict[str, Override], Field(json_schema_extra={"propertyNames": {"enum": [*CATALOGUE]}})
     ] = Field(default_factory=dict)
     """By dataset: changes of WeChat's that the catalogue does not have yet."""

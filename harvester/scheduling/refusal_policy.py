@@ -65,7 +65,7 @@ class RefusalPolicy:
     ) -> None:
         self._abandoned = abandoned
         self._breaker = breaker
-        self._retry_config = policy
+        self._backoff = policy
         self._jitter = jitter
         self._interval = interval
         self._learners: dict[str, set[str]] = {}
@@ -79,7 +79,7 @@ class RefusalPolicy:
             Action.HOST_DOWN: self._host_down,
             Action.REFRESH_TOKEN: self._refresh_token,
             Action.SLOW_DOWN: self._slow_down,
-            Action.NOT_READY: self._drop_unready_day,
+            Action.NOT_READY: self._drop_unready,
             Action.SPLIT: self._split_window,
             Action.WAIT_FOR_QUOTA: self._wait_for_quota,
             Action.DEFER: self._stop,
@@ -109,7 +109,7 @@ class RefusalPolicy:
 
     def is_last_try(self, attempt: Attempt) -> bool:
         """Return whether one more failure of this attempt abandons its window."""
-        return attempt.tries + 1 >= self._retry_config.max_attempts
+        return attempt.tries + 1 >= self._backoff.max_attempts
 
     def _wait(self, attempt: Attempt, until: float) -> None:
         self.retries += 1
@@ -127,7 +127,7 @@ class RefusalPolicy:
         queue.rate.fail()
         excess = queue.rate.failures - FAILURES_BEFORE_PAUSE
         if excess > 0:
-            queue.rate.pause(now + backoff.delay(excess, self._retry_config, self._jitter))
+            queue.rate.pause(now + backoff.delay(excess, self._backoff, self._jitter))
 
     def _retry(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again later, so many times; sooner or later the dataset is left alone.
@@ -137,12 +137,10 @@ class RefusalPolicy:
         backlog = attempt.backlog
         self._fail(attempt.queue, now)
         attempt.tries += 1
-        if attempt.tries >= self._retry_config.max_attempts:
+        if attempt.tries >= self._backoff.max_attempts:
             self._abandoned.fail_attempt(attempt, rule, why)
         else:
-            self._wait(
-                attempt, now + backoff.delay(attempt.tries, self._retry_config, self._jitter)
-            )
+            self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
         if backlog.spend_failure() and not self._breaker.is_shared:
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 
@@ -159,7 +157,7 @@ class RefusalPolicy:
         del rule, why
         self._fail(attempt.queue, now)
         self._breaker.host_unreachable(now)
-        delay = backoff.delay(attempt.queue.rate.failures, self._retry_config, self._jitter)
+        delay = backoff.delay(attempt.queue.rate.failures, self._backoff, self._jitter)
         self._wait(attempt, now + delay)
 
     def _refresh_token(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
@@ -188,9 +186,7 @@ class RefusalPolicy:
             rate.refuse_until(now + backoff.until_next_minute(now, self._jitter))
             self._wait(attempt, rate.not_before)
 
-    def _drop_unready_day(
-        self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str
-    ) -> None:
+    def _drop_unready(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Drop the newest day of the window; ask the rest again at once."""
         window = attempt.window
         newest = calendar.one_day(window.end)

@@ -145,17 +145,15 @@ def recover(
     # Before the first file is written, because a partly recovered tree fits neither version.
     if groups:
         refuse_newer(tree, datasets, buckets)
-    owed = {
-        Partition(name, month, group.bucket) for group in groups for name, month in group.months
-    }
-    unknown = sorted({partition.dataset for partition in owed} - datasets.keys())
+    due = {Partition(name, month, group.bucket) for group in groups for name, month in group.months}
+    unknown = sorted({partition.dataset for partition in due} - datasets.keys())
     if unknown:
         raise StoreError(
             f"{tree.store.display_path(RAW)}: answers of unknown datasets: {', '.join(unknown)}",
             "run the harvester that wrote them",
         )
     # Newest month first, as runs publish.
-    for partition in sorted(owed, key=lambda each: (-each.month, each)):
+    for partition in sorted(due, key=lambda each: (-each.month, each)):
         mine = [group for group in groups if group.bucket == partition.bucket]
         tell(publish(tree, datasets[partition.dataset], partition, mine))
     for group in groups:

@@ -103,7 +103,7 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
 def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
     """Decode whole columns at once. Returns None if the answer is not regular."""
     try:
-        columns, texts = _columns_and_dates(layout, elements)
+        columns, texts = _with_dates(layout, elements)
         _check_columns(layout, columns)
         one_day = window.begin == window.end or layout.single_day_answers
         if one_day:
@@ -124,14 +124,10 @@ def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> D
     if days[0] < window.begin or days[-1] > window.end:
         return None
     found = DayRows(tuple(columns), [None] * len(texts), 0, len(texts))
-    return DecodeResult(
-        {days[0]: found} if len(days) == 1 else _split_by_day(layout, days, found), {}
-    )
+    return DecodeResult({days[0]: found} if len(days) == 1 else _by_day(layout, days, found), {})
 
 
-def _columns_and_dates(
-    layout: RecordLayout, elements: list[Any]
-) -> tuple[list[list[Any]], list[Any]]:
+def _with_dates(layout: RecordLayout, elements: list[Any]) -> tuple[list[list[Any]], list[Any]]:
     """Return the unchecked columns, and the ``ref_date`` of each row.
 
     Raises ValueMismatch, AttributeError, KeyError or TypeError if the answer is not regular.
@@ -190,7 +186,7 @@ def _sort_order(count: int, keys: list[list[Any]]) -> list[int] | None:
     return sorted(range(count), key=rows.__getitem__)
 
 
-def _split_by_day(layout: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
+def _by_day(layout: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, DayRows]:
     """Cut rows into days; ``days`` has the day of each row, in order."""
     columns, extra, _, stop = rows
     if not layout.key:

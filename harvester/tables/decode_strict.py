@@ -33,7 +33,7 @@ class SchemaDrift:
     missing: set[str] = field(default_factory=set)
 
 
-class _LevelRows(NamedTuple):
+class _Rows(NamedTuple):
     """One level of a day's rows: the members of each row, and the undeclared ones among them."""
 
     level: Level
@@ -77,7 +77,7 @@ def read_day(
 
 def _levels(
     layout: RecordLayout, elements: list[Members], drift: SchemaDrift
-) -> tuple[_LevelRows, _LevelRows]:
+) -> tuple[_Rows, _Rows]:
     """Flatten elements into rows. Raises ValueMismatch for nested members of another type."""
     # The elements are inspected too, because an element with an empty array gives no row.
     _note_unknown(layout.own, elements, drift)
@@ -101,9 +101,9 @@ def _note_missing_nested(layout: RecordLayout, elements: list[Members], drift: S
         raise ValueMismatch(f"{layout.nested_field}: a row without it, but with undeclared members")
 
 
-def _level_rows(level: Level, members: list[Members], drift: SchemaDrift) -> _LevelRows:
+def _level_rows(level: Level, members: list[Members], drift: SchemaDrift) -> _Rows:
     _note_unknown(level, members, drift)
-    return _LevelRows(level, members, [_undeclared(each, level) for each in members])
+    return _Rows(level, members, [_undeclared(each, level) for each in members])
 
 
 def _note_unknown(level: Level, members: list[Members], drift: SchemaDrift) -> None:
@@ -115,9 +115,7 @@ def _undeclared(members: Members, level: Level) -> Members:
     return {name: members[name] for name in members if name not in level.declared}
 
 
-def _decode_column(
-    column: Column, rows: _LevelRows, drift: SchemaDrift, *, is_key: bool
-) -> list[Any]:
+def _decode_column(column: Column, rows: _Rows, drift: SchemaDrift, *, is_key: bool) -> list[Any]:
     """Return the checked values of a column, null where a row has none. Raises ValueMismatch."""
     path = rows.level.prefix + column.name
     values = _values(column, path, rows.members, drift)
@@ -142,9 +140,7 @@ def _checked(column: Column, path: str, values: list[Any]) -> list[Any]:
         raise ValueMismatch(f"{path}: {error}") from None
 
 
-def _decode_lists(
-    column: Column, rows: _LevelRows, values: list[Any], drift: SchemaDrift
-) -> list[Any]:
+def _decode_lists(column: Column, rows: _Rows, values: list[Any], drift: SchemaDrift) -> list[Any]:
     """Return lists whose elements have exactly the column's fields.
 
     Other members of the elements are added to the undeclared ones of their row.

@@ -26,10 +26,7 @@ DOES = {
 
 
 def explain(
-    code: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    /,
-    *,
-    format: Format = "text",
+    code: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, format: Format = "text"
 ) -> int:
     """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
 

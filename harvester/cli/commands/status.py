@@ -39,13 +39,11 @@ def status(
     """
     project = open_project(manifest, selecting.selection(), output)
     found = surveying.status(project)
-    answer(
-        format, lambda: _status_as_json(found), lambda out: tables.status(out, found, project.words)
-    )
+    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
     return Exit.AGAIN if require is not None and not found.complete else Exit.DONE
 
 
-def _status_as_json(found: surveying.Status) -> dict[str, object]:
+def _as_json(found: surveying.Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
     members["datasets"] = list(map(run_record.plain_row, found.datasets))

@@ -17,14 +17,12 @@ from harvester.operations.plain import plain
 MAX_LINES = 12
 """Lines of a list that are printed as text."""
 
-_LOG_WIDTH = 140
+_WIDTH = 140
 """Columns without a terminal, where no line must be cut off."""
 
 
 def answer(
-    form: Literal["text", "json"],
-    result: Callable[[], object],
-    show: Callable[[Console], object],
+    form: Literal["text", "json"], result: Callable[[], object], show: Callable[[Console], object]
 ) -> None:
     """Print a result to stdout: as JSON, or by calling ``show`` with a console."""
     with stdout_output():
@@ -37,9 +35,7 @@ def answer(
 def console(*, stderr: bool = False) -> Console:
     """Return the console of stdout for answers, or of stderr for all else."""
     found = Terminal(stderr=stderr, highlight=False)
-    return (
-        found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_LOG_WIDTH)
-    )
+    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDTH)
 
 
 def table(*headings: str, texts: int = 1) -> Table:

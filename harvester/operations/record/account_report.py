@@ -84,15 +84,13 @@ def summarise_states(
     """Count the account-days of each dataset by state."""
     found = []
     for dataset, of_dataset in want.items():
-        counts = [
-            _count_states(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()
-        ]
+        counts = [_counts(wanted, states[dataset][appid]) for appid, wanted in of_dataset.items()]
         total = DayCounts(*map(sum, zip(*counts, strict=True)))
         found.append(DatasetSummary(dataset, len(of_dataset), total))
     return found
 
 
-def accounts_with_trouble(
+def with_trouble(
     want: Wanted,
     states: Mapping[str, Mapping[str, States]],
     abandoned: Iterable[AbandonedDays],
@@ -114,7 +112,7 @@ def accounts_with_trouble(
         for appid, wanted in of_dataset.items():
             state, key = states[dataset][appid], (dataset, appid)
             if key in lost or wanted & ~state.covered or state.suspicious or state.quarantined:
-                days = _count_states(wanted, state)
+                days = _counts(wanted, state)
                 calls = spent.get(key, (0, 0))
                 yield _account_summary(appid, dataset, days, calls, lost.get(key, []))
 
@@ -139,7 +137,7 @@ def _account_summary(
     )
 
 
-def _count_states(wanted: calendar.DaySet, state: States) -> DayCounts:
+def _counts(wanted: calendar.DaySet, state: States) -> DayCounts:
     """Count the days of one dataset of one account by state."""
     sets = DayCounts(
         wanted=wanted,

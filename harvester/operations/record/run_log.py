@@ -91,10 +91,10 @@ class RunLog:
     def _close(self) -> None:
         record = self._as_record()
         if self._place is None:
-            self._copy_to_user_file(record)
+            self._copy_to_user(record)
             return
         tree, bucket, journal = self._place
-        self._copy_to_user_file(record, journal.entries())
+        self._copy_to_user(record, journal.entries())
         with _log_store_errors():
             run_records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
             journal.remove()
@@ -102,15 +102,13 @@ class RunLog:
     def _write(self, place: _OpenRecord) -> None:
         record = self._as_record()
         run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
-        self._copy_to_user_file(record)
+        self._copy_to_user(record)
 
     def _as_record(self) -> dict[str, Any]:
         self.summary.ended_at = self._now()
         return as_record(self.summary)
 
-    def _copy_to_user_file(
-        self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()
-    ) -> None:
+    def _copy_to_user(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
         if self._copy is not None:
             with _log_store_errors():
                 run_records.write_file(self._copy, record, feed)

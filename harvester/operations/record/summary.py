@@ -169,9 +169,7 @@ class Summary:
     ) -> None:
         """Take in the coverage of the files after the harvest."""
         self.datasets = account_report.summarise_states(want, states)
-        self.accounts = list(
-            account_report.accounts_with_trouble(want, states, self.abandoned, queues)
-        )
+        self.accounts = list(account_report.with_trouble(want, states, self.abandoned, queues))
         self.quarantined = list(quarantined)
         self.suspicious = list(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS))
 

@@ -62,9 +62,4 @@ def cumulate_rows(appid: str, day: Day) -> list[Row]:
 
 
 def _row(day: Day, source: int, came: int, left: int) -> Row:
-    return {
-        "ref_date": day_text(day),
-        "user_source": source,
-        "new_user": came,
-        "cancel_user": left,
-    }
+    return {"ref_date": day_text(day), "user_source": source, "new_user": came, "cancel_user": left}

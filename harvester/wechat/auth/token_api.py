@@ -51,10 +51,7 @@ class AuthorisedPage(NamedTuple):
 def stable_body(appid: str, secret: Secret, *, force: bool = False) -> bytes:
     """Return the body for ``/cgi-bin/stable_token``; by force it ends the current token."""
     return _json(
-        grant_type="client_credential",
-        appid=appid,
-        secret=secret.reveal(),
-        force_refresh=force,
+        grant_type="client_credential", appid=appid, secret=secret.reveal(), force_refresh=force
     )
 
 
