@@ -20,7 +20,7 @@ from harvester.core.calendar import day_range
 from harvester.core.config import Pace, Retry
 from harvester.core.model import Rate
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.scheduling.account_queue import Attempt, DatasetBacklog, make_queue
+from harvester.scheduling.account_queue import Attempt, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 
 PACE = Pace(Rate(10, 1.0), burst=1, concurrency=4)
@@ -47,11 +47,7 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
         make_queue(
             appid,
             0,
-            [
-                DatasetBacklog(
-                    CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1)
-                )
-            ],
+            [Backlog(CATALOGUE["interface_summary_hour"], day_range(BEGIN, BEGIN + WINDOWS - 1))],
         )
         for appid in itertools.islice(appids(), count)
     ]

@@ -20,7 +20,7 @@ class RetiredDataset(NamedTuple):
 _FAMILIES = (user, article, message, interface)
 
 CATALOGUE: dict[str, Dataset] = {
-    dataset.name: dataset for family in _FAMILIES for dataset in family.DATASETS
+    each.name: each for family in _FAMILIES for each in family.DATASETS
 }
 """Every dataset by its name, family by family."""
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 Day: TypeAlias = int
 Month: TypeAlias = int
 DaySet: TypeAlias = int
+
+Clock: TypeAlias = Callable[[], float]
+"""A source of the time, in seconds since the Unix epoch."""
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 

@@ -14,11 +14,11 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from harvester.core import calendar
-from harvester.core.calendar import Day
+from harvester.core.calendar import Clock, Day
 from harvester.core.config import Pace
 from harvester.planning import quota
 from harvester.planning.quota import Calls, DayLedger, Quota
-from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog
+from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
@@ -47,7 +47,7 @@ class BudgetPolicy:
 
 class _Allocation(NamedTuple):
     queue: AccountQueue
-    backlog: DatasetBacklog
+    backlog: Backlog
     calls: int
     limit: str
 
@@ -59,13 +59,7 @@ class CallBudget:
     """
 
     def __init__(
-        self,
-        tree: Tree,
-        schedule: Scheduler,
-        terms: BudgetPolicy,
-        *,
-        run_id: str,
-        now: Callable[[], float],
+        self, tree: Tree, schedule: Scheduler, terms: BudgetPolicy, *, run_id: str, now: Clock
     ) -> None:
         self._tree = tree
         self._scheduler = schedule
@@ -174,7 +168,7 @@ class CallBudget:
             else:
                 self._scheduler.exhaust(queue, backlog, told, now)
 
-    def _next_block(self, queue: AccountQueue, backlog: DatasetBacklog) -> _Allocation:
+    def _next_block(self, queue: AccountQueue, backlog: Backlog) -> _Allocation:
         dataset, appid, note = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
             return _Allocation(queue, backlog, 0, "")

@@ -21,6 +21,7 @@ from itertools import islice
 import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
+from harvester.core.calendar import Clock
 from harvester.core.errors import places
 from harvester.core.model import Answer
 from harvester.engine.call_budget import BudgetPolicy, CallBudget
@@ -67,7 +68,7 @@ class Tools:
     spacing: RateLimiter
     tree: Tree
     terms: BudgetPolicy
-    now: Callable[[], float]
+    now: Clock
     on_published: Callable[[Published], None]
 
 

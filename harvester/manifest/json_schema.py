@@ -13,6 +13,8 @@ from harvester.core import config
 from harvester.manifest import models
 from harvester.manifest.validation import fields_of
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def json_schema() -> dict[str, Any]:
     """Return the format of a manifest as JSON Schema (draft 2020-12), for editors and other tools.
@@ -28,11 +30,7 @@ def json_schema() -> dict[str, Any]:
         for key, field in fields_of(made).items():
             [sentence] = [sentences[base, key] for base in bases if (base, key) in sentences]
             model["properties"][field.alias or key]["description"] = sentence
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "harvester manifest",
-        **schema,
-    }
+    return {"$schema": _DIALECT, "title": "harvester manifest", **schema}
 
 
 def _sentences(module: Any) -> dict[tuple[str, str], str]:

@@ -100,9 +100,7 @@ def _report(
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
     kind = flaw["type"]
     if kind == "unexpected_keyword_argument":
-        what, hint = _explain_unknown(
-            _owner(model, loc), str(loc[-1]), in_secret="credential" in loc
-        )
+        what, hint = _unknown_key(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
         mistakes.add(where(loc, key=True), what, hint)
         return
     if kind == "missing":
@@ -133,7 +131,7 @@ def _explain(flaw: ErrorDetails, name: str) -> tuple[str, str]:
     return text, _EXAMPLES.get(name, "")
 
 
-def _explain_unknown(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
+def _unknown_key(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[str, str]:
     fields = fields_of(owner) if owner else {}
     known = [field.alias or name for name, field in fields.items()]
     if owner is Account and name in KINDS:

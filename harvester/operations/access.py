@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from os import environ
 
+from harvester.core.calendar import Clock
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, AppSecret
 from harvester.core.errors import UsageError
@@ -51,7 +52,7 @@ def token_providers(
 
 
 @asynccontextmanager
-async def _open_api(manifest: Manifest, now: Callable[[], float]) -> AsyncIterator[Api]:
+async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
     """Yield WeChat's API, or that of a sandbox that runs while the block lasts."""
     if not manifest.api.is_sandbox:
         yield manifest.api

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import anyio
 
+from harvester.core.calendar import Clock
 from harvester.core.config import Api, Retry
 from harvester.core.credentials import Access, PlatformAccess
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
@@ -15,9 +15,7 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.transport import Transport
 
 
-def ask(
-    platform: PlatformAccess, api: Api, *, clock: Callable[[], float], policy: Retry
-) -> tuple[str, ...]:
+def ask(platform: PlatformAccess, api: Api, *, clock: Clock, policy: Retry) -> tuple[str, ...]:
     """Return the appids that authorised the platform, in WeChat's order.
 
     Raises Unauthorised if WeChat refuses the platform, Unanswered if it does not answer.
@@ -25,14 +23,10 @@ def ask(
     return anyio.run(_ask, platform, api, clock, policy)
 
 
-async def _ask(
-    platform: PlatformAccess, api: Api, clock: Callable[[], float], policy: Retry
-) -> tuple[str, ...]:
+async def _ask(platform: PlatformAccess, api: Api, clock: Clock, policy: Retry) -> tuple[str, ...]:
     rng, failure = random.Random(), ""
     async with Transport(api, connections=1) as transport:
-        providers = TokenProviders(
-            _no_account, transport, clock=clock, budget=_never, platform=platform
-        )
+        providers = TokenProviders(_none, transport, clock=clock, budget=_never, platform=platform)
         for attempt in range(1, policy.max_attempts + 1):
             try:
                 found = await providers.authorised()
@@ -50,7 +44,7 @@ async def _ask(
     raise Unanswered(f"the platform's accounts: {failure}", advice)
 
 
-def _no_account(appid: str) -> Access:
+def _none(appid: str) -> Access:
     raise KeyError(appid)
 
 

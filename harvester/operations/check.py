@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +17,7 @@ import anyio
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
+from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
 from harvester.core.errors import CallError, Exit, StoreError
 from harvester.core.model import ReportedQuota, bucket_of
@@ -260,7 +260,7 @@ class _Prober:
     manifest: Manifest
     transport: Transport
     tokens: TokenCache
-    now: Callable[[], float]
+    now: Clock
     calls: int = 0
     rng: random.Random = field(default_factory=random.Random)
 

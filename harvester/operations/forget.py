@@ -106,9 +106,7 @@ class _Erasure:
         """Add a replaced file to the change feed, without the accounts that are forgotten."""
         if self.run_log is not None:
             hit = self.request.has(item.dataset, calendar.month_end(item.month))
-            left = tuple(
-                appid for appid in item.appids if not hit or appid not in self.request.appids
-            )
+            left = tuple(one for one in item.appids if not hit or one not in self.request.appids)
             self.run_log.record_published(replace(item, appids=left))
 
 
@@ -144,9 +142,7 @@ def _request(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
 ) -> erasure.ErasureRequest:
     if not accounts:
-        raise UsageError(
-            "--accounts is missing", "Name whom to forget: appids, names, tag:NAME or all."
-        )
+        raise UsageError("--accounts is missing", "Name accounts: appids, names, tag:NAME or all.")
     appids, names = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
     return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import environ
 
+from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
 from harvester.core.credentials import PlatformAccess
 from harvester.manifest import platform_of
@@ -18,7 +19,7 @@ class PlatformAtHand:
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Clock) -> None:
         self._now = now
         self._platform: PlatformAccess | None = None
 

@@ -79,9 +79,7 @@ def open_harvested(path: Path, output: str | None) -> Project:
     project = open_project(path, ALL, output)
     store = project.tree.store
     if not any(map(store.exists, (META_DIR, *project.manifest.datasets))):
-        raise UsageError(
-            f"{store.display_path()}: nothing was harvested here", "correct the output's path"
-        )
+        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
     return project
 
 

@@ -33,7 +33,7 @@ from harvester.operations.status import quarantined_days
 from harvester.planning import windows
 from harvester.planning.quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
-from harvester.scheduling.account_queue import AccountQueue, DatasetBacklog, make_queue
+from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.state import forced_refreshes, quota_limits
@@ -127,13 +127,13 @@ def make_queues(
     manifest: Manifest, missing: windows.Wanted, refetch: windows.Wanted, today: calendar.Day
 ) -> list[AccountQueue]:
     """Return a queue for each account with missing days, its datasets in the catalogue's order."""
-    backlogs: defaultdict[str, list[DatasetBacklog]] = defaultdict(list)
+    backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
     for name, dataset in manifest.datasets.items():
         chosen = refetch.get(name, {})
         boundary = readiness.boundary(dataset, today)
         for appid, lacking in missing.get(name, {}).items():
             again = chosen.get(appid, calendar.NO_DAYS)
-            backlogs[appid].append(DatasetBacklog(dataset, lacking, boundary, refetch=again))
+            backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
     buckets = manifest.output.buckets
     return [make_queue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 
@@ -218,9 +218,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
     """Run the pipeline beside the tasks that show, record and end it."""
     async with anyio.create_task_group() as watchers:
-        watchers.start_soon(
-            state.context.watch, partial(_position, state, count, pipeline.describe)
-        )
+        watchers.start_soon(state.context.watch, partial(_position, state, count, pipeline))
         watchers.start_soon(_watch_signals, pipeline, state.summary)
         watchers.start_soon(_checkpoint, state.run_log, count)
         watchers.start_soon(_log_stalls, pipeline)
@@ -247,9 +245,7 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     return await to_thread.run_sync(spend)
 
 
-def _position(
-    state: RunState, count: Callable[[], None], describe: Callable[[], str]
-) -> runtime.Position:
+def _position(state: RunState, count: Callable[[], None], pipeline: Pipeline) -> runtime.Position:
     count()
     summary = state.summary
     return runtime.Position(
@@ -259,7 +255,7 @@ def _position(
         retries=summary.retries,
         files=len(summary.published),
         seconds=state.context.now() - summary.started_at,
-        describe=describe,
+        describe=pipeline.describe,
     )
 
 

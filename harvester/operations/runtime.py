@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from harvester.core.calendar import Clock
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, PlatformAccess
 from harvester.operations.platform_accounts import PlatformAtHand
@@ -95,7 +96,7 @@ class RunContext:
     ``platform`` is the third-party platform of the accounts that authorised one.
     """
 
-    now: Callable[[], float]
+    now: Clock
     open_api: Callable[[], AbstractAsyncContextManager[Api]]
     credentials: Callable[[str], Access]
     watch: Watch = show_no_progress

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
+from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Manifest
 from harvester.planning.quota import Quota
 from harvester.planning.windows import Plan, Wanted, count_windows
@@ -100,9 +100,9 @@ class _Item:
     left: int
     budget: int
 
-    def requests(self, begin: Day = calendar.FIRST_DAY) -> int:
+    def requests(self, begin: Day = FIRST_DAY) -> int:
         """Count the requests for the days from ``begin`` on."""
-        older = begin - calendar.FIRST_DAY
+        older = begin - FIRST_DAY
         missing = self.missing >> older << older if older > 0 else self.missing
         return count_windows(missing, self.span, self.boundary)
 
@@ -151,9 +151,9 @@ def empty_prefixes(
         dataset = manifest.datasets[name]
         boundary = readiness.boundary(dataset, today)
         for appid, lacking in of_dataset.items():
-            with_rows, empty = rows.get(name, {}).get(appid, (calendar.NO_DAYS, calendar.NO_DAYS))
+            with_rows, empty = rows.get(name, {}).get(appid, (NO_DAYS, NO_DAYS))
             first = calendar.oldest(with_rows) if with_rows else None
-            before = calendar.day_range(calendar.FIRST_DAY, (today if first is None else first) - 1)
+            before = calendar.day_range(FIRST_DAY, (today if first is None else first) - 1)
             in_vain = calendar.count_days(empty & before)
             if in_vain >= MIN_EMPTY_DAYS and lacking & before:
                 requests = count_windows(lacking & before, dataset.span, boundary)

@@ -135,12 +135,8 @@ class Quota:
         """Return how many calls may still be spent on the day of a ledger."""
         if ledger.exhausted_by(dataset, appid) is not None:
             return 0
-        return max(
-            0,
-            self.budget(dataset, appid)
-            - self.spent(ledger, dataset, appid)
-            - self._kept(dataset, appid),
-        )
+        taken = self.spent(ledger, dataset, appid) + self._kept(dataset, appid)
+        return max(0, self.budget(dataset, appid) - taken)
 
     def spent(self, ledger: DayLedger, dataset: str, appid: str) -> int:
         """Return the calls spent on the day of a ledger: its own number, or WeChat's if greater.

@@ -25,9 +25,7 @@ def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
     buckets = manifest.output.buckets
     if len(own) == buckets:
         return manifest
-    accounts = tuple(
-        account for account in manifest.accounts if bucket_of(account.appid, buckets) in own
-    )
+    accounts = tuple(each for each in manifest.accounts if bucket_of(each.appid, buckets) in own)
     mine = {account.appid for account in accounts}
     jobs = (
         replace(job, appids=tuple(appid for appid in job.appids if appid in mine))

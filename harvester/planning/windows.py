@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet
+from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.planning import bucket_sizing
@@ -52,7 +52,7 @@ def wanted(manifest: Manifest, now: float) -> Wanted:
             for appid in job.appids:
                 found = wanted_days(accounts[appid], job, dataset, now)
                 if found:
-                    of_dataset[appid] = of_dataset.get(appid, calendar.NO_DAYS) | found
+                    of_dataset[appid] = of_dataset.get(appid, NO_DAYS) | found
     return result
 
 
@@ -71,9 +71,7 @@ def later_today(manifest: Manifest, now: float) -> Wanted:
     narrowed = replace(manifest, jobs=jobs)
     want = wanted(narrowed, now)
     return {
-        name: {
-            appid: found & ~want[name].get(appid, calendar.NO_DAYS) for appid, found in of.items()
-        }
+        name: {appid: found & ~want[name].get(appid, NO_DAYS) for appid, found in of.items()}
         for name, of in wanted(narrowed, end).items()
     }
 
@@ -103,9 +101,7 @@ def _unnarrowed(manifest: Manifest) -> Manifest:
     return replace(manifest, jobs=tuple(jobs))
 
 
-def windows(
-    missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY
-) -> Iterator[tuple[Day, Day]]:
+def windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> Iterator[tuple[Day, Day]]:
     """Yield the fewest windows of at most ``span`` days that cover a day set, newest first.
 
     A window begins and ends on a missing day; days in between may be known already, because calls
@@ -116,23 +112,23 @@ def windows(
     while missing:
         begin, end = newest_window(missing, span, boundary)
         yield begin, end
-        missing &= (1 << (begin - calendar.FIRST_DAY)) - 1
+        missing &= (1 << (begin - FIRST_DAY)) - 1
 
 
 def newest_window(missing: DaySet, span: int, boundary: Day) -> tuple[Day, Day]:
     """Return the first of `windows` for a day set that is not empty."""
     end = missing.bit_length()
     if span == 1:
-        return calendar.FIRST_DAY + end - 1, calendar.FIRST_DAY + end - 1
-    cut = boundary - calendar.FIRST_DAY
+        return FIRST_DAY + end - 1, FIRST_DAY + end - 1
+    cut = boundary - FIRST_DAY
     floor = max(0, end - span, cut if end > cut else 0)
     inside = missing >> floor
     begin = floor + (inside & -inside).bit_length()
-    return calendar.FIRST_DAY + begin - 1, calendar.FIRST_DAY + end - 1
+    return FIRST_DAY + begin - 1, FIRST_DAY + end - 1
 
 
 @functools.lru_cache(maxsize=4_096)
-def count_windows(missing: DaySet, span: int, boundary: Day = calendar.FIRST_DAY) -> int:
+def count_windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> int:
     """Count the windows that `windows` yields. Cached: accounts often lack the same days."""
     if span == 1:
         return calendar.count_days(missing)
@@ -205,7 +201,7 @@ def _dataset_plan(
     dataset: Dataset, want: dict[str, DaySet], missing: dict[str, DaySet], today: Day
 ) -> DatasetPlan:
     boundary = readiness.boundary(dataset, today)
-    everything = functools.reduce(int.__or__, missing.values(), calendar.NO_DAYS)
+    everything = functools.reduce(int.__or__, missing.values(), NO_DAYS)
     return DatasetPlan(
         dataset=dataset.name,
         accounts=sum(1 for lacking in missing.values() if lacking),

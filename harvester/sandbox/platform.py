@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from harvester.core.calendar import Clock
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import text_of
 from harvester.sandbox.data.account import digest
@@ -58,7 +59,7 @@ class Platforms:
     answers it.
     """
 
-    def __init__(self, rules: Rules, tokens: TokenServer, clock: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, tokens: TokenServer, clock: Clock) -> None:
         self._rules = rules
         self._tokens = tokens
         self._clock = clock

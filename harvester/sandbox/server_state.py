@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from harvester.catalogue import CATALOGUE, RETIRED
-from harvester.core.calendar import today
+from harvester.core.calendar import Clock, today
 from harvester.core.dataset import Dataset
 from harvester.sandbox import calls
 from harvester.sandbox.call_faults import QUOTA, TOKEN, CallFaults, Fault, Refused
@@ -43,9 +43,7 @@ class FakeWeChat:
     follow it. ``source`` has the final rows of every day.
     """
 
-    def __init__(
-        self, rules: Rules, clock: Callable[[], float], *, source: Source = expected_rows
-    ) -> None:
+    def __init__(self, rules: Rules, clock: Clock, *, source: Source = expected_rows) -> None:
         self.rules = rules
         self.counters = Counters()
         self.tokens = TokenServer(rules.token_life, rules.token_tail)

@@ -14,7 +14,7 @@ from harvester.scheduling.account_queue import (
     AbandonedDays,
     AccountQueue,
     Attempt,
-    DatasetBacklog,
+    Backlog,
     MonthTracker,
 )
 
@@ -57,13 +57,11 @@ class Abandoned:
         backlog = attempt.backlog
         self.drop_days(attempt.queue, backlog, backlog.in_progress & attempt.days, rule, why)
 
-    def all_backlogs(self) -> Iterator[DatasetBacklog]:
+    def all_backlogs(self) -> Iterator[Backlog]:
         """Yield the backlogs of all queues."""
         return (backlog for queue in self._queues for backlog in queue.backlogs)
 
-    def affected_by(
-        self, attempt: Attempt, scope: Scope
-    ) -> Iterator[tuple[AccountQueue, DatasetBacklog]]:
+    def affected_by(self, attempt: Attempt, scope: Scope) -> Iterator[tuple[AccountQueue, Backlog]]:
         """Yield the backlogs that a rule of this scope stops with an attempt."""
         if scope is Scope.WINDOW:
             return
@@ -74,7 +72,7 @@ class Abandoned:
                     yield queue, backlog
 
     def stop_dataset(
-        self, queue: AccountQueue, backlog: DatasetBacklog, rule: Rule, why: Refusal | str
+        self, queue: AccountQueue, backlog: Backlog, rule: Rule, why: Refusal | str
     ) -> bool:
         """Ask nothing more of one dataset of one account. What is in flight may still arrive.
 
@@ -88,12 +86,7 @@ class Abandoned:
         return True
 
     def drop_days(
-        self,
-        queue: AccountQueue,
-        backlog: DatasetBacklog,
-        lost: DaySet,
-        rule: Rule,
-        why: Refusal | str,
+        self, queue: AccountQueue, backlog: Backlog, lost: DaySet, rule: Rule, why: Refusal | str
     ) -> None:
         """Owe some days no longer."""
         if not lost:

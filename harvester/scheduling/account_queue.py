@@ -48,7 +48,7 @@ class AbandonedDays:
 
 
 @dataclass(slots=True)
-class DatasetBacklog:
+class Backlog:
     """Days that one account owes of one dataset. Only its methods change it.
 
     A day passes through three sets: ``missing`` was not handed out yet, ``in_progress`` is in
@@ -160,7 +160,7 @@ class Attempt:
     """
 
     queue: AccountQueue
-    backlog: DatasetBacklog
+    backlog: Backlog
     window: Window
     days: DaySet
     tries: int = 0
@@ -195,7 +195,7 @@ class AccountQueue:
 
     appid: str
     bucket: int
-    backlogs: list[DatasetBacklog]
+    backlogs: list[Backlog]
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
     blocked_backlogs: int = 0
     rate: RateState = field(default_factory=RateState)
@@ -242,7 +242,7 @@ class AccountQueue:
         attempt.backlog.add_retry()
         heapq.heappush(self.retries, (until, attempt))
 
-    def drop_retries(self, backlog: DatasetBacklog) -> DaySet:
+    def drop_retries(self, backlog: Backlog) -> DaySet:
         """Drop the retries of a dataset. Returns the days that they were to ask."""
         dropped = [attempt for _, attempt in self.retries if attempt.backlog is backlog]
         self.retries = [entry for entry in self.retries if entry[1].backlog is not backlog]
@@ -258,9 +258,9 @@ class AccountQueue:
         """Count one dataset less that waits for calls."""
         self.blocked_backlogs -= 1
 
-    def _newest_backlog(self) -> DatasetBacklog | None:
+    def _newest_backlog(self) -> Backlog | None:
         """Return the backlog whose next window ends in the newest month; the first in a tie."""
-        best: DatasetBacklog | None = None
+        best: Backlog | None = None
         best_month = -1
         for backlog in self.backlogs:
             if backlog.missing and backlog.quota.allocated > backlog.pending_retries:
@@ -276,7 +276,7 @@ class AccountQueue:
         return best
 
 
-def make_queue(appid: str, bucket: int, backlog: list[DatasetBacklog]) -> AccountQueue:
+def make_queue(appid: str, bucket: int, backlog: list[Backlog]) -> AccountQueue:
     """Return a queue with its windows counted."""
     for item in backlog:
         item.set_span(item.dataset.span)
@@ -301,7 +301,7 @@ class MonthTracker:
             for month in calendar.each_month(missing):
                 self._lanes[MonthOfBucket(dataset, month, bucket)] += count
 
-    def close_days(self, queue: AccountQueue, backlog: DatasetBacklog, gone: DaySet) -> None:
+    def close_days(self, queue: AccountQueue, backlog: Backlog, gone: DaySet) -> None:
         """Take in that days of a queue are durable or abandoned; months may become complete."""
         still_open = backlog.open
         for month in calendar.each_month(gone):
@@ -311,7 +311,7 @@ class MonthTracker:
                 if not self._lanes[key]:
                     self._complete.append(key)
 
-    def reopen_days(self, queue: AccountQueue, backlog: DatasetBacklog, again: DaySet) -> None:
+    def reopen_days(self, queue: AccountQueue, backlog: Backlog, again: DaySet) -> None:
         """Take in that abandoned days are owed again. Call it before the backlog has them."""
         owed_already = backlog.open
         for month in calendar.each_month(again):

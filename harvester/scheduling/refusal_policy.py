@@ -14,7 +14,7 @@ from harvester.core.config import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import TOO_MANY_FAILURES, Abandoned
-from harvester.scheduling.account_queue import AccountQueue, Attempt, DatasetBacklog
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
 
 MINUTE_LIMITS_IN_A_ROW = 10
@@ -43,7 +43,7 @@ class ExhaustedQuota(NamedTuple):
     """A dataset of an account of which WeChat said that its quota is spent."""
 
     queue: AccountQueue
-    backlog: DatasetBacklog
+    backlog: Backlog
     refusal: Refusal
 
 
@@ -247,7 +247,7 @@ class RefusalPolicy:
                 self.exhausted.append(ExhaustedQuota(queue, backlog, why))
 
 
-def _shorten_span(backlog: DatasetBacklog, span: int) -> None:
+def _shorten_span(backlog: Backlog, span: int) -> None:
     """Ask so many days at once, unless more were found to work."""
     if backlog.span == backlog.dataset.span or span > backlog.span:
         backlog.set_span(span)

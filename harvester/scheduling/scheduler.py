@@ -25,7 +25,7 @@ from harvester.scheduling.account_queue import (
     AbandonedDays,
     AccountQueue,
     Attempt,
-    DatasetBacklog,
+    Backlog,
     MonthTracker,
 )
 from harvester.scheduling.circuit_breaker import CircuitBreaker
@@ -75,7 +75,7 @@ class Scheduler:
         self._refusals = RefusalPolicy(
             self._abandoned, self._breaker, policy=policy, jitter=jitter, interval=limiter.interval
         )
-        self.refill_requests: list[tuple[AccountQueue, DatasetBacklog]] = []
+        self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
             # A bucket of one is empty after a start; a larger one is asked each time.
@@ -194,7 +194,7 @@ class Scheduler:
             heapq.heappop(self._ready)[2].rate.dequeue()
         return not (self.in_flight or self._pausing or self._timed or self._ready or self._blocked)
 
-    def all_backlogs(self) -> Iterator[DatasetBacklog]:
+    def all_backlogs(self) -> Iterator[Backlog]:
         """Yield the backlogs of all queues."""
         return (backlog for queue in self.queues for backlog in queue.backlogs)
 
@@ -278,7 +278,7 @@ class Scheduler:
 
     # What may be spent.
 
-    def _request_refill(self, queue: AccountQueue, backlog: DatasetBacklog) -> None:
+    def _request_refill(self, queue: AccountQueue, backlog: Backlog) -> None:
         """Few calls are left of those that are noted. Without any the queue waits for more."""
         quota = backlog.quota
         if quota.exhausted_reason:
@@ -290,7 +290,7 @@ class Scheduler:
             queue.block()
             self._blocked += 1
 
-    def take_refill_requests(self) -> list[tuple[AccountQueue, DatasetBacklog]]:
+    def take_refill_requests(self) -> list[tuple[AccountQueue, Backlog]]:
         """Return the datasets that asked for calls since the last call."""
         found, self.refill_requests = self.refill_requests, []
         return found
@@ -339,7 +339,7 @@ class Scheduler:
         return [(queue, calls) for queue, calls in flown if calls]
 
     def allocate(
-        self, queue: AccountQueue, backlog: DatasetBacklog, calls: int, limit: str, now: float
+        self, queue: AccountQueue, backlog: Backlog, calls: int, limit: str, now: float
     ) -> None:
         """Allocate calls that are in the ledger; ``limit`` says why these are the last, if so."""
         backlog.quota.allocate(calls, limit)
@@ -347,14 +347,12 @@ class Scheduler:
             self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
         self._refilled(queue, backlog, now)
 
-    def exhaust(
-        self, queue: AccountQueue, backlog: DatasetBacklog, refusal: Refusal, now: float
-    ) -> None:
+    def exhaust(self, queue: AccountQueue, backlog: Backlog, refusal: Refusal, now: float) -> None:
         """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
         self._abandoned.stop_dataset(queue, backlog, rule_for(refusal.errcode), refusal)
         self._refilled(queue, backlog, now)
 
-    def _refilled(self, queue: AccountQueue, backlog: DatasetBacklog, now: float) -> None:
+    def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():
             queue.unblock()
             self._blocked -= 1

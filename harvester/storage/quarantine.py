@@ -151,12 +151,10 @@ def _to_members(entry: QuarantinedAnswer) -> dict[str, Any]:
     return fields
 
 
-def _from_members(fields: dict[str, Any]) -> QuarantinedAnswer | None:
-    body = fields.get("body")
-    raw = body.encode() if body is not None else base64.b64decode(fields["body_base64"])
-    days = map(parse_day, (fields["begin_date"], fields["end_date"]))
-    window = (fields["appid"], fields["dataset"], *days)
-    answer = (window, fields["asked_at"], fields["refetch"], raw)
-    return json_file.value_of(
-        fields, QuarantinedAnswer, day=parse_day(fields["day"]), answer=answer
-    )
+def _from_members(plain: dict[str, Any]) -> QuarantinedAnswer | None:
+    body = plain.get("body")
+    raw = body.encode() if body is not None else base64.b64decode(plain["body_base64"])
+    days = map(parse_day, (plain["begin_date"], plain["end_date"]))
+    window = (plain["appid"], plain["dataset"], *days)
+    answer = (window, plain["asked_at"], plain["refetch"], raw)
+    return json_file.value_of(plain, QuarantinedAnswer, day=parse_day(plain["day"]), answer=answer)

@@ -123,7 +123,7 @@ class Coverage:
         """Return a copy in which these days are unknown. Accounts without any state are dropped."""
         left = {appid: self.account(appid).without(masks.get(appid, 0)) for appid in self.appids}
         return of_accounts(
-            self.month, {appid: known for appid, known in left.items() if known.covered}
+            self.month, {appid: days for appid, days in left.items() if days.covered}
         )
 
     def _asked_of(self, place: int) -> Iterator[tuple[int, int]]:

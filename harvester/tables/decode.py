@@ -193,9 +193,7 @@ def _by_day(layout: RecordLayout, days: list[Day], rows: DayRows) -> dict[Day, D
         # The day alone is the key, so each row is another day. tuple.__new__ takes two thirds of
         # the time of DayRows(…).
         new = tuple.__new__
-        return {
-            day: new(DayRows, (columns, extra, place, place + 1)) for place, day in enumerate(days)
-        }
+        return {day: new(DayRows, (columns, extra, at, at + 1)) for at, day in enumerate(days)}
     edges = [place for place in range(1, stop) if days[place] != days[place - 1]]
     bounds = pairwise((0, *edges, stop))
     return {days[begin]: DayRows(columns, extra, begin, end) for begin, end in bounds}

@@ -9,13 +9,13 @@ from dataclasses import fields
 
 import pytest
 
-from harvester.scheduling.account_queue import AccountQueue, Attempt, DatasetBacklog
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.quota_state import AllocatedCalls
 from harvester.scheduling.rate_state import RateState
 from tests.support.import_graph import BY_NAME, MODULES
 
 OWNERS = {
-    DatasetBacklog: "scheduling.account_queue",
+    Backlog: "scheduling.account_queue",
     AccountQueue: "scheduling.account_queue",
     RateState: "scheduling.rate_state",
     AllocatedCalls: "scheduling.quota_state",

@@ -20,7 +20,7 @@ from harvester.core.model import Rate, Refusal
 from harvester.scheduling.account_queue import (
     AccountQueue,
     Attempt,
-    DatasetBacklog,
+    Backlog,
     MonthOfBucket,
     make_queue,
 )
@@ -56,7 +56,7 @@ def rule(action: Action, scope: Scope = Scope.WINDOW) -> Rule:
 
 def lane(number: int, windows: int, bucket: int = 0) -> AccountQueue:
     """An account that owes so many hourly windows."""
-    work = DatasetBacklog(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
+    work = Backlog(HOURLY, day_range(BEGIN, BEGIN + windows - 1))
     return make_queue(f"wx{number:016x}", bucket, [work])
 
 
@@ -226,7 +226,7 @@ def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
 
 def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     """61503 costs the newest day of the window, not the window."""
-    work = DatasetBacklog(DAILY, day_range(BEGIN, BEGIN + 9))
+    work = Backlog(DAILY, day_range(BEGIN, BEGIN + 9))
     schedule = schedule_of([make_queue("wx0000000000000001", 0, [work])], Pace())
     attempt = _one(schedule)
     schedule.refused(attempt, rule(Action.NOT_READY), START)
@@ -238,7 +238,7 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
 def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
     """61501 on ten days where four are allowed: what worked is used from then on, by everybody."""
     lanes = [
-        make_queue(f"wx{number:016x}", 0, [DatasetBacklog(DAILY, day_range(BEGIN, BEGIN + 39))])
+        make_queue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 39))])
         for number in (1, 2)
     ]
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
@@ -283,8 +283,8 @@ def test_an_error_stops_exactly_what_it_condemns(scope: Scope, condemned: int) -
             f"wx{number:016x}",
             0,
             [
-                DatasetBacklog(HOURLY, day_range(BEGIN, BEGIN + 2)),
-                DatasetBacklog(DAILY, day_range(BEGIN, BEGIN)),
+                Backlog(HOURLY, day_range(BEGIN, BEGIN + 2)),
+                Backlog(DAILY, day_range(BEGIN, BEGIN)),
             ],
         )
         for number in (1, 2)

@@ -48,12 +48,8 @@ def check(
     project = open_project(manifest, selecting.selection(), output, authorised)
     sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
     if offline:
-        reached = checking.check_offline(project)
-        answer(
-            format,
-            lambda: {**sizes, **plain(reached)},
-            lambda out: _print_offline(out, sizes, reached),
-        )
+        named = checking.check_offline(project)
+        answer(format, lambda: {**sizes, **plain(named)}, lambda out: _offline(out, sizes, named))
         return Exit.DONE
     found = checking.check(project)
     answer(format, lambda: _check_as_json(found), lambda out: _print_check(out, found))
@@ -135,10 +131,10 @@ def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
     }
 
 
-def _print_offline(out: Console, sizes: dict[str, int], reached: Touched) -> None:
+def _offline(out: Console, sizes: dict[str, int], found: Touched) -> None:
     accounts, jobs = _counted(sizes["accounts"], "account"), _counted(sizes["jobs"], "job")
     out.print(f"{accounts}, {jobs}: no mistakes")
-    for what, names in reached._asdict().items():
+    for what, names in found._asdict().items():
         out.print(f"\n{what}" if names else f"\nno {what}")
         for name in names:
             out.print(Text(f"  {name}"), soft_wrap=True)

@@ -123,12 +123,8 @@ def _next_steps(done: Summary, project: Project) -> list[str]:
             steps.append(f"harvester run {words} --refetch quarantined")
         return steps + again
     dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
-    glob = f"{output}/{dataset}/ref_month=*/*.parquet"
-    return [
-        f"harvester status {words}",
-        f"duckdb -c \"from read_parquet('{glob}') limit 10\"",
-        *again,
-    ]
+    query = f"from read_parquet('{output}/{dataset}/ref_month=*/*.parquet') limit 10"
+    return [f"harvester status {words}", f'duckdb -c "{query}"', *again]
 
 
 def status(out: Console, found: Status, words: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harvester.core.calendar import Clock
 from harvester.core.errors import StoreError
 from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
@@ -39,9 +40,7 @@ class RunLog:
     ``now`` is in seconds since the Unix epoch; ``copy`` is a file that gets the record too.
     """
 
-    def __init__(
-        self, summary: Summary, now: Callable[[], float], copy: Path | None = None
-    ) -> None:
+    def __init__(self, summary: Summary, now: Clock, copy: Path | None = None) -> None:
         self.summary = summary
         self._now = now
         self._copy = copy

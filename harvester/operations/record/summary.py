@@ -230,9 +230,7 @@ class Summary:
             )
         for dataset, drift in sorted(self.drift.items()):
             if drift.dropped:
-                found.append(
-                    f"{dataset}: {drift.dropped:,} rows outside of what was asked were dropped"
-                )
+                found.append(f"{dataset}: {drift.dropped:,} rows outside the window were dropped")
             if drift.unknown_members:
                 names = ", ".join(map(safe_text, sorted(drift.unknown_members)))
                 found.append(f"{dataset}: undeclared members went to _extra: {names}")

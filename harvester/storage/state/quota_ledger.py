@@ -56,10 +56,7 @@ def write(tree: Tree, note: DayLedger, bucket: int) -> None:
 def leave(tree: Tree, spent: Mapping[int, DayLedger]) -> None:
     """Keep the calls of one check on one day, by bucket. Raises StoreError."""
     [(day, check)] = {(calendar.day_text(note.day), note.run) for note in spent.values()}
-    notes = {
-        tree.bucket_label(bucket): json_file.members(note, day=day)
-        for bucket, note in spent.items()
-    }
+    notes = {tree.bucket_label(at): json_file.members(note, day=day) for at, note in spent.items()}
     temp = tree.store.scratch / f"check-{check}.tmp"
     json_file.write(tree.store, f"{QUOTA}/{day}.check-{check}.json", notes, temp)
 

@@ -18,6 +18,7 @@ import anyio
 
 from harvester.catalogue.error_codes import Action, platform_rule_for
 from harvester.core import credentials
+from harvester.core.calendar import Clock
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
@@ -64,7 +65,7 @@ class Component:
 
     platform: credentials.PlatformAccess
     transport: Transport
-    clock: Callable[[], float]
+    clock: Clock
     limiter: anyio.CapacityLimiter
     meter: Meter
     _token_lock: anyio.Lock = field(default_factory=anyio.Lock, init=False)

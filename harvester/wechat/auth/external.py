@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
+from harvester.core.calendar import Clock
 from harvester.core.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
 from harvester.core.model import Refusal
@@ -31,7 +31,7 @@ class StaticToken(TokenProvider):
     """A token in a variable or file, used until its owner replaces it there."""
 
     reader: SecretReader
-    clock: Callable[[], float]
+    clock: Clock
 
     async def current(self) -> IssuedToken:
         """Read the token again, unless its end has passed."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import anyio
 
 from harvester.core import credentials
+from harvester.core.calendar import Clock
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret
@@ -29,7 +30,7 @@ class TokenProviders:
         access: Callable[[str], credentials.Access],
         transport: Transport,
         *,
-        clock: Callable[[], float],
+        clock: Clock,
         budget: Budget,
         platform: credentials.PlatformAccess | None = None,
     ) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action, Scope
+from harvester.core.calendar import Clock
 from harvester.core.errors import CallError
 from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import Rejection, TokenDenied, TokenProvider
@@ -49,9 +50,7 @@ class TokenCache:
     seconds and never goes back. An async context manager: leaving it cancels pending requests.
     """
 
-    def __init__(
-        self, provider_of: Callable[[str], TokenProvider], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, provider_of: Callable[[str], TokenProvider], clock: Clock) -> None:
         self._provider_of = provider_of
         self._clock = clock
         self._providers: dict[str, TokenProvider] = {}
