@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from harvester.core.config import Manifest
+from harvester.core.config import Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 
@@ -25,10 +26,12 @@ def of_shard(manifest: Manifest, own: list[int]) -> Manifest:
     buckets = manifest.output.buckets
     if len(own) == buckets:
         return manifest
-    accounts = tuple(each for each in manifest.accounts if bucket_of(each.appid, buckets) in own)
-    mine = {account.appid for account in accounts}
-    jobs = (
-        replace(job, appids=tuple(appid for appid in job.appids if appid in mine))
-        for job in manifest.jobs
-    )
-    return replace(manifest, accounts=accounts, jobs=tuple(jobs))
+    accounts = (one for one in manifest.accounts if bucket_of(one.appid, buckets) in own)
+    return with_jobs(replace(manifest, accounts=tuple(accounts)), manifest.jobs)
+
+
+def with_jobs(manifest: Manifest, jobs: Iterable[Job]) -> Manifest:
+    """Give a manifest these jobs, cut down to its accounts."""
+    own = {account.appid for account in manifest.accounts}
+    cut = (replace(job, appids=tuple(filter(own.__contains__, job.appids))) for job in jobs)
+    return replace(manifest, jobs=tuple(cut))

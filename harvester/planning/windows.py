@@ -16,7 +16,7 @@ from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
-from harvester.planning import bucket_sizing
+from harvester.planning import bucket_sizing, sharding
 from harvester.planning.quota import Calls, with_retries
 
 CPU_SECONDS_PER_REQUEST = 0.00015
@@ -79,26 +79,15 @@ def later_today(manifest: Manifest, now: float) -> Wanted:
 def calls_kept(manifest: Manifest, now: float) -> Calls:
     """Return the calls that a run leaves for days that get ready later today, retries included."""
     # Options narrow a run and not the needs of the day, so all jobs count.
+    whole = sharding.with_jobs(manifest, manifest.all_jobs or manifest.jobs)
     return {
         name: {
             appid: with_retries(count_windows(found, manifest.datasets[name].span))
             for appid, found in of_dataset.items()
             if found
         }
-        for name, of_dataset in later_today(_unnarrowed(manifest), now).items()
+        for name, of_dataset in later_today(whole, now).items()
     }
-
-
-def _unnarrowed(manifest: Manifest) -> Manifest:
-    """Return the manifest with all of its jobs, for the selected accounts."""
-    if not manifest.all_jobs:
-        return manifest
-    meant = {account.appid for account in manifest.accounts}
-    jobs = (
-        replace(job, appids=tuple(appid for appid in job.appids if appid in meant))
-        for job in manifest.all_jobs
-    )
-    return replace(manifest, jobs=tuple(jobs))
 
 
 def windows(missing: DaySet, span: int, boundary: Day = FIRST_DAY) -> Iterator[tuple[Day, Day]]:
