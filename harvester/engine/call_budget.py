@@ -94,6 +94,7 @@ class CallBudget:
     def wake(self) -> None:
         """Queues ran low, or were told that a quota is spent."""
         self._wake.set()
+        # A blocked queue idles meanwhile, and a spent quota is lost if the process is killed.
         if self._scheduler.is_blocked_on_quota or self._scheduler.exhausted:
             self._urgent.set()
 
@@ -112,11 +113,14 @@ class CallBudget:
             midnight = calendar.instant(self._day + 1)
             with anyio.move_on_after(max(0.0, midnight - self._now())):
                 await self._wake.wait()
+            # Bounded by midnight, because calls of this day must not be spent on the next one.
             with anyio.move_on_after(min(GATHER_SECONDS, max(0.0, midnight - self._now()))):
                 await self._urgent.wait()
+            # Replaced before the work, so that a wake-up during it is not lost.
             self._wake, self._urgent = anyio.Event(), anyio.Event()
             if calendar.today(self._now()) != self._day:
                 self._day = calendar.today(self._now())
+                # ``forget`` is about the calls of the first day alone.
                 await self._start_day(forget=False)
             else:
                 await self._allocate()
@@ -125,6 +129,7 @@ class CallBudget:
 
     async def _cool_down(self, bucket: int) -> None:
         """Let a bucket's queues wait for what the run before has sent."""
+        # After midnight the previous run may stand in yesterday's ledger.
         found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
         if found is not None:
             until = found.idle_at(self._now(), self._policy.pace.period)
@@ -146,6 +151,7 @@ class CallBudget:
 
     async def _open_ledger(self, bucket: int) -> None:
         note = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
+        # In use until `_return_unused`, so that the next run notices a kill.
         note.run, note.in_use, note.period = self._run_id, True, self._policy.pace.period
         await to_thread.run_sync(
             quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
@@ -159,6 +165,7 @@ class CallBudget:
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             touched.add(queue.bucket)
         grants = [self._next_block(queue, backlog) for queue, backlog in thirsty]
+        # Durable before use, because a killed run must have entered too many calls, not too few.
         await _each(self._write, touched)
         now = self._now()
         for queue, backlog, calls, limit in grants:
@@ -172,6 +179,7 @@ class CallBudget:
         dataset, appid, note = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
             return _Allocation(queue, backlog, 0, "")
+        # WeChat's own count may be higher than the ledger's, since other clients call too.
         spent = self._policy.quota.spent(note, dataset, appid)
         note.add(dataset, appid, spent - note.spent(dataset, appid))
         left = self._policy.quota.left(note, dataset, appid)
@@ -189,6 +197,7 @@ class CallBudget:
         """Give back what was noted and not spent; the run ends in order."""
         now = self._now()
         for note in self._ledgers.values():
+            # Recent calls of the previous run stop counting at ``idle_from``.
             if note.idle_from <= now:
                 note.recent_calls = 0
         for queue, backlog, refusal in self._scheduler.take_exhausted():

@@ -78,6 +78,7 @@ class Abandoned:
 
         Returns whether that is news.
         """
+        # The first rule stays, because the run record names the cause and not what followed.
         if backlog.abandoned_by is not None:
             return False
         backlog.abandon(rule)
@@ -117,12 +118,15 @@ class Abandoned:
                     backlog.abandoned_by is not None
                     and backlog.abandoned_by.action is Action.WAIT_FOR_QUOTA
                 ):
+                    # Our own count ends at our midnight; WeChat's may end a little later.
                     if backlog.abandoned_by is not QUOTA_SPENT:
                         told.append(queue)
                     backlog.resume()
+                # Also of backlogs that another rule stopped later: single windows may wait.
                 if backlog.quota_exhausted:
                     self.months.reopen_days(queue, backlog, backlog.quota_exhausted)
                     backlog.reopen()
+        # The checkpoint is a position, so it moves with the entries removed before it.
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
         self.days[:] = [item for item in self.days if not _is_quota(item)]
         return told

@@ -292,6 +292,7 @@ class MonthTracker:
     def __init__(self, queues: Iterable[AccountQueue]) -> None:
         self._lanes: Counter[MonthOfBucket] = Counter()
         self._complete: list[MonthOfBucket] = []
+        # Grouped, because most accounts of a run lack the same days.
         alike = Counter(
             (backlog.dataset.name, queue.bucket, backlog.missing)
             for queue in queues

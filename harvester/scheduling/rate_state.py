@@ -95,6 +95,7 @@ class RateState:
         self.minute_limits += 1
         self.is_slowed = True
         if self.interval < longest:
+            # The window too, because a burst would otherwise use its slots at the old rate.
             self.interval = max(self.interval, interval) * factor
             self.window_seconds *= factor
 

@@ -88,12 +88,15 @@ class RefusalPolicy:
 
     def react(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Do what the rule of a failed attempt says."""
+        # Every refusal but this one is a response of the host, so it closes the breaker.
         if rule.action is not Action.HOST_DOWN:
             self._breaker.host_responded()
+        # A request in flight when its dataset was stopped gets no retry.
         if attempt.backlog.abandoned_by is not None:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
             self._handlers[rule.action](attempt, rule, now, why)
+        # After the handler, which may have counted the failure that decides it.
         if self._breaker.gave_up(now):
             self._abandoned.defer_all(why)
 
@@ -121,6 +124,7 @@ class RefusalPolicy:
         A queue in trouble asks one thing at a time until an answer comes, so that a server that is
         slow for one account cannot hold the connections of all; and less and less often.
         """
+        # The first failure of a series: an outage, if it is one, began here.
         if not self._breaker.failures:
             self._abandoned.checkpoint()
         self._breaker.failed(queue.appid, now)
@@ -141,6 +145,7 @@ class RefusalPolicy:
             self._abandoned.fail_attempt(attempt, rule, why)
         else:
             self._wait(attempt, now + backoff.delay(attempt.tries, self._backoff, self._jitter))
+        # If several accounts fail and none is answered, this one is not the cause.
         if backlog.spend_failure() and not self._breaker.is_shared:
             self._abandoned.stop_dataset(attempt.queue, backlog, TOO_MANY_FAILURES, why)
 
@@ -178,6 +183,7 @@ class RefusalPolicy:
         first of these refusals counts.
         """
         rate = attempt.queue.rate
+        # Requests in flight together are refused together: the first refusal counts.
         if rate.refused_until <= now:
             rate.slow_down(self._interval, SLOWDOWN_FACTOR, MAX_INTERVAL)
         if rate.minute_limits > MINUTE_LIMITS_IN_A_ROW:
@@ -199,6 +205,7 @@ class RefusalPolicy:
     def _split_window(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """WeChat takes fewer days at once than it used to: ask the window in two."""
         begin, end = attempt.window.begin, attempt.window.end
+        # A single day cannot be too long, so the refusal means something else.
         if begin == end:
             self._stop(attempt, rule, now, why)
             return
@@ -225,6 +232,7 @@ class RefusalPolicy:
             return
         learners.add(appid)
         self.shortened_spans[name] = max(span, known)
+        # Applied to all when the second one has learnt it, and again when a longer span works.
         if len(learners) == 2 or (len(learners) > 2 and span > known):
             for each in self._abandoned.all_backlogs():
                 if each.dataset is backlog.dataset:
@@ -243,6 +251,7 @@ class RefusalPolicy:
         self._abandoned.fail_attempt(attempt, rule, why)
         for queue, backlog in self._abandoned.affected_by(attempt, rule.scope):
             news = self._abandoned.stop_dataset(queue, backlog, rule, why)
+            # Reported to the ledger once, so that no later run of this day asks in vain.
             if news and rule.action is Action.WAIT_FOR_QUOTA and isinstance(why, Refusal):
                 self.exhausted.append(ExhaustedQuota(queue, backlog, why))
 

@@ -129,18 +129,22 @@ class Scheduler:
             queue = heapq.heappop(self._ready)[2]
             rate = queue.rate
             rate.dequeue()
+            # What held when the queue was placed may have changed: a pause, a spent budget.
             if self._ready_at(queue, now) > now:
                 self._place(queue, now)
                 continue
             if not (rate.interval or self._limiter.can_start(queue.appid)):
+                # Polled, because the limiter does not say when the bucket has room.
                 self._place(queue, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
             attempt = queue.take_attempt(now)
             rate.start(now)
             self.in_flight += 1
+            # Lets a refusal for a spent quota tell yesterday's quota from today's.
             attempt.day_number = self._refusals.day_number
             if attempt.backlog.quota.spend():
                 self._request_refill(queue, attempt.backlog)
+            # While the breaker is open, this attempt is the probe.
             if self._breaker.not_before:
                 self._breaker.probe_sent(now)
             if not rate.interval:
@@ -151,6 +155,7 @@ class Scheduler:
                 if rate.is_slowed:
                     self._push_soon(queue, rate.not_before)
                 else:
+                    # Placed unchecked: whether it has more to ask is checked when it comes up.
                     self._pausing.append((now + rate.interval, queue))
             return attempt
         return None
@@ -175,6 +180,7 @@ class Scheduler:
         """
         if now >= self._day_ends:
             return None
+        # Ready queues that are not handed out wait for the breaker alone.
         if self._ready:
             return self._breaker.not_before
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
@@ -201,6 +207,7 @@ class Scheduler:
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
+        # Otherwise `finished` would wait for calls that are not needed any more.
         self._blocked = 0
         self._pausing.clear()
         self._timed.clear()
@@ -211,6 +218,7 @@ class Scheduler:
         if queue.rate.queued or self._stopped:
             return
         at = self._ready_at(queue, now)
+        # In no place: an answer or an allocation places it.
         if at == NEVER:
             return
         at = max(at, now + pause)
@@ -221,6 +229,7 @@ class Scheduler:
             self._push_soon(queue, at)
 
     def _push_soon(self, queue: AccountQueue, at: float) -> None:
+        # The sequence keeps equal times in order, and queues from being compared.
         self._sequence += 1
         heapq.heappush(self._timed, (at, self._sequence, queue))
 
@@ -247,6 +256,7 @@ class Scheduler:
         attempt.backlog.buffer(attempt.days)
         attempt.queue.rate.recover(self._concurrency)
         if self._breaker.failures or self._breaker.never_answered:
+            # Before the breaker forgets the outage that this answer ends.
             if self._breaker.is_outage(now):
                 self._abandoned.defer_failures()
             self._breaker.answered()
@@ -269,6 +279,7 @@ class Scheduler:
         ``why`` is what WeChat or the network said, safe to print.
         """
         self._refusals.react(attempt, rule, now, why)
+        # Afterwards, because the reaction decides when the queue may start again.
         self._release(attempt.queue, now)
 
     def _release(self, queue: AccountQueue, now: float) -> None:
