@@ -10,6 +10,7 @@ _dataset = partial(Dataset, family="interface", permission=3, pages="api", check
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 
+_MILLISECONDS = "milliseconds (by magnitude; WeChat names no unit)"
 _METRICS = (
     Column("callback_count", Kind.COUNT, "replies WeChat asked the account's server for", "calls"),
     Column("fail_count", Kind.COUNT, "how many of those failed", "calls"),
@@ -17,14 +18,9 @@ _METRICS = (
         "total_time_cost",
         Kind.COUNT,
         "time all of them took together; divide by callback_count for the average",
-        "milliseconds (by magnitude; WeChat names no unit)",
+        _MILLISECONDS,
     ),
-    Column(
-        "max_time_cost",
-        Kind.COUNT,
-        "the longest single one",
-        "milliseconds (by magnitude; WeChat names no unit)",
-    ),
+    Column("max_time_cost", Kind.COUNT, "the longest single one", _MILLISECONDS),
 )
 
 INTERFACE_SUMMARY = _dataset(

@@ -34,18 +34,20 @@ _MSG_COUNT = Column("msg_count", Kind.COUNT, "messages they sent", "messages")
 _BY_TYPE = (_MSG_TYPE, _USER_SOURCE, _MSG_USER, _MSG_COUNT)
 _BY_INTERVAL = (_COUNT_INTERVAL, _USER_SOURCE, _MSG_USER)
 
+_by_type = partial(_dataset, span=1, key=("ref_date", "msg_type"))
+_by_interval = partial(_dataset, span=15, key=("ref_date", "count_interval"))
+
 _SAME_PEOPLE = "A person who sends texts and images is in both rows: msg_user does not add up."
 _NARROW_SPAN = (
     "WeChat's pages disagree about the span (older ones: 30 days); this is what all of them allow."
 )
 _PERIOD = "Only the period's first day is asked, once the period is over."
 
-UPSTREAM_MSG = _dataset(
+UPSTREAM_MSG = _by_type(
     name="upstream_msg",
     span=7,
     grain=Grain.DAY,
     settle=3,
-    key=("ref_date", "msg_type"),
     columns=(_DAY, *_BY_TYPE),
     description="messages people sent, a row a day and type",
     notes=(_SAME_PEOPLE,),
@@ -59,9 +61,8 @@ GROUP BY appid, msg_type
 ORDER BY appid, messages DESC;""",
 )
 
-UPSTREAM_MSG_HOUR = _dataset(
+UPSTREAM_MSG_HOUR = _by_type(
     name="upstream_msg_hour",
-    span=1,
     grain=Grain.HOUR,
     key=("ref_date", "ref_hour", "msg_type"),
     columns=(_DAY, _HOUR, *_BY_TYPE),
@@ -77,11 +78,9 @@ GROUP BY ref_hour
 ORDER BY ref_hour;""",
 )
 
-UPSTREAM_MSG_WEEK = _dataset(
+UPSTREAM_MSG_WEEK = _by_type(
     name="upstream_msg_week",
-    span=1,
     grain=Grain.WEEK,
-    key=("ref_date", "msg_type"),
     columns=(_WEEK, *_BY_TYPE),
     description="messages people sent, a row a week and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
@@ -95,11 +94,9 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_MONTH = _dataset(
+UPSTREAM_MSG_MONTH = _by_type(
     name="upstream_msg_month",
-    span=1,
     grain=Grain.MONTH,
-    key=("ref_date", "msg_type"),
     columns=(_MONTH, *_BY_TYPE),
     description="messages people sent, a row a month and type",
     notes=(_PERIOD, _NARROW_SPAN, _SAME_PEOPLE),
@@ -113,12 +110,10 @@ WHERE msg_type = 1
 ORDER BY appid, ref_month;""",
 )
 
-UPSTREAM_MSG_DIST = _dataset(
+UPSTREAM_MSG_DIST = _by_interval(
     name="upstream_msg_dist",
-    span=15,
     grain=Grain.DAY,
     settle=3,
-    key=("ref_date", "count_interval"),
     columns=(_DAY, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a day and range",
     example="""\
@@ -133,11 +128,9 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_DIST_WEEK = _dataset(
+UPSTREAM_MSG_DIST_WEEK = _by_interval(
     name="upstream_msg_dist_week",
-    span=15,
     grain=Grain.WEEK,
-    key=("ref_date", "count_interval"),
     columns=(_WEEK, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a week and range",
     notes=(_PERIOD, _NARROW_SPAN),
@@ -150,11 +143,9 @@ GROUP BY appid, ref_date
 ORDER BY appid, ref_date;""",
 )
 
-UPSTREAM_MSG_DIST_MONTH = _dataset(
+UPSTREAM_MSG_DIST_MONTH = _by_interval(
     name="upstream_msg_dist_month",
-    span=15,
     grain=Grain.MONTH,
-    key=("ref_date", "count_interval"),
     columns=(_MONTH, *_BY_INTERVAL),
     description="people by how many messages they sent, a row a month and range",
     notes=(_PERIOD, _NARROW_SPAN),

@@ -14,7 +14,15 @@ from pydantic_core import ErrorDetails
 from harvester.core.config import KINDS, Account
 from harvester.core.errors import InvalidValue
 from harvester.core.references import quote_safe
-from harvester.manifest import diagnostics
+from harvester.manifest.diagnostics import (
+    INVALID,
+    Diagnostics,
+    LoadContext,
+    Step,
+    Where,
+    key_label,
+    nearest,
+)
 
 Model = TypeVar("Model")
 
@@ -43,12 +51,7 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
 
 
 def check(
-    model: type[Model],
-    value: object,
-    where: diagnostics.Where,
-    context: diagnostics.LoadContext,
-    *,
-    item_of: str = "",
+    model: type[Model], value: object, where: Where, context: LoadContext, *, item_of: str = ""
 ) -> Model | None:
     """Return the value as a model, or None after every mistake in it is reported.
 
@@ -62,10 +65,7 @@ def check(
 
 
 def salvage(
-    model: type[Model],
-    value: dict[str, Any],
-    where: diagnostics.Where,
-    context: diagnostics.LoadContext,
+    model: type[Model], value: dict[str, Any], where: Where, context: LoadContext
 ) -> tuple[Model, set[str]]:
     """Return the model of the valid keys of a mapping, and the invalid keys, which are reported."""
     good, flaws = _validated(model, value, context)
@@ -78,9 +78,7 @@ def salvage(
     return good, bad
 
 
-def _validated(
-    model: Any, value: object, context: diagnostics.LoadContext
-) -> tuple[Any, list[ErrorDetails]]:
+def _validated(model: Any, value: object, context: LoadContext) -> tuple[Any, list[ErrorDetails]]:
     given = {"today": context.today, "folder": context.folder}
     try:
         # Called directly, because a TypeAdapter would be made for each of ten thousand accounts.
@@ -90,11 +88,7 @@ def _validated(
 
 
 def _report(
-    model: type[Any],
-    flaw: ErrorDetails,
-    where: diagnostics.Where,
-    mistakes: diagnostics.Diagnostics,
-    item_of: str = "",
+    model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Diagnostics, item_of: str = ""
 ) -> None:
     # The tags of union_by_kind are steps of pydantic's path, but not of the file.
     loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
@@ -107,7 +101,7 @@ def _report(
         mistakes.add(where(loc), f"`{loc[-1]}` is missing")
         return
     # Reported already, where the reference or the YAML was read.
-    if flaw["input"] is diagnostics.INVALID:
+    if flaw["input"] is INVALID:
         return
     reason = flaw.get("ctx", {}).get("error")
     # Keys that contradict each other: the mistake is shown at the first that is written.
@@ -118,7 +112,7 @@ def _report(
     name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
     what, hint = _explain(flaw, name)
     item = "an item of " if (item_of and not loc) or (loc and loc[-1] != name) else ""
-    subject = f"{item}{diagnostics.key_label(name)}" if name else "the manifest"
+    subject = f"{item}{key_label(name)}" if name else "the manifest"
     mistakes.add(where(loc), f"{subject} {what}", hint)
 
 
@@ -137,12 +131,12 @@ def _unknown_key(owner: type[Any] | None, name: str, *, in_secret: bool) -> tupl
     if owner is Account and name in KINDS:
         example = _KIND_EXAMPLES.get(name, '"${NAME}"')
         return f"unknown key `{name}`", f"write credential: {{{name}: {example}}}"
-    hint = diagnostics.nearest(name, known) or f"known are {', '.join(known)}"
+    hint = nearest(name, known) or f"known are {', '.join(known)}"
     # In a credential an unknown key may be the secret itself, as in {0123…}.
     return "unknown key" if in_secret else f"unknown key{quote_safe(name)}", hint
 
 
-def _owner(model: type[Any], loc: Sequence[diagnostics.Step]) -> type[Any] | None:
+def _owner(model: type[Any], loc: Sequence[Step]) -> type[Any] | None:
     """Return the model that refused a key. Indices and keys of a dict lead to their items."""
     owner: type[Any] | None = model
     for step in loc[:-1]:
