@@ -53,7 +53,7 @@ class _Allocation(NamedTuple):
 
 
 class CallBudget:
-    """Notes what may be spent and grants it to the queues.
+    """Enters calls into the ledgers and allocates them to the queues.
 
     ``now`` is in seconds since the Unix epoch and never steps back.
     """
@@ -82,10 +82,10 @@ class CallBudget:
         )
 
     async def open(self) -> None:
-        """Before the first request: read what the day has spent, note the first calls.
+        """Read the calls already spent and allocate the first ones, before the first request.
 
-        Calls that the run before made a moment ago still count; if it did not end in order, the
-        queues hold off until none of them can. Raises StoreError, in a group.
+        Recent calls of the previous run still count; if it did not end in order, the queues wait
+        until none of them can. Raises StoreError, in a group.
         """
         self._day = calendar.today(self._now())
         await _each(self._cool_down, self._buckets)
@@ -104,8 +104,8 @@ class CallBudget:
         self._wake.set()
         self._urgent.set()
 
-    async def run(self, on_granted: Callable[[], None]) -> None:
-        """Grant calls until closed, and call ``on_granted`` after each time.
+    async def run(self, on_allocated: Callable[[], None]) -> None:
+        """Allocate calls until closed, and call ``on_allocated`` after each time.
 
         Raises StoreError, in a group, when the disk refuses.
         """
@@ -124,7 +124,7 @@ class CallBudget:
                 await self._start_day(forget=False)
             else:
                 await self._allocate()
-            on_granted()
+            on_allocated()
         await self._return_unused()
 
     async def _cool_down(self, bucket: int) -> None:
@@ -137,38 +137,38 @@ class CallBudget:
 
     async def _start_day(self, *, forget: bool) -> None:
         """Start a Beijing day. Calls in flight at midnight are charged to it."""
-        # First of all: whatever is granted of the day before may not be spent any more.
-        flown = self._scheduler.start_day(self._now(), calendar.instant(self._day + 1))
+        # First of all, because calls allocated for the day before must not be spent any more.
+        in_flight = self._scheduler.start_day(self._now(), calendar.instant(self._day + 1))
         self._policy.quota.reserve(self._policy.reserved_later(self._now()))
         await _each(self._open_ledger, self._buckets)
         for queue in self._scheduler.queues if forget else []:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].forget(backlog.dataset.name, queue.appid)
-        for queue, calls in flown:
+        for queue, calls in in_flight:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
         await self._allocate()
 
     async def _open_ledger(self, bucket: int) -> None:
-        note = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
+        ledger = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
         # In use until `_return_unused`, so that the next run notices a kill.
-        note.run, note.in_use, note.period = self._run_id, True, self._policy.pace.period
+        ledger.run, ledger.in_use, ledger.period = self._run_id, True, self._policy.pace.period
         await to_thread.run_sync(
             quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
         )
 
     async def _allocate(self) -> None:
-        """Note what the thirsty may spend, and what WeChat said to be spent; then grant it."""
-        thirsty = self._scheduler.take_refill_requests()
-        touched = {queue.bucket for queue, _ in thirsty}
+        """Enter refills and spent quotas into the ledgers, then allocate the refills."""
+        refills = self._scheduler.take_refill_requests()
+        touched = {queue.bucket for queue, _ in refills}
         for queue, backlog, refusal in self._scheduler.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             touched.add(queue.bucket)
-        grants = [self._next_block(queue, backlog) for queue, backlog in thirsty]
+        allocations = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
         await _each(self._write, touched)
         now = self._now()
-        for queue, backlog, calls, limit in grants:
+        for queue, backlog, calls, limit in allocations:
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is None:
                 self._scheduler.allocate(queue, backlog, calls, limit, now)
@@ -176,42 +176,42 @@ class CallBudget:
                 self._scheduler.exhaust(queue, backlog, told, now)
 
     def _next_block(self, queue: AccountQueue, backlog: Backlog) -> _Allocation:
-        dataset, appid, note = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
-        if backlog.abandoned_by is not None or note.exhausted_by(dataset, appid) is not None:
+        dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
+        if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
             return _Allocation(queue, backlog, 0, "")
         # WeChat's own count may be higher than the ledger's, since other clients call too.
-        spent = self._policy.quota.spent(note, dataset, appid)
-        note.add(dataset, appid, spent - note.spent(dataset, appid))
-        left = self._policy.quota.left(note, dataset, appid)
+        spent = self._policy.quota.spent(ledger, dataset, appid)
+        ledger.add(dataset, appid, spent - ledger.spent(dataset, appid))
+        left = self._policy.quota.left(ledger, dataset, appid)
         calls = min(
             quota.block(
                 self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
             ),
             left,
         )
-        note.add(dataset, appid, calls)
+        ledger.add(dataset, appid, calls)
         words = self._policy.quota.explain(dataset, appid) if calls == left else ""
         return _Allocation(queue, backlog, calls, words)
 
     async def _return_unused(self) -> None:
-        """Give back what was noted and not spent; the run ends in order."""
+        """Return calls that were entered and not spent, at the end of the run."""
         now = self._now()
-        for note in self._ledgers.values():
+        for ledger in self._ledgers.values():
             # Recent calls of the previous run stop counting at ``idle_from``.
-            if note.idle_from <= now:
-                note.recent_calls = 0
+            if ledger.idle_from <= now:
+                ledger.recent_calls = 0
         for queue, backlog, refusal in self._scheduler.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
         for queue in self._scheduler.queues:
-            note = self._ledgers[queue.bucket]
+            ledger = self._ledgers[queue.bucket]
             recent, idle_from = queue.rate.recent_calls(now)
-            note.idle_from = max(note.idle_from, idle_from)
-            note.recent_calls = max(note.recent_calls, recent)
+            ledger.idle_from = max(ledger.idle_from, idle_from)
+            ledger.recent_calls = max(ledger.recent_calls, recent)
             for backlog in queue.backlogs:
                 if backlog.quota.unused > 0:
-                    note.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)
-        for note in self._ledgers.values():
-            note.in_use = False
+                    ledger.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)
+        for ledger in self._ledgers.values():
+            ledger.in_use = False
         await _each(self._write, self._buckets)
 
     async def _read(self, day: Day, bucket: int) -> DayLedger | None:
@@ -220,8 +220,8 @@ class CallBudget:
         )
 
     async def _write(self, bucket: int) -> None:
-        note = self._ledgers[bucket]
-        await to_thread.run_sync(quota_ledger.write, self._tree, note, bucket, limiter=self._disk)
+        ledger = self._ledgers[bucket]
+        await to_thread.run_sync(quota_ledger.write, self._tree, ledger, bucket, limiter=self._disk)
 
 
 async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:

@@ -1,13 +1,12 @@
-"""The run itself: a fixed pool of workers, one recorder, one publisher, in one task group.
+"""One harvest: a fixed pool of workers, a raw writer and a publish queue in one task group.
 
 ::
 
-    schedule ─► worker ─► fetch ─► schedule        what to ask next, what the verdict changes
-                  └────► recorder ─► raw group ─► schedule ─► publisher ─► partition
+    scheduler ─► worker ─► attempt ─► scheduler       what to ask next, what the outcome changes
+                   └────► raw writer ─► raw group ─► scheduler ─► publish queue ─► partition
 
-A worker takes a window that may be asked right now, makes one attempt and hands back the verdict.
-When nothing may be asked it waits with the others; one of them, the *sentry*, also watches the
-clock.
+A worker takes a window that may be asked now, makes one attempt and hands back the outcome. Idle
+workers wait for an event; one of them, the timer worker, also waits for the next queue's time.
 """
 
 from __future__ import annotations
@@ -75,19 +74,21 @@ class Tools:
 class Pipeline:
     """One run. `run` returns when everything that could be had is published, or after `stop`."""
 
-    def __init__(self, schedule: Scheduler, tools: Tools, *, run_id: str, connections: int) -> None:
-        self._scheduler = schedule
+    def __init__(
+        self, scheduler: Scheduler, tools: Tools, *, run_id: str, connections: int
+    ) -> None:
+        self._scheduler = scheduler
         self._tools = tools
         self._connections = connections
         self._idle: deque[anyio.Event] = deque()
-        self._sentry_until = _NEVER
+        self._timer_until = _NEVER
         self._stopping = False
         self._workers = anyio.CancelScope()
         self.counters = RequestCounters()
-        datasets = {work.dataset.name: work.dataset for work in schedule.all_backlogs()}
+        datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
         self._publishing = PublishQueue(tools.tree, datasets, tools.on_published)
-        self._budget = CallBudget(tools.tree, schedule, tools.terms, run_id=run_id, now=tools.now)
+        self._budget = CallBudget(tools.tree, scheduler, tools.terms, run_id=run_id, now=tools.now)
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
@@ -203,32 +204,32 @@ class Pipeline:
             self.counters.waits[attempt.retry_reason] += self._tools.now() - attempt.refused_at
 
     async def _wait(self) -> None:
-        """Wait to be woken; the sentry wakes itself when the next lane comes up."""
+        """Wait to be woken; the timer worker wakes itself when the next queue is due."""
         event = anyio.Event()
         self._idle.append(event)
         at = self._scheduler.wake_at(self._tools.now())
-        if at is None or at >= self._sentry_until:
+        if at is None or at >= self._timer_until:
             await event.wait()
             return
-        self._sentry_until = at
+        self._timer_until = at
         with anyio.move_on_after(max(0.0, at - self._tools.now())):
             await event.wait()
-        if self._sentry_until == at:
-            self._sentry_until = _NEVER
+        if self._timer_until == at:
+            self._timer_until = _NEVER
         if not event.is_set():
             self._idle.remove(event)
 
     def _wake_next(self, now: float) -> None:
-        """Wake one more worker if there is more to do now, or before the sentry looks again."""
+        """Wake one more worker if there is more to do now, or before the timer worker does."""
         if self._idle and (
             self._scheduler.has_ready(now)
-            # A lane may have come to stand before the one that the sentry waits for.
-            or ((at := self._scheduler.wake_at(now)) is not None and at < self._sentry_until)
+            # A queue may have become due before the one that the timer worker waits for.
+            or ((at := self._scheduler.wake_at(now)) is not None and at < self._timer_until)
         ):
             self._idle.popleft().set()
 
     def _wake_if_ready(self) -> None:
-        """Calls were granted, or refused for today: there may be more to do, or nothing."""
+        """Wake a worker after an allocation, or all if nothing is left to do."""
         if self._scheduler.finished:
             self._wake_all()
         else:

@@ -15,8 +15,8 @@ from aiolimiter import AsyncLimiter
 from harvester.core.config import Pace
 
 RATE_MARGIN = 0.95
-"""Spacing runs a little ahead of the rate, since an empty bucket saves nothing and each late
-wake-up would be lost for good; the schedule's slots hold the rate itself."""
+"""The limiter runs a little ahead of the rate, because each late wake-up would be lost for good;
+the scheduler's reserved slots keep the rate itself."""
 
 
 class RateLimiter:
@@ -41,7 +41,7 @@ class RateLimiter:
         bucket = self._buckets.get(appid)
         if bucket is None:
             burst = self._pace.burst
-            # It drips a little faster than lanes pause: who paused finds room, without asking.
+            # It refills a little faster than queues pause: a queue that paused finds room unasked.
             bucket = AsyncLimiter(burst, burst * self.interval * RATE_MARGIN)
             self._buckets[appid] = bucket
         return bucket.acquire()

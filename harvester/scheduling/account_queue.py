@@ -290,7 +290,7 @@ class MonthTracker:
     """
 
     def __init__(self, queues: Iterable[AccountQueue]) -> None:
-        self._lanes: Counter[MonthOfBucket] = Counter()
+        self._open_queues: Counter[MonthOfBucket] = Counter()
         self._complete: list[MonthOfBucket] = []
         # Grouped, because most accounts of a run lack the same days.
         alike = Counter(
@@ -300,7 +300,7 @@ class MonthTracker:
         )
         for (dataset, bucket, missing), count in alike.items():
             for month in calendar.each_month(missing):
-                self._lanes[MonthOfBucket(dataset, month, bucket)] += count
+                self._open_queues[MonthOfBucket(dataset, month, bucket)] += count
 
     def close_days(self, queue: AccountQueue, backlog: Backlog, gone: DaySet) -> None:
         """Take in that days of a queue are durable or abandoned; months may become complete."""
@@ -308,8 +308,8 @@ class MonthTracker:
         for month in calendar.each_month(gone):
             if not still_open & calendar.month_days(month):
                 key = MonthOfBucket(backlog.dataset.name, month, queue.bucket)
-                self._lanes[key] -= 1
-                if not self._lanes[key]:
+                self._open_queues[key] -= 1
+                if not self._open_queues[key]:
                     self._complete.append(key)
 
     def reopen_days(self, queue: AccountQueue, backlog: Backlog, again: DaySet) -> None:
@@ -317,7 +317,7 @@ class MonthTracker:
         owed_already = backlog.open
         for month in calendar.each_month(again):
             if not owed_already & calendar.month_days(month):
-                self._lanes[MonthOfBucket(backlog.dataset.name, month, queue.bucket)] += 1
+                self._open_queues[MonthOfBucket(backlog.dataset.name, month, queue.bucket)] += 1
 
     def take_complete(self) -> list[MonthOfBucket]:
         """Return the months completed since the last call."""

@@ -176,7 +176,7 @@ class Scheduler:
     def wake_at(self, now: float) -> float | None:
         """Return when to look again if nothing is ready; None if an event must come first.
 
-        On an answer, on calls that are granted, or on the new day to begin.
+        On an answer, on an allocation of calls, or on the start of a new day.
         """
         if now >= self._day_ends:
             return None
