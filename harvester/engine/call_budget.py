@@ -179,18 +179,10 @@ class CallBudget:
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
             return _Allocation(queue, backlog, 0, "")
-        # WeChat's own count may be higher than the ledger's, since other clients call too.
-        spent = self._policy.quota.spent(ledger, dataset, appid)
-        ledger.add(dataset, appid, spent - ledger.spent(dataset, appid))
-        left = self._policy.quota.left(ledger, dataset, appid)
-        calls = min(
-            quota.block(
-                self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
-            ),
-            left,
+        wanted = quota.block(
+            self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
         )
-        ledger.add(dataset, appid, calls)
-        words = self._policy.quota.explain(dataset, appid) if calls == left else ""
+        calls, words = self._policy.quota.take(ledger, dataset, appid, wanted)
         return _Allocation(queue, backlog, calls, words)
 
     async def _return_unused(self) -> None:
@@ -204,9 +196,7 @@ class CallBudget:
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
         for queue in self._scheduler.queues:
             ledger = self._ledgers[queue.bucket]
-            recent, idle_from = queue.rate.recent_calls(now)
-            ledger.idle_from = max(ledger.idle_from, idle_from)
-            ledger.recent_calls = max(ledger.recent_calls, recent)
+            ledger.enter_recent(*queue.rate.recent_calls(now))
             for backlog in queue.backlogs:
                 if backlog.quota.unused > 0:
                     ledger.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)

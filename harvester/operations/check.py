@@ -218,8 +218,7 @@ def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, DayLedger]
         # Calls of the last period still count in WeChat's rate limit.
         idle_from = account.heard_at + period
         if idle_from > now:
-            ledger.idle_from = max(ledger.idle_from, idle_from)
-            ledger.recent_calls = max(ledger.recent_calls, account.calls.total())
+            ledger.enter_recent(account.calls.total(), idle_from)
         for dataset, calls in account.calls.items():
             ledger.add(dataset, account.appid, calls)
     return spent

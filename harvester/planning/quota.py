@@ -90,6 +90,11 @@ class DayLedger:
         self.recent_calls = later.recent_calls + (earlier.recent_calls if together else 0)
         self.idle_from = later.idle_from
 
+    def enter_recent(self, calls: int, idle_from: float) -> None:
+        """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
+        self.recent_calls = max(self.recent_calls, calls)
+        self.idle_from = max(self.idle_from, idle_from)
+
     def forget(self, dataset: str, appid: str) -> None:
         """Treat the quota as unspent, because the user says that it is."""
         self.calls.get(dataset, {}).pop(appid, None)
@@ -149,6 +154,16 @@ class Quota:
         if told is None or calendar.today(told.asked_at) != ledger.day:
             return entered
         return max(entered, told.used)
+
+    def take(self, ledger: DayLedger, dataset: str, appid: str, wanted: int) -> tuple[int, str]:
+        """Enter up to ``wanted`` calls; return their number, and words if the quota limits it."""
+        # WeChat's own count may be higher than the ledger's, since other clients call too.
+        spent = self.spent(ledger, dataset, appid)
+        ledger.add(dataset, appid, spent - ledger.spent(dataset, appid))
+        left = self.left(ledger, dataset, appid)
+        calls = min(wanted, left)
+        ledger.add(dataset, appid, calls)
+        return calls, self.explain(dataset, appid) if calls == left else ""
 
     def explain(self, dataset: str, appid: str) -> str:
         """Return the numbers that decide how many calls there are, as words."""
