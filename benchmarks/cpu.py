@@ -39,7 +39,7 @@ class Contestant(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What a contestant took in one round."""
+    """The resources that a contestant took in one round."""
 
     busy: Usage
     idle: Usage
@@ -130,7 +130,7 @@ def _play(contestants: list[Contestant], output: Path, rounds: int) -> dict[str,
             taken[each.name].append(Round(fetched, measure(each.idle)))
         next(turns)
     if len(set(found.values())) != 1:
-        raise RuntimeError(f"not everybody got the same rows: {found}")
+        raise RuntimeError(f"the contestants got different rows: {found}")
     return taken
 
 

@@ -40,5 +40,5 @@ def run(settings: Settings) -> Result:
 
 
 def _more(figures: dict[str, float]) -> float:
-    """What reading costs above loading, for each KB of the answer or part of the first."""
+    """Return the cost of reading above loading, for each KB of the answer or part of the first."""
     return (figures["read"] - figures["loads"]) / max(1.0, figures["bytes"] / KILO)

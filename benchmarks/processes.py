@@ -1,6 +1,6 @@
 """Child processes: measured by the kernel, with clients and the server on cores of their own.
 
-The kernel counts a child's peak memory from the moment it is forked, so whoever starts it must be
+The kernel counts a child's peak memory from the moment it is forked, so its parent must be
 small: nothing in this process imports pyarrow, aiohttp or the harvester's command line.
 """
 

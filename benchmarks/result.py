@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How thorough to be and where to work.
+    """The thoroughness of a benchmark and its working folder.
 
     ``folder`` is for outputs and manifests, on the disk that is to be measured. ``engineer`` is the
     Python that has pandas.
@@ -37,7 +37,7 @@ class Limit:
 
     @property
     def holds(self) -> bool:
-        """Whether the line holds."""
+        """True if the line holds."""
         return self.must is None or self.value <= self.must
 
     @property

@@ -1,4 +1,4 @@
-"""What is asked: accounts with traffic at every hour, and the manifests that ask for them."""
+"""The workload: accounts with traffic at every hour, and the manifests that ask for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Load:
 
     @property
     def requests(self) -> int:
-        """How many data calls that takes."""
+        """The number of data calls that it takes."""
         return len(self.appids) * self.days
 
     @property
@@ -129,7 +129,7 @@ class Broad:
 
 
 def read_broad(path: Path) -> Broad:
-    """What `Broad.write` kept."""
+    """Read the workload that `Broad.write` kept."""
     plain = json.loads(path.read_bytes())
     plain["appids"], plain["datasets"] = tuple(plain["appids"]), tuple(plain["datasets"])
     return Broad(**plain)
@@ -174,7 +174,7 @@ class Year:
 
 
 def read_year(path: Path) -> Year:
-    """What `Year.write` kept."""
+    """Read the workload that `Year.write` kept."""
     plain = json.loads(path.read_bytes())
     return Year(plain["address"], tuple(plain["appids"]), plain["begin"], plain["end"])
 

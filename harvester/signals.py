@@ -22,10 +22,10 @@ from types import FrameType
 from typing import Protocol
 
 GRACEFUL_SECONDS = 6.0
-"""How long a run may take to end in order after the first signal."""
+"""Seconds that a run may take to end in order after the first signal."""
 
 FINAL_WRITE_SECONDS = 0.5
-"""How long `Stoppable.final_write` may take after that, or at once if no order is to be kept."""
+"""Seconds that `Stoppable.final_write` may take after that, or at once without an orderly end."""
 
 
 class Stoppable(Protocol):

@@ -1,7 +1,7 @@
 """The coverage of many accounts over many months: ``make`` writes the files, ``read`` reads them.
 
 A third of the accounts lacks days here and there, so that no two masks are alike, as after years of
-quotas and failures; nobody has rows, which are not read here. ``read`` prints its seconds.
+quotas and failures; no account has rows, which are not read here. ``read`` prints its seconds.
 """
 
 from __future__ import annotations

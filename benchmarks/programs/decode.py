@@ -1,4 +1,4 @@
-"""What reading answers into columns costs, dataset by dataset. Prints JSON, times in CPU µs.
+"""The cost of reading answers into columns, dataset by dataset. Prints JSON, times in CPU µs.
 
 The answers are those of busy accounts to windows of the dataset's whole span, read as publishing
 reads them, and beside that `orjson.loads` of the same bodies in the same process.

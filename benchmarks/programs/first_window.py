@@ -29,7 +29,7 @@ def main(broad: Broad, root: Path) -> None:
 
 
 def first_window(manifest: Manifest, now: float) -> int:
-    """What a run does before its first request; gives the number of windows it would ask."""
+    """Do the work of a run before its first request; return the number of its windows."""
     tree = open_tree(manifest.output)
     today = calendar.today(now)
     want = plan.wanted(manifest, now)

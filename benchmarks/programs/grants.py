@@ -75,7 +75,7 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
 
 
 async def _grant(schedule: Scheduler, spacing: RateLimiter, now: float) -> list[Attempt]:
-    """What may be asked at once, as far as there are connections."""
+    """Take all attempts that may start at once, up to the number of connections."""
     found: list[Attempt] = []
     while len(found) < FLIGHT:
         attempt = schedule.next(now)

@@ -1,4 +1,4 @@
-"""What a request costs besides its HTTP, piece by piece. Prints CPU microseconds a request.
+"""The cost of a request besides its HTTP, piece by piece. Prints CPU microseconds a request.
 
 Each piece runs alone over the same answers, so caches are warmer than in a run and nothing else
 wants the interpreter: the sum is a floor of what `benchmarks.cpu` finds, and says where to look.

@@ -41,7 +41,7 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
 STALL_SECONDS = 60.0
-"""How long a run may go without the end of a request before it is described in the log."""
+"""Seconds without the end of a request after which a run is described in the log."""
 
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints of the record of a run under way."""
