@@ -47,7 +47,7 @@ jobs:
 
 
 class TokenServer(ThreadingHTTPServer):
-    """Somebody's central token server: it knows the token of every account, and who may ask."""
+    """A company's central token server: it knows the token of every account, and who may ask."""
 
     # A hundred come at once. With the usual five the system lets the others knock for seconds.
     request_queue_size = 256

@@ -214,7 +214,7 @@ def test_a_quota_that_comes_back_a_little_after_our_midnight_is_waited_for(
 def test_a_slow_store_at_midnight_costs_time_and_no_calls(
     tmp_path: Path, *, store_seconds: float, before: float
 ) -> None:
-    """Sixteen notes to begin the new day: until they are written nobody spends anything of it."""
+    """Sixteen notes to begin the new day: until they are written no queue spends anything of it."""
     lab = VirtualTimeHarness(
         tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,)
     )

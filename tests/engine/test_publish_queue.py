@@ -51,7 +51,7 @@ class Told:
 
 
 async def published_early(tree: Tree, groups: list[Group], count: int) -> list[int]:
-    """The months that are published before anybody asks, until so many were."""
+    """The months that are published without a request, until so many were."""
     told = Told(count)
     work = PublishQueue(tree, dict(CATALOGUE), told)
     async with anyio.create_task_group() as tasks:

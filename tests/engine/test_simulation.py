@@ -1,4 +1,4 @@
-"""Histories nobody would think of: runs that are killed, cut short, refused and cut off, by seed.
+"""Random histories: runs that are killed, cut short, refused and cut off, by seed.
 
 Each seed is one history of whole runs in virtual time, judged by the sandbox at exactly the limits
 of the manifest. After every run, however it ended, what must always hold is checked; the end must

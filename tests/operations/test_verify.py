@@ -259,7 +259,7 @@ def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
 
 
 def test_a_flipped_footer_is_never_read_as_an_empty_file(published: Tree) -> None:
-    """Whoever plans from a damaged file is refused, or reads exactly what was written."""
+    """A plan from a damaged file is refused, or reads exactly what was written."""
     [found] = layout.partitions(published, DAILY.name).values()
     before = footer_or_refusal(published, found)
     assert before is not None

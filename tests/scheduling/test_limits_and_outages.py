@@ -343,7 +343,7 @@ EVERY_CODE = sorted({*error_codes.DATA_RULES, 99_999} - {404, 412, 47009})
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What 29 accounts have when nobody disturbs them, and how long they take."""
+    """Return the days of 29 accounts in an undisturbed run, and its duration."""
     found: dict[str, object] = {}
     lab = thirty(tmp_path_factory.mktemp("alone"))
     with in_virtual_time(lab), duckdb.connect() as duck:

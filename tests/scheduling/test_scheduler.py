@@ -192,7 +192,7 @@ def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
 
 
 def test_a_window_is_worth_two_tokens() -> None:
-    """The third rejection stops the account: somebody else is killing its tokens."""
+    """The third rejection stops the account: another service is replacing its tokens."""
     schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
     attempt = _one(schedule)
     refresh = rule(Action.REFRESH_TOKEN, Scope.ACCOUNT)
@@ -236,7 +236,7 @@ def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
 
 
 def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
-    """61501 on ten days where four are allowed: what worked is used from then on, by everybody."""
+    """61501 on ten days where four are allowed: all accounts use from then on what worked."""
     lanes = [
         make_queue(f"wx{number:016x}", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 39))])
         for number in (1, 2)
