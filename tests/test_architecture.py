@@ -214,7 +214,7 @@ def test_a_room_has_a_charter(room: str) -> None:
 
 @each_module
 def test_rooms_are_entered_by_their_faces(module: Module) -> None:
-    """What a room takes from another is in the other's ``__all__``; core has no private part."""
+    """A room imports from another only names of its ``__all__``; core has no private part."""
     around = []
     for name, attribute, line in own_imports(module.name):
         room, _, inner = name.partition(".")

@@ -58,7 +58,7 @@ def column_of(dataset: str, name: str) -> Column:
 
 
 def names(found: tuple[Dataset, ...]) -> list[str]:
-    """What matched, for comparison."""
+    """Return the names that matched, for comparison."""
     return [dataset.name for dataset in found]
 
 

@@ -165,7 +165,7 @@ def write(folder: Path, dataset: Dataset, rows: list[dict[str, Any]]) -> None:
 def ask(
     folder: Path, dataset: str, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[str, Any]]:
-    """What the example of a dataset finds."""
+    """Return the rows that the example of a dataset finds."""
     monkeypatch.chdir(folder)
     found: list[dict[str, Any]] = duck.sql(CATALOGUE[dataset].example).to_arrow_table().to_pylist()
     return found

@@ -1,4 +1,4 @@
-"""When a period may be asked and when it is final: a table of cases, and what holds for all."""
+"""The days from which a period may be asked and is final: cases, and what holds for all."""
 
 from __future__ import annotations
 

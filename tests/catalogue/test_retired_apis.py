@@ -17,7 +17,7 @@ from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expect
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the manifests name."""
+    """The names in the manifests."""
     monkeypatch.setenv("COMMANDS_SECRET", "s")
 
 

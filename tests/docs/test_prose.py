@@ -56,6 +56,18 @@ def test_summaries_say_what_a_thing_does_or_is(module: Module) -> None:
     assert not astray, "\n".join(astray)
 
 
+@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+def test_summaries_of_tests_and_benchmarks_ask_no_question(folder: str) -> None:
+    """A summary is a statement about the product or a part of the laboratory."""
+    opening = re.compile(rf'"""(?:{"|".join(sorted(QUESTIONS))})\b.*')
+    astray = [
+        f"{file.relative_to(ROOT)}: {match[0]}"
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for match in opening.finditer(file.read_text("utf-8"))
+    ]
+    assert not astray, "\n".join(astray)
+
+
 @each_module
 def test_sentences_are_about_components(module: Module) -> None:
     """No docstring and no message has an indefinite person for a subject."""

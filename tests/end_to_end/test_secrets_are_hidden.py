@@ -55,7 +55,7 @@ GIVEN = f"97_{TOKEN_TAIL}"
 
 
 def echo(token: str) -> str:
-    """What a careless server might say of a token."""
+    """The words that a careless server might say of a token."""
     return f"access_token={quote(token, safe='')} {token} secret: {APPSECRET}, {APPSECRET}"
 
 
@@ -65,7 +65,7 @@ def grant(token: str) -> str:
 
 
 def page(token: str) -> bytes:
-    """What a proxy answers."""
+    """The answer of a proxy."""
     return f"<html><a href='/x?{echo(token)}'>{echo(token)}</a></html>".encode()
 
 
@@ -189,7 +189,7 @@ def refusal(code: int, token: str) -> Fault:
 
 
 def no_answers(token: str) -> list[Fault]:
-    """What is no answer at all, repeating the secrets."""
+    """Texts that are no answer at all and repeat the secrets."""
     half = grant(token).encode()
     odd = f'{{"errcode":"{token}","errmsg":"{echo(token)}"}}'.encode()
     bodies = (half, odd, half + b'"}', page(token), b"", b"{}", b'{"list":null}')
@@ -207,7 +207,7 @@ TOKEN_CODES = [*TOKEN_RULES, 40013, 40125, 40164, 89503, -1]
 
 
 def data_faults(token: str) -> list[Fault]:
-    """What data calls get; rows are kept on purpose, so they alone hold no secret."""
+    """The answers to data calls; rows are kept on purpose, so they alone hold no secret."""
     return [
         *(refusal(code, token) for code in (*DATA_CODES, 99_999)),
         *no_answers(token),

@@ -114,7 +114,7 @@ def test_unpark_forgets_that_a_quota_was_spent(lab: VirtualTimeHarness) -> None:
 def test_unpark_forgets_nothing_of_accounts_and_datasets_it_was_not_given_for(
     lab: VirtualTimeHarness,
 ) -> None:
-    """What others spent is still spent, and what WeChat said of them still holds."""
+    """Calls that others spent are still spent, and the refusals of WeChat still hold."""
     lab.datasets = (DAILY, HOURLY)
     lab.sandbox.fail(appid(2), 45009, dataset=HOURLY)
     lab.run()
@@ -244,7 +244,7 @@ def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path
 
 
 def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualTimeHarness) -> None:
-    """What is noted covers what was spent, and what was not spent is gone until tomorrow."""
+    """The entered calls cover the spent ones, and unspent ones are gone until tomorrow."""
     lab.limits = replace(lab.limits, daily_quota=30)
     with pytest.raises(Killed):
         lab.run(kill_after=1.05)

@@ -36,7 +36,7 @@ def group(tree: Tree, account: int, *days: int) -> Group:
 
 
 class Told:
-    """Which months were published, and a way to wait for so many."""
+    """The months that were published, and a way to wait for so many."""
 
     def __init__(self, count: int) -> None:
         self.months: list[int] = []

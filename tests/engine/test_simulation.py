@@ -91,7 +91,7 @@ NAME_OF = {dataset.path: dataset.name for dataset in CATALOGUE.values()}
 
 
 def history(seed: int, root: Path) -> History:
-    """What this seed decides: accounts, limits, faults, outages and kills."""
+    """The choices of this seed: accounts, limits, faults, outages and kills."""
     dice = random.Random(seed)
     count, period = dice.choice([(3, 1.0), (10, 1.0), (5, 2.0), (60, 60.0)])
     pace = Pace(Rate(count, period), dice.choice([1, 1, 2, count]), dice.choice([1, 2, 4, 8]))

@@ -223,7 +223,7 @@ choices = st.fixed_dictionaries(
 
 @hypothesis.given(choices)
 def test_a_selection_is_an_intersection(whole: Manifest, chosen: dict[str, Any]) -> None:
-    """What is left is exactly what the manifest wants and every option allows."""
+    """The rest is exactly what the manifest wants and every option allows."""
     today = calendar.today(NOW)
     begin, end = (chosen[name] and f"-{chosen[name]}d" for name in ("begin", "end"))
     names = (tuple(chosen[name]) for name in ("accounts", "datasets", "jobs"))

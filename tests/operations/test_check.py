@@ -44,7 +44,7 @@ def look(lab: RunHarness) -> Check:
 
 
 def states(found: Check, name: str) -> list[State]:
-    """What an account's findings are."""
+    """Return an account's findings."""
     [account] = [one for one in found.accounts if one.appid == name]
     return [finding.state for finding in account.findings]
 
@@ -329,7 +329,7 @@ def look_and_keep(lab: VirtualTimeHarness) -> None:
 
 
 def calls_for(lab: VirtualTimeHarness, dataset: str) -> int:
-    """How many calls arrived so far on the lab's day."""
+    """Return the number of calls so far on the lab's day."""
     return lab.calls_of_day(TODAY)[SICK, CATALOGUE[dataset].path]
 
 

@@ -83,7 +83,7 @@ def the_tree() -> Tree:
 
 
 def bucket_of_gone(tree: Tree) -> int:
-    """Where the forgotten account lived."""
+    """The places of the forgotten account."""
     return next(iter(ErasureRequest(frozenset({GONE}), frozenset()).buckets(tree.buckets)))
 
 

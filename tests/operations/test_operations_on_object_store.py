@@ -103,7 +103,7 @@ def test_an_account_is_forgotten(
 
 
 def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:
-    """What each put of a data file was held to, by name."""
+    """Return the condition of each put of a data file, by name."""
     sent = conditions_sent(place).items()
     return {name: conditions for name, conditions in sent if name.endswith(".parquet")}
 

@@ -150,7 +150,7 @@ def test_waits_are_recorded_by_action(tmp_path: Path) -> None:
 
 
 def refused(number: int, code: int = 48001, dataset: str = DAILY) -> AbandonedDays:
-    """What a run gave up for one account."""
+    """The windows that a run gave up for one account."""
     why = Refusal(code, "api unauthorized", f"rid-{number}")
     return AbandonedDays(appid(number), dataset, 1, 30, count=30, rule=rule_for(code), why=why)
 
@@ -165,7 +165,7 @@ def summary_of(gone: list[AbandonedDays]) -> Summary:
 
 
 def printed(done: Summary, root: Path) -> str:
-    """What a person sees who has no terminal."""
+    """Return the text that is printed without a terminal."""
     lab, sink = RunHarness(root), io.StringIO()
     clock = SteadyClock()
     project = Project(lab.manifest(), lab.tree, "jobs.yaml", clock, PlatformAtHand(clock))

@@ -1,4 +1,4 @@
-"""What `verify` finds, what it names, and what `--repair` leaves for the next run."""
+"""The findings of `verify`, their names, and the work that `--repair` leaves for the next run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def table(*keys: tuple[int, int, int], schema: pa.Schema = SCHEMA) -> pa.Table:
 
 
 def known(**days: int) -> Coverage:
-    """What is known of accounts 1, 2, … by name ``a1``, as masks of final days with rows."""
+    """Return the coverage of accounts 1, 2, … by name ``a1``, as masks of final days with rows."""
     accounts = {appid(int(name[1:])): AccountDays(mask, 0, 0, mask) for name, mask in days.items()}
     return coverage.of_accounts(MONTH, accounts)
 
@@ -247,7 +247,7 @@ def test_every_flipped_bit_that_changes_anything_is_reported(published: Tree) ->
 
 
 def footer_or_refusal(tree: Tree, found: FileInfo) -> Footer | None:
-    """What a file says of itself; None if it is refused, which comes with advice."""
+    """Return the footer of a file; None if it is refused, which comes with advice."""
     try:
         [footer] = partition_reader.footers(tree.store, [found])
     except (StoreError, OtherVersion) as error:
@@ -368,7 +368,7 @@ def test_damage_is_reported_repaired_and_asked_again(
 def test_a_truncated_file_costs_the_days_that_the_manifest_wants_of_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the file cannot tell any more, the manifest does."""
+    """The manifest tells what the file cannot tell any more."""
     path = damage_one(here)
     path.write_bytes(path.read_bytes()[:-20])
     assert invoke(["verify", "--format", "json"]) == Exit.INCOMPLETE

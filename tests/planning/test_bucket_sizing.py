@@ -20,7 +20,7 @@ MARCH = day_range(parse_day("2026-02-10"), parse_day("2026-03-31"))
 
 
 def of(tmp_path: Path, accounts: int, buckets: int, dataset: str = HOURLY) -> list[str]:
-    """What is said of so many accounts."""
+    """Return the advice about so many accounts."""
     manifest = RunHarness(tmp_path, accounts=1, buckets=buckets).manifest()
     want = {dataset: {appid(number): MARCH for number in range(accounts)}}
     return list(bucket_sizing.warnings(manifest, want))

@@ -1,4 +1,4 @@
-"""What a backfill costs: calls, days of quota, and what would be cheaper."""
+"""The cost of a backfill: calls, days of quota, and cheaper ways."""
 
 from __future__ import annotations
 

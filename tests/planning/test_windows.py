@@ -1,4 +1,4 @@
-"""What is missing becomes the fewest windows, newest first."""
+"""Missing days become the fewest windows, newest first."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_yesterday_means_the_newest_ready_day() -> None:
 
 
 def test_the_bound_is_the_slowest_account_or_the_processor() -> None:
-    """What a run cannot beat: the rate of its longest lane, or a core's time for all requests."""
+    """The bound of a run is its slowest account's rate, or a core's time for all requests."""
     pace = Pace(Rate(10, 1.0), burst=1)
     assert windows.bound_seconds([101, 5], pace) == (10.0, "rate")
     seconds, binds = windows.bound_seconds([2] * 1_000_000, pace)

@@ -19,7 +19,7 @@ days = st.integers(FIRST_DAY, FIRST_DAY + 5_000)
 
 
 def followers(appid: str, day: int) -> int:
-    """How many followers an account had at the end of a day."""
+    """Return the number of followers of an account at the end of a day."""
     (row,) = expected_rows("user_cumulate", appid, day)
     return int(row["cumulate_user"])
 

@@ -22,7 +22,7 @@ MONDAY = parse_day("2024-06-03")
 
 
 def callbacks(appid: str, day: int) -> int:
-    """How many callbacks an account's day had."""
+    """Return the number of callbacks of an account's day."""
     return sum(row["callback_count"] for row in expected_rows("interface_summary", appid, day))
 
 

@@ -126,7 +126,7 @@ async def test_refresh_tokens_may_stay() -> None:
 
 
 async def test_an_account_s_own_tokens_are_not_touched() -> None:
-    """What a platform gets leaves stable and plain tokens of the account alone."""
+    """The tokens of a platform leave stable and plain tokens of the account alone."""
     async with platform_side() as at:
         stable, plain = (
             add_other_client(at.wechat, BUSY),

@@ -114,7 +114,7 @@ async def test_yesterday_is_empty_until_it_is_ready() -> None:
 
 
 async def test_days_that_are_not_ready_may_answer_61503() -> None:
-    """Where the rules say so, a window that reaches into a day not ready answers 61503."""
+    """By a rule, a window that reaches into a day not ready answers 61503."""
     for minutes, errcode in ((719, 61503), (720, 0)):
         wechat, _ = fake_wechat_at(instant(TODAY, minutes), unready=True, ready_minutes=720)
         async with client_for(wechat) as client:

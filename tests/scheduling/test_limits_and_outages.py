@@ -50,7 +50,7 @@ def serve_by(lab: VirtualTimeHarness, rules: Rules) -> None:
 
 
 def starts_of(lab: VirtualTimeHarness, name: str) -> list[float]:
-    """When the calls of an account arrived."""
+    """Return the moments at which the calls of an account arrived."""
     return [call.at for call in lab.net.calls if call.appid == name]
 
 
@@ -281,7 +281,7 @@ def test_an_outage_of_any_kind_falls_to_a_trickle_and_ends(
 def test_an_outage_of_nine_minutes_fails_no_window_for_good(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, answer: Reply
 ) -> None:
-    """What had no answer meanwhile is left for a later run, the rest goes on when it is over."""
+    """Windows without an answer are left for a later run; the rest goes on after the outage."""
     began, well = lab.now(), lab.sandbox.answer
 
     def answers(request: Request) -> Reply:
@@ -297,7 +297,7 @@ def test_an_outage_of_nine_minutes_fails_no_window_for_good(
 def test_an_outage_over_midnight_is_one_too(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was parked before it is owed again from then on, and what failed is still excused."""
+    """Windows parked before it are owed again from then on, and failed ones are still excused."""
     lab.sandbox.fail(SICK, 45009)
     lab.retry = Retry(max_attempts=3)
     today = calendar.today(lab.now())
@@ -390,7 +390,7 @@ def test_every_code_of_one_account_costs_the_other_29_nothing(
 def test_one_slow_account_costs_the_other_29_nothing(
     tmp_path: Path, fault: Fault, alone: dict[str, object]
 ) -> None:
-    """Whether it answers late, never, or hangs up, each time."""
+    """The way that the host fails each time: it answers late, never, or hangs up."""
     lab = thirty(tmp_path)
     lab.sandbox.fail(SICK, fault)
     with in_virtual_time(lab):

@@ -1,4 +1,4 @@
-"""What may be asked when, and what every verdict changes: simulated without a loop or a sleep."""
+"""The order of windows and the effect of every verdict: simulated without a loop or a sleep."""
 
 from __future__ import annotations
 

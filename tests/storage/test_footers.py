@@ -26,7 +26,7 @@ HERE = Partition(DAILY.name, MONTH, 0)
 
 
 def footer(accounts: int) -> Footer:
-    """What is known of so many accounts, each of them asked for other days."""
+    """Return the footer of so many accounts, each of them asked for other days."""
     known = {appid(number): AccountDays(final=number) for number in range(1, accounts + 1)}
     return Footer(coverage.empty(MONTH).updated(known), {})
 
@@ -56,7 +56,7 @@ class Restless:
     sizes: list[int]
 
     def __getattr__(self, name: str) -> Any:
-        """What the store does."""
+        """The calls that reach the store."""
         return getattr(self.store, name)
 
     def tails(self, *args: Any) -> Any:
@@ -71,7 +71,7 @@ class Restless:
 def test_a_footer_that_changes_while_it_is_read(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
 ) -> None:
-    """What comes out is the footer of one of the files, never of two."""
+    """The result is the footer of one of the files, never of two."""
     monkeypatch.setattr(partition_reader, "_TAIL_BYTES", 100)
     write(tree, 300)
     found = layout.partitions(tree, DAILY.name).values()

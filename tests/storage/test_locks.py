@@ -104,7 +104,7 @@ def test_a_lock_file_without_a_holder(tmp_path: Path) -> None:
 
 
 def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
-    """What cannot be opened is a StoreError with advice."""
+    """A lock that cannot be opened is a StoreError with advice."""
     tree = tree_at(tmp_path)
     (tmp_path / LOCKS / "0000-of-0001.lock").mkdir(parents=True)
     with pytest.raises(StoreError) as caught, hold(tree, [0], run_id="ours", since=SINCE):

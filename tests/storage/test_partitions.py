@@ -49,7 +49,7 @@ def table(first: int, rows: int, run: str = "run") -> pa.Table:
 
 
 def footer(*accounts: int) -> Footer:
-    """What is known after these accounts were asked."""
+    """Return the footer after these accounts were asked."""
     known = {appid(n): AccountDays(final=1, with_rows=1) for n in accounts}
     return Footer(coverage.empty(MONTH).updated(known), {"0123": "_harvester/raw/run/x.group"})
 
@@ -62,13 +62,13 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def draft(tree: Tree) -> NewFile:
-    """Where the tests write to."""
+    """The store that the tests write to."""
     return NewFile(tree.store, tree.temp(0, "x"), tree.name(HERE), DAILY)
 
 
 @pytest.fixture
 def final(tree: Tree, draft: NewFile) -> Path:
-    """What they write."""
+    """The rows that they write."""
     return path_of(tree, draft.name)
 
 
@@ -148,7 +148,7 @@ def test_a_month_without_rows(
 
 
 def test_a_failed_write_changes_nothing(final: Path, draft: NewFile) -> None:
-    """When the rows end in an error, the old file stands and no half of a file has any name."""
+    """After rows that end in an error, the old file stands and no half of a file has any name."""
     write(draft, table(0, 5))
     before = final.read_bytes()
 

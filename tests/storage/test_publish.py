@@ -45,7 +45,7 @@ def read(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> list[dict[
 
 
 def known(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> dict[str, AccountDays]:
-    """What the file knows of each account."""
+    """Return the coverage of each account in the file."""
     found = coverage_of(tree, Partition(dataset.name, month, 0))
     return {name: found.account(name) for name in found.appids}
 

@@ -36,7 +36,7 @@ class Meanwhile:
     happens: Callable[[], object]
 
     def __getattr__(self, name: str) -> Any:
-        """What the store does, after what happens."""
+        """Do the call on the store, after the race."""
         does = getattr(self.store, name)
         if name != self.call:
             return does
@@ -79,7 +79,7 @@ def put(tree: Tree, *groups: Group) -> Published:
 
 
 def counts(tree: Tree) -> list[tuple[str, int]]:
-    """What stands in the file."""
+    """Return the content of the file."""
     table = rows_of(tree, HERE)
     columns = (table[name].to_pylist() for name in ("appid", "callback_count"))
     return list(zip(*columns, strict=True))

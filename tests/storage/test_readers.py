@@ -37,7 +37,7 @@ each_nested = pytest.mark.parametrize("dataset", LISTED, ids=[d.name for d in LI
 
 
 def answers(dataset: Dataset, appid: str) -> list[Answer]:
-    """What the sandbox says of an account's first days in March and April."""
+    """Return the sandbox's rows of an account's first days in March and April."""
     days = [*range(MARCH, MARCH + 3), MARCH + 31]
     if dataset.grain is Grain.WEEK:
         days = [MARCH + 1, MARCH + 36]
@@ -87,7 +87,7 @@ def in_arrow(output: Path, dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def key_of(dataset: Dataset, row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a row sorts by."""
+    """Return the sort key of a row."""
     return tuple(row[name] for name in ("appid", *dataset.key))
 
 

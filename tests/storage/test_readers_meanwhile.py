@@ -40,7 +40,7 @@ SPARK_SAYS = ("FAILED_READ_FILE", "AnalysisException")
 
 
 class Seen(NamedTuple):
-    """What a query saw of a month: its rows, different accounts, and versions."""
+    """The result of a query on a month: its rows, different accounts, and versions."""
 
     month: str
     rows: int
@@ -50,7 +50,7 @@ class Seen(NamedTuple):
 
 
 def rows_of(version: int) -> int:
-    """How many rows a file has in its Nth replacement: more or fewer each time."""
+    """Return the number of rows that a file has in its Nth replacement: more or fewer each time."""
     return 1_000 + version * 7_919 % LARGEST
 
 
@@ -131,7 +131,7 @@ def check(found: list[Seen], *, stale: bool = False) -> None:
 
 
 class Asked(NamedTuple):
-    """How many queries were answered, and what the others said."""
+    """The number of answered queries, and the errors of the others."""
 
     answered: int
     said: list[BaseException]

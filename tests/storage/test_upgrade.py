@@ -57,14 +57,14 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new_books() -> RunLog:
-    """Where it is written down what is done to a tree."""
+    """The list of the changes that are made to a tree."""
     return RunLog(start_summary(Path("jobs.yaml"), LONG_AFTER), lambda: LONG_AFTER)
 
 
 def test_a_run_is_refused_with_advice_and_nothing_is_moved(
     old: Tree, request: pytest.FixtureRequest
 ) -> None:
-    """What is known of the month is neither read as nothing nor mixed with new columns."""
+    """The footer of the month is neither read as nothing nor mixed with new columns."""
     request.getfixturevalue("newer")
     found = layout.partitions(old, DAILY.name).values()
     with pytest.raises(OtherVersion, match="older schema version") as caught:

@@ -29,10 +29,10 @@ REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 CONDITIONS = {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"}
 
 A_VERSION = re.compile(r'"[^"]+"|\*')
-"""What a condition may name: a tag, or whatever there is."""
+"""The value of a condition: a tag, or whatever there is."""
 
 TOLD = "/-/conditions"
-"""Where the server tells what was sent: a list of a path and its conditions for each put."""
+"""The log of the server: a list of a path and its conditions for each put."""
 
 
 class Server:

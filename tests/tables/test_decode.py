@@ -188,7 +188,7 @@ def test_an_unknown_lone_surrogate_is_kept() -> None:
 
 @pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"1e999"])
 def test_an_unknown_number_beyond_json(value: bytes) -> None:
-    """What JSON cannot spell is not kept as something else: its day is in quarantine."""
+    """A value that JSON cannot spell is not kept as something else: its day is in quarantine."""
     raw = body([row(MARCH, odd="X"), row(MARCH + 1)]).replace(b'"X"', value)
     found = decode(DAILY, DAYS, raw)
     assert list(found.quarantined) == [MARCH]
@@ -226,7 +226,7 @@ def test_broken_utf8() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"list":null}', b"<html>", b'{"list":[{]}'])
 def test_no_answer_at_all(raw: bytes) -> None:
-    """What is no list of rows puts the whole window in quarantine."""
+    """An answer without a list of rows puts the whole window in quarantine."""
     found = decode(DAILY, DAYS, raw)
     assert len(found.quarantined) == 10
     assert not found.days

@@ -48,7 +48,7 @@ def published(*entries: Any, msgid: str = "1_1", **more: Any) -> dict[str, Any]:
 
 
 def read(dataset: Dataset, *elements: Any, days: int = 1, **top: Any) -> Decoded:
-    """What becomes of an answer about so many days."""
+    """Decode an answer about so many days."""
     window = Window(appid(1), dataset.name, DAY, DAY + days - 1)
     return decode(dataset, window, json.dumps({"list": elements, **top}).encode())
 
@@ -60,7 +60,7 @@ def column(dataset: Dataset, found: Decoded, name: str) -> list[Any]:
 
 
 def test_a_nested_object_is_part_of_its_row() -> None:
-    """What stands in ``detail`` becomes columns, and its list stays a list."""
+    """The members of ``detail`` become columns, and its list stays a list."""
     found = read(READ, article("2_1"), article("10_1"))
     assert as_tuples(found.days[DAY]) == [
         ("10_1", 4123, SCENES, None),
@@ -198,7 +198,7 @@ def test_nested_rows_that_do_not_fit(entries: list[Any], reason: str) -> None:
 
 @pytest.mark.parametrize("number", [b"1e400", b"Infinity", b"-Infinity", b"NaN"])
 def test_numbers_beyond_a_double(number: bytes) -> None:
-    """What no double can hold is never stored as infinity."""
+    """A number that no double can hold is never stored as infinity."""
     window = Window(appid(1), DETAIL.name, DAY, DAY)
     body = json.dumps({"list": [published(entry(read_finish_rate=0.125))]}).encode()
     found = decode(DETAIL, window, body.replace(b"0.125", number))

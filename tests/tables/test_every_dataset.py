@@ -143,7 +143,7 @@ def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> F
 
 
 def stored(column: Column, value: Any, *, plain_hours: bool) -> Any:
-    """What a column must hold for a value: exactly that, or the test fails here."""
+    """Return the value that a column must hold; the test fails here if it is unexpected."""
     if value is None:
         return None
     match column.kind:

@@ -77,7 +77,7 @@ class Month:
 
     @property
     def sandboxes(self) -> tuple[Sandbox, Sandbox]:
-        """What both of them ask."""
+        """The windows that both of them ask."""
         return self.lab.sandbox, self.reference.sandbox
 
 

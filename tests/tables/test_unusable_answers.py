@@ -78,7 +78,7 @@ def encoded(encoding: str) -> Body:
 
 @dataclass(frozen=True)
 class Odd:
-    """What comes, and what is said of it.
+    """The answer that comes, and the words about it.
 
     ``whole`` if all days of the window are to blame and not BAD alone; ``exact`` if the values of
     all rows are the true ones.
@@ -198,7 +198,7 @@ def day_of(row: tuple[Any, ...]) -> int:
 
 
 def quarantined(found: Any) -> list[tuple[str, str, str, str]]:
-    """What a record or a status says."""
+    """The words of a record or a status."""
     return [tuple(item[key] for key in KEYS) for item in found["quarantined"]]
 
 

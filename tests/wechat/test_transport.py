@@ -378,7 +378,7 @@ async def test_an_answer_cut_off_is_never_a_success(answer: Answer, token: Secre
 
 @each_way
 async def test_an_idle_connection_may_be_closed_by_the_server(token: Secret | None) -> None:
-    """When the server closes an idle connection during a call, the next has a new one."""
+    """The next call has a new connection after the server closes an idle one during a call."""
     answers = [say(http()), say(close=True), say(http())]
     async with fault_server(*answers) as server, transport_to(server.url) as transport:
         await transport.post(PATH, BODY, token)

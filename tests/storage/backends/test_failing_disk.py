@@ -40,7 +40,7 @@ def fail(patch: pytest.MonkeyPatch, root: Path, at: int, *, code: int, for_ever:
 
 
 def failure_of(root: Path) -> StoreError | None:
-    """What a life ends with, if not well."""
+    """The error that a life ends with, if any."""
     try:
         live(tree_at(root))
     except StoreError as error:

@@ -42,7 +42,7 @@ def lab_of(root: Path) -> RunHarness:
 
 
 def failure_of(lab: RunHarness) -> StoreError | None:
-    """What a run ends with, if not well."""
+    """The error that a run ends with, if any."""
     try:
         lab.run()
     except StoreError as error:

@@ -32,7 +32,7 @@ Told = Callable[[int], None]
 
 
 def live(tree: Tree, told: Told = lambda _: None) -> None:
-    """What a run does to its output: two groups, each durable before it counts, then two files.
+    """Write as a run does: two groups, each durable before it counts, then two files.
 
     ``told`` hears the number of each day that was promised to be safe.
     """
@@ -65,7 +65,7 @@ def harvested(tree: Tree) -> tuple[list[Any], dict[str, AccountDays]]:
 
 
 def trouble(tree: Tree, promised: set[int]) -> str:
-    """What is wrong with what a power cut left, once the next run has recovered it."""
+    """The faults in the tree that a power cut left, once the next run has recovered it."""
     for partition in layout.partitions(tree, HOURLY.name):
         place = FileIdentity(HOURLY, partition.month, 0, 1)
         found = integrity_check.check_file(path_of(tree, partition), place, read_data=True)

@@ -106,7 +106,7 @@ def test_what_belongs_to_others_stays(place: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_place_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be made is told with its path."""
+    """A folder that cannot be made is named with its path."""
     monkeypatch.setattr(tempfile, "tempdir", str(place / "gone"))
     with pytest.raises(StoreError, match="gone"), Scratch().kept():
         pass

@@ -193,7 +193,7 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
 @pytest.mark.usefixtures("s3_keys")
 @pytest.mark.parametrize("kind", ["--careless", "--unable"])
 def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Whether it takes all of them or none, it is refused, unless there is but one writer."""
+    """A store that takes all of them or none is refused, unless there is but one writer."""
     monkeypatch.setitem(object_client._RETRY, "max_retries", 0)
     with s3_process(kind) as address:
         output = output_in(address)

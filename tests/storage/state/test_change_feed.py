@@ -54,7 +54,7 @@ def die(lab: RunHarness, patch: pytest.MonkeyPatch, at: int) -> bool:
 
 
 def runs_of(lab: RunHarness) -> Path:
-    """Where the records are."""
+    """The folder of the records."""
     return lab.root / "_harvester/runs"
 
 
@@ -217,7 +217,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
 def test_a_record_that_cannot_be_written_in_the_end_changes_no_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the run did is done. The reason is logged, and the next run tells what was replaced."""
+    """The run ends well, its log has the reason, and the next run tells what was replaced."""
     lab = lab_of(tmp_path)
     lab.sandbox.fail(lab.appids[1], 48001)
     kept = run_records.write

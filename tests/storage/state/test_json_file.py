@@ -45,7 +45,7 @@ class Old(NamedTuple):
 
 
 def entries(tree: Tree) -> list[QuarantinedAnswer]:
-    """What is in quarantine."""
+    """The files in quarantine."""
     return list(quarantine.entries(tree, DATASET))
 
 
@@ -222,7 +222,7 @@ def test_what_a_newer_harvester_wrote_is_refused(tree: Tree, old: Old) -> None:
 
 
 def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
-    """Where it lies it is found by the harvester that can read it. A damaged one is only passed."""
+    """It stays in its place for the harvester that can read it. A damaged one is only passed."""
     put(tree, "runs/dead.0000-of-0001/000001.entry", b"{")
     put(tree, "runs/newer.0000-of-0001/000001.entry", b'{"version": 2}')
     with pytest.raises(UsageError, match=r"newer.0000-of-0001/000001.entry: version 2"):

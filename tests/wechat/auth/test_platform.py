@@ -359,7 +359,7 @@ async def test_without_a_newer_ticket_all_accounts_stop(at: Setting) -> None:
 
 
 async def test_a_component_token_may_be_configured(at: Setting) -> None:
-    """When WeChat rejects it, it is read once more."""
+    """A token that WeChat rejects is read once more."""
     held = [at.world.platforms.own_token(PLATFORM)]
     at.own = SecretReader(lambda: Secret(held[-1]))
     async with opened(at) as agency:

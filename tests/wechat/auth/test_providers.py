@@ -96,7 +96,7 @@ async def test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_
 
 
 async def test_rejected_tokens_that_had_worked_are_not_replaced_by_force() -> None:
-    """When another service replaces tokens now and then, normal mode gets the new one each time."""
+    """Normal mode gets the new token each time that another service has replaced it."""
     budget = Budget(5)
     async with token_harness(FIRST, SECOND, FIRST, SECOND, budget=budget) as at:
         for _ in range(4):

@@ -99,7 +99,7 @@ async def test_a_day_costs_one_token_call_per_expiry() -> None:
 
 
 async def test_many_40001_at_once_end_no_token() -> None:
-    """When all fifty workers are refused at once, one token call in normal mode follows."""
+    """One token call in normal mode follows the refusal of all fifty workers at once."""
     world, clock = fake_wechat_at()
     production = add_other_client(world, BUSY)
     async with harvesters(world, clock) as [harvester]:

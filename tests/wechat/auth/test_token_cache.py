@@ -109,7 +109,7 @@ async def test_a_token_s_life_counts_from_the_request() -> None:
 
 
 async def test_a_rejected_token_is_replaced_once() -> None:
-    """When calls of many workers fail with one token, the first failure replaces it."""
+    """The first failure replaces a token with which calls of many workers fail."""
     async with token_harness(FIRST, SECOND) as at:
         token = await at.tokens.current(A)
         assert at.tokens.invalidate(A, token, 40001)
@@ -171,7 +171,7 @@ async def test_an_account_that_cannot_be_authorised_costs_one_call(errcode: int)
 
 @pytest.mark.parametrize("errcode", [-1, 45009, 45011])
 async def test_a_temporary_refusal_is_not_remembered(errcode: int) -> None:
-    """When the endpoint is busy or a limit is reached, the next attempt asks again."""
+    """After a busy endpoint or a reached limit, the next attempt asks again."""
     async with token_harness(refusal(errcode), FIRST) as at:
         with pytest.raises(TokenDenied):
             await at.tokens.current(A)
@@ -219,7 +219,7 @@ async def test_all_waiting_workers_share_a_failure() -> None:
 
 
 async def test_a_call_outlives_the_worker_that_started_it() -> None:
-    """When the worker that asked first is cancelled, the others get the result of its call."""
+    """The waiting workers get the result of the call whose first worker is cancelled."""
     arrived, release = anyio.Event(), anyio.Event()
 
     async def hold_back(writer: asyncio.StreamWriter) -> None:
@@ -257,7 +257,7 @@ async def test_the_end_of_a_run_cancels_pending_requests() -> None:
 
 
 async def test_a_cancelled_worker_does_not_cancel_the_call() -> None:
-    """When a waiting worker is cancelled, the others still get the token."""
+    """The others still get the token after a waiting worker is cancelled."""
     release = anyio.Event()
 
     async def hold_back(writer: asyncio.StreamWriter) -> None:
