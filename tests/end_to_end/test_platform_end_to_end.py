@@ -19,7 +19,7 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
@@ -127,7 +127,8 @@ def test_three_hundred_accounts_through_one_platform(
         assert world.counters.errcodes == {}
         # At most as many as were in flight when the run was killed.
         assert lost <= 16
-        assert refreshed[AUTHORIZER_TOKEN_PATH] <= before + 300 + lost
+        # Each of them is asked for twice, and may have been counted after the kill was.
+        assert refreshed[AUTHORIZER_TOKEN_PATH] <= before + 300 + 2 * lost
         assert refreshed[COMPONENT_TOKEN_PATH] == 2
         assert kept(tmp_path) == {
             account: world.platforms.refresh_token(PLATFORM, account) for account in ACCOUNTS
