@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -45,34 +45,60 @@ class BudgetPolicy:
     forget: bool = False
 
 
-class _Allocation(NamedTuple):
-    queue: AccountQueue
-    backlog: Backlog
-    calls: int
-    limit: str
+class LedgerFiles:
+    """The ledgers of a run on disk, read and written in threads. All methods raise StoreError."""
+
+    def __init__(self, tree: Tree, run_id: str) -> None:
+        self._tree = tree
+        self._run_id = run_id
+        self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
+
+    async def read(self, day: Day, bucket: int) -> DayLedger | None:
+        """Return a ledger as the last run left it; None if there is none."""
+        return await to_thread.run_sync(
+            quota_ledger.read, self._tree, day, bucket, limiter=self._disk
+        )
+
+    async def open(self, day: Day, bucket: int, period: float) -> DayLedger:
+        """Return a day's ledger for this run, whose rate limit counts ``period`` seconds."""
+        ledger = await self.read(day, bucket) or DayLedger(day)
+        # In use until the unused calls are returned, so that the next run notices a kill.
+        ledger.run, ledger.in_use, ledger.period = self._run_id, True, period
+        await to_thread.run_sync(quota_ledger.sweep, self._tree, day, bucket, limiter=self._disk)
+        return ledger
+
+    async def write(self, ledger: DayLedger, bucket: int) -> None:
+        """Make a ledger durable."""
+        await to_thread.run_sync(quota_ledger.write, self._tree, ledger, bucket, limiter=self._disk)
 
 
 class CallBudget:
     """Enters calls into the ledgers and allocates them to the queues.
 
-    ``now`` is in seconds since the Unix epoch and never steps back.
+    ``now`` is in seconds since the Unix epoch and never steps back. ``on_allocated`` is called
+    after each allocation.
     """
 
     def __init__(
-        self, tree: Tree, schedule: Scheduler, terms: BudgetPolicy, *, run_id: str, now: Clock
+        self,
+        files: LedgerFiles,
+        scheduler: Scheduler,
+        policy: BudgetPolicy,
+        *,
+        now: Clock,
+        on_allocated: Callable[[], None],
     ) -> None:
-        self._tree = tree
-        self._scheduler = schedule
-        self._policy = terms
-        self._run_id = run_id
+        self._files = files
+        self._scheduler = scheduler
+        self._policy = policy
         self._now = now
-        self._buckets = {queue.bucket for queue in schedule.queues}
+        self._on_allocated = on_allocated
+        self._buckets = {queue.bucket for queue in scheduler.queues}
         self._ledgers: dict[int, DayLedger] = {}
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
         self._urgent = anyio.Event()
-        self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
     def __repr__(self) -> str:
         """Describe the ledgers in use and what waits for an allocation."""
@@ -104,11 +130,8 @@ class CallBudget:
         self._wake.set()
         self._urgent.set()
 
-    async def run(self, on_allocated: Callable[[], None]) -> None:
-        """Allocate calls until closed, and call ``on_allocated`` after each time.
-
-        Raises StoreError, in a group, when the disk refuses.
-        """
+    async def run(self) -> None:
+        """Allocate calls until closed. Raises StoreError, in a group, when the disk refuses."""
         while not self._closing:
             midnight = calendar.instant(self._day + 1)
             with anyio.move_on_after(max(0.0, midnight - self._now())):
@@ -124,13 +147,14 @@ class CallBudget:
                 await self._start_day(forget=False)
             else:
                 await self._allocate()
-            on_allocated()
+            self._on_allocated()
         await self._return_unused()
 
     async def _cool_down(self, bucket: int) -> None:
         """Let a bucket's queues wait for what the run before has sent."""
         # After midnight the previous run may stand in yesterday's ledger.
-        found = await self._read(self._day, bucket) or await self._read(self._day - 1, bucket)
+        files = self._files
+        found = await files.read(self._day, bucket) or await files.read(self._day - 1, bucket)
         if found is not None:
             until = found.idle_at(self._now(), self._policy.pace.period)
             self._scheduler.cool_down(bucket, until, None if found.in_use else found.recent_calls)
@@ -150,12 +174,8 @@ class CallBudget:
         await self._allocate()
 
     async def _open_ledger(self, bucket: int) -> None:
-        ledger = self._ledgers[bucket] = await self._read(self._day, bucket) or DayLedger(self._day)
-        # In use until `_return_unused`, so that the next run notices a kill.
-        ledger.run, ledger.in_use, ledger.period = self._run_id, True, self._policy.pace.period
-        await to_thread.run_sync(
-            quota_ledger.sweep, self._tree, self._day, bucket, limiter=self._disk
-        )
+        ledger = await self._files.open(self._day, bucket, self._policy.pace.period)
+        self._ledgers[bucket] = ledger
 
     async def _allocate(self) -> None:
         """Enter refills and spent quotas into the ledgers, then allocate the refills."""
@@ -164,26 +184,26 @@ class CallBudget:
         for queue, backlog, refusal in self._scheduler.take_exhausted():
             self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
             touched.add(queue.bucket)
-        allocations = [self._next_block(queue, backlog) for queue, backlog in refills]
+        blocks = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
         await _each(self._write, touched)
         now = self._now()
-        for queue, backlog, calls, limit in allocations:
+        for (queue, backlog), (calls, limit) in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
             if told is None:
                 self._scheduler.allocate(queue, backlog, calls, limit, now)
             else:
                 self._scheduler.exhaust(queue, backlog, told, now)
 
-    def _next_block(self, queue: AccountQueue, backlog: Backlog) -> _Allocation:
+    def _next_block(self, queue: AccountQueue, backlog: Backlog) -> tuple[int, str]:
+        """Enter the next calls of a backlog, and return them with the words of their limit."""
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
-            return _Allocation(queue, backlog, 0, "")
+            return 0, ""
         wanted = quota.block(
             self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
         )
-        calls, words = self._policy.quota.take(ledger, dataset, appid, wanted)
-        return _Allocation(queue, backlog, calls, words)
+        return self._policy.quota.take(ledger, dataset, appid, wanted)
 
     async def _return_unused(self) -> None:
         """Return calls that were entered and not spent, at the end of the run."""
@@ -204,14 +224,8 @@ class CallBudget:
             ledger.in_use = False
         await _each(self._write, self._buckets)
 
-    async def _read(self, day: Day, bucket: int) -> DayLedger | None:
-        return await to_thread.run_sync(
-            quota_ledger.read, self._tree, day, bucket, limiter=self._disk
-        )
-
     async def _write(self, bucket: int) -> None:
-        ledger = self._ledgers[bucket]
-        await to_thread.run_sync(quota_ledger.write, self._tree, ledger, bucket, limiter=self._disk)
+        await self._files.write(self._ledgers[bucket], bucket)
 
 
 async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:

@@ -23,7 +23,7 @@ from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
 from harvester.core.calendar import Clock
 from harvester.core.errors import places
 from harvester.core.model import Answer
-from harvester.engine.call_budget import BudgetPolicy, CallBudget
+from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter, _Buffered
@@ -88,13 +88,19 @@ class Pipeline:
         datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
         self._publishing = PublishQueue(tools.tree, datasets, tools.on_published)
-        self._budget = CallBudget(tools.tree, scheduler, tools.terms, run_id=run_id, now=tools.now)
+        self._budget = CallBudget(
+            LedgerFiles(tools.tree, run_id),
+            scheduler,
+            tools.terms,
+            now=tools.now,
+            on_allocated=self._wake_if_ready,
+        )
 
     async def run(self) -> None:
         """Ask, record and publish until nothing is left to do. Raises StoreError."""
         await self._budget.open()
         async with anyio.create_task_group() as effects:
-            effects.start_soon(self._budget.run, self._wake_if_ready)
+            effects.start_soon(self._budget.run)
             effects.start_soon(self._record)
             effects.start_soon(self._publishing.run)
             with self._workers:
