@@ -13,7 +13,8 @@ from cyclopts import App, CycloptsError
 from harvester import __version__, signals
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, streams
-from harvester.core.errors import Exit, HarvesterError
+from harvester.core.errors import HarvesterError
+from harvester.core.exit_codes import Exit
 
 # Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
 # two threads make no use of. A variable that is set stays as it is.

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.core.errors import Exit, UsageError
+from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
 from harvester.core.selection import Selection
 
 _MAX_DIGITS = 9

@@ -1,26 +1,7 @@
-"""Errors of harvester, and the exit codes of its commands.
+"""Errors of harvester.
 
-::
-
-    HarvesterError                 a problem and the advice how to solve it
-    ├── UsageError                 2   the command line contradicts itself or the manifest
-    │   └── OtherVersion               a file of a version that this release cannot read
-    ├── ManifestError              2   every mistake of a manifest, each with its place
-    ├── Busy                      75   another run holds the buckets
-    ├── Unauthorised               4   WeChat refuses the platform a token
-    ├── Unanswered                75   a call that the command depends on was not answered
-    └── StoreError                 1   the output cannot be read or written
-        └── LostRace                   another run replaced the file first: merge again
-
-    CallError                      one failed attempt at a call; never leaves a run
-    ├── ConnectionFailed           no answer: connection reset or closed early
-    │   └── Unreachable            nothing was sent: refused, DNS, no connection in time
-    ├── CallTimedOut               no complete answer in time
-    ├── BadTls                     the certificate was not accepted; a retry cannot help
-    └── BadAnswer                  no complete JSON document: HTML, truncated, redirect, too large
-        └── Malformed              complete JSON, but neither rows nor a refusal
-
-    InvalidValue                   one value of the configuration; a reader reports it with a place
+A `HarvesterError` ends a command with its exit code. A `CallError` is one failed attempt at a call,
+and never leaves a run. An `InvalidValue` is one value of the configuration, without its place.
 
 No error holds a URL, a token or a secret.
 """
@@ -28,36 +9,10 @@ No error holds a URL, a token or a secret.
 from __future__ import annotations
 
 import traceback
-from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-
-class Exit(IntEnum):
-    """Exit codes of all commands. Of several the most severe wins, in ``SEVERITY``'s order."""
-
-    DONE = 0
-    BUG = 1
-    USAGE = 2
-    INCOMPLETE = 3
-    UNAUTHORISED = 4
-    AGAIN = 75
-    SIGHUP = 129
-    SIGINT = 130
-    SIGTERM = 143
-
-
-SEVERITY = (
-    Exit.BUG,
-    Exit.USAGE,
-    Exit.SIGINT,
-    Exit.SIGTERM,
-    Exit.SIGHUP,
-    Exit.UNAUTHORISED,
-    Exit.INCOMPLETE,
-    Exit.AGAIN,
-    Exit.DONE,
-)
+from harvester.core.exit_codes import Exit
 
 
 class HarvesterError(Exception):

@@ -19,7 +19,8 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
-from harvester.core.errors import CallError, Exit, StoreError
+from harvester.core.errors import CallError, StoreError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
 from harvester.operations.access import run_context, token_providers

@@ -18,7 +18,7 @@ from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.catalogue.markdown import COMMAND, final_text, members, page
 from harvester.cli import invoke
 from harvester.core.dataset import Column, Dataset, Kind
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.tables.columns import arrow_schema
 
 ROOT = Path(__file__).parents[2]

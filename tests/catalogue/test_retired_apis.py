@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import ANYONE, FakeWeChat, Rules
 from tests.support.cli import CONCURRENCY, JobScope, command_line
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows

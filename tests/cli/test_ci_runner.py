@@ -10,7 +10,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.config import Output
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 
 MANIFEST = """
 api: {base_url: sandbox}

@@ -18,7 +18,8 @@ import pytest
 from harvester.cli import app, invoke
 from harvester.cli.options import parse_shard
 from harvester.core.calendar import Day, day_text, parse_day
-from harvester.core.errors import Exit, UsageError
+from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.manifest import duration_option
 from harvester.operations.status import read

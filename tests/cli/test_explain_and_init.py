@@ -10,7 +10,7 @@ import pytest
 from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES
 from harvester.cli import invoke
 from harvester.cli.commands.explain import DOES
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 
 
 @pytest.mark.parametrize("code", sorted({*DATA_RULES, *TOKEN_RULES, 99_999}))

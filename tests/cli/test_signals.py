@@ -20,7 +20,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from tests.end_to_end.test_kills import (
     ENVIRONMENT,
     PYTHON,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from tests.end_to_end.test_kills import ENVIRONMENT, sandbox_process, write_manifest
 from tests.support.run_harness import appid
 

@@ -18,7 +18,7 @@ from harvester import catalogue
 from harvester.catalogue.error_codes import DATA_RULES
 from harvester.cli import app, invoke
 from harvester.core.calendar import day_text, instant, parse_day
-from harvester.core.errors import SEVERITY, Exit
+from harvester.core.exit_codes import Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.operations.record.account_report import reason_of
@@ -132,7 +132,7 @@ def test_every_exit_code_is_explained_in_the_order_of_severity() -> None:
     """The reference has all codes and reasons, and the operations page says what to do."""
     table = section(CLI, "## Exit codes")
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
-    assert codes == [int(code) for code in SEVERITY]
+    assert codes == [int(code) for code in Exit]
     for rule in DATA_RULES.values():
         gone = AbandonedDays(
             "wx0000000000000001", "interface_summary", 0, 0, count=1, rule=rule, why=""

@@ -20,7 +20,7 @@ from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
 from tests.support.other_client import add_other_client

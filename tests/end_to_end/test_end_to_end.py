@@ -11,7 +11,8 @@ import pytest
 
 from harvester.core.calendar import Day, date_of, day_range, parse_day
 from harvester.core.config import Limits, Pace
-from harvester.core.errors import Exit, UsageError
+from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.planning.windows import count_windows
 from harvester.sandbox import Delayed, Row, Rules, expected_rows

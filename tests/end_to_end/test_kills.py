@@ -18,7 +18,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from tests.support import kill_at
 from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
 

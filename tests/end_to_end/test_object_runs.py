@@ -14,7 +14,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.config import Output
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.storage import layout
 from harvester.storage.layout import open_tree
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, ends_within, sandbox_process, start

@@ -33,7 +33,8 @@ from harvester.core.credentials import (
     RefreshToken,
     SecretReader,
 )
-from harvester.core.errors import CallError, Exit
+from harvester.core.errors import CallError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
 from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults

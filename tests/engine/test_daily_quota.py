@@ -12,7 +12,7 @@ import pytest
 from harvester.core import calendar
 from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config import Limits, Pace
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.selection import Selection
 from harvester.manifest import narrow

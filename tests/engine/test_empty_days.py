@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Outage, Rules
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expected, published_rows

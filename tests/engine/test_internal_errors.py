@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import day_text
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.tables import decode as rows
 from harvester.wechat import attempt as fetch

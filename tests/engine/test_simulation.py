@@ -18,7 +18,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import parse_day
 from harvester.core.config import Limits, Pace, Retry
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import Rules

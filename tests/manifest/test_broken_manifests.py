@@ -12,7 +12,8 @@ import yaml
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.errors import Exit, ManifestError
+from harvester.core.errors import ManifestError
+from harvester.core.exit_codes import Exit
 from harvester.manifest import yaml_reader
 
 CORPUS = Path(__file__).parents[1] / "data/manifests"

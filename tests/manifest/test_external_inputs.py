@@ -11,7 +11,7 @@ import pytest
 from harvester import manifest
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 

@@ -15,7 +15,7 @@ from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.operations.check import MAX_ATTEMPTS, STATES, Check, State, check_accounts, save
 from harvester.operations.probes import probes

@@ -16,7 +16,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota, Window, bucket_of
 from harvester.manifest import load
 from harvester.operations.erasure import ErasureRequest, erase_from_json

@@ -12,7 +12,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.calendar import parse_month
 from harvester.core.config import Output
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.storage.layout import Partition, open_tree
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
 from tests.support.store_backends import conditions_sent, download

@@ -18,7 +18,7 @@ from harvester.cli import invoke
 from harvester.cli.commands.rewrite import advice
 from harvester.core.calendar import parse_day
 from harvester.core.config import Output
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest import json_schema
 from harvester.operations.rewrite import MAX_BUCKETS

@@ -15,7 +15,7 @@ from harvester.catalogue.error_codes import Action, rule_for
 from harvester.cli.output import tables
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording

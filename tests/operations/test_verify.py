@@ -18,7 +18,8 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import instant, month_of, parse_day
-from harvester.core.errors import Exit, OtherVersion, StoreError
+from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.storage import (
     integrity_check,

@@ -11,7 +11,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core.calendar import day_range, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import bucket_of
 from harvester.planning import bucket_sizing
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid

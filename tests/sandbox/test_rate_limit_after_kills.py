@@ -12,7 +12,7 @@ from time import time
 
 import pytest
 
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Rules
 from harvester.sandbox.server import serve

@@ -12,7 +12,7 @@ import pytest
 from harvester.catalogue import error_codes
 from harvester.core import calendar
 from harvester.core.config import Limits, Pace, Retry
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.sandbox import ANYONE, Fault, Rules, call_faults
 from harvester.sandbox.calls import Reply, Request

@@ -12,7 +12,7 @@ import pytest
 
 from harvester.core.calendar import parse_day
 from harvester.core.config import Job, Manifest
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.operations.record.summary import PublishedFile
 from tests.support.run_harness import (
     BOTH,

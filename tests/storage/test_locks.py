@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harvester.core.errors import Busy, Exit, StoreError
+from harvester.core.errors import Busy, StoreError
+from harvester.core.exit_codes import Exit
 from harvester.storage.locks import hold
 from tests.support.output_helpers import tree_at
 

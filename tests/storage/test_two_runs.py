@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
 from tests.support.run_harness import BOTH, appid, days_between, expected, published_rows
 

@@ -12,7 +12,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import date_of, day_text, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import DataFault, Delayed, Late, Outage, Revised, Rules
 from harvester.sandbox import FakeWeChat as Sandbox
 from tests.support.reference_client import Reference

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import day_range, day_text, each_day, parse_day
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Fault, Row, Rules, expected_rows
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.run_harness import DAILY, appid, expected, published_rows

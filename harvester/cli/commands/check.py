@@ -12,7 +12,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, table
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.plain import plain

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from harvester.cli import options
 from harvester.cli.output import tables
 from harvester.cli.output.answers import answer
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.operations import status as surveying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_project

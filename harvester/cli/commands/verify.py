@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_lines, range_text
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.operations import verify as verifying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested

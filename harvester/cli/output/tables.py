@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harvester.cli.output.answers import MAX_LINES, print_lines, range_text, table
 from harvester.core import calendar
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.account_report import DatasetSummary

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
 from harvester.planning.windows import Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue

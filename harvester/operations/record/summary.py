@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
+from harvester.core.exit_codes import Exit, most_severe
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
 from harvester.operations.record import account_report
@@ -87,7 +88,7 @@ class Summary:
     retries: int = 0
     token_calls: int = 0
     bytes: int = 0
-    stopped_by: errors.Exit | None = None
+    stopped_by: Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
     finished: bool = False
@@ -122,9 +123,9 @@ class Summary:
         return sum(row.days.missing for row in self.datasets)
 
     @property
-    def exit_code(self) -> errors.Exit:
+    def exit_code(self) -> Exit:
         """The most severe exit code of all reasons."""
-        return min(self.reasons().values(), key=errors.SEVERITY.index, default=errors.Exit.DONE)
+        return most_severe(self.reasons().values())
 
     def groups_damaged(self, paths: Iterable[str]) -> None:
         """Take in raw groups that could not be read, by their paths in quarantine."""
@@ -158,7 +159,7 @@ class Summary:
 
     def stop_requested(self, code: int) -> None:
         """Ask the run to end, with the exit code of a signal. May be called in a signal handler."""
-        self.stopped_by = errors.Exit(code)
+        self.stopped_by = Exit(code)
 
     def state_read(
         self,
@@ -196,27 +197,27 @@ class Summary:
         else:
             self.bugs += 1
 
-    def reasons(self) -> dict[str, errors.Exit]:
+    def reasons(self) -> dict[str, Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
         if self.failed is not None:
             return {_reason_to_fail(self.failed): self.failed.exit_code}
-        found: dict[str, errors.Exit] = {}
+        found: dict[str, Exit] = {}
         if self.bugs or self.undecodable_days:
-            found["bug"] = errors.Exit.BUG
+            found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
         if self._unauthorised():
-            found["unauthorised"] = errors.Exit.UNAUTHORISED
+            found["unauthorised"] = Exit.UNAUTHORISED
         found.update(map(account_report.reason_of, self.abandoned))
         if any(row.days.quarantined for row in self.datasets):
-            found["quarantined"] = errors.Exit.INCOMPLETE
+            found["quarantined"] = Exit.INCOMPLETE
         if self.delayed:
-            found["not_ready"] = errors.Exit.AGAIN
+            found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
-            found["time_budget"] = errors.Exit.AGAIN
+            found["time_budget"] = Exit.AGAIN
         # Days are missing without a known cause: the next run asks for them.
         if self.missing and not found:
-            found["incomplete"] = errors.Exit.AGAIN
+            found["incomplete"] = Exit.AGAIN
         return found
 
     def notes(self) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harvester.core.errors import Exit, StoreError
+from harvester.core.errors import StoreError
+from harvester.core.exit_codes import Exit
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from tests.support import kill_at

@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from harvester.core.errors import Exit, StoreError
+from harvester.core.errors import StoreError
+from harvester.core.exit_codes import Exit
 from harvester.storage.backends import atomic_files
 from tests.support.run_harness import (
     BOTH,

@@ -15,7 +15,8 @@ import pytest
 from obstore.exceptions import GenericError
 
 from harvester.core.config import Output
-from harvester.core.errors import Exit, LostRace, StoreError, UsageError
+from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client
 from harvester.storage.backends.base import Store, Version, contents
 from harvester.storage.backends.object_store import _put_mode

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harvester.core.config import Limits
-from harvester.core.errors import Exit, StoreError, UsageError
+from harvester.core.errors import StoreError, UsageError
+from harvester.core.exit_codes import Exit
 from harvester.operations import run
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary, start_summary

@@ -10,7 +10,8 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.core.errors import Exit, UsageError
+from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Answer, Refusal, ReportedQuota, Window
 from harvester.planning.quota import DayLedger
 from harvester.storage import quarantine

@@ -13,7 +13,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action
 from harvester.core.config import Api
 from harvester.core.credentials import AppSecret
-from harvester.core.errors import Exit
+from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
 from harvester.sandbox import FakeWeChat, Rules
