@@ -39,7 +39,11 @@ def first_window(manifest: Manifest, now: float) -> int:
         pace = manifest.limits.per_token
         lanes = make_queues(manifest, missing, refetch, today)
         schedule = Scheduler(
-            lanes, pace, policy=manifest.retry, limiter=RateLimiter(pace), jitter=random.Random()
+            lanes,
+            manifest.limits,
+            policy=manifest.retry,
+            limiter=RateLimiter(pace),
+            jitter=random.Random(),
         )
         if schedule.next(now) is None:
             raise RuntimeError("nothing may be asked at once")

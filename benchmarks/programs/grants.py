@@ -17,7 +17,7 @@ import time
 from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range
-from harvester.core.config import Pace, Retry
+from harvester.core.config import Limits, Pace, Retry
 from harvester.core.model import Rate
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.scheduling.account_queue import Attempt, Backlog, make_queue
@@ -52,7 +52,8 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
         for appid in itertools.islice(appids(), count)
     ]
     spacing = RateLimiter(PACE)
-    schedule = Scheduler(lanes, PACE, policy=Retry(), limiter=spacing, jitter=random.Random(1))
+    limits = Limits(per_token=PACE)
+    schedule = Scheduler(lanes, limits, policy=Retry(), limiter=spacing, jitter=random.Random(1))
     schedule.start_day(0.0)
     for lane, work in schedule.refill_requests:
         schedule.allocate(lane, work, BLOCK, "", 0.0)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Account, Job, Manifest, Output, Pace
+from harvester.core.config import Account, Job, Limits, Manifest, Output, Pace
 from harvester.core.model import Answer, Rate, Window
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations.run import make_queues
@@ -99,7 +99,11 @@ def _schedule(work: Work) -> Iterator[float]:
         )
         spacing = RateLimiter(PACE)
         schedule = Scheduler(
-            lanes, PACE, policy=manifest.retry, limiter=spacing, jitter=random.Random()
+            lanes,
+            Limits(per_token=PACE),
+            policy=manifest.retry,
+            limiter=spacing,
+            jitter=random.Random(),
         )
         begun = time.process_time()
         asyncio.run(_play(schedule, spacing))

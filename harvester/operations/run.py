@@ -185,7 +185,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     pace = manifest.limits.per_token
     limiter = RateLimiter(pace)
     scheduler = Scheduler(
-        queues, pace, policy=manifest.retry, limiter=limiter, jitter=random.Random()
+        queues, manifest.limits, policy=manifest.retry, limiter=limiter, jitter=random.Random()
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)

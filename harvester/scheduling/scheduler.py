@@ -1,9 +1,8 @@
 """State machine without I/O: which window may be asked now, and what each outcome changes.
 
 A queue is always in exactly one of four places: in `_pausing`, in the order in which the pauses
-between two starts end; in the heap `_timed` if it waits for any other moment; in the heap `_ready`
-(most windows left first, so that no long queue is left over at the end); or nowhere, because only
-an answer to one of its own requests, or an allocation, can change anything.
+between two starts end; in the heap `_timed` if it waits for any other moment; in `_ready`; or
+nowhere, because only an answer to one of its own requests, or an allocation, can change anything.
 
 Times are seconds of one clock that the caller passes in. Nothing here sleeps, and a window that
 must wait (pace, retry, minute limit) waits as a number in a heap, never in a worker.
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from harvester.catalogue.error_codes import Rule, rule_for
-from harvester.core.config import Pace, Retry
+from harvester.core.config import Limits, Retry
 from harvester.core.model import Refusal
 from harvester.scheduling.abandoned import QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import (
@@ -30,10 +29,14 @@ from harvester.scheduling.account_queue import (
 )
 from harvester.scheduling.circuit_breaker import CircuitBreaker
 from harvester.scheduling.rate_state import NEVER
+from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
 
 _POLLS_PER_INTERVAL = 16
 """A queue whose bucket has no room yet is looked at again after this part of its interval."""
+
+_LONG_WAIT_SECONDS = 1.0
+"""A queue that waits longer lets another one begin."""
 
 
 class RateLimit(Protocol):
@@ -48,23 +51,24 @@ class RateLimit(Protocol):
 
 
 class Scheduler:
-    """The queues of a run, the two heaps they stand in, and what was given up."""
+    """The queues of a run, the places they stand in, and what was given up."""
 
     def __init__(
         self,
         queues: Iterable[AccountQueue],
-        pace: Pace,
+        limits: Limits,
         *,
         policy: Retry,
         limiter: RateLimit,
         jitter: random.Random,
     ) -> None:
+        pace = limits.per_token
         # Taken out of the pace once, because its count is a property and every request needs it.
         self._max_in_window, self._concurrency = pace.count, pace.concurrency
         self._limiter = limiter
         self._pausing: deque[tuple[float, AccountQueue]] = deque()
         self._timed: list[tuple[float, int, AccountQueue]] = []
-        self._ready: list[tuple[int, int, AccountQueue]] = []
+        self._ready = ReadyAccounts(cohort_size(limits))
         self._sequence = 0
         self._stopped = False
         self._blocked = 0
@@ -86,7 +90,8 @@ class Scheduler:
         """Describe what the scheduler waits for; times are seconds of the caller's clock."""
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
         return (
-            f"Scheduler(ready={len(self._ready)}, timed={len(self._pausing) + len(self._timed)}, "
+            f"Scheduler(ready={len(self._ready)}, waiting={self._ready.waiting}, "
+            f"timed={len(self._pausing) + len(self._timed)}, "
             f"blocked={self._blocked}, in_flight={self.in_flight}, "
             f"wakes_at={min(heads, default=None)}, probe_at={self._breaker.not_before or None})"
         )
@@ -126,7 +131,7 @@ class Scheduler:
     def next(self, now: float) -> Attempt | None:
         """Return a window that may be asked now, or None. The caller must start it at once."""
         while self.has_ready(now):
-            queue = heapq.heappop(self._ready)[2]
+            queue = self._ready.pop()
             rate = queue.rate
             rate.dequeue()
             # What held when the queue was placed may have changed: a pause, a spent budget.
@@ -153,7 +158,7 @@ class Scheduler:
                 # Whether there is more for it to do will show when it comes up.
                 rate.enqueue()
                 if rate.is_slowed:
-                    self._push_soon(queue, rate.not_before)
+                    self._push_soon(queue, rate.not_before, now)
                 else:
                     # Placed unchecked: whether it has more to ask is checked when it comes up.
                     self._pausing.append((now + rate.interval, queue))
@@ -168,10 +173,10 @@ class Scheduler:
         if now < self._breaker.not_before or now >= self._day_ends:
             return False
         while self._pausing and self._pausing[0][0] <= now:
-            self._push_ready(self._pausing.popleft()[1])
+            self._ready.push(self._pausing.popleft()[1])
         while self._timed and self._timed[0][0] <= now:
-            self._push_ready(heapq.heappop(self._timed)[2])
-        return bool(self._ready)
+            self._ready.push(heapq.heappop(self._timed)[2])
+        return len(self._ready) > 0
 
     def wake_at(self, now: float) -> float | None:
         """Return when to look again if nothing is ready; None if an event must come first.
@@ -181,7 +186,7 @@ class Scheduler:
         if now >= self._day_ends:
             return None
         # Ready queues that are not handed out wait for the breaker alone.
-        if self._ready:
+        if len(self._ready):
             return self._breaker.not_before
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
         return max(min(heads), self._breaker.not_before) if heads else None
@@ -193,12 +198,16 @@ class Scheduler:
         A queue may lose its backlog while it stands in a heap: it is removed here.
         """
         while self._pausing and not self._pausing[0][1].has_work():
-            self._pausing.popleft()[1].rate.dequeue()
+            self._remove(self._pausing.popleft()[1])
         while self._timed and not self._timed[0][2].has_work():
-            heapq.heappop(self._timed)[2].rate.dequeue()
-        while self._ready and not self._ready[0][2].has_work():
-            heapq.heappop(self._ready)[2].rate.dequeue()
-        return not (self.in_flight or self._pausing or self._timed or self._ready or self._blocked)
+            self._remove(heapq.heappop(self._timed)[2])
+        self._ready.drop_done()
+        standing = len(self._pausing) + len(self._timed) + len(self._ready) + self._ready.waiting
+        return not (self.in_flight or standing or self._blocked)
+
+    def _remove(self, queue: AccountQueue) -> None:
+        queue.rate.dequeue()
+        self._ready.leave(queue)
 
     def all_backlogs(self) -> Iterator[Backlog]:
         """Yield the backlogs of all queues."""
@@ -220,22 +229,22 @@ class Scheduler:
         at = self._ready_at(queue, now)
         # In no place: an answer or an allocation places it.
         if at == NEVER:
+            if not queue.rate.in_flight:
+                self._ready.leave(queue)
             return
         at = max(at, now + pause)
         queue.rate.enqueue()
         if at <= now:
-            self._push_ready(queue)
+            self._ready.push(queue)
         else:
-            self._push_soon(queue, at)
+            self._push_soon(queue, at, now)
 
-    def _push_soon(self, queue: AccountQueue, at: float) -> None:
+    def _push_soon(self, queue: AccountQueue, at: float, now: float) -> None:
+        if at > now + _LONG_WAIT_SECONDS:
+            self._ready.leave(queue)
         # The sequence keeps equal times in order, and queues from being compared.
         self._sequence += 1
         heapq.heappush(self._timed, (at, self._sequence, queue))
-
-    def _push_ready(self, queue: AccountQueue) -> None:
-        self._sequence += 1
-        heapq.heappush(self._ready, (-queue.windows_left(), self._sequence, queue))
 
     def _ready_at(self, queue: AccountQueue, now: float) -> float:
         """Return when a queue may start its next request; `NEVER` if an answer must come first."""

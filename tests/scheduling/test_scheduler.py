@@ -15,7 +15,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
-from harvester.core.config import Pace, Retry
+from harvester.core.config import Limits, Pace, Retry
 from harvester.core.model import Rate, Refusal
 from harvester.scheduling.account_queue import (
     AccountQueue,
@@ -63,7 +63,10 @@ def lane(number: int, windows: int, bucket: int = 0) -> AccountQueue:
 def schedule_of(lanes: list[AccountQueue], pace: Pace, retry: Retry | None = None) -> Scheduler:
     """A schedule over these lanes with the spacing that goes with the pace."""
     spacing = Buckets(pace.period / pace.count, pace.burst)
-    return Scheduler(lanes, pace, policy=retry or Retry(), limiter=spacing, jitter=random.Random(1))
+    limits = Limits(per_token=pace)
+    return Scheduler(
+        lanes, limits, policy=retry or Retry(), limiter=spacing, jitter=random.Random(1)
+    )
 
 
 @dataclass
@@ -378,9 +381,11 @@ def test_a_scheduler_and_a_queue_describe_what_they_wait_for() -> None:
     """Their texts have counts and times."""
     queue = lane(1, 5)
     schedule = schedule_of([queue], Pace())
-    assert repr(schedule).startswith("Scheduler(ready=1, timed=0, blocked=0, in_flight=0,")
+    assert repr(schedule).startswith(
+        "Scheduler(ready=1, waiting=0, timed=0, blocked=0, in_flight=0,"
+    )
     schedule.refused(_one(schedule), rule(Action.SLOW_DOWN, Scope.ACCOUNT), START)
-    assert "ready=0, timed=1" in repr(schedule)
+    assert "ready=0, waiting=0, timed=1" in repr(schedule)
     assert repr(queue) == (
         "AccountQueue(wx0000000000000001, windows_left=4, retries=1, in_flight=0, "
         f"not_before={queue.rate.not_before}, blocked_on_quota=0)"
