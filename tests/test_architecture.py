@@ -105,7 +105,12 @@ CLOCKS = {
 
 # The modules that may import a third-party package: a module, or all of a folder.
 THIRD_PARTY = {
-    "aiohttp": ("wechat.transport", "wechat.fast_post", "sandbox.server"),
+    "aiohttp": (
+        "wechat.transport",
+        "wechat.account_calls",
+        "wechat.connection_pool",
+        "sandbox.server",
+    ),
     "aiolimiter": ("engine.rate_limiter",),
     "anyio": ("cli.output.progress", "engine", "operations", "sandbox.server", "wechat.auth"),
     "cyclopts": ("cli",),
@@ -116,7 +121,7 @@ THIRD_PARTY = {
     "pydantic_core": ("manifest", "storage.state.json_file"),
     "rich": ("cli",),
     "yaml": ("manifest",),
-    "yarl": ("wechat.transport", "wechat.fast_post"),
+    "yarl": ("wechat.transport", "wechat.account_calls"),
 }
 
 # Imports inside functions, each with its reason: (module, imported name).
@@ -146,7 +151,7 @@ MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
-MAX_LINES = 23_000
+MAX_LINES = 27_000
 MAX_MEDIAN_FUNCTION = 7
 MAX_P95_FUNCTION = 22
 

@@ -27,7 +27,7 @@ from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter, _Buffered
-from harvester.scheduling.account_queue import Attempt
+from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
 from harvester.storage.publish import Published
@@ -51,6 +51,7 @@ class RequestCounters:
     answered: int = 0
     bytes: int = 0
     bugs: int = 0
+    surplus_answers: int = 0
     waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -87,7 +88,10 @@ class Pipeline:
         self.counters = RequestCounters()
         datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
-        self._publishing = PublishQueue(tools.tree, datasets, tools.on_published)
+        self._publishing = PublishQueue(
+            tools.tree, datasets, tools.on_published, self._empty_trusted_from
+        )
+        self._trusted_from = 0
         self._budget = CallBudget(
             LedgerFiles(tools.tree, run_id),
             scheduler,
@@ -141,6 +145,8 @@ class Pipeline:
         while (attempt := await self._next()) is not None:
             asked_at = int(self._tools.now())
             outcome = await self._ask(attempt)
+            if self._tools.transport.surplus_answers > self.counters.surplus_answers:
+                self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
                 attempt.refused_at, attempt.retry_reason = (
                     self._tools.now(),
@@ -150,6 +156,7 @@ class Pipeline:
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
                 self._scheduler.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
+                self._close_if_done(attempt.queue)
                 self._publishing.enqueue(self._scheduler.months.take_complete())
                 if self._scheduler.exhausted:
                     self._budget.wake()
@@ -176,8 +183,31 @@ class Pipeline:
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
         self._scheduler.answered(attempt, self._tools.now())
+        self._close_if_done(attempt.queue)
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
         await self._writer.append(_Buffered(attempt, answer))
+
+    def _close_if_done(self, queue: AccountQueue) -> None:
+        if not queue.rate.in_flight and not queue.has_work():
+            self._tools.transport.close_account(queue.appid)
+
+    def _count_surplus(self) -> None:
+        """Count surplus answers. With the first one, connections are no longer used again."""
+        if not self._trusted_from:
+            self._trusted_from = int(self._tools.now()) + 1
+            _log.warning(
+                "the server or a proxy sends answers that no request asked for: "
+                "every further request gets a connection of its own"
+            )
+        self.counters.surplus_answers = self._tools.transport.surplus_answers
+
+    def _empty_trusted_from(self) -> int:
+        """Return from which moment of asking on an empty answer is that to its own request."""
+        transport = self._tools.transport
+        transport.inspect()
+        if transport.surplus_answers > self.counters.surplus_answers:
+            self._count_surplus()
+        return self._trusted_from
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publishing.add(group)

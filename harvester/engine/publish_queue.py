@@ -31,14 +31,23 @@ an eighth of a megabyte while it lasts."""
 
 
 class PublishQueue:
-    """Publishes months one after the other, each in a thread, none of them twice without need."""
+    """Publishes months one after the other, each in a thread, none of them twice without need.
+
+    ``empty_trusted_from`` returns the moment from which on empty answers are trusted, in seconds
+    since the Unix epoch: an earlier one leaves its days provisional.
+    """
 
     def __init__(
-        self, tree: Tree, datasets: dict[str, Dataset], on_published: Callable[[Published], None]
+        self,
+        tree: Tree,
+        datasets: dict[str, Dataset],
+        on_published: Callable[[Published], None],
+        empty_trusted_from: Callable[[], int],
     ) -> None:
         self._tree = tree
         self._datasets = datasets
         self._on_published = on_published
+        self._empty_trusted_from = empty_trusted_from
         self._unpublished: dict[Group, set[MonthOfBucket]] = {}
         self._groups_of: Counter[MonthOfBucket] = Counter()
         self._queue: deque[MonthOfBucket] = deque()
@@ -89,15 +98,20 @@ class PublishQueue:
         owed = {month for months in self._unpublished.values() for month in months}
         return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
 
-    def _publish_and_report(self, key: MonthOfBucket, groups: list[Group]) -> None:
-        dataset = self._datasets[key.dataset]
-        self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))
+    def _publish_and_report(self, key: MonthOfBucket, groups: list[Group], trusted: int) -> None:
+        dataset, partition = self._datasets[key.dataset], Partition(*key)
+        self._on_published(
+            publish.publish(self._tree, dataset, partition, groups, empty_trusted_from=trusted)
+        )
 
     async def _publish(self, key: MonthOfBucket) -> None:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        await to_thread.run_sync(self._publish_and_report, key, groups, limiter=self._thread)
+        trusted = self._empty_trusted_from()
+        await to_thread.run_sync(
+            self._publish_and_report, key, groups, trusted, limiter=self._thread
+        )
         self._groups_of[key] -= len(groups)
         for group in groups:
             months = self._unpublished[group]

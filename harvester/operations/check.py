@@ -270,9 +270,10 @@ class _Prober:
             finding = _probe_result(probe, await self._try(account, probe))
             account.findings.append(finding)
             if finding.is_of_account:
-                return
+                break
             if finding.state is not State.REFUSED:
                 await self._ask_quotas(account, probe)
+        self.transport.close_account(account.appid)
 
     async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
         """Return None for an answer, or else the last refusal."""
@@ -309,7 +310,9 @@ class _Prober:
             with suppress(CallError, TokenDenied):
                 token = await self.tokens.current(account.appid)
                 self.calls += 1
-                status, body = await self.transport.post(QUOTA_PATH, quota_body(dataset), token)
+                status, body = await self.transport.post(
+                    account.appid, QUOTA_PATH, quota_body(dataset), token
+                )
                 allowance = reported_quota(status, body, self.now())
                 if allowance is not None:
                     account.allowances[dataset.name] = allowance

@@ -81,9 +81,17 @@ class Published:
 
 
 def publish(
-    tree: Tree, dataset: Dataset, partition: Partition, groups: Iterable[Group]
+    tree: Tree,
+    dataset: Dataset,
+    partition: Partition,
+    groups: Iterable[Group],
+    *,
+    empty_trusted_from: int = 0,
 ) -> Published:
     """Merge the groups' answers for a partition into its file. The caller holds the bucket's lock.
+
+    An empty answer that was asked for before ``empty_trusted_from`` (seconds since the Unix epoch)
+    leaves its days provisional.
 
     A group that is in the file already changes nothing. If another run replaces the file meanwhile,
     which is possible in an object store, both are merged. Raises StoreError; then the old file is
@@ -94,7 +102,8 @@ def publish(
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        return _publish_once(tree, dataset, partition, left)
+        update = _PartitionUpdate(tree, dataset, partition, empty_trusted_from)
+        return _publish_once(update, left)
 
     return retry_races(attempt)
 
@@ -110,11 +119,9 @@ def retry_races(attempt: Callable[[int], T]) -> T:
     return attempt(MAX_RACES)
 
 
-def _publish_once(
-    tree: Tree, dataset: Dataset, partition: Partition, touching: list[Group]
-) -> Published:
-    update = _PartitionUpdate(tree, dataset, partition)
-    with partition_reader.opened(tree.store, tree.name(partition), update.temp("old")) as stored:
+def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
+    name = update.tree.name(update.partition)
+    with partition_reader.opened(update.tree.store, name, update.temp("old")) as stored:
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
         before = after = stored.rows if stored else 0
@@ -181,6 +188,7 @@ class _PartitionUpdate:
     tree: Tree
     dataset: Dataset
     partition: Partition
+    empty_trusted_from: int
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
     applied: int = 0
@@ -300,7 +308,8 @@ def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> 
             accepted = change.accepted_days(answer)
             if accepted:
                 update.record_decoding(answer, decoded)
-                settled = settled_masks(calendar.today(answer.asked_at))
+                with_rows, empty = settled_masks(calendar.today(answer.asked_at))
+                settled = with_rows, empty if answer.asked_at >= update.empty_trusted_from else 0
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
         update.record_change(change)
         yield change

@@ -15,7 +15,7 @@ from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
-from harvester.wechat.protocol import refusal_of, window_body
+from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
 from harvester.wechat.transport import Transport
 
 RefusalReason: TypeAlias = Refusal | str
@@ -34,6 +34,13 @@ _BAD_TLS = Rule(
     Scope.RUN,
     "the server's certificate was not accepted",
     "Set api.ca_file if your own proxy signs the traffic; the check cannot be switched off.",
+)
+
+_OTHER_WINDOW = replace(
+    _NO_ANSWER,
+    action=Action.RETRY_NOW,
+    meaning="every row lies outside the window",
+    advice="Look at what stands between this machine and WeChat: a proxy may repeat answers.",
 )
 
 _PROVES_TOKEN_VALID = (Action.NOT_READY, Action.SPLIT, Action.SLOW_DOWN, Action.WAIT_FOR_QUOTA)
@@ -66,14 +73,19 @@ async def attempt(
     except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), f"no token: {error}")
     try:
-        status, body = await transport.post(dataset.path, window_body(window), token)
+        status, body = await transport.post(window.appid, dataset.path, window_body(window), token)
     except errors.CallError as error:
         return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
     except errors.BadAnswer as error:
+        # It may be the answer to another request, and then that to this one is still to come.
+        transport.close_account(window.appid)
         evidence = redacted_bytes(body) if isinstance(error, errors.Malformed) else None
         return RefusedAttempt(_NO_ANSWER, str(error), evidence)
+    if refusal is None and answers_another_window(window, body):
+        transport.distrust(window.appid)
+        return RefusedAttempt(_OTHER_WINDOW, _OTHER_WINDOW.meaning, redacted_bytes(body))
     if refusal is None:
         tokens.mark_working(window.appid, token)
         return body

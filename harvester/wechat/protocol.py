@@ -29,6 +29,9 @@ _REQUEST_ID = re.compile(
 )
 
 
+_REF_DATE = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
+
+
 def window_body(window: Window) -> bytes:
     """Return the body that asks a datacube endpoint for a window."""
     begin, end = day_text(window.begin), day_text(window.end)
@@ -51,6 +54,23 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
     if isinstance(answer.get("list"), list):
         return None
     raise Malformed("the answer has neither a list nor an errcode")
+
+
+def answers_another_window(window: Window, body: bytes) -> bool:
+    """Return whether the first and the last row of an answer are of days outside of its window.
+
+    Such an answer was given to another request of the account. A few stray rows are no sign.
+    """
+    return _is_outside(window, body, body.find(b'"ref_date"')) and _is_outside(
+        window, body, body.rfind(b'"ref_date"')
+    )
+
+
+def _is_outside(window: Window, body: bytes, at: int) -> bool:
+    found = _REF_DATE.match(body, at) if at >= 0 else None
+    if found is None:
+        return False
+    return not day_text(window.begin) <= found[1].decode() <= day_text(window.end)
 
 
 def _looks_like_rows(body: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Sends requests to WeChat and to token servers: one session, one attempt per call.
 
-A token and a URL meet here and in `fast_post` alone. aiohttp puts the whole URL into the text of
-some of its errors, so none of them leaves this module: each is replaced by a `CallError` with
+A token and a URL meet here and in `account_calls` alone. aiohttp puts the whole URL into the text
+of some of its errors, so none of them leaves this module: each is replaced by a `CallError` with
 neither the text nor the cause of the original.
 """
 
@@ -28,10 +28,17 @@ from harvester.core.config import Api
 from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.wechat.fast_post import MAX_BODY, FastPost, HttpResponse, quoted, read_body
+from harvester.wechat.account_calls import (
+    MAX_BODY,
+    AccountCalls,
+    HttpResponse,
+    quoted,
+    read_body,
+)
 
 _CONNECT_SECONDS = 10.0
-_KEEP_ALIVE_SECONDS = 10.0
+MAX_OPEN_CONNECTIONS = 640
+"""Maximum of open connections, unless more requests are in flight. Over TLS each takes 0.3 MiB."""
 _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
 
@@ -83,7 +90,11 @@ _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], 
 
 
 class Transport:
-    """HTTP client for the API, with at most ``connections`` requests at a time.
+    """HTTP client for the API, for callers with at most ``connections`` requests at a time.
+
+    A connection serves one account, its calls for tokens included, so that no answer can be taken
+    for another account's. The platform's calls and those to token servers have connections of their
+    own, which are closed after the answer.
 
     Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
@@ -106,12 +117,10 @@ class Transport:
         self._loop = asyncio.get_running_loop()
         self._resolver = _Resolver()
         self._session = aiohttp.ClientSession(
+            # Calls of no account have connections of their own, closed after the answer; those of
+            # accounts stay acquired, in a pool that counts them.
             connector=aiohttp.TCPConnector(
-                limit=self._connections,
-                limit_per_host=self._connections,
-                keepalive_timeout=_KEEP_ALIVE_SECONDS,
-                resolver=self._resolver,
-                ssl=self._tls,
+                limit=0, force_close=True, resolver=self._resolver, ssl=self._tls
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
@@ -120,12 +129,20 @@ class Transport:
             ),
             trust_env=False,
         )
-        self._fast_post = FastPost(self._session, URL(self._base), _HEADERS)
+        self._calls = AccountCalls(
+            self._session,
+            URL(self._base),
+            _HEADERS,
+            proxy=self._proxy,
+            max_connections=max(MAX_OPEN_CONNECTIONS, self._connections),
+        )
+        self._pool = self._calls.pool
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._pool.close()
         await self._session.close()
         # The connector closes only a resolver that it has made itself.
         await self._resolver.close()
@@ -133,20 +150,24 @@ class Transport:
     # These methods are no coroutine functions, so a failure's traceback has none of their frames:
     # error reporters print variables, and here they hold AppSecrets and URLs.
 
-    def post(self, path: str, body: bytes, token: Secret | None = None) -> Call:
-        """Send a body to the API, with an account's token for a data call."""
-        if token and self._proxy is None:
-            return self._send(self._fast_post.post(path, token, body), self._host)
-        # The session writes what is rare, and what a proxy wants in another form.
-        return self._request("POST", path, {"access_token": token} if token else {}, body)
+    def post(self, account: str, path: str, body: bytes, token: Secret | None = None) -> Call:
+        """Send a body to the API on a connection of the account, for a data call with its token."""
+        return self._send(self._calls.post(account, path, body, token), self._host)
 
-    def post_as_platform(self, path: str, body: bytes, token: Secret) -> Call:
-        """Send a body to the API with the platform's own token."""
-        return self._request("POST", path, {"component_access_token": token}, body)
+    def get(self, account: str, path: str, query: Query) -> Call:
+        """Send a query, which may hold secrets, to the API on a connection of the account."""
+        return self._send(self._calls.get(account, path, _encoded(query)), self._host)
 
-    def get(self, path: str, query: Query) -> Call:
-        """Send a query, which may hold secrets, to the API."""
-        return self._request("GET", path, query)
+    def post_as_platform(self, path: str, body: bytes, token: Secret | None = None) -> Call:
+        """Send a body to the API for the platform, with its own token if it has one."""
+        query = f"?{_encoded({'component_access_token': token})}" if token else ""
+        response = self._session.post(
+            URL(f"{self._base}{path}{query}", encoded=True),
+            data=body,
+            allow_redirects=False,
+            proxy=self._proxy,
+        )
+        return self._send(_read(response), self._host)
 
     def get_from(self, url: Secret, headers: Mapping[str, Secret]) -> Call:
         """Get an answer from a token server, without the proxy, which is for WeChat alone."""
@@ -158,16 +179,22 @@ class Transport:
         # Not named by its host, because its address may be a secret.
         return self._send(_read(response), "the token server")
 
-    def _request(self, method: str, path: str, query: Query, body: bytes | None = None) -> Call:
-        url = self._url(path, query)
-        response = self._session.request(
-            method, url, data=body, allow_redirects=False, proxy=self._proxy
-        )
-        return self._send(_read(response), self._host)
+    @property
+    def surplus_answers(self) -> int:
+        """The number of answers that came so far and that no request had asked for."""
+        return self._pool.surplus
 
-    def _url(self, path: str, query: Query) -> URL:
-        text = "&".join(f"{name}={quoted(value)}" for name, value in query.items())
-        return URL(f"{self._base}{path}?{text}" if text else f"{self._base}{path}", encoded=True)
+    def inspect(self) -> None:
+        """Look for surplus answers on idle connections."""
+        self._pool.inspect()
+
+    def distrust(self, account: str) -> None:
+        """Count an answer to another request of the account, and use its connections no more."""
+        self._pool.distrust(account)
+
+    def close_account(self, account: str) -> None:
+        """Close the idle connections of an account, which makes no call for a while."""
+        self._pool.close_account(account)
 
     async def _send(self, response: Awaitable[HttpResponse], server: str) -> tuple[int, bytes]:
         """Await a response within the deadline. Raises CallError, which names the server."""
@@ -250,6 +277,10 @@ def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | errors.
     if not has_length and not is_document(body):
         return errors.BadAnswer(f"{server}: the answer was cut off or is not JSON")
     return status, body
+
+
+def _encoded(query: Query) -> str:
+    return "&".join(f"{name}={quoted(value)}" for name, value in query.items())
 
 
 def _host_of(location: str) -> str:

@@ -163,7 +163,9 @@ async def test_no_error_of_an_attempt_holds_a_secret(
             if isinstance(outcome, RefusedAttempt):
                 told += (str(outcome.why), repr(outcome))
         try:
-            await transport.post(CATALOGUE[DATASET].path, b"{}", Secret(GIVEN))
+            await transport.post(
+                "wx0000000000000001", CATALOGUE[DATASET].path, b"{}", Secret(GIVEN)
+            )
         except CallError as error:
             told += texts_in_error(error)
     assert told

@@ -129,7 +129,18 @@ class _Transport:
     async def __aexit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    async def post(self, path: str, body: bytes, token: Secret | None = None) -> tuple[int, bytes]:
+    surplus_answers = 0
+
+    def inspect(self) -> None:
+        """No connection is open."""
+
+    def close_account(self, account: str) -> None:
+        """No connection is open."""
+
+    async def post(
+        self, account: str, path: str, body: bytes, token: Secret | None = None
+    ) -> tuple[int, bytes]:
+        del account
         return await self._net.post(path, body, token)
 
 

@@ -28,9 +28,9 @@ from harvester.core.errors import (
     UsageError,
 )
 from harvester.core.secret import Secret
-from harvester.wechat import fast_post, protocol
+from harvester.wechat import account_calls, connection_pool, protocol
 from harvester.wechat import transport as module
-from harvester.wechat.fast_post import MAX_BODY
+from harvester.wechat.account_calls import MAX_BODY
 from harvester.wechat.transport import Transport, translate
 from tests.support.fault_server import (
     ROWS,
@@ -48,8 +48,10 @@ from tests.support.fault_server import (
 
 CANARY = "72_canary-token+with/odd=characters%"
 TOKEN = Secret(CANARY)
+ACCOUNT = "wx0000000000000001"
 PATH = "/datacube/getinterfacesummary"
 BODY = b'{"begin_date":"2024-01-01","end_date":"2024-01-01"}'
+MODULES = {module.__file__, account_calls.__file__, connection_pool.__file__}
 
 
 @asynccontextmanager
@@ -67,16 +69,23 @@ async def transport_to(
         yield transport
 
 
+async def send(transport: Transport, token: Secret | None = TOKEN) -> tuple[int, bytes]:
+    """Make a call of an account if there is a token, and one of the platform otherwise."""
+    if token is None:
+        return await transport.post_as_platform(PATH, BODY)
+    return await transport.post(ACCOUNT, PATH, BODY, token)
+
+
 async def post(
     server: FaultServer, seconds: float = 5.0, token: Secret | None = TOKEN
 ) -> tuple[int, bytes]:
     """Make one call with a transport of its own."""
     async with transport_to(server.url, seconds=seconds) as transport:
-        return await transport.post(PATH, BODY, token)
+        return await send(transport, token)
 
 
 each_way = pytest.mark.parametrize("token", [TOKEN, None], ids=["data call", "other call"])
-"""`FastPost` makes calls with a token, aiohttp's session all others: both must behave alike."""
+"""`AccountCalls` makes an account's calls, aiohttp's session the platform's: both behave alike."""
 
 
 def assert_silent(error: BaseException) -> None:
@@ -84,9 +93,7 @@ def assert_silent(error: BaseException) -> None:
     assert error.__cause__ is None
     assert error.__context__ is None
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [
-        frame for frame in report.stack if frame.filename in {module.__file__, fast_post.__file__}
-    ]
+    ours = [frame for frame in report.stack if frame.filename in MODULES]
     words = f"{error!s} {error!r} {vars(error)} {[frame.locals for frame in ours]}"
     assert "canary" not in words
     assert "access_token" not in words
@@ -123,7 +130,7 @@ async def test_a_call_is_a_post_with_a_content_length() -> None:
 async def test_a_call_without_a_token_has_no_query() -> None:
     """The token endpoint is called without a query."""
     async with fault_server(say(http())) as server, transport_to(server.url) as transport:
-        await transport.post("/cgi-bin/stable_token", b"{}")
+        await transport.post(ACCOUNT, "/cgi-bin/stable_token", b"{}")
     assert server.requests[0].line == "POST /cgi-bin/stable_token HTTP/1.1"
 
 
@@ -134,18 +141,17 @@ async def test_the_base_url_may_have_a_path(prefix: str) -> None:
         fault_server(say(http())) as server,
         transport_to(server.url + prefix) as transport,
     ):
-        await transport.post(PATH, BODY)
+        await send(transport, None)
     assert server.requests[0].line == f"POST /wechat/v1{PATH} HTTP/1.1"
 
 
 @each_way
-async def test_connections_are_reused_and_cookies_are_dropped(token: Secret | None) -> None:
-    """Calls share a connection, and no cookie of one account goes out with another's call."""
+async def test_cookies_are_dropped(token: Secret | None) -> None:
+    """No cookie of one answer goes out with the next call."""
     answer = say(http(headers="Set-Cookie: a=1; Path=/\r\n"))
     async with fault_server(answer) as server, transport_to(server.url) as transport:
-        for number in range(3):
-            await transport.post(PATH, BODY, token and Secret(f"token {number}"))
-    assert server.connections == 1
+        for _ in range(3):
+            await send(transport, token)
     assert all("cookie" not in request.headers for request in server.requests)
 
 
@@ -163,7 +169,7 @@ async def test_other_calls_go_through_the_manifest_s_proxy() -> None:
         fault_server(say(http())) as proxy,
         transport_to("http://127.0.0.1:1", proxy=proxy.url) as transport,
     ):
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await send(transport, None) == (200, ROWS)
     assert proxy.requests[0].line == f"POST http://127.0.0.1:1{PATH} HTTP/1.1"
 
 
@@ -176,7 +182,7 @@ async def test_a_refusal_of_the_proxy_names_the_proxy() -> None:
         with pytest.raises(
             BadAnswer, match=r"the proxy \(api\.proxy\) refused the call: HTTP 407"
         ) as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
 
 
@@ -184,8 +190,8 @@ async def test_the_cache_of_request_heads_is_bounded() -> None:
     """Ten thousand accounts do not fill the memory with request heads."""
     async with transport_to("http://127.0.0.1:1") as transport:
         for number in range(10_000):
-            transport._fast_post._head(PATH, Secret(f"{number}"))
-        assert len(transport._fast_post._heads) <= 2048
+            transport._calls._post_head(PATH, Secret(f"{number}"))
+        assert len(transport._calls._heads) <= 2048
 
 
 # What comes back
@@ -261,16 +267,8 @@ async def test_a_server_may_want_each_connection_closed(token: Secret | None) ->
     ]
     async with fault_server(*answers) as server, transport_to(server.url) as transport:
         for _ in answers:
-            assert await transport.post(PATH, BODY, token) == (200, ROWS)
+            assert await send(transport, token) == (200, ROWS)
     assert server.connections == 3
-
-
-async def test_data_calls_and_others_share_their_connections() -> None:
-    """`FastPost` and the session use one pool with one limit."""
-    async with fault_server(say(http())) as server, transport_to(server.url) as transport:
-        for token in (None, TOKEN, None, TOKEN):
-            await transport.post(PATH, BODY, token)
-    assert server.connections == 1
 
 
 async def test_a_data_call_goes_through_the_manifest_s_proxy() -> None:
@@ -279,7 +277,7 @@ async def test_a_data_call_goes_through_the_manifest_s_proxy() -> None:
         fault_server(say(http())) as proxy,
         transport_to("http://127.0.0.1:1", proxy=proxy.url) as transport,
     ):
-        assert await transport.post(PATH, BODY, Secret("T")) == (200, ROWS)
+        assert await send(transport, Secret("T")) == (200, ROWS)
     assert proxy.requests[0].line == f"POST http://127.0.0.1:1{PATH}?access_token=T HTTP/1.1"
 
 
@@ -293,12 +291,13 @@ async def test_unsolicited_bytes_are_not_read_as_an_answer(pause: float) -> None
         writer.write(http(b'{"list":["of somebody else"]}'))
 
     async with fault_server(twice, say(http())) as server, transport_to(server.url) as transport:
-        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+        assert await send(transport) == (200, ROWS)
         await anyio.sleep(2 * pause)
-        with suppress(ConnectionFailed):
-            await transport.post(PATH, BODY, TOKEN)
-        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
-    assert server.connections == 2
+        assert await send(transport) == (200, ROWS)
+        assert await send(transport) == (200, ROWS)
+        assert transport.surplus_answers == 1
+    # Since the first surplus answer, each call has a connection of its own.
+    assert server.connections == 3
 
 
 async def test_the_connection_of_a_call_that_timed_out_is_closed() -> None:
@@ -313,9 +312,9 @@ async def test_the_connection_of_a_call_that_timed_out_is_closed() -> None:
         transport_to(server.url, seconds=0.05, connections=1) as transport,
     ):
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
         await anyio.sleep(0.1)
-        assert await transport.post(PATH, BODY, TOKEN) == (200, ROWS)
+        assert await send(transport) == (200, ROWS)
     assert server.connections == 2
 
 
@@ -376,15 +375,15 @@ async def test_an_answer_cut_off_is_never_a_success(answer: Answer, token: Secre
             protocol.refusal_of(*await post(server, token=token))
 
 
-@each_way
-async def test_an_idle_connection_may_be_closed_by_the_server(token: Secret | None) -> None:
+async def test_an_idle_connection_may_be_closed_by_the_server() -> None:
     """The next call has a new connection after the server closes an idle one during a call."""
     answers = [say(http()), say(close=True), say(http())]
     async with fault_server(*answers) as server, transport_to(server.url) as transport:
-        await transport.post(PATH, BODY, token)
+        await send(transport)
         with pytest.raises(ConnectionFailed):
-            await transport.post(PATH, BODY, token)
-        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+            await send(transport)
+        assert await send(transport) == (200, ROWS)
+        assert transport.surplus_answers == 0
     assert server.connections == 2
 
 
@@ -394,7 +393,7 @@ async def test_a_refused_connection_is_reported_as_refused() -> None:
         port = server.getsockname()[1]
     async with transport_to(f"http://127.0.0.1:{port}") as transport:
         with pytest.raises(ConnectionFailed, match="not reached: Connection refused") as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
 
 
@@ -407,7 +406,7 @@ async def test_an_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "_addresses", unknown)
     async with transport_to("https://wechat.test") as transport:
         with pytest.raises(ConnectionFailed, match="name was not found") as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
 
 
@@ -418,7 +417,7 @@ async def test_host_names_are_resolved(token: Secret | None) -> None:
         fault_server(say(http())) as server,
         transport_to(f"http://localhost:{server.port}") as transport,
     ):
-        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+        assert await send(transport, token) == (200, ROWS)
 
 
 # Time
@@ -458,7 +457,7 @@ async def test_each_call_has_a_deadline_of_its_own(token: Secret | None) -> None
             await anyio.sleep(after)
             begin = time.monotonic()
             with pytest.raises(CallTimedOut):
-                await transport.post(PATH, BODY, token)
+                await send(transport, token)
             ends.append(time.monotonic() - begin)
 
         async with anyio.create_task_group() as group:
@@ -477,9 +476,9 @@ async def test_a_task_continues_after_a_timeout(token: Secret | None) -> None:
         transport_to(server.url, seconds=0.1) as transport,
     ):
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
         assert task.cancelling() == 0
-        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+        assert await send(transport, token) == (200, ROWS)
     assert not transport._deadlines
 
 
@@ -491,10 +490,10 @@ async def test_a_cancelled_call_is_cancelled(token: Secret | None) -> None:
         transport_to(server.url, seconds=5) as transport,
     ):
         with anyio.move_on_after(0.05) as scope:
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
         assert scope.cancelled_caught
         assert not transport._deadlines
-        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+        assert await send(transport, token) == (200, ROWS)
 
 
 @each_way
@@ -512,7 +511,7 @@ async def test_a_cancellation_beats_a_timeout(token: Secret | None) -> None:
 
             asyncio.get_running_loop().call_at(transport._loop.time() + 0.06, both)
             time.sleep(0.07)  # noqa: ASYNC251 - both timers are due in one turn of the loop
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
         assert scope.cancelled_caught
 
 
@@ -531,7 +530,7 @@ async def test_a_slow_look_up_is_not_waited_for(
     begin = time.monotonic()
     async with transport_to("https://wechat.test", seconds=0.1) as transport:
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
     assert time.monotonic() - begin < 2
     assert transport._resolver._threads._shutdown
     done.set()
@@ -545,7 +544,7 @@ async def test_a_stalled_handshake_is_a_timeout(token: Secret | None) -> None:
         transport_to(f"https://127.0.0.1:{server.port}", seconds=0.2) as transport,
     ):
         with pytest.raises(CallTimedOut):
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
 
 
 # Size
@@ -592,7 +591,7 @@ async def test_a_certificate_of_the_ca_file_is_accepted(
         fault_server(say(http()), tls=tls) as server,
         transport_to(server.url, ca_file=public) as transport,
     ):
-        assert await transport.post(PATH, BODY, token) == (200, ROWS)
+        assert await send(transport, token) == (200, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -610,7 +609,7 @@ async def test_a_bad_certificate_is_refused(
         transport_to(server.url, ca_file=public if trusted else None) as transport,
     ):
         with pytest.raises(BadTls, match=r"api\.ca_file") as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
     assert server.requests == []
 
@@ -630,7 +629,7 @@ async def test_the_certificate_of_an_intercepting_proxy_is_checked(tmp_path: Pat
     address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     async with proxy, transport_to("https://127.0.0.1:1", proxy=address) as transport:
         with pytest.raises(BadTls, match=r"api\.ca_file") as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
 
 
@@ -641,7 +640,7 @@ async def test_a_broken_handshake_is_not_a_bad_certificate() -> None:
         transport_to(f"https://127.0.0.1:{server.port}") as transport,
     ):
         with pytest.raises(Unreachable, match="the TLS handshake failed") as caught:
-            await transport.post(PATH, BODY, TOKEN)
+            await send(transport)
     assert_silent(caught.value)
 
 

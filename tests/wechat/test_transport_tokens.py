@@ -13,6 +13,7 @@ from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say
 from tests.support.secret_canary import APPSECRET, leaks, texts_in_error
 
+ACCOUNT = "wx0000000000000001"
 ODD = "a+b/c=d&e%f g#h?i"
 QUOTED = "a%2Bb%2Fc%3Dd%26e%25f%20g%23h%3Fi"
 
@@ -23,7 +24,7 @@ async def test_secrets_in_a_query_are_quoted() -> None:
         fault_server(say(http())) as server,
         Transport(Api(base_url=f"{server.url}/base/"), connections=1) as transport,
     ):
-        await transport.get("/cgi-bin/token", {"appid": "wx1", "secret": Secret(ODD)})
+        await transport.get(ACCOUNT, "/cgi-bin/token", {"appid": "wx1", "secret": Secret(ODD)})
         await transport.post_as_platform("/x", b"{}", Secret(ODD))
     lines = [request.line for request in server.requests]
     assert lines == [
@@ -41,7 +42,7 @@ async def test_a_token_server_is_called_without_the_proxy() -> None:
     ):
         answer = await transport.get_from(Secret(f"{server.url}/t?a=1"), {"X-Key": Secret(ODD)})
         assert answer == (200, b'"for us"')
-        assert (await transport.get("/t", {}))[1] == b'"for WeChat"'
+        assert (await transport.get(ACCOUNT, "/t", {}))[1] == b'"for WeChat"'
         assert (await transport.post_as_platform("/t", b"{}", Secret("t")))[1] == b'"for WeChat"'
     assert server.requests[0].headers["x-key"] == ODD
     assert len(proxy.requests) == 2
@@ -78,11 +79,11 @@ async def call(way: str, transport: Transport, url: str) -> tuple[int, bytes]:
     """Make a call with a secret wherever the method takes one."""
     secret = Secret(APPSECRET)
     if way == "get":
-        return await transport.get("/t", {"secret": secret})
+        return await transport.get(ACCOUNT, "/t", {"secret": secret})
     if way == "get_from":
         return await transport.get_from(Secret(f"{url}/?{APPSECRET}"), {"X": secret})
     if way == "post":
-        return await transport.post("/t", APPSECRET.encode())
+        return await transport.post(ACCOUNT, "/t", APPSECRET.encode())
     return await transport.post_as_platform("/t", APPSECRET.encode(), secret)
 
 

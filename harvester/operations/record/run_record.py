@@ -44,6 +44,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "waits": {cause: round(seconds, 3) for cause, seconds in sorted(summary.waits.items())},
         "token_calls": summary.token_calls,
         "bytes": summary.bytes,
+        "surplus_answers": summary.surplus_answers,
         "rows": summary.rows,
         "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],

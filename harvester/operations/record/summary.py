@@ -88,6 +88,7 @@ class Summary:
     retries: int = 0
     token_calls: int = 0
     bytes: int = 0
+    surplus_answers: int = 0
     stopped_by: Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
@@ -145,6 +146,7 @@ class Summary:
         """Take in the counters of a harvest as they stand, in the place of earlier ones."""
         self.requests, self.answered = counters.requests, counters.answered
         self.bytes, self.bugs, self.waits = counters.bytes, counters.bugs, dict(counters.waits)
+        self.surplus_answers = counters.surplus_answers
         self.abandoned, self.retries = scheduler.abandoned, scheduler.retries
         self.shortened_spans = dict(scheduler.shortened_spans)
         self.token_calls = token_calls
@@ -223,6 +225,11 @@ class Summary:
     def notes(self) -> list[str]:
         """Return the oddities of the run that are no errors, a line each."""
         found = [f"a damaged raw group was moved to quarantine as {path}" for path in self.damaged]
+        if self.surplus_answers:
+            found.append(
+                f"the server or a proxy sent {self.surplus_answers:,} answers that no request "
+                "asked for; since the first of them each request had a connection of its own"
+            )
         found += _delay_notes(self.delayed)
         for dataset, span in self.shortened_spans.items():
             found.append(

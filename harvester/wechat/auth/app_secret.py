@@ -54,7 +54,7 @@ class StableToken(TokenProvider):
         # Neither body has a name, because both hold secrets and error reporters print variables.
         return await _issued(
             self.transport.post(
-                STABLE_PATH, token_api.stable_body(self.appid, self.secret, force=force)
+                self.appid, STABLE_PATH, token_api.stable_body(self.appid, self.secret, force=force)
             )
         )
 
@@ -72,7 +72,9 @@ class LegacyToken(TokenProvider):
         """Return a new token, which ends the previous one."""
         self.meter.calls += 1
         return await _issued(
-            self.transport.get(LEGACY_PATH, token_api.legacy_query(self.appid, self.secret))
+            self.transport.get(
+                self.appid, LEGACY_PATH, token_api.legacy_query(self.appid, self.secret)
+            )
         )
 
 

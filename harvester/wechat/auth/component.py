@@ -223,7 +223,7 @@ class Component:
     async def _exchange_ticket(self, secret: Secret, ticket: Secret) -> Grant | Refusal:
         self.meter.calls += 1
         return token_api.grant_of(
-            *await self.transport.post(
+            *await self.transport.post_as_platform(
                 COMPONENT_PATH, token_api.component_body(self.platform.appid, secret, ticket)
             ),
             "component_access_token",

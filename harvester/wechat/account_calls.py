@@ -1,0 +1,143 @@
+"""Calls of accounts: each is one write on a connection that serves this account alone.
+
+``ClientSession.post`` spends two thirds of a data call's CPU on redirects, cookies, middlewares,
+traces and a task that writes sixty bytes, none of which such a call needs. The connections come
+from `ConnectionPool`; name look-up, TLS, proxy tunnels, parser, flow control and decompression stay
+aiohttp's, but some of these parts are undocumented, so aiohttp's version has an upper bound
+(docs/decisions/0021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp.connector import Connection
+from yarl import URL
+
+from harvester.core.secret import Secret
+from harvester.wechat.connection_pool import ConnectionPool
+
+MAX_BODY = 16 * 1024 * 1024
+"""Maximum bytes of an answer, decompressed; WeChat's longest are some hundred KiB."""
+
+_MAX_HEADS = 2048
+_SWITCHING_PROTOCOLS = 101
+
+
+class HttpResponse(NamedTuple):
+    """An answer as it came. A body longer than `MAX_BODY` is incomplete."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class AccountCalls:
+    """Sender of calls to one server; ``pool`` holds the connections of the accounts.
+
+    At most ``max_connections`` are open, unless more are in use.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: URL,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        max_connections: int,
+    ) -> None:
+        self._connector = session.connector
+        self._timeout = session.timeout
+        through = URL(proxy) if proxy else None
+        # Never sent: the connector reads from it which server to connect to, and by which proxy.
+        self._server = aiohttp.ClientRequest("POST", base, session=session, proxy=through)
+        lines = {"Host": self._server.headers["Host"], **headers}
+        self._prefix = base.raw_path.rstrip("/")
+        if through is not None and base.scheme == "http":
+            # Without a tunnel each request is addressed to the proxy itself.
+            self._prefix = f"{base.origin()}{self._prefix}"
+            if through.user is not None:
+                words = aiohttp.encode_basic_auth(through.user, through.password or "")
+                lines["Proxy-Authorization"] = words
+        self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._heads: dict[tuple[str, Secret], bytes] = {}
+        self.pool = ConnectionPool(self._connect, max_connections)
+
+    async def post(
+        self, account: str, path: str, body: bytes, token: Secret | None
+    ) -> HttpResponse:
+        """Send a body, with a token if one is given. Raises aiohttp's errors."""
+        # The head has no name, because it holds the token and error reporters print variables.
+        return await self._exchange(
+            account, b"%b%d\r\n\r\n%b" % (self._post_head(path, token), len(body), body)
+        )
+
+    async def get(self, account: str, path: str, query: str) -> HttpResponse:
+        """Send a query, which may hold secrets. Raises aiohttp's errors."""
+        return await self._exchange(account, self._head("GET", f"{path}?{query}", b"\r\n"))
+
+    async def _exchange(self, account: str, request: bytes) -> HttpResponse:
+        connection = await self.pool.take(account)
+        try:
+            protocol = connection.protocol
+            transport = protocol.transport
+            if transport is None:
+                raise aiohttp.ServerDisconnectedError
+            protocol.set_response_params(read_until_eof=True)
+            transport.write(request)
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
+                message, content = await protocol.read()
+            response = HttpResponse(message.code, message.headers, await read_body(content))
+        except BaseException:
+            self.pool.discard(connection)
+            raise
+        self.pool.give_back(account, connection)
+        return response
+
+    async def _connect(self) -> Connection:
+        connector = self._connector
+        if connector is None:
+            raise aiohttp.ClientConnectionError
+        try:
+            return await connector.connect(self._server, [], self._timeout)
+        except TimeoutError:
+            # A type of its own, as the session raises it, because nothing has been sent yet.
+            raise aiohttp.ConnectionTimeoutError from None
+
+    def _post_head(self, path: str, token: Secret | None) -> bytes:
+        """Return all that precedes the body's length; cached, as an account has many windows."""
+        if token is None:
+            return self._head("POST", path, b"Content-Length: ")
+        head = self._heads.get((path, token))
+        if head is None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            target = f"{path}?access_token={quoted(token)}"
+            head = self._heads[path, token] = self._head("POST", target, b"Content-Length: ")
+        return head
+
+    def _head(self, method: str, target: str, end: bytes) -> bytes:
+        return f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._lines}".encode("ascii") + end
+
+
+async def read_body(content: aiohttp.StreamReader) -> bytes:
+    """Read the whole body; of one that is too long, just over `MAX_BODY` bytes."""
+    first = await content.readany()
+    if content.at_eof():
+        return first
+    parts, size = [first], len(first)
+    while size <= MAX_BODY and (part := await content.readany()):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def quoted(value: Secret | str) -> str:
+    """Quote a value for a query."""
+    text = value.reveal() if isinstance(value, Secret) else value
+    return quote(text, safe="", errors="replace")
