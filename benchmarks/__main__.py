@@ -15,7 +15,18 @@ from typing import Any
 
 from benchmarks.result import Result, Settings, limits_table, markdown
 
-NAMES = ("cpu", "pieces", "decode", "memory", "year", "plan", "store", "pace", "help")
+NAMES = (
+    "cpu",
+    "pieces",
+    "decode",
+    "memory",
+    "year",
+    "plan",
+    "store",
+    "pace",
+    "help",
+    "connections",
+)
 NAMED = ("layout",)
 """Run only if they are named: they take longer than all others together."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 _BYTECODE = Path(tempfile.gettempdir()) / "harvester-benchmarks-bytecode"
 _DONT = "PYTHONDONTWRITEBYTECODE"
@@ -83,16 +83,23 @@ def cut_short(command: Sequence[str], seconds: float) -> None:
 
 
 @contextmanager
-def server(*options: object) -> Iterator[str]:
-    """A sandbox in a process of its own while the block runs; gives its address."""
-    process = _start(program("server", *options), None, core=1)
+def serving(command: Sequence[str]) -> Iterator[IO[str]]:
+    """A server in a process of its own while the block runs; gives its standard output."""
+    process = _start(command, None, core=1)
     assert process.stdout is not None
     with process.stdout:
         try:
-            yield process.stdout.readline().strip()
+            yield process.stdout
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def server(*options: object) -> Iterator[str]:
+    """A sandbox in a process of its own while the block runs; gives its address."""
+    with serving(program("server", *options)) as output:
+        yield output.readline().strip()
 
 
 @contextmanager
