@@ -78,11 +78,12 @@ async def attempt(
         return RefusedAttempt(_rule_of(error), str(error))
     try:
         refusal = refusal_of(status, body)
-    except errors.BadAnswer as error:
+    except errors.Malformed as error:
         # It may be the answer to another request, and then that to this one is still to come.
         transport.close_account(window.appid)
-        evidence = redacted_bytes(body) if isinstance(error, errors.Malformed) else None
-        return RefusedAttempt(_NO_ANSWER, str(error), evidence)
+        return RefusedAttempt(_NO_ANSWER, str(error), redacted_bytes(body))
+    except errors.BadAnswer as error:
+        return RefusedAttempt(_NO_ANSWER, str(error))
     if refusal is None and answers_another_window(window, body):
         transport.distrust(window.appid)
         return RefusedAttempt(_OTHER_WINDOW, _OTHER_WINDOW.meaning, redacted_bytes(body))

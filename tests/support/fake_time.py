@@ -137,6 +137,9 @@ class _Transport:
     def close_account(self, account: str) -> None:
         """No connection is open."""
 
+    def distrust(self, account: str) -> None:
+        """No connection is open."""
+
     async def post(
         self, account: str, path: str, body: bytes, token: Secret | None = None
     ) -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ from harvester.core.model import Refusal, Window
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
 from harvester.wechat.auth.token_api import Grant, grant_of, stable_body
-from harvester.wechat.protocol import refusal_of, window_body
+from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
 
 JSON = st.recursive(
     st.none()
@@ -314,3 +314,28 @@ def test_a_broken_token_answer_is_not_quoted(body: bytes) -> None:
     with pytest.raises(BadAnswer) as caught:
         grant_of(200, body)
     assert "canary" not in "".join(traceback.format_exception(caught.value, chain=True))
+
+
+@pytest.mark.parametrize(
+    ("rows", "another"),
+    [
+        ([], False),
+        (["2024-01-02"], False),
+        (["2024-01-01", "2024-01-02"], False),
+        (["2024-01-05"], True),
+        (["2024-01-05", "2024-01-06"], True),
+        (["2023-12-31", "2024-01-01"], False),
+        (["2024-01-02", "2024-01-05"], False),
+        (["soon"], False),
+    ],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", " : ")])
+def test_an_answer_whose_rows_all_lie_outside_answers_another_window(
+    rows: list[str], separators: tuple[str, str], *, another: bool
+) -> None:
+    """A few stray rows beside those that were asked for are dropped later, and no sign of it."""
+    first, last = parse_day("2024-01-01"), parse_day("2024-01-03")
+    window = Window("wx0000000000000001", "interface_summary", first, last)
+    answer = {"list": [{"ref_date": day, "callback_count": 1} for day in rows]}
+    body = json.dumps(answer, separators=separators).encode()
+    assert answers_another_window(window, body) is another
