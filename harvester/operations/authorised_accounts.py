@@ -6,6 +6,7 @@ import random
 
 import anyio
 
+from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import Clock
 from harvester.core.config import Api, Retry
 from harvester.core.credentials import Access, PlatformAccess
@@ -34,12 +35,15 @@ async def _ask(platform: PlatformAccess, api: Api, clock: Clock, policy: Retry) 
                 failure = str(error)
                 if isinstance(error, BadTls):
                     break
-                await anyio.sleep(backoff.delay(attempt, policy, rng))
-                continue
-            if isinstance(found, TokenDenied):
-                problem = f"the platform's accounts: {found.why}: {found.rule.meaning}"
-                raise Unauthorised(problem, found.rule.advice)
-            return tuple(found)
+            else:
+                if not isinstance(found, TokenDenied):
+                    return tuple(found)
+                failure = f"{found.why}: {found.rule.meaning}"
+                if found.rule.action is not Action.RETRY:
+                    # A spent quota or a minute limit passes, so a later run may get the list.
+                    kind = Unauthorised if found.rule.action is Action.STOP else Unanswered
+                    raise kind(f"the platform's accounts: {failure}", found.rule.advice)
+            await anyio.sleep(backoff.delay(attempt, policy, rng))
     advice = "Check that WeChat can be reached from this machine, then run again."
     raise Unanswered(f"the platform's accounts: {failure}", advice)
 

@@ -64,12 +64,18 @@ STATES = {
     Action.SLOW_DOWN: State.NOT_READY,
     Action.NOT_READY: State.NOT_READY,
     Action.WAIT_FOR_QUOTA: State.NOT_READY,
-    Action.DEFER: State.NOT_READY,
+    Action.DEFER: State.NO_ANSWER,
     Action.REFRESH_TOKEN: State.REFUSED,
     Action.SPLIT: State.REFUSED,
     Action.STOP: State.REFUSED,
 }
 """The state after a refusal, by the action of its rule."""
+
+_NOTHING_SENT = (Action.HOST_DOWN, Action.DEFER)
+"""Actions after an attempt that did not reach WeChat, so that WeChat cannot have counted it."""
+
+_REPEATED = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
+"""Actions after which a call is made again; a rejected certificate stays rejected."""
 
 _WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
 
@@ -156,11 +162,14 @@ class Check:
 
     @property
     def exit_code(self) -> Exit:
-        """4 if no account was authorised, 3 if one was refused or not answered, 0 otherwise."""
+        """The code of the findings: 75 for a call without an answer, 4 or 3 for refusals, or 0."""
+        states = {finding.state for account in self.accounts for finding in account.findings}
+        # Without an answer nothing is known of the account, and a later check may tell.
+        if State.NO_ANSWER in states:
+            return Exit.AGAIN
         if not any(account.is_authorised for account in self.accounts):
             return Exit.UNAUTHORISED
-        trouble = self.count(State.REFUSED) or self.count(State.NO_ANSWER)
-        return Exit.INCOMPLETE if trouble else Exit.DONE
+        return Exit.INCOMPLETE if State.REFUSED in states else Exit.DONE
 
 
 def check(project: Project) -> Check:
@@ -287,18 +296,16 @@ class _Prober:
             tries += 1
             if action is Action.REFRESH_TOKEN and not refreshed:
                 refreshed = True
-            elif STATES[action] is not State.NO_ANSWER or tries >= min(
-                MAX_ATTEMPTS, policy.max_attempts
-            ):
+            elif action not in _REPEATED or tries >= min(MAX_ATTEMPTS, policy.max_attempts):
                 return outcome
             elif action is not Action.RETRY_NOW:
                 await anyio.sleep(backoff.delay(tries, policy, self.rng))
 
     async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | attempt.RefusedAttempt:
-        """Make one attempt. It counts against the quota unless the server was not reached."""
+        """Make one attempt. It counts against the quota unless nothing was sent."""
         self.calls += 1
         outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
-        if isinstance(outcome, bytes) or outcome.rule.action is not Action.HOST_DOWN:
+        if isinstance(outcome, bytes) or outcome.rule.action not in _NOTHING_SENT:
             account.calls[probe.dataset.name] += 1
             account.heard_at = self.now()
         await self._pause()

@@ -16,8 +16,12 @@ FAILURES_TO_OPEN = 5
 PROBE_SECONDS = 30.0
 """Between two attempts at a host that is away."""
 
-OUTAGE_SECONDS = 60.0
-"""If several accounts fail and none is answered for so long, it is no fault of their windows."""
+OUTAGE_SECONDS = 20.0
+"""A disturbance of several accounts that lasts so long is no fault of their windows. One window
+that always fails is given up sooner, a storm of half a minute lasts longer."""
+
+OUTAGE_ACCOUNTS = 5
+"""A run that ends amid failures of so many accounts ends in an outage, however short."""
 
 GIVE_UP_SECONDS = 600.0
 """Without one answer for so long, a run leaves the rest to a later one."""
@@ -29,13 +33,18 @@ class CircuitBreaker:
 
     ``not_before`` is when the next probe may start; 0 as long as the host is there. ``failures``
     counts what came to nothing since the last answer, of these ``accounts``, and ``since`` is when
-    that began. ``is_silent`` until the first answer of the run.
+    that began. A disturbance lasts until as many attempts were answered as had failed:
+    ``unmatched`` counts the failures without an answer yet, of the ``disturbed`` accounts, and
+    ``disturbed_since`` is when it began. ``never_answered`` is True until the first answer.
     """
 
     not_before: float = 0.0
     failures: int = 0
     since: float = 0.0
     accounts: set[str] = field(default_factory=set)
+    unmatched: int = 0
+    disturbed_since: float = 0.0
+    disturbed: set[str] = field(default_factory=set)
     never_answered: bool = True
     _unreachable_in_a_row: int = 0
 
@@ -48,6 +57,9 @@ class CircuitBreaker:
         self.failures = 0
         self.never_answered = False
         self.accounts.clear()
+        self.unmatched = max(0, self.unmatched - 1)
+        if not self.unmatched:
+            self.disturbed.clear()
         self.host_responded()
 
     def host_responded(self) -> None:
@@ -59,8 +71,12 @@ class CircuitBreaker:
         """Count a failed attempt of an account."""
         if not self.failures:
             self.since = now
+        if not self.unmatched:
+            self.disturbed_since = now
         self.failures += 1
+        self.unmatched += 1
         self.accounts.add(appid)
+        self.disturbed.add(appid)
 
     def host_unreachable(self, now: float) -> None:
         """Count an attempt that did not reach the host."""
@@ -74,8 +90,21 @@ class CircuitBreaker:
         return len(self.accounts) > 1
 
     def is_outage(self, now: float) -> bool:
-        """Return whether several accounts have failed for so long that it is an outage."""
-        return self.is_shared and now - self.since >= OUTAGE_SECONDS
+        """Return whether several accounts have been disturbed for so long that it is an outage."""
+        return len(self.disturbed) > 1 and now - self.disturbed_since >= OUTAGE_SECONDS
+
+    def recovers(self, appid: str, now: float) -> bool:
+        """Return whether a good answer of this account ends an outage.
+
+        An account that was disturbed alone has itself shown that its windows were not the cause.
+        """
+        alone = appid in self.accounts and now - self.since >= OUTAGE_SECONDS
+        return alone or (self.unmatched == 1 and self.is_outage(now))
+
+    def ends_in_outage(self, now: float, accounts: int) -> bool:
+        """Return whether a run ends in an outage, with days of so many ``accounts`` wanted."""
+        many = len(self.disturbed) >= OUTAGE_ACCOUNTS or 2 * len(self.disturbed) > accounts
+        return many or self.is_outage(now)
 
     def gave_up(self, now: float) -> bool:
         """Return whether several attempts had no answer for `GIVE_UP_SECONDS`."""

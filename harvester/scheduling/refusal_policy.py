@@ -124,8 +124,8 @@ class RefusalPolicy:
         A queue in trouble asks one thing at a time until an answer comes, so that a server that is
         slow for one account cannot hold the connections of all; and less and less often.
         """
-        # The first failure of a series: an outage, if it is one, began here.
-        if not self._breaker.failures:
+        # The first failure of a disturbance: an outage, if it is one, began here.
+        if not self._breaker.unmatched:
             self._abandoned.checkpoint()
         self._breaker.failed(queue.appid, now)
         queue.rate.fail()

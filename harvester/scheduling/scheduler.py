@@ -264,9 +264,9 @@ class Scheduler:
         """Take in a good answer. Its days are buffered until `durable` is called."""
         attempt.backlog.buffer(attempt.days)
         attempt.queue.rate.recover(self._concurrency)
-        if self._breaker.failures or self._breaker.never_answered:
+        if self._breaker.unmatched or self._breaker.never_answered:
             # Before the breaker forgets the outage that this answer ends.
-            if self._breaker.is_outage(now):
+            if self._breaker.recovers(attempt.queue.appid, now):
                 self._abandoned.defer_failures()
             self._breaker.answered()
         if attempt.split_span:
@@ -318,10 +318,9 @@ class Scheduler:
     def finish(self, now: float, accounts: int) -> None:
         """End a run in which days of so many ``accounts`` are wanted.
 
-        Failures are deferred if the run ended in an outage, or most accounts were never answered.
+        Failures are deferred if the run ended in an outage.
         """
-        unanswered = self._breaker.never_answered and 2 * len(self._breaker.accounts) > accounts
-        if unanswered or self._breaker.is_outage(now):
+        if self._breaker.ends_in_outage(now, accounts):
             self._abandoned.defer_failures()
 
     def cool_down(self, bucket: int, until: float, recent: int | None) -> None:

@@ -30,7 +30,7 @@ _NO_ANSWER = Rule(
 _CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
 _UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
 _BAD_TLS = Rule(
-    Action.STOP,
+    Action.DEFER,
     Scope.RUN,
     "the server's certificate was not accepted",
     "Set api.ca_file if your own proxy signs the traffic; the check cannot be switched off.",

@@ -20,7 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import TOKEN, FakeWeChat, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
 from harvester.sandbox.server import serve
 from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
@@ -193,3 +193,18 @@ def test_a_platform_without_a_ticket_ends_a_run_before_it_begins(tmp_path: Path)
         assert "the platform's accounts: 61006" in err
         assert "api_start_push_ticket" in err
         assert world.counters.paths.keys() == {COMPONENT_TOKEN_PATH}
+
+
+@pytest.mark.parametrize(("code", "calls"), [(45009, 1), (-1, 2)])
+def test_a_platform_that_is_refused_for_now_is_75(tmp_path: Path, code: int, calls: int) -> None:
+    """A spent quota and a fault of WeChat pass; a fault is tried again."""
+    with platform_world(tmp_path) as world:
+        (tmp_path / "jobs.yaml").write_text(
+            (tmp_path / "jobs.yaml").read_text() + "retry: {max_attempts: 2, initial_delay: 1ms}\n"
+        )
+        world.fail(PLATFORM, code, dataset=TOKEN)
+        with start(tmp_path) as run:
+            _, err = run.communicate(timeout=60)
+        assert run.returncode == Exit.AGAIN
+        assert f"the platform's accounts: {code}" in err
+        assert world.counters.paths == {COMPONENT_TOKEN_PATH: calls}

@@ -143,7 +143,7 @@ def test_a_missing_permission_set_is_found_by_family(lab: RunHarness) -> None:
         (45011, State.NOT_READY, Exit.DONE),
         (61503, State.NOT_READY, Exit.DONE),
         (61501, State.REFUSED, Exit.INCOMPLETE),
-        (-1, State.NO_ANSWER, Exit.INCOMPLETE),
+        (-1, State.NO_ANSWER, Exit.AGAIN),
         (99_999, State.REFUSED, Exit.INCOMPLETE),
     ],
 )
@@ -510,10 +510,10 @@ def test_a_missing_secret_is_exit_2(manifest: Path, capsys: pytest.CaptureFixtur
     assert "TWO" in error
 
 
-def test_an_unreachable_host_is_exit_4(
+def test_an_unreachable_host_is_exit_75(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No account could be authorised; the network's error is shown and nothing is written."""
+    """Nothing is known of any account; the network's error is shown and nothing is written."""
     manifest.write_text(
         MANIFEST.replace("base_url: sandbox", "base_url: http://127.0.0.1:9")
         + "retry: {initial_delay: 1ms, max_delay: 2ms}\n"
@@ -521,9 +521,9 @@ def test_an_unreachable_host_is_exit_4(
     (manifest.parent / "secrets").mkdir()
     (manifest.parent / "secrets/wx0000000000000001").write_text("s" * 32)
     monkeypatch.setenv("TWO", "t" * 32)
-    assert invoke(["check", str(manifest)]) == Exit.UNAUTHORISED
+    assert invoke(["check", str(manifest)]) == Exit.AGAIN
     printed = capsys.readouterr().out
     assert "no answer" in printed
     assert "the server was not reached" in printed
     assert not (manifest.parent / "out").exists()
-    assert invoke(["check", str(manifest), "--ok-exit", "4"]) == Exit.DONE
+    assert invoke(["check", str(manifest), "--ok-exit", "75"]) == Exit.DONE

@@ -37,8 +37,9 @@ def check(
     Exit codes:
       0   every account works
       2   a mistake in the manifest or the options; nothing was requested
-      3   an account was refused something or gave no answer
+      3   an account was refused something
       4   no account could be authorised
+      75  a call got no answer: check again
 
     Params:
         offline: Check the manifest alone and list the variables, files and hosts that it names.

@@ -72,9 +72,9 @@ def run(
     Exit codes:
       0   everything wanted is covered
       2   a mistake in the manifest or the options; nothing was requested
-      3   windows failed, accounts were refused or days are in quarantine
-      4   no account could be authorised
-      75  not finished: run again
+      3   nothing more can be obtained: refused accounts, failed windows, quarantined days
+      4   no account could be authorised, and nothing else is open
+      75  not finished, whatever else went wrong: run again
     """
     logs.set_up(logging)
     clock = SteadyClock()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
-from harvester.core.exit_codes import Exit, most_severe
+from harvester.core.exit_codes import Exit, first_of
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
 from harvester.operations.record import account_report
@@ -125,8 +125,8 @@ class Summary:
 
     @property
     def exit_code(self) -> Exit:
-        """The most severe exit code of all reasons."""
-        return most_severe(self.reasons().values())
+        """The first exit code, in the order of `Exit`, that a reason calls for."""
+        return first_of(self.reasons().values())
 
     def groups_damaged(self, paths: Iterable[str]) -> None:
         """Take in raw groups that could not be read, by their paths in quarantine."""
@@ -208,8 +208,6 @@ class Summary:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
             found["stopped"] = self.stopped_by
-        if self._unauthorised():
-            found["unauthorised"] = Exit.UNAUTHORISED
         found.update(map(account_report.reason_of, self.abandoned))
         if any(row.days.quarantined for row in self.datasets):
             found["quarantined"] = Exit.INCOMPLETE
@@ -217,6 +215,9 @@ class Summary:
             found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
+        # Only if nothing else is open: a later run could obtain that without a credential changed.
+        if self._unauthorised() and Exit.AGAIN not in found.values():
+            found = {"unauthorised": Exit.UNAUTHORISED, **found}
         # Days are missing without a known cause: the next run asks for them.
         if self.missing and not found:
             found["incomplete"] = Exit.AGAIN

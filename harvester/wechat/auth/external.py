@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import anyio
 
+from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Clock
 from harvester.core.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
-from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenProvider
+from harvester.wechat.auth.provider import IssuedToken, Meter, Rejection, TokenDenied, TokenProvider
 from harvester.wechat.auth.token_api import Grant, external_grant_of
 from harvester.wechat.transport import Transport
 
@@ -21,6 +22,13 @@ CACHED_SECONDS = 60.0
 """Maximum seconds for which a token server's answer is used: its token may change at any time."""
 
 _TEMPORARY_STATUS = (408, 425, 429)
+
+_BAD_TLS = Rule(
+    Action.DEFER,
+    Scope.ACCOUNT,
+    "the token server's certificate was not accepted",
+    "Set api.ca_file if your own authority signs it; the check cannot be switched off.",
+)
 
 # The errcode with which WeChat refuses such a token.
 _EXPIRED = Refusal(42001, "the manifest's token has expired; only its owner can renew it", "")
@@ -115,7 +123,7 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
     try:
         status, body = await transport.get_from(source.url, source.headers)
     except BadTls as error:
-        raise provider.not_provided(str(error)) from None
+        raise TokenDenied(_BAD_TLS, str(error)) from None
     except Unreachable as error:
         raise ConnectionFailed(str(error)) from None
     if status >= 500 or status in _TEMPORARY_STATUS:

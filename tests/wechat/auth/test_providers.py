@@ -585,7 +585,7 @@ async def test_a_bad_certificate_of_a_token_server_stops_its_account_alone(tmp_p
         async with token_harness(FIRST, kinds=kinds) as at:
             refused = await denial(at)
             assert "the token server: the server's certificate was not accepted" in str(refused)
-            assert (refused.rule.action, refused.rule.scope) == (Action.STOP, Scope.ACCOUNT)
+            assert (refused.rule.action, refused.rule.scope) == (Action.DEFER, Scope.ACCOUNT)
             assert (await at.tokens.current(B)).reveal() == "first"
 
 
