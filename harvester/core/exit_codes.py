@@ -10,7 +10,7 @@ class Exit(IntEnum):
     """Exit codes of all commands, in the order in which they win.
 
     AGAIN comes before INCOMPLETE, so that a command which is repeated while it ends with AGAIN
-    stops only where no later run obtains more. See docs/decisions/0027-unfinished-before-partial.md.
+    stops only where no later run obtains more: docs/decisions/0027-unfinished-before-partial.md.
     """
 
     BUG = 1

@@ -1,15 +1,23 @@
 """Reads ``jobs.yaml`` into the configuration, or reports every mistake in it at once.
 
 `read` and `load` read the file, `narrow` applies the command line's selection; `meant`,
-`day_option`, `duration_option` and `place_named` parse single options. `access_of` and
-`platform_of` resolve the references in credentials before a verb calls WeChat, `touched` and
-`secret_files` list the external inputs, and `json_schema` describes the format for editors.
+`day_option`, `end_day_option`, `duration_option` and `place_named` parse single options.
+`access_of` and `platform_of` resolve the references in credentials before a verb calls WeChat,
+`touched` and `secret_files` list the external inputs, and `json_schema` describes the format for
+editors.
 """
 
 from __future__ import annotations
 
 from harvester.manifest.external_inputs import Touched, secret_files, touched
-from harvester.manifest.job_selection import day_option, duration_option, meant, narrow, place_named
+from harvester.manifest.job_selection import (
+    day_option,
+    duration_option,
+    end_day_option,
+    meant,
+    narrow,
+    place_named,
+)
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import load, read
 from harvester.manifest.resolve_credentials import access_of, platform_of
@@ -19,6 +27,7 @@ __all__ = [
     "access_of",
     "day_option",
     "duration_option",
+    "end_day_option",
     "json_schema",
     "load",
     "meant",

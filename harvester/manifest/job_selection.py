@@ -146,7 +146,7 @@ def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
     """
     today = calendar.today(now)
     begin = day_option("--begin-date", selection.begin_date, now)
-    end = _option("--end-date", selection.end_date, lambda text: parsers.end_day(text, today))
+    end = end_day_option("--end-date", selection.end_date, now)
     if begin is not None and end is not None and begin > end:
         raise UsageError("--begin-date is after --end-date", "swap them")
     accounts = _chosen_accounts(manifest.accounts, selection.accounts)
@@ -192,6 +192,14 @@ def meant(
 def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
     """Parse a day, ``2024-01-31`` or ``-30d``, or return None for None. Raises UsageError."""
     return _option(option, text, lambda text: parsers.begin_day(text, calendar.today(now)))
+
+
+def end_day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
+    """Parse ``yesterday``, ``2024-01-31`` or ``-30d``; None is the newest day that is ready.
+
+    Raises UsageError.
+    """
+    return _option(option, text, lambda text: parsers.end_day(text, calendar.today(now)))
 
 
 def duration_option(option: str, text: str | None) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.model import DayRange
+from harvester.operations.gate import Gate, Required, read_gate
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
@@ -26,7 +27,8 @@ class Status:
     """The state of all days that a manifest wants, read from the files alone.
 
     ``unusable`` counts the quarantined account-days without an earlier good answer. ``foreign`` are
-    files in the datasets' folders that are not harvester's.
+    files in the datasets' folders that are not harvester's. ``gate`` is the answer about required
+    days, if some were.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -37,6 +39,7 @@ class Status:
     runs: tuple[run_records.RunRecord, ...]
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    gate: Gate | None = None
 
     @property
     def complete(self) -> bool:
@@ -47,15 +50,15 @@ class Status:
         return not self.gaps and not self.unusable
 
 
-def status(project: Project) -> Status:
-    """Read the status of a project from its files.
+def status(project: Project, required: Required | None = None) -> Status:
+    """Read the status of a project from its files, and judge the required days.
 
     Raises StoreError, and UsageError for files of a newer version or another number of buckets.
     """
-    return read(project.manifest, project.tree, project.clock.started_at)
+    return read(project.manifest, project.tree, project.clock.started_at, required)
 
 
-def read(manifest: Manifest, tree: Tree, now: float) -> Status:
+def read(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
     """Read the status at ``now``, in seconds since the Unix epoch. Raises as `status`."""
     want = windows.wanted(manifest, now)
     states = coverage_scan.read_states(tree, want, calendar.today(now))
@@ -72,6 +75,7 @@ def read(manifest: Manifest, tree: Tree, now: float) -> Status:
         runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
+        gate=required and read_gate(required, manifest, tree, now, states),
     )
 
 

@@ -172,6 +172,7 @@ def test_status_is_a_gate_for_what_comes_after(
     assert found["complete"] is True
     assert found["gaps"] == []
     assert found["runs"][0]["exit_code"] == 0
+    assert found["gate"]["obtainable"] == found["gate"]["lost"] == []
 
 
 def test_a_plan_of_a_shard_speaks_of_its_own_accounts(

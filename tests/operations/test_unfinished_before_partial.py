@@ -36,7 +36,7 @@ def test_a_revoked_secret_among_many_does_not_end_an_unfinished_backfill(tmp_pat
     """75 with both reasons while the quota leaves days over, then 3 for what no run obtains."""
     lab = RunHarness(tmp_path, accounts=12, datasets=(HOURLY,), rules=Rules(daily_quota=20))
     lab.sandbox.fail(SICK, 40125, dataset=TOKEN)
-    ends = []
+    ends: list[Summary] = []
     while not ends or ends[-1].exit_code is Exit.AGAIN:
         ends.append(lab.run())
         lab.advance(86_400)
@@ -143,7 +143,8 @@ def test_a_certificate_that_is_not_accepted_is_75_in_a_run(
 ) -> None:
     """It says nothing about any account, and the next run obtains everything."""
     lab = RunHarness(tmp_path / "out", begin="2026-03-01", end="2026-03-02")
-    monkeypatch.setattr(lab, "world", lambda world=behind_a_bad_certificate(lab): world)
+    context = behind_a_bad_certificate(lab)
+    monkeypatch.setattr(lab, "world", lambda: context)
     done = lab.run()
     assert done.reasons() == {"deferred": Exit.AGAIN}
     assert {gone.rule.meaning for gone in done.abandoned} == {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from harvester.cli import options
 from harvester.cli.output import tables
 from harvester.cli.output.answers import answer
+from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.manifest import end_day_option
 from harvester.operations import status as surveying
+from harvester.operations.gate import Required
 from harvester.operations.plain import plain
 from harvester.operations.project import open_project
 from harvester.operations.record import run_record
@@ -21,7 +24,8 @@ def status(
     *,
     selecting: options.Selecting = options.ALL,
     output: options.Output = None,
-    require: Annotated[Literal["yesterday"] | None, options.value("HARVESTER_REQUIRE")] = None,
+    require: Annotated[str | None, options.day("HARVESTER_REQUIRE")] = None,
+    final: Annotated[bool, options.flag("HARVESTER_FINAL")] = False,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
@@ -30,17 +34,29 @@ def status(
     Reads the files alone, asks nothing and needs no secret.
 
     Exit codes:
-      0   shown
+      0   shown; with --require: every day up to that one has an answer
       2   a mistake in the manifest or the options
-      75  days are missing (with --require)
+      3   with --require: days are missing, and none of them comes by itself
+      75  with --require: days are missing that a run can still obtain
 
     Params:
-        require: Exit with 75 unless every day up to the newest ready one has a good answer.
+        require: Be a gate for every day up to this one: yesterday (the newest ready day),
+            2024-01-31 or -30d.
+        final: With --require: a provisional answer is not enough.
     """
     project = open_project(manifest, selecting.selection(), output)
-    found = surveying.status(project)
+    found = surveying.status(project, _required(require, project.clock.started_at, final=final))
     answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
-    return Exit.AGAIN if require is not None and not found.complete else Exit.DONE
+    return found.gate.exit_code if found.gate else Exit.DONE
+
+
+def _required(require: str | None, now: float, *, final: bool) -> Required | None:
+    """Return the days that the options require. Raises UsageError."""
+    if require is None:
+        if final:
+            raise UsageError("--final is a part of --require", "write --require yesterday --final")
+        return None
+    return Required(end_day_option("--require", require, now), final)
 
 
 def _as_json(found: surveying.Status) -> dict[str, object]:

@@ -13,6 +13,7 @@ from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
+from harvester.operations.gate import Gate, LostDays
 from harvester.operations.record.account_report import DatasetSummary
 from harvester.operations.record.causes import causes
 from harvester.operations.record.summary import Summary
@@ -157,6 +158,30 @@ def status(out: Console, found: Status, words: str) -> None:
         out.print(f"\nincomplete: {found.unusable:,} account-days have no answer that fits")
     else:
         out.print("\ncomplete")
+    if found.gate is not None:
+        _print_gate(out, found.gate)
+
+
+def _print_gate(out: Console, gate: Gate) -> None:
+    """Print whether the required days are there, or may still come, and name the lost ones."""
+    day = "the newest ready day" if gate.day is None else calendar.day_text(gate.day)
+    days = "final days up to" if gate.final else "days up to"
+    if gate.obtainable:
+        count = sum(each.end - each.begin + 1 for each in gate.obtainable)
+        verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
+    else:
+        verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
+    out.print(Text(f"\n{days} {day}: {verdict}"), soft_wrap=True)
+    if gate.lost:
+        lines = [
+            f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}: {_lost_because(x)}"
+            for x in gate.lost
+        ]
+        print_lines(out, lines)
+
+
+def _lost_because(days: LostDays) -> str:
+    return days.reason if days.errcode is None else f"{days.reason} ({days.errcode})"
 
 
 def _print_advice(out: Console, line: str) -> None:

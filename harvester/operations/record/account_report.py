@@ -69,11 +69,15 @@ _TRANSIENT = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
 
 def reason_of(abandoned: AbandonedDays) -> tuple[str, Exit]:
     """Return the reason that given up days are for a run, and the exit code it calls for."""
-    rule = abandoned.rule
-    if rule.action in _AGAIN:
-        return _AGAIN[rule.action], Exit.AGAIN
+    return reason_for(abandoned.rule.action, abandoned.rule.scope)
+
+
+def reason_for(action: Action, scope: Scope) -> tuple[str, Exit]:
+    """Return the reason and the exit code of days that were given up by such a rule."""
+    if action in _AGAIN:
+        return _AGAIN[action], Exit.AGAIN
     # A bounded refusal or a passing one says nothing of the account's permissions.
-    if rule.scope is Scope.WINDOW or rule.action in _TRANSIENT:
+    if scope is Scope.WINDOW or action in _TRANSIENT:
         return "failed", Exit.INCOMPLETE
     return "refused", Exit.INCOMPLETE
 

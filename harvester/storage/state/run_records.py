@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
@@ -19,8 +21,33 @@ from harvester.storage.backends import atomic_files
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
+T = TypeVar("T")
+
 Feed: TypeAlias = Iterable[Mapping[str, Any]]
 """The entries of ``published``, one at a time, because they may not fit into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Days that a run gave up, with the action and the scope of the rule, by their names."""
+
+    appid: str
+    dataset: str
+    begin_date: date
+    end_date: date
+    action: str
+    scope: str
+    errcode: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The part of a run record that says which days the run asked in vain, and when it ended."""
+
+    run_id: str
+    ended_at: datetime
+    state: str
+    exceptions: tuple[GivenUp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +96,19 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
             sink.writelines(_json_pieces(record, feed))
 
 
+def newest(tree: Tree, kind: type[T]) -> Iterator[T]:
+    """Yield the records as ``kind``, newest first. Unreadable ones are passed over."""
+    for file in reversed(tree.store.list(RUNS)):
+        if file.name.endswith(".json"):
+            with suppress(StoreError):
+                record = json_file.read(tree.store, file.name, kind)
+                if record is not None:
+                    yield record
+
+
 def last(tree: Tree, count: int) -> list[RunRecord]:
     """Return the newest records, newest first. Unreadable ones are passed over."""
-    found: list[RunRecord] = []
-    for file in reversed(tree.store.list(RUNS)):
-        if len(found) < count and file.name.endswith(".json"):
-            with suppress(StoreError):
-                record = json_file.read(tree.store, file.name, RunRecord)
-                found += [record] if record else []
-    return found
+    return list(islice(newest(tree, RunRecord), count))
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""The gate of ``harvester status --require`` on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harvester.cli import invoke
+from harvester.core.exit_codes import Exit
+from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
+from tests.support.run_harness import DAILY, appid
+
+WELL, SICK = appid(1), appid(2)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A manifest whose run has ended, with one of its two accounts refused; its secret is unset."""
+    with sandbox_process("--unauthorised", SICK) as address:
+        path = write_manifest(tmp_path_factory.mktemp("gate"), address, 2)
+        assert start(path).wait() == Exit.INCOMPLETE
+    return str(path)
+
+
+def test_lost_days_are_named_in_json(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """3, with each range, its reason and WeChat's code, and nothing left to obtain."""
+    gate = ["status", manifest, "--require", "2026-02-03", "--format", "json"]
+    assert invoke([*gate, "--ok-exit", "3"]) == Exit.DONE
+    capsys.readouterr()
+    assert invoke(gate) == Exit.INCOMPLETE
+    found = json.loads(capsys.readouterr().out)["gate"]
+    assert (found["day"], found["final"]) == ("2026-02-03", False)
+    assert (found["obtainable"], found["retry_at"]) == ([], None)
+    assert {(lost["appid"], lost["reason"], lost["errcode"]) for lost in found["lost"]} == {
+        (SICK, "refused", 48001)
+    }
+    assert max(lost["end_date"] for lost in found["lost"]) <= "2026-02-03"
+
+
+def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last lines say so, and name the account, the days, the reason and the code."""
+    assert invoke(["status", manifest, "--require", "2026-02-03"]) == Exit.INCOMPLETE
+    shown = capsys.readouterr().out
+    assert "days up to 2026-02-03: nothing more comes by itself" in shown
+    assert f"{SICK} {DAILY} 2026-02-0" in shown
+    assert "refused (48001)" in shown
+
+
+def test_a_gate_is_about_the_selected_accounts(
+    manifest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All days of the other account are there, and long final."""
+    gate = ["status", manifest, "--require", "yesterday", "--final", "--accounts", WELL]
+    assert invoke(gate) == Exit.DONE
+    assert "final days up to the newest ready day: all of them are there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--require", "tomorrow"), "--require is not a day"),
+        (("--require", "2099-01-01"), "--require is after yesterday"),
+        (("--final",), "--final is a part of --require"),
+    ],
+)
+def test_a_gate_without_a_day_is_a_mistake(
+    manifest: str, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gate that waits for no day of the past would be open for ever, or never."""
+    assert invoke(["status", manifest, *words]) == Exit.USAGE
+    assert said in capsys.readouterr().err
