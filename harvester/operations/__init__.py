@@ -3,6 +3,7 @@
 __all__ = [
     "check",
     "forget",
+    "gate",
     "plain",
     "plan",
     "project",

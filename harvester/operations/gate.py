@@ -192,7 +192,8 @@ class _Judge:
         """
         oldest = self._oldest()
         for record in islice(run_records.newest(self.tree, RunResult), MAX_RECORDS):
-            ended = record.ended_at.timestamp()
+            # Clipped, because a planted time must end in no error and in no date without a name.
+            ended = min(max(0.0, record.ended_at.timestamp()), self.now)
             if not any(
                 day <= readiness.newest_ready(self.manifest.datasets[dataset], ended)
                 for dataset, day in oldest.items()

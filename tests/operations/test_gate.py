@@ -246,6 +246,18 @@ def test_a_record_that_does_not_tell_leaves_the_days_to_the_next_run(
     assert judged(lab).exit_code is Exit.AGAIN
 
 
+@pytest.mark.parametrize("ended", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 7e22, "soon"])
+def test_a_planted_time_ends_in_no_error(lab: RunHarness, ended: object) -> None:
+    """Months are the calendar's, and have no name beyond its years."""
+    lab.datasets, lab.begin = (HOURLY, "upstream_msg_month"), "2026-03-01"
+    for name in lab.appids:
+        lab.sandbox.fail(name, 48001)
+    record = run_and_record(lab)
+    records(lab)[-1].write_bytes(orjson.dumps({**record, "ended_at": ended}))
+    late = ended == "9999-12-31T23:59:59Z"
+    assert judged(lab).exit_code is (Exit.INCOMPLETE if late else Exit.AGAIN)
+
+
 def test_a_run_that_has_not_ended_tells_nothing(lab: RunHarness) -> None:
     """A killed run's record has no last word, so the one before it counts."""
     lab.sandbox.fail(SICK, 48001)

@@ -16,7 +16,7 @@ CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
 OPERATIONS = ROOT / "docs/operations.md"
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
-PAGES = (README, *sorted(ROOT.glob("docs/**/*.md")))
+PAGES = (README, ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/**/*.md")))
 
 
 class Block(NamedTuple):
