@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.tables import coverage
 from harvester.tables.columns import SCHEMA_VERSION
 from harvester.tables.coverage import Coverage
@@ -110,7 +111,7 @@ def seal(path: Path, start: int) -> bytes:
 
     Parquet has checksums for pages, and none for the indexes, statistics and keys behind them.
     """
-    with path.open("r+b") as file:
+    with os.fdopen(regular_files.open_regular(path, os.O_RDWR), "r+b") as file:
         file.seek(start)
         end = file.read()
         written = _seal_of(end)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.core.errors import OtherVersion, StoreError
+from harvester.storage import arrow_files
 from harvester.storage.backends import atomic_files
 from harvester.storage.footer import DATASET, DIGEST, GROUPS, SEAL, decode_footer, digest, is_sealed
 from harvester.tables import integrity
@@ -53,7 +54,7 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
     StoreError if the system refuses to read it.
     """
     with atomic_files.os_errors_as_store_errors(path):
-        source = pa.OSFile(str(path))
+        source = arrow_files.open_file(path)
     with source:
         try:
             # Checksums report a changed page before it is decoded.

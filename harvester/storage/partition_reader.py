@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from harvester.core.calendar import month_text
 from harvester.core.errors import StoreError
+from harvester.storage import arrow_files
 from harvester.storage.backends.base import FileInfo, Store, Tail, Version
 from harvester.storage.footer import (
     DATASET,
@@ -43,8 +44,11 @@ class DataFile:
 
     def own_schema(self) -> pa.Schema:
         """Return the columns that are in the file. Raises StoreError."""
-        with parquet_errors_as_store_errors(self.display_path):
-            return pq.read_schema(self.path)
+        with (
+            parquet_errors_as_store_errors(self.display_path),
+            arrow_files.open_file(self.path) as source,
+        ):
+            return pq.read_schema(source)
 
     def batches(self, schema: pa.Schema, rows: int | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows, a row group at a time, or at most ``rows`` at a time.
@@ -53,7 +57,8 @@ class DataFile:
         """
         with (
             parquet_errors_as_store_errors(self.display_path),
-            pq.ParquetFile(self.path, pre_buffer=False) as file,
+            arrow_files.open_file(self.path) as source,
+            pq.ParquetFile(source, pre_buffer=False) as file,
         ):
             if not file.schema_arrow.equals(schema):
                 raise StoreError(
@@ -92,8 +97,10 @@ def opened(
         if copy is None:
             yield None
             return
-        metadata, footer = _read_footer(store, name, copy.path, older=older)
-        where, rows = store.display_path(name), metadata.num_rows
+        where = store.display_path(name)
+        with parquet_errors_as_store_errors(where), arrow_files.open_file(copy.path) as source:
+            metadata, footer = _read_footer(store, name, source, older=older)
+        rows = metadata.num_rows
         yield DataFile(copy.path, where, copy.version, rows, footer, is_older(metadata.metadata))
 
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import StoreError
-from harvester.storage import footer
-from harvester.storage.backends import atomic_files
+from harvester.storage import arrow_files, footer
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import Store, Version
 from harvester.storage.footer import Footer
 from harvester.tables.columns import arrow_schema
@@ -70,7 +70,7 @@ def _write_temp(
 ) -> _Expected:
     with atomic_files.os_errors_as_store_errors(new.temp):
         atomic_files.make_folder(new.temp.parent)
-        sink = pa.OSFile(str(new.temp), "wb")
+        sink = arrow_files.create_file(new.temp)
     bounds = []
     rows = 0
     with sink, _open_writer(sink, new) as writer:
@@ -87,7 +87,7 @@ def _write_temp(
             # All data pages are on disk now, and nothing else is.
             sink.flush()
             length = sink.tell()
-            with new.temp.open("rb") as pages:
+            with regular_files.reader(new.temp) as pages:
                 keys = footer.encode_footer(new.dataset, final, footer.digest(pages, length))
             writer.add_key_value_metadata(keys)
             writer.close()
@@ -141,7 +141,7 @@ def _leaf_columns(columns: Iterable[Column], prefix: str = "") -> Iterator[tuple
 
 def _validate(new: NewFile, expected: _Expected) -> None:
     """Read the file back. Raises StoreError if it does not hold what was written."""
-    with pq.ParquetFile(new.temp) as file:
+    with arrow_files.open_file(new.temp) as source, pq.ParquetFile(source) as file:
         metadata, schema = file.metadata, file.schema_arrow
     keys = metadata.metadata
     groups = map(metadata.row_group, range(metadata.num_row_groups))

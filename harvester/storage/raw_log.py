@@ -25,7 +25,7 @@ import pyarrow as pa
 from harvester.core.calendar import Month, month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.model import Answer, Window
-from harvester.storage import quarantine
+from harvester.storage import arrow_files, quarantine
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import RAW, Tree
 
@@ -185,7 +185,7 @@ def open_group(name: str, path: Path) -> Group:
     Raises DamagedGroup, OtherVersion for another version, and StoreError if the system refuses to
     read the file.
     """
-    with _errors_as_damage(path), pa.OSFile(str(path)) as source:
+    with _errors_as_damage(path), arrow_files.open_file(path) as source:
         reader = pa.ipc.open_file(source)
         index = json.loads(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
@@ -296,7 +296,7 @@ def _group_from_index(name: str, path: Path, size: int, index: dict[str, Any]) -
 
 
 def _read_columns(path: Path, place: int, checksum: int) -> list[pa.Array]:
-    with _errors_as_damage(path), pa.OSFile(str(path)) as source:
+    with _errors_as_damage(path), arrow_files.open_file(path) as source:
         batch = pa.ipc.open_file(source).get_batch(place)
         # Lengths are checked first, because the checksum reads through them.
         batch.validate()

@@ -167,8 +167,13 @@ def test_without_file_locks_no_file_is_taken_for_abandoned(
     assert left.exists()
 
 
-def test_an_unreadable_folder(tmp_path: Path) -> None:
+def test_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be listed is an error, not an empty one."""
-    (tmp_path / "d").symlink_to(tmp_path / "d")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    (tmp_path / "d").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StoreError):
         list(layout.partitions(tree_at(tmp_path), "d"))

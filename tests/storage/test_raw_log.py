@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from harvester.core.calendar import month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, StoreError, UsageError
 from harvester.core.model import Answer, Window
 from harvester.storage import raw_log
+from harvester.storage.backends import regular_files
 from harvester.storage.layout import Tree
 from harvester.storage.raw_log import (
     VERSION,
@@ -180,14 +183,18 @@ def test_a_group_that_is_gone(tree: Tree) -> None:
         all_of(group)
 
 
-def test_a_system_error_is_no_damage(tmp_path: Path) -> None:
+def test_a_system_error_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group that cannot be opened for want of a right or a descriptor stays where it is."""
+
+    def refuse(path: Path, *_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
     tree = tree_at(tmp_path)
     group = write_group(tree, 0, "run", some())
-    group.path.unlink()
-    group.path.symlink_to(group.path)
-    with pytest.raises(StoreError):
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match="Too many open files"):
         unpublished(tree, [0])
+    assert group.path.exists()
 
 
 def rewritten(path: Path, **changes: Any) -> None:
@@ -217,11 +224,10 @@ def test_another_number_of_buckets_is_refused(outputs: Outputs) -> None:
         unpublished(outputs(1), [0])
 
 
-def test_a_full_disk_leaves_no_group(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the group cannot be written, none is there, and the error names a path."""
     tree = tree_at(tmp_path)
-    tree.store.scratch.mkdir(parents=True)
-    tree.temp(0, "run.group").symlink_to("/dev/full")
+    monkeypatch.setattr(regular_files, "create", lambda _: os.open("/dev/full", os.O_RDWR))
     with pytest.raises(StoreError, match="No space left"):
         write_group(tree, 0, "run", some())
     assert unpublished(tree, [0]).groups == []

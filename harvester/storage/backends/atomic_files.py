@@ -48,12 +48,14 @@ def store_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"{path}: {words}", _advice(path, error))
 
 
-def write(temp: Path, final: Path, data: bytes | memoryview) -> None:
-    """Write a small file durably. Raises StoreError; then the final name is unchanged."""
+def write(temp: Path, descriptor: int, final: Path, data: bytes | memoryview) -> None:
+    """Write a small file durably. Raises StoreError; then the final name is unchanged.
+
+    ``temp`` is new and empty, and open as ``descriptor``.
+    """
     try:
-        with os_errors_as_store_errors(temp):
-            make_folder(temp.parent)
-            temp.write_bytes(data)
+        with os_errors_as_store_errors(temp), os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(data)
         replace_durably(temp, final)
     except BaseException:
         unlink_quietly(temp)
@@ -95,7 +97,8 @@ def unlink_quietly(path: Path) -> None:
 
 def sync(path: Path) -> None:
     """Flush a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # Without waiting, because a file that is moved to the quarantine may be of any kind.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -10,12 +10,14 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import Busy, StoreError
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, regular_files
+
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 
 
 @contextmanager
@@ -24,44 +26,58 @@ def locked(path: Path, note: bytes) -> Iterator[None]:
 
     ``note`` is written to the file.
     """
-    with _made(path, 0o644) as descriptor:
+    with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
         _acquire(descriptor, path)
         with atomic_files.os_errors_as_store_errors(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, note, 0)
+            _write_note(descriptor, note)
         yield
 
 
 @contextmanager
-def in_progress(path: Path) -> Iterator[None]:
-    """Mark a file as being written for the block. Raises StoreError.
+def in_progress(path: Path) -> Iterator[int]:
+    """Make a file, and mark it as being written for the block. Raises StoreError.
 
     Without file locks no mark is set, and `remove_if_abandoned` removes nothing.
     """
-    with _made(path, 0o666) as descriptor:
-        # Waits while `remove_if_abandoned` holds the file; one that it removes is made again.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+    with _opened(path, lambda: _create_marked(path)) as descriptor:
+        yield descriptor
 
 
 @contextmanager
-def _made(path: Path, mode: int) -> Iterator[int]:
-    """Open a file, or make it. Its descriptor is not inherited: a child could outlive the lock."""
+def _opened(path: Path, open_file: Callable[[], int]) -> Iterator[int]:
+    """Open a file in its folder. No child inherits the descriptor: it could outlive the lock."""
     with atomic_files.os_errors_as_store_errors(path):
         atomic_files.make_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        descriptor = open_file()
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
+def _create_marked(path: Path) -> int:
+    while True:
+        descriptor = regular_files.create(path)
+        # Waits while `remove_if_abandoned` holds the file; one that it removes is made again.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
+def _write_note(descriptor: int, note: bytes) -> None:
+    # A second name of the file may lie outside of the output, so the file is only locked then.
+    if os.fstat(descriptor).st_nlink == 1:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note, 0)
+
+
 def remove_if_abandoned(path: Path) -> bool:
     """Remove a file that no process is writing; return whether it did. Raises StoreError."""
     with atomic_files.os_errors_as_store_errors(path):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = regular_files.open_regular(path, os.O_RDWR)
         except FileNotFoundError:
             return False
     try:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harvester.storage.backends import atomic_files, flock
+from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
 
 META_DIR = "_harvester"
@@ -57,8 +57,12 @@ class LocalStore:
     def read(self, name: str) -> bytes | None:
         """Return the bytes of a file, None if there is none."""
         path = self.path(name)
-        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            return path.read_bytes()
+        with (
+            atomic_files.os_errors_as_store_errors(path),
+            suppress(FileNotFoundError),
+            regular_files.reader(path) as file,
+        ):
+            return file.read()
         return None
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
@@ -76,7 +80,7 @@ class LocalStore:
         """Return the version, the same as in a listing; None if there is no file."""
         path = self.path(name)
         with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            return Version(_version_from(path.stat()))
+            return Version(_version_from(path.lstat()))
         return None
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
@@ -91,8 +95,8 @@ class LocalStore:
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of an older one."""
         # Not every writer holds a bucket's lock, and unmarked temporary files are removed.
-        with flock.in_progress(temp):
-            atomic_files.write(temp, self.path(name), data)
+        with flock.in_progress(temp) as descriptor:
+            atomic_files.write(temp, descriptor, self.path(name), data)
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably."""
@@ -124,7 +128,7 @@ class LocalStore:
     def _tail_of(self, name: str, length: int) -> Tail | None:
         path = self.path(name)
         with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
-            with path.open("rb", buffering=0) as file:
+            with regular_files.reader(path) as file:
                 status = os.fstat(file.fileno())
                 start = max(0, status.st_size - length)
                 data = os.pread(file.fileno(), length, start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Sequence
 
 from harvester.core.model import is_appid
@@ -14,8 +14,8 @@ _MEMBER = "authorised"
 
 def write(tree: Tree, appids: Sequence[str]) -> None:
     """Replace the list; no token is kept. Raises StoreError."""
-    # Named after the process, because it holds no bucket's lock.
-    temp = tree.store.scratch / f"platform.{os.getpid()}.json.tmp"
+    # By chance, because the writer holds no bucket's lock.
+    temp = tree.store.scratch / f"platform.{secrets.token_hex(8)}.json.tmp"
     json_file.write(tree.store, ACCOUNT_CACHE, {_MEMBER: appids}, temp)
 
 

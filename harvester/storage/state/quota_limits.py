@@ -10,8 +10,8 @@ A ``daily_limit`` holds until WeChat changes it; ``used`` and ``remain`` are of 
 
 from __future__ import annotations
 
-import os
 import re
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ def write(tree: Tree, told: Mapping[tuple[str, str], ReportedQuota], now: float)
     for (appid, dataset), allowance in sorted({**read(tree), **told}.items()):
         limits.accounts.setdefault(appid, {})[dataset] = allowance
     name = f"{QUOTA}/learned-{calendar.day_text(calendar.today(now))}.json"
-    # Named after the process: of two checks at once either file may stay.
-    temp = tree.store.scratch / f"learned-{os.getpid()}.tmp"
+    # Named by chance: of two checks at once either file may stay.
+    temp = tree.store.scratch / f"learned-{secrets.token_hex(8)}.tmp"
     json_file.write(tree.store, name, limits, temp)
     for old in older:
         if old != name:

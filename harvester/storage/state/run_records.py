@@ -6,6 +6,7 @@ any version can be read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 import orjson
 
 from harvester.core.errors import StoreError
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
@@ -117,7 +118,7 @@ def _temporary(temp: Path, record: dict[str, Any], feed: Feed) -> Iterator[None]
     try:
         with atomic_files.os_errors_as_store_errors(temp):
             atomic_files.make_folder(temp.parent)
-            with temp.open("wb") as file:
+            with os.fdopen(regular_files.create(temp), "wb") as file:
                 file.writelines(_json_pieces(record, feed))
         yield
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.errors import StoreError
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, flock
 
 
 def test_a_file_is_whole_and_on_the_disk_before_it_has_its_name(
@@ -21,7 +21,8 @@ def test_a_file_is_whole_and_on_the_disk_before_it_has_its_name(
         seen.append((path.relative_to(tmp_path).as_posix(), final.exists()))
 
     monkeypatch.setattr(atomic_files, "sync", sync)
-    atomic_files.write(temp, final, b"data")
+    with flock.in_progress(temp) as descriptor:
+        atomic_files.write(temp, descriptor, final, b"data")
     assert seen == [
         (".", False),
         ("tmp/x.tmp", False),
@@ -40,8 +41,11 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.EIO, "no")
 
     monkeypatch.setattr(atomic_files, "sync", sync)
-    with pytest.raises(StoreError, match="Input/output error"):
-        atomic_files.write(tmp_path / "x.tmp", tmp_path / "x", b"data")
+    with (
+        flock.in_progress(tmp_path / "x.tmp") as descriptor,
+        pytest.raises(StoreError, match="Input/output error"),
+    ):
+        atomic_files.write(tmp_path / "x.tmp", descriptor, tmp_path / "x", b"data")
     assert list(tmp_path.iterdir()) == []
 
 
