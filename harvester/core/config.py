@@ -265,6 +265,8 @@ class Output:
     """The object store's address, if it is not the usual one."""
     single_writer: types.Truth = False
     """A promise that runs never overlap, for an object store without conditional writes."""
+    follow_links: types.Truth = False
+    """The folders of datasets and months may be symbolic links, as to another disk."""
 
     @field_validator("endpoint", "single_writer")
     @classmethod
@@ -273,6 +275,13 @@ class Output:
         if value and info.context and isinstance(info.data.get("path"), Path):
             what = "is for an object store, and `path` is a directory"
             raise InvalidValue(what, "leave it out")
+        return value
+
+    @field_validator("follow_links")
+    @classmethod
+    def _is_of_a_directory(cls, value: object, info: ValidationInfo) -> object:
+        if value and info.context and isinstance(info.data.get("path"), str):
+            raise InvalidValue("is for a directory, and `path` is an object store", "leave it out")
         return value
 
 

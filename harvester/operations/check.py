@@ -30,6 +30,7 @@ from harvester.operations.record.summary import new_run_id
 from harvester.operations.runtime import Project, RunContext
 from harvester.planning.quota import DayLedger
 from harvester.scheduling import backoff
+from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat import attempt
@@ -175,10 +176,13 @@ class Check:
 def check(project: Project) -> Check:
     """Probe every account of a project that has a job, and save the quotas for later runs.
 
-    If they cannot be written the error is logged. Raises UsageError if secrets are missing, or if
-    the output holds quotas of a newer version.
+    If they cannot be written the error is logged. Raises UsageError if secrets are missing, if the
+    output holds quotas of a newer version, and as `layout.check_folders`.
     """
     warn_of_open_files(project.manifest)
+    with suppress(StoreError):
+        # What cannot be read is reported when the quotas are saved.
+        layout.check_folders(project.tree)
     found = check_accounts(project.manifest, run_context(project))
     try:
         save(found, project.manifest, project.tree, project.clock())

@@ -33,7 +33,7 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
-from harvester.storage.backends.local import META_DIR
+from harvester.storage.backends.base import META_DIR
 from harvester.storage.footer import Footer
 from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
 from harvester.storage.state import json_file

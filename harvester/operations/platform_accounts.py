@@ -9,6 +9,7 @@ from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
 from harvester.core.credentials import PlatformAccess
 from harvester.manifest import platform_of
+from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import account_cache
 
@@ -27,11 +28,13 @@ class PlatformAtHand:
         """Ask WeChat for the authorised accounts, and cache them for operations without calls.
 
         Raises UsageError for missing secrets, Unauthorised if WeChat refuses the platform,
-        Unanswered if it does not answer, and StoreError if the list cannot be written.
+        Unanswered if it does not answer, StoreError if the list cannot be written, and as
+        `layout.check_folders`.
         """
         platform = self._open(manifest)
         if platform is None:
             return ()
+        layout.check_folders(tree)
         # Loaded only here: an operation without calls does not load the HTTP client.
         from harvester.operations import authorised_accounts  # noqa: PLC0415 - as the line above says
 

@@ -17,7 +17,7 @@ from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.runtime import Project, SteadyClock
-from harvester.storage.backends.local import META_DIR
+from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 

@@ -31,8 +31,7 @@ from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
-from harvester.storage.backends.base import FileInfo, Version
-from harvester.storage.backends.local import META_DIR
+from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.storage.partition_reader import DataFile

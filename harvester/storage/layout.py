@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Month, month_text, parse_month
 from harvester.core.config import Output
 from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock
-from harvester.storage.backends.base import FileInfo, Store
-from harvester.storage.backends.local import META_DIR, LocalStore
+from harvester.storage.backends.base import META_DIR, FileInfo, Store
+from harvester.storage.backends.local import LocalStore
 
 RAW = f"{META_DIR}/raw"
 """Unpublished answers, a folder for each run."""
@@ -105,7 +106,7 @@ def _open_store(output: Output) -> Store:
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         raise UsageError(f"{output.path}: a file, not a folder", "name another `output.path`")
-    return LocalStore(output.path)
+    return LocalStore(output.path, follow_links=output.follow_links)
 
 
 def _mode_of(root: Path) -> int | None:
@@ -119,6 +120,15 @@ def _mode_of(root: Path) -> int | None:
         if error.errno in _PATH_ERRORS:
             raise UsageError(told.problem, told.advice) from error
         raise told from error
+
+
+def check_folders(tree: Tree) -> None:
+    """Check the folders of an output; called before the first write, also before that of a lock.
+
+    Raises UsageError for a link that is not allowed, a pipe, a socket or a device, StoreError if a
+    folder cannot be read.
+    """
+    tree.store.check_folders((META_DIR, *CATALOGUE))
 
 
 def partitions(

@@ -19,9 +19,10 @@ def hold(
     """Lock these buckets, all or none, until the block ends.
 
     ``since`` is the start of the run, RFC 3339 in UTC. Raises Busy naming the holder if another run
-    has one of them, and StoreError if the file system cannot lock. An object store locks nothing:
-    there a run that loses a race merges again.
+    has one of them, StoreError if the file system cannot lock, and as `layout.check_folders`, which
+    comes first. An object store locks nothing: there a run that loses a race merges again.
     """
+    layout.check_folders(tree)
     return tree.store.lock(map(tree.bucket_label, buckets), _lock_note(run_id, since))
 
 

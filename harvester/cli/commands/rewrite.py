@@ -68,6 +68,8 @@ def advice(place: Output, to: str, manifest: Path) -> str:
             keys["endpoint"] = _yaml_text(place.endpoint)
         if place.single_writer:
             keys["single_writer"] = "true"
+    elif place.follow_links:
+        keys["follow_links"] = "true"
     return "{" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"
 
 

@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol
 
+META_DIR = "_harvester"
+"""The folder beside the datasets, with all files that are not data files."""
+
 Version = NewType("Version", str)
 """Version of a file as `Store.put_if_version` compares it. Listings do not have it."""
 
@@ -54,6 +57,13 @@ class Store(Protocol):
         ``note`` names the holder to other runs. Raises Busy if another run holds one of them. An
         object store locks nothing, and raises UsageError if `put_if_version` would not notice a
         lost race.
+        """
+
+    def check_folders(self, names: Iterable[str]) -> None:
+        """Check these folders before the first write.
+
+        Raises UsageError for a link that is not allowed, a pipe, a socket or a device in them. An
+        object store has none.
         """
 
     def display_path(self, name: str = "") -> str:

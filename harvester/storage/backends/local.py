@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock, regular_files
-from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
+from harvester.storage.backends.base import (
+    META_DIR,
+    FileInfo,
+    LocalCopy,
+    Tail,
+    Version,
+)
 
-META_DIR = "_harvester"
-"""The folder beside the datasets, with all files that are not data files."""
+_DATA_FOLDER = re.compile(rf"(?!{META_DIR}(?:/|\Z))[^/]+(?:/ref_month=[^/]+)?")
+"""Name of a dataset's folder, or of a month in it."""
+
+_OURS = re.compile(
+    rf"{META_DIR}(?:/.*)?|[^/]+(?:/ref_month=[^/]+(?:/part-[^/]+\.parquet)?)?", re.DOTALL
+)
+"""Name of a file or folder that harvester makes. Others in a dataset's folder are not opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """A folder, which may not exist yet. Has no state but its path."""
+    """A folder, which may not exist yet. Has no state but its path.
+
+    The folders of datasets and months may be links only with ``follow_links``.
+    """
 
     root: Path
+    follow_links: bool = False
 
     @property
     def scratch(self) -> Path:
@@ -35,6 +53,12 @@ class LocalStore:
                 path = self.root / META_DIR / "locks" / f"{name}.lock"
                 stack.enter_context(flock.locked(path, note))
             yield
+
+    def check_folders(self, names: Iterable[str]) -> None:
+        """Check these folders and all below them."""
+        for name in names:
+            if self._is_folder(name):
+                deque(self._walk(name), maxlen=0)
 
     def display_path(self, name: str = "") -> str:
         """Return the path."""
@@ -52,7 +76,7 @@ class LocalStore:
 
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name."""
-        return sorted(_files_below(self.path(folder), folder))
+        return sorted(self._files_below(folder))
 
     def read(self, name: str) -> bytes | None:
         """Return the bytes of a file, None if there is none."""
@@ -135,25 +159,87 @@ class LocalStore:
             return Tail(FileInfo(name, status.st_size, _version_from(status)), data)
         return None
 
-
-def _files_below(folder: Path, name: str) -> Iterator[FileInfo]:
-    with atomic_files.os_errors_as_store_errors(folder):
-        try:
-            entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
+    def _files_below(self, folder: str) -> Iterator[FileInfo]:
+        if not all(map(self._is_folder, _ways_to(folder))):
             return
-    for entry in entries:
-        inside = f"{name}/{entry.name}" if name else entry.name
-        with atomic_files.os_errors_as_store_errors(Path(entry.path)):
+        for name, entry in self._walk(folder):
             try:
-                status = entry.stat()
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 # Another run removed it since the folder was read.
                 continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _files_below(Path(entry.path), inside)
-        else:
-            yield FileInfo(inside, status.st_size, _version_from(status))
+            except OSError as error:
+                raise atomic_files.store_error(Path(entry.path), error) from error
+            yield FileInfo(name, status.st_size, _version_from(status))
+
+    def _walk(self, top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Yield everything below a folder but folders, with its name.
+
+        Below `META_DIR` these are regular files. Raises UsageError and StoreError.
+        """
+        folders = [(top, str(self.path(top)))]
+        while folders:
+            folder, path = folders.pop()
+            for entry in _entries(path):
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if self._is_entered(name, entry):
+                    folders.append((name, entry.path))
+                else:
+                    yield name, entry
+
+    def _is_entered(self, name: str, entry: os.DirEntry[str]) -> bool:
+        # Most file systems told both together with the name, so no file is looked at.
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return True
+            if entry.is_file(follow_symlinks=False):
+                return False
+        except OSError as error:
+            raise atomic_files.store_error(Path(entry.path), error) from error
+        return _OURS.fullmatch(name) is not None and self._is_folder(name)
+
+    def _is_folder(self, name: str) -> bool:
+        """Return whether a folder is there. Raises UsageError for what is no file either."""
+        path = self.path(name)
+        with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) and _DATA_FOLDER.fullmatch(name):
+                mode = self._mode_behind(path)
+            regular_files.refuse_special(path, mode)
+            return stat.S_ISDIR(mode)
+        return False
+
+    def _mode_behind(self, link: Path) -> int:
+        """Return the mode of the folder that a link leads to. Raises UsageError and OSError."""
+        if not self.follow_links:
+            raise UsageError(
+                f"{link}: a symbolic link in the place of a folder",
+                "put the folder itself there, or set `output.follow_links: true`",
+            )
+        try:
+            return link.stat().st_mode
+        except FileNotFoundError:
+            raise UsageError(
+                f"{link}: a symbolic link to a folder that does not exist",
+                "make that folder, or mount its disk",
+            ) from None
+
+
+def _ways_to(folder: str) -> Iterator[str]:
+    """Yield the name of a folder after those of the folders above it; none for the root."""
+    parts = folder.split("/") if folder else []
+    return ("/".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder; none if it was removed meanwhile."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise atomic_files.store_error(Path(folder), error) from error
 
 
 def _version_from(status: os.stat_result) -> str:

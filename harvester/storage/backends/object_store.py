@@ -75,6 +75,9 @@ class ObjectStore:
         with self._scratch.kept():
             yield
 
+    def check_folders(self, names: Iterable[str]) -> None:
+        """Do nothing: a store has objects alone, and no folders."""
+
     def exists(self, folder: str) -> bool:
         """Return whether a folder has any file."""
         with self._translated_errors(folder):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harvester.core.errors import UsageError
-from harvester.storage.backends.local import META_DIR
+from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
 
