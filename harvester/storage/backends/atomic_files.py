@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import StoreError
+from harvester.storage.backends.base import META_DIR, PRIVATE_FOLDERS
 
 _ADVICE = {
     errno.EACCES: "give this user read and write permission there",
@@ -79,7 +80,8 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    is_private = folder.name in PRIVATE_FOLDERS and folder.parent.name == META_DIR
+    folder.mkdir(0o700 if is_private else 0o777, exist_ok=True)
     sync(folder.parent)
 
 

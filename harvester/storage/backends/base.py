@@ -15,6 +15,9 @@ from typing import NamedTuple, NewType, Protocol
 META_DIR = "_harvester"
 """The folder beside the datasets, with all files that are not data files."""
 
+PRIVATE_FOLDERS = ("raw", "quarantine", "tmp", "locks", "quota")
+"""Folders in `META_DIR` that only their owner may enter: answers, and names of accounts."""
+
 Version = NewType("Version", str)
 """Version of a file as `Store.put_if_version` compares it. Listings do not have it."""
 
@@ -60,7 +63,7 @@ class Store(Protocol):
         """
 
     def check_folders(self, names: Iterable[str]) -> None:
-        """Check these folders before the first write.
+        """Check these folders before the first write, and close the private ones to other users.
 
         Raises UsageError for a link that is not allowed, a pipe, a socket or a device in them. An
         object store has none.

@@ -15,6 +15,7 @@ from harvester.core.errors import UsageError
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
     META_DIR,
+    PRIVATE_FOLDERS,
     FileInfo,
     LocalCopy,
     Tail,
@@ -55,10 +56,12 @@ class LocalStore:
             yield
 
     def check_folders(self, names: Iterable[str]) -> None:
-        """Check these folders and all below them."""
+        """Check these folders and all below them, and close private ones to other users."""
         for name in names:
             if self._is_folder(name):
                 deque(self._walk(name), maxlen=0)
+        for name in PRIVATE_FOLDERS:
+            _make_private(self.root / META_DIR / name)
 
     def display_path(self, name: str = "") -> str:
         """Return the path."""
@@ -240,6 +243,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         raise atomic_files.store_error(Path(folder), error) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Close a folder to other users, where it exists and its owner and file system allow it."""
+    with suppress(OSError):
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
 
 
 def _version_from(status: os.stat_result) -> str:

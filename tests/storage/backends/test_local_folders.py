@@ -1,23 +1,79 @@
-"""The folders of an output on a disk: real ones."""
+"""The folders of an output on a disk: real ones, and closed to other users where it matters."""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harvester.core.config import Output
 from harvester.core.errors import StoreError, UsageError
+from harvester.core.exit_codes import Exit
 from harvester.storage import layout, unmanaged_files
+from harvester.storage.backends.base import PRIVATE_FOLDERS
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import open_tree
 from tests.support.output_helpers import tree_at
-from tests.support.run_harness import DAILY
+from tests.support.run_harness import DAILY, RunHarness
 
 META = "_harvester"
 DEEP = 300
 """Folders one inside the other."""
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The umask of the process."""
+    mask: int = request.param
+    before = os.umask(mask)
+    yield mask
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    """Return the permissions of a file or a folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_run_closes_what_has_names_and_answers_to_other_users(tmp_path: Path, umask: int) -> None:
+    """Records and data are as the umask says, for those who follow the changes."""
+    lab = RunHarness(tmp_path / "out", accounts=1)
+    assert lab.run().exit_code is Exit.DONE
+    meta = lab.root / META
+    made = {*PRIVATE_FOLDERS} - {"quarantine"}
+    assert {name: mode_of(meta / name) for name in made} == dict.fromkeys(made, 0o700)
+    readable = [lab.root, meta, meta / "runs", lab.root / DAILY]
+    assert {mode_of(path) for path in readable} == {0o777 & ~umask}
+    record = next((meta / "runs").glob("*.json"))
+    assert mode_of(record) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("name", PRIVATE_FOLDERS)
+def test_a_private_folder_is_made_closed_and_stays_so(tmp_path: Path, name: str) -> None:
+    """Also one that was removed when it was empty, and one of an earlier release."""
+    tree = tree_at(tmp_path)
+    tree.store.write(f"{META}/{name}/x/y.json", b"{}", tree.temp(0, "x"))
+    folder = tmp_path / META / name
+    assert mode_of(folder) == 0o700
+    folder.chmod(0o755)
+    layout.check_folders(tree)
+    assert mode_of(folder) == 0o700
+
+
+def test_a_folder_of_another_owner_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner decides who shares the output."""
+    (tmp_path / META / "raw").mkdir(parents=True, mode=0o755)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    layout.check_folders(tree_at(tmp_path))
 
 
 def test_a_new_output_is_checked_and_not_made(tmp_path: Path) -> None:
