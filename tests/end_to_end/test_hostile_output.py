@@ -175,7 +175,7 @@ def test_a_plant_is_refused_before_the_first_write(
     assert found.code == Exit.USAGE
     assert plant.place in found.err
     assert plant.names in found.err
-    assert not target.world.counters.calls
+    assert target.world.counters.requests == 0
 
 
 @pytest.mark.timeout(20)
@@ -193,6 +193,19 @@ def test_a_command_that_reads_ends_and_writes_nothing(
     if plant.place.startswith(("interface_summary", f"{META}/runs")) and verb == "status":
         assert (found.code, plant.place in found.err) == (Exit.USAGE, True)
     assert found.code != Exit.BUG
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+def test_the_list_of_a_platform_is_not_asked_for_before_the_check(
+    target: Old, outside: Path, verb: str
+) -> None:
+    """It is asked for before the run takes a lock, and is then written to the output."""
+    link(target.output / META / "tmp", outside)
+    before = state(outside)
+    found = target(verb, "platform.yaml")
+    assert (found.code, f"{META}/tmp" in found.err) == (Exit.USAGE, True)
+    assert state(outside) == before
+    assert target.world.counters.requests == 0
 
 
 def test_commands_that_read_need_no_lock_and_create_nothing(old: Old) -> None:

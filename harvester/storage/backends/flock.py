@@ -22,9 +22,9 @@ _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 
 @contextmanager
 def locked(path: Path, note: bytes) -> Iterator[None]:
-    """Hold a lock for the block. Raises Busy naming the holder, and StoreError.
+    """Hold a lock for the block. Raises Busy naming the holder, StoreError, and UsageError.
 
-    ``note`` is written to the file.
+    ``note`` is written to the file. A UsageError is about a link or a pipe in its place.
     """
     with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
         _acquire(descriptor, path)
@@ -35,9 +35,9 @@ def locked(path: Path, note: bytes) -> Iterator[None]:
 
 @contextmanager
 def in_progress(path: Path) -> Iterator[int]:
-    """Make a file, and mark it as being written for the block. Raises StoreError.
+    """Make a file, mark it as being written for the block, and yield its descriptor.
 
-    Without file locks no mark is set, and `remove_if_abandoned` removes nothing.
+    Without file locks no mark is set, and `remove_if_abandoned` removes nothing. Raises StoreError.
     """
     with _opened(path, lambda: _create_marked(path)) as descriptor:
         yield descriptor
