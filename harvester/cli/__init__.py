@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,10 @@ from harvester.core.exit_codes import Exit
 # Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
 # two threads make no use of. A variable that is set stays as it is.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+# Removed before the HTTP client is loaded, because Python writes the keys of all TLS sessions to
+# the file that it names, and with them tokens can be read from recorded traffic.
+os.environ.pop("SSLKEYLOGFILE", None)
 
 _VERBS = {
     "run": "Fetch what the output lacks and publish it. Safe to repeat and to kill.",
@@ -95,6 +100,8 @@ def main() -> NoReturn:
     signals.install()
     streams.fix_std_streams()
     hooks.install()
+    # A core dump would hold every secret.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     code = invoke(sys.argv[1:])
     # Everything that matters is on disk by now. The interpreter's shutdown would wait for a
     # resolver or a store thread that hangs, and keep a scheduler waiting.

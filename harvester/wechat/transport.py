@@ -293,9 +293,13 @@ def _host_of(location: str) -> str:
 
 def _tls_context(api: Api) -> ssl.SSLContext | bool:
     """Return the system's certificates and those of ``api.ca_file``. Raises UsageError."""
-    if api.ca_file is None:
+    # aiohttp's own context would write the keys of all sessions to the file of SSLKEYLOGFILE.
+    if api.ca_file is None and "SSLKEYLOGFILE" not in os.environ:
         return True
     context = ssl.create_default_context()
+    context.keylog_filename = None  # type: ignore[assignment]
+    if api.ca_file is None:
+        return context
     try:
         context.load_verify_locations(api.ca_file)
     except OSError:
