@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,10 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+from harvester.core import redaction
 from harvester.core.config import Output
 from harvester.storage.layout import Tree
+from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
 if TYPE_CHECKING:
@@ -45,6 +48,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [name for name in os.environ if name.startswith("HARVESTER_")]
     for name in (*ours, "CI", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_the_test() -> Iterator[None]:
+    """Give every test a record of secrets of its own, as a run has, and forget it."""
+    with no_secrets():
+        redaction.start_record(threading.RLock())
+        yield
 
 
 @pytest.fixture(autouse=True)

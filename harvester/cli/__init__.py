@@ -6,7 +6,9 @@ import gc
 import os
 import resource
 import sys
+import threading
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -14,6 +16,7 @@ from cyclopts import App, CycloptsError
 from harvester import __version__, signals
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, streams
+from harvester.core import redaction
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
 
@@ -54,7 +57,15 @@ for _name, _summary in _VERBS.items():
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. Errors are printed to stderr."""
+    """Run one command line and return its exit code. Errors are printed to stderr.
+
+    The secrets that it reads are known to it alone, and forgotten with it.
+    """
+    return copy_context().run(_invoke, arguments)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    redaction.start_record(threading.RLock())
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     try:

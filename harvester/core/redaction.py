@@ -1,57 +1,139 @@
-"""Masking of secrets in texts.
+"""Masking of the secrets that a run knows.
 
-Every text that is printed, logged or recorded passes this module. Registered secrets are found in
-each form in which a URL, JSON, HTML or Python writes them; unregistered secrets are found by the
-name before them, as in ``access_token=…``.
+Every text that is printed, logged or recorded passes this module. Known secrets are found by their
+value, whole or in part, in any case and through escapes. Other secrets are found by the name before
+them, as in ``access_token=…``.
+
+The known secrets belong to the context of a run: `start_record` starts a record of them, each
+`Secret` that is made in this context enters it, and it is gone with the context. A text that is
+written outside of any run, such as the error of a thread, is searched for the secrets of all runs
+under way.
 """
 
 from __future__ import annotations
 
-import html
-import json
 import re
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+from weakref import WeakSet
 
+from harvester.core import escapes
+from harvester.core.secret_index import SecretIndex, Span, united
 from harvester.core.secret_words import MASK, mask_named
 
-SHORTEST = 8
-"""Minimum length of a masked value. Shorter values would mask ordinary words."""
+Lock: TypeAlias = AbstractContextManager[Any]
 
-_PERCENT = re.compile(r"%[0-9A-F]{2}")
+_CHUNK, _OVERLAP = 64 * 1024, 4 * 1024
+"""Bytes of a text that are searched at a time, and those that are searched twice.
 
-# All forms of the registered values by first characters and length, longest first. By length too,
-# because all refresh tokens begin alike. Values are never removed, because a replaced token stays
-# secret; a run registers some ten thousand at most.
-_KNOWN: dict[str, dict[int, set[str]]] = {}
+The overlap is longer than any piece behind escapes. In chunks, the lock is free now and then, and
+the places of the bytes behind escapes take little memory.
+"""
+
+_ADDRESS = re.compile(r"https?://([^/?#@\s]+)(?=[/?#]|$)", re.IGNORECASE)
+
+
+class _Record:
+    """The secrets of one run. All threads of the run use it, so it has a lock."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._index = SecretIndex()
+
+    def add(self, value: str) -> None:
+        """Add a secret. Of an address the host stays readable."""
+        address = _ADDRESS.match(value)
+        with self._lock:
+            if address:
+                self._index.permit(map(_bytes_of, (address[0], address[1])))
+            self._index.add(_bytes_of(value))
+
+    def permit(self, words: Iterable[str]) -> None:
+        """Keep words readable."""
+        with self._lock:
+            self._index.permit(map(_bytes_of, words))
+
+    def find(self, text: bytes) -> Iterator[Span]:
+        """Yield where secrets are in a text, as it is or behind escapes; they may overlap."""
+        for start in range(0, max(1, len(text) - _OVERLAP), _CHUNK - _OVERLAP):
+            with self._lock:
+                found = self._find_in_chunk(text[start : start + _CHUNK].lower())
+            yield from ((start + first, start + end) for first, end in found)
+
+    def _find_in_chunk(self, text: bytes) -> list[Span]:
+        found = self._index.find(text)
+        for layer in escapes.layers(text):
+            found += (layer.original(*span) for span in self._index.find(layer.text))
+        return found
+
+
+_CURRENT: ContextVar[_Record | None] = ContextVar("secrets of the run", default=None)
+_RUNS: WeakSet[_Record] = WeakSet()
+
+
+def start_record(lock: Lock) -> None:
+    """Start the record of secrets of this context, unless it has one.
+
+    The lock serves the threads of the run; it must be one that a thread can take twice, because a
+    warning may be printed while a text is searched.
+    """
+    if _CURRENT.get() is None:
+        record = _Record(lock)
+        _CURRENT.set(record)
+        _RUNS.add(record)
 
 
 def conceal(value: str) -> None:
-    """Register a secret: `masked` and `redacted` replace it from now on."""
-    for form in _forms(value):
-        head, length = form[:SHORTEST], len(form)
-        known = _KNOWN.get(head, {})
-        if length not in known:
-            known = _KNOWN[head] = dict(sorted({**known, length: set()}.items(), reverse=True))
-        known[length].add(form)
+    """Enter a secret into the record of this context, so that all functions here mask it.
+
+    Outside of a run there is no record, and the value is not kept.
+    """
+    record = _CURRENT.get()
+    if record is not None:
+        record.add(value)
+
+
+def permit(*words: str) -> None:
+    """Keep names readable, such as those of datasets and hosts, though they stand in a secret."""
+    record = _CURRENT.get()
+    if record is not None:
+        record.permit(words)
 
 
 def masked(text: str) -> str:
-    """Return the text with ``***`` for every registered secret, for harvester's own messages.
+    """Return the text with ``***`` for every known secret, for harvester's own messages.
 
-    Overlapping values are masked together, so that no part of the second is left. Truncate a text
-    only afterwards, because part of a secret is not recognised.
+    Any twelve characters of a secret are found, unless they are an appid, a permitted name or a
+    beginning that three secrets share. Overlapping values are masked together. Truncate a text only
+    afterwards, because a shorter part of a secret is not recognised.
     """
-    parts: list[str] = []
+    data = text.encode("utf-8", "surrogatepass")
+    safe = masked_bytes(data)
+    return text if safe is data else safe.decode("utf-8", "surrogatepass")
+
+
+def masked_bytes(data: bytes) -> bytes:
+    """Mask as `masked` does in UTF-8, and leave all other bytes unchanged, broken ones too."""
+    own = _CURRENT.get()
+    records = [*_RUNS] if own is None else [own]
+    parts: list[bytes] = []
     done = 0
-    last = len(text) - SHORTEST
-    for start in [at for at in range(last + 1) if text[at : at + SHORTEST] in _KNOWN]:
-        for length, forms in _KNOWN[text[start : start + SHORTEST]].items():
-            if text[start : start + length] in forms:
-                if start >= done:
-                    parts += (text[done:start], MASK)
-                done = max(done, start + length)
-                break
-    return "".join(parts) + text[done:]
+    for span in united(span for record in records for span in record.find(data)):
+        begin, end = _whole_characters(data, *span)
+        parts += (data[done:begin], MASK.encode())
+        done = end
+    return b"".join((*parts, data[done:])) if parts else data
+
+
+def _whole_characters(data: bytes, begin: int, end: int) -> Span:
+    """Extend a part of a text to whole characters, because the rest must be text."""
+    while begin and data[begin] & 0xC0 == 0x80:
+        begin -= 1
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return begin, end
 
 
 def redacted(text: str) -> str:
@@ -64,18 +146,5 @@ def redacted_bytes(data: bytes) -> bytes:
     return redacted(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
-def _forms(value: str) -> set[str]:
-    if len(value) < SHORTEST:
-        return set()
-    quoted = {quote(value, safe="", errors="replace"), quote(value, errors="replace")}
-    quoted |= {quote_plus(value, errors="replace")}
-    lower = {_PERCENT.sub(lambda match: match[0].lower(), text) for text in quoted}
-    return {
-        value,
-        repr(value)[1:-1],
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        html.escape(value),
-        *quoted,
-        *lower,
-    }
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass").lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NoReturn, final
 
 from harvester.core.redaction import conceal
@@ -14,15 +15,17 @@ class Secret:
 
     Secrets compare equal by value and can be dictionary keys. Copying, pickling and JSON
     serialisation raise TypeError, so that no library can take the value out of the process. The
-    class is no dataclass, because serialisers read the fields of those. Making a secret registers
-    its value, so that `redaction.masked` masks it in every text.
+    class is no dataclass, because serialisers read the fields of those. Making a secret enters its
+    value into the record of the run, so that `redaction.masked` masks it in every text; if
+    ``parts`` are given, these alone, as of an address whose host is public.
     """
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, parts: Iterable[str] | None = None) -> None:
         self._value = value
-        conceal(value)
+        for part in (value,) if parts is None else parts:
+            conceal(part)
 
     def reveal(self) -> str:
         """Return the value itself, for the request that sends it."""

@@ -1,4 +1,6 @@
-"""Quarantine: rejected answers by account and day, and damaged groups and files, unchanged.
+"""Quarantine: rejected answers by account and day, and damaged groups and files.
+
+Answers are kept as they came but for known secrets, groups and files unchanged.
 
 The coverage in the data files says which days are in quarantine; the files here are the evidence.
 """
@@ -9,13 +11,14 @@ import base64
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from orjson import Fragment
 
 from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
 from harvester.core.model import Answer, bucket_of
+from harvester.core.redaction import masked_bytes
 from harvester.storage.layout import QUARANTINE, Tree
 from harvester.storage.state import json_file
 
@@ -55,9 +58,10 @@ class QuarantinedAnswer:
 def keep(tree: Tree, entry: QuarantinedAnswer) -> str:
     """Write an answer under its day, durably, in the place of an older one; return its name.
 
-    Raises StoreError.
+    Secrets in it are masked. Raises StoreError.
     """
     window = entry.answer.window
+    entry = replace(entry, answer=entry.answer._replace(body=masked_bytes(entry.answer.body)))
     name = _answer_name(window.dataset, window.appid, entry.day)
     temp = tree.temp(bucket_of(window.appid, tree.buckets), f"{window.dataset}.{window.appid}")
     json_file.write(tree.store, name, _to_members(entry), temp)

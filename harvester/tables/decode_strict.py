@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.core.dataset import Column, Kind
+from harvester.core.redaction import masked
 from harvester.core.safe_text import safe_text
 from harvester.tables import columns
 from harvester.tables.columns import ValueMismatch
@@ -184,7 +185,22 @@ def _extra(layout: RecordLayout, own: Members, nested: Members) -> str | None:
 def extra_text(members: Members) -> str:
     """Return members as compact sorted JSON, escaped only if UTF-8 cannot encode it otherwise.
 
-    Raises ValueError for NaN and infinity, RecursionError for members nested too deeply.
+    Secrets are masked. Raises ValueError for NaN and infinity, RecursionError for members nested
+    too deeply.
     """
-    text = _READABLE.encode(members)
-    return text if columns.is_utf8_encodable(text) else _ESCAPED.encode(members)
+    shown = _without_secrets(members)
+    text = _READABLE.encode(shown)
+    return text if columns.is_utf8_encodable(text) else _ESCAPED.encode(shown)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value of JSON with its texts masked, because a server may echo a token in a row."""
+    match value:
+        case str():
+            return masked(value)
+        case dict():
+            return {masked(name): _without_secrets(inner) for name, inner in value.items()}
+        case list():
+            return [_without_secrets(inner) for inner in value]
+        case _:
+            return value

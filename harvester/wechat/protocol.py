@@ -24,6 +24,9 @@ PERMANENT_STATUS = frozenset({404, 412})
 They are refusals like an errcode, because repeating cannot help. All others are temporary.
 """
 
+_MAX_ERRCODE = 10**9
+"""Maximum errcode. WeChat's have at most seven digits; a longer number may be part of a secret."""
+
 _REQUEST_ID = re.compile(
     r"\s*(?:rid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{1,8})|hint: ?\[([A-Za-z0-9_.~@!-]{1,64})\])\s*$"
 )
@@ -95,7 +98,7 @@ def members_of(status: int, body: bytes) -> dict[str, Any] | Refusal:
     if code is None:
         return answer
     errcode = whole_number(code)
-    if errcode is None:
+    if errcode is None or abs(errcode) > _MAX_ERRCODE:
         raise Malformed("the errcode is not a number")
     return _refusal(errcode, answer.get("errmsg")) if errcode else answer
 
@@ -105,7 +108,7 @@ def _refusal(errcode: int, errmsg: object) -> Refusal:
     tail = _REQUEST_ID.search(message[-120:])
     if tail is None:
         return Refusal(errcode, safe_text(message), "")
-    rid = tail[1] or tail[2]
+    rid = safe_text(tail[1] or tail[2])
     return Refusal(errcode, safe_text(message[: len(message) - len(tail[0])]), rid)
 
 

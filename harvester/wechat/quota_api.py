@@ -14,6 +14,9 @@ from harvester.core.errors import BadAnswer
 from harvester.core.lenient_json import parse
 from harvester.core.model import ReportedQuota
 
+_MAX_CALLS = 10**9
+"""Maximum of a quota. A longer number may be part of a secret."""
+
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
 
@@ -33,7 +36,7 @@ def reported_quota(status: int, body: bytes, asked_at: float) -> ReportedQuota |
         numbers = [quota[name] for name in ("daily_limit", "used", "remain")]
     except (BadAnswer, KeyError, TypeError):
         return None
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if not all(type(number) is int and 0 <= number <= _MAX_CALLS for number in numbers):
         return None
     limit, used, remain = numbers
     return ReportedQuota(limit, used, remain, asked_at)

@@ -1,27 +1,34 @@
 from __future__ import annotations
 
+import base64
+import gc
 import html
 import json
+import random
 import string
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import redaction
-from harvester.core.redaction import SHORTEST, masked, redacted
+from harvester.core.redaction import masked, permit, redacted
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
+from harvester.core.secret_index import SHORTEST
+from tests.support.doc_pages import ROOT
+from tests.support.secret_canary import no_secrets
+
+T = TypeVar("T")
 
 VALUE = 'k7+pq/z=x&9%v"\\é'
-
-
-@pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets that other tests registered."""
-    monkeypatch.setattr(redaction, "_KNOWN", {})
 
 
 @pytest.mark.parametrize(
@@ -116,4 +123,204 @@ def test_ten_thousand_values_with_one_prefix_are_masked_quickly() -> None:
     for value in values:
         Secret(value)
     assert masked(" ".join(values[::1000])) == " ".join(["***"] * 10)
-    assert masked("refreshtoken@@@00009999+/") == "refreshtoken@@@00009999+/"
+    assert masked("refreshtoken@@@00009999+/") == "***"
+    assert masked("refreshtoken") == "refreshtoken"
+
+
+# Forms
+
+TOKEN = "97_Zk3vQxT8-bW7_NfYh2LsRc9JmPd5GaEu0i"
+
+
+def escaped(write: str) -> Callable[[str], str]:
+    """A function that writes every character of a text by its code."""
+    return lambda text: "".join(write.format(ord(letter)) for letter in text)
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "in capitals": str.upper,
+    "in small letters": str.lower,
+    "url-encoded": escaped("%{:02x}"),
+    "url-encoded in capitals": escaped("%{:02X}"),
+    "url-encoded twice": escaped("%25{:02x}"),
+    "json": escaped("\\u{:04x}"),
+    "json in capitals": escaped("\\u{:04X}"),
+    "json in json": escaped("\\\\u{:04x}"),
+    "python": escaped("\\x{:02x}"),
+    "html": escaped("&#{};"),
+    "html in hex": escaped("&#x{:x};"),
+    "every second character": lambda text: "".join(
+        letter if at % 2 else f"\\u{ord(letter):04x}" for at, letter in enumerate(text)
+    ),
+}
+"""Ways to write a text that do not hide it from a program that reads it."""
+
+
+@pytest.mark.parametrize("write", FORMS.values(), ids=FORMS)
+def test_any_twelve_characters_are_masked_in_every_form(write: Callable[[str], str]) -> None:
+    """With the head cut, the tail cut, or both, between other characters."""
+    Secret(TOKEN)
+    for begin in range(len(TOKEN) - 11):
+        for end in (begin + 12, len(TOKEN)):
+            assert masked(f'a {write(TOKEN[begin:end])}" z') == 'a ***" z', (begin, end)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: text[::-1],
+        lambda text: " ".join(text[at : at + 11] for at in range(0, len(text), 11)),
+    ],
+    ids=["base64", "reversed", "split"],
+)
+def test_forms_that_are_not_promised(write: Callable[[str], str]) -> None:
+    """The page of credentials names them: a server that hides a secret on purpose is not found."""
+    Secret(TOKEN)
+    assert masked(write(TOKEN)) == write(TOKEN)
+
+
+def test_half_a_character_is_never_left() -> None:
+    """Of a secret in Chinese a part is masked as whole characters."""
+    Secret("\u79d8\u5bc6\u79d8\u5bc6\u7684\u94a5\u5319\u957f")
+    for text in ("\u79d8\u5bc6\u79d8\u5bc6", "\u5bc6\u79d8\u5bc6\u7684\u94a5"):
+        assert masked(f"<{text}>") == "<***>"
+    assert masked("\u5bc6\u7684 \ud800 \U0001f600") == "\u5bc6\u7684 \ud800 \U0001f600"
+
+
+def test_a_secret_is_found_anywhere_in_a_long_text() -> None:
+    """Texts are searched in parts, and a secret may lie across two of them."""
+    Secret(TOKEN)
+    for size in range(65_400, 65_560, 7):
+        assert masked("x " * (size // 2) + TOKEN + " y") == "x " * (size // 2) + "*** y"
+        text = "\\n " * 20_000 + "z" * (size - 60_000) + " " + quote(TOKEN, safe="")
+        assert masked(text).endswith("z ***")
+
+
+def test_the_host_of_a_secret_address_stays_readable() -> None:
+    """The rest of an address from a variable is secret."""
+    Secret("https://tokens.internal.example/v1/k3y-0f-th3-s3rv3r")
+    assert masked("see https://tokens.internal.example/docs") == (
+        "see https://tokens.internal.example/docs"
+    )
+    assert masked("tokens.internal.example: no answer") == "tokens.internal.example: no answer"
+    assert masked("GET /v1/k3y-0f-th3-s3rv3r") == "GET ***"
+
+
+# Ordinary output
+
+
+def ordinary_lines() -> Iterator[str]:
+    """Docs, source with all messages, and a hundred thousand lines of names and numbers."""
+    for pattern in ("*.md", "docs/**/*.md", "harvester/**/*.py"):
+        for page in sorted(ROOT.glob(pattern)):
+            yield from page.read_text("utf-8").splitlines()
+    rng = random.Random(5)
+    names = [(name, column.name) for name in CATALOGUE for column in CATALOGUE[name].columns]
+    for number in range(75_000):
+        dataset, column = names[number % len(names)]
+        msgid, rid = rng.randrange(10**31, 10**32), rng.randrange(2**64)
+        yield (
+            f"2026-05-20T12:00:00Z INFO wx{number:016x} {dataset} {column}: {msgid} "
+            f"rid: {rid >> 32:08x}-{rid & 0xFFFFFFFF:08x} https://api.weixin.qq.com/datacube"
+        )
+
+
+@pytest.mark.timeout(300)
+def test_ordinary_output_has_no_mask() -> None:
+    """A hundred thousand lines, while ten thousand accounts' secrets are known."""
+    rng = random.Random(6)
+    letters = string.ascii_letters + string.digits + "-_"
+    permit("api.weixin.qq.com", *CATALOGUE)
+    permit(*(column.name for dataset in CATALOGUE.values() for column in dataset.columns))
+    name = "interface_summary"
+    for number in range(10_000):
+        Secret(f"97_{''.join(rng.choices(letters, k=154))}")
+        Secret(f"{rng.randrange(2**128):032x}")
+        Secret(f"refreshtoken@@@{''.join(rng.choices(letters, k=43))}")
+        Secret(f"https://tokens.internal/wx{rng.randrange(2**64):016x}/{name}?key={number}")
+    lines = [*ordinary_lines()]
+    assert len(lines) > 100_000
+    assert not [line for line in lines if masked(line) != line]
+
+
+# The record of a run
+
+
+def in_a_run(function: Callable[[], T]) -> T:
+    """Call a function in a run of its own."""
+
+    def run() -> T:
+        with no_secrets():
+            redaction.start_record(threading.RLock())
+            return function()
+
+    return copy_context().run(run)
+
+
+def test_two_runs_in_one_process_do_not_share_their_secrets() -> None:
+    """Each masks its own; a text that belongs to no run is searched for those of both."""
+
+    def first() -> None:
+        Secret("first-of-the-secrets")
+
+        def second() -> str:
+            Secret("another-one-of-two")
+            with no_secrets():
+                assert masked("first-of-the-secrets another-one-of-two") == "*** ***"
+            return masked("first-of-the-secrets another-one-of-two")
+
+        assert in_a_run(second) == "first-of-the-secrets ***"
+        assert masked("first-of-the-secrets another-one-of-two") == "*** another-one-of-two"
+
+    in_a_run(first)
+
+
+def test_secrets_leave_memory_with_their_run() -> None:
+    """No object that is left holds the value, not even in part."""
+
+    def run() -> None:
+        value = "".join(random.Random(7).choices(string.ascii_lowercase, k=60))
+        Secret(value)
+        assert masked(f"x {value} y") == "x *** y"
+
+    in_a_run(run)
+    gc.collect()
+    start = "".join(random.Random(7).choices(string.ascii_lowercase, k=60))[:20].encode()
+    held = (item for one in gc.get_objects() for item in gc.get_referents(one))
+    texts = (
+        (item.encode(errors="replace") if isinstance(item, str) else item)
+        for item in held
+        if isinstance(item, str | bytes | bytearray) and item is not start
+    )
+    assert not [text for text in texts if start in text]
+
+
+def test_a_thread_of_no_run_masks_the_secrets_of_all() -> None:
+    """A thread that a library starts knows no run, and its errors are printed all the same."""
+    Secret(TOKEN)
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(masked(TOKEN)))
+    thread.start()
+    thread.join()
+    assert said == ["***"]
+
+
+def test_threads_of_a_run_add_and_mask_at_the_same_time() -> None:
+    """Each value is masked from the moment on at which its thread has made it a secret."""
+    rng = random.Random(8)
+    values = [f"{rng.randrange(2**128):032x}" for _ in range(4000)]
+
+    def work(part: list[str]) -> list[str]:
+        found = []
+        for value in part:
+            Secret(value)
+            found.append(masked(f"{value} {value[9:25]}"))
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        parts = [values[at::8] for at in range(8)]
+        done = [threads.submit(copy_context().run, work, part) for part in parts]
+        assert {text for each in done for text in each.result()} == {"*** ***"}
+    assert masked(" ".join(values)) == " ".join(["***"] * len(values))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
 from harvester.core.calendar import parse_month
 from harvester.core.model import Answer, Window
+from harvester.core.secret import Secret
 from harvester.storage import quarantine
 from harvester.storage.layout import Tree
 from harvester.storage.quarantine import DamagedFileInfo, QuarantinedAnswer
@@ -27,6 +29,18 @@ def test_an_answer_is_kept_as_it_came(tree: Tree, raw: bytes) -> None:
     name = quarantine.keep(tree, kept)
     assert name == "_harvester/quarantine/interface_summary/wx0000000000000001/2024-03-01.json"
     assert list(quarantine.entries(tree, DAILY.name)) == [kept]
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff"])
+def test_an_echoed_secret_is_not_kept(tree: Tree, broken: bytes) -> None:
+    """Of a rejected answer all is kept but for the secrets that it repeats, in pieces too."""
+    token = "97_the-token-of-an-account+/="
+    Secret(token)
+    echo = json.dumps({"list": [{"token": token, "part": token[5:20], "url": quote(token)}]})
+    quarantine.keep(tree, entry(0, raw=echo.encode() + broken))
+    [kept] = quarantine.entries(tree, DAILY.name)
+    masked = b'{"list": [{"token": "***", "part": "***", "url": "***"}]}'
+    assert kept.answer.body == masked + broken
 
 
 def test_a_quarantined_answer_is_readable_json(tree: Tree) -> None:

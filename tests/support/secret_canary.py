@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, quote_plus
@@ -13,6 +14,7 @@ from urllib.parse import quote, quote_plus
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harvester.core import redaction
 from harvester.core.secret import Secret
 from harvester.storage.footer import COVERAGE
 from harvester.tables import coverage
@@ -22,6 +24,16 @@ APPSECRET = "c4n4ry5ecret+/=&%7E~x"
 
 TOKEN_TAIL = "c4n4ryT0ken+/=&%7E~x"
 """The end of every token of the sandbox."""
+
+
+@contextmanager
+def no_secrets() -> Iterator[None]:
+    """Stand outside of any run while the block lasts."""
+    token = redaction._CURRENT.set(None)
+    try:
+        yield
+    finally:
+        redaction._CURRENT.reset(token)
 
 
 def encodings(value: str) -> set[bytes]:

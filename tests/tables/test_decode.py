@@ -11,6 +11,7 @@ from hypothesis import given
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
+from harvester.core.secret import Secret
 from harvester.tables import decode as rows
 from harvester.tables import record_layout
 from harvester.tables.columns import arrow_schema
@@ -178,6 +179,18 @@ def test_unknown_members_are_kept() -> None:
     assert found.unknown == {"zeta", "alpha"}
     assert found.days[MARCH].extra == ['{"alpha":{"名":[1.5,null]},"zeta":1180591620717411303424}']
     assert found.days[MARCH + 1].extra == [None]
+
+
+def test_an_echoed_secret_does_not_reach_extra() -> None:
+    """Known secrets are masked in undeclared members, in their names and below; the rest stays."""
+    token = "97_the\\token-of+an/account"
+    Secret(token)
+    found = read_days(row(MARCH, echo=token, deep=[{"a": f"x {token[4:]}"}], near="97_the-same"))
+    extra = json.loads(found.days[MARCH].extra[0] or "")
+    assert extra == {"echo": "***", "deep": [{"a": "x ***"}], "near": "97_the-same"}
+    found = read_days(row(MARCH, **{token: 1}))
+    assert json.loads(found.days[MARCH].extra[0] or "") == {"***": 1}
+    assert found.unknown == {"***"}
 
 
 def test_an_unknown_lone_surrogate_is_kept() -> None:

@@ -161,6 +161,25 @@ def test_an_errcode_is_a_refusal(body: bytes, refusal: tuple[int, str, str]) -> 
     assert found.errmsg == refusal[1].replace("\\ufffd", "\ufffd")
 
 
+def test_no_field_of_a_refusal_shows_a_secret() -> None:
+    """Neither the message nor the id, whether the secret is known or only looks like one."""
+    Secret("the-known-secret-of-it")
+    for rid, shown in (
+        ("the-known-secret-of-it", "***"),
+        (f"97_{'aB3x' * 10}", "***"),
+        ("a1!", "a1!"),
+    ):
+        found = refusal_of(200, f'{{"errcode":1,"errmsg":"no {rid} hint: [{rid}]"}}'.encode())
+        assert found == Refusal(1, f"no {shown}", shown)
+
+
+@pytest.mark.parametrize("code", ["10000000000", "-123456789012", '"0123456789012345678901"'])
+def test_digits_that_may_be_of_a_secret_are_no_errcode(code: str) -> None:
+    """An errcode has seven digits at most; a long one is not repeated anywhere."""
+    with pytest.raises(BadAnswer, match="the errcode is not a number"):
+        refusal_of(200, f'{{"errcode":{code}}}'.encode())
+
+
 @pytest.mark.parametrize("status", [404, 412])
 def test_a_wrong_path_is_a_refusal(status: int) -> None:
     """HTTP 404 and 412 are refusals, because repeating cannot change them."""

@@ -102,9 +102,13 @@ class _StopOnSignal:
     describe: Callable[[], str] = lambda: "no request has been made yet"
 
     async def watch(self, show: Watch, position: Callable[[], Position]) -> None:
-        """Show progress, and describe the pipeline from now on."""
+        """Show progress, and describe the pipeline meanwhile."""
         self.describe = position().describe
-        await show(position)
+        try:
+            await show(position)
+        finally:
+            # This object is frozen, see below, so a cycle through it would keep the run's secrets.
+            self.describe = lambda: "all requests have been made"
 
     def stop(self, code: int) -> bool:
         """Let the run end in order if it has begun to ask; the files are safe at any moment."""

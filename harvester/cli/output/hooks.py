@@ -15,6 +15,7 @@ import warnings
 from types import TracebackType
 from typing import TextIO
 
+from harvester.core import redaction
 from harvester.core.redaction import redacted
 
 
@@ -26,7 +27,8 @@ class _Redacting(logging.Formatter):
 
 
 def install() -> None:
-    """Install the hooks in this process."""
+    """Install the hooks in this process, whose secrets they know until it ends."""
+    redaction.start_record(threading.RLock())
     sys.excepthook = _print_uncaught
     threading.excepthook = _print_thread_error
     sys.unraisablehook = _print_unraisable
