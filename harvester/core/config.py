@@ -306,6 +306,8 @@ class Manifest:
     ``from_platform`` is true if the accounts include those that authorised the platform.
     ``references`` are the texts with references that were resolved while loading.
     ``all_jobs`` are the manifest's jobs if options narrowed ``jobs``, and else empty.
+    ``secret_variables`` are the variables of all credentials, if any of these has a command: it
+    does not inherit them.
     """
 
     file: Path
@@ -320,6 +322,7 @@ class Manifest:
     retry: Retry = dataclasses.field(default_factory=Retry)
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
+    secret_variables: frozenset[str] = frozenset()
 
     @property
     def accounts_with_jobs(self) -> list[Account]:

@@ -41,11 +41,15 @@ class SecretReader:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to run in ``folder``, without a shell, for at most ``timeout`` seconds."""
+    """A command to run in ``folder``, without a shell, for at most ``timeout`` seconds.
+
+    ``hidden`` are the variables that it does not inherit: those of other credentials.
+    """
 
     argv: tuple[str, ...]
     folder: Path
     timeout: float = COMMAND_SECONDS
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

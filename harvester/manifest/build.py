@@ -75,6 +75,10 @@ def check_credential(
         return
     if not account.name and any("{name}" in text for text in texts_of(credential)):
         mistakes.add(where(), "the account has no name, which its credential needs", "name it")
+    command = credential.token_command if credential else None
+    if account.name.startswith("-") and any(word.startswith("{name}") for word in command or ()):
+        what = "`name` begins with `-`, so its token_command would take it for an option"
+        mistakes.add(where(("name",)), what, "write text before {name} in the command")
     if account.uses_platform and not rules.platform:
         what = "a refresh_token needs `platform`, which can use it"
         mistakes.add(where(("credential",)), what, "say which platform it belongs to")

@@ -5,7 +5,7 @@ They are found from the references alone: nothing is read, so nothing has to exi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -38,9 +38,7 @@ def touched(manifest: Manifest) -> Touched:
         files.append(manifest.api.ca_file)
     urls = (manifest.api.base_url, manifest.api.proxy or "", *texts)
     return Touched(
-        variables=_each_once(
-            body.partition(":-")[0] for body in _bodies(texts) if not body.startswith("file:")
-        ),
+        variables=_each_once(_variables(texts)),
         files=_each_once(files),
         programs=_each_once(_programs(accounts, platform)),
         hosts=_each_once(host for url in urls if "://" in url and (host := urlsplit(url).hostname)),
@@ -52,6 +50,13 @@ def secret_files(manifest: Manifest) -> tuple[Path, ...]:
     return _each_once(_files(_secret_texts(*_used(manifest)), manifest.file.parent))
 
 
+def secret_variables(accounts: Collection[Account], platform: Platform | None) -> frozenset[str]:
+    """Return the variables of all credentials; none if no credential has a command."""
+    if not any(_programs(accounts, platform)):
+        return frozenset()
+    return frozenset(_variables(_secret_texts(accounts, platform)))
+
+
 def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
     """Return the accounts whose credentials a run would use, and the platform if it would."""
     if manifest.api.is_sandbox:
@@ -61,7 +66,7 @@ def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
     return accounts, manifest.platform if through else None
 
 
-def _secret_texts(accounts: list[Account], platform: Platform | None) -> Iterator[str]:
+def _secret_texts(accounts: Iterable[Account], platform: Platform | None) -> Iterator[str]:
     """Yield every text of the credentials and the platform, ``{appid}`` and ``{name}`` replaced."""
     for account in accounts:
         for text in texts_of(account.credential):
@@ -77,11 +82,17 @@ def _bodies(texts: Iterable[str]) -> Iterator[str]:
     return (match[1] for text in texts for match in REFERENCE.finditer(text))
 
 
+def _variables(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the name of the variable of each reference to one."""
+    bodies = (body for body in _bodies(texts) if not body.startswith("file:"))
+    return (body.partition(":-")[0] for body in bodies)
+
+
 def _files(texts: Iterable[str], folder: Path) -> Iterator[Path]:
     return (folder / body[5:] for body in _bodies(texts) if body.startswith("file:"))
 
 
-def _programs(accounts: list[Account], platform: Platform | None) -> Iterator[str]:
+def _programs(accounts: Iterable[Account], platform: Platform | None) -> Iterator[str]:
     """Yield the programs that print a secret or receive one."""
     commands = [account.credential and account.credential.token_command for account in accounts]
     if platform is not None:

@@ -117,12 +117,22 @@ class Interpolator:
 
         Raises InvalidValue.
         """
+        return "".join(self._parts(text, quote))
+
+    def template(
+        self, text: str, check: Callable[[str], str], quote: Callable[[str], str] = str
+    ) -> Secret:
+        """Return a text as `text` does and ``check`` accepts; what it refers to is the secret."""
+        parts = self._parts(text, quote)
+        return Secret(check("".join(parts)), parts[1::2])
+
+    def _parts(self, text: str, quote: Callable[[str], str]) -> list[str]:
+        """Return the parts of a text; every second one is what a reference names."""
         references.check_template(text)
-        # Every second part is the inside of a reference.
-        return "".join(
+        return [
             self._resolve(part) if index % 2 else self.substitute(part, quote)
             for index, part in enumerate(references.REFERENCE.split(text))
-        )
+        ]
 
     def substitute(self, text: str, quote: Callable[[str], str] = str) -> str:
         """Return a text with ``{appid}`` and ``{name}`` replaced. Raises InvalidValue."""

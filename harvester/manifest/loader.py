@@ -17,6 +17,7 @@ from harvester.core.references import quote_safe
 from harvester.manifest import build, models
 from harvester.manifest.accounts import read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.job_selection import job_of, known_from
 from harvester.manifest.text_file import Unreadable, read_text
@@ -103,6 +104,7 @@ class Draft:
             limits=root.limits,
             retry=root.retry,
             references=tuple(context.references),
+            secret_variables=secret_variables(accounts.values(), root.platform),
         )
 
     def _jobs(self, accounts: Sequence[Account]) -> tuple[Job, ...]:

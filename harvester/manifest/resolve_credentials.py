@@ -28,6 +28,7 @@ class _Resolver(NamedTuple):
 
     interpolator: Interpolator
     whose: str
+    hidden: frozenset[str]
 
     def secret(self, text: str, advice: str) -> Secret:
         """Return the secret that a reference names."""
@@ -55,9 +56,8 @@ class _Resolver(NamedTuple):
     ) -> credentials.Command:
         """Return a command with ``{appid}`` and ``{name}`` replaced."""
         argv = self._attempt(advice, lambda: tuple(map(self.interpolator.substitute, words)))
-        return credentials.Command(
-            argv, self.interpolator.folder, seconds or credentials.COMMAND_SECONDS
-        )
+        seconds = seconds or credentials.COMMAND_SECONDS
+        return credentials.Command(argv, self.interpolator.folder, seconds, self.hidden)
 
     def url(self, url: str, headers: Mapping[str, str] | None) -> credentials.HttpSource:
         """Return an address and its headers with references and fields replaced."""
@@ -73,19 +73,23 @@ class _Resolver(NamedTuple):
 
 
 def access_of(
-    account: config.Account, *, folder: Path, environ: Mapping[str, str]
+    account: config.Account,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    hidden: frozenset[str] = frozenset(),
 ) -> credentials.Access:
     """Return an account's credential with its references resolved.
 
     Without a credential the refresh token is taken from the platform's list. ``folder`` is the
-    manifest's directory. Raises UsageError, which names the account and the variable or file, and
-    never a value.
+    manifest's directory, ``hidden`` has the variables that commands do not inherit. Raises
+    UsageError, which names the account and the variable or file, and never a value.
     """
     credential = account.credential
     if credential is None:
         return credentials.RefreshToken()
     interpolator = Interpolator(account.appid, account.name, folder, environ)
-    resolver = _Resolver(interpolator, f"the credential of {account.appid}")
+    resolver = _Resolver(interpolator, f"the credential of {account.appid}", hidden)
     if credential.secret is not None:
         return credentials.AppSecret(
             resolver.secret(credential.secret, _APPSECRET), account.legacy_token
@@ -100,25 +104,29 @@ def access_of(
 
 
 def platform_of(
-    platform: config.Platform, *, folder: Path, environ: Mapping[str, str]
+    platform: config.Platform,
+    *,
+    folder: Path,
+    environ: Mapping[str, str],
+    hidden: frozenset[str] = frozenset(),
 ) -> credentials.PlatformAccess:
-    """Return the platform with its references resolved. Raises UsageError."""
+    """Return the platform with its references resolved, as `access_of`. Raises UsageError."""
     interpolator = Interpolator(platform.appid, "", folder, environ)
-    secret = platform.secret
-    resolver = _Resolver(interpolator, "the secret of the platform")
+    resolver = _Resolver(interpolator, "the secret of the platform", hidden)
+    ticket = resolver._replace(whose="the verify_ticket of the platform")
+    token = resolver._replace(whose="the component_token of the platform")
     return credentials.PlatformAccess(
         platform.appid,
-        None if secret is None else resolver.secret(secret, _EXTERNAL),
-        _external(platform.verify_ticket, interpolator, "the verify_ticket of the platform"),
-        _external(platform.component_token, interpolator, "the component_token of the platform"),
-        _sink(platform.sink, folder),
+        None if platform.secret is None else resolver.secret(platform.secret, _EXTERNAL),
+        _external(platform.verify_ticket, ticket),
+        _external(platform.component_token, token),
+        _sink(platform.sink, folder, hidden),
     )
 
 
 def _external(
-    given: str | config.External | None, interpolator: Interpolator, whose: str
+    given: str | config.External | None, resolver: _Resolver
 ) -> credentials.ExternalSource | None:
-    resolver = _Resolver(interpolator, whose)
     if given is None:
         return None
     if isinstance(given, str):
@@ -129,7 +137,7 @@ def _external(
 
 
 def _sink(
-    sink: config.Sink | None, folder: Path
+    sink: config.Sink | None, folder: Path, hidden: frozenset[str]
 ) -> credentials.FileSink | credentials.CommandSink | None:
     if sink is None:
         return None
@@ -138,7 +146,7 @@ def _sink(
         return credentials.FileSink(lambda appid: folder / path.replace("{appid}", appid))
     return credentials.CommandSink(
         lambda appid: credentials.Command(
-            tuple(word.replace("{appid}", appid) for word in argv), folder, timeout
+            tuple(word.replace("{appid}", appid) for word in argv), folder, timeout, hidden
         )
     )
 
@@ -146,9 +154,9 @@ def _sink(
 def _url(
     url: str, headers: Mapping[str, str], interpolator: Interpolator
 ) -> credentials.HttpSource:
-    filled = interpolator.text(url, lambda text: quote(text, safe=""))
-    values = {name: Secret(_header(interpolator.text(value))) for name, value in headers.items()}
-    return credentials.HttpSource(Secret(parsers.token_url(filled)), values)
+    address = interpolator.template(url, parsers.token_url, lambda text: quote(text, safe=""))
+    values = {name: interpolator.template(value, _header) for name, value in headers.items()}
+    return credentials.HttpSource(address, values)
 
 
 def _header(value: str) -> str:

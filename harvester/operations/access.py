@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from os import environ
+from urllib.parse import urlsplit
 
+from harvester.core import redaction
 from harvester.core.calendar import Clock
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, AppSecret
@@ -26,6 +28,7 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
     Raises UsageError that names each missing variable and file once.
     """
     manifest, clock = project.manifest, project.clock
+    _permit_names(manifest)
     return RunContext(
         now=clock,
         open_api=partial(_open_api, manifest, clock),
@@ -64,6 +67,13 @@ async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
         yield replace(manifest.api, base_url=address)
 
 
+def _permit_names(manifest: Manifest) -> None:
+    """Keep the names of datasets, columns and WeChat's host readable though a secret has them."""
+    for dataset in manifest.datasets.values():
+        redaction.permit(dataset.name, *(column.name for column in dataset.columns))
+    redaction.permit(urlsplit(manifest.api.base_url).netloc)
+
+
 def _credentials(manifest: Manifest) -> Callable[[str], Access]:
     """Read the credential of each account that has a job; returns a look-up by appid."""
     if manifest.api.is_sandbox:
@@ -71,9 +81,10 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
     found: dict[str, Access] = {}
     problems: defaultdict[str, list[UsageError]] = defaultdict(list)
     folder = manifest.file.parent
+    access = partial(access_of, folder=folder, environ=environ, hidden=manifest.secret_variables)
     for account in manifest.accounts_with_jobs:
         try:
-            found[account.appid] = access_of(account, folder=folder, environ=environ)
+            found[account.appid] = access(account)
         except UsageError as error:
             # Grouped without the appid, because thousands may lack the same variable.
             problems[error.problem.partition(account.appid)[2]].append(error)

@@ -53,6 +53,10 @@ class PlatformAtHand:
 
     def _open(self, manifest: Manifest) -> PlatformAccess | None:
         if self._platform is None and manifest.platform is not None:
-            folder = manifest.file.parent
-            self._platform = platform_of(manifest.platform, folder=folder, environ=environ)
+            self._platform = platform_of(
+                manifest.platform,
+                folder=manifest.file.parent,
+                environ=environ,
+                hidden=manifest.secret_variables,
+            )
         return self._platform

@@ -26,7 +26,7 @@ from harvester.sandbox.server import serve
 from tests.support.other_client import add_other_client
 from tests.support.run_harness import DAILY, appid, days_between, expected, published_rows
 from tests.support.secret_canary import leaks_in_files
-from tests.wechat.auth.test_providers import runs
+from tests.wechat.auth.test_token_commands import runs
 
 ACCOUNTS = [appid(number) for number in range(1, 301)]
 MOUNTED, SERVED, PRINTED = ACCOUNTS[:100], ACCOUNTS[100:200], ACCOUNTS[200:]

@@ -7,7 +7,9 @@ the servers repeat every secret they know. Then everything is searched, see
 
 from __future__ import annotations
 
+import gc
 import gzip
+import json
 import logging
 import os
 import subprocess
@@ -15,15 +17,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import pyarrow.parquet as pq
 import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES, Action, Scope
 from harvester.cli import invoke
-from harvester.core import calendar
+from harvester.core import calendar, redaction
 from harvester.core.config import Api
 from harvester.core.credentials import (
     Access,
@@ -39,6 +43,7 @@ from harvester.core.model import Window
 from harvester.core.secret import Secret
 from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults
 from harvester.sandbox.server import serve
+from harvester.storage import publish
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
@@ -46,8 +51,16 @@ from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, drip, fault_server, http, reset_after, say, silence
 from tests.support.run_harness import appid
-from tests.support.secret_canary import APPSECRET, TOKEN_TAIL, leaks, leaks_in_files, texts_in_error
+from tests.support.secret_canary import (
+    APPSECRET,
+    TOKEN_TAIL,
+    leaks,
+    leaks_in_files,
+    no_secrets,
+    texts_in_error,
+)
 
+PARTS = "output/*/*/*.parquet"
 DATASET, OTHER = "interface_summary", "user_summary"
 TODAY = calendar.instant(calendar.parse_day("2026-05-20"), 12 * 60)
 
@@ -145,6 +158,8 @@ async def test_no_error_of_an_attempt_holds_a_secret(
     """Neither of the call for a token nor of that for data: text, attributes, frames, outcome."""
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
+    # Known from the beginning, because the server repeats it to every kind of credential.
+    handed()
     window = Window(appid(1), DATASET, 4000, 4000)
     async with (
         fault_server(answer) as server,
@@ -192,10 +207,11 @@ def refusal(code: int, token: str) -> Fault:
 
 
 def no_answers(token: str) -> list[Fault]:
-    """Texts that are no answer at all and repeat the secrets."""
+    """Texts that are no answer at all and repeat the secrets, also in the id of a request."""
     half = grant(token).encode()
     odd = f'{{"errcode":"{token}","errmsg":"{echo(token)}"}}'.encode()
-    bodies = (half, odd, half + b'"}', page(token), b"", b"{}", b'{"list":null}')
+    hint = f'{{"errcode":48001,"errmsg":"no hint: [{APPSECRET[:12]}]"}}'.encode()
+    bodies = (half, odd, half + b'"}', hint, page(token), b"", b"{}", b'{"list":null}')
     pages = [Fault(status=status, body=page(token)) for status in (500, 502)]
     return [*pages, *(Fault(body=body) for body in bodies), *(Fault(wire=wire) for wire in Wire)]
 
@@ -210,8 +226,11 @@ TOKEN_CODES = [*TOKEN_RULES, 40013, 40125, 40164, 89503, -1]
 
 
 def data_faults(token: str) -> list[Fault]:
-    """The answers to data calls; rows are kept on purpose, so they alone hold no secret."""
+    """The answers to data calls, also rows that repeat the secrets beside what is declared."""
+    members = {"echo": echo(token), token: [token[:-9], {"cut": token[9:].upper()}]}
     return [
+        Fault(alter=lambda rows: [{**row, **members} for row in rows]),
+        Fault(alter=lambda rows: [{**row, **members, "callback_count": token} for row in rows]),
         *(refusal(code, token) for code in (*DATA_CODES, 99_999)),
         *no_answers(token),
         Fault(alter=lambda rows: [{**row, "callback_count": "none"} for row in rows]),
@@ -233,9 +252,9 @@ accounts:
 {accounts}
   - {{appid: wx00000000000fffff, credential: {{token: "${{file:token}}"}}}}
   - appid: wx00000000000ffff1
-    credential: {{token_command: [sh, -c, 'echo "$KEY" >&2; exit 1']}}
+    credential: {{token_command: [sh, -c, 'echo "$LEAK, no $KEY" >&2; exit 1']}}
   - appid: wx00000000000ffff2
-    credential: {{token_command: [sh, -c, 'echo "$KEY" and "$KEY"']}}
+    credential: {{token_command: [sh, -c, 'echo "$LEAK" and "$LEAK"']}}
   - appid: wx00000000000ffff3
     credential: {{token_url: "{address}/no?key=${{KEY}}", headers: {{X-Key: "${{KEY}}"}}}}
 jobs:
@@ -258,10 +277,11 @@ class Field:
         lines = "\n".join(f"  - appid: {name}" for name in names)
         self.manifest = folder / "jobs.yaml"
         self.manifest.write_text(MANIFEST.format(address=address, accounts=lines))
-        self._environ = {
+        self.environ = {
             **{name: value for name, value in os.environ.items() if "COV" not in name},
             **{f"CANARY_{name}": APPSECRET for name in names},
             "KEY": APPSECRET,
+            "LEAK": APPSECRET,
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
 
@@ -275,7 +295,7 @@ class Field:
             text=True,
             check=False,
             cwd=self.folder,
-            env=self._environ,
+            env=self.environ,
         )
         self.said += (ended.stdout, ended.stderr)
         return ended.returncode
@@ -319,12 +339,50 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     assert "40125" in record
     assert "the command `sh`" in record
     assert "the token server answered HTTP 404" in record
+    assert "exit code 1: *** no" in record
+    assert '"rid":"***"' in record.replace(" ", "")
     place.command("run", "--log-level", "debug", "--log-format", "json", "--progress", "bar")
     place.command("status", "--format", "json")
     place.command("check", "--log-level", "debug")
-    assert list(place.folder.glob("output/*/*/*.parquet"))
-    assert list(place.folder.glob("output/_harvester/quarantine/*/*/*.json"))
+    rows = [row for file in place.folder.glob(PARTS) for row in pq.read_table(file).to_pylist()]
+    extras = [json.loads(row["_extra"]) for row in rows if row["_extra"]]
+    assert {(extra["***"][0], extra["***"][1]["cut"]) for extra in extras} == {("***", "***")}
+    kept = [*place.folder.glob("output/_harvester/quarantine/*/*/*.json")]
+    assert any('"callback_count":"***"' in json.loads(file.read_text())["body"] for file in kept)
     place.check()
+
+
+def live_secrets() -> int:
+    """Return the number of secrets in memory, without those of modules that a run froze."""
+    return sum(isinstance(item, Secret) for item in gc.get_objects())
+
+
+def test_a_run_forgets_its_secrets(
+    field: Callable[[int], tuple[Field, FakeWeChat]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of one process: each has a record of its own, and none is left of either."""
+    place, _ = field(2)
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+    seen: list[set[int]] = []
+    kept = publish.publish
+
+    def spy(*given: Any) -> publish.Published:
+        seen[-1] |= {id(record) for record in redaction._RUNS}
+        assert redaction.masked(f"{APPSECRET} {TOKEN_TAIL}") == "*** ***"
+        return kept(*given)
+
+    monkeypatch.setattr(publish, "publish", spy)
+    with no_secrets():
+        gc.collect()
+        before, secrets = {id(record) for record in redaction._RUNS}, live_secrets()
+        for _ in range(2):
+            seen.append(set())
+            assert invoke(["run", str(place.manifest), "--refetch", "all"]) == Exit.INCOMPLETE
+            gc.collect()
+            assert len(seen[-1] - before) == 1
+            assert {id(record) for record in redaction._RUNS} == before
+            assert live_secrets() <= secrets
 
 
 CRASHES = {

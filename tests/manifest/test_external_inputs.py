@@ -11,7 +11,9 @@ import pytest
 from harvester import manifest
 from harvester.cli import invoke
 from harvester.core import calendar
+from harvester.core.credentials import Command, CommandSink
 from harvester.core.exit_codes import Exit
+from harvester.core.selection import Selection
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 
@@ -126,3 +128,40 @@ platform:
     found = manifest.touched(manifest.load(file, environ={}, now=NOW))
     assert "PLATFORM" in found.variables
     assert found.programs == ("tickets", "keep")
+
+
+COMMANDS = """
+accounts:
+  - {appid: wx0000000000000001, credential: {token_command: [get]}}
+  - {appid: wx0000000000000002, credential: {secret: "${S_{appid}}"}}
+  - appid: wx0000000000000003
+    name: c
+    credential: {token_url: "https://t.test/{name}?a=${U_{name}}", headers: {X: "k ${H}"}}
+  - {appid: wx0000000000000004, credential: {refresh_token: "${R}"}, owns_tokens: true}
+platform:
+  appid: wx00000000000000ff
+  secret: "${P}"
+  verify_ticket: {command: [tickets]}
+  sink: {command: [keep, "{appid}"]}
+jobs: [{accounts: wx0000000000000001, end_date: "${END:-2026-06-01}"}]
+"""
+
+
+def test_commands_do_not_inherit_the_variables_of_credentials(tmp_path: Path) -> None:
+    """Of all accounts and the platform, whichever accounts an operation is narrowed to."""
+    file = tmp_path / "jobs.yaml"
+    file.write_text(COMMANDS)
+    made = manifest.load(file, environ={}, now=NOW)
+    hidden = {"S_wx0000000000000002", "U_c", "H", "R", "P"}
+    assert made.secret_variables == hidden
+    chosen = manifest.narrow(made, Selection(accounts=("wx0000000000000001",)), NOW)
+    [one] = chosen.accounts
+    names = chosen.secret_variables
+    command = manifest.access_of(one, folder=tmp_path, environ={}, hidden=names)
+    assert isinstance(command, Command)
+    assert command.hidden == hidden
+    assert made.platform is not None
+    opened = manifest.platform_of(made.platform, folder=tmp_path, environ={"P": "s"}, hidden=names)
+    assert isinstance(opened.ticket, Command)
+    assert isinstance(opened.sink, CommandSink)
+    assert opened.ticket.hidden == opened.sink.command("wx0000000000000001").hidden == hidden

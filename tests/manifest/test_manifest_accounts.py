@@ -13,6 +13,7 @@ import pytest
 from harvester import manifest
 from harvester.core import calendar
 from harvester.core.config import Account, Credential, Manifest
+from harvester.core.errors import ManifestError
 from harvester.manifest.accounts import csv_rows
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -95,6 +96,27 @@ def test_references_in_cells(tmp_path: Path) -> None:
     table = f"appid,name,tags\n{ONE},${{WHO}},${{A}};b\n"
     made = load(tmp_path, table, "api: {base_url: sandbox}", WHO="Acme", A="a")
     assert (made.accounts[0].name, set(made.accounts[0].tags)) == ("Acme", {"a", "b"})
+
+
+COMMAND = 'defaults: {credential: {token_command: [get, "%s"]}}\n'
+DASHED = "`name` begins with `-`, so its token_command would take it for an option"
+
+
+def test_a_name_that_a_command_would_take_for_an_option_is_refused(tmp_path: Path) -> None:
+    """With the place of the name, in the manifest and in the file of accounts."""
+    listed = f"accounts: [{{appid: {ONE}, name: --force}}]\n" + COMMAND % "{name}"
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, f"appid,name\n{TWO},-rf\n", listed)
+    told = str(caught.value)
+    assert f"jobs.yaml:3:{listed.index('--force') + 1}: {DASHED}" in told
+    assert f"accounts.csv: row 2, column `name`: {DASHED}" in told
+
+
+@pytest.mark.parametrize(("word", "name"), [("{name}", "a-b"), ("name={name}", "-a"), ("x", "-a")])
+def test_other_names_may_stand_in_a_command(tmp_path: Path, word: str, name: str) -> None:
+    """A name may begin with a dash where it begins no word."""
+    made = load(tmp_path, f"appid,name\n{ONE},{name}\n", COMMAND % word)
+    assert made.accounts[0].name == name
 
 
 cells = st.text(st.sampled_from('ab,";\n\r\t 上'), max_size=6)

@@ -12,6 +12,7 @@ from harvester import manifest
 from harvester.core import calendar, credentials
 from harvester.core.config import Account, Credential, Manifest
 from harvester.core.errors import ManifestError, UsageError
+from harvester.core.redaction import masked
 from harvester.core.secret import Secret
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
@@ -56,10 +57,13 @@ accounts:
 """
     )
     one, two, three = made.accounts
-    url = opened(one, tmp_path, KEY="k+/=&%")
+    url = opened(one, tmp_path, KEY="k+/=&%12")
     assert isinstance(url, credentials.HttpSource)
     assert url.url.reveal() == f"https://tokens.internal/v1/{ONE}?shop=Caf%C3%A9%20%26%20S%C3%B6hne"
-    assert url.headers == {"Authorization": Secret("Bearer k+/=&%")}
+    assert masked("https://tokens.internal/v1/ Bearer k+/=&%12") == (
+        "https://tokens.internal/v1/ Bearer ***"
+    )
+    assert url.headers == {"Authorization": Secret("Bearer k+/=&%12")}
     command = opened(two, tmp_path)
     assert command == credentials.Command(("get", TWO, "--for=b"), tmp_path, 10.0)
     other = opened(three, tmp_path, KEY="k", PATH_OF_C="c/d")

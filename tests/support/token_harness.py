@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
+import pytest
 
 from harvester.core.config import Api
 from harvester.core.credentials import Access, AppSecret, PlatformAccess
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.app_secret import Budget
+from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, FaultServer, fault_server, http, say
@@ -77,6 +79,13 @@ async def token_harness(
         )
         async with TokenCache(sources.provider, clock) as tokens:
             yield TokenHarness(tokens, server, clock, sources)
+
+
+async def denial(at: TokenHarness) -> TokenDenied:
+    """Return the error for an account without a token."""
+    with pytest.raises(TokenDenied) as caught:
+        await at.tokens.current(A)
+    return caught.value
 
 
 def grant(token: str, **life: object) -> Answer:

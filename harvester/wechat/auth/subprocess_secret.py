@@ -1,9 +1,14 @@
-"""Runs commands that print secrets: no shell, no terminal, a time limit, nothing left behind."""
+"""Runs commands that print secrets: no shell, no terminal, bounds of time and output.
+
+Nothing of a command is left behind.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
+import string
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -16,15 +21,20 @@ from harvester.core.credentials import Command
 from harvester.core.errors import CallTimedOut
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
+from harvester.core.secret_words import MASK
 
 MAX_COMMANDS = 8
 """Maximum number of commands that run at the same time."""
 
 _MAX_OUTPUT = 64 * 1024
-"""Maximum bytes of a command's output."""
+"""Maximum bytes of a command's output. A command that prints more is killed at once."""
 
-_MIN_SECRET_LENGTH = 8
-"""Minimum length of a word of the output that is masked in the error output."""
+_MAX_ERRORS = 4 * 1024
+"""Maximum bytes of a command's error output that are kept: its last ones."""
+
+# Tokens are longer than seven characters, and have digits or are longer than any usual word.
+_PLAIN_WORD = re.compile(r"\W*[A-Za-z]?[a-z]{1,15}\W*")
+_MAX_SHORT_WORD = 7
 
 _GRACE_SECONDS = 0.5
 """Seconds to read the rest of the pipes after the end, and for a killed process to end."""
@@ -40,10 +50,11 @@ async def run(
 ) -> Secret | str:
     """Return what a command prints, or as a text why it failed, safe to print.
 
-    The command runs in the manifest's directory with the environment of this process; ``given`` is
-    its standard input. When it takes longer than its timeout, or when the caller is cancelled, it
-    is killed with its process group. A daemon, which has a session of its own, is neither killed
-    nor waited for. Raises CallTimedOut.
+    The command runs in the manifest's directory with the environment of this process, without the
+    variables of other credentials; ``given`` is its standard input. When it takes longer than its
+    timeout or prints too much, or when the caller is cancelled, it is killed with its process
+    group. A daemon, which has a session of its own, is neither killed nor waited for. The secret is
+    not masked elsewhere, because it may have other words beside the token. Raises CallTimedOut.
     """
     name = name_of(command)
     async with limiter:
@@ -58,13 +69,13 @@ async def run(
                 code = await child.communicate(given, command.timeout)
             finally:
                 await child.kill()
-    if code is None:
-        raise CallTimedOut(f"{name} did not end within {command.timeout:g} s")
     if len(child.output) > _MAX_OUTPUT:
         return f"{name} printed more than {_MAX_OUTPUT // 1024} KiB"
+    if code is None:
+        raise CallTimedOut(f"{name} did not end within {command.timeout:g} s")
     if code:
         return f"{name} {_ending(code)}{_last_error(child.errors, child.output)}"
-    return Secret(child.output.decode(errors="replace"))
+    return Secret(child.output.decode(errors="replace"), parts=())
 
 
 async def _start(command: Command, pipes: ExitStack) -> _Child:
@@ -75,6 +86,7 @@ async def _start(command: Command, pipes: ExitStack) -> _Child:
         process = await anyio.open_process(
             command.argv,
             cwd=command.folder,
+            env={name: os.environ[name] for name in os.environ.keys() - command.hidden},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -95,7 +107,7 @@ def _pipe(pipes: ExitStack) -> tuple[FileIO, FileIO]:
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """A process, this side's ends of its pipes, and the newest bytes that came out of them."""
+    """A process, this side's ends of its pipes, and the bytes that came out of them."""
 
     process: Process
     stdin: FileIO
@@ -105,17 +117,33 @@ class _Child:
     errors: bytearray = field(default_factory=bytearray)
 
     async def communicate(self, given: Secret | None, seconds: float) -> int | None:
-        """Wait until the process ends; returns its exit code, or None after ``seconds``."""
+        """Wait until the process ends, and return its exit code.
+
+        Returns None after ``seconds``, or once the output is too long.
+        """
         code: int | None = None
         async with anyio.create_task_group() as group:
             group.cancel_scope.deadline = anyio.current_time() + seconds
             group.start_soon(_feed, self.stdin, given.reveal().encode() if given else b"")
-            group.start_soon(_collect, self.stdout, self.output)
-            group.start_soon(_collect, self.stderr, self.errors)
+            group.start_soon(self._read_output, group.cancel_scope)
+            group.start_soon(self._read_errors)
             code = await self.process.wait()
             # Limited, because a daemon holds the pipes open; not zero, as a child may still print.
             group.cancel_scope.deadline = anyio.current_time() + _GRACE_SECONDS
         return code
+
+    async def _read_output(self, scope: anyio.CancelScope) -> None:
+        """Read to the end, or cancel the scope when there is more than allowed."""
+        while data := await _read(self.stdout):
+            self.output.extend(data)
+            if len(self.output) > _MAX_OUTPUT:
+                scope.cancel()
+
+    async def _read_errors(self) -> None:
+        """Read to the end, and keep the last bytes."""
+        while data := await _read(self.stderr):
+            self.errors.extend(data)
+            del self.errors[:-_MAX_ERRORS]
 
     async def kill(self) -> None:
         """Kill the process group unless the process has ended, and collect the process."""
@@ -135,15 +163,9 @@ async def _feed(pipe: FileIO, data: bytes) -> None:
             data = data[pipe.write(data) :]
 
 
-async def _collect(pipe: FileIO, kept: bytearray) -> None:
-    """Read to the end, and keep the newest bytes: one more than allowed, to notice an excess."""
-    while True:
-        await anyio.wait_readable(pipe)
-        data = pipe.read(_MAX_OUTPUT)
-        if not data:
-            return
-        kept += data
-        del kept[: -_MAX_OUTPUT - 1]
+async def _read(pipe: FileIO) -> bytes | None:
+    await anyio.wait_readable(pipe)
+    return pipe.read(_MAX_OUTPUT)
 
 
 def _ending(code: int) -> str:
@@ -151,12 +173,21 @@ def _ending(code: int) -> str:
 
 
 def _last_error(errors: bytearray, output: bytearray) -> str:
-    """Return the last line of the error output, with each word of the output masked."""
-    lines = errors.decode(errors="replace").strip().splitlines()
+    """Return the last line of the error output, with ``***`` for each word that may be secret."""
+    text = errors.decode(errors="replace")
+    if len(errors) == _MAX_ERRORS:
+        # The first word is half a word.
+        text = f"*** {text.partition(' ')[2]}"
+    lines = text.strip().splitlines()
     if not lines:
         return ""
-    line = lines[-1].strip()
-    for word in output.decode(errors="replace").split():
-        if len(word) >= _MIN_SECRET_LENGTH:
-            line = line.replace(word, "***")
-    return f": {safe_text(line, 200)}"
+    printed = output.decode(errors="replace")
+    words = [word if _is_plain(word, printed) else MASK for word in lines[-1].split()]
+    return f": {safe_text(' '.join(words), 200)}"
+
+
+def _is_plain(word: str, printed: str) -> bool:
+    """Return whether a word is too short for a secret, or an ordinary word that was not printed."""
+    if len(word) <= _MAX_SHORT_WORD:
+        return True
+    return _PLAIN_WORD.fullmatch(word) is not None and word.strip(string.punctuation) not in printed
