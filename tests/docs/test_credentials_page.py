@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,17 +23,89 @@ from anyio.from_thread import start_blocking_portal
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
+from harvester.core.redaction import masked
+from harvester.core.secret import Secret
 from harvester.manifest import load
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
+from tests.cli import test_hooks
+from tests.storage import test_quarantine
 from tests.support.doc_pages import CREDENTIALS as PAGE
 from tests.support.doc_pages import Block, blocks, each_block
 from tests.support.run_harness import appid
+from tests.tables import test_decode
+from tests.wechat import test_protocol
 
 NOON = instant(parse_day("2026-05-20"), 12 * 60)
 ACCOUNTS = [appid(number) for number in (1, 2)]
 SECRETS = dict.fromkeys(ACCOUNTS, "0123456789abcdef0123456789abcdef")
 KEY = "k3y-of-the-token-server"
+
+
+TOKEN = "97_Zk3vQxT8-bW7_NfYh2LsRc9JmPd5GaEu0i"
+
+
+def each(form: str) -> Callable[[str], str]:
+    """Return a function that writes every character of a text by its code."""
+    return lambda text: "".join(form.format(ord(letter)) for letter in text)
+
+
+FORMS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "as it is": (TOKEN, str),
+    "any twelve characters of it, its head or tail cut": (TOKEN, lambda text: text[9:21]),
+    "in capitals or in small letters": (TOKEN, str.upper),
+    "URL-encoded, some characters or all": (
+        TOKEN,
+        lambda text: each("%{:02X}")(text[:9]) + text[9:],
+    ),
+    "URL-encoded twice": (TOKEN, each("%25{:02x}")),
+    "with `\\u` escapes, as in JSON": (TOKEN, each("\\u{:04x}")),
+    "with `\\x` escapes, as in Python": (TOKEN, each("\\x{:02x}")),
+    "with character references, as in HTML": (TOKEN, each("&#{};")),
+    "as a whole, if it has eight to eleven characters": ("hunter22", str),
+    "fewer than twelve characters of a longer one": (TOKEN, lambda text: text[9:20]),
+    "as a whole, if it has fewer than eight characters": ("hunter2", str),
+    "in base64": (TOKEN, lambda text: base64.b64encode(text.encode()).decode()),
+    "reversed": (TOKEN, lambda text: text[::-1]),
+    "split by other characters": (TOKEN, lambda text: f"{text[:11]} {text[11:22]} {text[22:33]}"),
+}
+"""A secret and the way to write it for each form of the page."""
+
+PLACES: dict[str, Callable[..., object]] = {
+    "messages, logs, tracebacks, warnings": test_hooks.test_nothing_python_prints_shows_a_secret,
+    "message and request id of a refusal, in the run record and in `check`": (
+        test_protocol.test_no_field_of_a_refusal_shows_a_secret
+    ),
+    "undeclared members in `_extra`": test_decode.test_an_echoed_secret_does_not_reach_extra,
+    "rejected answers in the quarantine": test_quarantine.test_an_echoed_secret_is_not_kept,
+}
+"""The test of each place of the page in which secrets are masked."""
+
+
+def answers(heading: str) -> dict[str, str]:
+    """Return the first two cells of the rows of the page's table with this heading."""
+    _, _, table = PAGE.read_text("utf-8").partition(f"| {heading} | masked |\n|---|---|\n")
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    return {row[0]: row[1] for row in rows}
+
+
+def test_exactly_the_promised_forms_are_masked() -> None:
+    """Each form of the page is written and searched; a form that is not promised is not found."""
+    promised = answers("form of a known secret")
+    assert promised.keys() == FORMS.keys()
+    for form, (secret, write) in FORMS.items():
+        Secret(secret)
+        text = write(secret)
+        assert masked(f"a {text} z") == ("a *** z" if promised[form] == "yes" else f"a {text} z"), (
+            form
+        )
+
+
+def test_each_promised_place_has_its_test() -> None:
+    """A place that is said to be masked is one that a test looks into."""
+    promised = {place for place, is_masked in answers("place").items() if is_masked == "yes"}
+    assert promised == PLACES.keys()
+    assert all(map(callable, PLACES.values()))
 
 
 def script(name: str, folder: Path) -> Path:
