@@ -51,6 +51,7 @@ app = App(
     version=__version__,
     console=streams.HelpConsole(),
     error_console=streams.HelpConsole(stderr=True),
+    error_formatter=streams.usage_panel,
 )
 for _name, _summary in _VERBS.items():
     app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_summary)

@@ -9,20 +9,26 @@ No error holds a URL, a token or a secret.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert
 
 
 class HarvesterError(Exception):
-    """An error that the user can act on: ``problem`` is what is wrong, ``advice`` what to do."""
+    """An error that the user can act on: ``problem`` is what is wrong, ``advice`` what to do.
+
+    A problem is one line, whatever a foreign text in it contains; several are a tuple of lines.
+    """
 
     exit_code = Exit.BUG
 
-    def __init__(self, problem: str, advice: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
+    def __init__(self, problem: str | tuple[str, ...], advice: str = "") -> None:
+        self.lines = (problem,) if isinstance(problem, str) else problem
+        self.problem = "\n".join(self.lines)
+        super().__init__(self.problem)
         self.advice = advice
 
 
@@ -74,9 +80,8 @@ class Place(NamedTuple):
     cell: str = ""
 
     def __str__(self) -> str:
-        if self.cell:
-            return f"{self.file}: {self.cell}"
-        return f"{self.file}:{self.line}:{self.column}"
+        file = inert(str(self.file))
+        return f"{file}: {self.cell}" if self.cell else f"{file}:{self.line}:{self.column}"
 
 
 class Problem(NamedTuple):
@@ -91,17 +96,22 @@ class Problem(NamedTuple):
         return f"{self.place}: {self.what}{hint}"
 
 
+MAX_MISTAKES = 100
+"""Maximum mistakes of a manifest that are listed."""
+
+
 class ManifestError(HarvesterError):
-    """All mistakes of a manifest, in the order of the file."""
+    """All mistakes of a manifest, in the order of the file, or the first MAX_MISTAKES found."""
 
     exit_code = Exit.USAGE
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: p.place[:3]))
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems[:MAX_MISTAKES], key=lambda p: p.place[:3]))
         count = len(self.problems)
         noun = "mistake" if count == 1 else "mistakes"
+        more = " and more" if len(problems) > count else ""
         super().__init__(
-            "\n".join(map(str, self.problems)), f"{count} {noun}; nothing was requested"
+            tuple(map(str, self.problems)), f"{count} {noun}{more}; nothing was requested"
         )
 
 

@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from harvester.core.errors import InvalidValue
+from harvester.core.inert_text import inert
 from harvester.core.secret_words import holds_secret
 
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
@@ -48,8 +49,7 @@ def quote_safe(text: str, longest: int = _MAX_QUOTED) -> str:
     """Return a space and the text in backticks, or an empty text if it could be a secret."""
     if isinstance(text, Resolved) or len(text) > longest or holds_secret(text):
         return ""
-    safe = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return f" `{safe}`"
+    return f" `{inert(text)}`"
 
 
 def quote_safe_name(text: str) -> str:

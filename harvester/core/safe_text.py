@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import redacted
 from harvester.core.secret_words import mask_words
 
@@ -15,21 +16,19 @@ _TOKEN_CHARACTERS = string.ascii_letters + string.digits + "_-+/=%.~&"
 def safe_text(text: str, longest: int = _MAX_MESSAGE) -> str:
     """Return a foreign text that is safe to print.
 
-    Secrets and words that look like secrets become ``***``, control and direction characters are
-    escaped, and at most ``longest`` characters are left.
+    Secrets and words that look like secrets become ``***``, what would act is escaped as in
+    `inert`, and at most ``longest`` characters are left.
     """
     if len(text) > _MAX_SCANNED:
         # A secret that is cut is not recognised, so its first part is dropped.
         text = text[:_MAX_SCANNED].rstrip(_TOKEN_CHARACTERS)
-    return _fit(mask_words(redacted(text)), longest)
+    return _fit(inert(mask_words(redacted(text))), longest)
 
 
 def own_text(text: str, longest: int) -> str:
-    """Return harvester's own text as `safe_text` does, but keep long words: they may be paths."""
-    return _fit(redacted(text), longest)
+    """Return harvester's own line masked and inert, with long words: they may be paths."""
+    return _fit(inert_line(redacted(text)), longest)
 
 
 def _fit(text: str, longest: int) -> str:
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

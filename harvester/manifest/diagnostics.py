@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from harvester.core.calendar import Day
-from harvester.core.errors import Place, Problem
+from harvester.core.errors import MAX_MISTAKES, Place, Problem
 from harvester.core.references import quote_safe
 
 INVALID: Final = object()
@@ -31,8 +31,15 @@ class Where(Protocol):
         ...
 
 
+class TooManyMistakes(Exception):
+    """More mistakes than are listed. `harvester.manifest.loader` turns it into a ManifestError."""
+
+
 class Diagnostics:
-    """The mistakes found so far, in the order of finding; `ManifestError` sorts them."""
+    """The mistakes found so far, in the order of finding; `ManifestError` sorts them.
+
+    Reading ends with the first one that is not listed, because a file of nonsense has millions.
+    """
 
     __slots__ = ("found",)
 
@@ -40,8 +47,10 @@ class Diagnostics:
         self.found: list[Problem] = []
 
     def add(self, place: Place, what: str, hint: str = "") -> None:
-        """Append a mistake."""
+        """Append a mistake. Raises TooManyMistakes."""
         self.found.append(Problem(place, what, hint))
+        if len(self.found) > MAX_MISTAKES:
+            raise TooManyMistakes
 
 
 @dataclass(slots=True)
@@ -83,4 +92,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
         head, tail = word[:half], word[-half:]
         pool = [one for one in pool if one.startswith(head) or one.endswith(tail)][:_MAX_COMPARED]
     close = difflib.get_close_matches(word, pool, n=1)
-    return f"did you mean `{close[0]}`?" if close else ""
+    return f"did you mean{quote_safe(close[0])}?" if close else ""

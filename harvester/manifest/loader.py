@@ -16,7 +16,7 @@ from harvester.core.errors import ManifestError, Place
 from harvester.core.references import quote_safe
 from harvester.manifest import build, models
 from harvester.manifest.accounts import read_csv, validate_accounts
-from harvester.manifest.diagnostics import LoadContext, Step, Where
+from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.job_selection import job_of, known_from
@@ -43,7 +43,7 @@ def read(path: Path, *, environ: Mapping[str, str], now: float) -> Draft:
     nothing of the file can be read.
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
-    with _no_collector():
+    with _no_collector(), _limited(context):
         draft = _draft(path, context)
     if draft is None:
         raise ManifestError(context.mistakes.found)
@@ -63,6 +63,15 @@ def _no_collector() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _limited(context: LoadContext) -> Iterator[None]:
+    """End the block with a ManifestError once there are more mistakes than are listed."""
+    try:
+        yield
+    except TooManyMistakes:
+        raise ManifestError(context.mistakes.found) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,7 +98,8 @@ class Draft:
         for appid in authorised if root.accounts_from else ():
             if appid not in accounts:
                 accounts[appid] = Account(appid=appid, **vars(root.defaults))
-        jobs = self._jobs([*accounts.values()])
+        with _limited(context):
+            jobs = self._jobs([*accounts.values()])
         if context.mistakes.found:
             raise ManifestError(context.mistakes.found)
         return Manifest(

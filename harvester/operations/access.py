@@ -90,8 +90,8 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
             problems[error.problem.partition(account.appid)[2]].append(error)
     if problems:
         [first, *_] = next(iter(problems.values()))
-        told = "\n".join(_summarise(alike) for alike in problems.values())
-        raise UsageError(told, f"{first.advice}; nothing was requested")
+        told = map(_summarise, problems.values())
+        raise UsageError(tuple(told), f"{first.advice}; nothing was requested")
     return found.__getitem__
 
 

@@ -72,10 +72,11 @@ def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
         f"{appid} {name} {day_text(oldest(wanted))}..{day_text(newest(wanted))}"
         for appid, name, wanted in still[:_SHOWN]
     ]
-    more = f"\nand {len(still) - _SHOWN:,} more" if len(still) > _SHOWN else ""
+    if len(still) > _SHOWN:
+        lines.append(f"and {len(still) - _SHOWN:,} more")
     begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
     raise UsageError(
-        "the manifest still wants what is to be forgotten:\n" + "\n".join(lines) + more,
+        ("the manifest still wants what is to be forgotten:", *lines),
         f"Take the accounts off the jobs{begin}; the next run would fetch all of it again.",
     )
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from harvester.core.config import Manifest
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert, inert_line
 from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
@@ -67,7 +68,22 @@ def open_project(
     if manifest.accounts:
         manifest = narrow(manifest, selection, now)
     words = [str(path)] if output is None else [str(path), "--output", output]
-    return Project(manifest, tree, shlex.join(words), clock, platform)
+    return Project(manifest, tree, " ".join(map(_shell_word, words)), clock, platform)
+
+
+def _shell_word(text: str) -> str:
+    """Quote a word for a shell; one that could act is written byte by byte, as bash reads it."""
+    if inert_line(text) == text:
+        return shlex.quote(text)
+    parts = (
+        character if character.isalnum() or character in "/._ " else _as_bytes(character)
+        for character in text
+    )
+    return f"$'{''.join(parts)}'"
+
+
+def _as_bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def open_harvested(path: Path, output: str | None) -> Project:
@@ -87,7 +103,7 @@ def warn_of_open_files(manifest: Manifest) -> None:
     """Log one warning of the secret files that every user of this machine can read."""
     found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
     if found:
-        first = os.path.relpath(found[0], manifest.file.parent)
+        first = inert(os.path.relpath(found[0], manifest.file.parent))
         more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""
         verb = "are" if found[1:] else "is"
         _LOG.warning("%s%s %s readable by every user of this machine: chmod o-r", first, more, verb)

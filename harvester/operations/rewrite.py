@@ -25,6 +25,7 @@ from harvester.core.calendar import Month
 from harvester.core.config import Output
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.manifest import place_named
 from harvester.operations.record.run_log import RunLog, recorded
@@ -96,7 +97,8 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
     if to is None:
         raise UsageError("--to is missing", "Name a new place for the tree.")
     if "${" in to:
-        raise UsageError(f"{to}: a manifest would fill in what ${{…}} means", "name another place")
+        problem = f"{inert(to)}: a manifest would fill in what ${{…}} means"
+        raise UsageError(problem, "name another place")
     if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
         problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
         raise UsageError(problem, "Look at `harvester plan`.")
@@ -106,7 +108,9 @@ def _place(old: Output, to: str | None, buckets: int | None) -> Output:
         for place in (old, new)
     )
     if type(one) is type(other) and (one.is_relative_to(other) or other.is_relative_to(one)):
-        raise UsageError(f"{to}: inside of {old.path}, or around it", "name a place beside it")
+        raise UsageError(
+            f"{inert(to)}: inside of {inert(str(old.path))}, or around it", "name a place beside it"
+        )
     return new
 
 
@@ -165,11 +169,11 @@ def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) ->
         return False
     origin, buckets = found.get("from"), found.get("buckets", target.buckets)
     if origin != _identity(source):
-        raise UsageError(f"{place}: made of {origin}", "name a new place for --to")
+        raise UsageError(f"{place}: made of {inert(str(origin))}", "name a new place for --to")
     if buckets != target.buckets:
         raise UsageError(
-            f"{place}: made with --buckets {buckets}, not {target.buckets}",
-            f"say --buckets {buckets}, or name a new place for --to",
+            f"{place}: made with --buckets {inert(str(buckets))}, not {target.buckets}",
+            f"say --buckets {inert(str(buckets))}, or name a new place for --to",
         )
     return bool(found.get("finished"))
 

@@ -19,6 +19,7 @@ from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.config import Manifest, Output
 from harvester.core.errors import HarvesterError, UsageError
+from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
@@ -146,7 +147,7 @@ def _warn_of_ci_folder(output: Output) -> None:
             "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
             " output, and the next run asks for everything again. Name an object store, or a disk"
             " that stays together with `output.must_exist: true`",
-            output.path,
+            inert(str(output.path)),
         )
 
 

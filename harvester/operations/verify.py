@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
+from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.operations.record.summary import start_summary
 from harvester.operations.runtime import Project
@@ -174,6 +175,6 @@ def _check_groups(tree: Tree) -> Iterator[_Checked]:
             if name in raw_log.group_names(tree):
                 damage = Damage(name, flaws=("answers that cannot be read",))
         except OtherVersion as error:
-            flaw = error.problem.removeprefix(f"{name}: ")
+            flaw = error.problem.removeprefix(f"{inert(name)}: ")
             damage = Damage(name, flaws=(flaw,), remedy=error.advice)
         yield _Checked(0, damage)

@@ -16,6 +16,7 @@ from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
+from harvester.core.inert_text import inert
 from harvester.planning import bucket_sizing, sharding
 from harvester.planning.quota import Calls, with_retries
 
@@ -210,14 +211,15 @@ def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
     for job in manifest.jobs:
         clipped = sum(1 for appid in job.appids if _is_clipped(accounts[appid], job))
         if clipped:
-            yield f"{job.name}: {_accounts(clipped)} limited by account dates"
+            yield f"{inert(job.name)}: {_accounts(clipped)} limited by account dates"
         for name in job.datasets:
             dataset = manifest.datasets[name]
             if job.begin < dataset.first_day:
-                yield f"{job.name}: {name} begins on {calendar.day_text(dataset.first_day)}"
+                yield f"{inert(job.name)}: {name} begins on {calendar.day_text(dataset.first_day)}"
             nothing = sum(1 for appid in job.appids if appid not in want[name])
             if nothing:
-                yield f"{job.name}: {_accounts(nothing)} without days of {name} in this range"
+                days = f"{_accounts(nothing)} without days of {name} in this range"
+                yield f"{inert(job.name)}: {days}"
 
 
 def _is_clipped(account: Account, job: Job) -> bool:

@@ -24,6 +24,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Month, month_text, parse_month
 from harvester.core.config import Output
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import META_DIR, FileInfo, Store
 from harvester.storage.backends.local import LocalStore
@@ -105,7 +106,8 @@ def _open_store(output: Output) -> Store:
         return ObjectStore(output.path, output.endpoint, single_writer=output.single_writer)
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
-        raise UsageError(f"{output.path}: a file, not a folder", "name another `output.path`")
+        where = inert(str(output.path))
+        raise UsageError(f"{where}: a file, not a folder", "name another `output.path`")
     return LocalStore(output.path, follow_links=output.follow_links)
 
 

@@ -19,6 +19,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
+from harvester.core.inert_text import inert
 from harvester.core.model import Answer, Window
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.footer import Footer
@@ -156,7 +157,8 @@ def recover(
     unknown = sorted({partition.dataset for partition in due} - datasets.keys())
     if unknown:
         raise StoreError(
-            f"{tree.store.display_path(RAW)}: answers of unknown datasets: {', '.join(unknown)}",
+            f"{tree.store.display_path(RAW)}: answers of unknown datasets: "
+            + ", ".join(map(inert, unknown)),
             "run the harvester that wrote them",
         )
     # Newest month first, as runs publish.

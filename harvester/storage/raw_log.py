@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from harvester.core.calendar import Month, month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, UsageError
+from harvester.core.inert_text import inert
 from harvester.core.model import Answer, Window
 from harvester.storage import arrow_files, quarantine
 from harvester.storage.backends import atomic_files
@@ -189,10 +190,11 @@ def open_group(name: str, path: Path) -> Group:
         reader = pa.ipc.open_file(source)
         index = json.loads(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
-            raise OtherVersion.newer(f"{name}: raw group", index["version"], VERSION)
+            raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
         if index["version"] < VERSION:
             raise OtherVersion(
-                f"{name}: raw group version {index['version']}, older than version {VERSION}",
+                f"{inert(name)}: raw group version {index['version']},"
+                f" older than version {VERSION}",
                 "run the harvester that wrote it once more: it publishes the group",
             )
         group = _group_from_index(name, path, source.size(), index)

@@ -25,6 +25,7 @@ from yarl import URL
 from harvester import __version__
 from harvester.core import errors
 from harvester.core.config import Api
+from harvester.core.inert_text import inert
 from harvester.core.lenient_json import is_document
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
@@ -304,7 +305,7 @@ def _tls_context(api: Api) -> ssl.SSLContext | bool:
         context.load_verify_locations(api.ca_file)
     except OSError:
         raise errors.UsageError(
-            f"api.ca_file: {api.ca_file} cannot be read or holds no certificate",
+            f"api.ca_file: {inert(str(api.ca_file))} cannot be read or holds no certificate",
             "Set api.ca_file to a readable file of certificates in PEM format.",
         ) from None
     return context

@@ -63,7 +63,7 @@ def test_ten_thousand_accounts_in_csv(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_mistakes(tmp_path: Path) -> None:
-    """Ten thousand unknown names are reported in seconds, because only the first get a hint."""
+    """Of ten thousand unknown names the first hundred are listed, in a fraction of a second."""
     accounts = ten_thousand(lambda appid, _: f"  - {{appid: {appid}}}\n")
     others = ten_thousand(lambda appid, _: f"  - wy{appid[2:]}\n")
     text = f"api: {{base_url: sandbox}}\naccounts:\n{accounts}jobs:\n- accounts:\n{others}"
@@ -74,8 +74,9 @@ def test_ten_thousand_mistakes(tmp_path: Path) -> None:
         return caught.value
 
     error, seconds = timed(fail)
-    assert len(error.problems) == 10_000
-    assert seconds < 4
+    assert len(error.problems) == 100
+    assert error.advice == "100 mistakes and more; nothing was requested"
+    assert seconds < 2
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

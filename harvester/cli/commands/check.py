@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, table
+from harvester.cli.output.answers import answer, cell, print_line, table
 from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert
 from harvester.manifest import Touched
 from harvester.operations import check as checking
 from harvester.operations.plain import plain
@@ -63,7 +63,7 @@ def _print_check(out: Console, found: checking.Check) -> None:
         label = f"{account.appid} {account.name}".rstrip()
         for finding in account.findings:
             quota = _quota(account, finding)
-            rows.add_row(Text(label), finding.family, finding.state.value, *quota)
+            rows.add_row(cell(label), finding.family, finding.state.value, *quota)
             label = ""
     out.print(rows)
     _print_reasons(out, found)
@@ -87,25 +87,26 @@ def _quota(account: checking.AccountCheck, finding: checking.ProbeResult) -> tup
 
 def _print_reasons(out: Console, found: checking.Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[tuple[str, str], list[str]] = {}
     for account in found.accounts:
         for finding in account.findings:
             if finding.state is not checking.State.WORKS:
                 alike.setdefault(_reason(finding), []).append(account.appid)
     for reason, appids in alike.items():
         more = f" and {len(appids) - 1:,} more" if appids[1:] else ""
-        out.print(Text(f"\n  {appids[0]}{more}: {reason}"), soft_wrap=True)
+        print_line(out, f"  {appids[0]}{more}: {reason[0]}", gap=True)
+        print_line(out, f"    {reason[1]}")
 
 
-def _reason(finding: checking.ProbeResult) -> str:
-    """Return what WeChat or the network answered, its meaning, and the remedy, without the rid."""
+def _reason(finding: checking.ProbeResult) -> tuple[str, str]:
+    """Return what WeChat or the network answered, without the rid, and its meaning with advice."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
     meaning = finding.meaning
     if finding.is_of_account:
-        return f"{said}\n    {meaning}. {finding.advice}"
+        return said, f"{meaning}. {finding.advice}"
     if finding.state is checking.State.REFUSED:
         meaning += f" (permission set {finding.permission_set})"
-    return f"{finding.family}: {said}\n    {meaning}. {finding.advice}"
+    return f"{finding.family}: {said}", f"{meaning}. {finding.advice}"
 
 
 def _check_as_json(found: checking.Check) -> dict[str, object]:
@@ -138,7 +139,7 @@ def _offline(out: Console, sizes: dict[str, int], found: Touched) -> None:
     for what, names in found._asdict().items():
         out.print(f"\n{what}" if names else f"\nno {what}")
         for name in names:
-            out.print(Text(f"  {name}"), soft_wrap=True)
+            print_line(out, f"  {inert(str(name))}")
 
 
 def _counted(count: int, noun: str) -> str:

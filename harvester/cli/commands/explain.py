@@ -6,11 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.text import Text
 
 from harvester.catalogue.error_codes import Action, Rule, is_known, rule_for, token_rule_for
 from harvester.cli.options import Format
-from harvester.cli.output.answers import answer
+from harvester.cli.output.answers import answer, print_line
 from harvester.core.errors import UsageError
 
 DOES = {
@@ -54,14 +53,14 @@ def _parse_errcode(text: str) -> int:
 def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
     """Print the rule for a data call, and the rule for a token call where it differs."""
     words = ": " if is_known(errcode) else " is "
-    out.print(Text(f"{errcode}{words}{data.meaning}"), style="bold", soft_wrap=True)
+    print_line(out, f"{errcode}{words}{data.meaning}", style="bold")
     _print_rule(out, data)
     if (token.meaning, token.action) != (data.meaning, data.action):
-        out.print(Text(f"\nto a call for a token: {token.meaning}"), style="bold", soft_wrap=True)
+        print_line(out, f"to a call for a token: {token.meaning}", gap=True, style="bold")
         _print_rule(out, token)
 
 
 def _print_rule(out: Console, rule: Rule) -> None:
     lines = {"a run": DOES[rule.action], "scope": rule.scope.value, "advice": rule.advice}
     for name, value in lines.items():
-        out.print(Text(f"  {name:<8}{value}"), soft_wrap=True)
+        print_line(out, f"  {name:<8}{value}")

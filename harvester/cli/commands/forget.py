@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer
+from harvester.cli.output.answers import answer, print_line
 from harvester.core import calendar
 from harvester.operations import forget as forgetting
 from harvester.operations.project import open_harvested
@@ -66,7 +65,7 @@ def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
         "records": f"{len(receipt.records):,} without the names",
     }
     for name, figure in figures.items():
-        out.print(Text(f"  {name:<11}{figure}"))
+        print_line(out, f"  {name:<11}{figure}")
     if receipt.empty:
         out.print("\nnothing is known of them here")
     elif receipt.dry_run:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harvester.cli.output import streams
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 
 
 def init(file: Path | None = None, /) -> int:
@@ -28,9 +29,11 @@ def init(file: Path | None = None, /) -> int:
         with file.open("xb") as new:
             new.write(text)
     except FileExistsError:
-        raise UsageError(f"{file}: exists already", "Name another file, or remove it.") from None
+        raise UsageError(
+            f"{inert(str(file))}: exists already", "Name another file, or remove it."
+        ) from None
     except OSError as error:
         raise UsageError(
-            f"{file}: {error.strerror}", "Name a file in a folder that can be written."
+            f"{inert(str(file))}: {error.strerror}", "Name a file in a folder that can be written."
         ) from None
     return 0

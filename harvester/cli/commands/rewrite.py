@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer
+from harvester.cli.output.answers import answer, print_line
 from harvester.core.config import Output
+from harvester.core.inert_text import inert, inert_json
 from harvester.operations import rewrite as rewriting
 from harvester.operations.project import open_harvested
 
@@ -87,11 +87,11 @@ def _yaml_text(text: str) -> str:
     """Write a text bare where every YAML reader takes it for a text, and else as JSON."""
     if _BARE.fullmatch(text) and text.lower() not in _YAML_KEYWORDS:
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return inert_json(json.dumps(text, ensure_ascii=False))
 
 
 def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
-    out.print(Text(f"\nto switch to it, write into {manifest}:"), soft_wrap=True)
-    out.print(Text(f"  output: {output}"), soft_wrap=True)
+    print_line(out, f"to switch to it, write into {inert(str(manifest))}:", gap=True)
+    print_line(out, f"  output: {output}")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.cli import options
-from harvester.cli.output.answers import answer, print_lines, range_text
+from harvester.cli.output.answers import answer, print_line, print_lines, range_text
 from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert
 from harvester.operations import verify as verifying
 from harvester.operations.plain import plain
 from harvester.operations.project import open_harvested
@@ -59,26 +59,26 @@ def _print_verdict(out: Console, found: verifying.Verdict, words: str) -> None:
     if found.foreign:
         out.print("not harvester's, and left alone; engines may read them")
         for name in found.foreign:
-            out.print(Text(f"  {name}"), soft_wrap=True)
+            print_line(out, f"  {inert(name)}")
         out.print()
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
     if any(damage.moved_to for damage in found.damaged):
-        out.print(Text(f"\n  harvester run {words}"), soft_wrap=True)
+        print_line(out, f"  harvester run {words}", gap=True)
     elif not all(damage.remedy for damage in found.damaged):
-        out.print(Text(f"\n  restore them, or: harvester verify {words} --repair"), soft_wrap=True)
+        print_line(out, f"  restore them, or: harvester verify {words} --repair", gap=True)
 
 
 def _print_damage(out: Console, damage: verifying.Damage) -> None:
     kind = "of another version" if damage.remedy else "damaged"
-    out.print(Text(f"{kind}: {damage.path}"), soft_wrap=True)
+    print_line(out, f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
-        out.print(Text(f"  {flaw}"))
-    lost = [f"{x.appid or 'no account'} {range_text(x.begin, x.end)}" for x in damage.lost]
+        print_line(out, f"  {inert(flaw)}")
+    lost = [f"{inert(x.appid) or 'no account'} {range_text(x.begin, x.end)}" for x in damage.lost]
     print_lines(out, lost, indent=4)
     if damage.remedy:
-        out.print(Text(f"  undamaged, and stays; {damage.remedy}"), soft_wrap=True)
+        print_line(out, f"  undamaged, and stays; {damage.remedy}")
     if damage.moved_to:
-        out.print(Text(f"  moved to {damage.moved_to}"), soft_wrap=True)
+        print_line(out, f"  moved to {inert(damage.moved_to)}")
     out.print()

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.core.calendar import Day, day_text
+from harvester.core.inert_text import inert, inert_json, inert_line
 from harvester.operations.plain import plain
 
 MAX_LINES = 12
@@ -27,9 +28,14 @@ def answer(
     """Print a result to stdout: as JSON, or by calling ``show`` with a console."""
     with stdout_output():
         if form == "json":
-            print(json.dumps(plain(result()), indent=2, ensure_ascii=False))
+            print(json_text(plain(result())))
         else:
             show(console())
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON of several lines, which keeps every text and in which none acts."""
+    return inert_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -46,11 +52,26 @@ def table(*headings: str, texts: int = 1) -> Table:
     return found
 
 
+def cell(text: str) -> Text:
+    """Return a foreign text for a table."""
+    return Text(inert(text))
+
+
+def print_line(out: Console, line: str, *, gap: bool = False, style: str = "") -> None:
+    """Print one line, after an empty one if there is to be a gap. Nothing in it acts.
+
+    It is not wrapped, because rich would begin a line with any word of a foreign text.
+    """
+    if gap:
+        out.print()
+    out.print(Text(inert_line(line), style), soft_wrap=True)
+
+
 def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
     """Print the first lines of a list, and how many more there are."""
     margin = " " * indent
     for line in lines[:MAX_LINES]:
-        out.print(Text(f"{margin}{line}"))
+        print_line(out, f"{margin}{line}")
     if len(lines) > MAX_LINES:
         out.print(f"{margin}and {len(lines) - MAX_LINES:,} more (--format json lists all)")
 

@@ -1,4 +1,4 @@
-"""Python's own messages without secrets: uncaught errors, warnings, ignored errors.
+"""Python's own messages, masked and inert: uncaught errors, warnings, ignored errors.
 
 The command installs these hooks before it parses its arguments. An event loop reports its errors as
 log lines of ``asyncio``; the logging module's handler of last resort redacts those until a verb has
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TextIO
 
 from harvester.core import redaction
+from harvester.core.inert_text import inert_line
 from harvester.core.redaction import redacted
 
 
@@ -23,7 +24,7 @@ class _Redacting(logging.Formatter):
     """A formatter that removes secrets from lines and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return _safe_lines(super().format(record))
 
 
 def install() -> None:
@@ -85,5 +86,10 @@ def _safe_repr(value: object) -> str:
 def _write_redacted(text: str, file: TextIO | None = None) -> None:
     stream = file or sys.stderr
     if stream is not None:
-        stream.write(redacted(text))
+        stream.write(_safe_lines(text))
         stream.flush()
+
+
+def _safe_lines(text: str) -> str:
+    """Mask a text of several lines. A foreign line break in it is one too, so no line acts."""
+    return "\n".join(map(inert_line, redacted(text).split("\n")))

@@ -8,6 +8,7 @@ import sys
 import time
 
 from harvester.cli.options import Logging
+from harvester.core.inert_text import inert_json
 from harvester.core.safe_text import own_text
 
 _MAX_LINE = 2_000
@@ -33,7 +34,7 @@ class _JsonLines(logging.Formatter):
             "logger": record.name,
             "message": own_text(record.getMessage(), _MAX_LINE),
         }
-        return json.dumps(line, ensure_ascii=False)
+        return inert_json(json.dumps(line, ensure_ascii=False))
 
 
 def set_up(options: Logging) -> None:

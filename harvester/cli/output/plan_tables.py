@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.text import Text
 
-from harvester.cli.output.answers import table
+from harvester.cli.output.answers import print_line, table
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.operations.plan import PricedPlan
@@ -34,13 +33,13 @@ def show(out: Console, priced: PricedPlan) -> None:
         seconds, limit = seconds_text(price.bound_seconds), _LIMITS[price.bound_by]
         out.print(f"\n{found.requests:,} requests, at least {seconds}, limited by {limit}")
         for line in _price_lines(price, priced.barren):
-            out.print(Text(line))
+            print_line(out, line)
     elif any(row.wanted for row in found.datasets):
         out.print("\nnothing to ask: every wanted day is covered")
     else:
         out.print("\nnothing to ask: no day is wanted")
     for warning in found.warnings:
-        out.print(Text(f"note: {warning}"))
+        print_line(out, f"note: {warning}")
 
 
 def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:

@@ -9,9 +9,11 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import IO, Any
 
-from rich.console import Console
+from cyclopts import CycloptsError, CycloptsPanel
+from rich.console import Console, RenderableType
 
 from harvester.core.errors import HarvesterError, places
+from harvester.core.inert_text import inert_line
 from harvester.core.redaction import masked
 
 
@@ -35,6 +37,11 @@ class HelpConsole(Terminal):
             self.file.flush()
         except OSError:
             _discard(self.file)
+
+
+def usage_panel(error: CycloptsError) -> RenderableType:
+    """Return the panel of a usage error, which repeats what was typed."""
+    return CycloptsPanel("\n".join(map(inert_line, str(error).split("\n"))))
 
 
 def fix_std_streams() -> None:
@@ -101,9 +108,10 @@ def _discard(stream: IO[str]) -> None:
 def report_error(error: HarvesterError) -> None:
     """Print what is wrong and what to do to stderr."""
     with stderr_output():
-        print(f"error: {masked(error.problem)}", file=sys.stderr)
+        lines = [inert_line(masked(line)) for line in error.lines]
+        print("error: " + "\n".join(lines), file=sys.stderr)
         if error.advice:
-            print(f"\n{masked(error.advice)}", file=sys.stderr)
+            print(f"\n{inert_line(masked(error.advice))}", file=sys.stderr)
 
 
 def report_bug(error: Exception) -> None:
@@ -113,5 +121,5 @@ def report_bug(error: Exception) -> None:
     with stderr_output():
         print(f"error: a bug in harvester: {type(error).__name__}", file=sys.stderr)
         for place in places(error):
-            print(f"  {place}", file=sys.stderr)
+            print(f"  {inert_line(place)}", file=sys.stderr)
         print("\nPlease report it with the lines above.", file=sys.stderr)

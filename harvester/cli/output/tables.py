@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from harvester.cli.output.answers import MAX_LINES, print_lines, range_text, table
+from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, range_text, table
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
 from harvester.operations.gate import Gate, LostDays
@@ -53,11 +53,11 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     _print_causes(out, done)
     _print_ranges(out, _SUSPICIOUS_GAPS, done.suspicious)
     for note in done.notes():
-        out.print(Text(f"\n  note: {note}"))
+        print_line(out, f"  note: {note}", gap=True)
     verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
     out.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
     for line in _next_steps(done, project):
-        out.print(Text(f"  {line}"), soft_wrap=True)
+        print_line(out, f"  {line}")
 
 
 def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
@@ -90,7 +90,7 @@ def _print_figures(out: Console, done: Summary) -> None:
         "time": f"{seconds_text(done.seconds)}{bound}",
     }
     for name, value in figures.items():
-        out.print(Text(f"  {name:<10}{value}"))
+        print_line(out, f"  {name:<10}{value}")
 
 
 def _waited(waits: Mapping[str, float]) -> str:
@@ -105,9 +105,9 @@ def _print_causes(out: Console, done: Summary) -> None:
     found = causes(done)
     for cause in found[:MAX_LINES]:
         count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
-        out.print(Text(f"\n  {cause.whose}: {count}: {cause.why}"), soft_wrap=True)
+        print_line(out, f"  {cause.whose}: {count}: {cause.why}", gap=True)
         if cause.advice:
-            out.print(Text(f"    {cause.advice}"), soft_wrap=True)
+            print_line(out, f"    {cause.advice}")
     if len(found) > MAX_LINES:
         out.print(f"\n  and {len(found) - MAX_LINES:,} more kinds in the run record")
 
@@ -140,20 +140,20 @@ def status(out: Console, found: Status, words: str) -> None:
         _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
     for item in found.quarantined[:MAX_LINES]:
         where = f"{item.appid} {item.dataset} {calendar.day_text(item.day)}"
-        out.print(Text(f"\nquarantined: {where}: {safe_text(item.reason)}"))
+        print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=True)
     if found.quarantined:
         _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
-    for line in (*found.warnings, *(f"not harvester's: {name}" for name in found.foreign)):
-        out.print(Text(f"\nnote: {line}"), soft_wrap=True)
+    for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
+        print_line(out, f"note: {line}", gap=True)
     if found.runs:
         out.print("\nlast runs")
     for record in found.runs:
-        reasons = f" ({', '.join(record.reasons)})" if record.reasons else ""
+        reasons = f" ({inert(', '.join(record.reasons))})" if record.reasons else ""
         ended = "under way, or killed" if record.exit_code is None else f"exit {record.exit_code}"
         figures = f"{record.requests:,} requests, {record.rows:,} rows"
-        out.print(Text(f"  {record.started_at}  {ended}{reasons}  {figures}"))
+        print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
     if found.gaps:
-        out.print(Text(f"\nincomplete: harvester run {words}"), soft_wrap=True)
+        print_line(out, f"incomplete: harvester run {words}", gap=True)
     elif found.unusable:
         out.print(f"\nincomplete: {found.unusable:,} account-days have no answer that fits")
     else:
@@ -185,7 +185,7 @@ def _lost_because(days: LostDays) -> str:
 
 
 def _print_advice(out: Console, line: str) -> None:
-    out.print(Text(f"\n  {line}"), soft_wrap=True)
+    print_line(out, f"  {line}", gap=True)
 
 
 def _print_ranges(out: Console, title: str, ranges: Sequence[DayRange]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from harvester import __version__
 from harvester.core import calendar
+from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
@@ -27,7 +28,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "record_version": RECORD_VERSION,
         "harvester": __version__,
         "run_id": summary.run_id,
-        "manifest": summary.manifest,
+        "manifest": inert(summary.manifest),
         "started_at": calendar.utc_text(summary.started_at),
         "ended_at": calendar.utc_text(summary.ended_at),
         "seconds": round(summary.seconds, 3),

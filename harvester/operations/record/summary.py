@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
 from harvester.core.exit_codes import Exit, first_of
+from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
 from harvester.operations.record import account_report
@@ -225,7 +226,9 @@ class Summary:
 
     def notes(self) -> list[str]:
         """Return the oddities of the run that are no errors, a line each."""
-        found = [f"a damaged raw group was moved to quarantine as {path}" for path in self.damaged]
+        found = [
+            f"a damaged raw group was moved to quarantine as {inert(path)}" for path in self.damaged
+        ]
         if self.surplus_answers:
             found.append(
                 f"the server or a proxy sent {self.surplus_answers:,} answers that no request "

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import StoreError
+from harvester.core.inert_text import inert
 from harvester.storage.backends.base import META_DIR, PRIVATE_FOLDERS
 
 _ADVICE = {
@@ -46,7 +47,7 @@ def store_error(path: Path, error: OSError) -> StoreError:
     """Return the StoreError for an OSError about a path."""
     # Arrow puts its own text, of many lines, in the place of the system's.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
-    return StoreError(f"{path}: {words}", _advice(path, error))
+    return StoreError(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
 
 
 def write(temp: Path, descriptor: int, final: Path, data: bytes | memoryview) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import Busy, StoreError
+from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
@@ -101,8 +102,9 @@ def _acquire(descriptor: int, path: Path) -> None:
             "wait until it ends, or stop it; running again then goes on where it stopped",
         ) from None
     except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO)
         raise StoreError(
-            f"{path}: this file system cannot lock ({os.strerror(error.errno or errno.EIO)})",
+            f"{inert(str(path))}: this file system cannot lock ({reason})",
             "put the output on a local disk",
         ) from error
 
@@ -110,6 +112,6 @@ def _acquire(descriptor: int, path: Path) -> None:
 def _holder_of(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
-        return "host {host}, pid {pid}, since {since}, run {run}".format_map(holder)
+        return inert("host {host}, pid {pid}, since {since}, run {run}".format_map(holder))
     except (OSError, ValueError, KeyError, TypeError):
         return "its lock file does not name it yet"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
     META_DIR,
@@ -65,7 +66,7 @@ class LocalStore:
 
     def display_path(self, name: str = "") -> str:
         """Return the path."""
-        return str(self.path(name))
+        return inert(str(self.path(name)))
 
     def path(self, name: str) -> Path:
         """Return the path of a file."""

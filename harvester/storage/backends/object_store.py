@@ -19,6 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
 from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, object_client
 from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
 from harvester.storage.backends.scratch import Scratch
@@ -60,7 +61,7 @@ class ObjectStore:
 
     def display_path(self, name: str = "") -> str:
         """Return the URI."""
-        return f"{self._uri}/{name}" if name else self._uri
+        return inert(f"{self._uri}/{name}" if name else self._uri)
 
     @contextmanager
     def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:

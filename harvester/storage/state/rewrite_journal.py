@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
@@ -67,7 +68,7 @@ def refuse_unfinished(tree: Tree) -> None:
     found = read(tree)
     if found and not found.get("finished"):
         place = tree.store.display_path()
-        buckets = f" --buckets {found['buckets']}" if "buckets" in found else ""
+        buckets = f" --buckets {inert(str(found['buckets']))}" if "buckets" in found else ""
         raise UsageError(
             f"{place}: the rewrite that makes this tree is not finished",
             f"repeat it: harvester rewrite --to {place}{buckets}",

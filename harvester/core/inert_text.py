@@ -1,0 +1,106 @@
+r"""Foreign texts made inert: nothing in them acts on a terminal, a CI runner, a page or a sheet.
+
+A foreign text is one that harvester did not write: the message of a refusal, the name of a member,
+an account or a file, a path, a line of a command's error output. It passes `inert` where it is put
+into a line, and each printed line passes `inert_line`, so that two harmless parts make no harmful
+whole. A character that would act is written as its escape, ``\x1b`` or ``\u202e``, and all others
+stay as they are. Applying a function twice changes nothing more.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+_LATER_CHARACTERS = "\U0001f000", "\U0003ffff"
+"""Emoji and ideographs. Unassigned ones are those of a Unicode newer than this Python."""
+
+_JOINERS = "\u200c\u200d"
+"""They join emoji, and letters of some scripts, and do nothing else between two such characters."""
+
+# A runner takes a line for its command that begins with `::` after blanks. A line may begin
+# anywhere, because terminals wrap, so no `::` is left, except in the address of WeChat's 40164
+# behind another word, which names no command. `##[` and `##vso[` count in any place.
+_ADDRESS = r"(?<=\S :):ffff:\d{1,3}(?:\.\d{1,3}){3}\b"
+_COMMANDS = rf":(?=:)(?!{_ADDRESS})|\#(?=\#\w*\[)"
+# The beginning of a tag, a comment or an address in angle brackets; the end of a link's text.
+_MARKUP = r"<(?=[A-Za-z/!?])|\](?=[(\[])"
+# A formula at the beginning of a cell, behind a separator.
+_FORMULA = r"(?<=[,;|])[=+@-](?=\S)|(?<=[,;|]\")[=+@-]"
+
+_IN_LINE = re.compile(f"{_COMMANDS}|{_MARKUP}|{_FORMULA}")
+# Also the words that Markdown makes bold or strikes out, and the definition of a link.
+_IN_TEXT = re.compile(
+    rf"{_COMMANDS}|{_MARKUP}|{_FORMULA}|~(?=~)|\](?=:\s*\S)"
+    r"|\*(?=\**\w(?:[^*]*\w)?\*)|(?<!\w)_(?=_*[^\W_](?:[^_]*[^\W_])?_+(?!\w))"
+)
+# At the beginning of a text also a heading, a list, a quotation, a fence, a table or a formula.
+_OPENING = re.compile(r"\s*\"?(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
+_NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
+
+# In JSON no value begins with these characters outside of a text, except a negative number.
+_IN_JSON = re.compile(f'{_COMMANDS}|{_MARKUP}|(?<=[,;|"])[=+@]|(?<=[,;|"])-(?![0-9])')
+
+
+def inert_line(line: str) -> str:
+    """Return a line, foreign parts included, that is one line and in which nothing acts."""
+    return _IN_LINE.sub(_as_escape, _without_invisible(line, _as_text_escape))
+
+
+def inert(text: str) -> str:
+    """Return a foreign text as a part of a line.
+
+    A text that begins like Markdown's blocks or like a formula gets a ``'`` in front, as in a
+    spreadsheet; a number does not.
+    """
+    text = _IN_TEXT.sub(_as_escape, _without_invisible(text, _as_text_escape))
+    if _OPENING.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
+
+
+def inert_json(document: str) -> str:
+    r"""Return a JSON document that reads the same, with ``\u`` escapes for what would act.
+
+    The document may have several lines.
+    """
+    lines = (_without_invisible(line, _as_json_escape) for line in document.split("\n"))
+    return _IN_JSON.sub(lambda match: _as_json_escape(match[0]), "\n".join(lines))
+
+
+def _as_escape(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
+def _as_text_escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _as_json_escape(character: str) -> str:
+    """Write a character as JSON does, in two halves beyond the first 65,536."""
+    units = character.encode("utf-16-be", errors="surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _without_invisible(text: str, escape: Callable[[str], str]) -> str:
+    """Escape control, direction and other invisible characters, line breaks among them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if _is_visible(text, at) else escape(character)
+        for at, character in enumerate(text)
+    )
+
+
+def _is_visible(text: str, at: int) -> bool:
+    character = text[at]
+    if character.isprintable():
+        return True
+    if character in _JOINERS:
+        # At either end the slice is shorter, and joins nothing.
+        around = text[max(at - 1, 0)] + text[at + 1 : at + 2]
+        return len(around) == 2 and around.isprintable() and not re.search("[\0-\x7f]", around)
+    first, last = _LATER_CHARACTERS
+    kind = unicodedata.category(character)
+    return kind == "Zs" or (kind == "Cn" and first <= character <= last)
