@@ -14,6 +14,7 @@ from cyclopts import Group, Parameter
 
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert
 from harvester.core.selection import Selection
 
 _MAX_DIGITS = 9
@@ -133,7 +134,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     number, slash, total = text.partition("/")
     if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
         return int(number), int(total)
-    raise UsageError(f"--shard {text!r} is not a shard", "Write 1/8 for the first of eight.")
+    raise UsageError(f"--shard '{inert(text)}' is not a shard", "Write 1/8 for the first of eight.")
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:
@@ -143,7 +144,7 @@ def parse_ok_exit(text: str) -> frozenset[int]:
     for code in codes:
         if code not in known:
             raise UsageError(
-                f"--ok-exit {code!r} is no exit code of harvester",
+                f"--ok-exit '{inert(code)}' is no exit code of harvester",
                 f"Write one or more of {', '.join(sorted(known, key=int))}.",
             )
     return frozenset(map(int, codes))

@@ -30,17 +30,18 @@ _MARKUP = r"<(?=[A-Za-z/!?])|\](?=[(\[])"
 _FORMULA = r"(?<=[,;|])[=+@-](?=\S)|(?<=[,;|]\")[=+@-]"
 
 _IN_LINE = re.compile(f"{_COMMANDS}|{_MARKUP}|{_FORMULA}")
-# Also the words that Markdown makes bold or strikes out, and the definition of a link.
-_IN_TEXT = re.compile(
-    rf"{_COMMANDS}|{_MARKUP}|{_FORMULA}|~(?=~)|\](?=:\s*\S)"
-    r"|\*(?=\**\w(?:[^*]*\w)?\*)|(?<!\w)_(?=_*[^\W_](?:[^_]*[^\W_])?_+(?!\w))"
+# Also what Markdown strikes out, and the definition of a link.
+_IN_TEXT = re.compile(rf"{_COMMANDS}|{_MARKUP}|{_FORMULA}|~(?=~)|\](?=:\s*\S)")
+_EMPHASIS = re.compile(
+    r"(\*+)(\w(?:[^*]*\w)?)(\*+)"
+    r"|((?<!\w)_+)([^\W_](?:[^_]*[^\W_])?)(_+)(?!\w)"
 )
 # At the beginning of a text also a heading, a list, a quotation, a fence, a table or a formula.
 _OPENING = re.compile(r"\s*\"?(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
 
-# In JSON no value begins with these characters outside of a text, except a negative number.
-_IN_JSON = re.compile(f'{_COMMANDS}|{_MARKUP}|(?<=[,;|"])[=+@]|(?<=[,;|"])-(?![0-9])')
+# In JSON none of these stands outside of a text, except the sign of a number.
+_IN_JSON = re.compile(rf'{_COMMANDS}|{_MARKUP}|(?<=[,;|"])(?:[=@]|[+-](?![\d.,]+%?["\s\]}}]))')
 
 
 def inert_line(line: str) -> str:
@@ -55,6 +56,7 @@ def inert(text: str) -> str:
     spreadsheet; a number does not.
     """
     text = _IN_TEXT.sub(_as_escape, _without_invisible(text, _as_text_escape))
+    text = _EMPHASIS.sub(_without_emphasis, text)
     if _OPENING.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
@@ -70,7 +72,17 @@ def inert_json(document: str) -> str:
 
 
 def _as_escape(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]):02x}"
+    return _escaped(match[0])
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\x{ord(character):02x}" for character in text)
+
+
+def _without_emphasis(match: re.Match[str]) -> str:
+    """Escape both ends, because either may pair with a character of another text."""
+    begin, words, end = (part for part in match.groups() if part is not None)
+    return _escaped(begin) + words + _escaped(end)
 
 
 def _as_text_escape(character: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from harvester.core.config import Manifest
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert, inert_line
+from harvester.core.inert_text import inert
 from harvester.core.selection import ALL, Selection
 from harvester.manifest import narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
@@ -73,10 +73,10 @@ def open_project(
 
 def _shell_word(text: str) -> str:
     """Quote a word for a shell; one that could act is written byte by byte, as bash reads it."""
-    if inert_line(text) == text:
+    if inert(f"/{text}") == f"/{text}":
         return shlex.quote(text)
     parts = (
-        character if character.isalnum() or character in "/._ " else _as_bytes(character)
+        character if character.isalnum() or character in "/. " else _as_bytes(character)
         for character in text
     )
     return f"$'{''.join(parts)}'"

@@ -15,6 +15,7 @@ from harvester.cli.output.answers import answer
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 
 
 def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
@@ -32,7 +33,7 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
     pattern = "all" if name is None else name
     chosen = matching(pattern)
     if not chosen:
-        unknown = f"there is no dataset {name!r}", f"There are {', '.join(CATALOGUE)}."
+        unknown = f"there is no dataset '{inert(pattern)}'", f"There are {', '.join(CATALOGUE)}."
         raise UsageError(*(retirement(pattern) or unknown))
     show = _print_list if name is None else _print_descriptions
     answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))

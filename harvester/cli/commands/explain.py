@@ -11,6 +11,7 @@ from harvester.catalogue.error_codes import Action, Rule, is_known, rule_for, to
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 
 DOES = {
     Action.RETRY: "repeats the request later, a bounded number of times",
@@ -47,7 +48,9 @@ def _parse_errcode(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no errcode", "It is a whole number: 45009 or -1.") from None
+        raise UsageError(
+            f"'{inert(text)}' is no errcode", "It is a whole number: 45009 or -1."
+        ) from None
 
 
 def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:

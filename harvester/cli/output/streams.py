@@ -12,8 +12,9 @@ from typing import IO, Any
 from cyclopts import CycloptsError, CycloptsPanel
 from rich.console import Console, RenderableType
 
+from harvester.cli.output.workflow_commands import annotations
 from harvester.core.errors import HarvesterError, places
-from harvester.core.inert_text import inert_line
+from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import masked
 
 
@@ -41,7 +42,7 @@ class HelpConsole(Terminal):
 
 def usage_panel(error: CycloptsError) -> RenderableType:
     """Return the panel of a usage error, which repeats what was typed."""
-    return CycloptsPanel("\n".join(map(inert_line, str(error).split("\n"))))
+    return CycloptsPanel("\n".join(map(inert, str(error).split("\n"))))
 
 
 def fix_std_streams() -> None:
@@ -112,6 +113,8 @@ def report_error(error: HarvesterError) -> None:
         print("error: " + "\n".join(lines), file=sys.stderr)
         if error.advice:
             print(f"\n{inert_line(masked(error.advice))}", file=sys.stderr)
+        for command in annotations(error):
+            print(command, file=sys.stderr)
 
 
 def report_bug(error: Exception) -> None:

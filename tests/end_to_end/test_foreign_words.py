@@ -1,0 +1,399 @@
+"""Hostile texts in every place where harvester takes in what it did not write.
+
+Each place gets all texts of `tests.support.hostile_texts`, and everything that the commands print
+is searched for what acts on a terminal, a CI runner, a page or a sheet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.cli import invoke
+from harvester.cli.output import tables
+from harvester.core.safe_text import safe_text
+from harvester.sandbox import FakeWeChat, Fault, Row, Rules
+from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
+from tests.support.run_harness import appid
+from tests.support.sandboxes import serve_in_thread
+
+DATASET = "interface_summary"
+APPIDS = {appid(number): text for number, text in enumerate(HOSTILE, 1)}
+
+# Nothing depends on the runner but the annotations of errors, so most tests run with them.
+each_runner = pytest.mark.parametrize(
+    "runner",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["no runner", "GitHub"],
+    indirect=True,
+)
+each_share = pytest.mark.parametrize(
+    "share", [pytest.param(1, marks=pytest.mark.slow), 8], ids=["all texts", "an eighth"]
+)
+
+
+@dataclass
+class Shown:
+    """The outputs of commands, as text and as JSON."""
+
+    capsys: pytest.CaptureFixture[str]
+    texts: list[str] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
+
+    def __call__(self, *arguments: str) -> None:
+        """Run a command and keep its output."""
+        self.capsys.readouterr()
+        invoke(arguments)
+        out, err = self.capsys.readouterr()
+        is_json = "json" in arguments and out.startswith(("{", "["))
+        (self.documents if is_json else self.texts).append(out)
+        self.texts.append(err)
+
+    def add_records(self, folder: Path) -> None:
+        """Keep the run records of an output."""
+        self.documents += [path.read_text() for path in (folder / "_harvester/runs").glob("*.json")]
+
+    def check(self, *, least: int = len(HOSTILE)) -> None:
+        """Fail if anything acts, or if fewer than ``least`` texts got into the outputs at all."""
+        found = [each for text in self.texts for each in acts(text)]
+        found += [each for document in self.documents for each in acts_in_json(document)]
+        assert not found, f"{len(found)} act:\n" + "\n".join(each[:300] for each in found[:20])
+        assert len(numbers_in(self.texts)) >= least, len(numbers_in(self.texts))
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+    """The outputs of one test; lists are printed whole, so that no text is left out."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    monkeypatch.setattr(tables, "MAX_LINES", 1000)
+    yield Shown(capsys)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a GitHub runner, if the parameter is true."""
+    if request.param:
+        monkeypatch.setenv("CI", "true")
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+
+def yaml_of(value: object) -> str:
+    """Write a value as YAML in which every special character is escaped, but for those above."""
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[\x7f-\uffff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def write_manifest(
+    folder: Path,
+    address: str,
+    accounts: Mapping[str, dict[str, Any]] | None = None,
+    **api: str,
+) -> Path:
+    """Write a manifest of one day with an account for each text."""
+    manifest = folder / "jobs.yaml"
+    given = accounts or {each: {} for each in APPIDS}
+    document = {
+        "api": {"base_url": address, "timeout": "5s", **api},
+        "defaults": {"credential": {"secret": "${file:secret}"}},
+        "accounts": [{"appid": each, **more} for each, more in given.items()],
+        "jobs": [{"datasets": [DATASET], "begin_date": "-3d", "end_date": "-3d"}],
+        "retry": {"max_attempts": 1, "initial_delay": "1ms", "max_delay": "1ms"},
+        "limits": {"per_token": {"rate": "10000/s"}},
+        "output": "out",
+    }
+    (folder / "secret").write_text("a-secret-of-16-ch")
+    manifest.write_text(yaml_of(document))
+    return manifest
+
+
+@contextmanager
+def wechat(faults: Callable[[str], Fault] | None = None) -> Iterator[str]:
+    """Serve an emulator whose data calls have a fault made of the account's text."""
+    world = FakeWeChat(Rules(), time.time)
+    for each, text in (APPIDS if faults else {}).items():
+        world.fail(each, faults(text))
+    with serve_in_thread(world) as address:
+        yield address
+
+
+def run_and_look(shown: Shown, manifest: Path, *verbs: str) -> None:
+    """Run the verbs on a manifest as text and as JSON, and keep the records."""
+    for verb in verbs:
+        if verb == "run":
+            shown("run", str(manifest), "--progress", "none")
+            shown("run", str(manifest), "--progress", "none", "--log-format", "json")
+        else:
+            shown(verb, str(manifest))
+            shown(verb, str(manifest), "--format", "json")
+    shown.add_records(manifest.parent / "out")
+
+
+# WeChat's words
+
+
+@each_runner
+@pytest.mark.parametrize("place", ["errmsg", "before a rid", "in a hint", "rid"])
+@pytest.mark.usefixtures("runner")
+def test_messages_of_refusals(shown: Shown, tmp_path: Path, place: str) -> None:
+    """The message of an errcode, and the request id in it, in `run`, `check` and the record."""
+    codes = iter(range(99_000, 100_000))
+
+    def fault(text: str) -> Fault:
+        word = re.sub(r"[^A-Za-z0-9_.~@!-]", "", text)[-64:]
+        message = {
+            "errmsg": text,
+            "before a rid": f"{text} rid: 68cf5a1e-31a9b2c3-1a2b3c4d",
+            "in a hint": f"no hint: [{text}]",
+            "rid": f"{number_of(text)} hint: [{word}]",
+        }[place]
+        return Fault(errcode=next(codes), errmsg=message)
+
+    with wechat(fault) as address:
+        run_and_look(shown, write_manifest(tmp_path, address), "run", "check", "status")
+    shown.check()
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_names_of_members(shown: Shown, tmp_path: Path) -> None:
+    """Undeclared members, which `run` and its record list."""
+
+    def fault(text: str) -> Fault:
+        return Fault(alter=lambda rows: [{**row, text: 1} for row in rows])
+
+    with wechat(fault) as address:
+        run_and_look(shown, write_manifest(tmp_path, address), "run", "status")
+    # Long names are cut.
+    shown.check(least=len(HOSTILE) - 2)
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_values_of_rows(shown: Shown, tmp_path: Path) -> None:
+    """Values that do not fit their column, or stand in the place of a row."""
+
+    def fault(text: str) -> Fault:
+        return Fault(alter=lambda rows: altered(rows, text))
+
+    with wechat(fault) as address:
+        run_and_look(shown, write_manifest(tmp_path, address), "run", "status", "verify")
+    # A reason names the member, and repeats no value of a row.
+    shown.check(least=0)
+
+
+def altered(rows: list[Row], text: str) -> list[Row]:
+    """Rows with a text in the place of a number, of a day or of a row."""
+    kinds = ({"callback_count": text}, {"ref_date": text}, {text: {text: [text]}})
+    return [{**row, **kinds[len(text) % 3]} for row in rows]
+
+
+# The manifest's words
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_names_of_accounts(shown: Shown, tmp_path: Path) -> None:
+    """Names and tags, in tables, in JSON, as options and in mistakes; JSON keeps them exactly."""
+    named = {each: {"name": text, "tags": [text]} for each, text in APPIDS.items()}
+    with wechat() as address:
+        manifest = write_manifest(tmp_path, address, named)
+        run_and_look(shown, manifest, "check", "plan")
+        for text in HOSTILE[::4]:
+            shown("plan", str(manifest), "--accounts", f"x{text}", "--jobs", text)
+    [document] = [each for each in map(json.loads, shown.documents) if "accounts" in each]
+    assert {each["name"] for each in document["accounts"]} == set(HOSTILE)
+    # One is longer than a table is wide.
+    shown.check(least=len(HOSTILE) - 1)
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_mistakes_of_manifests(shown: Shown, tmp_path: Path) -> None:
+    """Keys, datasets, jobs and variables that a mistake repeats."""
+    for text in HOSTILE:
+        document = {text: 1, "jobs": [{"name": text, "datasets": [text], "accounts": [text]}] * 2}
+        document["api"] = {"base_url": text, "proxy": "${" + text + "}", text: text}
+        document["accounts_file"] = f"${{file:{text}}}"
+        (tmp_path / "jobs.yaml").write_text(yaml_of(document))
+        shown("status", str(tmp_path / "jobs.yaml"))
+    shown.check(least=len(HOSTILE) - 5)
+
+
+# File names
+
+
+def file_name(text: str) -> str:
+    """Return a text as a file name, which has neither slash nor NUL."""
+    return text.replace("/", "_").replace("\0", "")[:80]
+
+
+@each_runner
+@each_share
+@pytest.mark.usefixtures("runner")
+def test_paths_of_manifests_and_outputs(shown: Shown, tmp_path: Path, share: int) -> None:
+    """Paths that do not exist, are no manifest, hold a mistake, or are an output."""
+    with wechat() as address:
+        manifest = write_manifest(tmp_path, address, {appid(1): {}})
+        for text in HOSTILE[::share]:
+            other = tmp_path / file_name(text)
+            shown("status", str(other))
+            shown("plan", str(other), "--format", "json")
+            other.write_text("accounts: {}\n")
+            shown("status", str(other))
+            shown("verify", str(manifest), "--output", str(other))
+            shown("status", str(manifest), "--output", f"{other}.out")
+            shown("rewrite", str(manifest), "--to", f"{text}${{")
+            shown("init", str(other))
+            shown("datasets", text)
+            shown("explain", text)
+            shown("run", str(manifest), f"--{text}", text)
+    shown.check(least=len(HOSTILE) // share)
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_files_in_the_output(shown: Shown, tmp_path: Path) -> None:
+    """Files of others beside the data, in the raw log, and in the place of records and locks."""
+    with wechat() as address:
+        manifest = write_manifest(tmp_path, address, {appid(1): {}})
+        run_and_look(shown, manifest, "run")
+        out = tmp_path / "out"
+        for text in HOSTILE:
+            (out / DATASET / file_name(text)).write_text("")
+            folder = out / "_harvester/raw" / file_name(text)
+            folder.mkdir(parents=True)
+            (folder / f"0000-of-0001.{file_name(text)}").write_text("")
+        run_and_look(shown, manifest, "status", "verify")
+        for number, text in enumerate(HOSTILE):
+            record = {"run_id": text, "started_at": text, "ended_at": text, "state": text}
+            record |= {"exit_code": 3, "reasons": [text], "requests": 1, "rows": 1}
+            path = out / f"_harvester/runs/9{number // 5:03}.{number}.json"
+            path.write_text(json.dumps(record))
+            if number % 5 == 4 or number == len(HOSTILE) - 1:
+                run_and_look(shown, manifest, "status")
+        run_and_look(shown, manifest, "run")
+        shown("verify", str(manifest), "--repair")
+    # The records that were planted are no output of ours.
+    shown.documents = [each for each in shown.documents if not is_planted(each)]
+    shown.check()
+
+
+def is_planted(document: str) -> bool:
+    """Return whether a document is one of the hostile records themselves."""
+    return set(json.loads(document)) >= {"run_id", "rows"} and "record_version" not in document
+
+
+# Other programs
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_error_output_of_commands(shown: Shown, tmp_path: Path) -> None:
+    """The last line that a `token_command` writes to stderr."""
+    accounts: dict[str, dict[str, Any]] = {}
+    for each, text in APPIDS.items():
+        (tmp_path / each).write_text(f"first\n{text}")
+        command = ["sh", "-c", 'cat "$0" >&2; exit 3', each]
+        accounts[each] = {"credential": {"token_command": command}}
+    with wechat() as address:
+        run_and_look(shown, write_manifest(tmp_path, address, accounts), "check", "run")
+    shown.check(least=len(HOSTILE) // 2)
+
+
+class QuietServer(ThreadingHTTPServer):
+    """A server that prints nothing when a client leaves."""
+
+    def handle_error(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class Words(BaseHTTPRequestHandler):
+    """A server whose answers hold a hostile text in every place."""
+
+    count = 0
+
+    def do_GET(self) -> None:
+        """Answer a token server's request, or a proxied one."""
+        self.answer(HOSTILE[int(self.path.rpartition("/")[2])])
+
+    def do_CONNECT(self) -> None:
+        """Refuse a connection as a proxy."""
+        Words.count += 1
+        self.answer(HOSTILE[Words.count % len(HOSTILE)])
+
+    def answer(self, text: str) -> None:
+        """Write a redirect, an error or a body."""
+        words = text.encode("utf-8", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
+        status = (b"302", b"403", b"200")[len(text) % 3]
+        self.wfile.write(b"HTTP/1.1 " + status + b" " + words + b"\r\n")
+        self.wfile.write(b"Location: https://" + words + b"/\r\nX-Words: " + words + b"\r\n")
+        self.wfile.write(b"Content-Length: %d\r\n\r\n" % len(words) + words)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def server_of_words() -> Iterator[str]:
+    """Serve hostile answers; yields the address."""
+    server = QuietServer(("127.0.0.1", 0), Words)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@each_runner
+@pytest.mark.usefixtures("runner")
+def test_words_of_token_servers_and_proxies(shown: Shown, tmp_path: Path) -> None:
+    """Status lines, headers and bodies of a token server and of a proxy."""
+    with server_of_words() as words, wechat() as address:
+        accounts = {
+            each: {"credential": {"token_url": f"{words}/{number}"}}
+            for number, each in enumerate(APPIDS)
+        }
+        run_and_look(shown, write_manifest(tmp_path, address, accounts), "check", "run")
+        proxied = write_manifest(tmp_path, "https://api.test", proxy=words)
+        run_and_look(shown, proxied, "check")
+    # Nothing of these answers is repeated but the host of a redirect, which is rarely one.
+    shown.check(least=0)
+
+
+# What must stay
+
+
+def test_ordinary_words_stay_as_they_are(shown: Shown, tmp_path: Path) -> None:
+    """A hundred names, paths and messages are printed unchanged, as text and as JSON."""
+    assert len(FRIENDLY) >= 100
+    # A manifest would fill in a reference.
+    names = [text for text in FRIENDLY if "${" not in text]
+    named = {appid(number): {"name": text} for number, text in enumerate(names, 1)}
+    with wechat() as address:
+        run_and_look(shown, write_manifest(tmp_path, address, named), "check")
+    assert [each["name"] for each in json.loads(shown.documents[0])["accounts"]] == names
+    for number, text in enumerate(names, 1):
+        assert f"{appid(number)} {text}" in shown.texts[0]
+        assert json.dumps(text, ensure_ascii=False) in shown.documents[0]
+    assert [text for text in FRIENDLY if safe_text(text) != text] == []
+
+
+def number_of(text: str) -> str:
+    """Return the word of a hostile text that names it."""
+    [found, *_] = re.findall(r"evil\d{3}", text)
+    return str(found)
