@@ -14,6 +14,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from harvester import __version__, signals
+from harvester.cli import memory_limit
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, streams
 from harvester.core import redaction
@@ -70,6 +71,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     try:
+        if arguments[:1] == ["run"]:
+            memory_limit.refuse_low_limit()
         if arguments and arguments[0] in _VERBS:
             # A verb's own help is its docstring; the summary above is for the list of verbs.
             app[arguments[0]].help = None
@@ -88,8 +91,11 @@ def _invoke(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = Exit.SIGINT
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        streams.report_bug(error)
         code = Exit.BUG
+        if (lack := memory_limit.shortage(error)) is not None:
+            streams.report_error(lack)
+        else:
+            streams.report_bug(error)
     return Exit.DONE if code in ok_codes else code
 
 

@@ -26,10 +26,12 @@ _ADDRESS = r"(?<=\S :):ffff:\d{1,3}(?:\.\d{1,3}){3}\b"
 _COMMANDS = rf":(?=:)(?!{_ADDRESS})|\#(?=\#\w*\[)"
 # The beginning of a tag, a comment or an address in angle brackets; the end of a link's text.
 _MARKUP = r"<(?=[A-Za-z/!?])|\](?=[(\[])"
+# Python's names of code without one, in tracebacks.
+_FRAMES = r"(?!<(?:module|lambda|locals|genexpr|\w+comp|string|stdin|frozen [\w.]+)>)"
 # A formula at the beginning of a cell, behind a separator.
 _FORMULA = r"(?<=[,;|])[=+@-](?=\S)|(?<=[,;|]\")[=+@-]"
 
-_IN_LINE = re.compile(f"{_COMMANDS}|{_MARKUP}|{_FORMULA}")
+_IN_LINE = re.compile(f"{_COMMANDS}|{_FRAMES}(?:{_MARKUP})|{_FORMULA}")
 # Also what Markdown strikes out, and the definition of a link.
 _IN_TEXT = re.compile(rf"{_COMMANDS}|{_MARKUP}|{_FORMULA}|~(?=~)|\](?=:\s*\S)")
 _EMPHASIS = re.compile(

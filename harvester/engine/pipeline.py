@@ -172,6 +172,9 @@ class Pipeline:
             return await fetch.attempt(
                 attempt.window, attempt.backlog.dataset, tools.tokens, tools.transport
             )
+        except MemoryError:
+            # No fault of the window: the run ends, and the next one goes on.
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             self.counters.bugs += 1
             name = type(error).__name__

@@ -18,6 +18,7 @@ from harvester.core.calendar import Day
 from harvester.core.config import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.record.run_log import RunLog
@@ -62,7 +63,8 @@ class Receipt:
     """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
 
     ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
-    ``records`` are the JSON side files that named an account.
+    ``records`` are the JSON side files that named an account, and ``not_reached`` the places where
+    copies may be that this command does not delete.
     """
 
     dry_run: bool
@@ -74,6 +76,7 @@ class Receipt:
     quarantined: int
     damaged: list[str]
     records: list[str]
+    not_reached: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -131,11 +134,28 @@ def forget(
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     request = _request(manifest, accounts, datasets, day_option("--before", before, now))
     erasure.refuse_wanted(request, windows.wanted(manifest, now))
+    elsewhere = tuple(_elsewhere(manifest))
     if dry_run:
-        return _forget(_Erasure(tree, manifest.datasets, request, None))
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, None))
+        return replace(receipt, not_reached=elsewhere)
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
     with locked_and_recorded(run_log, tree, own):
-        return _forget(_Erasure(tree, manifest.datasets, request, run_log))
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log))
+        return replace(receipt, not_reached=elsewhere)
+
+
+def _elsewhere(manifest: Manifest) -> Iterator[str]:
+    """Yield the places of copies outside of the output, and of those that a store keeps."""
+    yield "copies of run records that `--summary` wrote, backups, and tables made of the files"
+    sink = manifest.platform.sink if manifest.platform else None
+    if sink is not None:
+        words = sink.command[:1] if sink.command else [sink.file or ""]
+        yield f"refresh tokens that platform.sink was given: {inert(words[0])}"
+    if isinstance(manifest.output.path, str):
+        yield (
+            f"older versions of objects below {inert(manifest.output.path)}, if the bucket keeps"
+            " versions or deleted objects: remove them with the store's own tools"
+        )
 
 
 def _request(

@@ -134,7 +134,10 @@ def parquet_errors_as_store_errors(where: str) -> Iterator[None]:
     """Turn errors of Arrow and of the system into a StoreError that names the file."""
     try:
         yield
+    except MemoryError:
+        raise
     except OSError as error:
+        atomic_files.refuse_shortage(error)
         # Arrow raises an OSError without a number for a footer that it cannot decode.
         raise (
             _damaged(where) if error.errno is None else atomic_files.store_error(Path(where), error)

@@ -313,7 +313,10 @@ def _errors_as_damage(path: Path) -> Iterator[None]:
     """Raise DamagedGroup for damaged bytes, StoreError if the system refuses to read the file."""
     try:
         yield
+    except MemoryError:
+        raise
     except OSError as error:
+        atomic_files.refuse_shortage(error)
         # Arrow raises an OSError without a number for bytes that it cannot decode.
         if error.errno in {None, errno.ENOENT}:
             raise DamagedGroup(path) from error

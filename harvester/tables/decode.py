@@ -69,6 +69,9 @@ def decoder(dataset: Dataset) -> Decoder:
 def _decode_guarded(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     try:
         return _decode(layout, window, body)
+    except MemoryError:
+        # The answer is good, and another run may have the memory.
+        raise
     except Exception as error:  # noqa: BLE001 - a bug must not lose the answer or end the run
         reason = f"{INTERNAL_ERROR}: {type(error).__name__} at {places(error)[-1]}"
         return _quarantined(window, reason)

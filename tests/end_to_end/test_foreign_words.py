@@ -123,8 +123,9 @@ def write_manifest(
 def wechat(faults: Callable[[str], Fault] | None = None) -> Iterator[str]:
     """Serve an emulator whose data calls have a fault made of the account's text."""
     world = FakeWeChat(Rules(), time.time)
-    for each, text in (APPIDS if faults else {}).items():
-        world.fail(each, faults(text))
+    if faults is not None:
+        for each, text in APPIDS.items():
+            world.fail(each, faults(text))
     with serve_in_thread(world) as address:
         yield address
 
@@ -278,7 +279,8 @@ def test_files_in_the_output(shown: Shown, tmp_path: Path) -> None:
             (folder / f"0000-of-0001.{file_name(text)}").write_text("")
         run_and_look(shown, manifest, "status", "verify")
         for number, text in enumerate(HOSTILE):
-            record = {"run_id": text, "started_at": text, "ended_at": text, "state": text}
+            record: dict[str, Any] = dict.fromkeys(("run_id", "started_at", "ended_at"), text)
+            record |= {"state": text}
             record |= {"exit_code": 3, "reasons": [text], "requests": 1, "rows": 1}
             path = out / f"_harvester/runs/9{number // 5:03}.{number}.json"
             path.write_text(json.dumps(record))

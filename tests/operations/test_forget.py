@@ -221,6 +221,23 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(
     assert dry == real
 
 
+def test_the_receipt_names_what_is_not_reached(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copies of records always, and refresh tokens where the platform has a sink."""
+    capsys.readouterr()
+    command = ["forget", "--accounts", GONE, "--dry-run", "--format", "json"]
+    assert invoke(command) == Exit.DONE
+    [copies] = told(capsys)["not_reached"]
+    assert "`--summary`" in copies
+    sink = "sink: {file: 'tokens/{appid}'}"
+    platform = f"{{appid: wx00000000000000ff, component_token: '${{S}}', {sink}}}"
+    text = Path("jobs.yaml").read_text()
+    Path("jobs.yaml").write_text(f"{text}platform: {platform}\n")
+    assert invoke(command) == Exit.DONE
+    assert "refresh tokens that platform.sink was given: tokens/{appid}" in str(told(capsys))
+
+
 def test_the_change_feed_has_replaced_files_without_the_accounts(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import duckdb
 import pytest
@@ -100,6 +101,35 @@ def test_an_account_is_forgotten(
     for found in tree.store.list(""):
         assert GONE.encode() not in (tree.store.read(found.name) or b""), found.name
     assert invoke(["verify"]) == Exit.DONE
+
+
+def test_versions_of_a_bucket_are_named_as_not_reached(
+    place: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bucket that keeps versions keeps the forgotten rows, and the receipt says so."""
+    with urlopen(versioning_request(place), timeout=5) as answer:
+        assert answer.status == 200
+    assert invoke(["run", "--progress", "none", "--refetch", "all"]) == Exit.DONE
+    write_manifest(place, REST)
+    capsys.readouterr()
+    assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
+    shown = capsys.readouterr().out
+    assert "\nnot reached:\n" in shown
+    assert f"  older versions of objects below {place.path}, if the bucket keeps versions" in shown
+    bucket = str(place.path).removeprefix("s3://").partition("/")[0]
+    with urlopen(f"{place.endpoint}/{bucket}?versions", timeout=5) as answer:
+        kept = answer.read().decode()
+    assert kept.count("<IsLatest>false</IsLatest>") > 0
+
+
+def versioning_request(place: Output) -> Request:
+    """Return the request that makes the bucket of an output keep versions."""
+    bucket = str(place.path).removeprefix("s3://").partition("/")[0]
+    body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    # Without a type the emulator takes the body for a form, and answers 404.
+    kind = {"Content-Type": "application/xml"}
+    address = f"{place.endpoint}/{bucket}?versioning"
+    return Request(address, data=body, headers=kind, method="PUT")
 
 
 def data_puts(place: Output) -> dict[str, list[dict[str, str]]]:

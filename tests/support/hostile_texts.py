@@ -288,7 +288,7 @@ $5
 """Texts of ordinary output, which must stay as they are."""
 
 _ADDRESS = re.compile(r"\S ::ffff:\d{1,3}(?:\.\d{1,3}){3}(?![:\d])")
-_OWN_COMMAND = re.compile(r"::error [a-z]+=[^:,\s][^:,]*(?:,[a-z]+=[^:,]+)*::(?P<data>.*)")
+_OWN_COMMAND = re.compile(r"::error [a-z]+=[^:,]+(?:,[a-z]+=[^:,]+)*::(?P<data>.*)")
 _MARKDOWN_IT = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 _INERT = {"paragraph_open", "paragraph_close", "inline", "text", "softbreak", "code_inline"}
 _INERT |= {"code_block", "text_special"}

@@ -70,3 +70,6 @@ def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
         out.print("\nnothing is known of them here")
     elif receipt.dry_run:
         out.print("\nnothing was changed")
+    out.print("\nnot reached:")
+    for place in receipt.not_reached:
+        print_line(out, f"  {place}")

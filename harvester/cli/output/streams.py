@@ -12,7 +12,7 @@ from typing import IO, Any
 from cyclopts import CycloptsError, CycloptsPanel
 from rich.console import Console, RenderableType
 
-from harvester.cli.output.workflow_commands import annotations
+from harvester.cli.output.workflow_commands import annotations_of
 from harvester.core.errors import HarvesterError, places
 from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import masked
@@ -113,7 +113,7 @@ def report_error(error: HarvesterError) -> None:
         print("error: " + "\n".join(lines), file=sys.stderr)
         if error.advice:
             print(f"\n{inert_line(masked(error.advice))}", file=sys.stderr)
-        for command in annotations(error):
+        for command in annotations_of(error):
             print(command, file=sys.stderr)
 
 

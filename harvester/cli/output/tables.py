@@ -171,7 +171,7 @@ def _print_gate(out: Console, gate: Gate) -> None:
         verdict = f"{count:,} account-days can still be obtained, from {gate.retry_at} on"
     else:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
-    out.print(Text(f"\n{days} {day}: {verdict}"), soft_wrap=True)
+    print_line(out, f"{days} {day}: {verdict}", gap=True)
     if gate.lost:
         lines = [
             f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}: {_lost_because(x)}"

@@ -25,7 +25,7 @@ def workflow_command(name: str, data: str, **properties: str | int) -> str:
     return f"::{name}{given and ' '}{given}::{inert_line(masked(data)).translate(_DATA)}"
 
 
-def annotations(error: HarvesterError) -> Iterator[str]:
+def annotations_of(error: HarvesterError) -> Iterator[str]:
     """Yield the commands that show an error on the page of a run; none without such a runner."""
     if environ.get("GITHUB_ACTIONS") != "true":
         return
@@ -41,8 +41,9 @@ def _mistake(problem: Problem) -> str:
     if place.cell:
         # The rows of a CSV file are not its lines.
         return workflow_command("error", f"{place.cell}: {message}", file=str(place.file))
-    at = {"file": str(place.file), "line": place.line, "col": place.column}
-    return workflow_command("error", message, **at)
+    return workflow_command(
+        "error", message, file=str(place.file), line=place.line, col=place.column
+    )
 
 
 def _encoded(value: str | int) -> str:

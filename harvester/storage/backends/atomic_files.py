@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,15 @@ def store_error(path: Path, error: OSError) -> StoreError:
     # Arrow puts its own text, of many lines, in the place of the system's.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
     return StoreError(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
+
+
+def refuse_shortage(error: OSError) -> None:
+    """Raise MemoryError for a codec's error without a number that means a lack of memory.
+
+    Without this an undamaged file would count as damaged.
+    """
+    if error.errno is None and re.search("not enough memory|allocat", str(error), re.IGNORECASE):
+        raise MemoryError from error
 
 
 def write(temp: Path, descriptor: int, final: Path, data: bytes | memoryview) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,6 +41,10 @@ _MAX_TAIL_READS = 5
 """Reads of a file's end before it counts as replaced again and again."""
 
 _PROBE_FOLDER = "_harvester/probe"
+
+_PROBE_LIFE = timedelta(hours=1)
+"""Age by the store's clock at which a probe is of a dead run. A younger one may be in use."""
+
 _WRONG_VERSION: PutMode = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
 
 
@@ -239,13 +244,24 @@ class ObjectStore:
                 )
         finally:
             with suppress(StoreError):
-                self.delete(name)
+                self._sweep_probes(name)
         if not are_checked:
             raise UsageError(
                 f"{self._uri}: this store ignores conditions, and two runs at once would lose rows",
                 "see that only one run at a time writes there, and say so with"
                 " `output.single_writer: true`; or name another store",
             )
+
+    def _sweep_probes(self, own: str) -> None:
+        """Remove this run's probes, and those that killed runs left."""
+        with self._translated_errors(_PROBE_FOLDER):
+            pages = obstore.list(self._store, _PROBE_FOLDER)
+            written = {meta["path"]: meta["last_modified"] for page in pages for meta in page}
+        # The newest one is this run's, unless its put failed.
+        newest = max(written.values(), default=None)
+        for name, at in written.items():
+            if name.startswith(own) or (newest and newest - at > _PROBE_LIFE):
+                self.delete(name)
 
     def _put_empty_if(self, name: str, mode: PutMode) -> bool:
         """Return whether the store accepted a put with a condition, or would accept any."""

@@ -6,6 +6,7 @@ import json
 import tempfile
 import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,7 @@ from obstore.exceptions import GenericError
 from harvester.core.config import Output
 from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.storage.backends import object_client
+from harvester.storage.backends import object_client, object_store
 from harvester.storage.backends.base import Store, Version, contents
 from harvester.storage.backends.object_store import _put_mode
 from harvester.storage.layout import Tree, open_tree
@@ -189,6 +190,18 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
         assert objects.store.scratch.exists()
     assert names(objects.store) == ["d/x"]
     assert not objects.store.scratch.exists()
+
+
+def test_probes_of_killed_runs_are_swept(objects: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that a killed run left is removed by a later one; a young one may be in use."""
+    objects.store.append("_harvester/probe/1-gone", b"", objects.temp(0, "x"))
+    with objects.store.lock([], b""):
+        pass
+    assert names(objects.store) == ["_harvester/probe/1-gone"]
+    monkeypatch.setattr(object_store, "_PROBE_LIFE", timedelta(seconds=-1))
+    with objects.store.lock([], b""):
+        pass
+    assert names(objects.store) == []
 
 
 @pytest.mark.usefixtures("s3_keys")
