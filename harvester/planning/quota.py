@@ -8,7 +8,7 @@ run has entered too many rather than too few.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +19,9 @@ from harvester.core.model import Refusal, ReportedQuota
 
 BLOCK_SECONDS = 10.0
 """Duration of a block at the full rate."""
+
+_MAX_NUMBER = 1 << 40
+"""No count of calls and no time, in seconds since the Unix epoch, is greater."""
 
 _MIN_BLOCK = 20
 _SPARE = 3
@@ -59,6 +62,14 @@ class DayLedger:
     calls: Calls = field(default_factory=dict)
     exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
     merged_checks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that no run enters: negative, infinite or beyond all use."""
+        calls = [number for of in self.calls.values() for number in of.values()]
+        codes = [refusal.errcode for of in self.exhausted.values() for refusal in of.values()]
+        times = (self.period, self.idle_from, self.recent_calls)
+        if not are_counts((*times, *calls, *map(abs, codes))):
+            raise ValueError("numbers that no ledger has")
 
     def spent(self, dataset: str, appid: str) -> int:
         """Return the number of calls entered."""
@@ -105,6 +116,11 @@ class DayLedger:
         # After a clock was put back, the wait is still no longer than a period.
         longest = now + max(self.period, period)
         return longest if self.in_use else min(self.idle_from, longest)
+
+
+def are_counts(numbers: Iterable[float]) -> bool:
+    """Return whether all numbers are counts or times that a file of harvester may have."""
+    return all(0 <= number <= _MAX_NUMBER for number in numbers)
 
 
 class Quota:

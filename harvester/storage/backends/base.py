@@ -22,6 +22,10 @@ Version = NewType("Version", str)
 """Version of a file as `Store.put_if_version` compares it. Listings do not have it."""
 
 
+MAX_READ = (32 << 20) + 1
+"""Most bytes that are read of a small file; a file that has so many is longer than any of ours."""
+
+
 class FileInfo(NamedTuple):
     """A file in a listing, with its size in bytes.
 
@@ -78,8 +82,8 @@ class Store(Protocol):
     def list(self, folder: str) -> list[FileInfo]:
         """Return the files below a folder, by name; none if there is no such folder."""
 
-    def read(self, name: str) -> bytes | None:
-        """Return the bytes of a small file, None if there is none."""
+    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
+        """Return the first bytes of a file, at most ``length``; None if there is none."""
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """Yield the last bytes of each file, at most ``length``, in the order given.
@@ -126,12 +130,13 @@ class Store(Protocol):
 def contents(store: Store, found: Sequence[FileInfo]) -> Iterator[bytes | None]:
     """Yield the bytes of small files, in the order given; None for one that is gone.
 
-    An object store reads many at once. Raises StoreError.
+    Of a file that is too long the first `MAX_READ` bytes. An object store reads many at once.
+    Raises StoreError.
     """
-    longest = max((file.size for file in found), default=0)
+    longest = min(MAX_READ, max((file.size for file in found), default=0))
     for tail in store.tails(found, longest):
         if tail is None or len(tail.data) == tail.file.size:
             yield None if tail is None else tail.data
         else:
-            # It has grown since it was listed.
+            # It has grown since it was listed, or is too long.
             yield store.read(tail.file.name)

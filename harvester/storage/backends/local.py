@@ -15,6 +15,7 @@ from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
+    MAX_READ,
     META_DIR,
     PRIVATE_FOLDERS,
     FileInfo,
@@ -82,15 +83,15 @@ class LocalStore:
         """Return the files below a folder, by name."""
         return sorted(self._files_below(folder))
 
-    def read(self, name: str) -> bytes | None:
-        """Return the bytes of a file, None if there is none."""
+    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
+        """Return the first bytes of a file, None if there is none."""
         path = self.path(name)
         with (
             atomic_files.os_errors_as_store_errors(path),
             suppress(FileNotFoundError),
             regular_files.reader(path) as file,
         ):
-            return file.read()
+            return file.read(length)
         return None
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:

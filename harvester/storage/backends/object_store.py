@@ -22,7 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError,
 from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, object_client
-from harvester.storage.backends.base import FileInfo, LocalCopy, Tail, Version
+from harvester.storage.backends.base import MAX_READ, FileInfo, LocalCopy, Tail, Version
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -95,10 +95,18 @@ class ObjectStore:
             pages = obstore.list(self._store, folder or None)
             return sorted(_file_info(meta["path"], meta) for page in pages for meta in page)
 
-    def read(self, name: str) -> bytes | None:
-        """Return the bytes of a small file, None if there is none."""
+    def read(self, name: str, length: int = MAX_READ) -> bytes | None:
+        """Return the first bytes of a file, None if there is none."""
         with self._translated_errors(name), object_client.missing_objects_ignored():
-            return bytes(obstore.get(self._store, name).bytes())
+            answer = obstore.get(self._store, name)
+            if answer.meta["size"] <= length:
+                return bytes(answer.bytes())
+            beginning = b""
+            for piece in answer.stream(min_chunk_size=min(length, _CHUNK_BYTES)):
+                beginning += bytes(piece)
+                if len(beginning) >= length:
+                    break
+            return beginning[:length]
         return None
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:

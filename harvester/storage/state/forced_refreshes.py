@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harvester.core import calendar
 from harvester.core.model import bucket_of
+from harvester.planning.quota import are_counts
 from harvester.storage.layout import FORCED_REFRESHES, Tree
 from harvester.storage.state import json_file
 
@@ -24,7 +25,12 @@ class _Spent:
 
     day: str
     count: int
-    last: float = float("-inf")
+    last: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that no run has counted."""
+        if not are_counts((self.count, self.last)):
+            raise ValueError("numbers that no count has")
 
 
 def spend(tree: Tree, appid: str, now: float) -> bool:

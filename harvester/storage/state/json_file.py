@@ -17,10 +17,13 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harvester.core.errors import UsageError
-from harvester.storage.backends.base import FileInfo, Store, contents
+from harvester.storage.backends.base import MAX_READ, FileInfo, Store, contents
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""
+
+MAX_CONTAINERS = 1 << 20
+"""Most objects and lists of a file: they take thirty times the memory of their two characters."""
 
 T = TypeVar("T")
 
@@ -71,6 +74,17 @@ def members(value: Any, **spelled: object) -> dict[str, Any]:
     return {"version": VERSION, **value, **spelled}
 
 
+def parse(data: bytes, *, partial: bool = False) -> Any:
+    """Parse JSON that may have been made to exhaust the memory or the stack.
+
+    ``partial`` accepts a document that was cut off. Raises ValueError for a document that is too
+    long, too deep or has too many parts, and for one that is not JSON.
+    """
+    if len(data) >= MAX_READ or data.count(b"{") + data.count(b"[") > MAX_CONTAINERS:
+        raise ValueError("larger than any file of harvester")
+    return from_json(data, allow_inf_nan=False, allow_partial=partial)
+
+
 def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T | None:
     """Return the value of a file's members, None if they do not fit. Raises UsageError."""
     try:
@@ -92,7 +106,7 @@ def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T |
 
 def _decoded(data: bytes, kind: type[T], where: str, **known: object) -> T | None:
     try:
-        plain = from_json(data, allow_inf_nan=False)
+        plain = parse(data)
     except ValueError:
         return None
     return value_of(plain, kind, where, **known)

@@ -20,6 +20,7 @@ from typing import TypeAlias
 from harvester.core import calendar
 from harvester.core.errors import StoreError
 from harvester.core.model import ReportedQuota
+from harvester.planning.quota import are_counts
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state import json_file
 
@@ -34,6 +35,11 @@ class _Limits:
     """The reported quotas as a file has them: by appid, then by dataset."""
 
     accounts: dict[str, dict[str, ReportedQuota]]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for numbers that WeChat does not report."""
+        if not all(are_counts(each) for of in self.accounts.values() for each in of.values()):
+            raise ValueError("numbers that no quota has")
 
 
 def read(tree: Tree) -> Allowances:
