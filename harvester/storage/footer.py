@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,10 +15,15 @@ import pyarrow as pa
 
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.model import bucket_of
 from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.state import json_file
 from harvester.tables import coverage
 from harvester.tables.columns import SCHEMA_VERSION
 from harvester.tables.coverage import Coverage
+
+BUCKET = b"harvester.bucket"
+"""The bucket and the number of buckets, as in the file's name: ``0003-of-0016``."""
 
 COVERAGE = b"harvester.coverage"
 DATASET = b"harvester.dataset"
@@ -32,6 +38,9 @@ GROUPS = b"harvester.groups"
 SEAL = b"harvester.seal"
 """``sha256:<hex>`` of all bytes behind the data pages, computed with zeros in place of this hex."""
 
+MAX_BYTES = 16 << 20
+"""Longest footer that is read: a hundred times that of a month of 10,000 accounts."""
+
 _EMPTY_SEAL = b"sha256:" + b"0" * 64
 _MAX_VERSION_DIGITS = 9
 _HASH_BYTES = 1 << 20
@@ -44,10 +53,13 @@ class Footer(NamedTuple):
     groups: Mapping[str, str]
 
 
-def encode_footer(dataset: Dataset, footer: Footer, rows_digest: bytes) -> dict[bytes, bytes]:
-    """Return the Parquet keys of a new file; its seal is still empty."""
+def encode_footer(
+    dataset: Dataset, bucket: str, footer: Footer, rows_digest: bytes
+) -> dict[bytes, bytes]:
+    """Return the Parquet keys of a new file of a bucket, as in names; its seal is still empty."""
     return {
         DATASET: dataset.name.encode(),
+        BUCKET: bucket.encode(),
         SCHEMA_KEY: str(SCHEMA_VERSION).encode(),
         COVERAGE: coverage.encode(footer.coverage).encode(),
         GROUPS: json.dumps(dict(footer.groups)).encode(),
@@ -77,11 +89,62 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
             " `harvester rewrite`, and switch to that",
         )
     try:
-        return Footer(coverage.decode(keys[COVERAGE]), json.loads(keys.get(GROUPS, b"{}")))
+        return Footer(coverage.decode(keys[COVERAGE]), _groups(keys.get(GROUPS, b"{}")))
     except (StoreError, OtherVersion) as error:
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
         raise _damaged(where) from None
+
+
+def _groups(text: bytes) -> dict[str, str]:
+    """Parse the raw groups of a footer. Raises ValueError."""
+    found = json_file.parse(text)
+    if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
+        raise ValueError("not groups")
+    return found
+
+
+def stated_bucket(keys: dict[bytes, bytes], known: Coverage, label: str) -> str:
+    """Return the bucket that a file belongs to, as in names, by its own word.
+
+    A file of an earlier harvester does not say it. It is of the bucket ``label`` in its name if
+    all of its accounts are; otherwise the bucket of one that is not is returned.
+    """
+    if BUCKET in keys:
+        return keys[BUCKET].decode(errors="replace")
+    count = int(label.partition("-of-")[2])
+    buckets = (f"{bucket:04d}-of-{count:04d}" for bucket in _buckets_of(known.packed, count))
+    return next((bucket for bucket in buckets if bucket != label), label)
+
+
+@functools.lru_cache(maxsize=32)
+def _buckets_of(packed: bytes, count: int) -> frozenset[int]:
+    """Return the buckets of accounts of 8 bytes each. Consecutive months have the same ones."""
+    if count == 1:
+        return frozenset({0})
+    text = packed.hex()
+    appids = (f"wx{text[at : at + 16]}" for at in range(0, len(text), 16))
+    return frozenset(bucket_of(appid, count) for appid in appids)
+
+
+def length_from_footer(end: bytes) -> int:
+    """Return the length of a file from its footer on, by its last eight bytes.
+
+    Raises ArrowInvalid for a footer longer than any of harvester's, before it is read.
+    """
+    # A Parquet file ends with the footer's length and four letters.
+    length = 8 + int.from_bytes(end[-8:-4], "little")
+    if length > MAX_BYTES:
+        raise pa.ArrowInvalid("a footer of an impossible length")
+    return length
+
+
+def read_end(source: pa.NativeFile) -> bytes:
+    """Return the last eight bytes of a file, for `length_from_footer`."""
+    source.seek(max(0, source.size() - 8))
+    end: bytes = source.read(8)
+    source.seek(0)
+    return end
 
 
 def is_older(keys: dict[bytes, bytes]) -> bool:

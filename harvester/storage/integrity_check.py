@@ -13,7 +13,18 @@ import pyarrow.parquet as pq
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import arrow_files
 from harvester.storage.backends import atomic_files
-from harvester.storage.footer import DATASET, DIGEST, GROUPS, SEAL, decode_footer, digest, is_sealed
+from harvester.storage.footer import (
+    BUCKET,
+    DATASET,
+    DIGEST,
+    GROUPS,
+    SEAL,
+    decode_footer,
+    digest,
+    is_sealed,
+    length_from_footer,
+    read_end,
+)
 from harvester.tables import integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import Coverage
@@ -57,6 +68,7 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
         source = arrow_files.open_file(path)
     with source:
         try:
+            length_from_footer(read_end(source))
             # Checksums report a changed page before it is decoded.
             file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
             keys = file.metadata.metadata or {}
@@ -75,6 +87,8 @@ def _defects(opened: _OpenFile) -> Iterator[Defect]:
     length = _data_length(opened)
     if opened.keys.get(DATASET) != opened.identity.dataset.name.encode():
         yield Defect("a file of another dataset", everyone)
+    if opened.keys.get(BUCKET, opened.identity.label.encode()) != opened.identity.label.encode():
+        yield Defect("a file of another bucket", everyone)
     if length is None or GROUPS not in opened.keys:
         yield Defect("keys are missing or make no sense", everyone)
     elif not _has_its_seal(opened, length):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import Month, month_text, parse_month
+from harvester.core.calendar import FIRST_DAY, Month, month_of, month_text, parse_month
 from harvester.core.config import Output
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
@@ -46,6 +46,9 @@ FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 
 ACCOUNT_CACHE = f"{META_DIR}/platform.json"
 """Cached list of the accounts that authorised the platform."""
+
+MONTHS = range(month_of(FIRST_DAY), 2100 * 12)
+"""The months that a data file may be of: from WeChat's first statistics to the year 2099."""
 
 _TEMP_NAME = re.compile(r"(\d{4,}-of-\d{4,})\.")
 _DATA_FILE_NAME = re.compile(r"[^/]+/ref_month=(\d{4}-\d{2})/part-(\d{4,})-of-(\d{4,})\.parquet")
@@ -81,6 +84,11 @@ class Tree:
     def temp(self, bucket: int, name: str) -> Path:
         """Return the path of a temporary file, for the holder of the bucket."""
         return self.store.scratch / f"{self.bucket_label(bucket)}.{name}.tmp"
+
+
+def label_of(name: str) -> str:
+    """Return the bucket in the name of a data file, ``0003-of-0016``."""
+    return name.rpartition("/part-")[2].removesuffix(".parquet")
 
 
 def open_tree(output: Output) -> Tree:
@@ -202,7 +210,8 @@ def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, Fi
             with suppress(ValueError):
                 partition = Partition(dataset, parse_month(match[1]), int(match[2]))
                 # So is a number with too many zeros: two names would stand for one partition.
-                if found.name == Tree(store, int(match[3])).name(partition):
+                is_ours = found.name == Tree(store, int(match[3])).name(partition)
+                if is_ours and partition.month in MONTHS:
                     yield partition, int(match[3]), found
 
 

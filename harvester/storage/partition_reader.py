@@ -21,8 +21,12 @@ from harvester.storage.footer import (
     Footer,
     decode_footer,
     is_older,
+    length_from_footer,
     parquet_errors_as_store_errors,
+    read_end,
+    stated_bucket,
 )
+from harvester.storage.layout import label_of
 
 _TAIL_BYTES = 256 << 10
 """Bytes read from a file's end at first: they hold the footer of a month of 10,000 accounts."""
@@ -124,29 +128,34 @@ def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
 
 def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | None:
     """Read a footer from the end of its file; read more of the file if the footer is longer."""
-    # A Parquet file ends with the footer's length and four letters. The loop runs more than once
-    # only if the file was replaced in between.
-    while len(tail.data) < (length := 8 + int.from_bytes(tail.data[-8:-4], "little")):
-        if length > tail.file.size:
-            break
-        (longer,) = store.tails([tail.file], length)
-        if longer is None:
-            return None
-        tail = longer
+    with parquet_errors_as_store_errors(store.display_path(tail.file.name)):
+        # The loop runs more than once only if the file was replaced in between.
+        while len(tail.data) < (length := length_from_footer(tail.data)):
+            if length > tail.file.size:
+                break
+            (longer,) = store.tails([tail.file], length)
+            if longer is None:
+                return None
+            tail = longer
     return _read_footer(store, tail.file.name, pa.BufferReader(tail.data), older=older)[1]
 
 
-def _read_footer(store: Store, name: str, source: Any, *, older: bool) -> tuple[Any, Footer]:
+def _read_footer(
+    store: Store, name: str, source: pa.NativeFile, *, older: bool
+) -> tuple[Any, Footer]:
     """Return a file's metadata and footer. Raises StoreError for a file of another partition."""
     where = store.display_path(name)
     with parquet_errors_as_store_errors(where):
+        length_from_footer(read_end(source))
         metadata = pq.read_metadata(source)
     keys = metadata.metadata or {}
     footer = decode_footer(where, keys, older=older)
     month = f"ref_month={month_text(footer.coverage.month)}"
-    home = f"{keys.get(DATASET, b'').decode(errors='replace')}/{month}"
-    # The days of a copied file would be taken for days of the month it was copied to.
-    if not name.startswith(f"{home}/"):
+    bucket = stated_bucket(keys, footer.coverage, label_of(name))
+    home = f"{keys.get(DATASET, b'').decode(errors='replace')}/{month}/part-{bucket}.parquet"
+    # The days of a copied file would be taken for days of the month that it was copied to, and its
+    # rows would be read twice.
+    if name != home:
         raise StoreError(
             f"{where}: its footer says that it belongs to {home}: it was copied or renamed",
             "move it away, or let `harvester verify --repair` do so; its days are then asked again",

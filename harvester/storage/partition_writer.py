@@ -21,6 +21,7 @@ from harvester.storage import arrow_files, footer
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import Store, Version
 from harvester.storage.footer import Footer
+from harvester.storage.layout import label_of
 from harvester.tables.columns import arrow_schema
 
 
@@ -88,7 +89,8 @@ def _write_temp(
             sink.flush()
             length = sink.tell()
             with regular_files.reader(new.temp) as pages:
-                keys = footer.encode_footer(new.dataset, final, footer.digest(pages, length))
+                digest = footer.digest(pages, length)
+            keys = footer.encode_footer(new.dataset, label_of(new.name), final, digest)
             writer.add_key_value_metadata(keys)
             writer.close()
     with atomic_files.os_errors_as_store_errors(new.temp):

@@ -12,6 +12,7 @@ import errno
 import json
 import re
 import secrets
+import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,19 +23,31 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from harvester.core.calendar import Month, month_begin, month_end, month_of
+from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.inert_text import inert
-from harvester.core.model import Answer, Window
-from harvester.storage import arrow_files, quarantine
+from harvester.core.model import Answer, Window, bucket_of, is_appid
+from harvester.storage import arrow_files, arrow_sizes, quarantine
 from harvester.storage.backends import atomic_files
-from harvester.storage.layout import RAW, Tree
+from harvester.storage.layout import MONTHS, RAW, Tree
+from harvester.storage.state import json_file
 
 VERSION = 2
 """Version of the format. Later versions stay Arrow files with the version in the same place."""
 
 BATCH_BYTES = 128 << 10
 """Total length of bodies at which a record batch is closed."""
+
+MAX_BATCH_BYTES = 64 << 20
+"""Most memory of a record batch: `BATCH_BYTES`, the longest answer, and room."""
+
+MAX_GROUP_BYTES = 2 << 30
+"""Most memory of all record batches of a group, one after the other."""
+
+_MAX_BATCHES = 4096
+_MAX_DAYS = 400
+_END = 1 << 32
+"""No answer was asked for so many seconds after 1970, and the coverage has 32 bits for it."""
 
 _SCHEMA = pa.schema(
     [
@@ -47,6 +60,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _INDEX_KEY = b"harvester.group"
+_DAMAGE = (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, struct.error)
 _GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 
 
@@ -99,6 +113,7 @@ class Group:
         once. Raises DamagedGroup and StoreError.
         """
         first, last = month_begin(month), month_end(month)
+        ours = set[str]()
         for place, batch in enumerate(self.batches):
             if batch.dataset != dataset or month not in batch.months:
                 continue
@@ -106,9 +121,19 @@ class Group:
             columns = (each.to_pylist() for each in _read_columns(self.path, place, batch.checksum))
             rows = zip(*columns, strict=True)
             for appid, begin, end, asked_at, refetch, body in rows:
+                if appid not in ours:
+                    self._refuse_foreign(appid)
+                    ours.add(appid)
+                if not (FIRST_DAY <= begin <= end < begin + _MAX_DAYS and 0 <= asked_at < _END):
+                    raise DamagedGroup(self.path)
                 if begin <= last and end >= first:
                     mask = int.from_bytes(refetch, "little")
                     yield Answer(Window(appid, dataset, begin, end), asked_at, mask, body)
+
+    def _refuse_foreign(self, appid: str) -> None:
+        """Raise DamagedGroup for an account of another bucket: its rows would be there twice."""
+        if not is_appid(appid) or bucket_of(appid, self.buckets) != self.bucket:
+            raise DamagedGroup(self.path)
 
 
 class UnpublishedGroups(NamedTuple):
@@ -187,8 +212,9 @@ def open_group(name: str, path: Path) -> Group:
     read the file.
     """
     with _errors_as_damage(path), arrow_files.open_file(path) as source:
+        sizes = arrow_sizes.decompressed_sizes(source)
         reader = pa.ipc.open_file(source)
-        index = json.loads(reader.schema.metadata[_INDEX_KEY])
+        index = json_file.parse(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
             raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
         if index["version"] < VERSION:
@@ -198,7 +224,14 @@ def open_group(name: str, path: Path) -> Group:
                 "run the harvester that wrote it once more: it publishes the group",
             )
         group = _group_from_index(name, path, source.size(), index)
-        if reader.num_record_batches != len(group.batches):
+        is_ours = (
+            reader.schema.equals(_SCHEMA)
+            and reader.num_record_batches == len(group.batches) == len(sizes) <= _MAX_BATCHES
+            and max(sizes, default=0) <= MAX_BATCH_BYTES
+            and sum(sizes) <= MAX_GROUP_BYTES
+            and _is_plausible(group)
+        )
+        if not is_ours:
             raise DamagedGroup(path)
         return group
 
@@ -297,13 +330,28 @@ def _group_from_index(name: str, path: Path, size: int, index: dict[str, Any]) -
     return Group(name, path, size=size, batches=batches, **members)
 
 
+def _is_plausible(group: Group) -> bool:
+    """Return whether the index of a group has values that a harvester may have written."""
+    months = {month for batch in group.batches for month in batch.months}
+    numbers = [group.bucket, group.buckets, group.fetched_at]
+    numbers += [batch.checksum for batch in group.batches]
+    texts = [group.id, group.run_id, *(batch.dataset for batch in group.batches)]
+    return (
+        all(type(number) is int for number in (*numbers, *months))
+        and all(type(text) is str for text in texts)
+        and _bucket_of_name(group.name) == group.bucket < group.buckets
+        and 0 <= group.fetched_at < _END * 1_000_000
+        and all(month in MONTHS for month in months)
+    )
+
+
 def _read_columns(path: Path, place: int, checksum: int) -> list[pa.Array]:
     with _errors_as_damage(path), arrow_files.open_file(path) as source:
         batch = pa.ipc.open_file(source).get_batch(place)
         # Lengths are checked first, because the checksum reads through them.
-        batch.validate()
+        batch.validate(full=True)
         arrays: list[pa.Array] = batch.columns
-        if _checksum(arrays) != checksum:
+        if _checksum(arrays) != checksum or any(array.null_count for array in arrays):
             raise DamagedGroup(path)
         return arrays
 
@@ -321,5 +369,5 @@ def _errors_as_damage(path: Path) -> Iterator[None]:
         if error.errno in {None, errno.ENOENT}:
             raise DamagedGroup(path) from error
         raise atomic_files.store_error(path, error) from error
-    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise DamagedGroup(path) from error

@@ -37,7 +37,7 @@ VERSION = 1
 _HEADER = struct.Struct("<BI")
 _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
-_MAX_PAYLOAD_BYTES = 256 << 20
+_MAX_PAYLOAD_BYTES = 32 << 20
 _DAYS_PER_ACCOUNT = 32
 _MASKS = ("final", "provisional", "quarantined", "with_rows")
 
@@ -198,8 +198,12 @@ def _parse_payload(payload: bytes) -> Coverage:
     if edges[-1] != len(payload):
         raise ValueError("payload has another length than its arrays")
     packed, *masks, times = (payload[begin:end] for begin, end in itertools.pairwise(edges))
-    arrays = (array("I", mask) for mask in masks)
-    return Coverage(month, packed, *map(_little_endian, (*arrays, array("Q", times))))
+    arrays = map(_little_endian, (*(array("I", mask) for mask in masks), array("Q", times)))
+    found = Coverage(month, packed, *arrays)
+    # Otherwise a day would be looked for at an account that is not there.
+    if max(found.asked, default=0) >> 32 >= max(1, _DAYS_PER_ACCOUNT * accounts):
+        raise ValueError("a day of no account")
+    return found
 
 
 def _little_endian(values: array[int]) -> array[int]:

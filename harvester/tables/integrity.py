@@ -37,6 +37,11 @@ class FileIdentity(NamedTuple):
     bucket: int
     buckets: int
 
+    @property
+    def label(self) -> str:
+        """The bucket as in names, ``0003-of-0016``."""
+        return f"{self.bucket:04d}-of-{self.buckets:04d}"
+
     def owns(self, appid: str) -> bool:
         """Return whether the account belongs into the file's bucket."""
         return bucket_of(appid, self.buckets) == self.bucket
