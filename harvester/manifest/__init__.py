@@ -19,10 +19,11 @@ from harvester.manifest.job_selection import (
     place_named,
 )
 from harvester.manifest.json_schema import json_schema
-from harvester.manifest.loader import load, read
+from harvester.manifest.loader import Draft, load, read
 from harvester.manifest.resolve_credentials import access_of, platform_of
 
 __all__ = [
+    "Draft",
     "Touched",
     "access_of",
     "day_option",

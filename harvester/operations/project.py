@@ -9,17 +9,17 @@ import stat
 from dataclasses import replace
 from os import environ
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from harvester.core.config import Manifest
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.selection import ALL, Selection
-from harvester.manifest import narrow, place_named, read, secret_files
+from harvester.manifest import Draft, narrow, place_named, read, secret_files
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.runtime import Project, SteadyClock
 from harvester.storage.backends.base import META_DIR
-from harvester.storage.layout import open_tree
+from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
 
 _LOG = logging.getLogger("harvester.project")
@@ -30,6 +30,33 @@ Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
 
 ``asked``: WeChat. ``remembered``: the cached list. ``optional``: the cached list, or no accounts.
 """
+
+
+class Opened(NamedTuple):
+    """A manifest and its output, opened without a call: the accounts of a platform are missing."""
+
+    draft: Draft
+    manifest: Manifest
+    tree: Tree
+    words: str
+    clock: SteadyClock
+
+    def project(self, selection: Selection, authorised: Authorised) -> Project:
+        """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
+        manifest, platform = self.manifest, PlatformAtHand(self.clock)
+        if manifest.from_platform:
+            asked = authorised == "asked"
+            tree = self.tree
+            appids = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
+            manifest = replace(self.draft.manifest(appids), output=manifest.output)
+            if authorised != "optional" and not manifest.accounts:
+                raise UsageError(
+                    "no account is known to have authorised the platform",
+                    "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
+                )
+        if manifest.accounts:
+            manifest = narrow(manifest, selection, self.clock.started_at)
+        return Project(manifest, self.tree, self.words, self.clock, platform)
 
 
 def open_project(
@@ -46,29 +73,23 @@ def open_project(
     rewrite or has a side file of a newer version, and for a platform without known accounts;
     StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and Unanswered.
     """
-    clock = clock or SteadyClock()
-    now, platform = clock.started_at, PlatformAtHand(clock)
-    draft = read(path, environ=environ, now=now)
+    return open_quietly(path, output, clock or SteadyClock()).project(selection, authorised)
+
+
+def open_quietly(path: Path, output: str | None, clock: SteadyClock) -> Opened:
+    """Load a manifest and open its output, without a call and without a new file.
+
+    Raises as `open_project`, but for what WeChat and a selection may be wrong about.
+    """
+    draft = read(path, environ=environ, now=clock.started_at)
     manifest = draft.manifest()
-    target = manifest.output
     if output is not None:
-        target = replace(target, path=place_named(output))
-    tree = open_tree(target)
+        target = replace(manifest.output, path=place_named(output))
+        manifest = replace(manifest, output=target)
+    tree = open_tree(manifest.output)
     rewrite_journal.refuse_unfinished(tree)
-    if manifest.from_platform:
-        asked = authorised == "asked"
-        appids = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
-        manifest = draft.manifest(appids)
-        if authorised != "optional" and not manifest.accounts:
-            raise UsageError(
-                "no account is known to have authorised the platform",
-                "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
-            )
-    manifest = replace(manifest, output=target)
-    if manifest.accounts:
-        manifest = narrow(manifest, selection, now)
     words = [str(path)] if output is None else [str(path), "--output", output]
-    return Project(manifest, tree, " ".join(map(_shell_word, words)), clock, platform)
+    return Opened(draft, manifest, tree, " ".join(map(_shell_word, words)), clock)
 
 
 def _shell_word(text: str) -> str:

@@ -330,14 +330,13 @@ def test_ok_exit_turns_every_code_into_0(
 
 
 @pytest.mark.parametrize("name", ["long" * 75, "closed/summary.json"])
-def test_a_summary_that_cannot_be_written_changes_nothing(
+def test_a_summary_that_cannot_be_written_is_a_usage_error(
     run: Command, manifest: Path, closed: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """The exit code and the kept record stay the same, and stderr says that the copy failed."""
-    assert run("run", "--summary", str(manifest.parent / name)) == Exit.DONE
-    assert "the run record is not written" in capsys.readouterr().err
-    [kept] = (manifest.parent / "out/_harvester/runs").glob("*.json")
-    assert json.loads(kept.read_bytes())["exit_code"] == 0
+    """It is found before the first request, and no output is made."""
+    assert run("run", "--summary", str(manifest.parent / name)) == Exit.USAGE
+    assert "error: --summary " in capsys.readouterr().err
+    assert not (manifest.parent / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["long" * 75, "closed/out"])

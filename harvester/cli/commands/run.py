@@ -18,7 +18,8 @@ from harvester.cli.output import logs, progress, streams, tables
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
-from harvester.operations.project import open_project
+from harvester.operations.project import open_quietly
+from harvester.operations.record import summary_file
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Position, RunOptions, SteadyClock, Watch, show_no_progress
 from harvester.operations.session import new_run_log
@@ -78,13 +79,16 @@ def run(
     """
     logs.set_up(logging)
     clock = SteadyClock()
-    books = new_run_log(manifest, clock, running.summary)
+    books = new_run_log(manifest, clock, summary_file.usable(running.summary, manifest))
     done = books.summary
-    # From here on the summary file is replaced however the run ends, because an old one misleads.
+    # From here on the summary file is replaced however the run ends, because an old one misleads;
+    # unless it turns out to be one that no run may write.
     stopper = _StopOnSignal(books)
     with signals.stopping(stopper), recorded(books):
         run_options = running.run_options()
-        project = open_project(manifest, selecting.selection(), output, "asked", clock)
+        opened = open_quietly(manifest, output, clock)
+        books.begin_copy(opened.manifest)
+        project = opened.project(selecting.selection(), "asked")
         _tune_gc()
         terminal = console(stderr=True)
         watch = partial(stopper.watch, _watch(running.progress, terminal))

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.core.calendar import Clock
+from harvester.core.config import Manifest
 from harvester.core.errors import StoreError
+from harvester.operations.record import summary_file
 from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
@@ -47,6 +49,19 @@ class RunLog:
         self._place: _OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
+
+    def begin_copy(self, manifest: Manifest) -> None:
+        """Write the record to the user's file, before the first request.
+
+        Raises UsageError if the file cannot be written, lies inside of the output, or is read for
+        the manifest; then nothing is written to it later either.
+        """
+        with self._lock:
+            copy, self._copy = self._copy, None
+            if copy is not None:
+                summary_file.refuse_place(copy, manifest)
+                summary_file.begin(copy, self._as_record())
+            self._copy = copy
 
     def open(self, tree: Tree, own: list[int]) -> None:
         """Begin a record, and take over the journals of dead runs; only with these buckets locked.

@@ -93,8 +93,12 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
         with _temporary(temp, record, feed):
             atomic_files.replace_durably(temp, path)
     elif record["state"] != "running":
-        with atomic_files.os_errors_as_store_errors(path), path.open("wb") as sink:
-            sink.writelines(_json_pieces(record, feed))
+        with atomic_files.os_errors_as_store_errors(path):
+            # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            os.set_blocking(descriptor, True)
+            with os.fdopen(descriptor, "wb") as sink:
+                sink.writelines(_json_pieces(record, feed))
 
 
 def newest(tree: Tree, kind: type[T]) -> Iterator[T]:

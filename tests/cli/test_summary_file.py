@@ -1,0 +1,146 @@
+"""The file of ``--summary`` is checked before the first request, and costs no other file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harvester.core.exit_codes import Exit
+from harvester.sandbox import FakeWeChat, Rules
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.run_harness import DAILY
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CommandLine]:
+    """A manifest of two days, of which nothing was harvested yet."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("s")
+    scope = JobScope([DAILY], "2026-03-01", "2026-03-02")
+    with command_line(tmp_path, scope, FakeWeChat(Rules(history=True), time.time), capsys) as cli:
+        text = cli.manifest.read_text()
+        cli.manifest.write_text(text.replace("${COMMANDS_SECRET}", "${file:secret}"))
+        yield cli
+
+
+def make_places(folder: Path) -> None:
+    """Make links, folders and second names beside the manifest, and an output to be."""
+    (folder / "out/deep").mkdir(parents=True)
+    (folder / "other/_harvester/runs").mkdir(parents=True)
+    (folder / "folder").mkdir()
+    (folder / "victim").write_text("kept")
+    (folder / "link").symlink_to("victim")
+    (folder / "dangling").symlink_to("nothing")
+    (folder / "loop").symlink_to("loop")
+    (folder / "to-manifest").symlink_to("jobs.yaml")
+    os.link(folder / "jobs.yaml", folder / "second-name")
+    (folder / "way").symlink_to("out")
+    (folder / "dir").symlink_to(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the contents of all files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+REFUSED = {
+    "jobs.yaml": "the run reads this file",
+    "dir/jobs.yaml": "the run reads this file",
+    "second-name": "the run reads this file",
+    "to-manifest": "a link",
+    "secret": "the run reads this file",
+    "link": "a link",
+    "dangling": "a link",
+    "loop": "a link to itself",
+    "folder": "a folder or a device",
+    "out/summary.json": "inside of the output",
+    "out/deep/new/summary.json": "inside of the output",
+    "way/summary.json": "inside of the output",
+    "out": "a folder or a device",
+    "other/summary.json": "inside of an output",
+    "other/_harvester/runs/x.json": "inside of an output",
+    "victim/summary.json": "victim is a file, not a folder",
+    "long" * 75: "File name too long",
+    "/proc/summary.json": "No such file or directory",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_no_run_may_replace_is_refused(here: CommandLine, name: str) -> None:
+    """The exit code is 2, nothing is asked, and every file is as it was."""
+    folder = here.manifest.parent
+    make_places(folder)
+    before = contents(folder)
+    ended = here("run", "--summary", name)
+    assert (ended.code, here.world.counters.requests) == (Exit.USAGE, 0)
+    said = " ".join(ended.err.split())
+    assert f"--summary {name}: {REFUSED[name]}" in said or f": {REFUSED[name]}" in said
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["jobs.yaml", "second-name", "link", "other/summary.json"])
+def test_a_broken_manifest_changes_nothing_of_that(here: CommandLine, name: str) -> None:
+    """A run that cannot read its manifest still knows which files it must not replace."""
+    folder = here.manifest.parent
+    make_places(folder)
+    here.manifest.write_text("version: 1\nnonsense: 2\n")
+    before = contents(folder)
+    assert here("run", "--summary", name).code == Exit.USAGE
+    assert contents(folder) == before
+
+
+def test_a_manifest_that_is_missing_is_not_made(here: CommandLine) -> None:
+    """A record in its place would be taken for a manifest."""
+    here.manifest.unlink()
+    assert here("run", "--summary", "jobs.yaml").code == Exit.USAGE
+    assert not here.manifest.exists()
+
+
+def test_the_summary_of_a_broken_manifest_is_written(here: CommandLine) -> None:
+    """An old summary is replaced, because it would pass for the result."""
+    here.manifest.write_text("version: 1\nnonsense: 2\n")
+    place = here.manifest.parent / "summary.json"
+    place.write_text('{"exit_code": 0}')
+    assert here("run", "--summary", "summary.json").code == Exit.USAGE
+    assert json.loads(place.read_bytes())["exit_code"] == 2
+
+
+def test_a_planted_temporary_link_is_not_followed(here: CommandLine) -> None:
+    """The copy is written beside the file, under a name that may be a link."""
+    folder = here.manifest.parent
+    (folder / "victim").write_text("kept")
+    (folder / ".summary.json.tmp").symlink_to("victim")
+    assert here("run", "--summary", "summary.json").code == Exit.DONE
+    assert (folder / "victim").read_text() == "kept"
+    assert json.loads((folder / "summary.json").read_bytes())["exit_code"] == 0
+
+
+def test_a_pipe_that_no_process_reads_holds_nothing_up(here: CommandLine) -> None:
+    """The run ends as without it, and says that the copy is missing."""
+    os.mkfifo("pipe")
+    ended = here("run", "--summary", "pipe")
+    assert ended.code == Exit.DONE
+    assert "the run record is not written" in ended.err
+
+
+def test_a_pipe_that_is_read_gets_the_record(here: CommandLine) -> None:
+    """Process substitution of a shell is such a pipe, behind a link."""
+    reading, writing = os.pipe()
+    try:
+        assert here("run", "--summary", f"/dev/fd/{writing}").code == Exit.DONE
+        record = json.loads(os.read(reading, 1 << 20))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert record["state"] == "finished"
