@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import UsageError
+from harvester.core.errors import StoreError, UsageError
 from harvester.core.inert_text import inert
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
@@ -34,10 +35,10 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
-from harvester.storage.backends.base import META_DIR
+from harvester.storage.backends.base import MAX_READ, META_DIR
 from harvester.storage.footer import Footer
-from harvester.storage.layout import QUARANTINE, RAW, Partition, Tree
-from harvester.storage.state import json_file
+from harvester.storage.layout import QUARANTINE, RAW, RUNS, Partition, Tree
+from harvester.storage.state import change_feed, json_file
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
 
@@ -224,9 +225,18 @@ def _waiting(erasing: _Erasure) -> Iterator[None]:
 def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
     rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
     if rewritten is not None:
-        dataset, path = partition.dataset, rewritten.path
-        rows = rewritten.rows_before, rewritten.rows_after
-        erasing.record_published(publish.Published(dataset, partition.month, path, (), (), *rows))
+        erasing.record_published(
+            publish.Published(
+                partition.dataset,
+                partition.month,
+                rewritten.path,
+                days=(),
+                appids=(),
+                rows_before=rewritten.rows_before,
+                rows_after=rewritten.rows_after,
+                removed=rewritten.removed,
+            )
+        )
         yield rewritten
 
 
@@ -313,6 +323,11 @@ def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
 def _forget_names(erasing: _Erasure) -> Iterator[str]:
     """Remove the accounts from JSON side files, and delete the files that are named after one."""
     tree = erasing.tree
+    for name in _long_records(erasing):
+        temp = tree.temp(min(erasing.buckets), "forget.json")
+        edit = partial(erasure.erase_from_json, target=erasing.request)
+        if change_feed.edit_record(tree, name, edit, None if erasing.dry else temp):
+            yield name
     for name, old in _side_files(erasing):
         if old is None:
             if erasing.request.has(None, None):
@@ -340,9 +355,31 @@ def _side_files(erasing: _Erasure) -> Iterator[tuple[str, Any]]:
         if any(appid in found.name for appid in erasing.request.appids):
             yield found.name, None
             continue
-        # Damaged contents are not JSON, so they hold nothing that could be removed.
-        with suppress(ValueError):
-            contents = json.loads(store.read(found.name) or b"null")
-            json_file.value_of(contents, dict[str, Any], store.display_path(found.name))
-            if contents is not None:
-                yield found.name, contents
+        if found.size >= MAX_READ:
+            if not _is_record(found.name):
+                raise StoreError(
+                    f"{store.display_path(found.name)}: longer than any file of harvester",
+                    "move it away: it may name the accounts",
+                )
+            continue
+        data = store.read(found.name) or b"null"
+        try:
+            contents = json_file.parse(data)
+        except ValueError:
+            # Damaged contents cannot be edited.
+            if any(appid.encode() in data for appid in erasing.request.appids):
+                yield found.name, None
+            continue
+        json_file.value_of(contents, dict[str, Any], store.display_path(found.name))
+        if contents is not None:
+            yield found.name, contents
+
+
+def _long_records(erasing: _Erasure) -> list[str]:
+    """Return the run records that are read in parts, because they may not fit into memory."""
+    listed = erasing.tree.store.list(RUNS)
+    return [each.name for each in listed if each.size >= MAX_READ and _is_record(each.name)]
+
+
+def _is_record(name: str) -> bool:
+    return name.startswith(f"{RUNS}/") and name.endswith(".json")

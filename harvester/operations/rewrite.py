@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
+from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
@@ -216,7 +218,7 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:
-        _remove_others(rewriting, {path for each in done.values() for path in each.files})
+        _remove_others(rewriting, {path for each in done.values() for path in each.files}, run_log)
     if journal != done:
         if run_log is None:
             raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
@@ -231,12 +233,14 @@ def _changed(rewriting: _Rewriting, month: str) -> UsageError:
     )
 
 
-def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
+def _remove_others(rewriting: _Rewriting, done: set[str], run_log: RunLog) -> None:
     """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
     for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
         name = rewriting.target.name(partition)
         if name not in done:
             rewriting.target.store.delete(name)
+            gone = publish.Published(*partition[:2], name, (), (), 0, 0, removed=True)
+            run_log.record_published(gone)
 
 
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
@@ -333,9 +337,14 @@ def _copy_side_files(source: Tree, target: Tree) -> None:
         if not own and found.name not in names:
             target.store.delete(found.name)
     for name in sorted(names):
-        data = source.store.read(name)
-        if data is not None:
-            target.store.write(name, data, target.temp(0, "copy"))
+        # Not through memory, because a record may be larger.
+        with source.store.local_copy(name, source.temp(0, "copy.old")) as copy:
+            if copy is not None:
+                temp = target.temp(0, "copy")
+                with atomic_files.os_errors_as_store_errors(temp):
+                    shutil.copyfile(copy.path, temp)
+                target.store.put(temp, name)
+                atomic_files.unlink_quietly(temp)
 
 
 def _is_copied(name: str) -> bool:

@@ -11,12 +11,20 @@ from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
-from harvester.operations.record.summary import start_summary
+from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked
+from harvester.operations.session import locked, new_run_log
 from harvester.planning import windows
-from harvester.storage import integrity_check, layout, quarantine, raw_log, unmanaged_files
+from harvester.storage import (
+    integrity_check,
+    layout,
+    publish,
+    quarantine,
+    raw_log,
+    unmanaged_files,
+)
 from harvester.storage.layout import Partition, Tree
+from harvester.storage.state import change_feed
 from harvester.tables import integrity
 from harvester.tables.integrity import FileIdentity
 
@@ -31,11 +39,12 @@ class Lost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A damaged file, or one of another version.
+    """A damaged or missing file, or one of another version.
 
     ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
     for an intact file of another version, and empty for all others. ``moved_to`` is the place in
-    the quarantine to which a repair has moved it.
+    the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a
+    repair records that.
     """
 
     path: str
@@ -45,6 +54,8 @@ class Damage:
     lost: tuple[Lost, ...] = ()
     remedy: str = ""
     moved_to: str | None = None
+    missing: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +82,40 @@ class _Checked(NamedTuple):
 def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
     """Check every data file and every raw group, each byte of them unless ``footers_only``.
 
-    ``repair`` moves damaged files to the quarantine, and the next run asks for the days that are
-    lost. Files of another version are reported and stay. Raises StoreError if a file cannot be read
-    from the disk, UsageError for a tree with another number of buckets, and, to repair, Busy if a
-    run is at work.
+    Files that run records name as published, and none as removed, must be there. ``repair`` moves
+    damaged files to the quarantine, and the next run asks for the days that are lost; a record
+    names the files that are gone then. Files of another version are reported and stay. Raises
+    StoreError if a file cannot be read from the disk, UsageError for a tree with another number of
+    buckets, and, to repair, Busy if a run is at work.
     """
     if not repair:
         return _check_all(project, footers_only=footers_only)
-    tree, run = project.tree, start_summary(project.manifest.file, project.clock.started_at)
-    with locked(tree, range(tree.buckets), run):
+    tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
+    own = list(range(tree.buckets))
+    with locked(tree, own, run_log.summary):
         found = _check_all(project, footers_only=footers_only)
-        repaired = (_repaired(tree, each, run.run_id) for each in found.damaged)
+        # Files of another version stay, so they alone are nothing to record.
+        if all(damage.remedy for damage in found.damaged):
+            return found
+        with recorded(run_log):
+            run_log.open(tree, own)
+            repaired = [_repaired(tree, each, run_log) for each in found.damaged]
         return replace(found, damaged=tuple(repaired))
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Verdict:
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     want = windows.wanted(manifest, now)
-    seen = [
-        _check_file(tree, want, dataset, partition, read_data=not footers_only)
-        for dataset in manifest.datasets.values()
-        for partition in layout.partitions(tree, dataset.name)
-    ]
+    # Read before the files are listed, because a run may publish more of them meanwhile.
+    gone = change_feed.not_removed(tree)
+    seen = []
+    for dataset in manifest.datasets.values():
+        for partition in layout.partitions(tree, dataset.name):
+            gone.discard(tree.name(partition))
+            seen += [_check_file(tree, want, dataset, partition, read_data=not footers_only)]
     groups = list(_check_groups(tree))
     damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
+    damaged += _missing(project, want, gone)
     return Verdict(
         files=len(seen),
         rows=sum(each.rows for each in seen),
@@ -104,13 +125,41 @@ def _check_all(project: Project, *, footers_only: bool) -> Verdict:
     )
 
 
-def _repaired(tree: Tree, damage: Damage, run_id: str) -> Damage:
+def _missing(project: Project, want: windows.Wanted, gone: set[str]) -> Iterator[Damage]:
+    """Yield the published files that were not found and are not there now either."""
+    tree, datasets = project.tree, project.manifest.datasets
+    for name in sorted(gone):
+        named = layout.parse_name(tree.store, name)
+        # Records that a rewrite has copied name files of another number of buckets.
+        if named is None or named[1] != tree.buckets or named[0].dataset not in datasets:
+            continue
+        if tree.store.version(name) is None:
+            partition = named[0]
+            dataset = datasets[partition.dataset]
+            place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
+            lost = _wanted_of(want.get(dataset.name, {}), place)
+            yield Damage(
+                path=name,
+                dataset=dataset.name,
+                ref_month=calendar.month_text(partition.month),
+                flaws=("missing: a run record says that it was published, and none that it went",),
+                lost=tuple(_lost(partition.month, lost)),
+                missing=True,
+            )
+
+
+def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
     if damage.remedy:
         # Intact and of another version: it stays for a harvester that reads it.
         return damage
-    if damage.dataset:
-        return replace(damage, moved_to=quarantine.quarantine_file(tree, damage.path, run_id))
-    return replace(damage, moved_to=quarantine.quarantine_group(tree, damage.path))
+    if damage.dataset is None or damage.ref_month is None:
+        moved_to = quarantine.quarantine_group(tree, damage.path)
+        return replace(damage, moved_to=moved_to, repaired=True)
+    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.summary.run_id)
+    month = calendar.parse_month(damage.ref_month)
+    gone = publish.Published(damage.dataset, month, damage.path, (), (), 0, 0, removed=True)
+    run_log.record_published(gone)
+    return replace(damage, moved_to=moved_to, repaired=True)
 
 
 def _check_file(

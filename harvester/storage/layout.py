@@ -205,14 +205,21 @@ def _bucket_of_temp(path: Path) -> str:
 def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, FileInfo]]:
     """Yield the data files of a dataset, each with the number of buckets in its name."""
     for found in store.list(dataset):
-        if match := _DATA_FILE_NAME.fullmatch(found.name):
-            # A month that does not exist is the name of an unmanaged file.
-            with suppress(ValueError):
-                partition = Partition(dataset, parse_month(match[1]), int(match[2]))
-                # So is a number with too many zeros: two names would stand for one partition.
-                is_ours = found.name == Tree(store, int(match[3])).name(partition)
-                if is_ours and partition.month in MONTHS:
-                    yield partition, int(match[3]), found
+        if named := parse_name(store, found.name):
+            yield *named, found
+
+
+def parse_name(store: Store, name: str) -> tuple[Partition, int] | None:
+    """Return the partition and the number of buckets that a name stands for, None for others."""
+    if match := _DATA_FILE_NAME.fullmatch(name):
+        # A month that does not exist is the name of an unmanaged file.
+        with suppress(ValueError):
+            partition = Partition(name.partition("/")[0], parse_month(match[1]), int(match[2]))
+            # So is a number with too many zeros: two names would stand for one partition.
+            is_ours = name == Tree(store, int(match[3])).name(partition)
+            if is_ours and partition.month in MONTHS:
+                return partition, int(match[3])
+    return None
 
 
 def _children(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ class Published:
     readers that follow the files read them again. ``dropped`` counts rows outside their window,
     ``unknown`` has undeclared members, ``missing`` required members without a value, ``delayed``
     the windows whose last answer said that WeChat is still computing, and ``damaged`` the paths in
-    quarantine of groups that could not be read.
+    quarantine of groups that could not be read. ``removed`` is True if the file is gone.
     """
 
     dataset: str
@@ -74,6 +74,7 @@ class Published:
     missing: frozenset[str] = frozenset()
     delayed: tuple[Window, ...] = ()
     damaged: tuple[str, ...] = ()
+    removed: bool = False
 
     @property
     def ref_month(self) -> str:

@@ -29,7 +29,7 @@ FILES = "files"
 """The folder of damaged data files."""
 
 _DAMAGED_FILE_NAME = re.compile(
-    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
+    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.([^/]*)\.damaged$"
 )
 
 
@@ -116,6 +116,19 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
+def moved_files(tree: Tree) -> dict[str, str]:
+    """Return the data files that were moved to the quarantine, by their former names.
+
+    Each with the moment of the newest repair that did so, as in a run's id. Raises StoreError.
+    """
+    moved: dict[str, str] = {}
+    for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
+        if match := _DAMAGED_FILE_NAME.search(file.name):
+            name = f"{match[1]}/ref_month={match[2]}/part-{match[3]}-of-{match[4]}.parquet"
+            moved[name] = max(moved.get(name, ""), match[5].partition("-")[0])
+    return moved
+
+
 def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
     """Return the damaged groups and files in quarantine, by name. Raises StoreError."""
     found: dict[str, DamagedFileInfo] = {}
@@ -125,8 +138,11 @@ def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
             found[file.name] = DamagedFileInfo()
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
         if match := _DAMAGED_FILE_NAME.search(file.name):
-            bucket, buckets = int(match[3]), int(match[4])
-            found[file.name] = DamagedFileInfo(bucket, buckets, match[1], parse_month(match[2]))
+            bucket, buckets, month = int(match[3]), int(match[4]), None
+            # A month that does not exist was not written by a harvester: it may be any.
+            with suppress(ValueError):
+                month = parse_month(match[2])
+            found[file.name] = DamagedFileInfo(bucket, buckets, match[1], month)
     return found
 
 

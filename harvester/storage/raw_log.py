@@ -339,7 +339,8 @@ def _is_plausible(group: Group) -> bool:
     return (
         all(type(number) is int for number in (*numbers, *months))
         and all(type(text) is str for text in texts)
-        and _bucket_of_name(group.name) == group.bucket < group.buckets
+        and _bucket_of_name(group.name) in (group.bucket, None)
+        and 0 <= group.bucket < group.buckets
         and 0 <= group.fetched_at < _END * 1_000_000
         and all(month in MONTHS for month in months)
     )

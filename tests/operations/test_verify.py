@@ -468,3 +468,101 @@ def test_answers_that_the_disk_does_not_return_are_a_store_error(
     ended = capsys.readouterr()
     assert "Input/output error" in ended.err
     assert "another version" not in ended.out
+
+
+MARCH_FILE = "interface_summary/ref_month=2026-03/part-0000-of-0001.parquet"
+
+
+def test_a_deleted_month_is_missing_until_it_is_there_again(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that a record names and none has removed is named, with the days it costs."""
+    (here / "output" / MARCH_FILE).unlink()
+    assert invoke(["verify", "--footers-only", "--format", "json"]) == Exit.INCOMPLETE
+    [damage] = told(capsys)["damaged"]
+    assert (damage["path"], damage["missing"], damage["ref_month"]) == (MARCH_FILE, True, "2026-03")
+    assert [each["appid"] for each in damage["lost"]] == [appid(1), appid(2)]
+    assert {(each["begin_date"], each["end_date"]) for each in damage["lost"]} == {
+        ("2026-03-30", "2026-03-31")
+    }
+    assert invoke(["verify"]) == Exit.INCOMPLETE
+    assert f"missing: {MARCH_FILE}" in capsys.readouterr().out
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    assert invoke(["verify"]) == Exit.DONE
+
+
+def test_a_deleted_dataset_that_is_not_wanted_is_recorded_as_gone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A repair records the removal, so readers of the feed hear of it and verify is content."""
+    shutil.rmtree(here / "output/interface_summary")
+    assert invoke(["verify", "--repair"]) == Exit.INCOMPLETE
+    assert "harvester run" in capsys.readouterr().out
+    records = [json.loads(path.read_bytes()) for path in here.glob("output/_harvester/runs/*.json")]
+    gone = [
+        (entry["path"], entry["rows_after"])
+        for record in records
+        for entry in record["published"]
+        if entry["removed"]
+    ]
+    assert sorted(gone) == [(MARCH_FILE, 0), (MARCH_FILE.replace("03", "04"), 0)]
+    assert invoke(["verify"]) == Exit.DONE
+
+
+def test_what_forget_removes_is_not_missing(here: Path) -> None:
+    """Its record says that the files went."""
+    other = MANIFEST.replace("]\njobs", ", {appid: wx0000000000000003}]\njobs")
+    other = other.replace("  - datasets", f"  - accounts: [{appid(3)}]\n    datasets")
+    (here / "jobs.yaml").write_text(other)
+    assert invoke(["forget", "--accounts", f"{appid(1)},{appid(2)}"]) == Exit.DONE
+    assert not list(files_of(here / "output"))
+    assert invoke(["verify"]) == Exit.DONE
+
+
+def test_a_journal_of_a_killed_run_names_files_too(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until the next run takes it over."""
+    tree = tree_at(here / "output")
+    [record] = (here / "output/_harvester/runs").glob("*.json")
+    entries = json.loads(record.read_bytes())["published"]
+    run_id = record.stem
+    record.unlink()
+    for number, entry in enumerate(entries):
+        path = path_of(tree, f"_harvester/runs/{run_id}.0000-of-0001/{number:06d}.entry")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(entry))
+    assert invoke(["verify"]) == Exit.DONE
+    (here / "output" / MARCH_FILE).unlink()
+    capsys.readouterr()
+    assert invoke(["verify", "--format", "json"]) == Exit.INCOMPLETE
+    assert [each["path"] for each in told(capsys)["damaged"]] == [MARCH_FILE]
+
+
+def test_records_of_an_earlier_harvester_name_files_too(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its entries do not say `removed`, and its `forget` wrote an entry over many lines."""
+    [record] = (here / "output/_harvester/runs").glob("*.json")
+    plain = json.loads(record.read_bytes())
+    for entry in plain["published"]:
+        del entry["removed"]
+    record.write_text(json.dumps(plain, indent=2))
+    (here / "output" / MARCH_FILE).unlink()
+    assert invoke(["verify", "--format", "json"]) == Exit.INCOMPLETE
+    assert [each["path"] for each in told(capsys)["damaged"]] == [MARCH_FILE]
+    gone = {"path": MARCH_FILE, "days": [], "appids": [], "rows_before": 4, "rows_after": 0}
+    later = {**plain, "published": [gone]}
+    record.with_name("20991231T000000Z-forget.json").write_text(json.dumps(later, indent=2))
+    assert invoke(["verify"]) == Exit.DONE
+
+
+def test_a_file_that_an_earlier_repair_moved_is_not_missing(here: Path) -> None:
+    """Such a repair left no record, but the file in quarantine says when it went."""
+    place = here / "output/_harvester/quarantine/files"
+    place.mkdir(parents=True)
+    moved = place / f"{MARCH_FILE[:-8].replace('/', '.')}.20990101T000000Z-ab.damaged"
+    (here / "output" / MARCH_FILE).rename(moved)
+    assert invoke(["verify"]) == Exit.DONE
+    moved.rename(place / moved.name.replace("2099", "2019"))
+    assert invoke(["verify"]) == Exit.INCOMPLETE

@@ -29,17 +29,19 @@ def verify(
     """Check every file against itself, its data included.
 
     Checks names, months, buckets, order, unique keys, rows against coverage, and
-    every byte against the file's digests. Asks WeChat nothing.
+    every byte against the file's digests; and that every published file is there.
+    Asks WeChat nothing.
 
     Exit codes:
       0   no damage found
       2   nothing was harvested here, or a file is of another version
-      3   files are damaged
+      3   files are damaged or missing
       75  a run is at work (with --repair)
 
     Params:
         footers_only: Read footers and keys alone; leave out all other data and the digest.
-        repair: Move damaged files to quarantine: the next run asks for their days again.
+        repair: Move damaged files to quarantine, and record which are gone: the next run asks
+            for their days again.
     """
     project = open_harvested(manifest, output)
     found = verifying.verify(project, footers_only=footers_only, repair=repair)
@@ -64,14 +66,14 @@ def _print_verdict(out: Console, found: verifying.Verdict, words: str) -> None:
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
-    if any(damage.moved_to for damage in found.damaged):
+    if any(damage.repaired for damage in found.damaged):
         print_line(out, f"  harvester run {words}", gap=True)
     elif not all(damage.remedy for damage in found.damaged):
         print_line(out, f"  restore them, or: harvester verify {words} --repair", gap=True)
 
 
 def _print_damage(out: Console, damage: verifying.Damage) -> None:
-    kind = "of another version" if damage.remedy else "damaged"
+    kind = "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
     print_line(out, f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:
         print_line(out, f"  {inert(flaw)}")

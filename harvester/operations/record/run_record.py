@@ -104,4 +104,5 @@ def feed_entry(item: Published) -> dict[str, Any]:
         "appids": list(item.appids),
         "rows_before": item.rows_before,
         "rows_after": item.rows_after,
+        "removed": item.removed,
     }

@@ -16,7 +16,7 @@ from typing import Any
 from harvester.core.config import Manifest
 from harvester.core.errors import StoreError, UsageError
 from harvester.manifest import touched
-from harvester.storage.backends.local import META_DIR
+from harvester.storage.backends.base import META_DIR
 from harvester.storage.state import run_records
 
 _ADVICE = "name another file with --summary"

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,6 +22,8 @@ from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
 T = TypeVar("T")
+_HEAD_BYTES = 64 << 10
+"""Bytes of a record that hold the members of `RunRecord`."""
 
 Feed: TypeAlias = Iterable[Mapping[str, Any]]
 """The entries of ``published``, one at a time, because they may not fit into memory."""
@@ -76,9 +77,13 @@ def write(
     A run writes only its own record, so the one there is always older. ``bucket`` is one that the
     run holds: the temporary file of a killed run is removed with that bucket's.
     """
-    temp = tree.temp(bucket, f"{run_id}.json")
+    replace(tree, f"{RUNS}/{run_id}.json", tree.temp(bucket, f"{run_id}.json"), record, feed)
+
+
+def replace(tree: Tree, name: str, temp: Path, record: dict[str, Any], feed: Feed) -> None:
+    """Write a record under its name, by way of ``temp``. Raises StoreError."""
     with _temporary(temp, record, feed):
-        tree.store.put(temp, f"{RUNS}/{run_id}.json")
+        tree.store.put(temp, name)
 
 
 def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
@@ -113,7 +118,16 @@ def newest(tree: Tree, kind: type[T]) -> Iterator[T]:
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
     """Return the newest records, newest first. Unreadable ones are passed over."""
-    return list(islice(newest(tree, RunRecord), count))
+    found: list[RunRecord] = []
+    for file in reversed(tree.store.list(RUNS)):
+        if len(found) < count and file.name.endswith(".json"):
+            with suppress(StoreError, ValueError):
+                # The head comes first, and a record may be larger than memory.
+                begin = tree.store.read(file.name, _HEAD_BYTES) or b""
+                plain = json_file.parse(begin, partial=len(begin) == _HEAD_BYTES)
+                record = json_file.value_of(plain, RunRecord, tree.store.display_path(file.name))
+                found += [record] if record else []
+    return found
 
 
 @contextmanager
