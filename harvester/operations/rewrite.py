@@ -25,7 +25,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.config import Output
 from harvester.core.dataset import Dataset
-from harvester.core.errors import UsageError
+from harvester.core.errors import StoreError, UsageError
 from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.manifest import place_named
@@ -40,6 +40,7 @@ from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.state import rewrite_journal
+from harvester.storage.state.change_feed import MAX_RECORD_BYTES
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
@@ -171,11 +172,14 @@ def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) ->
         return False
     origin, buckets = found.get("from"), found.get("buckets", target.buckets)
     if origin != _identity(source):
-        raise UsageError(f"{place}: made of {inert(str(origin))}", "name a new place for --to")
-    if buckets != target.buckets:
         raise UsageError(
-            f"{place}: made with --buckets {inert(str(buckets))}, not {target.buckets}",
-            f"say --buckets {inert(str(buckets))}, or name a new place for --to",
+            f"{place}: made of {inert(str(origin)[:1000])}", "name a new place for --to"
+        )
+    if buckets != target.buckets:
+        count = inert(str(buckets)[:100])
+        raise UsageError(
+            f"{place}: made with --buckets {count}, not {target.buckets}",
+            f"say --buckets {count}, or name a new place for --to",
         )
     return bool(found.get("finished"))
 
@@ -330,7 +334,14 @@ def _slices(
 
 def _copy_side_files(source: Tree, target: Tree) -> None:
     """Copy quarantine, run records and other side files; delete copies whose original is gone."""
-    names = {found.name for found in source.store.list(META_DIR) if _is_copied(found.name)}
+    side_files = [found for found in source.store.list(META_DIR) if _is_copied(found.name)]
+    names = {found.name for found in side_files}
+    longest = max(side_files, key=lambda found: found.size, default=None)
+    if longest is not None and longest.size > MAX_RECORD_BYTES:
+        raise StoreError(
+            f"{source.store.display_path(longest.name)}: longer than any file of harvester",
+            "move it away, then run again",
+        )
     for found in target.store.list(META_DIR):
         # The new tree keeps the records of this rewrite and of its earlier tries.
         own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)

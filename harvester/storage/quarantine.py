@@ -29,7 +29,7 @@ FILES = "files"
 """The folder of damaged data files."""
 
 _DAMAGED_FILE_NAME = re.compile(
-    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.([^/]*)\.damaged$"
+    r"/(\w+)\.ref_month=(\d{4}-\d{2})\.part-(\d{4,})-of-(\d{4,})\.[^/]*\.damaged$"
 )
 
 
@@ -123,10 +123,18 @@ def moved_files(tree: Tree) -> dict[str, str]:
     """
     moved: dict[str, str] = {}
     for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
-        if match := _DAMAGED_FILE_NAME.search(file.name):
-            name = f"{match[1]}/ref_month={match[2]}/part-{match[3]}-of-{match[4]}.parquet"
-            moved[name] = max(moved.get(name, ""), match[5].partition("-")[0])
+        if (name := former_name(file.name)) is not None:
+            run_id = file.name.removesuffix(".damaged").rpartition(".")[2]
+            moved[name] = max(moved.get(name, ""), run_id.partition("-")[0])
     return moved
+
+
+def former_name(name: str) -> str | None:
+    """Return the name of a data file before it was moved to the quarantine, None for others."""
+    match = _DAMAGED_FILE_NAME.search(name)
+    if match is None:
+        return None
+    return f"{match[1]}/ref_month={match[2]}/part-{match[3]}-of-{match[4]}.parquet"
 
 
 def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
+import struct
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.core.calendar import month_of
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.storage import layout, partition_reader, partition_writer
 from harvester.storage.backends.base import Store
-from harvester.storage.footer import Footer
+from harvester.storage.footer import COVERAGE, GROUPS, Footer, decode_footer
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.partition_reader import footers
 from harvester.storage.partition_writer import NewFile
 from harvester.tables import coverage
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, MARCH, appid
-from tests.support.output_helpers import footer_of
+from tests.support.output_helpers import footer_of, path_of, tree_at
 
 MONTH = month_of(MARCH)
 HERE = Partition(DAILY.name, MONTH, 0)
@@ -128,3 +135,73 @@ def test_a_file_copied_to_another_partition_is_refused(tree: Tree, place: Partit
         partition_reader.opened(tree.store, name, tree.temp(0, "old")),
     ):
         pass
+
+
+def with_end(tree: Tree, end: bytes) -> None:
+    """Write a file with this end, in a tebibyte that takes no space."""
+    path = path_of(tree, HERE)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+        file.seek(-len(end), os.SEEK_END)
+        file.write(end)
+
+
+@pytest.mark.parametrize("length", [(1 << 24) + 1, (1 << 31) - 1, (1 << 32) - 1])
+def test_a_footer_of_gigabytes_is_refused_unread(tmp_path: Path, length: int) -> None:
+    """Its stated length alone is damage."""
+    tree = tree_at(tmp_path)
+    with_end(tree, length.to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(StoreError, match="damaged"):
+        footer_of(tree, HERE)
+    name = tree.name(HERE)
+    with (
+        pytest.raises(StoreError, match="damaged"),
+        partition_reader.opened(tree.store, name, tree.temp(0, "old")),
+    ):
+        pass
+
+
+def keys_of(tree: Tree) -> dict[bytes, bytes]:
+    """Return the keys of the month's file."""
+    found: dict[bytes, bytes] = pq.read_metadata(path_of(tree, HERE)).metadata
+    return found
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [b"[" * 100_000, b"[]", b"{", b'{"a": 1}', b'{"a": []}', b"\xff", b"NaN", b"{}," * 2_000_000],
+)
+def test_groups_that_make_no_sense_are_damage(tmp_path: Path, groups: bytes) -> None:
+    """They are refused with advice, whatever their depth and number."""
+    tree = tree_at(tmp_path)
+    write(tree, 1)
+    with pytest.raises(StoreError, match="damaged"):
+        decode_footer("x", {**keys_of(tree), GROUPS: groups})
+
+
+def coverage_text(payload: bytes, length: int) -> bytes:
+    """Return a text form whose checksum is right."""
+    squeezed = pa.Codec("zstd").compress(payload, asbytes=True)
+    crc = struct.pack("<I", zlib.crc32(payload))
+    return base64.b64encode(struct.pack("<BI", 1, length) + squeezed + crc)
+
+
+@pytest.mark.parametrize("stated", [200 << 20, 1 << 20, 5])
+def test_a_coverage_that_decompresses_to_much_is_damage(tmp_path: Path, stated: int) -> None:
+    """Neither the stated length nor the true one may be more than a month of a million accounts."""
+    tree = tree_at(tmp_path)
+    write(tree, 1)
+    bomb = coverage_text(bytes(200 << 20), stated)
+    assert len(bomb) < 1 << 16
+    with pytest.raises(StoreError, match="damaged coverage"):
+        decode_footer("x", {**keys_of(tree), COVERAGE: bomb})
+
+
+def test_a_provisional_day_of_no_account_is_damage(tmp_path: Path) -> None:
+    """Otherwise a plan would look for an account that is not there."""
+    tree = tree_at(tmp_path)
+    write(tree, 1)
+    payload = struct.pack("<III", MONTH, 0, 1) + struct.pack("<Q", 7 << 40)
+    with pytest.raises(StoreError, match="damaged coverage"):
+        decode_footer("x", {**keys_of(tree), COVERAGE: coverage_text(payload, len(payload))})

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.sandbox import AskedWindow, FakeWeChat, Rules
 from harvester.storage import raw_log
+from harvester.storage.footer import BUCKET
 from tests.support.cli import CommandResult
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import published_rows
@@ -230,6 +232,47 @@ def test_a_run_on_a_later_day_makes_the_rows_of_a_clean_run(
     calls = old.world.counters.windows.total()
     assert old("run").code == 0
     assert old.world.counters.windows.total() == calls
+
+
+def stated_buckets(old: Old, dataset: str) -> dict[str, bytes | None]:
+    """Return the bucket in the footer of each of a dataset's files of May, by name."""
+    files = (old.output / dataset / "ref_month=2026-05").glob("*.parquet")
+    return {path.name: pq.read_metadata(path).metadata.get(BUCKET) for path in files}
+
+
+def test_files_say_their_bucket_once_they_are_published_again(old: Old) -> None:
+    """Until then their accounts say it."""
+    one, other = "part-0000-of-0002.parquet", "part-0001-of-0002.parquet"
+    before = stated_buckets(old, "interface_summary_hour")
+    assert before == {one: None, other: None}
+    old.at("2026-05-14", 12)
+    assert old("run").code == 3
+    after = stated_buckets(old, "interface_summary_hour")
+    assert after == {one: b"0000-of-0002", other: b"0001-of-0002"}
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "verify"])
+def test_a_file_in_another_buckets_place_is_found(old: Old, verb: str) -> None:
+    """Although it does not say its bucket, its accounts are known to belong elsewhere."""
+    month = "interface_summary_hour/ref_month=2026-05"
+    one, other = (f"{month}/part-{bucket:04d}-of-0002.parquet" for bucket in range(2))
+    shutil.copy(old.output / one, old.output / other)
+    ended = old(verb)
+    if verb == "verify":
+        assert (ended.code, "it knows of accounts of another bucket" in ended.out) == (3, True)
+    else:
+        assert ended.code == 1
+        assert f"output/{other}: its footer says that it belongs to {one}: it was" in ended.err
+    assert old.world.counters.windows.total() == 0
+
+
+def test_a_deleted_month_is_missing(old: Old) -> None:
+    """The records of an earlier harvester name what it published."""
+    name = "interface_summary/ref_month=2026-04/part-0001-of-0002.parquet"
+    (old.output / name).unlink()
+    said = old("verify", "--format", "json")
+    assert said.code == 3
+    assert [(each["path"], each["missing"]) for each in said.json["damaged"]] == [(name, True)]
 
 
 def test_calls_spent_on_that_day_still_count(old: Old) -> None:

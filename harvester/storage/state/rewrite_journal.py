@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
@@ -68,7 +67,8 @@ def refuse_unfinished(tree: Tree) -> None:
     found = read(tree)
     if found and not found.get("finished"):
         place = tree.store.display_path()
-        buckets = f" --buckets {inert(str(found['buckets']))}" if "buckets" in found else ""
+        count = found.get("buckets")
+        buckets = f" --buckets {count}" if isinstance(count, int) else ""
         raise UsageError(
             f"{place}: the rewrite that makes this tree is not finished",
             f"repeat it: harvester rewrite --to {place}{buckets}",

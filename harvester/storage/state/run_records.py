@@ -148,7 +148,15 @@ def _json_pieces(record: dict[str, Any], feed: Feed) -> Iterator[bytes]:
     text = orjson.dumps({**record, "published": []}, option=orjson.OPT_INDENT_2)
     yield text.removesuffix(b"]\n}")
     separator = b"\n    "
-    for item in feed:
-        yield separator + orjson.dumps(item)
+    for entry in filter(None, map(_entry_text, feed)):
+        yield separator + entry
         separator = b",\n    "
     yield b"]\n}\n" if separator.startswith(b"\n") else b"\n  ]\n}\n"
+
+
+def _entry_text(entry: Mapping[str, Any]) -> bytes:
+    """Return an entry as JSON; nothing for a planted one whose numbers no harvester writes."""
+    try:
+        return orjson.dumps(entry)
+    except orjson.JSONEncodeError:
+        return b""

@@ -1,0 +1,329 @@
+"""Planted files end a command with a message at most: no traceback, no gigabytes, no wait."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from harvester.cli import invoke
+from harvester.core import calendar
+from harvester.core.exit_codes import Exit
+from harvester.storage import raw_log
+from tests.support.answers import MARCH, answer, appid, of_day
+from tests.support.output_helpers import tree_at
+from tests.support.run_harness import BOTH, days_between, expected, published_rows
+
+MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+accounts: [{appid: wx0000000000000001}, {appid: wx0000000000000002}]
+jobs:
+  - datasets: [interface_summary, interface_summary_hour]
+    begin_date: 2026-03-30
+    end_date: 2026-04-02
+limits: {per_token: {rate: 1000/s, burst: 100, concurrency: 8}}
+output: output
+"""
+ROOM = 1 << 30
+"""Bytes of address space that a command may add to those of the tests."""
+
+VERBS = (
+    ("status",),
+    ("plan",),
+    ("verify",),
+    ("forget", "--accounts", appid(1), "--before", "2026-03-30", "--dry-run"),
+    ("run", "--progress", "none", "--refetch", "all"),
+    ("rewrite", "--to", "fresh", "--buckets", "2"),
+    ("verify", "--repair"),
+    ("forget", "--accounts", appid(1), "--before", "2026-03-30"),
+)
+
+
+def today() -> str:
+    """Return the Beijing day."""
+    return calendar.day_text(calendar.today(time.time()))
+
+
+PLACES: dict[str, Callable[[], str]] = {
+    "record": lambda: "runs/20260101T000000Z-abcdef.json",
+    "journal": lambda: "runs/20260101T000000Z-abcdef.0000-of-0001/000001.entry",
+    "ledger": lambda: f"quota/{today()}.0000-of-0001.json",
+    "check": lambda: f"quota/{today()}.check-20260101T000000Z-abcdef.json",
+    "quotas": lambda: f"quota/learned-{today()}.json",
+    "forced": lambda: f"quota/forced/{appid(1)}.json",
+    "quarantine": lambda: f"quarantine/interface_summary/{appid(1)}/2026-03-30.json",
+    "accounts": lambda: "platform.json",
+}
+
+
+def numbers(value: str) -> bytes:
+    """Return a text that has the members of every kind of file, with this for each number."""
+    calls = '{"interface_summary": {"wx0000000000000001": N}}'
+    quota = '{"wx0000000000000001": {"interface_summary": [N, N, N, N]}}'
+    text = (
+        '{"day": "2026-05-20", "run": "r", "period": N, "idle_from": N, "recent_calls": N, '
+        f'"in_use": true, "calls": {calls}, "accounts": {quota}, "count": N, "last": N, '
+        '"run_id": "r", "requests": N, "rows": N, "exit_code": N, "reasons": [], "state": "x", '
+        '"started_at": "x", "ended_at": "x", "rows_after": N, "asked_at": N, "refetch": N, '
+        '"appid": "wx0000000000000001", "dataset": "interface_summary", "reason": "r", '
+        '"begin_date": "2026-03-30", "end_date": "2026-03-30", "body": "{}", "authorised": [N]}'
+    )
+    return text.replace("N", value).encode()
+
+
+CONTENTS: dict[str, bytes] = {
+    "nothing": b"",
+    "no JSON": b"\xff\xfe\x00",
+    "broken UTF-8": b'{"run_id": "\xff\xff"}',
+    "a list": b"[1, 2]",
+    "deep": b'{"version":1,"calls":' + b"[" * 1_000_000,
+    "deep in order": b'{"a":' + b"[" * 900 + b"]" * 900 + b"}",
+    "a million of a million parts": b'{"calls": [' + b"{}," * 9_000_000 + b"{}]}",
+    "texts": numbers('"many"'),
+    "negative": numbers("-5"),
+    "not a number": numbers("NaN"),
+    "infinite": numbers("1e999"),
+    "huge": numbers("9" * 4000),
+    "beyond 64 bits": numbers(str(1 << 70)),
+    "keys twice": b'{"version": 1, "version": "x", "run_id": 1, "run_id": [], "calls": 1}',
+    "a version that makes no sense": b'{"version": -1e999, "run_id": "r"}',
+    "lists for objects": b'{"calls": [[[]]], "exhausted": {"a": 1}, "days": 7, "appids": {}}',
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a manifest and a harvested output."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.yaml").write_text(MANIFEST)
+    assert invoke(["run", "--progress", "none"]) == Exit.DONE
+    return tmp_path
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Let the process take little more memory for the block."""
+    [size] = [
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line
+    ]
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (int(size.split()[1]) * 1024 + ROOM, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run a command in little memory, and return its exit code and all that it said."""
+    capsys.readouterr()
+    with little_memory():
+        code = invoke(words)
+    said = "".join(capsys.readouterr())
+    assert "Traceback" not in said, said
+    assert "MemoryError" not in said
+    assert len(said) < 1 << 16
+    return code, said
+
+
+def plant(here: Path, place: str, data: bytes) -> Path:
+    """Write a file below ``_harvester``."""
+    path = here / "output/_harvester" / PLACES[place]()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_planted_side_file(
+    here: Path, capsys: pytest.CaptureFixture[str], place: str, content: str
+) -> None:
+    """Every verb ends with a code of its own, whatever is in the file."""
+    for words in VERBS:
+        plant(here, place, CONTENTS[content])
+        code, said = told(capsys, *words)
+        assert code in (Exit.DONE, Exit.USAGE, Exit.INCOMPLETE, Exit.AGAIN), said
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_side_file_of_a_terabyte(
+    here: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """It takes no space on the disk, and is neither read nor copied as a whole."""
+    for words in VERBS:
+        with plant(here, place, b"{").open("r+b") as file:
+            file.truncate(1 << 40)
+        code, said = told(capsys, *words)
+        if code == Exit.BUG:
+            assert "longer than any file of harvester" in said or "too long" in said
+    code, _ = told(capsys, "run", "--progress", "none")
+    assert code == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"[]", b"\xff", b"[" * 5000, b'{"host": 1}', b"x" * (1 << 20)]
+)
+def test_a_planted_note_in_a_lock(
+    here: Path, capsys: pytest.CaptureFixture[str], note: bytes
+) -> None:
+    """A lock that no process holds is taken, whatever stands in its file."""
+    (here / "output/_harvester/locks/0000-of-0001.lock").write_bytes(note)
+    assert told(capsys, "run", "--progress", "none")[0] == Exit.DONE
+
+
+# Raw groups.
+
+
+ANSWER = of_day(MARCH)
+
+
+def group_file(here: Path, index: Any, batches: list[list[pa.Array]], schema: pa.Schema) -> Path:
+    """Write a raw group of these columns, with this index, as a killed run might have left it."""
+    path = here / "output/_harvester/raw/dead/0000-000001-00.group"
+    path.parent.mkdir(parents=True)
+    text = index if isinstance(index, str) else json.dumps(index)
+    schema = schema.with_metadata({"harvester.group": text})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(path), schema, options=options) as writer:
+        for columns in batches:
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return path
+
+
+def columns(**changes: Any) -> list[pa.Array]:
+    """Return the columns of one answer, some of them replaced."""
+    own = {
+        "appid": appid(1),
+        "begin": MARCH,
+        "end": MARCH,
+        "asked_at": ANSWER.asked_at,
+        "refetch": b"",
+        "body": ANSWER.body,
+    } | changes
+    return [pa.array([own[field.name]], field.type) for field in raw_log._SCHEMA]
+
+
+def index_of(groups: list[list[pa.Array]], **changes: Any) -> dict[str, Any]:
+    """Return the index of these batches, some of its members replaced."""
+    entry = ["interface_summary_hour", [calendar.month_of(MARCH)]]
+    return {
+        "version": 2,
+        "id": "00",
+        "run_id": "dead",
+        "bucket": 0,
+        "buckets": 1,
+        "fetched_at": 1,
+        "batches": [[*entry, raw_log._checksum(each)] for each in groups],
+    } | changes
+
+
+ROWS: dict[str, dict[str, Any]] = {
+    "an appid that is none": {"appid": "wx"},
+    "no appid": {"appid": None},
+    "a window that ends before it begins": {"end": MARCH - 1},
+    "a window of a million days": {"end": MARCH + 1_000_000},
+    "a window before WeChat": {"begin": -5, "end": 1},
+    "asked before 1970": {"asked_at": -1},
+    "asked in a far future": {"asked_at": 1 << 60},
+    "no body": {"body": None},
+    "a hundred megabytes of zeros": {"body": b"\0" * (100 << 20)},
+}
+INDEXES: dict[str, Any] = {
+    "deep": "[" * 1_000_000,
+    "a list": [1],
+    "no JSON": "\x00",
+    "not a number": '{"version": NaN}',
+    "no members": {"version": 2},
+    "a bucket in words": {"bucket": "0"},
+    "another bucket": {"bucket": 1, "buckets": 2},
+    "a run in numbers": {"run_id": 7},
+    "fetched never": {"fetched_at": None},
+    "fetched in a far future": {"fetched_at": 1 << 80},
+    "months in words": {"batches": [["interface_summary_hour", ["2026-03"], 0]]},
+    "months of other ages": {"batches": [["interface_summary_hour", [1, 10**9], 0]]},
+    "a dataset in numbers": {"batches": [[7, [24_000], 0]]},
+    "more batches": {"batches": [["interface_summary_hour", [24_315], 0]] * 2},
+    "no batches": {"batches": []},
+    "batches without end": {"batches": [["interface_summary_hour", [24_315], 0]] * 200_000},
+}
+
+
+def recovered(here: Path, capsys: pytest.CaptureFixture[str], duck: Any) -> None:
+    """Check that each verb holds, that a run sets the group aside, and that no row is wrong."""
+    for words in VERBS[:4]:
+        assert told(capsys, *words)[0] in (Exit.DONE, Exit.INCOMPLETE)
+    assert told(capsys, "run", "--progress", "none")[0] == Exit.DONE
+    assert list(here.glob("output/_harvester/quarantine/groups/*.group"))
+    assert not list(here.glob("output/_harvester/raw/*/*"))
+    for dataset in BOTH:
+        rows = expected(dataset, [appid(1), appid(2)], days_between("2026-03-30", "2026-04-02"))
+        assert published_rows(duck, here / "output", dataset) == rows
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_raw_group_with_impossible_answers(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
+) -> None:
+    """It is damage, so it goes to quarantine and its days are asked again."""
+    batches = [columns(**ROWS[what])]
+    group_file(here, index_of(batches), batches, raw_log._SCHEMA)
+    recovered(here, capsys, duck)
+
+
+@pytest.mark.parametrize("what", INDEXES)
+def test_a_raw_group_with_an_impossible_index(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection, what: str
+) -> None:
+    """The same: nothing of it is believed."""
+    batches, index = [columns()], INDEXES[what]
+    if isinstance(index, dict) and "version" not in index:
+        index = index_of(batches, **index)
+    group_file(here, index, batches, raw_log._SCHEMA)
+    recovered(here, capsys, duck)
+
+
+def test_a_raw_group_of_other_columns(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Neither their number nor their types are those of a group."""
+    batches = [[pa.array([1]), pa.array(["x"])]]
+    group_file(here, index_of(batches), batches, pa.schema([("a", pa.int64()), ("b", pa.string())]))
+    recovered(here, capsys, duck)
+
+
+def test_a_raw_group_of_a_terabyte(
+    here: Path, capsys: pytest.CaptureFixture[str], duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Its end says where the rest is, and is looked at first."""
+    batches = [columns()]
+    path = group_file(here, index_of(batches), batches, raw_log._SCHEMA)
+    end = path.read_bytes()[-10:]
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+        file.seek((1 << 40) - 10)
+        file.write((1 << 31 - 1).to_bytes(4, "little") + end[4:])
+    recovered(here, capsys, duck)
+
+
+def test_a_raw_group_with_an_account_of_another_bucket(tmp_path: Path) -> None:
+    """Its rows would stand in two files."""
+    tree = tree_at(tmp_path, 2)
+    group = raw_log.write_group(tree, 0, "r", [answer(ANSWER.window, [], 0)])
+    assert appid(1) == ANSWER.window.appid
+    other = raw_log.write_group(tree, 1, "r", [answer(ANSWER.window, [], 0)])
+    held = 0
+    for each in (group, other):
+        opened = raw_log.open_group(each.name, each.path)
+        with suppress(raw_log.DamagedGroup):
+            held += len(list(opened.answers("interface_summary_hour", calendar.month_of(MARCH))))
+    assert held == 1

@@ -1,0 +1,117 @@
+"""A data file in the place of another bucket's is refused, and every file says its own bucket."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harvester.core.exit_codes import Exit
+from harvester.core.model import bucket_of
+from harvester.sandbox import FakeWeChat, Rules
+from harvester.storage.footer import BUCKET
+from tests.storage.test_newer_formats import rewritten
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.run_harness import DAILY, appid
+
+MONTH = f"{DAILY}/ref_month=2026-03"
+FIRST, SECOND = (f"{MONTH}/part-{bucket:04d}-of-0002.parquet" for bucket in range(2))
+VERBS = (("run",), ("status",), ("plan",), ("status", "--require", "yesterday"))
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CommandLine]:
+    """A harvested output of six accounts in two buckets."""
+    monkeypatch.setenv("COMMANDS_SECRET", "s")
+    scope = JobScope([DAILY], "2026-03-01", "2026-04-02", accounts=6)
+    assert {bucket_of(appid(number), 2) for number in range(1, 7)} == {0, 1}
+    world = FakeWeChat(Rules(history=True), time.time)
+    with command_line(tmp_path, scope, world, capsys) as cli:
+        text = cli.manifest.read_text()
+        cli.manifest.write_text(text.replace("output: out", "output: {path: out, buckets: 2}"))
+        assert cli("run").code == Exit.DONE
+        yield cli
+
+
+def bucket_in(path: Path) -> bytes | None:
+    """Return the bucket in a footer."""
+    found: bytes | None = pq.read_metadata(path).metadata.get(BUCKET)
+    return found
+
+
+def without_bucket(path: Path) -> None:
+    """Make a file as an earlier harvester wrote it."""
+    rewritten(path, bucket=None, seal=None)
+
+
+def refused(here: CommandLine, *said: str) -> None:
+    """Check that every verb refuses the output, names these words, and asks nothing."""
+    calls = here.calls()
+    for verb in VERBS:
+        ended = here(*verb)
+        assert ended.code == Exit.BUG
+        text = " ".join(ended.err.split())
+        assert [words for words in (*said, "move it away") if words not in text] == []
+    assert here.calls() == calls
+
+
+def test_every_file_says_its_bucket(here: CommandLine) -> None:
+    """As in its name, with the number of buckets; docs/reading.md describes the key."""
+    paths = list(here.output.glob("*/*/*.parquet"))
+    assert len(paths) == 4
+    for path in paths:
+        assert path.name == f"part-{(bucket_in(path) or b'').decode()}.parquet"
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_file_restored_under_another_buckets_name(here: CommandLine, *, is_old: bool) -> None:
+    """Its rows would be there twice; the message names the file, its bucket, and what to do."""
+    if is_old:
+        without_bucket(here.output / FIRST)
+    shutil.copy(here.output / FIRST, here.output / SECOND)
+    refused(here, str(here.output / SECOND), f"belongs to {FIRST}", "copied or renamed")
+
+
+def test_a_verification_names_it_and_a_repair_moves_it(here: CommandLine) -> None:
+    """Then the next run asks for the days of the bucket again."""
+    shutil.copy(here.output / FIRST, here.output / SECOND)
+    found = here("verify", "--repair", "--format", "json")
+    assert found.code == Exit.INCOMPLETE
+    [damage] = found.json["damaged"]
+    assert damage["path"] == SECOND
+    assert {
+        "a file of another bucket",
+        "it knows of accounts of another bucket",
+        "rows of accounts of another bucket",
+    } == set(damage["flaws"])
+    assert here("run").code == Exit.DONE
+    assert here("verify").code == Exit.DONE
+
+
+def test_a_file_of_another_number_of_buckets(here: CommandLine) -> None:
+    """A name that counts the right number of buckets does not make it one of them."""
+    assert here("rewrite", "--to", str(here.manifest.parent / "new"), "--buckets", "4").code == 0
+    other = here.manifest.parent / "new" / MONTH
+    path = next(path for path in sorted(other.iterdir()) if path.name.startswith("part-0000"))
+    shutil.copy(path, here.output / FIRST)
+    refused(here, str(here.output / FIRST), f"belongs to {MONTH}/part-0000-of-0004.parquet")
+
+
+def test_a_file_of_an_earlier_harvester_gets_the_key_when_it_is_published(
+    here: CommandLine,
+) -> None:
+    """Until then it is what its name says, because its accounts are of that bucket."""
+    for name in (FIRST, SECOND):
+        without_bucket(here.output / name)
+    assert here("status", "--require", "yesterday").code == Exit.DONE
+    assert here("run").code == Exit.DONE
+    assert bucket_in(here.output / FIRST) is None
+    assert here("run", "--refetch", "all").code == Exit.DONE
+    assert bucket_in(here.output / FIRST) == b"0000-of-0002"
+    assert bucket_in(here.output / SECOND) == b"0001-of-0002"
