@@ -76,3 +76,9 @@ def test_one_module_alone_writes_commands() -> None:
     writers = [module.name for module in MODULES if re.search(r'f?"::', module.text)]
     assert writers == ["cli.output.workflow_commands"]
     assert not any("stop-commands" in module.text for module in MODULES)
+
+
+def test_one_function_prints_lines_with_foreign_texts() -> None:
+    """`print_line` and `cell` make a text inert; the catalogue is harvester's own."""
+    makers = [module.name for module in MODULES if re.search(r"\bText\(", module.text)]
+    assert makers == ["cli.commands.datasets", "cli.output.answers"]
