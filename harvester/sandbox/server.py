@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from urllib.parse import parse_qsl
 
 import anyio
@@ -42,10 +43,9 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if reply.wire is not Wire.WHOLE:
-            _break_off(request, reply)
-        return web.Response(
-            body=reply.body, status=reply.status, headers={hdrs.CONTENT_TYPE: reply.content_type}
-        )
+            _break_off(request, reply, date_text(wechat.now()))
+        headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.DATE: date_text(wechat.now())}
+        return web.Response(body=reply.body, status=reply.status, headers=headers)
 
     server = web.Server(handle, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -81,12 +81,22 @@ def _target(raw_path: str) -> tuple[str, Mapping[str, str]]:
     return path, dict(parse_qsl(query))
 
 
-def _break_off(request: web.BaseRequest, reply: Reply) -> None:
+def date_text(now: float) -> str:
+    """Return a moment, in seconds since the Unix epoch, as in the header ``Date``."""
+    return _date_text(int(now))
+
+
+@functools.lru_cache(maxsize=16)
+def _date_text(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _break_off(request: web.BaseRequest, reply: Reply, date: str) -> None:
     """Send a part of a reply and close the connection; a later response has no effect."""
     transport = request.transport
     if transport is None:
         return
-    transport.write(_fragment(reply))
+    transport.write(_fragment(reply, date))
     if reply.wire is Wire.RESET:
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
@@ -95,13 +105,13 @@ def _break_off(request: web.BaseRequest, reply: Reply) -> None:
     transport.close()
 
 
-def _fragment(reply: Reply) -> bytes:
+def _fragment(reply: Reply, date: str) -> bytes:
     """Return the bytes that a broken reply sends before the connection ends."""
     if reply.wire is Wire.GARBAGE:
         return b"\x16\x03\x01 no HTTP at all\r\n\r\n"
     if reply.wire is Wire.CUT:
         head = (
-            f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\n"
+            f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nDate: {date}\r\n"
             f"Content-Length: {len(reply.body)}\r\n\r\n"
         )
         return head.encode() + reply.body[: len(reply.body) // 2]

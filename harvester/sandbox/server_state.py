@@ -112,6 +112,10 @@ class FakeWeChat:
         self.tokens.check_secret(appid)
         return self.tokens.stable(appid, self._clock()).text
 
+    def now(self) -> float:
+        """Return the time by the clock of this WeChat, in seconds since the Unix epoch."""
+        return self._clock()
+
     def peak_load(self) -> dict[str, PeakLoad]:
         """Return the peak load by appid; empty without a ``window_limit``."""
         return self._limits.peak_load()

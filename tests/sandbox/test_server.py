@@ -9,11 +9,13 @@ import pytest
 
 from harvester.core.calendar import parse_day
 from harvester.sandbox import AskedWindow, Fault, Row, call_faults
+from harvester.sandbox.call_faults import TOKEN, Wire
 from harvester.sandbox.server import serve
 from tests.support.sandboxes import (
     BUSY,
     DAILY,
     HOURLY,
+    NOON,
     PLAIN,
     QUIET,
     STABLE,
@@ -177,3 +179,22 @@ async def test_a_taken_port_is_an_error() -> None:
         with pytest.raises(OSError, match="address already in use"):
             async with serve(wechat, port=port):
                 pass
+
+
+@pytest.mark.parametrize("wire", [None, Wire.CUT])
+async def test_every_answer_has_the_date_of_the_emulators_clock(wire: Wire | None) -> None:
+    """To the second, and of answers that break off too."""
+    wechat, clock = fake_wechat_at(NOON + 0.9)
+    async with client_for(wechat) as client:
+        for moved, text in ((0.0, "04:00:00"), (0.2, "04:00:01"), (3600.0, "05:00:01")):
+            clock.now += moved
+            if wire is not None:
+                wechat.fail(BUSY, Fault(wire=wire), times=1, dataset=TOKEN)
+            assert await date_of_answer(client) == f"Wed, 12 Jun 2024 {text} GMT"
+
+
+async def date_of_answer(client: Client) -> str:
+    """Return the Date of an answer whose body is not needed."""
+    asked = {"appid": BUSY, "secret": "s", "grant_type": "client_credential"}
+    async with client.session.post(client.address + STABLE, json=asked) as response:
+        return response.headers["Date"]

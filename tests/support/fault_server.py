@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import TypeAlias
 
@@ -50,9 +51,13 @@ Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
 def http(
     body: bytes = ROWS, *, status: str = "200 OK", headers: str = "", length: int | None = None
 ) -> bytes:
-    """Return an answer with its Content-Length, or with ``length`` as a wrong one."""
+    """Return an answer with its Content-Length, or with ``length`` as a wrong one.
+
+    Its Date is that of this machine's clock.
+    """
     size = len(body) if length is None else length
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{headers}\r\n"
+    date = formatdate(usegmt=True)
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\nDate: {date}\r\n{headers}\r\n"
     return head.encode() + body
 
 
