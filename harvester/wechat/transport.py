@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from asyncio import CancelledError, Task
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import UnionType
 from typing import Any, Self, TypeAlias, cast
@@ -90,6 +90,10 @@ _FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], 
 )
 
 
+def _ignore(_: str) -> None:
+    """Take no notice of a date."""
+
+
 class Transport:
     """HTTP client for the API, for callers with at most ``connections`` requests at a time.
 
@@ -100,10 +104,13 @@ class Transport:
     Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
     failure; the error's text names the host and never the URL. An async context manager, to be
-    left in the task that entered it.
+    left in the task that entered it. ``on_date`` gets the ``Date`` header of the API's answers
+    whenever it changes, before the answer is returned.
     """
 
-    def __init__(self, api: Api, *, connections: int) -> None:
+    def __init__(
+        self, api: Api, *, connections: int, on_date: Callable[[str], None] = _ignore
+    ) -> None:
         base = URL(api.base_url)
         self._base = f"{base.origin()}{base.raw_path.rstrip('/')}"
         self._host = base.origin().authority
@@ -111,6 +118,8 @@ class Transport:
         self._tls = _tls_context(api)
         self._seconds = api.timeout
         self._connections = connections
+        self._on_date = on_date
+        self._date = ""
         self._deadlines: dict[Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -204,7 +213,7 @@ class Transport:
         self._start_clock(task)
         answer: tuple[int, bytes] | errors.CallError
         try:
-            answer = _checked(await response, server)
+            answer = self._checked(await response, server)
         except CancelledError:
             if self._deadlines[task] != _PASSED or task.cancelling() - 1 > cancelling:
                 raise
@@ -218,6 +227,14 @@ class Transport:
         if isinstance(answer, errors.CallError):
             raise answer
         return answer
+
+    def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.BadAnswer:
+        date = response.headers.get("Date", self._date)
+        # Compared first, because a thousand answers of one second have the same text.
+        if date != self._date and server is self._host:
+            self._date = date
+            self._on_date(date)
+        return _checked(response, server)
 
     def _start_clock(self, task: Task[Any]) -> None:
         """Set a call's deadline.

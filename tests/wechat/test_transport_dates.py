@@ -1,0 +1,67 @@
+"""The ``Date`` of answers: told when it changes, and of the API alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from harvester.core.config import Api
+from harvester.core.secret import Secret
+from harvester.wechat.transport import Transport
+from tests.support.fault_server import ROWS, Answer, fault_server, say
+
+PATH, BODY = "/datacube/getinterfacesummary", b"{}"
+NOON, LATER = "Wed, 20 May 2026 04:00:00 GMT", "Wed, 20 May 2026 04:00:01 GMT"
+
+each_way = pytest.mark.parametrize("token", [Secret("canary-token"), None], ids=["data", "other"])
+
+
+def dated(*dates: str, status: str = "200 OK") -> Answer:
+    """Return an answer with these Date headers."""
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(ROWS)}\r\n"
+    return say((head + "".join(f"Date: {date}\r\n" for date in dates) + "\r\n").encode() + ROWS)
+
+
+@each_way
+async def test_a_date_is_told_when_it_changes(token: Secret | None) -> None:
+    """A thousand answers of one second are one text."""
+    answers = [dated(NOON), dated(NOON), dated(), dated(LATER), dated(LATER), dated(NOON)]
+    heard: list[str] = []
+    async with (
+        fault_server(*answers) as server,
+        Transport(Api(base_url=server.url), connections=1, on_date=heard.append) as transport,
+    ):
+        for _ in answers:
+            await transport.post(PATH, BODY, token)
+    assert heard == [NOON, LATER, NOON]
+
+
+@each_way
+async def test_an_error_has_a_date_too(token: Secret | None) -> None:
+    """WeChat answers 200 to nearly everything, and a gateway before it does not."""
+    heard: list[str] = []
+    async with (
+        fault_server(dated(NOON, status="503 Busy")) as server,
+        Transport(Api(base_url=server.url), connections=1, on_date=heard.append) as transport,
+    ):
+        assert await transport.post(PATH, BODY, token) == (503, ROWS)
+    assert heard == [NOON]
+
+
+async def test_the_date_of_a_token_server_is_not_wechats() -> None:
+    """Its clock is another one."""
+    heard: list[str] = []
+    async with (
+        fault_server(dated(NOON)) as server,
+        Transport(Api(base_url=server.url), connections=1, on_date=heard.append) as transport,
+    ):
+        await transport.get_from(Secret(f"{server.url}/canary-path"), {})
+    assert heard == []
+
+
+async def test_without_an_observer_a_date_is_passed_over() -> None:
+    """The transport itself needs no time."""
+    async with (
+        fault_server(dated(NOON)) as server,
+        Transport(Api(base_url=server.url), connections=1) as transport,
+    ):
+        assert await transport.post(PATH, BODY) == (200, ROWS)
