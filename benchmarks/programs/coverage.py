@@ -51,7 +51,7 @@ def read(tree: Tree, broad: Broad) -> None:
     wanted = calendar.day_range(broad.begin, broad.end)
     want = {name: dict.fromkeys(broad.appids, wanted) for name in broad.datasets}
     begun = time.perf_counter()
-    missing = coverage_scan.read_missing(tree, want, broad.end + 1000)
+    missing = coverage_scan.read_missing(tree, want, calendar.instant(broad.end + 1000))
     seconds = time.perf_counter() - begun
     lacking = sum(calendar.count_days(each) for of in missing.values() for each in of.values())
     print(json.dumps({"seconds": seconds, "missing": lacking}))

@@ -33,7 +33,7 @@ def first_window(manifest: Manifest, now: float) -> int:
     tree = open_tree(manifest.output)
     today = calendar.today(now)
     want = plan.wanted(manifest, now)
-    missing, refetch = coverage_scan.to_ask(tree, want, today, None)
+    missing, refetch = coverage_scan.to_ask(tree, want, now, None)
     windows = plan.summarise(manifest, want, missing, today).requests
     if windows:
         pace = manifest.limits.per_token

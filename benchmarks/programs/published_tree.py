@@ -16,6 +16,7 @@ from harvester.storage import raw_log
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
+from tests.support.output_helpers import ANY_TIME
 
 HOURLY = CATALOGUE["interface_summary_hour"]
 GROUP = 2_000
@@ -35,7 +36,13 @@ def main(appids: list[str], begin: Day, end: Day, tree: Tree) -> None:
                 raw_log.write_group(tree, bucket, "run", list(answers(waiting[i : i + GROUP])))
                 for i in range(0, len(waiting), GROUP)
             ]
-            publish(tree, HOURLY, Partition(HOURLY.name, month, bucket), groups)
+            publish(
+                tree,
+                HOURLY,
+                Partition(HOURLY.name, month, bucket),
+                groups,
+                ANY_TIME,
+            )
             for group in groups:
                 raw_log.delete(tree, group)
 

@@ -100,6 +100,12 @@ class PlatformCache:
     replaced_at: dict[str, float] = field(default_factory=dict)
     non_account_ids: tuple[str, ...] = ()
 
+    def shift(self, seconds: float) -> None:
+        """Move all times, because the clock was moved."""
+        self.renew_at += seconds
+        self.listed_at += seconds
+        self.replaced_at = {appid: at + seconds for appid, at in self.replaced_at.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformAccess:

@@ -6,20 +6,24 @@ disk only at the start of a day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day
 from harvester.core.config import Pace
 from harvester.planning import quota
-from harvester.planning.quota import Calls, DayLedger, Quota
+from harvester.planning.quota import Calls, DayLedger, Moment, Quota
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
+from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger
 
@@ -46,29 +50,46 @@ class BudgetPolicy:
 
 
 class LedgerFiles:
-    """The ledgers of a run on disk, read and written in threads. All methods raise StoreError."""
+    """The ledgers of a run on disk, read and written in threads. All methods raise StoreError.
 
-    def __init__(self, tree: Tree, run_id: str) -> None:
+    ``moment`` returns the present moment, with which ledgers are written.
+    """
+
+    def __init__(self, tree: Tree, run_id: str, moment: Callable[[], Moment]) -> None:
         self._tree = tree
         self._run_id = run_id
+        self._moment = moment
         self._disk = CapacityLimiter(MAX_CONCURRENT_LEDGERS)
 
-    async def read(self, day: Day, bucket: int) -> DayLedger | None:
-        """Return a ledger as the last run left it; None if there is none."""
-        return await to_thread.run_sync(
-            quota_ledger.read, self._tree, day, bucket, limiter=self._disk
+    async def waits(self, bucket: int, period: float) -> list[tuple[float, int | None]] | None:
+        """Return for how many seconds how many calls of earlier runs may count, soonest first.
+
+        The number is None if it is unknown. Returns None if the bucket has no ledger.
+        """
+        found = await to_thread.run_sync(
+            quota_ledger.read_all, self._tree, bucket, limiter=self._disk
         )
+        now = self._moment()
+        waits = [(each.wait(now, period), each) for each in found]
+        in_order = sorted(waits, key=itemgetter(0))
+        told = [(wait, None if of.in_use else of.recent_calls) for wait, of in in_order if wait]
+        return told if found else None
+
+    async def with_data(self, buckets: Collection[int]) -> set[int]:
+        """Return those of the buckets that have a data file."""
+        return await to_thread.run_sync(layout.with_data, self._tree, CATALOGUE, buckets)
 
     async def open(self, day: Day, bucket: int, period: float) -> DayLedger:
         """Return a day's ledger for this run, whose rate limit counts ``period`` seconds."""
-        ledger = await self.read(day, bucket) or DayLedger(day)
-        # In use until the unused calls are returned, so that the next run notices a kill.
-        ledger.run, ledger.in_use, ledger.period = self._run_id, True, period
-        await to_thread.run_sync(quota_ledger.sweep, self._tree, day, bucket, limiter=self._disk)
+        read = partial(to_thread.run_sync, limiter=self._disk)
+        ledger = await read(quota_ledger.read, self._tree, day, bucket) or DayLedger(day)
+        ledger.reopen(self._run_id, self._moment(), period)
+        await read(quota_ledger.sweep, self._tree, day, bucket)
         return ledger
 
     async def write(self, ledger: DayLedger, bucket: int) -> None:
         """Make a ledger durable."""
+        ledger.written = self._moment()
         await to_thread.run_sync(quota_ledger.write, self._tree, ledger, bucket, limiter=self._disk)
 
 
@@ -95,6 +116,8 @@ class CallBudget:
         self._on_allocated = on_allocated
         self._buckets = {queue.bucket for queue in scheduler.queues}
         self._ledgers: dict[int, DayLedger] = {}
+        self._without_ledger: set[int] = set()
+        self._held_until: dict[int, float] = {}
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
@@ -110,11 +133,14 @@ class CallBudget:
     async def open(self) -> None:
         """Read the calls already spent and allocate the first ones, before the first request.
 
-        Recent calls of the previous run still count; if it did not end in order, the queues wait
-        until none of them can. Raises StoreError, in a group.
+        Recent calls of earlier runs still count; of a run that did not end in order, or whose
+        ledger is missing beside its data, all that the rate allows. Raises StoreError, in a group.
         """
         self._day = calendar.today(self._now())
         await _each(self._cool_down, self._buckets)
+        if self._without_ledger:
+            for bucket in await self._files.with_data(self._without_ledger):
+                self._hold_off(bucket, self._now() + self._policy.pace.period)
         await self._start_day(forget=self._policy.forget)
 
     def wake(self) -> None:
@@ -151,13 +177,20 @@ class CallBudget:
         await self._return_unused()
 
     async def _cool_down(self, bucket: int) -> None:
-        """Let a bucket's queues wait for what the run before has sent."""
-        # After midnight the previous run may stand in yesterday's ledger.
-        files = self._files
-        found = await files.read(self._day, bucket) or await files.read(self._day - 1, bucket)
-        if found is not None:
-            until = found.idle_at(self._now(), self._policy.pace.period)
-            self._scheduler.cool_down(bucket, until, None if found.in_use else found.recent_calls)
+        """Let a bucket's queues wait for what earlier runs have sent."""
+        waits = await self._files.waits(bucket, self._policy.pace.period)
+        if waits is None:
+            self._without_ledger.add(bucket)
+        for wait, recent in waits or ():
+            if recent is None:
+                self._hold_off(bucket, self._now() + wait)
+            else:
+                self._scheduler.cool_down(bucket, self._now() + wait, recent)
+
+    def _hold_off(self, bucket: int, until: float) -> None:
+        """Let a bucket's queues wait for an unknown number of calls."""
+        self._held_until[bucket] = until
+        self._scheduler.cool_down(bucket, until, None)
 
     async def _start_day(self, *, forget: bool) -> None:
         """Start a Beijing day. Calls in flight at midnight are charged to it."""
@@ -174,7 +207,11 @@ class CallBudget:
         await self._allocate()
 
     async def _open_ledger(self, bucket: int) -> None:
-        ledger = await self._files.open(self._day, bucket, self._policy.pace.period)
+        pace = self._policy.pace
+        ledger = await self._files.open(self._day, bucket, pace.period)
+        if bucket in self._held_until:
+            # As many as the rate allows, for the next run if this one ends before.
+            ledger.enter_recent(pace.count, self._held_until[bucket])
         self._ledgers[bucket] = ledger
 
     async def _allocate(self) -> None:

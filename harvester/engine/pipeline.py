@@ -16,21 +16,22 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
-from harvester.core.calendar import Clock
 from harvester.core.errors import places
 from harvester.core.model import Answer
 from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter, _Buffered
+from harvester.planning.quota import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
-from harvester.storage.publish import Published
+from harvester.storage.publish import Published, TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
 from harvester.wechat.attempt import RefusedAttempt
@@ -55,12 +56,26 @@ class RequestCounters:
     waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
+class RunClock(Protocol):
+    """The clock of a run, in seconds since the Unix epoch. It never steps while a pipeline runs."""
+
+    def __call__(self) -> float:
+        """Return the time."""
+
+    @property
+    def is_off(self) -> bool:
+        """True once WeChat's time is known to be another one."""
+
+    def moment(self) -> Moment:
+        """Return the present moment as a ledger keeps it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The effects a run works with, and by which terms its calls are handed out.
 
-    ``now`` is in seconds since the Unix epoch and never steps back. ``on_published`` is told of
-    each partition that was replaced, in a thread, while its raw groups still stand.
+    ``on_published`` is told of each partition that was replaced, in a thread, while its raw groups
+    still stand.
     """
 
     transport: Transport
@@ -68,7 +83,7 @@ class Tools:
     spacing: RateLimiter
     tree: Tree
     terms: BudgetPolicy
-    now: Clock
+    clock: RunClock
     on_published: Callable[[Published], None]
 
 
@@ -89,14 +104,14 @@ class Pipeline:
         datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
         self._publishing = PublishQueue(
-            tools.tree, datasets, tools.on_published, self._empty_trusted_from
+            tools.tree, datasets, tools.on_published, self._trusted_times
         )
         self._trusted_from = 0
         self._budget = CallBudget(
-            LedgerFiles(tools.tree, run_id),
+            LedgerFiles(tools.tree, run_id, tools.clock.moment),
             scheduler,
             tools.terms,
-            now=tools.now,
+            now=tools.clock,
             on_allocated=self._wake_if_ready,
         )
 
@@ -143,19 +158,23 @@ class Pipeline:
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
-            asked_at = int(self._tools.now())
+            asked_at = int(self._tools.clock())
             outcome = await self._ask(attempt)
+            if self._tools.clock.is_off:
+                # Planned by a wrong clock: what it brought is asked for again by the right one.
+                self.stop()
+                continue
             if self._tools.transport.surplus_answers > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
                 attempt.refused_at, attempt.retry_reason = (
-                    self._tools.now(),
+                    self._tools.clock(),
                     outcome.rule.action.value,
                 )
                 if outcome.body is not None and self._scheduler.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
-                self._scheduler.refused(attempt, outcome.rule, self._tools.now(), outcome.why)
+                self._scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
                 self._close_if_done(attempt.queue)
                 self._publishing.enqueue(self._scheduler.months.take_complete())
                 if self._scheduler.exhausted:
@@ -185,7 +204,7 @@ class Pipeline:
 
     async def _keep(self, attempt: Attempt, asked_at: int, body: bytes) -> None:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
-        self._scheduler.answered(attempt, self._tools.now())
+        self._scheduler.answered(attempt, self._tools.clock())
         self._close_if_done(attempt.queue)
         answer = Answer(attempt.window, asked_at, attempt.refetch, body)
         await self._writer.append(_Buffered(attempt, answer))
@@ -197,20 +216,20 @@ class Pipeline:
     def _count_surplus(self) -> None:
         """Count surplus answers. With the first one, connections are no longer used again."""
         if not self._trusted_from:
-            self._trusted_from = int(self._tools.now()) + 1
+            self._trusted_from = int(self._tools.clock()) + 1
             _log.warning(
                 "the server or a proxy sends answers that no request asked for: "
                 "every further request gets a connection of its own"
             )
         self.counters.surplus_answers = self._tools.transport.surplus_answers
 
-    def _empty_trusted_from(self) -> int:
-        """Return from which moment of asking on an empty answer is that to its own request."""
+    def _trusted_times(self) -> TrustedTimes:
+        """Return the times of asking that may settle a day."""
         transport = self._tools.transport
         transport.inspect()
         if transport.surplus_answers > self.counters.surplus_answers:
             self._count_surplus()
-        return self._trusted_from
+        return TrustedTimes(self._tools.clock, self._trusted_from)
 
     def _on_durable(self, group: Group, attempts: list[Attempt]) -> None:
         self._publishing.add(group)
@@ -221,7 +240,7 @@ class Pipeline:
     async def _next(self) -> Attempt | None:
         """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
-            now = self._tools.now()
+            now = self._tools.clock()
             attempt = self._scheduler.next(now)
             if attempt is not None:
                 if self._scheduler.refill_requests:
@@ -240,18 +259,18 @@ class Pipeline:
         self.counters.requests += 1
         attempt.backlog.count_call(is_retry=bool(attempt.retry_reason))
         if attempt.retry_reason:
-            self.counters.waits[attempt.retry_reason] += self._tools.now() - attempt.refused_at
+            self.counters.waits[attempt.retry_reason] += self._tools.clock() - attempt.refused_at
 
     async def _wait(self) -> None:
         """Wait to be woken; the timer worker wakes itself when the next queue is due."""
         event = anyio.Event()
         self._idle.append(event)
-        at = self._scheduler.wake_at(self._tools.now())
+        at = self._scheduler.wake_at(self._tools.clock())
         if at is None or at >= self._timer_until:
             await event.wait()
             return
         self._timer_until = at
-        with anyio.move_on_after(max(0.0, at - self._tools.now())):
+        with anyio.move_on_after(max(0.0, at - self._tools.clock())):
             await event.wait()
         if self._timer_until == at:
             self._timer_until = _NEVER
@@ -272,7 +291,7 @@ class Pipeline:
         if self._scheduler.finished:
             self._wake_all()
         else:
-            self._wake_next(self._tools.now())
+            self._wake_next(self._tools.clock())
 
     def _wake_all(self) -> None:
         while self._idle:

@@ -19,7 +19,7 @@ from harvester.core.dataset import Dataset
 from harvester.scheduling.account_queue import MonthOfBucket
 from harvester.storage import publish, raw_log
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.publish import Published
+from harvester.storage.publish import Published, TrustedTimes
 from harvester.storage.raw_log import Group
 
 RAW_BYTES = 256 << 20
@@ -33,8 +33,7 @@ an eighth of a megabyte while it lasts."""
 class PublishQueue:
     """Publishes months one after the other, each in a thread, none of them twice without need.
 
-    ``empty_trusted_from`` returns the moment from which on empty answers are trusted, in seconds
-    since the Unix epoch: an earlier one leaves its days provisional.
+    ``trusted_times`` returns the times of asking that may settle a day, at that moment.
     """
 
     def __init__(
@@ -42,12 +41,12 @@ class PublishQueue:
         tree: Tree,
         datasets: dict[str, Dataset],
         on_published: Callable[[Published], None],
-        empty_trusted_from: Callable[[], int],
+        trusted_times: Callable[[], TrustedTimes],
     ) -> None:
         self._tree = tree
         self._datasets = datasets
         self._on_published = on_published
-        self._empty_trusted_from = empty_trusted_from
+        self._trusted_times = trusted_times
         self._unpublished: dict[Group, set[MonthOfBucket]] = {}
         self._groups_of: Counter[MonthOfBucket] = Counter()
         self._queue: deque[MonthOfBucket] = deque()
@@ -98,17 +97,18 @@ class PublishQueue:
         owed = {month for months in self._unpublished.values() for month in months}
         return sorted(owed, key=lambda key: (-key.month, key.dataset, key.bucket))
 
-    def _publish_and_report(self, key: MonthOfBucket, groups: list[Group], trusted: int) -> None:
-        dataset, partition = self._datasets[key.dataset], Partition(*key)
-        self._on_published(
-            publish.publish(self._tree, dataset, partition, groups, empty_trusted_from=trusted)
-        )
+    def _publish_and_report(
+        self, key: MonthOfBucket, groups: list[Group], trusted: TrustedTimes
+    ) -> None:
+        dataset = self._datasets[key.dataset]
+        done = publish.publish(self._tree, dataset, Partition(*key), groups, trusted)
+        self._on_published(done)
 
     async def _publish(self, key: MonthOfBucket) -> None:
         groups = [group for group, months in self._unpublished.items() if key in months]
         if not groups:
             return
-        trusted = self._empty_trusted_from()
+        trusted = self._trusted_times()
         await to_thread.run_sync(
             self._publish_and_report, key, groups, trusted, limiter=self._thread
         )

@@ -2,6 +2,7 @@
 
 __all__ = [
     "check",
+    "clock",
     "forget",
     "gate",
     "plain",

@@ -30,7 +30,7 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
     manifest, clock = project.manifest, project.clock
     _permit_names(manifest)
     return RunContext(
-        now=clock,
+        clock=clock,
         open_api=partial(_open_api, manifest, clock),
         credentials=_credentials(manifest),
         watch=watch,
@@ -48,7 +48,7 @@ def token_providers(
     return TokenProviders(
         context.credentials,
         transport,
-        clock=context.now,
+        clock=context.clock,
         budget=may_force_refresh,
         platform=context.platform,
     )

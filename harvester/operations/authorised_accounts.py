@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -16,17 +18,32 @@ from harvester.wechat.auth import TokenDenied, TokenProviders
 from harvester.wechat.transport import Transport
 
 
-def ask(platform: PlatformAccess, api: Api, *, clock: Clock, policy: Retry) -> tuple[str, ...]:
+def ask(
+    platform: PlatformAccess,
+    api: Api,
+    policy: Retry,
+    *,
+    clock: Clock,
+    on_date: Callable[[str], None],
+) -> tuple[str, ...]:
     """Return the appids that authorised the platform, in WeChat's order.
 
-    Raises Unauthorised if WeChat refuses the platform, Unanswered if it does not answer.
+    ``on_date`` gets the ``Date`` of WeChat's answers. Raises Unauthorised if WeChat refuses the
+    platform, Unanswered if it does not answer.
     """
-    return anyio.run(_ask, platform, api, clock, policy)
+    return anyio.run(partial(_ask, platform, api, policy, clock=clock, on_date=on_date))
 
 
-async def _ask(platform: PlatformAccess, api: Api, clock: Clock, policy: Retry) -> tuple[str, ...]:
+async def _ask(
+    platform: PlatformAccess,
+    api: Api,
+    policy: Retry,
+    *,
+    clock: Clock,
+    on_date: Callable[[str], None],
+) -> tuple[str, ...]:
     rng, failure = random.Random(), ""
-    async with Transport(api, connections=1) as transport:
+    async with Transport(api, connections=1, on_date=on_date) as transport:
         providers = TokenProviders(_none, transport, clock=clock, budget=_never, platform=platform)
         for attempt in range(1, policy.max_attempts + 1):
             try:

@@ -24,11 +24,12 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
 from harvester.operations.access import run_context, token_providers
+from harvester.operations.clock_check import correct
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.summary import new_run_id
 from harvester.operations.runtime import Project, RunContext
-from harvester.planning.quota import DayLedger
+from harvester.planning.quota import DayLedger, Moment
 from harvester.scheduling import backoff
 from harvester.storage import layout
 from harvester.storage.layout import Tree
@@ -157,6 +158,12 @@ class Check:
     accounts: list[AccountCheck] = field(default_factory=list)
     calls: int = 0
 
+    def add_calls(self, before: Check) -> None:
+        """Add the calls of a check of the same accounts whose findings are dropped."""
+        self.calls += before.calls
+        for account, same in zip(self.accounts, before.accounts, strict=True):
+            account.calls += same.calls
+
     def count(self, state: State) -> int:
         """Count the accounts whose worst finding is ``state``."""
         return sum(account.state is state for account in self.accounts)
@@ -185,7 +192,7 @@ def check(project: Project) -> Check:
         layout.check_folders(project.tree)
     found = check_accounts(project.manifest, run_context(project))
     try:
-        save(found, project.manifest, project.tree, project.clock())
+        save(found, project.manifest, project.tree, project.clock.moment())
     except StoreError as error:
         _log.warning("the quotas and the calls of this check are not saved: %s", error)
     return found
@@ -202,11 +209,10 @@ def check_accounts(manifest: Manifest, context: RunContext) -> Check:
     return anyio.run(_check, manifest, context)
 
 
-def save(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
+def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
     """Save the reported quotas, and the calls that the check has spent of them.
 
-    ``now`` is in seconds since the Unix epoch. Raises StoreError, and UsageError for quotas of a
-    newer version.
+    Raises StoreError, and UsageError for quotas of a newer version.
     """
     reported = {
         (account.appid, dataset): quota
@@ -214,24 +220,25 @@ def save(found: Check, manifest: Manifest, tree: Tree, now: float) -> None:
         for dataset, quota in account.allowances.items()
     }
     if reported:
-        quota_limits.write(tree, reported, now)
+        quota_limits.write(tree, reported, now.at)
     spent = _spent(found, manifest, now)
     if spent:
         quota_ledger.leave(tree, spent)
 
 
-def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, DayLedger]:
+def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger]:
     """Return the calls of the check as a ledger of today for each bucket."""
-    today, name, period = calendar.today(now), new_run_id(now), manifest.limits.per_token.period
+    today, name = calendar.today(now.at), new_run_id(now.at)
+    period = manifest.limits.per_token.period
     spent: dict[int, DayLedger] = {}
     for account in found.accounts:
         if not account.calls:
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
-        ledger = spent.setdefault(bucket, DayLedger(today, name, period=period))
+        ledger = spent.setdefault(bucket, DayLedger(today, name, period=period, written=now))
         # Calls of the last period still count in WeChat's rate limit.
         idle_from = account.heard_at + period
-        if idle_from > now:
+        if idle_from > now.at:
             ledger.enter_recent(account.calls.total(), idle_from)
         for dataset, calls in account.calls.items():
             ledger.add(dataset, account.appid, calls)
@@ -239,26 +246,46 @@ def _spent(found: Check, manifest: Manifest, now: float) -> dict[int, DayLedger]
 
 
 async def _check(manifest: Manifest, context: RunContext) -> Check:
-    asked = probes(manifest, context.now())
-    accounts = [account for account in manifest.accounts if account.appid in asked]
+    check = await _probe_all(manifest, context)
+    if correct(context):
+        # Where tokens come from elsewhere, only the probes show that they asked for other days.
+        before, check = check, await _probe_all(manifest, context)
+        check.add_calls(before)
+    return check
+
+
+async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
+    clock, accounts = context.clock, manifest.accounts_with_jobs
     check = Check([AccountCheck(account.appid, account.name) for account in accounts])
     workers = max(1, min(manifest.limits.connections, len(accounts)))
-    async with context.open_api() as api, Transport(api, connections=workers) as transport:
+    async with (
+        context.open_api() as api,
+        Transport(api, connections=workers, on_date=clock.hear) as transport,
+    ):
         providers = token_providers(context, transport, _never)
-        async with TokenCache(providers.provider, context.now) as tokens:
-            prober = _Prober(manifest, transport, tokens, context.now)
-            # The workers share the iterator, so that each account is taken once.
-            queue = iter(check.accounts)
-
-            async def work() -> None:
-                for account in queue:
-                    await prober.probe(account, asked[account.appid])
-
-            async with anyio.create_task_group() as tasks:
-                for _ in range(workers):
-                    tasks.start_soon(work)
+        async with TokenCache(providers.provider, clock) as tokens:
+            # The days to ask for are chosen by WeChat's time if this machine's is off.
+            for account in [] if clock.is_checked else accounts[:1]:
+                await tokens.request_ahead(account.appid)
+            correct(context)
+            prober = _Prober(manifest, transport, tokens, clock)
+            await _probe_accounts(prober, check.accounts, workers)
     check.calls = prober.calls + providers.calls
     return check
+
+
+async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers: int) -> None:
+    asked = probes(prober.manifest, prober.now())
+    # The workers share the iterator, so that each account is taken once.
+    queue = iter(accounts)
+
+    async def work() -> None:
+        for account in queue:
+            await prober.probe(account, asked[account.appid])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(workers):
+            tasks.start_soon(work)
 
 
 async def _never(_: str) -> bool:

@@ -179,7 +179,13 @@ def _forget(erasing: _Erasure) -> Receipt:
         # A killed run may have named these accounts in files of a bucket without any of them.
         since = calendar.utc_text(run.started_at)
         locks.sweep_elsewhere(erasing.tree, run_id=run.run_id, since=since)
-        publish.recover(erasing.tree, erasing.datasets, erasing.buckets, erasing.record_published)
+        publish.recover(
+            erasing.tree,
+            erasing.datasets,
+            erasing.buckets,
+            erasing.record_published,
+            now=erasing.run_log.now,
+        )
     rewritten, quarantined = list[Rewritten](), 0
     for name in erasing.datasets:
         if name in request.datasets:

@@ -41,12 +41,12 @@ def plan(
     own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
     manifest = of_shard(project.manifest, own)
     want = planning.wanted(manifest, now)
-    missing, _ = coverage_scan.to_ask(tree, want, today, refetch)
+    missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
     found = planning.summarise(manifest, want, missing, today)
     quota = Quota(manifest.limits, quota_limits.read(tree))
     state = cost.QuotaState(quota, _left(manifest, tree, quota, own, now))
     price = cost.price(manifest, missing, found, state, now)
-    barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, today), today)
+    barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, now), today)
     return PricedPlan(found, price, barren)
 
 
@@ -64,9 +64,9 @@ def _left(
     return left
 
 
-def _rows(tree: Tree, want: planning.Wanted, today: calendar.Day) -> cost.Rows:
+def _rows(tree: Tree, want: planning.Wanted, now: float) -> cost.Rows:
     """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}
-        for dataset, of_dataset in coverage_scan.read_states(tree, want, today).items()
+        for dataset, of_dataset in coverage_scan.read_states(tree, want, now).items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import environ
 
 from harvester.core.calendar import Clock
@@ -17,11 +17,12 @@ from harvester.storage.state import account_cache
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``now`` is in seconds since the Unix epoch and never steps back.
+    ``on_date`` gets the ``Date`` of WeChat's answers.
     """
 
-    def __init__(self, now: Clock) -> None:
-        self._now = now
+    def __init__(self, clock: Clock, on_date: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._on_date = on_date
         self._platform: PlatformAccess | None = None
 
     def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
@@ -38,8 +39,9 @@ class PlatformAtHand:
         # Loaded only here: an operation without calls does not load the HTTP client.
         from harvester.operations import authorised_accounts  # noqa: PLC0415 - as the line above says
 
-        policy = manifest.retry
-        appids = authorised_accounts.ask(platform, manifest.api, clock=self._now, policy=policy)
+        appids = authorised_accounts.ask(
+            platform, manifest.api, manifest.retry, clock=self._clock, on_date=self._on_date
+        )
         account_cache.write(tree, appids)
         return appids
 

@@ -16,8 +16,9 @@ from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.selection import ALL, Selection
 from harvester.manifest import Draft, narrow, place_named, read, secret_files
+from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.runtime import Project, SteadyClock
+from harvester.operations.runtime import Project
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
@@ -39,24 +40,34 @@ class Opened(NamedTuple):
     manifest: Manifest
     tree: Tree
     words: str
-    clock: SteadyClock
+    clock: CheckedClock
 
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
-        manifest, platform = self.manifest, PlatformAtHand(self.clock)
+        manifest, platform = self.manifest, PlatformAtHand(self.clock, self.clock.hear)
+        output, appids = manifest.output, tuple[str, ...]()
         if manifest.from_platform:
             asked = authorised == "asked"
             tree = self.tree
-            appids = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
-            manifest = replace(self.draft.manifest(appids), output=manifest.output)
+            found = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
+            appids = tuple(found)
+            manifest = replace(self.draft.manifest(appids), output=output)
             if authorised != "optional" and not manifest.accounts:
                 raise UsageError(
                     "no account is known to have authorised the platform",
                     "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
                 )
-        if manifest.accounts:
-            manifest = narrow(manifest, selection, self.clock.started_at)
-        return Project(manifest, self.tree, self.words, self.clock, platform)
+
+        def manifest_at(now: float) -> Manifest:
+            again = read(manifest.file, environ=environ, now=now).manifest(appids)
+            return _narrowed(replace(again, output=output), selection, now)
+
+        narrowed = _narrowed(manifest, selection, self.clock.started_at)
+        return Project(narrowed, self.tree, self.words, self.clock, platform, manifest_at)
+
+
+def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    return narrow(manifest, selection, now) if manifest.accounts else manifest
 
 
 def open_project(
@@ -64,7 +75,7 @@ def open_project(
     selection: Selection = ALL,
     output: str | None = None,
     authorised: Authorised = "remembered",
-    clock: SteadyClock | None = None,
+    clock: CheckedClock | None = None,
 ) -> Project:
     """Load and narrow a manifest, and open its output. Creates no file, but for the cached list.
 
@@ -73,10 +84,10 @@ def open_project(
     rewrite or has a side file of a newer version, and for a platform without known accounts;
     StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and Unanswered.
     """
-    return open_quietly(path, output, clock or SteadyClock()).project(selection, authorised)
+    return open_quietly(path, output, clock or CheckedClock()).project(selection, authorised)
 
 
-def open_quietly(path: Path, output: str | None, clock: SteadyClock) -> Opened:
+def open_quietly(path: Path, output: str | None, clock: CheckedClock) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
     Raises as `open_project`, but for what WeChat and a selection may be wrong about.

@@ -134,7 +134,7 @@ def rewrite_tree(
         layout.clean_temp(tree, range(tree.buckets))
     with recorded(old):
         old.open(source, list(range(source.buckets)))
-        publish.recover(source, datasets, range(source.buckets), old.record_published)
+        publish.recover(source, datasets, range(source.buckets), old.record_published, now=old.now)
     if finished:
         return _summed(target, _make_all(source, target, datasets, None))
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}

@@ -6,7 +6,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
 from pathlib import Path
@@ -24,7 +24,7 @@ from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.operations import runtime
+from harvester.operations import clock_check, runtime
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.run_log import RunLog
@@ -37,7 +37,7 @@ from harvester.planning.sharding import of_shard, own_buckets
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
-from harvester.storage.state import forced_refreshes, quota_limits
+from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
 
@@ -64,7 +64,8 @@ _log = logging.getLogger("harvester.run")
 class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
-    The results go to the summary of ``run_log``.
+    ``manifest_at`` returns that part of the manifest as of another time. The results go to the
+    summary of ``run_log``.
     """
 
     manifest: Manifest
@@ -73,6 +74,7 @@ class RunState:
     context: runtime.RunContext
     own: list[int]
     run_log: RunLog
+    manifest_at: Callable[[float], Manifest]
 
     @property
     def summary(self) -> Summary:
@@ -97,7 +99,12 @@ def run(
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
     project = project._replace(manifest=of_shard(project.manifest, own))
     context = run_context(project, watch)
-    execute(RunState(project.manifest, project.tree, options, context, own, run_log))
+
+    def manifest_at(now: float) -> Manifest:
+        return of_shard(project.manifest_at(now), own)
+
+    state = RunState(project.manifest, project.tree, options, context, own, run_log, manifest_at)
+    execute(state)
 
 
 def execute(state: RunState) -> None:
@@ -107,21 +114,53 @@ def execute(state: RunState) -> None:
     or for files of a newer version or another number of buckets; StoreError if the output cannot be
     read or written.
     """
-    manifest, tree, summary = state.manifest, state.tree, state.summary
+    clock, tree, summary = state.context.clock, state.tree, state.summary
+    for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
+        clock.vouch(ledger.by_wechat(clock.moment()))
+    # WeChat may have been asked for the platform's accounts already.
+    state = _by_right_clock(state)
     with locked_and_recorded(state.run_log, tree, state.own):
         layout.clean_temp(tree, state.own)
         published = state.run_log.record_published
-        summary.groups_damaged(publish.recover(tree, manifest.datasets, state.own, published))
-        want = windows.wanted(manifest, summary.started_at)
-        missing, refetch = coverage_scan.to_ask(tree, want, summary.today, state.options.refetch)
-        plan = windows.summarise(manifest, want, missing, summary.today)
-        _check_request_limit(manifest, plan.requests)
-        summary.plan_made(want, plan)
-        queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
-        if queues:
-            _run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
-        states = coverage_scan.read_states(tree, want, summary.today)
+        damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
+        summary.groups_damaged(damaged)
+        want, queues = _plan_and_harvest(state)
+        if clock.is_off:
+            # Nothing was kept so far, and the plan was made for another day.
+            state = _by_right_clock(state)
+            want, queues = _plan_and_harvest(state)
+        states = coverage_scan.read_states(tree, want, clock())
         summary.state_read(want, states, queues, quarantined_days(tree, states))
+
+
+def _by_right_clock(state: RunState) -> RunState:
+    """Correct a clock that is off; return the state by which the run goes on."""
+    if not clock_check.correct(state.context):
+        return state
+    state.summary.clock_corrected(state.context.clock.correction)
+    state.run_log.restart(state.own)
+    return replace(state, manifest=state.manifest_at(state.summary.started_at))
+
+
+def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueue]]:
+    """Plan, ask for what is missing and publish it; return the wanted days and the queues.
+
+    Keeps nothing if that shows that the clock is off.
+    """
+    manifest, summary = state.manifest, state.summary
+    want = windows.wanted(manifest, summary.started_at)
+    missing, refetch = coverage_scan.to_ask(
+        state.tree, want, state.context.clock(), state.options.refetch
+    )
+    plan = windows.summarise(manifest, want, missing, summary.today)
+    _check_request_limit(manifest, plan.requests)
+    summary.plan_made(want, plan)
+    queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
+    if queues:
+        _run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
+    elif not state.context.clock.is_checked and not manifest.api.is_sandbox:
+        _run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
+    return want, queues
 
 
 def make_queues(
@@ -182,6 +221,7 @@ def _first_error(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
 async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPolicy) -> None:
     """Ask WeChat for what the queues owe, publish it, and report to the summary."""
     manifest, context, summary = state.manifest, state.context, state.summary
+    clock = context.clock
     summary.harvest_begun()
     pace = manifest.limits.per_token
     limiter = RateLimiter(pace)
@@ -190,16 +230,23 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     )
     # More workers than all accounts together may use would never be busy.
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
-    async with context.open_api() as api, Transport(api, connections=connections) as transport:
+    async with (
+        context.open_api() as api,
+        Transport(api, connections=connections, on_date=clock.hear) as transport,
+    ):
         providers = token_providers(context, transport, partial(_may_force_refresh, state))
-        async with TokenCache(providers.provider, context.now) as tokens:
+        async with TokenCache(providers.provider, clock) as tokens:
+            if not clock.is_checked:
+                await tokens.request_ahead(queues[0].appid)
+            if clock.is_off:
+                return
             tools = Tools(
                 transport=transport,
                 tokens=tokens,
                 spacing=limiter,
                 tree=state.tree,
                 terms=policy,
-                now=context.now,
+                clock=clock,
                 on_published=state.run_log.record_published,
             )
             pipeline = Pipeline(scheduler, tools, run_id=summary.run_id, connections=connections)
@@ -209,7 +256,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
 
             try:
                 await _run_watched(pipeline, state, count)
-                scheduler.finish(context.now(), summary.wanted_accounts)
+                scheduler.finish(clock(), summary.wanted_accounts)
                 # A run that answered everything before the deadline or just after is complete.
                 summary.harvest_ended(owes=pipeline.owes)
             finally:
@@ -242,7 +289,7 @@ def _budget_policy(state: RunState) -> BudgetPolicy:
 
 async def _may_force_refresh(state: RunState, appid: str) -> bool:
     """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
-    spend = partial(forced_refreshes.spend, state.tree, appid, state.context.now())
+    spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
     return await to_thread.run_sync(spend)
 
 
@@ -255,7 +302,7 @@ def _position(state: RunState, count: Callable[[], None], pipeline: Pipeline) ->
         requests=summary.requests,
         retries=summary.retries,
         files=len(summary.published),
-        seconds=state.context.now() - summary.started_at,
+        seconds=state.context.clock() - summary.started_at,
         describe=pipeline.describe,
     )
 
@@ -280,7 +327,7 @@ async def _checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:
 
 async def _enforce_deadline(pipeline: Pipeline, state: RunState, max_duration: float) -> None:
     """Stop the pipeline ``max_duration`` seconds after the beginning of the run."""
-    spent = state.context.now() - state.summary.started_at
+    spent = state.context.clock() - state.summary.started_at
     await anyio.sleep(max(0.0, max_duration - spent))
     state.summary.deadline_passed()
     pipeline.stop()

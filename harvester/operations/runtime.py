@@ -1,16 +1,15 @@
-"""Inputs of an operation: clock, project, options, and the context of a run outside the output."""
+"""Inputs of an operation: project, options, and the context of a run outside the output."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.calendar import Clock
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, PlatformAccess
+from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
@@ -41,32 +40,19 @@ Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 """A task that shows progress until it is cancelled."""
 
 
-class SteadyClock:
-    """Clock in seconds since the Unix epoch that never steps back.
-
-    ``started_at`` is the time at which an operation begins: it decides which days are wanted.
-    """
-
-    def __init__(self) -> None:
-        self.started_at = time.time()
-        self._offset = self.started_at - time.monotonic()
-
-    def __call__(self) -> float:
-        """Return the time, in seconds since the Unix epoch."""
-        return self._offset + time.monotonic()
-
-
 class Project(NamedTuple):
     """A manifest, its output tree, and the clock and platform of one operation over them.
 
-    ``words`` are the arguments that name the manifest and the output in a command.
+    ``words`` are the arguments that name the manifest and the output in a command. ``manifest_at``
+    reads the manifest again as of another time, in seconds since the Unix epoch.
     """
 
     manifest: Manifest
     tree: Tree
     words: str
-    clock: SteadyClock
+    clock: CheckedClock
     platform: PlatformAtHand
+    manifest_at: Callable[[float], Manifest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +77,12 @@ async def show_no_progress(position: Callable[[], Position]) -> None:
 class RunContext:
     """Everything that a run needs outside of its output: clock, API, secrets, progress display.
 
-    ``now`` is in seconds since the Unix epoch and never steps back. ``open_api`` keeps the API
-    reachable while its block lasts. ``credentials`` returns the credential of an appid, and
-    ``platform`` is the third-party platform of the accounts that authorised one.
+    ``clock`` hears WeChat's time. ``open_api`` keeps the API reachable while its block lasts.
+    ``credentials`` returns the credential of an appid, and ``platform`` is the third-party platform
+    of the accounts that authorised one.
     """
 
-    now: Clock
+    clock: CheckedClock
     open_api: Callable[[], AbstractAsyncContextManager[Api]]
     credentials: Callable[[str], Access]
     watch: Watch = show_no_progress

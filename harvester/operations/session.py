@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harvester.core import calendar
+from harvester.operations.clock import CheckedClock
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary, start_summary
-from harvester.operations.runtime import SteadyClock
 from harvester.storage import locks
 from harvester.storage.layout import Tree
 
 
-def new_run_log(manifest: Path, clock: SteadyClock, copy: Path | None = None) -> RunLog:
+def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
     """Return the log of a run that began with its clock; ``copy`` is a file for its record too."""
     return RunLog(start_summary(manifest, clock.started_at), clock, copy)
 

@@ -61,7 +61,7 @@ def status(project: Project, required: Required | None = None) -> Status:
 def read(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
     """Read the status at ``now``, in seconds since the Unix epoch. Raises as `status`."""
     want = windows.wanted(manifest, now)
-    states = coverage_scan.read_states(tree, want, calendar.today(now))
+    states = coverage_scan.read_states(tree, want, now)
     return Status(
         datasets=tuple(summarise_states(want, states)),
         gaps=tuple(_gaps(want, states)),

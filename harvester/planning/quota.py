@@ -23,6 +23,9 @@ BLOCK_SECONDS = 10.0
 _MAX_NUMBER = 1 << 40
 """No count of calls and no time, in seconds since the Unix epoch, is greater."""
 
+DATE_ERROR_SECONDS = 2.0
+"""Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
+
 _MIN_BLOCK = 20
 _SPARE = 3
 
@@ -42,15 +45,36 @@ class QuotaLimit(NamedTuple):
         return "read" if self.reported else "assumed"
 
 
+class Moment(NamedTuple):
+    """A moment by a run's clock, and by the elapsed time of its machine.
+
+    ``at`` is in seconds since the Unix epoch, and ``offset`` is WeChat's time minus ``at``, None if
+    WeChat did not tell it. ``elapsed`` counts seconds since the machine's start, which ``boot``
+    names; it is empty if the system has no name for it.
+    """
+
+    at: float = 0.0
+    boot: str = ""
+    elapsed: float = 0.0
+    offset: float | None = None
+
+    def is_of_boot(self, other: Moment) -> bool:
+        """Return whether the elapsed times of two moments can be compared."""
+        return bool(self.boot) and self.boot == other.boot
+
+
+_UNKNOWN = Moment()
+
+
 @dataclass(slots=True)
 class DayLedger:
     """The ledger of one bucket on one Beijing day.
 
     ``run`` is the run that wrote it, and ``in_use`` is true until that run has ended in order.
     WeChat's rate limit may count ``recent_calls`` of each account until ``idle_from``, in seconds
-    since the Unix epoch; of a ledger in use their number is unknown, and they count for ``period``
-    seconds. ``exhausted`` has WeChat's refusals of spent quotas, and ``merged_checks`` the checks
-    whose calls are included.
+    since the Unix epoch by the clock of ``written``, the moment of the last writing; of a ledger in
+    use their number is unknown, and they count for ``period`` seconds. ``exhausted`` has WeChat's
+    refusals of spent quotas, and ``merged_checks`` the checks whose calls are included.
     """
 
     day: Day
@@ -62,6 +86,7 @@ class DayLedger:
     calls: Calls = field(default_factory=dict)
     exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
     merged_checks: list[str] = field(default_factory=list)
+    written: Moment = _UNKNOWN
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that no run enters: negative, infinite or beyond all use."""
@@ -96,10 +121,15 @@ class DayLedger:
         for dataset, of_dataset in check.calls.items():
             for appid, calls in of_dataset.items():
                 self.add(dataset, appid, calls)
-        earlier, later = sorted((self, check), key=lambda ledger: ledger.idle_from)
-        together = earlier.idle_from > later.idle_from - later.period
-        self.recent_calls = later.recent_calls + (earlier.recent_calls if together else 0)
-        self.idle_from = later.idle_from
+        if not self.run:
+            # Without a ledger of its own the bucket has the check's.
+            self.written = check.written
+        # Both in seconds of one clock, because it may have been set in between.
+        own, other = _idle_on_one_clock(self, check)
+        together = abs(own - other) < (self if own > other else check).period
+        recent = check.recent_calls if other >= own else self.recent_calls
+        self.recent_calls = self.recent_calls + check.recent_calls if together else recent
+        self.idle_from += max(0.0, other - own)
 
     def enter_recent(self, calls: int, idle_from: float) -> None:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
@@ -111,11 +141,53 @@ class DayLedger:
         self.calls.get(dataset, {}).pop(appid, None)
         self.exhausted.get(dataset, {}).pop(appid, None)
 
-    def idle_at(self, now: float, period: float) -> float:
-        """Return the moment from which on no call of the ledger's run counts in a rate limit."""
+    def wait(self, now: Moment, period: float) -> float:
+        """Return the seconds for which calls of the ledger's run may count in a rate limit.
+
+        Within one boot they are counted by elapsed time, whatever was done to the clock. After
+        another boot WeChat's time decides, and the clocks alone if it is unknown.
+        """
         # After a clock was put back, the wait is still no longer than a period.
-        longest = now + max(self.period, period)
-        return longest if self.in_use else min(self.idle_from, longest)
+        longest = max(self.period, period)
+        if self.in_use:
+            return longest
+        return min(max(0.0, self.idle_from - self._by_its_clock(now)), longest)
+
+    def by_wechat(self, now: Moment) -> float | None:
+        """Return WeChat's time at ``now``; None if it was not told in this boot."""
+        then = self.written
+        if then.offset is None or not then.is_of_boot(now):
+            return None
+        return self._by_its_clock(now) + then.offset
+
+    def reopen(self, run: str, now: Moment, period: float) -> None:
+        """Begin to use the ledger for a run, by the clock of ``now``."""
+        idle_from = now.at + self.wait(now, period)
+        # In use until the unused calls are returned, so that the next run notices a kill.
+        self.run, self.in_use, self.period = run, True, period
+        self.idle_from, self.written = idle_from, now
+
+    def _by_its_clock(self, now: Moment) -> float:
+        """Return the time at ``now`` by the clock of the ledger's run."""
+        then = self.written
+        if then.is_of_boot(now):
+            return then.at + now.elapsed - then.elapsed
+        if then.offset is None or now.offset is None:
+            return now.at
+        return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
+
+
+def _idle_on_one_clock(one: DayLedger, other: DayLedger) -> tuple[float, float]:
+    """Return ``idle_from`` of two ledgers in seconds that can be compared."""
+    if one.written.is_of_boot(other.written):
+        return (
+            one.idle_from - one.written.at + one.written.elapsed,
+            other.idle_from - other.written.at + other.written.elapsed,
+        )
+    return (
+        one.idle_from + (one.written.offset or 0.0),
+        other.idle_from + (other.written.offset or 0.0),
+    )
 
 
 def are_counts(numbers: Iterable[float]) -> bool:

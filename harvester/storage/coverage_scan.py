@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.calendar import Day, DaySet, Month
+from harvester.core.calendar import DaySet, Month
 from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted
 from harvester.storage import layout, partition_reader
@@ -81,14 +81,17 @@ def suspicious(states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
             yield from day_ranges_of(appid, dataset, of_account.suspicious)
 
 
-def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
-    """Return the wanted days that need a request today. Raises StoreError and OtherVersion."""
+def read_missing(tree: Tree, want: Wanted, now: float) -> Wanted:
+    """Return the wanted days that need a request today. Raises StoreError and OtherVersion.
+
+    ``now`` is in seconds since the Unix epoch, here and below.
+    """
     missing: Wanted = {}
     for dataset, of_dataset in want.items():
         known = dict.fromkeys(of_dataset, calendar.NO_DAYS)
         for month, coverage in _coverages(tree, dataset, of_dataset):
             day_set = _day_set_of(month)
-            for appid, mask in coverage.no_ask_today(today):
+            for appid, mask in coverage.no_ask_today(now):
                 if appid in known:
                     known[appid] |= day_set(mask)
         missing[dataset] = {
@@ -99,28 +102,28 @@ def read_missing(tree: Tree, want: Wanted, today: Day) -> Wanted:
     return missing
 
 
-def read_states(tree: Tree, want: Wanted, today: Day) -> dict[str, dict[str, States]]:
+def read_states(tree: Tree, want: Wanted, now: float) -> dict[str, dict[str, States]]:
     """Return the wanted days of each account by state. Raises StoreError and OtherVersion."""
     found: dict[str, dict[str, States]] = {}
     for dataset, of_dataset in want.items():
         sparse = CATALOGUE[dataset].sparse
         states = found[dataset] = {appid: States(sparse=sparse) for appid in of_dataset}
         for month, coverage in _coverages(tree, dataset, of_dataset):
-            _add_month(states, month, coverage, today)
+            _add_month(states, month, coverage, now)
         for appid, of_account in states.items():
             of_account.clip_to(of_dataset[appid])
     return found
 
 
-def to_ask(tree: Tree, want: Wanted, today: Day, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
+def to_ask(tree: Tree, want: Wanted, now: float, refetch: Refetch | None) -> tuple[Wanted, Wanted]:
     """Return the days a run requests, and those of them whose answers may replace final rows.
 
     Raises StoreError and OtherVersion.
     """
-    missing = read_missing(tree, want, today)
+    missing = read_missing(tree, want, now)
     if refetch is None:
         return missing, {}
-    again = refetched(read_states(tree, want, today), want, refetch)
+    again = refetched(read_states(tree, want, now), want, refetch)
     for dataset, of_dataset in again.items():
         for appid, chosen in of_dataset.items():
             missing[dataset][appid] = missing[dataset].get(appid, calendar.NO_DAYS) | chosen
@@ -169,9 +172,9 @@ def _day_set_of(month: Month) -> Callable[[int], DaySet]:
     return cache(partial(calendar.from_month_mask, month=month))
 
 
-def _add_month(states: dict[str, States], month: Month, coverage: Coverage, today: Day) -> None:
+def _add_month(states: dict[str, States], month: Month, coverage: Coverage, now: float) -> None:
     found = zip(
-        coverage.no_ask_today(today),
+        coverage.no_ask_today(now),
         coverage.final,
         coverage.with_rows,
         coverage.provisional,

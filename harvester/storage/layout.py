@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,14 @@ def partitions(
         if wanted is None or partition.bucket in wanted:
             located[partition] = found
     return dict(sorted(located.items(), key=lambda item: (-item[0].month, item[0].bucket)))
+
+
+def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> set[int]:
+    """Return those of the buckets that have a data file. Raises as `partitions`."""
+    found: set[int] = set()
+    for dataset in datasets:
+        found |= {partition.bucket for partition in partitions(tree, dataset, buckets)}
+    return found
 
 
 def clean_temp(tree: Tree, buckets: Iterable[int]) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month
+from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.inert_text import inert
@@ -39,6 +39,18 @@ T = TypeVar("T")
 
 MAX_RACES = 20
 """Maximum races that one replacement may lose. Each lost race is progress of another run."""
+
+
+class TrustedTimes(NamedTuple):
+    """Times of asking that may settle a day, in seconds since the Unix epoch.
+
+    An answer or a day that was asked for later than ``now`` was asked for at an unknown time: it
+    settles nothing, and refuses no other answer. An empty answer asked for before ``empty_from``
+    leaves its days provisional.
+    """
+
+    now: Clock
+    empty_from: int = 0
 
 
 class QuarantinedDay(NamedTuple):
@@ -87,13 +99,9 @@ def publish(
     dataset: Dataset,
     partition: Partition,
     groups: Iterable[Group],
-    *,
-    empty_trusted_from: int = 0,
+    trusted: TrustedTimes,
 ) -> Published:
     """Merge the groups' answers for a partition into its file. The caller holds the bucket's lock.
-
-    An empty answer that was asked for before ``empty_trusted_from`` (seconds since the Unix epoch)
-    leaves its days provisional.
 
     A group that is in the file already changes nothing. If another run replaces the file meanwhile,
     which is possible in an object store, both are merged. Raises StoreError; then the old file is
@@ -104,8 +112,7 @@ def publish(
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        update = _PartitionUpdate(tree, dataset, partition, empty_trusted_from)
-        return _publish_once(update, left)
+        return _publish_once(_PartitionUpdate(tree, dataset, partition), left, trusted)
 
     return retry_races(attempt)
 
@@ -121,9 +128,13 @@ def retry_races(attempt: Callable[[int], T]) -> T:
     return attempt(MAX_RACES)
 
 
-def _publish_once(update: _PartitionUpdate, touching: list[Group]) -> Published:
+def _publish_once(
+    update: _PartitionUpdate, touching: list[Group], trusted: TrustedTimes
+) -> Published:
     name = update.tree.name(update.partition)
     with partition_reader.opened(update.tree.store, name, update.temp("old")) as stored:
+        # Once the file is read, because another run may have asked for its rows a moment ago.
+        update.now, update.empty_trusted_from = trusted.now(), trusted.empty_from
         old = stored.footer.groups if stored else {}
         fresh = [group for group in touching if group.id not in old]
         before = after = stored.rows if stored else 0
@@ -142,13 +153,16 @@ def recover(
     datasets: Mapping[str, Dataset],
     buckets: Collection[int],
     tell: Callable[[Published], None],
+    *,
+    now: Clock,
 ) -> list[str]:
     """Publish what killed runs left in the raw log of these buckets, then delete it.
 
-    The caller holds the buckets' locks and has planned nothing yet. ``tell`` gets each result
-    before any group is deleted, because the next run can find a result again only through its
-    groups. Returns the paths in quarantine of groups that could not be read. Raises StoreError, and
-    UsageError for groups of another number of buckets or a file of a newer version.
+    The caller holds the buckets' locks and has planned nothing yet. ``now`` is as in `publish`.
+    ``tell`` gets each result before any group is deleted, because the next run can find a result
+    again only through its groups. Returns the paths in quarantine of groups that could not be read.
+    Raises StoreError, and UsageError for groups of another number of buckets or a file of a newer
+    version.
     """
     groups, moved = raw_log.unpublished(tree, buckets)
     # Before the first file is written, because a partly recovered tree fits neither version.
@@ -165,7 +179,7 @@ def recover(
     # Newest month first, as runs publish.
     for partition in sorted(due, key=lambda each: (-each.month, each)):
         mine = [group for group in groups if group.bucket == partition.bucket]
-        tell(publish(tree, datasets[partition.dataset], partition, mine))
+        tell(publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now)))
     for group in groups:
         raw_log.delete(tree, group)
     return moved
@@ -191,7 +205,6 @@ class _PartitionUpdate:
     tree: Tree
     dataset: Dataset
     partition: Partition
-    empty_trusted_from: int
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
     applied: int = 0
@@ -202,6 +215,8 @@ class _PartitionUpdate:
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
+    now: float = 0.0
+    empty_trusted_from: int = 0
 
     @property
     def month(self) -> Month:
@@ -304,6 +319,7 @@ def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> 
     # Most answers were given on the same day, and a mask depends on nothing else.
     settled_masks = lru_cache(partial(merge.settled_masks, update.dataset, update.month))
     decoded_answers = _decoded_answers(update, groups)
+    known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
         change = Change(appid, update.month, known.account(appid))
         oldest_first = sorted(replies, key=lambda item: (item[0].asked_at, item[1].fetched_at))
@@ -337,10 +353,12 @@ def _decoded_answers(
 
 def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, Provenance]]:
     """Yield a group's answers by appid. A damaged group ends early; its days are asked again."""
-    stamp = Provenance(group.fetched_at, group.run_id)
+    latest = update.now * 1_000_000
+    stamp = Provenance(int(min(group.fetched_at, latest)), group.run_id)
     try:
         for answer in group.answers(update.dataset.name, update.month):
-            yield answer, stamp
+            # 0 stands for unknown: older than any other, and too early to settle a day.
+            yield answer if answer.asked_at <= update.now else answer._replace(asked_at=0), stamp
     except DamagedGroup:
         update.unread.add(group.name)
         moved = quarantine.quarantine_group(update.tree, group.name)

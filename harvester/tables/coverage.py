@@ -21,13 +21,13 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import pyarrow as pa
 
 from harvester.core import calendar
-from harvester.core.calendar import Day, Month
+from harvester.core.calendar import Month
 from harvester.core.errors import OtherVersion, StoreError
 from harvester.core.model import is_appid
 
@@ -39,6 +39,9 @@ _PAYLOAD = struct.Struct("<III")
 _CRC = struct.Struct("<I")
 _MAX_PAYLOAD_BYTES = 32 << 20
 _DAYS_PER_ACCOUNT = 32
+_SECONDS = 0xFFFFFFFF
+"""Part of a number in ``asked`` that is the time."""
+
 _MASKS = ("final", "provisional", "quarantined", "with_rows")
 
 
@@ -47,7 +50,7 @@ class AccountDays:
     """State of one account's days in a month.
 
     ``asked`` has the time at which each provisional day was asked, in seconds since the Unix epoch;
-    day 0 is the first of the month. All other fields are masks.
+    0 if it is unknown; day 0 is the first of the month. All other fields are masks.
     """
 
     final: int = 0
@@ -101,15 +104,27 @@ class Coverage:
             dict(self._asked_of(place)),
         )
 
-    def no_ask_today(self, today: Day) -> Iterator[tuple[str, int]]:
-        """Yield each appid with the mask of its days that need no request on a Beijing day.
+    def asked_until(self, now: float) -> Coverage:
+        """Return the coverage with 0, for unknown, in the place of times later than ``now``.
 
-        These are the final and the quarantined days, and those asked on this Beijing day.
+        A wrong clock told them, so they say nothing about which of two answers is older.
+        """
+        if all(number & _SECONDS <= now for number in self.asked):
+            return self
+        known = (x if x & _SECONDS <= now else x & ~_SECONDS for x in self.asked)
+        return replace(self, asked=array("Q", known))
+
+    def no_ask_today(self, now: float) -> Iterator[tuple[str, int]]:
+        """Yield each appid with the mask of its days that need no request on the present day.
+
+        These are the final and the quarantined days, and those asked on this Beijing day. ``now``
+        is in seconds since the Unix epoch; a day asked later than that was asked at an unknown
+        time.
         """
         masks = _union_masks(self.final, self.quarantined)
-        begin, end = int(calendar.instant(today)), int(calendar.instant(today + 1))
+        begin = int(calendar.instant(calendar.today(now)))
         for number in self.asked:
-            if begin <= number & 0xFFFFFFFF < end:
+            if begin <= number & _SECONDS <= now:
                 place, day = divmod(number >> 32, _DAYS_PER_ACCOUNT)
                 masks[place] |= 1 << day
         return zip(self.appids, masks, strict=True)
@@ -132,7 +147,7 @@ class Coverage:
         first = place * _DAYS_PER_ACCOUNT
         index = bisect_left(self.asked, first << 32)
         for number in self.asked[index : index + self.provisional[place].bit_count()]:
-            yield (number >> 32) - first, number & 0xFFFFFFFF
+            yield (number >> 32) - first, number & _SECONDS
 
 
 def empty(month: Month) -> Coverage:

@@ -43,7 +43,7 @@ def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
 def covered(lab: VirtualTimeHarness, name: str) -> calendar.DaySet:
     """The days of an account that the files know."""
     want = planning.wanted(lab.manifest(), lab.now())
-    states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
+    states = coverage_scan.read_states(lab.tree, want, lab.now())
     return states[HOURLY][name].covered
 
 

@@ -17,7 +17,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.publish import Published
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, MARCH, answer, appid
-from tests.support.output_helpers import tree_at
+from tests.support.output_helpers import ANY_TIME, tree_at
 
 MONTH = month_of(MARCH)
 APRIL = 31
@@ -53,7 +53,7 @@ class Told:
 async def published_early(tree: Tree, groups: list[Group], count: int) -> list[int]:
     """The months that are published without a request, until so many were."""
     told = Told(count)
-    work = PublishQueue(tree, dict(CATALOGUE), told, lambda: 0)
+    work = PublishQueue(tree, dict(CATALOGUE), told, lambda: ANY_TIME)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work.run)
         for each in groups:
@@ -82,7 +82,7 @@ def test_too_many_bytes(disk: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_month_is_published_once(disk: Tree) -> None:
     """However often it is asked for, and groups wait until all their months are."""
     told = Told(2)
-    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: 0)
+    work = PublishQueue(disk, dict(CATALOGUE), told, lambda: ANY_TIME)
     for each in (group(disk, 1, 0, APRIL), group(disk, 2, 0)):
         work.add(each)
     march = MonthOfBucket(DAILY.name, MONTH, 0)

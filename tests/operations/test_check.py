@@ -299,7 +299,7 @@ def test_a_run_keeps_to_the_quota_that_was_told(tmp_path: Path, *, told: bool) -
     lab = RunHarness(tmp_path, datasets=(HOURLY,), rules=Rules(daily_quota=10))
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.2))
     if told:
-        save(look(lab), lab.manifest(), lab.tree, lab.now())
+        save(look(lab), lab.manifest(), lab.tree, lab.clock().moment())
     done = lab.run()
     assert done.exit_code is Exit.AGAIN
     assert list(done.reasons()) == ["quota"]
@@ -325,7 +325,7 @@ def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
 
 def look_and_keep(lab: VirtualTimeHarness) -> None:
     """A check as the command makes it."""
-    save(look(lab), lab.manifest(), lab.tree, lab.now())
+    save(look(lab), lab.manifest(), lab.tree, lab.clock().moment())
 
 
 def calls_for(lab: VirtualTimeHarness, dataset: str) -> int:

@@ -17,13 +17,14 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal
+from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording
 from harvester.operations.record.account_report import AccountSummary, DayCounts
 from harvester.operations.record.causes import causes
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import Summary, new_run_id, start_summary
-from harvester.operations.runtime import Project, SteadyClock
+from harvester.operations.runtime import Project
 from harvester.planning import windows
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
@@ -101,7 +102,7 @@ def test_the_actions_of_a_record_are_the_documented_ones() -> None:
 def recomputed(lab: RunHarness) -> dict[tuple[str, str], tuple[int, ...]]:
     """Per account and dataset: wanted, done, empty, suspicious, provisional and quarantined."""
     want = windows.wanted(lab.manifest(), lab.now())
-    states = coverage_scan.read_states(lab.tree, want, calendar.today(lab.now()))
+    states = coverage_scan.read_states(lab.tree, want, lab.now())
     found = {}
     for dataset, of_dataset in want.items():
         for account, wanted in of_dataset.items():
@@ -167,8 +168,16 @@ def summary_of(gone: list[AbandonedDays]) -> Summary:
 def printed(done: Summary, root: Path) -> str:
     """Return the text that is printed without a terminal."""
     lab, sink = RunHarness(root), io.StringIO()
-    clock = SteadyClock()
-    project = Project(lab.manifest(), lab.tree, "jobs.yaml", clock, PlatformAtHand(clock))
+    clock = CheckedClock()
+    manifest = lab.manifest()
+    project = Project(
+        manifest,
+        lab.tree,
+        "jobs.yaml",
+        clock,
+        PlatformAtHand(clock, clock.hear),
+        lambda _: manifest,
+    )
     tables.summary(Console(file=sink, width=140), done, project)
     return sink.getvalue()
 
@@ -226,9 +235,9 @@ def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
     lab = RunHarness(tmp_path, accounts=1, datasets=(DAILY,))
     published = publish.publish
 
-    def late(*args: Any) -> Any:
+    def late(*args: Any, **options: Any) -> Any:
         lab.advance(1000.0)
-        return published(*args)
+        return published(*args, **options)
 
     monkeypatch.setattr(publish, "publish", late)
     done = lab.run(max_duration=3600.0)

@@ -42,7 +42,7 @@ from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.integrity import FileIdentity
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
-from tests.support.output_helpers import path_of, tree_at
+from tests.support.output_helpers import ANY_TIME, path_of, tree_at
 from tests.support.run_harness import BOTH, days_between, expected, files_of, published_rows
 from tests.support.sandboxes import BUSY
 
@@ -198,7 +198,13 @@ def published(tmp_path: Path) -> Tree:
     nested = told_by_the_sandbox(NESTED, BUSY)
     group = write_group(tree, 0, "run", [*hours, days, *nested])
     for dataset, month in STATES:
-        publish(tree, dataset, Partition(dataset.name, month, 0), [group])
+        publish(
+            tree,
+            dataset,
+            Partition(dataset.name, month, 0),
+            [group],
+            ANY_TIME,
+        )
     return tree
 
 

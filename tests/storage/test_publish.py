@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from harvester.storage.publish import Published, recover
 from harvester.storage.raw_log import Group, write_group
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
-from tests.support.output_helpers import coverage_of, footer_of, rows_of, tree_at
+from tests.support.output_helpers import ANY_TIME, coverage_of, footer_of, rows_of, tree_at
 from tests.support.store_backends import Outputs, all_names
 
 MONTH = month_of(MARCH)
@@ -34,7 +35,13 @@ def put(
     tree: Tree, groups: Iterable[Group], dataset: Dataset = DAILY, month: int = MONTH
 ) -> Published:
     """Publish a month of bucket 0."""
-    return publish.publish(tree, dataset, Partition(dataset.name, month, 0), list(groups))
+    return publish.publish(
+        tree,
+        dataset,
+        Partition(dataset.name, month, 0),
+        list(groups),
+        ANY_TIME,
+    )
 
 
 def read(tree: Tree, dataset: Dataset = DAILY, month: int = MONTH) -> list[dict[str, Any]]:
@@ -178,7 +185,7 @@ def test_evidence_that_a_kill_left_is_removed_by_the_next_run(
         with pytest.raises(KeyboardInterrupt):
             put(tree, [group])
     assert known(tree)[appid(1)].quarantined == 0b10
-    recover(tree, CATALOGUE, [0], print)
+    recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     assert quarantine.quarantined_days(tree, DAILY.name) == {appid(1): [MARCH + 1]}
 
 
@@ -219,14 +226,14 @@ def test_recovering(tree: Tree) -> None:
         write_group(tree, 0, run, [*answers, answer(days_of(0, 9, ord(run)), [row(MARCH)])])
     put(tree, raw_log.unpublished(tree, [0]).groups, HOURLY)
     found: list[Published] = []
-    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert recover(tree, CATALOGUE, [0], found.append, now=lambda: math.inf) == []
     assert [(done.dataset, done.ref_month, done.rows_after) for done in found] == [
         (HOURLY.name, "2024-04", 48),
         (DAILY.name, "2024-03", 2),
         (HOURLY.name, "2024-03", 48),
     ]
     assert all_names(tree, RAW) == []
-    assert recover(tree, CATALOGUE, [0], found.append) == []
+    assert recover(tree, CATALOGUE, [0], found.append, now=lambda: math.inf) == []
     assert len(found) == 3
 
 
@@ -235,7 +242,7 @@ def test_recovering_an_unknown_dataset_is_refused(tree: Tree) -> None:
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)
     group = write_group(tree, 0, "run", [answer(window, [])])
     with pytest.raises(StoreError, match="of_tomorrow"):
-        recover(tree, CATALOGUE, [0], print)
+        recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     assert raw_log.existing(tree, [group]) == [group]
 
 
@@ -243,7 +250,9 @@ def test_recovering_damage(tree: Tree) -> None:
     """A group that cannot be opened at all is named by recovery."""
     path = write_group(tree, 0, "run", [of_day(MARCH)]).path
     path.write_bytes(b"nonsense")
-    assert recover(tree, CATALOGUE, [0], print) == [f"_harvester/quarantine/groups/run.{path.name}"]
+    assert recover(tree, CATALOGUE, [0], print, now=lambda: math.inf) == [
+        f"_harvester/quarantine/groups/run.{path.name}"
+    ]
 
 
 def test_each_bucket_has_its_own_file(outputs: Outputs) -> None:
@@ -254,7 +263,7 @@ def test_each_bucket_has_its_own_file(outputs: Outputs) -> None:
         mine = [of_day(MARCH, 1, n) for n in accounts if bucket_of(appid(n), 2) == bucket]
         write_group(tree, bucket, "run", mine)
     found: list[Published] = []
-    recover(tree, CATALOGUE, [1], found.append)
+    recover(tree, CATALOGUE, [1], found.append, now=lambda: math.inf)
     assert [done.path[-25:] for done in found] == ["part-0001-of-0002.parquet"]
     assert len(raw_log.unpublished(tree, [0, 1]).groups) == 1
 
@@ -274,7 +283,7 @@ def test_a_failure_before_the_rename_is_repeated(
             put(tree, [group])
     assert tree.store.read(tree.name(HERE)) is None
     assert not list(tree.store.scratch.glob("*.tmp"))
-    recover(tree, CATALOGUE, [0], print)
+    recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     assert len(read(tree)) == 2
 
 
@@ -352,7 +361,7 @@ def test_any_history_equals_the_model(
             learn(model, each, numbers)
         groups += new
         put(tree, groups)
-    recover(tree, CATALOGUE, [0], print)
+    recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     if not model:
         return
     expected = [
@@ -382,3 +391,53 @@ def in_masks(model: Model) -> dict[str, AccountDays]:
             account.provisional |= bit
             account.asked[day - MARCH] = cell.asked
     return found
+
+
+# Times that a wrong clock has told.
+
+NOW = int(instant(MARCH + 2, 12 * 60))
+
+
+def put_at(tree: Tree, asked_at: int, number: int, now: int = NOW) -> Published:
+    """Publish an answer with the rows of the 1st, at ``now``."""
+    window = Window(appid(1), DAILY.name, MARCH, MARCH + 1)
+    sent = answer(window, [row(MARCH, number=number)], asked_at)
+    groups = [write_group(tree, 0, "run", [sent])]
+    return publish.publish(tree, DAILY, HERE, groups, publish.TrustedTimes(lambda: now))
+
+
+def test_a_time_to_come_refuses_no_answer(tree: Tree) -> None:
+    """A clock five days ahead has written when the empty 2nd was asked for."""
+    put_at(tree, NOW + 5 * 86_400 - 60, 1, now=NOW + 2 * 86_400)
+    window = Window(appid(1), DAILY.name, MARCH + 1, MARCH + 1)
+    sent = answer(window, [row(MARCH + 1, number=7)], NOW)
+    done = publish.publish(
+        tree, DAILY, HERE, [write_group(tree, 0, "run", [sent])], publish.TrustedTimes(lambda: NOW)
+    )
+    assert done.rows_after == 2
+    assert rows_of(tree, HERE)["callback_count"].to_pylist() == [1, 7]
+
+
+def test_an_earlier_answer_is_still_refused(tree: Tree) -> None:
+    """If the time of the one that is there has passed, it is known."""
+    assert put_at(tree, NOW - 60, 1).rows_after == 1
+    window = Window(appid(1), DAILY.name, MARCH + 1, MARCH + 1)
+    sent = answer(window, [row(MARCH + 1, number=7)], NOW - 120)
+    done = publish.publish(
+        tree, DAILY, HERE, [write_group(tree, 0, "run", [sent])], publish.TrustedTimes(lambda: NOW)
+    )
+    assert done.rows_after == 1
+
+
+@pytest.mark.parametrize("later", [1, 5 * 86_400, 300 * 86_400])
+def test_an_answer_of_a_time_to_come_settles_nothing(tree: Tree, later: int) -> None:
+    """A killed run with a clock ahead left it: its days are asked for again, its rows are there."""
+    window = Window(appid(1), DAILY.name, MARCH, MARCH + 1)
+    sent = answer(window, [row(MARCH)], NOW + later)
+    write_group(tree, 0, "run", [sent])
+    assert recover(tree, CATALOGUE, [0], print, now=lambda: NOW) == []
+    days = coverage_of(tree, HERE).account(appid(1))
+    assert (days.final, days.provisional, days.with_rows) == (0, 0b11, 0b01)
+    assert days.asked == {0: 0, 1: 0}
+    [stamp] = rows_of(tree, HERE)["_fetched_at"].to_pylist()
+    assert stamp.timestamp() == NOW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from harvester.storage.layout import Partition, Tree, open_tree
 from harvester.storage.publish import Published, publish, recover
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
-from tests.support.output_helpers import footer_of, rows_of
+from tests.support.output_helpers import ANY_TIME, footer_of, rows_of
 from tests.support.store_backends import all_names
 
 HERE = Partition(DAILY.name, month_of(MARCH), 0)
@@ -75,7 +76,7 @@ def group(tree: Tree, account: int, number: int = 1, *, refetch: int = 0) -> Gro
 
 def put(tree: Tree, *groups: Group) -> Published:
     """Publish the month."""
-    return publish(tree, DAILY, HERE, groups)
+    return publish(tree, DAILY, HERE, groups, ANY_TIME)
 
 
 def counts(tree: Tree) -> list[tuple[str, int]]:
@@ -120,7 +121,7 @@ def test_a_group_that_another_run_recovered(ours: Tree, theirs: Tree) -> None:
     """Another run published it and removed it: there is nothing left to do, and no row twice."""
     mine = group(ours, 1)
     found: list[Published] = []
-    recover(theirs, CATALOGUE, [0], found.append)
+    recover(theirs, CATALOGUE, [0], found.append, now=lambda: math.inf)
     assert len(found) == 1
     assert all_names(ours, layout.RAW) == []
     done = put(ours, mine)
@@ -138,7 +139,7 @@ def test_an_old_refetch_that_comes_late(ours: Tree, theirs: Tree, call: str) -> 
     old = group(ours, 1, 1, refetch=-1)
 
     def others() -> None:
-        recover(theirs, CATALOGUE, [0], print)
+        recover(theirs, CATALOGUE, [0], print, now=lambda: math.inf)
         put(theirs, group(theirs, 1, 2, refetch=-1))
 
     put(meanwhile(ours, call, others), old)
@@ -152,12 +153,16 @@ def test_unpublished_groups_that_another_run_removes(ours: Tree, theirs: Tree) -
     """Two runs recover the same groups at once: both come through, and every row is there once."""
     for account in range(1, 6):
         group(ours, account)
-    race = meanwhile(ours, "copies", lambda: recover(theirs, CATALOGUE, [0], print))
-    assert recover(race, CATALOGUE, [0], print) == []
+    race = meanwhile(
+        ours, "copies", lambda: recover(theirs, CATALOGUE, [0], print, now=lambda: math.inf)
+    )
+    assert recover(race, CATALOGUE, [0], print, now=lambda: math.inf) == []
     for account in range(1, 6):
         group(ours, account)
-    race = meanwhile(ours, "put_if_version", lambda: recover(theirs, CATALOGUE, [0], print))
-    recover(race, CATALOGUE, [0], print)
+    race = meanwhile(
+        ours, "put_if_version", lambda: recover(theirs, CATALOGUE, [0], print, now=lambda: math.inf)
+    )
+    recover(race, CATALOGUE, [0], print, now=lambda: math.inf)
     assert counts(ours) == [(appid(n), 1) for n in range(1, 6)]
     assert all_names(ours, layout.RAW) == []
 

@@ -23,7 +23,7 @@ from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.columns import arrow_schema
 from tests.support.answers import LONG_AFTER
-from tests.support.output_helpers import tree_at
+from tests.support.output_helpers import ANY_TIME, tree_at
 from tests.support.sandboxes import BUSY, QUIET
 
 if TYPE_CHECKING:
@@ -56,7 +56,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sent = [*answers(dataset, BUSY), *answers(dataset, QUIET)]
         group = write_group(tree, 0, "run", [odd(sent[0]), *sent[1:]])
         for month in (month_of(MARCH), month_of(MARCH) + 1):
-            done = publish(tree, dataset, Partition(dataset.name, month, 0), [group])
+            done = publish(
+                tree,
+                dataset,
+                Partition(dataset.name, month, 0),
+                [group],
+                ANY_TIME,
+            )
             assert not done.quarantined
     return Path(tree.store.display_path())
 

@@ -24,7 +24,7 @@ from harvester.tables.integrity import FileIdentity
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.tables.schema_upgrade import upgraded
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, decode, row
-from tests.support.output_helpers import path_of, rows_of, tree_at
+from tests.support.output_helpers import ANY_TIME, path_of, rows_of, tree_at
 
 HERE = Partition(DAILY.name, month_of(MARCH), 0)
 NEWER = replace(
@@ -45,7 +45,7 @@ def old(tmp_path: Path) -> Tree:
     window = Window(appid(1), DAILY.name, MARCH, MARCH + 9)
     rows = [row(MARCH + day, number=day, **more) for day, more in SENT.items()]
     group = raw_log.write_group(tree, 0, "run", [answer(window, rows)])
-    publish(tree, DAILY, HERE, [group])
+    publish(tree, DAILY, HERE, [group], ANY_TIME)
     raw_log.delete(tree, group)
     return tree
 

@@ -26,11 +26,13 @@ from harvester.core.config import Api
 from harvester.core.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
 from harvester.core.secret import Secret
 from harvester.operations import check as checking
+from harvester.operations import clock_check
 from harvester.operations import run as running
 from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import RunOptions
 from harvester.sandbox.call_faults import Wire
 from harvester.sandbox.calls import Reply, Request
+from harvester.sandbox.server import date_text
 from harvester.storage.layout import Tree
 from tests.support.run_harness import RunHarness, run_once
 
@@ -79,7 +81,8 @@ class FakeNetwork:
     """A network to the emulator, with delays and outages, that records the calls.
 
     ``there`` and ``back`` are the maximum seconds of either way. ``down`` returns whether the
-    network is down at a moment; ``attempts`` has the moments of all attempts.
+    network is down at a moment; ``attempts`` has the moments of all attempts. Answers have the time
+    of the emulator's clock, unless ``sends_date`` is False.
     """
 
     harness: VirtualTimeHarness
@@ -87,6 +90,7 @@ class FakeNetwork:
     there: float = 0.02
     back: float = 0.02
     down: Callable[[float], bool] = lambda _: False
+    sends_date: bool = True
     attempts: list[float] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
@@ -120,8 +124,9 @@ class FakeNetwork:
 class _Transport:
     """A replacement for `transport.Transport`."""
 
-    def __init__(self, net: FakeNetwork) -> None:
+    def __init__(self, net: FakeNetwork, on_date: Callable[[str], None]) -> None:
         self._net = net
+        self._on_date = on_date
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,7 +149,10 @@ class _Transport:
         self, account: str, path: str, body: bytes, token: Secret | None = None
     ) -> tuple[int, bytes]:
         del account
-        return await self._net.post(path, body, token)
+        answer = await self._net.post(path, body, token)
+        if self._net.sends_date:
+            self._on_date(date_text(self._net.harness.now()))
+        return answer
 
 
 @dataclass
@@ -222,9 +230,9 @@ def in_virtual_time(harness: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]
             await anyio.sleep(harness.store_seconds)
             return function(*args)
 
-    def transport(api: Api, **_: object) -> _Transport:
+    def transport(api: Api, *, on_date: Callable[[str], None], **_: object) -> _Transport:
         del api
-        return _Transport(harness.net)
+        return _Transport(harness.net, on_date)
 
     factory = {"loop_factory": partial(VirtualLoop, harness.time)}
     with pytest.MonkeyPatch.context() as patch:
@@ -232,5 +240,6 @@ def in_virtual_time(harness: VirtualTimeHarness) -> Iterator[VirtualTimeHarness]
         patch.setattr(anyio.to_thread, "run_sync", in_place)
         patch.setattr(running, "Transport", transport)
         patch.setattr(checking, "Transport", transport)
+        patch.setattr(clock_check, "Transport", transport)
         patch.setattr(os, "fsync", lambda _: None)
         yield harness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,11 @@ from harvester.storage import layout, partition_reader
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
 from harvester.storage.layout import Partition, Tree
+from harvester.storage.publish import TrustedTimes
 from harvester.tables.coverage import Coverage
+
+ANY_TIME = TrustedTimes(lambda: math.inf)
+"""Trust in every time of asking."""
 
 
 def tree_at(root: Path, buckets: int = 1) -> Tree:

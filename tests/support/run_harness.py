@@ -28,6 +28,7 @@ from harvester.core.credentials import AppSecret
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
 from harvester.core.model import Rate
 from harvester.core.secret import Secret
+from harvester.operations.clock import CheckedClock
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.run import RunState, execute
@@ -50,7 +51,7 @@ def run_once(
     manifest: Manifest, tree: Tree, *, options: RunOptions, context: RunContext
 ) -> Summary:
     """Execute one run, and return its summary."""
-    log = RunLog(start_summary(manifest.file, context.now()), context.now)
+    log = RunLog(start_summary(manifest.file, context.clock.started_at), context.clock)
     execute(run_state(manifest, tree, options, context, log))
     return log.summary
 
@@ -60,7 +61,8 @@ def run_state(
 ) -> RunState:
     """Return the state with which a run of these options begins."""
     own = own_buckets(manifest.output.buckets, options.shard)
-    return RunState(of_shard(manifest, own), tree, options, context, own, log)
+    mine = of_shard(manifest, own)
+    return RunState(mine, tree, options, context, own, log, lambda _: mine)
 
 
 def appid(number: int) -> str:
@@ -73,7 +75,8 @@ class RunHarness:
     """An output, an emulator, and a manifest whose fields a test changes between runs.
 
     The output is the folder ``root`` unless ``output`` is given. Noon of ``today`` is the start of
-    the clock, unless ``minute`` of that day is given.
+    the clock, unless ``minute`` of that day is given. The clock of the machine of the runs, whose
+    start ``boot`` names, is ``skew`` seconds ahead of it.
     """
 
     root: Path
@@ -87,6 +90,8 @@ class RunHarness:
     limits: Limits = FAST
     retry: Retry = QUICK_RETRY
     buckets: int = 1
+    skew: float = 0.0
+    boot: str = "boot"
     rules: Rules = field(default_factory=lambda: Rules(history=True))
     source: Callable[[str, str, Day], list[Row]] = expected_rows
     sandbox: Sandbox = field(init=False)
@@ -99,6 +104,10 @@ class RunHarness:
     def now(self) -> float:
         """Return the Unix time: that minute of ``today`` in Beijing, and the real time since."""
         return instant(parse_day(self.today), self.minute) + time.monotonic() - self._zero
+
+    def clock(self) -> CheckedClock:
+        """Return the clock of a run: ``skew`` seconds ahead, of a machine that was never off."""
+        return CheckedClock(lambda: self.now() + self.skew, self.now, self.boot)
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward."""
@@ -149,7 +158,7 @@ class RunHarness:
     def world(self) -> RunContext:
         """Return the context of a run: the emulator and the clock of this harness."""
         return RunContext(
-            now=self.now,
+            clock=self.clock(),
             open_api=self._reach,
             credentials=lambda _: AppSecret(Secret("lab")),
             watch=show_no_progress,

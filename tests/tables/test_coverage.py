@@ -76,15 +76,17 @@ def test_days_that_need_no_request(accounts: dict[str, AccountDays], day: int) -
     for name, known in accounts.items():
         asked_today = (1 << day_ for day_, at in known.asked.items() if today(at) == day)
         expected[name] = known.final | known.quarantined | sum(asked_today)
-    assert dict(coverage.empty(MONTH).updated(accounts).no_ask_today(day)) == expected
+    assert (
+        dict(coverage.empty(MONTH).updated(accounts).no_ask_today(instant(day + 1) - 1)) == expected
+    )
 
 
 def test_a_provisional_day_is_asked_again_on_the_next_beijing_day() -> None:
     """A day asked at 23:59 in Beijing needs no request until midnight there."""
     asked = int(instant(MARCH + 21)) - 60
     month = coverage.empty(MONTH).updated({appid(1): AccountDays(0, 1, 0, 1, {0: asked})})
-    assert dict(month.no_ask_today(MARCH + 20)) == {appid(1): 1}
-    assert dict(month.no_ask_today(MARCH + 21)) == {appid(1): 0}
+    assert dict(month.no_ask_today(instant(MARCH + 20, 1439))) == {appid(1): 1}
+    assert dict(month.no_ask_today(instant(MARCH + 21, 1439))) == {appid(1): 0}
 
 
 def test_an_account_without_coverage() -> None:
@@ -168,3 +170,13 @@ def test_ten_thousand_accounts_are_small() -> None:
     names = (appid(n * 0x9E3779B97F4A7C15 % 2**64) for n in range(10_000))
     month = coverage.empty(MONTH).updated({name: AccountDays(full, 0, 0, full) for name in names})
     assert len(coverage.encode(month)) < 120_000
+
+
+def test_a_time_to_come_is_unknown() -> None:
+    """A day that was asked for later than now is asked for again, and the file says 0 from then."""
+    asked = {0: int(NOON) - 60, 1: int(NOON) + 60, 2: int(NOON) + 86_400}
+    known = AccountDays(provisional=0b111, asked=dict(asked))
+    month = coverage.empty(MONTH).updated({appid(1): known})
+    assert dict(month.no_ask_today(NOON)) == {appid(1): 0b001}
+    assert month.asked_until(NOON).account(appid(1)).asked == {0: asked[0], 1: 0, 2: 0}
+    assert month.asked_until(NOON + 86_400) is month

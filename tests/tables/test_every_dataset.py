@@ -26,7 +26,7 @@ from harvester.tables import decode as rows
 from harvester.tables.day_rows import Decoded
 from harvester.tables.record_layout import layout_of
 from tests.support.answers import LONG_AFTER, appid, as_tuples, decode
-from tests.support.output_helpers import rows_of, tree_at
+from tests.support.output_helpers import ANY_TIME, rows_of, tree_at
 from tests.support.sandboxes import BUSY
 
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
@@ -129,7 +129,13 @@ def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> F
     with tempfile.TemporaryDirectory() as folder:
         tree = tree_at(Path(folder))
         partition = Partition(dataset.name, month_of(MARCH), 0)
-        done = publish(tree, dataset, partition, [write_group(tree, 0, "run", sent)])
+        done = publish(
+            tree,
+            dataset,
+            partition,
+            [write_group(tree, 0, "run", sent)],
+            ANY_TIME,
+        )
         table = rows_of(tree, partition)
     table.validate(full=True)
     found = Found({}, {(entry.appid, entry.day) for entry in done.quarantined})

@@ -18,7 +18,7 @@ from harvester.storage.publish import Published, publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import appid
-from tests.support.output_helpers import coverage_of, rows_of
+from tests.support.output_helpers import ANY_TIME, coverage_of, rows_of
 
 SHARE = CATALOGUE["article_share"]
 BIZ = CATALOGUE["biz_summary"]
@@ -56,7 +56,7 @@ def shares(day: int, number: int = 1) -> dict[str, Any]:
 def put(tree: Tree, dataset: Dataset, *answers: Answer) -> Published:
     """Publish answers about May."""
     group = write_group(tree, 0, "run", answers)
-    return publish(tree, dataset, in_may(dataset), [group])
+    return publish(tree, dataset, in_may(dataset), [group], ANY_TIME)
 
 
 def rows(tree: Tree, dataset: Dataset) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from harvester.core.config import Api
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import ROWS, Answer, fault_server, say
+from tests.wechat.test_transport import send
 
-PATH, BODY = "/datacube/getinterfacesummary", b"{}"
 NOON, LATER = "Wed, 20 May 2026 04:00:00 GMT", "Wed, 20 May 2026 04:00:01 GMT"
 
 each_way = pytest.mark.parametrize("token", [Secret("canary-token"), None], ids=["data", "other"])
@@ -31,7 +31,7 @@ async def test_a_date_is_told_when_it_changes(token: Secret | None) -> None:
         Transport(Api(base_url=server.url), connections=1, on_date=heard.append) as transport,
     ):
         for _ in answers:
-            await transport.post(PATH, BODY, token)
+            await send(transport, token)
     assert heard == [NOON, LATER, NOON]
 
 
@@ -43,7 +43,7 @@ async def test_an_error_has_a_date_too(token: Secret | None) -> None:
         fault_server(dated(NOON, status="503 Busy")) as server,
         Transport(Api(base_url=server.url), connections=1, on_date=heard.append) as transport,
     ):
-        assert await transport.post(PATH, BODY, token) == (503, ROWS)
+        assert await send(transport, token) == (503, ROWS)
     assert heard == [NOON]
 
 
@@ -64,4 +64,4 @@ async def test_without_an_observer_a_date_is_passed_over() -> None:
         fault_server(dated(NOON)) as server,
         Transport(Api(base_url=server.url), connections=1) as transport,
     ):
-        assert await transport.post(PATH, BODY) == (200, ROWS)
+        assert await send(transport) == (200, ROWS)

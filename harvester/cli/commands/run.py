@@ -18,10 +18,11 @@ from harvester.cli.output import logs, progress, streams, tables
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
+from harvester.operations.clock import CheckedClock
 from harvester.operations.project import open_quietly
 from harvester.operations.record import summary_file
 from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.runtime import Position, RunOptions, SteadyClock, Watch, show_no_progress
+from harvester.operations.runtime import Position, RunOptions, Watch, show_no_progress
 from harvester.operations.session import new_run_log
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -78,7 +79,7 @@ def run(
       75  not finished, whatever else went wrong: run again
     """
     logs.set_up(logging)
-    clock = SteadyClock()
+    clock = CheckedClock()
     books = new_run_log(manifest, clock, summary_file.usable(running.summary, manifest))
     done = books.summary
     # From here on the summary file is replaced however the run ends, because an old one misleads;

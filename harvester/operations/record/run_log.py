@@ -44,7 +44,7 @@ class RunLog:
 
     def __init__(self, summary: Summary, now: Clock, copy: Path | None = None) -> None:
         self.summary = summary
-        self._now = now
+        self.now = now
         self._copy = copy
         self._place: _OpenRecord | None = None
         self._closed = False
@@ -72,6 +72,20 @@ class RunLog:
             self._place = _OpenRecord(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
             self._write(self._place)
             self._place.journal.take_over(own)
+
+    def restart(self, own: list[int]) -> None:
+        """Go on with an open record under the summary's new id, in the place of the old record.
+
+        Raises StoreError. If the run is killed meanwhile, the old record stays as a killed run's.
+        """
+        with self._lock:
+            if self._place is None:
+                return
+            tree, bucket, journal = self._place
+            self._place = _OpenRecord(tree, bucket, Journal(tree, self.summary.run_id, bucket))
+            self._write(self._place)
+            self._place.journal.take_over(own)
+            run_records.delete(tree, journal.run_id)
 
     def record_published(self, item: Published) -> None:
         """Add a replaced file to the journal, durably, and to the summary. Raises StoreError."""
@@ -119,7 +133,7 @@ class RunLog:
         self._copy_to_user(record)
 
     def _as_record(self) -> dict[str, Any]:
-        self.summary.ended_at = self._now()
+        self.summary.ended_at = self.now()
         return as_record(self.summary)
 
     def _copy_to_user(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:

@@ -35,6 +35,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "bound_seconds": summary.bound_seconds,
         "bound_by": summary.bound_by,
         "today": calendar.day_text(summary.today),
+        "clock_offset": round(summary.clock_offset, 3),
         "state": "finished" if summary.finished else "running",
         "exit_code": int(summary.exit_code) if summary.finished else None,
         "reasons": list(summary.reasons()) if summary.finished else [],

@@ -16,6 +16,7 @@ from harvester.core.exit_codes import Exit, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
 from harvester.core.safe_text import safe_text
+from harvester.operations.clock import apart_text
 from harvester.operations.record import account_report
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
@@ -70,7 +71,9 @@ class Summary:
     set, ``bound_by`` names the limit. ``wanted_accounts`` counts the accounts with wanted days,
     covered or not. ``stops_gracefully`` is True once the run ends by itself after ``stopped_by`` is
     set. ``failed`` is the error that ended the run early, ``bugs`` counts internal errors and
-    ``undecodable_days`` the days that such an error quarantined. ``waits`` has the seconds that
+    ``undecodable_days`` the days that such an error quarantined. ``clock_offset`` has the seconds
+    that were added to the machine's clock, and ``repeated`` counts requests made before that, whose
+    answers were dropped. ``waits`` has the seconds that
     refused requests waited, by action. ``accounts`` are those with trouble, ``suspicious`` the
     first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
     """
@@ -90,6 +93,8 @@ class Summary:
     token_calls: int = 0
     bytes: int = 0
     surplus_answers: int = 0
+    clock_offset: float = 0.0
+    repeated: int = 0
     stopped_by: Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
@@ -128,6 +133,13 @@ class Summary:
     def exit_code(self) -> Exit:
         """The first exit code, in the order of `Exit`, that a reason calls for."""
         return first_of(self.reasons().values())
+
+    def clock_corrected(self, offset: float) -> None:
+        """Begin anew, by a clock that is ``offset`` seconds ahead of the one so far."""
+        self.clock_offset, self.repeated = offset, self.requests
+        self.started_at += offset
+        self.ended_at = self.started_at
+        self.today, self.run_id = calendar.today(self.started_at), new_run_id(self.started_at)
 
     def groups_damaged(self, paths: Iterable[str]) -> None:
         """Take in raw groups that could not be read, by their paths in quarantine."""
@@ -229,6 +241,8 @@ class Summary:
         found = [
             f"a damaged raw group was moved to quarantine as {inert(path)}" for path in self.damaged
         ]
+        if self.clock_offset:
+            found.append(_clock_note(self.clock_offset, self.repeated))
         if self.surplus_answers:
             found.append(
                 f"the server or a proxy sent {self.surplus_answers:,} answers that no request "
@@ -296,6 +310,11 @@ def _is_about(item: Published, window: Window) -> bool:
         and window.appid in item.appids
         and any(window.begin <= day <= window.end for day in item.days)
     )
+
+
+def _clock_note(offset: float, repeated: int) -> str:
+    again = f"; {repeated:,} requests of before were made again" if repeated else ""
+    return f"{apart_text(offset)}: all times of this run are WeChat's{again}. Set it, as with NTP"
 
 
 def _delay_notes(delayed: Iterable[Window]) -> Iterator[str]:

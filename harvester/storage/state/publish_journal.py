@@ -23,6 +23,7 @@ class Journal:
     """The entries of one run; ``bucket`` is one that it holds."""
 
     def __init__(self, tree: Tree, run_id: str, bucket: int) -> None:
+        self.run_id = run_id
         self._tree = tree
         self._folder = f"{RUNS}/{run_id}.{tree.bucket_label(bucket)}"
         self._temp = tree.temp(bucket, f"{run_id}.entry")

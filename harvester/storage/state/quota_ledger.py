@@ -1,7 +1,7 @@
 """Ledger of the calls spent: a file per Beijing day and bucket, under ``_harvester/quota``.
 
 Losing them costs calls and never rows, so a damaged note counts for nothing. They are kept for two
-days: yesterday's tells whether its run ended in order.
+days: yesterday's tells whether its run ended in order. The last ones stay until the next run.
 
 A bucket's note is written by the run that holds the bucket. A check holds none and leaves a file of
 its own, which counts in every note of that day that is read, and is in it from its next writing on.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from harvester.core import calendar
-from harvester.core.calendar import Day
+from harvester.core.calendar import Day, parse_day
 from harvester.core.errors import StoreError
 from harvester.planning.quota import DayLedger
 from harvester.storage.layout import QUOTA, Tree
@@ -46,6 +46,20 @@ def read(tree: Tree, day: Day, bucket: int) -> DayLedger | None:
     return note
 
 
+def read_all(tree: Tree, bucket: int) -> list[DayLedger]:
+    """Return the notes of a bucket of all days that have one, oldest first. Raises as `read`."""
+    days: set[Day] = set()
+    mine = tree.bucket_label(bucket)
+    with suppress(StoreError):
+        for file in tree.store.list(QUOTA):
+            name = _NAME.fullmatch(file.name)
+            if name and name[2] in (None, mine):
+                # A day that does not exist is no name of ours.
+                with suppress(ValueError):
+                    days.add(parse_day(name[1]))
+    return [note for day in sorted(days) if (note := read(tree, day, bucket)) is not None]
+
+
 def write(tree: Tree, note: DayLedger, bucket: int) -> None:
     """Replace the note of a bucket, durably. Raises StoreError."""
     day = calendar.day_text(note.day)
@@ -62,11 +76,15 @@ def leave(tree: Tree, spent: Mapping[int, DayLedger]) -> None:
 
 
 def sweep(tree: Tree, day: Day, bucket: int) -> None:
-    """Remove the notes of a bucket, and of checks, older than the day before this one."""
-    oldest, mine = calendar.day_text(day - 1), tree.bucket_label(bucket)
+    """Remove the notes of a bucket, and of checks, but for those about this day.
+
+    They are older than the day before it, or later than the day after it: written by a wrong clock.
+    """
+    near = {calendar.day_text(day + offset) for offset in (-1, 0, 1)}
+    mine = tree.bucket_label(bucket)
     for file in tree.store.list(QUOTA):
         match = _NAME.fullmatch(file.name)
-        if match and match[2] in (None, mine) and match[1] < oldest:
+        if match and match[2] in (None, mine) and match[1] not in near:
             with suppress(StoreError):
                 tree.store.delete(file.name)
 

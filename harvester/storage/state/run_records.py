@@ -86,6 +86,11 @@ def replace(tree: Tree, name: str, temp: Path, record: dict[str, Any], feed: Fee
         tree.store.put(temp, name)
 
 
+def delete(tree: Tree, run_id: str) -> None:
+    """Delete a run's record. Raises StoreError."""
+    tree.store.delete(f"{RUNS}/{run_id}.json")
+
+
 def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
     """Write a record to the user's file, whole or not at all. Raises StoreError.
 

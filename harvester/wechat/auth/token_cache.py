@@ -58,6 +58,7 @@ class TokenCache:
         self._rejected: dict[str, Rejection] = {}
         self._denied: dict[str, TokenDenied] = {}
         self._pending: dict[str, _PendingRequest] = {}
+        self._failed_ahead: dict[str, _PendingRequest] = {}
 
     async def __aenter__(self) -> Self:
         self._tasks = anyio.create_task_group()
@@ -85,14 +86,25 @@ class TokenCache:
         cached = self._cached.get(appid)
         if cached is not None and self._clock() < cached.renew_at:
             return cached.token
-        if appid in self._denied:
-            raise _anew(self._denied[appid])
-        request = self._pending.get(appid)
+        request = self._failed_ahead.pop(appid, None)
         if request is None:
-            request = self._pending[appid] = _PendingRequest()
-            self._tasks.start_soon(self._request, appid, request)
+            if appid in self._denied:
+                raise _anew(self._denied[appid])
+            request = self._pending.get(appid) or self._start(appid)
         await request.done.wait()
         return _unwrapped(request.outcome)
+
+    async def request_ahead(self, appid: str) -> None:
+        """Request an account's first token and wait for it; `current` returns or raises it next."""
+        request = self._start(appid)
+        await request.done.wait()
+        if not isinstance(request.outcome, Secret):
+            self._failed_ahead[appid] = request
+
+    def _start(self, appid: str) -> _PendingRequest:
+        request = self._pending[appid] = _PendingRequest()
+        self._tasks.start_soon(self._request, appid, request)
+        return request
 
     def mark_working(self, appid: str, token: Secret) -> None:
         """Record that WeChat accepted a token, so an earlier rejection of it means little.

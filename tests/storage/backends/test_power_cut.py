@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from harvester.tables.integrity import FileIdentity
 from tests.support import power_cut
 from tests.support.answers import HOURLY, MARCH, appid, of_day
 from tests.support.doc_pages import ROOT
-from tests.support.output_helpers import coverage_of, path_of, rows_of, tree_at
+from tests.support.output_helpers import ANY_TIME, coverage_of, path_of, rows_of, tree_at
 
 MONTHS = (month_of(MARCH), month_of(MARCH) + 1)
 Told = Callable[[int], None]
@@ -37,7 +38,7 @@ def live(tree: Tree, told: Told = lambda _: None) -> None:
     ``told`` hears the number of each day that was promised to be safe.
     """
     layout.clean_temp(tree, [0])
-    recover(tree, CATALOGUE, [0], print)
+    recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     groups = []
     for number in (0, 1):
         days = [MARCH + number, MARCH + 31 + number]
@@ -45,9 +46,15 @@ def live(tree: Tree, told: Told = lambda _: None) -> None:
         groups.append(write_group(tree, 0, "run", answers))
         told(number)
         if number == 0:
-            publish(tree, HOURLY, Partition(HOURLY.name, MONTHS[0], 0), groups)
+            publish(
+                tree,
+                HOURLY,
+                Partition(HOURLY.name, MONTHS[0], 0),
+                groups,
+                ANY_TIME,
+            )
     for month in MONTHS:
-        publish(tree, HOURLY, Partition(HOURLY.name, month, 0), groups)
+        publish(tree, HOURLY, Partition(HOURLY.name, month, 0), groups, ANY_TIME)
     for group in groups:
         raw_log.delete(tree, group)
 
@@ -71,7 +78,7 @@ def trouble(tree: Tree, promised: set[int]) -> str:
         found = integrity_check.check_file(path_of(tree, partition), place, read_data=True)
         if found.defects:
             return f"{partition}: {found.defects[0].what}"
-    recover(tree, CATALOGUE, [0], print)
+    recover(tree, CATALOGUE, [0], print, now=lambda: math.inf)
     rows, _ = harvested(tree)
     there = {(row["appid"], row["callback_count"] - 1) for row in rows}
     lost = {(appid(account), number) for account in (1, 2) for number in promised} - there
@@ -129,6 +136,7 @@ import sys
 from pathlib import Path
 from tests.storage.backends.test_power_cut import live
 from tests.support.output_helpers import tree_at
+from tests.support.output_helpers import ANY_TIME
 live(tree_at(Path(sys.argv[1])))
 """
 TRACED = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat"
