@@ -34,6 +34,9 @@ MAX_CONCURRENT_LEDGERS = 16
 """So many notes are read or written at the same time: an object store is far away."""
 
 
+_NO_LATER_DAY = calendar.parse_day("9999-12-31")
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetPolicy:
     """By which the calls of a day are handed out.
@@ -83,9 +86,23 @@ class LedgerFiles:
         """Return a day's ledger for this run, whose rate limit counts ``period`` seconds."""
         read = partial(to_thread.run_sync, limiter=self._disk)
         ledger = await read(quota_ledger.read, self._tree, day, bucket) or DayLedger(day)
+        for other in await read(quota_ledger.read_all, self._tree, bucket):
+            # Its run has found that its clock was off, and has begun anew.
+            if other.counts_on(day):
+                ledger.merge(other)
         ledger.reopen(self._run_id, self._moment(), period)
-        await read(quota_ledger.sweep, self._tree, day, bucket)
         return ledger
+
+    async def sweep(self, day: Day, bucket: int) -> None:
+        """Remove the ledgers of other days than this one and those beside it."""
+        offset = self._moment().offset
+        if offset is not None and abs(offset) > quota.WRONG_SECONDS:
+            return
+        # A later day is that of a wrong clock only if this one is known to be right.
+        end = day + 1 if offset is not None else _NO_LATER_DAY
+        await to_thread.run_sync(
+            quota_ledger.sweep, self._tree, bucket, day - 1, end, limiter=self._disk
+        )
 
     async def write(self, ledger: DayLedger, bucket: int) -> None:
         """Make a ledger durable."""
@@ -260,6 +277,10 @@ class CallBudget:
         for ledger in self._ledgers.values():
             ledger.in_use = False
         await _each(self._write, self._buckets)
+        await _each(self._sweep, self._buckets)
+
+    async def _sweep(self, bucket: int) -> None:
+        await self._files.sweep(self._day, bucket)
 
     async def _write(self, bucket: int) -> None:
         await self._files.write(self._ledgers[bucket], bucket)

@@ -20,6 +20,7 @@ OFF_SECONDS = 600.0
 """Offset in seconds above which a clock is corrected."""
 
 _MAX_OFFSETS = 61
+_MAX_CORRECTIONS = 3
 _PLAUSIBLE_YEARS = range(2020, 2100)
 _HALF_SECOND = 0.5
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -43,13 +44,12 @@ def boot_id() -> str:
 
 
 class CheckedClock:
-    """Clock in seconds since the Unix epoch that never steps back, and is corrected at most once.
+    """Clock in seconds since the Unix epoch. It steps in `correct` alone.
 
-    ``started_at`` is the time at which the operation began. ``hear`` is told each ``Date`` of
-    WeChat; `offset` is the median of WeChat's time minus ours, None before the first. Between two
-    calls of `correct` the clock counts the machine's elapsed seconds, so that differences of its
-    times are durations. Not safe for concurrent threads: all calls but `__call__` and `moment`
-    come from one thread at a time.
+    ``started_at`` is the time at which the operation began. ``offset`` is the median of WeChat's
+    time minus ours, None before the first ``Date``. While ``is_off`` is True, `correct` would
+    change the clock. Between two corrections it counts the machine's elapsed seconds, so that
+    differences of its times are durations. One thread at a time may call anything but `__call__`.
     """
 
     def __init__(
@@ -60,29 +60,25 @@ class CheckedClock:
         self.started_at = wall()
         self._zero = self.started_at - elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
-        self._is_vouched = False
+        self._is_vouched = self._is_doubted = False
         self._is_reported = False
-        self.correction = 0.0
+        self._corrections = 0
+        self.offset: float | None = None
+        self.is_off = False
 
     def __call__(self) -> float:
         """Return the time, in seconds since the Unix epoch."""
         return self._zero + self._elapsed()
 
     @property
-    def offset(self) -> float | None:
-        """Seconds by which WeChat's clock is ahead of this one, None if that is unknown."""
-        return median(self._offsets) if self._offsets else None
-
-    @property
     def is_checked(self) -> bool:
         """True if WeChat told the time, or an earlier run that heard it has vouched for ours."""
-        return self._is_vouched or bool(self._offsets)
+        return self._is_vouched or self.offset is not None
 
     @property
-    def is_off(self) -> bool:
-        """True if `correct` would change the clock."""
-        offset = self.offset
-        return not self.correction and offset is not None and abs(offset) > OFF_SECONDS
+    def is_doubted(self) -> bool:
+        """True if an earlier run of this boot contradicts this clock, and WeChat was not heard."""
+        return self._is_doubted and self.offset is None
 
     def hear(self, date: str) -> None:
         """Take in the ``Date`` header of an answer of WeChat; any other text is ignored."""
@@ -97,39 +93,44 @@ class CheckedClock:
             told = told.replace(tzinfo=dt.UTC)
         # A header has whole seconds, so on average half a second of the real time is cut off.
         self._offsets.append(told.timestamp() + _HALF_SECOND - self())
-        self._report()
+        self._judge()
 
     def vouch(self, moment: float | None) -> None:
         """Take in WeChat's time as an earlier run of this boot knows it: evidence, no correction.
 
         A machine that was restored from a snapshot repeats an old boot, so this time may be wrong.
         """
-        self._is_vouched = moment is not None and abs(moment - self()) <= OFF_SECONDS
+        if moment is not None:
+            self._is_vouched = abs(moment - self()) <= OFF_SECONDS
+            self._is_doubted = not self._is_vouched
 
-    def correct(self) -> bool:
-        """Go by WeChat's time from now on if the clock is off; return whether that was done."""
-        offset = self.offset
-        if offset is None or not self.is_off:
-            return False
-        self.correction = offset
-        self._zero += offset
-        self.started_at += offset
-        corrected = [heard - offset for heard in self._offsets]
-        self._offsets.clear()
-        self._offsets.extend(corrected)
-        return True
+    def correct(self) -> float:
+        """Go by WeChat's time from now on if the clock is off; return the seconds that it moved.
+
+        If later dates outvote the ones so far, it may be moved back.
+        """
+        if not self.is_off or self.offset is None:
+            return 0.0
+        moved, self._corrections = self.offset, self._corrections + 1
+        self._zero += moved
+        self.started_at += moved
+        self._offsets = deque((each - moved for each in self._offsets), maxlen=_MAX_OFFSETS)
+        self._judge()
+        return moved
 
     def moment(self) -> Moment:
         """Return the present moment as a ledger keeps it."""
         return Moment(self(), self._boot, self._elapsed(), self.offset)
 
-    def _report(self) -> None:
-        offset = self.offset
-        if self._is_reported or offset is None or abs(offset) <= WARN_SECONDS:
-            return
-        self._is_reported = True
-        then = " and this run goes by WeChat's" if abs(offset) > OFF_SECONDS else ""
-        _log.warning("%s%s; set it, for example with NTP", apart_text(offset), then)
+    def _judge(self) -> None:
+        # Kept, because a run asks after every answer.
+        self.offset = offset = median(self._offsets)
+        far = abs(offset) > OFF_SECONDS
+        self.is_off = far and self._corrections < _MAX_CORRECTIONS
+        if abs(offset) > WARN_SECONDS and not self._is_reported:
+            self._is_reported = True
+            then = " and this run goes by WeChat's" if far else ""
+            _log.warning("%s%s; set it, for example with NTP", apart_text(offset), then)
 
 
 def apart_text(offset: float) -> str:

@@ -22,13 +22,12 @@ from harvester.wechat.transport import Transport
 _log = logging.getLogger("harvester.clock")
 
 
-def correct(context: RunContext) -> bool:
-    """Go by WeChat's time from now on if the clock is off; return whether that was done."""
-    clock = context.clock
-    corrected = clock.correct()
-    if corrected and context.platform is not None:
-        context.platform.known.shift(clock.correction)
-    return corrected
+def correct(context: RunContext) -> float:
+    """Go by WeChat's time from now on if the clock is off; return the seconds that it moved."""
+    moved = context.clock.correct()
+    if context.platform is not None:
+        context.platform.known.shift(moved)
+    return moved
 
 
 async def ask_for_time(manifest: Manifest, context: RunContext) -> None:

@@ -125,7 +125,7 @@ def execute(state: RunState) -> None:
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
         summary.groups_damaged(damaged)
         want, queues = _plan_and_harvest(state)
-        if clock.is_off:
+        while clock.is_off:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             want, queues = _plan_and_harvest(state)
@@ -135,9 +135,10 @@ def execute(state: RunState) -> None:
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    if not clock_check.correct(state.context):
+    moved = clock_check.correct(state.context)
+    if not moved:
         return state
-    state.summary.clock_corrected(state.context.clock.correction)
+    state.summary.clock_corrected(moved)
     state.run_log.restart(state.own)
     return replace(state, manifest=state.manifest_at(state.summary.started_at))
 
@@ -147,19 +148,17 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
 
     Keeps nothing if that shows that the clock is off.
     """
-    manifest, summary = state.manifest, state.summary
+    manifest, summary, clock = state.manifest, state.summary, state.context.clock
     want = windows.wanted(manifest, summary.started_at)
-    missing, refetch = coverage_scan.to_ask(
-        state.tree, want, state.context.clock(), state.options.refetch
-    )
+    missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
     plan = windows.summarise(manifest, want, missing, summary.today)
     _check_request_limit(manifest, plan.requests)
     summary.plan_made(want, plan)
     queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
-    if queues:
-        _run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
-    elif not state.context.clock.is_checked and not manifest.api.is_sandbox:
+    if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         _run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
+    if queues and not clock.is_off:
+        _run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
     return want, queues
 
 
@@ -239,6 +238,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
             if not clock.is_checked:
                 await tokens.request_ahead(queues[0].appid)
             if clock.is_off:
+                summary.stopped_before_harvest(providers.calls)
                 return
             tools = Tools(
                 transport=transport,

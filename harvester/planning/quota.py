@@ -26,6 +26,9 @@ _MAX_NUMBER = 1 << 40
 DATE_ERROR_SECONDS = 2.0
 """Error in seconds of an interval between two times that WeChat told, in whole seconds each."""
 
+WRONG_SECONDS = 600.0
+"""Offset of a clock in seconds above which the day of a ledger may be wrong."""
+
 _MIN_BLOCK = 20
 _SPARE = 3
 
@@ -159,6 +162,13 @@ class DayLedger:
         if then.offset is None or not then.is_of_boot(now):
             return None
         return self._by_its_clock(now) + then.offset
+
+    def counts_on(self, day: Day) -> bool:
+        """Return whether the calls were made on another day than the ledger's, by WeChat's time."""
+        then = self.written
+        if then.offset is None or abs(then.offset) <= WRONG_SECONDS:
+            return False
+        return self.day != day == calendar.today(then.at + then.offset)
 
     def reopen(self, run: str, now: Moment, period: float) -> None:
         """Begin to use the ledger for a run, by the clock of ``now``."""

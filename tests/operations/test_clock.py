@@ -48,18 +48,38 @@ def test_the_offset_is_the_median() -> None:
     assert not clock.is_off
 
 
-def test_a_clock_is_corrected_once() -> None:
-    """After that another date changes nothing any more."""
+def test_a_corrected_clock_is_right() -> None:
+    """And stays so while the dates agree."""
     clock = Machine().clock()
     clock.hear(date_text(NOON + 1_000.0))
     assert clock.is_off
-    assert clock.correct()
+    assert clock.correct() == pytest.approx(1_000.0, abs=1.0)
     assert clock() == clock.started_at == pytest.approx(NOON + 1_000.0, abs=1.0)
     assert clock.offset == pytest.approx(0.0)
     for _ in range(9):
-        clock.hear(date_text(NOON + 90_000.0))
+        clock.hear(date_text(NOON + 1_003.0))
     assert not clock.is_off
-    assert not clock.correct()
+    assert clock.correct() == 0.0
+
+
+def test_a_first_date_that_is_outvoted_is_taken_back() -> None:
+    """One server of many may be wrong, and it may be the first that answers."""
+    clock = Machine().clock()
+    clock.hear(date_text(NOON + 90_000.0))
+    assert clock.correct()
+    for _ in range(2):
+        clock.hear(date_text(NOON))
+    assert clock.correct()
+    assert clock() == pytest.approx(NOON, abs=1.0)
+
+
+def test_servers_that_disagree_move_a_clock_three_times_at_most() -> None:
+    """A run must come to an end."""
+    clock, moved = Machine().clock(), 0
+    for number in range(1, 200):
+        clock.hear(date_text(NOON + 90_000.0 * number))
+        moved += bool(clock.correct())
+    assert (moved, clock.is_off) == (3, False)
 
 
 @pytest.mark.parametrize("seconds", [-601.0, -599.0, 0.0, 599.0, 601.0])
@@ -67,7 +87,7 @@ def test_ten_minutes_are_the_limit(seconds: float) -> None:
     """In both directions."""
     clock = Machine().clock()
     clock.hear(date_text(NOON + seconds))
-    assert clock.correct() is (abs(seconds) > 600)
+    assert bool(clock.correct()) is (abs(seconds) > 600)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +124,16 @@ def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_earlier_run_vouches_only_for_a_clock_that_agrees() -> None:
     """It never corrects one: a machine restored from a snapshot has old evidence."""
     clock = Machine().clock()
-    for told, vouched in ((None, False), (NOON + 90_000.0, False), (NOON + 60.0, True)):
+    for told, vouched, doubted in (
+        (None, False, False),
+        (NOON + 90_000.0, False, True),
+        (NOON + 60.0, True, False),
+    ):
         clock.vouch(told)
-        assert (clock.is_checked, clock.is_off) == (vouched, False)
+        assert (clock.is_checked, clock.is_doubted, clock.is_off) == (vouched, doubted, False)
+    clock.vouch(NOON + 90_000.0)
+    clock.hear(date_text(NOON))
+    assert not clock.is_doubted
 
 
 def test_how_far_apart_two_clocks_are_in_words() -> None:

@@ -265,6 +265,22 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     assert record_of(lab)["run_id"] == done.run_id
 
 
+@pytest.mark.parametrize("skew", [*WRONG, 3 * DAY])
+def test_calls_made_before_the_clock_was_right_are_calls_of_the_day(
+    lab: VirtualTimeHarness, skew: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were entered for another day, and WeChat counts them for this one."""
+    with_given_tokens(lab, monkeypatch)
+    lab.limits = Limits(lab.limits.per_token, daily_quota=10)
+    lab.rules = Rules(daily_quota=10, window_limit=(10, 1.0), history=True)
+    lab.__post_init__()
+    lab.skew = skew
+    for _ in range(3):
+        lab.run()
+    assert lab.sandbox.counters.errcodes[45009] == lab.sandbox.counters.errcodes[45011] == 0
+    assert max(lab.calls_of_day(TODAY).values()) <= 10
+
+
 def test_with_a_given_token_a_quota_is_asked_for(
     lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +389,23 @@ def test_rows_are_not_dropped_for_an_empty_answer_of_a_later_clock(
         assert lab.run().exit_code is Exit.DONE
         if days == 1:
             assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, "2026-05-20")
+
+
+def test_one_wrong_date_before_many_right_ones_does_no_harm(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The run goes by it until it is outvoted, and then by the machine's clock again."""
+    told, real = [], date_text
+
+    def dates(now: float) -> str:
+        told.append(now)
+        return real(now + 5 * DAY if len(told) == 1 else now)
+
+    monkeypatch.setattr("tests.support.fake_time.date_text", dates)
+    done = lab.run()
+    assert (done.today, done.exit_code) == (TODAY, Exit.DONE)
+    assert abs(done.clock_offset) < 2
+    assert published_rows(duck, lab.root, HOURLY) == rows_up_to(lab, HOURLY, "2026-05-19")
 
 
 def test_a_run_that_is_refused_by_the_plan_makes_no_call(lab: VirtualTimeHarness) -> None:

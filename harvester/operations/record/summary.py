@@ -72,8 +72,8 @@ class Summary:
     covered or not. ``stops_gracefully`` is True once the run ends by itself after ``stopped_by`` is
     set. ``failed`` is the error that ended the run early, ``bugs`` counts internal errors and
     ``undecodable_days`` the days that such an error quarantined. ``clock_offset`` has the seconds
-    that were added to the machine's clock, and ``repeated`` counts requests made before that, whose
-    answers were dropped. ``waits`` has the seconds that
+    that were added to the machine's clock; ``repeated`` and ``repeated_tokens`` count requests and
+    token calls made before that, whose answers were dropped. ``waits`` has the seconds that
     refused requests waited, by action. ``accounts`` are those with trouble, ``suspicious`` the
     first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
     """
@@ -95,6 +95,7 @@ class Summary:
     surplus_answers: int = 0
     clock_offset: float = 0.0
     repeated: int = 0
+    repeated_tokens: int = 0
     stopped_by: Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
@@ -136,7 +137,8 @@ class Summary:
 
     def clock_corrected(self, offset: float) -> None:
         """Begin anew, by a clock that is ``offset`` seconds ahead of the one so far."""
-        self.clock_offset, self.repeated = offset, self.requests
+        self.clock_offset += offset
+        self.repeated, self.repeated_tokens = self.requests, self.token_calls
         self.started_at += offset
         self.ended_at = self.started_at
         self.today, self.run_id = calendar.today(self.started_at), new_run_id(self.started_at)
@@ -157,12 +159,17 @@ class Summary:
 
     def counted(self, counters: RequestCounters, scheduler: Scheduler, token_calls: int) -> None:
         """Take in the counters of a harvest as they stand, in the place of earlier ones."""
-        self.requests, self.answered = counters.requests, counters.answered
+        self.requests = self.repeated + counters.requests
+        self.answered = counters.answered
         self.bytes, self.bugs, self.waits = counters.bytes, counters.bugs, dict(counters.waits)
         self.surplus_answers = counters.surplus_answers
         self.abandoned, self.retries = scheduler.abandoned, scheduler.retries
         self.shortened_spans = dict(scheduler.shortened_spans)
-        self.token_calls = token_calls
+        self.token_calls = self.repeated_tokens + token_calls
+
+    def stopped_before_harvest(self, token_calls: int) -> None:
+        """Take in the token calls of a harvest that did not begin."""
+        self.token_calls = self.repeated_tokens + token_calls
 
     def deadline_passed(self) -> None:
         """Note that the time budget is spent."""

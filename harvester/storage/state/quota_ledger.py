@@ -75,16 +75,12 @@ def leave(tree: Tree, spent: Mapping[int, DayLedger]) -> None:
     json_file.write(tree.store, f"{QUOTA}/{day}.check-{check}.json", notes, temp)
 
 
-def sweep(tree: Tree, day: Day, bucket: int) -> None:
-    """Remove the notes of a bucket, and of checks, but for those about this day.
-
-    They are older than the day before it, or later than the day after it: written by a wrong clock.
-    """
-    near = {calendar.day_text(day + offset) for offset in (-1, 0, 1)}
-    mine = tree.bucket_label(bucket)
+def sweep(tree: Tree, bucket: int, begin: Day, end: Day) -> None:
+    """Remove the notes of a bucket, and of checks, older than ``begin`` or later than ``end``."""
+    first, last, mine = calendar.day_text(begin), calendar.day_text(end), tree.bucket_label(bucket)
     for file in tree.store.list(QUOTA):
         match = _NAME.fullmatch(file.name)
-        if match and match[2] in (None, mine) and match[1] not in near:
+        if match and match[2] in (None, mine) and not first <= match[1] <= last:
             with suppress(StoreError):
                 tree.store.delete(file.name)
 
