@@ -50,15 +50,16 @@ class CheckedClock:
     time minus ours, None before the first ``Date``. While ``is_off`` is True, `correct` would
     change the clock. Between two corrections it counts the machine's elapsed seconds, so that
     differences of its times are durations. One thread at a time may call anything but `__call__`.
+    By default it is the clock of this machine.
     """
 
     def __init__(
-        self, wall: Clock = time.time, elapsed: Clock = boot_seconds, boot: str | None = None
+        self, wall: Clock | None = None, elapsed: Clock | None = None, boot: str | None = None
     ) -> None:
-        self._elapsed = elapsed
+        self._elapsed = elapsed or boot_seconds
         self._boot = boot_id() if boot is None else boot
-        self.started_at = wall()
-        self._zero = self.started_at - elapsed()
+        self.started_at = (wall or time.time)()
+        self._zero = self.started_at - self._elapsed()
         self._offsets: deque[float] = deque(maxlen=_MAX_OFFSETS)
         self._is_vouched = self._is_doubted = False
         self._is_reported = False

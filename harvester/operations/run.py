@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
@@ -236,7 +237,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
         providers = token_providers(context, transport, partial(_may_force_refresh, state))
         async with TokenCache(providers.provider, clock) as tokens:
             if not clock.is_checked:
-                await tokens.request_ahead(queues[0].appid)
+                await _first_token(state, tokens, queues[0].appid)
             if clock.is_off:
                 summary.stopped_before_harvest(providers.calls)
                 return
@@ -263,6 +264,20 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 count()
 
 
+async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
+    """Wait for an account's token, until the run is told to stop or its time budget ends."""
+    with anyio.move_on_after(_seconds_left(state)):
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.summary)
+            await tokens.request_ahead(appid)
+            waiting.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
+    await _signalled(summary)
+    scope.cancel()
+
+
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
     """Run the pipeline beside the tasks that show, record and end it."""
     async with anyio.create_task_group() as watchers:
@@ -271,7 +286,7 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], 
         watchers.start_soon(_checkpoint, state.run_log, count)
         watchers.start_soon(_log_stalls, pipeline)
         if state.options.max_duration is not None:
-            watchers.start_soon(_enforce_deadline, pipeline, state, state.options.max_duration)
+            watchers.start_soon(_enforce_deadline, pipeline, state)
         await pipeline.run()
         watchers.cancel_scope.cancel()
 
@@ -325,18 +340,28 @@ async def _checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:
         await to_thread.run_sync(run_log.write)
 
 
-async def _enforce_deadline(pipeline: Pipeline, state: RunState, max_duration: float) -> None:
-    """Stop the pipeline ``max_duration`` seconds after the beginning of the run."""
-    spent = state.context.clock() - state.summary.started_at
-    await anyio.sleep(max(0.0, max_duration - spent))
+async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:
+    """Stop the pipeline at the end of the run's time budget."""
+    await anyio.sleep(_seconds_left(state))
     state.summary.deadline_passed()
     pipeline.stop()
 
 
+def _seconds_left(state: RunState) -> float:
+    """Return the seconds that are left of the time budget, infinite without one."""
+    budget = state.options.max_duration
+    spent = state.context.clock() - state.summary.started_at
+    return math.inf if budget is None else max(0.0, budget - spent)
+
+
 async def _watch_signals(pipeline: Pipeline, summary: Summary) -> None:
     """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
+    await _signalled(summary)
+    pipeline.stop()
+    pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)
+
+
+async def _signalled(summary: Summary) -> None:
     # Polled, because a signal handler must not hand anything to a loop that may be gone.
     while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
         await anyio.sleep(_POLL_SECONDS)
-    pipeline.stop()
-    pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)

@@ -19,7 +19,6 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
-from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve
@@ -101,10 +100,8 @@ def serving(world: FakeWeChat) -> Iterator[tuple[str, TokenServer]]:
 
 
 def world() -> FakeWeChat:
-    """A WeChat at noon, whose tokens are hard to quote."""
-    begun = time.monotonic()
-    noon = instant(parse_day("2026-05-20"), 12 * 60)
-    return FakeWeChat(Rules(token_tail=TAIL), lambda: noon + time.monotonic() - begun)
+    """A WeChat whose tokens are hard to quote, by this machine's clock."""
+    return FakeWeChat(Rules(token_tail=TAIL), time.time)
 
 
 def write_accounts(folder: Path, world: FakeWeChat) -> None:

@@ -18,7 +18,6 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from harvester.cli import invoke
-from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import TOKEN, FakeWeChat, Rules
 from harvester.sandbox.platform import AUTHORIZER_TOKEN_PATH, COMPONENT_TOKEN_PATH
@@ -59,10 +58,8 @@ def platform_world(folder: Path, accounts: str = FROM_THE_PLATFORM) -> Iterator[
 
     They stand in a file, too, with the refresh token that each had in the beginning.
     """
-    begun = time.monotonic()
-    noon = instant(parse_day("2026-05-20"), 12 * 60)
     rules = Rules(latency=0.005, token_tail="c4n4ryT0ken+/=&%7E~x")
-    world = FakeWeChat(rules, lambda: noon + time.monotonic() - begun)
+    world = FakeWeChat(rules, time.time)
     world.platforms.register(PLATFORM, SECRET)
     (folder / "first").mkdir(mode=0o700)
     (folder / "accounts.csv").write_text("\n".join(("appid", *ACCOUNTS)))

@@ -28,7 +28,8 @@ from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import start_summary
 from harvester.operations.run import execute
 from harvester.operations.runtime import RunContext, RunOptions
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.sandbox import FakeWeChat, Fault, Rules
+from harvester.sandbox.call_faults import TOKEN
 from harvester.sandbox.server import date_text
 from harvester.storage.state import quota_ledger, quota_limits
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
@@ -368,6 +369,15 @@ def test_times_of_a_platforms_tokens_move_with_the_clock() -> None:
     known = PlatformCache(renew_at=100.0, listed_at=50.0, replaced_at={"wx": 60.0})
     known.shift(1_000.0)
     assert (known.renew_at, known.listed_at, known.replaced_at) == (1100.0, 1050.0, {"wx": 1060.0})
+
+
+def test_a_first_token_that_does_not_come_outlasts_no_budget(lab: VirtualTimeHarness) -> None:
+    """The plan begins with what is known, and the deadline ends the run."""
+    lab.timeout = 600.0
+    lab.sandbox.fail(appid(1), Fault(delay=500.0), dataset=TOKEN)
+    begun = lab.now()
+    assert lab.run(max_duration=20.0).exit_code is Exit.AGAIN
+    assert lab.now() - begun < 700
 
 
 # What a wrong clock has left behind.
