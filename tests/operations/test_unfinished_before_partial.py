@@ -58,6 +58,19 @@ def test_no_authorised_account_is_75_while_something_else_is_open(tmp_path: Path
     assert set(delayed.reasons()) == {"refused", "not_ready"}
 
 
+def test_days_that_are_missing_for_no_known_reason_are_open(tmp_path: Path) -> None:
+    """A refused account does not hide that the next run asks for days of another one."""
+    lab = RunHarness(tmp_path, begin="2026-03-01", end="2026-03-02", datasets=(DAILY,))
+    lab.sandbox.fail(SICK, 48001)
+    done = lab.run()
+    assert done.reasons() == {"refused": Exit.INCOMPLETE}
+    [refused] = done.accounts
+    for reasons in ((), ("quarantined",)):
+        other = replace(refused, appid=appid(2), reasons=reasons)
+        both = replace(done, accounts=[refused, other])
+        assert both.reasons() == {"refused": Exit.INCOMPLETE, "incomplete": Exit.AGAIN}
+
+
 # Storms
 
 TEN = Limits(Pace(Rate(10, 1.0), 1, concurrency=4))

@@ -235,12 +235,12 @@ class Summary:
             found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
+        # Days without a known cause are asked by the next run, whatever became of the others.
+        if {*found.values()} <= {Exit.INCOMPLETE} and any(map(_is_unexplained, self.accounts)):
+            found["incomplete"] = Exit.AGAIN
         # Only if nothing else is open: a later run could obtain that without a credential changed.
         if self._unauthorised() and Exit.AGAIN not in found.values():
             found = {"unauthorised": Exit.UNAUTHORISED, **found}
-        # Days are missing without a known cause: the next run asks for them.
-        if self.missing and not found:
-            found["incomplete"] = Exit.AGAIN
         return found
 
     def notes(self) -> list[str]:
@@ -309,6 +309,11 @@ def new_run_id(now: float) -> str:
 def _is_locked_out(item: AbandonedDays) -> bool:
     actions = (Action.STOP, Action.REFRESH_TOKEN)
     return item.rule.scope is Scope.ACCOUNT and item.rule.action in actions
+
+
+def _is_unexplained(row: account_report.AccountSummary) -> bool:
+    """Return whether days are missing without a reason; a quarantined day counts as covered."""
+    return row.days.missing > 0 and not {*row.reasons} - {"quarantined"}
 
 
 def _is_about(item: Published, window: Window) -> bool:
