@@ -136,7 +136,6 @@ import sys
 from pathlib import Path
 from tests.storage.backends.test_power_cut import live
 from tests.support.output_helpers import tree_at
-from tests.support.output_helpers import ANY_TIME
 live(tree_at(Path(sys.argv[1])))
 """
 TRACED = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat"
