@@ -13,15 +13,18 @@ under way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from typing import Any, TypeAlias
+from contextvars import Context, ContextVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from harvester.core import escapes
 from harvester.core.secret_index import SecretIndex, Span, united
 from harvester.core.secret_words import MASK, mask_named
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Lock: TypeAlias = AbstractContextManager[Any]
 
@@ -63,6 +66,8 @@ class _Record:
             yield from ((start + first, start + end) for first, end in found)
 
     def _find_in_chunk(self, text: bytes) -> list[Span]:
+        if not self._index:
+            return []
         found = self._index.find(text)
         for layer in escapes.layers(text):
             found += (layer.original(*span) for span in self._index.find(layer.text))
@@ -83,6 +88,14 @@ def start_record(lock: Lock) -> None:
         record = _Record(lock)
         _CURRENT.set(record)
         _RUNS.add(record)
+
+
+def in_no_run(function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Call a function outside of any run, so that it masks the secrets of all runs under way.
+
+    For what a process prints once for all its runs: any of them may hold the error of another.
+    """
+    return Context().run(function, *given, **named)
 
 
 def conceal(value: str) -> None:

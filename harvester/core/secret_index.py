@@ -81,6 +81,9 @@ class SecretIndex:
             # Stored when a text is searched that may hold a value: most texts cannot.
             self._new.append(value)
 
+    def __len__(self) -> int:
+        return len(self._hashes)
+
     def permit(self, words: Iterable[bytes]) -> None:
         """Keep words readable, such as names of datasets, though they stand in a value."""
         self._public.update(filter(None, words))

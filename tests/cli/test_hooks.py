@@ -43,6 +43,25 @@ Odd()
 """,
     "a warning": "warnings.warn(f'unclosed {raw}')",
     "a log line": "logging.getLogger('any').warning('%s', raw)",
+    "a log line in another run": """
+import contextvars
+from harvester.cli.options import Logging
+from harvester.cli.output import logs
+from harvester.core import redaction
+logs.set_up(Logging())
+def other_run():
+    redaction.start_record(threading.RLock())
+    logging.getLogger('any').warning('%s', raw)
+contextvars.Context().run(other_run)
+""",
+    "a warning in another run": """
+import contextvars
+from harvester.core import redaction
+def other_run():
+    redaction.start_record(threading.RLock())
+    warnings.warn(f'unclosed {raw}')
+contextvars.Context().run(other_run)
+""",
     "a logged error": """
 try:
     raise ValueError(raw)

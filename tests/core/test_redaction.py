@@ -267,8 +267,8 @@ def test_two_runs_in_one_process_do_not_share_their_secrets() -> None:
 
         def second() -> str:
             Secret("another-one-of-two")
-            with no_secrets():
-                assert masked("first-of-the-secrets another-one-of-two") == "*** ***"
+            text = "first-of-the-secrets another-one-of-two"
+            assert redaction.in_no_run(masked, text) == "*** ***"
             return masked("first-of-the-secrets another-one-of-two")
 
         assert in_a_run(second) == "first-of-the-secrets ***"

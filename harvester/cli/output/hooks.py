@@ -17,7 +17,7 @@ from typing import TextIO
 
 from harvester.core import redaction
 from harvester.core.inert_text import inert_line
-from harvester.core.redaction import redacted
+from harvester.core.redaction import in_no_run, redacted
 
 
 class _Redacting(logging.Formatter):
@@ -92,4 +92,4 @@ def _write_redacted(text: str, file: TextIO | None = None) -> None:
 
 def _safe_lines(text: str) -> str:
     """Mask a text of several lines. A foreign line break in it is one too, so no line acts."""
-    return "\n".join(map(inert_line, redacted(text).split("\n")))
+    return "\n".join(map(inert_line, in_no_run(redacted, text).split("\n")))

@@ -9,6 +9,7 @@ import time
 
 from harvester.cli.options import Logging
 from harvester.core.inert_text import inert_json
+from harvester.core.redaction import in_no_run
 from harvester.core.safe_text import own_text
 
 _MAX_LINE = 2_000
@@ -21,7 +22,7 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%SZ")
 
     def format(self, record: logging.LogRecord) -> str:
-        return own_text(super().format(record), _MAX_LINE)
+        return in_no_run(own_text, super().format(record), _MAX_LINE)
 
 
 class _JsonLines(logging.Formatter):
@@ -32,7 +33,7 @@ class _JsonLines(logging.Formatter):
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": own_text(record.getMessage(), _MAX_LINE),
+            "message": in_no_run(own_text, record.getMessage(), _MAX_LINE),
         }
         return inert_json(json.dumps(line, ensure_ascii=False))
 
