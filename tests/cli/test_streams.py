@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harvester.cli.output import streams
+from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
+from harvester.core.secret import Secret
 from tests.end_to_end.test_kills import ENVIRONMENT, sandbox_process, write_manifest
 from tests.support.run_harness import appid
 
@@ -119,3 +122,10 @@ def test_help_and_usage_errors_survive_their_streams(line: str, code: Exit) -> N
     ended = shell(line)
     assert ended.returncode == code
     assert "Traceback" not in ended.stderr
+
+
+def test_an_error_shows_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever path, host or file an error names: a value that is secret is masked in it."""
+    value = Secret("an-app-secret-of-this-test").reveal()
+    streams.report_error(HarvesterError(f"/mnt/{value}: no such folder", f"make /mnt/{value}"))
+    assert capsys.readouterr().err == "error: /mnt/***: no such folder\n\nmake /mnt/***\n"

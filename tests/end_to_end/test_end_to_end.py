@@ -144,6 +144,10 @@ def test_refetch_replaces_final_days(tmp_path: Path, duck: duckdb.DuckDBPyConnec
     assert published_rows(duck, tmp_path, HOURLY) == expected(
         HOURLY, lab.appids, days_between(lab.begin, "2026-03-05")
     )
+    for dataset in lab.datasets:
+        files = f"{tmp_path}/{dataset}/*/*.parquet"
+        asked_by = duck.sql(f"select distinct _run_id from read_parquet('{files}')").fetchall()
+        assert asked_by == [(again.run_id,)]
 
 
 @pytest.mark.parametrize("value", [123456, -1], ids=["other rows", "rows that are unfit"])

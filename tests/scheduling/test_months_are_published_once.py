@@ -66,3 +66,29 @@ def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection
     assert max(times.values()) == 1
     truth = expected(HOURLY, lab.appids, days_between(BEGIN, END))
     assert published_rows(duck, lab.root, HOURLY) == truth
+
+
+def test_a_month_is_published_while_older_ones_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last answer of a month completes it once the answer is durable, and not before.
+
+    The disk is slow, so answers wait in memory while others are written. A month that counted them
+    would be published without them, and a second time at the end of the run.
+    """
+    lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2026-01-01", end="2026-03-31")
+    lab.datasets, lab.store_seconds = (HOURLY,), 3.0
+    lab.limits = Limits(Pace(Rate(2, 1.0), 1, concurrency=4), daily_quota=1000)
+    publish = publishing.publish
+    asked: list[int] = []
+
+    def noted(*args: Any) -> Any:
+        asked.append(len(lab.net.calls))
+        return publish(*args)
+
+    monkeypatch.setattr(publishing, "publish", noted)
+    with in_virtual_time(lab):
+        assert lab.run().exit_code is Exit.DONE
+    march, february, january = asked
+    assert 31 <= march < 31 + 28
+    assert 31 + 28 <= february < january == 90

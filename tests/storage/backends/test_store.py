@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
+import obstore
 import pytest
 from obstore.exceptions import GenericError
 
@@ -274,6 +275,35 @@ def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
     tree = open_tree(Output("s3://bucket/x", endpoint="http://127.0.0.1:9"))
     for error in every_call(tree):
         assert error.problem == "s3://bucket/x: the store cannot be reached"
+
+
+class CutShort:
+    """An answer whose connection ends early without an error, as some stores let it."""
+
+    def __init__(self, whole: obstore.GetResult) -> None:
+        self.meta = whole.meta
+        self._data = bytes(whole.bytes())
+
+    def stream(self, *, min_chunk_size: int) -> Iterator[bytes]:
+        del min_chunk_size
+        yield self._data[:-1]
+
+
+def test_a_download_that_ends_early_is_an_error(
+    s3_output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of a file is never read as the whole, and no copy of it is left."""
+    tree = open_tree(s3_output)
+    put(tree, "d/x", b"whole")
+    get = obstore.get
+    monkeypatch.setattr(obstore, "get", lambda *args: CutShort(get(*args)))
+    temp = tree.temp(0, "copy")
+    with (
+        pytest.raises(StoreError, match="d/x: came only in part"),
+        tree.store.local_copy("d/x", temp),
+    ):
+        pass
+    assert not temp.exists()
 
 
 def test_what_a_put_replaces() -> None:

@@ -1,0 +1,17 @@
+"""The table of sabotages: a fault, its place, and the test that must notice it.
+
+An old text is as short as its place allows, so that it stands when the code around it changes. If a
+change removes it, the fault is planted at the new place of what it breaks, and never dropped.
+"""
+
+from __future__ import annotations
+
+from tests.sabotage.patches import answers, durability, limits, rows, words
+
+SABOTAGES = (
+    *durability.SABOTAGES,
+    *rows.SABOTAGES,
+    *limits.SABOTAGES,
+    *answers.SABOTAGES,
+    *words.SABOTAGES,
+)

@@ -1,0 +1,112 @@
+"""Calls and tokens: what counts as an answer, and when a token is replaced."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+APP_SECRET = "harvester/wechat/auth/app_secret.py"
+FAST_POST = "harvester/wechat/fast_post.py"
+FORCED = "harvester/storage/state/forced_refreshes.py"
+TOKENS = "harvester/wechat/auth/token_cache.py"
+TRANSPORT = "harvester/wechat/transport.py"
+
+SABOTAGES = (
+    Sabotage(
+        "cut-body-without-length-accepted",
+        TRANSPORT,
+        "if not has_length and not is_document(body):",
+        "if False:",
+        "tests/wechat/test_transport.py::test_an_answer_cut_behind_an_inner_list_is_no_list_of_rows",
+    ),
+    Sabotage(
+        "body-cap-not-checked",
+        TRANSPORT,
+        "if len(body) > MAX_BODY:",
+        "if False:",
+        "tests/wechat/test_transport.py::test_an_endless_answer_is_refused",
+    ),
+    Sabotage(
+        "body-read-without-end",
+        FAST_POST,
+        "size <= MAX_BODY and",
+        "",
+        "tests/wechat/test_transport.py::test_an_endless_answer_is_refused",
+    ),
+    Sabotage(
+        "redirect-accepted",
+        TRANSPORT,
+        "if 300 <= status < 400:",
+        "if False:",
+        "tests/wechat/test_transport.py::test_a_redirect_is_not_followed",
+    ),
+    Sabotage(
+        "redirect-followed",
+        TRANSPORT,
+        "method, url, data=body, allow_redirects=False, proxy=self._proxy",
+        "method, url, data=body, proxy=self._proxy",
+        "tests/wechat/test_transport.py::test_a_redirect_is_not_followed",
+    ),
+    Sabotage(
+        "redirect-of-a-token-server-followed",
+        TRANSPORT,
+        "            allow_redirects=False,",
+        "",
+        "tests/wechat/test_transport_tokens.py::test_a_redirect_of_a_token_server_is_not_followed",
+    ),
+    Sabotage(
+        "surplus-bytes-read-as-an-answer",
+        FAST_POST,
+        "if connection.transport is None or protocol.should_close:",
+        "if connection.transport is None:",
+        "tests/wechat/test_transport.py::test_unsolicited_bytes_are_not_read_as_an_answer",
+    ),
+    Sabotage(
+        "broken-connection-used-again",
+        FAST_POST,
+        "connection.close()",
+        "connection.release()",
+        "tests/wechat/test_transport.py::test_the_connection_of_a_call_that_timed_out_is_closed",
+    ),
+    Sabotage(
+        "proxy-of-the-environment-used",
+        TRANSPORT,
+        "trust_env=False",
+        "trust_env=True",
+        "tests/wechat/test_transport.py::test_proxies_of_the_environment_are_ignored",
+    ),
+    Sabotage(
+        "token-expired-without-compare",
+        TOKENS,
+        "if cached is None or cached.token is not token:",
+        "if cached is None:",
+        "tests/wechat/auth/test_token_cache.py::test_a_rejected_token_is_replaced_once",
+    ),
+    Sabotage(
+        "token-life-from-the-answer",
+        TOKENS,
+        "asked_at + issued.seconds",
+        "self._clock() + issued.seconds",
+        "tests/wechat/auth/test_token_cache.py::test_a_token_s_life_counts_from_the_request",
+    ),
+    Sabotage(
+        "force-at-once",
+        APP_SECRET,
+        "if count == 1:",
+        "if False:",
+        "tests/wechat/auth/test_providers.py::test_a_token_is_replaced_by_force_only_when_its_successor_is_rejected_too",
+    ),
+    Sabotage(
+        "force-beyond-the-budget",
+        APP_SECRET,
+        " or not await self.budget(self.appid)",
+        "",
+        "tests/wechat/auth/test_providers.py::test_without_a_budget_the_account_stops",
+    ),
+    Sabotage(
+        "budget-for-force-without-end",
+        FORCED,
+        "count >= MAX_PER_DAY or ",
+        "",
+        "tests/storage/state/test_forced_refreshes.py::test_twenty_a_day",
+    ),
+)

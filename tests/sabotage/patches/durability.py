@@ -1,0 +1,202 @@
+"""Files, locks, raw groups and checksums: what a kill, a race or a bad disk may leave."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+ATOMIC = "harvester/storage/backends/atomic_files.py"
+COVERAGE = "harvester/tables/coverage.py"
+FLOCK = "harvester/storage/backends/flock.py"
+FOOTER = "harvester/storage/footer.py"
+INTEGRITY = "harvester/storage/integrity_check.py"
+LAYOUT = "harvester/storage/layout.py"
+LOCAL = "harvester/storage/backends/local.py"
+OBJECTS = "harvester/storage/backends/object_store.py"
+PIPELINE = "harvester/engine/pipeline.py"
+PUBLISH = "harvester/storage/publish.py"
+QUEUE = "harvester/engine/publish_queue.py"
+RAW_LOG = "harvester/storage/raw_log.py"
+READER = "harvester/storage/partition_reader.py"
+RUN_LOG = "harvester/operations/record/run_log.py"
+WRITER = "harvester/storage/partition_writer.py"
+
+SABOTAGES = (
+    Sabotage(
+        "file-not-flushed",
+        ATOMIC,
+        "sync(temp)",
+        "pass",
+        "tests/storage/backends/test_atomic_files.py::test_a_file_is_whole_and_on_the_disk_before_it_has_its_name",
+    ),
+    Sabotage(
+        "folder-not-flushed",
+        ATOMIC,
+        "sync(final.parent)",
+        "pass",
+        "tests/storage/backends/test_atomic_files.py::test_a_file_is_whole_and_on_the_disk_before_it_has_its_name",
+    ),
+    Sabotage(
+        "new-folder-not-flushed",
+        ATOMIC,
+        "sync(folder.parent)",
+        "pass",
+        "tests/storage/backends/test_atomic_files.py::test_a_file_is_whole_and_on_the_disk_before_it_has_its_name",
+    ),
+    Sabotage(
+        "folder-not-flushed-after-delete",
+        LOCAL,
+        "atomic_files.sync(path.parent)",
+        "pass",
+        "tests/storage/backends/test_power_cut.py::test_a_file_that_was_deleted_does_not_come_back",
+    ),
+    Sabotage(
+        "raw-group-not-flushed",
+        LOCAL,
+        "self.write(name, data, temp)",
+        "(atomic_files.make_folder(self.path(name).parent), self.path(name).write_bytes(data))",
+        "tests/storage/backends/test_power_cut.py::test_every_state_that_a_power_cut_may_leave",
+    ),
+    Sabotage(
+        "group-deleted-too-early",
+        QUEUE,
+        "if not months:",
+        "if True:",
+        "tests/engine/test_publish_queue.py::test_a_month_is_published_once",
+    ),
+    Sabotage(
+        "group-deleted-before-the-journal",
+        QUEUE,
+        "self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))",
+        "done = publish.publish(self._tree, dataset, Partition(*key), groups);"
+        " [raw_log.delete(self._tree, group) for group in groups]; self._on_published(done)",
+        "tests/engine/test_publish_queue.py::test_a_group_stands_until_its_publication_is_recorded",
+    ),
+    Sabotage(
+        "recovered-group-deleted-before-the-journal",
+        PUBLISH,
+        "tell(publish(tree, datasets[partition.dataset], partition, mine))",
+        "done = publish(tree, datasets[partition.dataset], partition, mine);"
+        " [raw_log.delete(tree, group) for group in mine]; tell(done)",
+        "tests/storage/test_publish.py::test_recovered_groups_stand_until_every_publication_is_recorded",
+    ),
+    Sabotage(
+        "publish-before-the-log",
+        PIPELINE,
+        "await self._writer.append(_Buffered(attempt, answer))",
+        "self._scheduler.durable(attempt); await self._writer.append(_Buffered(attempt, answer))",
+        "tests/scheduling/test_months_are_published_once.py::test_a_month_is_published_while_older_ones_are_asked",
+    ),
+    Sabotage(
+        "publishers-exception-swallowed",
+        QUEUE,
+        "await self._publish(self._queue.popleft())",
+        'with __import__("contextlib").suppress(Exception):'
+        " await self._publish(self._queue.popleft())",
+        "tests/engine/test_publish_queue.py::test_a_publication_that_fails_ends_the_queue_with_its_error",
+    ),
+    Sabotage(
+        "no-recovery",
+        PUBLISH,
+        "if groups:",
+        "if groups.clear():",
+        "tests/storage/test_publish.py::test_recovering",
+    ),
+    Sabotage(
+        "journal-not-taken-over",
+        RUN_LOG,
+        "self._place.journal.take_over(own)",
+        "pass",
+        "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_a_record",
+    ),
+    Sabotage(
+        "no-read-back",
+        WRITER,
+        "_validate(new, expected)",
+        "pass",
+        "tests/storage/test_partitions.py::test_what_reads_back_differently_is_refused",
+    ),
+    Sabotage(
+        "sweep-of-other-buckets-temps",
+        LAYOUT,
+        "if label in labels:",
+        "if label:",
+        "tests/storage/test_layout.py::test_only_temporary_files_of_the_locked_buckets_are_removed",
+    ),
+    Sabotage(
+        "sweep-of-files-in-progress",
+        FLOCK,
+        "fcntl.flock(descriptor, fcntl.LOCK_EX)",
+        "pass",
+        "tests/storage/test_layout.py::test_temporary_files_of_no_bucket_are_removed_when_abandoned",
+    ),
+    Sabotage(
+        "lock-not-taken",
+        FLOCK,
+        "_acquire(descriptor, path)",
+        "pass",
+        "tests/storage/test_locks.py::test_a_held_bucket_is_busy",
+    ),
+    Sabotage(
+        "unconditional-put",
+        OBJECTS,
+        'mode = "overwrite" if self._single_writer else _put_mode(over)',
+        'mode = "overwrite"',
+        "tests/storage/backends/test_store.py::test_a_lost_race_is_noticed",
+    ),
+    Sabotage(
+        "store-without-conditions-accepted",
+        OBJECTS,
+        "if not are_checked:",
+        "if False:",
+        "tests/storage/backends/test_store.py::test_a_store_that_ignores_conditions",
+    ),
+    Sabotage(
+        "partial-download-accepted",
+        OBJECTS,
+        'if path.stat().st_size != meta["size"]:',
+        "if False:",
+        "tests/storage/backends/test_store.py::test_a_download_that_ends_early_is_an_error",
+    ),
+    Sabotage(
+        "lost-group-merged-again",
+        PUBLISH,
+        "if lost:",
+        "if False:",
+        "tests/storage/test_races.py::test_an_old_refetch_that_comes_late",
+    ),
+    Sabotage(
+        "group-checksum-not-compared",
+        RAW_LOG,
+        "if _checksum(arrays) != checksum:",
+        "if False:",
+        "tests/storage/test_raw_log.py::test_every_damage_is_noticed_or_harmless",
+    ),
+    Sabotage(
+        "coverage-checksum-not-compared",
+        COVERAGE,
+        "if _CRC.pack(zlib.crc32(payload)) != raw[-_CRC.size :]:",
+        "if False:",
+        "tests/tables/test_coverage.py::test_every_changed_byte_is_detected",
+    ),
+    Sabotage(
+        "seal-not-compared",
+        FOOTER,
+        "return _seal_of(end.replace(stated, _EMPTY_SEAL)) == stated",
+        "return True",
+        "tests/operations/test_verify.py::test_every_flipped_bit_that_changes_anything_is_reported",
+    ),
+    Sabotage(
+        "digest-not-compared",
+        INTEGRITY,
+        "return opened.keys[DIGEST] == digest(opened.source, length)",
+        "return True",
+        "tests/operations/test_verify.py::test_a_page_that_changed_costs_the_accounts_of_its_row_group",
+    ),
+    Sabotage(
+        "misplaced-month-accepted",
+        READER,
+        'if not name.startswith(f"{home}/"):',
+        "if False:",
+        "tests/storage/test_footers.py::test_a_file_copied_to_another_partition_is_refused",
+    ),
+)

@@ -1,0 +1,124 @@
+"""Rates, quotas, retries and shards: what may be asked, and when."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+BREAKER = "harvester/scheduling/circuit_breaker.py"
+BUDGET = "harvester/engine/call_budget.py"
+LIMITER = "harvester/engine/rate_limiter.py"
+QUOTA = "harvester/planning/quota.py"
+RATE = "harvester/scheduling/rate_state.py"
+REFUSAL = "harvester/scheduling/refusal_policy.py"
+RUN = "harvester/operations/run.py"
+SCHEDULER = "harvester/scheduling/scheduler.py"
+SHARDING = "harvester/planning/sharding.py"
+WINDOWS = "harvester/planning/windows.py"
+
+SABOTAGES = (
+    Sabotage(
+        "span-plus-one",
+        WINDOWS,
+        "floor = max(0, end - span, ",
+        "floor = max(0, end - span - 1, ",
+        "tests/planning/test_windows.py::test_no_cover_has_fewer_windows",
+    ),
+    Sabotage(
+        "one-slot-more",
+        RATE,
+        "if self.in_flight + len(slots) < count:",
+        "if self.in_flight + len(slots) <= count:",
+        "tests/scheduling/test_scheduler.py::test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit",
+    ),
+    Sabotage(
+        "wider-limiter",
+        LIMITER,
+        "AsyncLimiter(burst, burst * self.interval * RATE_MARGIN)",
+        "AsyncLimiter(2 * burst, burst * self.interval * RATE_MARGIN)",
+        "tests/engine/test_rate_limiter.py::test_a_burst_starts_at_once_and_the_rest_evenly",
+    ),
+    Sabotage(
+        "slot-free-at-the-answer",
+        RATE,
+        "self.reserved_until.append(now + self.window_seconds)",
+        "pass",
+        "tests/scheduling/test_scheduler.py::test_no_sliding_window_of_the_server_ever_holds_more_than_the_limit",
+    ),
+    Sabotage(
+        "no-hold-off",
+        BUDGET,
+        "self._scheduler.cool_down(bucket, until, None if found.in_use else found.recent_calls)",
+        "pass",
+        "tests/scheduling/test_limits_and_outages.py::test_a_run_holds_off_until_calls_of_the_one_before_count_no_more",
+    ),
+    Sabotage(
+        "minute-limit-without-slowing",
+        REFUSAL,
+        "rate.slow_down(self._interval, SLOWDOWN_FACTOR, MAX_INTERVAL)",
+        "rate.minute_limits += 1",
+        "tests/scheduling/test_limits_and_outages.py::test_a_server_that_is_stricter_than_the_manifest_is_obeyed_in_the_end",
+    ),
+    Sabotage(
+        "minute-limit-without-a-pause",
+        REFUSAL,
+        "rate.refuse_until(now + backoff.until_next_minute(now, self._jitter))",
+        "rate.refuse_until(now)",
+        "tests/scheduling/test_scheduler.py::test_the_minute_limit_pauses_one_lane_and_burns_no_attempt",
+    ),
+    Sabotage(
+        "ledger-not-written",
+        BUDGET,
+        "await _each(self._write, touched)",
+        "pass",
+        "tests/engine/test_daily_quota.py::test_a_killed_run_has_noted_too_much_rather_than_too_little",
+    ),
+    Sabotage(
+        "ledger-written-after",
+        BUDGET,
+        "await _each(self._write, touched)",
+        '__import__("asyncio").ensure_future(_each(self._write, touched))',
+        "tests/engine/test_daily_quota.py::test_a_call_is_in_the_ledger_before_it_is_made",
+    ),
+    Sabotage(
+        "reserve-ignored",
+        QUOTA,
+        "return max(0, quota - self._limits.daily_reserve.of(quota))",
+        "return quota",
+        "tests/engine/test_daily_quota.py::test_the_reserve_is_left_to_others",
+    ),
+    Sabotage(
+        "calls-over-midnight-not-counted",
+        SCHEDULER,
+        "return [(queue, calls) for queue, calls in flown if calls]",
+        "return []",
+        "tests/engine/test_daily_quota.py::test_a_slow_store_at_midnight_costs_time_and_no_calls",
+    ),
+    Sabotage(
+        "attempts-without-end",
+        REFUSAL,
+        "if attempt.tries >= self._backoff.max_attempts:",
+        "if False:",
+        "tests/scheduling/test_scheduler.py::test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try",
+    ),
+    Sabotage(
+        "breaker-never-opens",
+        BREAKER,
+        "if self._unreachable_in_a_row >= FAILURES_TO_OPEN:",
+        "if False:",
+        "tests/scheduling/test_limits_and_outages.py::test_a_host_that_is_away_is_probed_now_and_then",
+    ),
+    Sabotage(
+        "shards-overlap",
+        SHARDING,
+        "if bucket % total == number - 1]",
+        "]",
+        "tests/end_to_end/test_end_to_end.py::test_each_shard_harvests_its_own_buckets",
+    ),
+    Sabotage(
+        "request-limit-ignored",
+        RUN,
+        "if limit is not None and requests > limit:",
+        "if False:",
+        "tests/end_to_end/test_end_to_end.py::test_a_plan_that_is_too_large_is_refused_before_the_first_request",
+    ),
+)

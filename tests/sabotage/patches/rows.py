@@ -1,0 +1,128 @@
+"""Rows and the state of days: which answer counts, and when a day is final."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+CALENDAR = "harvester/core/calendar.py"
+COVERAGE = "harvester/tables/coverage.py"
+DECODE = "harvester/tables/decode.py"
+MERGE = "harvester/tables/merge.py"
+MODEL = "harvester/core/model.py"
+PIPELINE = "harvester/engine/pipeline.py"
+READINESS = "harvester/catalogue/readiness.py"
+
+SABOTAGES = (
+    Sabotage(
+        "union-instead-of-replace",
+        MERGE,
+        "start = bisect_right(dates, day, middle, stop)",
+        "start = middle",
+        "tests/tables/test_merge.py::test_merged_equals_sorting_everything",
+    ),
+    Sabotage(
+        "older-answer-wins",
+        MERGE,
+        "if asked_at > answer.asked_at:",
+        "if False:",
+        "tests/tables/test_merge.py::test_the_newest_answer_wins",
+    ),
+    Sabotage(
+        "final-replaced",
+        MERGE,
+        "mask &= ~self.known.final | refetch_mask(answer, self.month)",
+        "pass",
+        "tests/tables/test_merge.py::test_a_final_day_stands",
+    ),
+    Sabotage(
+        "refetch-keeps-final",
+        MERGE,
+        "mask &= ~self.known.final | refetch_mask(answer, self.month)",
+        "mask &= ~self.known.final",
+        "tests/end_to_end/test_end_to_end.py::test_refetch_replaces_final_days",
+    ),
+    Sabotage(
+        "empties-settle-rows",
+        MERGE,
+        "(settled_empty & ~known.with_rows | known.final)",
+        "(settled_empty | known.final)",
+        "tests/tables/test_merge.py::test_an_empty_answer_removes_nothing",
+    ),
+    Sabotage(
+        "delay-ignored",
+        MERGE,
+        "(0, 0) if decoded.delayed else new.settled",
+        "new.settled",
+        "tests/tables/test_settling.py::test_a_delayed_answer_settles_nothing",
+    ),
+    Sabotage(
+        "rows-of-another-month",
+        MERGE,
+        "if day >= first and filled >> (day - first) & 1:",
+        "if True:",
+        "tests/tables/test_merge.py::test_other_months_are_left_alone",
+    ),
+    Sabotage(
+        "empty-trusted-at-once",
+        READINESS,
+        "max(FINAL_IF_EMPTY, dataset.settle) if empty else dataset.settle",
+        "dataset.settle",
+        "tests/catalogue/test_readiness.py::test_when_an_answer_is_final",
+    ),
+    Sabotage(
+        "ready-hour-ignored",
+        READINESS,
+        "calendar.today(now - dataset.ready_minutes * 60)",
+        "calendar.today(now)",
+        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+    ),
+    Sabotage(
+        "day-of-utc",
+        CALENDAR,
+        "int((now + 8 * 3600) // 86_400)",
+        "int(now // 86_400)",
+        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+    ),
+    Sabotage(
+        "midnight-of-utc",
+        CALENDAR,
+        "day * 86_400 - 8 * 3600 + minutes * 60.0",
+        "day * 86_400 + minutes * 60.0",
+        "tests/catalogue/test_readiness.py::test_the_newest_period_that_may_be_asked",
+    ),
+    Sabotage(
+        "bucket-of-other-bytes",
+        MODEL,
+        'int.from_bytes(digest[:8], "big")',
+        'int.from_bytes(digest[:8], "little")',
+        "tests/core/test_model.py::test_an_account_keeps_its_bucket",
+    ),
+    Sabotage(
+        "rows-outside-the-window-kept",
+        DECODE,
+        "if window.begin <= day <= window.end}",
+        "}",
+        "tests/tables/test_decode.py::test_rows_outside_the_window_are_dropped",
+    ),
+    Sabotage(
+        "bug-in-a-decoder-ends-the-run",
+        DECODE,
+        "return _quarantined(window, reason)",
+        "raise",
+        "tests/engine/test_internal_errors.py::test_a_bug_while_reading_puts_the_window_into_quarantine",
+    ),
+    Sabotage(
+        "asked-at-after-the-answer",
+        PIPELINE,
+        "outcome = await self._ask(attempt)",
+        "outcome = await self._ask(attempt); asked_at = int(self._tools.now())",
+        "tests/engine/test_asked_at.py::test_a_day_asked_before_midnight_is_asked_again_after_it",
+    ),
+    Sabotage(
+        "provisional-day-asked-twice-a-day",
+        COVERAGE,
+        "if begin <= number & 0xFFFFFFFF < end:",
+        "if False:",
+        "tests/tables/test_coverage.py::test_days_that_need_no_request",
+    ),
+)

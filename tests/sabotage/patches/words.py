@@ -1,0 +1,116 @@
+"""Exit codes, records and secrets: what a run says of itself."""
+
+from __future__ import annotations
+
+from tests.sabotage.run import Sabotage
+
+ATTEMPT = "harvester/wechat/attempt.py"
+EXITS = "harvester/core/exit_codes.py"
+HOOKS = "harvester/cli/output/hooks.py"
+REDACTION = "harvester/core/redaction.py"
+RUN_LOG = "harvester/operations/record/run_log.py"
+SAFE_TEXT = "harvester/core/safe_text.py"
+SECRET = "harvester/core/secret.py"
+STREAMS = "harvester/cli/output/streams.py"
+SUMMARY = "harvester/operations/record/summary.py"
+
+SABOTAGES = (
+    Sabotage(
+        "exit-0-always",
+        EXITS,
+        "return min(codes, key=[*Exit].index, default=Exit.DONE)",
+        "return Exit.DONE",
+        "tests/operations/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
+    ),
+    Sabotage(
+        "missing-days-without-75",
+        SUMMARY,
+        "if self.missing and not found:",
+        "if False:",
+        "tests/operations/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
+    ),
+    Sabotage(
+        "bug-without-1",
+        SUMMARY,
+        'found["bug"] = Exit.BUG',
+        "pass",
+        "tests/engine/test_internal_errors.py::test_a_bug_while_asking_costs_its_window",
+    ),
+    Sabotage(
+        "quarantine-without-3",
+        SUMMARY,
+        'found["quarantined"] = Exit.INCOMPLETE',
+        "pass",
+        "tests/operations/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
+    ),
+    Sabotage(
+        "time-budget-without-75",
+        SUMMARY,
+        'found["time_budget"] = Exit.AGAIN',
+        "pass",
+        "tests/operations/test_summary.py::test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on",
+    ),
+    Sabotage(
+        "published-not-told",
+        RUN_LOG,
+        "self._place.journal.add(feed_entry(item))",
+        "pass",
+        "tests/storage/state/test_change_feed.py::test_the_feed_has_days_accounts_and_rows",
+    ),
+    Sabotage(
+        "token-in-a-record",
+        SAFE_TEXT,
+        "return _fit(mask_words(redacted(text)), longest)",
+        "return _fit(text, longest)",
+        "tests/core/test_redaction.py::test_a_value_is_masked_before_a_text_is_cut",
+    ),
+    Sabotage(
+        "token-on-stderr",
+        STREAMS,
+        'print(f"error: {masked(error.problem)}", file=sys.stderr)',
+        'print(f"error: {error.problem}", file=sys.stderr)',
+        "tests/cli/test_streams.py::test_an_error_shows_no_secret",
+    ),
+    Sabotage(
+        "token-in-a-log",
+        SAFE_TEXT,
+        "return _fit(redacted(text), longest)",
+        "return _fit(text, longest)",
+        "tests/cli/test_cli.py::test_log_lines_are_objects_without_secrets",
+    ),
+    Sabotage(
+        "token-in-a-traceback",
+        HOOKS,
+        "stream.write(redacted(text))",
+        "stream.write(text)",
+        "tests/cli/test_hooks.py::test_nothing_python_prints_shows_a_secret",
+    ),
+    Sabotage(
+        "token-in-evidence",
+        ATTEMPT,
+        "redacted_bytes(body) if",
+        "body if",
+        "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
+    ),
+    Sabotage(
+        "secret-not-registered",
+        SECRET,
+        "conceal(value)",
+        "pass",
+        "tests/core/test_redaction.py::test_a_known_value_is_masked_however_it_is_written",
+    ),
+    Sabotage(
+        "quoted-forms-not-masked",
+        REDACTION,
+        "*quoted,",
+        "",
+        "tests/core/test_redaction.py::test_a_known_value_is_masked_however_it_is_written",
+    ),
+    Sabotage(
+        "escape-sequences-printed",
+        SAFE_TEXT,
+        "if not text.isprintable():",
+        "if False:",
+        "tests/wechat/test_protocol.py::test_a_message_is_safe_to_print",
+    ),
+)
