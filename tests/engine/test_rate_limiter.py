@@ -15,7 +15,7 @@ COUNT, PERIOD = 10, 2.0
 
 
 async def starts(limiter: RateLimiter, time: Time) -> list[float]:
-    """When thirty requests start of an account that always has more to ask."""
+    """Moments at which thirty requests start of an account that always has more to ask."""
     begun: list[float] = []
     while len(begun) < 30:
         if limiter.can_start("wx"):

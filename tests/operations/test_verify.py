@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ from harvester.storage.layout import Partition, Tree
 from harvester.storage.partition_writer import NewFile
 from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
-from harvester.tables import coverage
+from harvester.tables import coverage, integrity
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
-from harvester.tables.integrity import FileIdentity
+from harvester.tables.integrity import FileIdentity, RowCheck
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
 from tests.support.output_helpers import ANY_TIME, path_of, tree_at
@@ -80,6 +81,30 @@ def written(
 
 
 ROWS = [table((1, 0, 0), (1, 0, 1), (1, 1, 0)), table((1, 1, 5), (2, 0, 0))]
+
+
+def test_an_account_twice_in_a_coverage_is_a_defect() -> None:
+    """Its second entry would never be looked at."""
+    twice = known(a1=0b1)
+    twice = replace(
+        twice,
+        packed=2 * twice.packed,
+        final=2 * twice.final,
+        provisional=2 * twice.provisional,
+        quarantined=2 * twice.quarantined,
+        with_rows=2 * twice.with_rows,
+    )
+    [found] = integrity.coverage_defects(twice, PLACE)
+    assert found == ("its coverage names accounts twice or out of order", {appid(1): 0b1})
+
+
+def test_a_row_group_without_rows_is_no_defect() -> None:
+    """It adds nothing to what was seen, also between two others."""
+    rows = RowCheck(PLACE, known(a1=0b1, a2=0b1))
+    for part in (table((1, 0, 0)), table(), table((2, 0, 0))):
+        rows.add_rows(part.select(integrity.key_columns(HOURLY)))
+    assert rows.defects() == []
+    assert rows.count == 2
 
 
 def test_an_intact_file(tmp_path: Path) -> None:

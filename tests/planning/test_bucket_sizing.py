@@ -34,7 +34,7 @@ def test_two_million_rows_are_enough(tmp_path: Path) -> None:
     assert "output.buckets: 2 fits" in line
 
 
-@pytest.mark.parametrize("accounts", [5_000, 10_000])
+@pytest.mark.parametrize("accounts", [5_000, 5_375, 10_000])
 def test_the_buckets_it_names_do_fit(tmp_path: Path, accounts: int) -> None:
     """Accounts are spread by a hash, so a bucket more than the division says may be needed."""
     [line] = of(tmp_path, accounts, 1)
@@ -43,6 +43,15 @@ def test_the_buckets_it_names_do_fit(tmp_path: Path, accounts: int) -> None:
     fuller = [bucket_of(appid(number), buckets - 1) for number in range(accounts)]
     most = max(len(list(group)) for _, group in itertools.groupby(sorted(fuller)))
     assert most * 31 * 24 > bucket_sizing.MAX_ROWS
+
+
+def test_the_longest_month_that_is_wanted_counts(tmp_path: Path) -> None:
+    """Ten days of a month in which no account wants more: 8,333 accounts × 240 rows."""
+    manifest = RunHarness(tmp_path, accounts=1).manifest()
+    short = day_range(parse_day("2026-02-25"), parse_day("2026-03-10"))
+    for accounts, lines in ((8_333, 0), (8_334, 1)):
+        want = {HOURLY: {appid(number): short for number in range(accounts)}}
+        assert len(list(bucket_sizing.warnings(manifest, want))) == lines
 
 
 def test_days_take_less_room_than_hours(tmp_path: Path) -> None:

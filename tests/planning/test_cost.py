@@ -84,6 +84,20 @@ def test_a_parked_dataset_has_nothing_left_today() -> None:
     assert {each.appid: each.quota_days for each in found.accounts} == {appid(1): 2, appid(2): 1}
 
 
+def test_an_account_that_lacks_nothing_costs_nothing() -> None:
+    """Only what is missing is priced."""
+    manifest = manifest_of(calendar.day_text(TODAY - 10), Limits())
+    want = windows.wanted(manifest, NOON)
+    missing = {HOURLY: {**want[HOURLY], appid(2): calendar.NO_DAYS}}
+    plan = windows.summarise(manifest, want, missing, TODAY)
+    quota = Quota(manifest.limits)
+    means = cost.QuotaState(
+        quota, lambda dataset, name: quota.left(DayLedger(TODAY), dataset, name)
+    )
+    found = cost.price(manifest, missing, plan, means, NOON)
+    assert [(each.appid, each.requests) for each in found.accounts] == [(appid(1), 10)]
+
+
 def test_a_narrower_range_is_priced() -> None:
     """Thirty days instead of a hundred, and nothing that would cost the same."""
     found = priced(manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50)))

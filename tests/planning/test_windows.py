@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from harvester.core.calendar import DaySet, day_range, parse_day
 from harvester.core.config import Account, Job, Pace
 from harvester.core.model import Rate
 from harvester.planning import windows
+from tests.support.run_harness import RunHarness, appid
 
 DAILY = CATALOGUE["interface_summary"]
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -121,3 +123,14 @@ def test_the_bound_is_the_slowest_account_or_the_processor() -> None:
     assert binds == "cpu"
     assert seconds > 100
     assert windows.bound_seconds([], pace) == (0.0, "nothing")
+
+
+def test_a_job_that_begins_before_its_dataset_is_told_so(tmp_path: Path) -> None:
+    """Days on which there was no such dataset are clipped, and not silently."""
+    lab = RunHarness(tmp_path, accounts=1, begin="2025-01-01", datasets=("biz_summary",))
+    manifest = lab.manifest()
+    want = windows.wanted(manifest, lab.now())
+    plan = windows.summarise(manifest, want, want, parse_day(lab.today))
+    first = calendar.day_text(CATALOGUE["biz_summary"].first_day)
+    assert plan.warnings[0] == f"job-1: biz_summary begins on {first}"
+    assert calendar.day_text(calendar.oldest(want["biz_summary"][appid(1)])) == first

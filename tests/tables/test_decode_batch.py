@@ -160,3 +160,23 @@ def test_a_regular_batch_is_decoded_by_arrow() -> None:
             rows_ = part.batch.slice(part.offset, part.length).to_pylist()
             assert {row["appid"] for row in rows_} == {answer.window.appid}
             assert {row["_run_id"] for row in rows_} == {stamp.run_id}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "change"),
+    [
+        ("interface_summary_hour", {"ref_hour": 7}),
+        ("interface_summary_hour", {"ref_hour": 2400}),
+        ("user_summary", {"user_source": 1 << 32}),
+        ("interface_summary", None),
+    ],
+    ids=["a plain hour", "no hour", "a very large key", "no object"],
+)
+def test_what_a_batch_cannot_take_is_decoded_alone(
+    dataset: str, change: dict[str, Any] | None
+) -> None:
+    """The last row of the last answer differs; every answer is what it is by itself."""
+    answers = [true_answer(dataset, number, BEGIN) for number in (1, 2)]
+    elements = json.loads(answers[1].body)["list"]
+    elements[-1] = None if change is None else {**elements[-1], **change}
+    assert same(dataset, [answers[0], answer_of(dataset, 2, BEGIN, elements)])

@@ -11,7 +11,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, instant, month_of, parse_day
 from harvester.core.errors import StoreError
 from harvester.core.model import Answer, Window
-from harvester.tables import merge
+from harvester.tables import merge, row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows
@@ -203,6 +203,14 @@ def test_days_of_one_answer_stay_together() -> None:
     tables = list(merge.merged(SCHEMA, [], [given_answers(long, short)]))
     expected = [0, 1, 2, 3, 44, 5, 6, 7, 8, 9]
     assert tables[0].column("callback_count").to_pylist() == expected
+
+
+def test_new_rows_become_arrow_before_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's objects are bounded, and what is in the file does not change."""
+    monkeypatch.setattr(row_groups, "_MAX_LISTED_ROWS", 4)
+    sent = answer(window(0, 9), [row(MARCH + day, number=day) for day in range(10)])
+    [table] = merge.merged(SCHEMA, [], [given_answers(sent)])
+    assert table.column("callback_count").to_pylist() == list(range(10))
 
 
 def test_nulls_stay_null() -> None:

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harvester.core import parsers
+from harvester.core.errors import InvalidValue
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "what"),
+    [
+        (parsers.duration, "0s", "must be longer than nothing"),
+        (parsers.duration, "25h", "must be at most 24h"),
+        (parsers.endpoint, "sandbox", "is not an address"),
+        (parsers.proxy, "http://proxy:0", "is not an address"),
+        (parsers.proxy, "http://proxy:65536", "is not an address"),
+        (parsers.token_url, "https://tokens.test/é/{appid}", "is not an address"),
+    ],
+)
+def test_a_value_beyond_its_bounds_is_refused(
+    parse: Callable[[str], object], text: str, what: str
+) -> None:
+    """The message continues a sentence that begins with the key, and does not repeat the value."""
+    with pytest.raises(InvalidValue, match=f"^{what}$"):
+        parse(text)
