@@ -19,6 +19,10 @@ test *arguments:
 slow *arguments:
     {{python}} -m pytest -m slow {{arguments}}
 
+# plant faults of one line and see that a test notices each: `just sabotage`, `just sabotage NAME`
+sabotage *names:
+    {{python}} -m tests.sabotage {{names}}
+
 # check style and types
 lint:
     .venv/bin/ruff check .

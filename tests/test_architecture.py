@@ -16,6 +16,7 @@ from tests.support.import_graph import (
     BY_NAME,
     MODULES,
     PACKAGE,
+    PURE,
     ROOT,
     Module,
     drawing,
@@ -79,9 +80,6 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     "cli": {"core", "catalogue", "manifest", "planning", "operations", "sandbox"},
 }
-
-# Rooms that decide: a clock, a loop, a socket or a file is passed in, or stays outside.
-PURE = {"core", "catalogue", "planning", "scheduling", "tables"}
 
 EFFECTS = {
     "anyio",

@@ -29,7 +29,9 @@ def test_every_recipe_that_the_page_names_is_one() -> None:
     assert named <= set(just("--summary").split())
 
 
-@pytest.mark.parametrize("recipe", ["setup", "test", "slow", "lint", "format", "bench", "ci"])
+@pytest.mark.parametrize(
+    "recipe", ["setup", "test", "slow", "sabotage", "lint", "format", "bench", "ci"]
+)
 def test_every_recipe_can_be_read(recipe: str) -> None:
     """A dry run of each recipe prints its commands, all of the project's own environment."""
     for line in just("--dry-run", recipe).splitlines():

@@ -138,7 +138,7 @@ def survives(seed: int, root: Path, duck: duckdb.DuckDBPyConnection) -> None:
             assert published_rows(duck, root, dataset) == truth
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(200))
 def test_a_history_ends_with_every_row_once(
     seed: int, tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_history_ends_with_every_row_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 2000))
+@pytest.mark.parametrize("seed", range(200, 2000))
 def test_many_more_histories_end_with_every_row_once(
     seed: int, tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

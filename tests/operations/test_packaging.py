@@ -25,6 +25,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 MAX_DECISION_LINES = 40
 
+SABOTAGE = ".venv/bin/python -m tests.sabotage"
+
 # What is installed under one name and imported under another.
 IMPORTED_AS = {"pyyaml": "yaml"}
 
@@ -165,6 +167,21 @@ def test_workflows_are_careful(path: Path) -> None:
             if uses.startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False
     assert len(re.findall(r"uses: ", text)) == len(re.findall(r"uses: \S+ # v\d", text))
+
+
+def test_the_nightly_workflow_has_every_slow_test() -> None:
+    """Each folder of tests with a slow one is in a job, and each folder of a job has one."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text("utf-8"))
+    jobs = workflow["jobs"]
+    named = " ".join(jobs["slow"]["strategy"]["matrix"]["tests"]).split()
+    slow = {
+        path.relative_to(ROOT / "tests").parts[0]
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "mark.slow" in path.read_text("utf-8")
+    }
+    assert sorted(named) == sorted(f"tests/{folder}" for folder in slow)
+    for job, last in (("slow", ".venv/bin/pytest -m slow $TESTS"), ("sabotage", SABOTAGE)):
+        assert jobs[job]["steps"][-1]["run"] == last
 
 
 def test_python_versions_agree() -> None:

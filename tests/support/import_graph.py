@@ -16,6 +16,9 @@ from typing import NamedTuple, TypeAlias
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "harvester"
 
+PURE = {"core", "catalogue", "planning", "scheduling", "tables"}
+"""Rooms that decide: a clock, a loop, a socket or a file is passed in, or stays outside."""
+
 Arrow: TypeAlias = tuple[str, str]
 """The importing room or module, and the imported one."""
 
