@@ -13,7 +13,7 @@ from harvester.core.calendar import Day, date_of, day_range, parse_day
 from harvester.core.config import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Rate
+from harvester.core.model import Rate, bucket_of
 from harvester.planning.windows import count_windows
 from harvester.sandbox import Delayed, Row, Rules, expected_rows
 from tests.support.run_harness import (
@@ -187,6 +187,8 @@ def test_each_shard_harvests_its_own_buckets(
     first = lab.run(shard=(1, 2))
     second = lab.run(shard=(2, 2))
     assert first.requests + second.requests == lab.calls() == 6 * 5
+    assert first.requests == 5 * sum(bucket_of(name, 4) % 2 == 0 for name in lab.appids) > 0
+    assert second.requests > 0
     assert published_rows(duck, tmp_path, HOURLY) == expected(
         HOURLY, lab.appids, days_between(lab.begin, "2026-03-05")
     )

@@ -23,7 +23,7 @@ MAX_SECONDS = 1800.0
 """Seconds after which the tests of a copy are stopped."""
 
 _PASSED, _FAILED = 0, 1
-_FAILURE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
+_FAILURE = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
 
 
 class Sabotage(NamedTuple):

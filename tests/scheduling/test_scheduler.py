@@ -24,6 +24,7 @@ from harvester.scheduling.account_queue import (
     MonthOfBucket,
     make_queue,
 )
+from harvester.scheduling.rate_state import RateState
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
 from harvester.scheduling.scheduler import Scheduler
 
@@ -227,6 +228,32 @@ def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
     assert (again.window, again.tries) == (attempt.window, 0)
 
 
+def test_minute_limits_of_requests_that_flew_together_count_once() -> None:
+    """They are one refusal of one moment; the next minute may bring a second."""
+    schedule = schedule_of([lane(1, 5)], Pace(Rate(100, 1.0), 10, concurrency=2))
+    # An account asks one thing at a time until its first answer.
+    schedule.answered(_one(schedule), START)
+    for attempt in (_one(schedule), _one(schedule)):
+        schedule.refused(attempt, rule(Action.SLOW_DOWN, Scope.ACCOUNT), START)
+    [queue] = schedule.queues
+    assert queue.rate.minute_limits == 1
+    later = START + 60
+    schedule.refused(_one(schedule, later), rule(Action.SLOW_DOWN, Scope.ACCOUNT), later)
+    assert queue.rate.minute_limits == 2
+
+
+def test_an_account_at_the_longest_interval_is_slowed_no_further() -> None:
+    """However many minute limits follow; they are still counted."""
+    rate = RateState()
+    rate.set_pace(60.0, 0.1)
+    for _ in range(40):
+        rate.slow_down(0.1, 4 / 3, 60.0)
+    longest = rate.interval
+    assert 60.0 <= longest < 80.0
+    rate.slow_down(0.1, 4 / 3, 60.0)
+    assert (rate.interval, rate.minute_limits) == (longest, 41)
+
+
 def test_a_day_that_is_not_ready_is_dropped_and_the_rest_asked_again() -> None:
     """61503 costs the newest day of the window, not the window."""
     work = Backlog(DAILY, day_range(BEGIN, BEGIN + 9))
@@ -260,6 +287,31 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
     assert answered == day_range(BEGIN, BEGIN + 39)
     assert schedule.shortened_spans == {DAILY.name: 4}
     assert not schedule.abandoned
+
+
+def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
+    """Another dataset of the same accounts keeps its own."""
+    other = CATALOGUE["user_summary"]
+    backlogs = [
+        [Backlog(DAILY, day_range(BEGIN, BEGIN + 39)), Backlog(other, day_range(BEGIN, BEGIN + 39))]
+        for _ in (1, 2)
+    ]
+    lanes = [make_queue(f"wx{number:016x}", 0, owed) for number, owed in enumerate(backlogs)]
+    schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
+    now = START
+    while not schedule.finished:
+        now += 0.01
+        attempt = schedule.next(now)
+        if attempt is None:
+            continue
+        window = attempt.window
+        if window.dataset == DAILY.name and window.end - window.begin + 1 > 4:
+            schedule.refused(attempt, rule(Action.SPLIT), now)
+        else:
+            schedule.answered(attempt, now)
+            schedule.durable(attempt)
+    assert schedule.shortened_spans == {DAILY.name: 4}
+    assert {(each.span, one.span) for each, one in backlogs} == {(4, other.span)}
 
 
 def test_a_single_day_that_is_out_of_range_is_given_up() -> None:

@@ -155,12 +155,17 @@ async def test_cookies_are_dropped(token: Secret | None) -> None:
     assert all("cookie" not in request.headers for request in server.requests)
 
 
-async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only api.proxy selects a proxy."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+@each_way
+async def test_proxies_of_the_environment_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, token: Secret | None
+) -> None:
+    """Only api.proxy selects a proxy, for calls of either kind."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     async with fault_server(say(http())) as server:
-        assert await post(server) == (200, ROWS)
+        assert await post(server, token=token) == (200, ROWS)
 
 
 async def test_other_calls_go_through_the_manifest_s_proxy() -> None:

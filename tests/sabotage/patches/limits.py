@@ -91,7 +91,7 @@ SABOTAGES = (
         SCHEDULER,
         "return [(queue, calls) for queue, calls in flown if calls]",
         "return []",
-        "tests/engine/test_daily_quota.py::test_a_slow_store_at_midnight_costs_time_and_no_calls",
+        "tests/scheduling/test_scheduler.py::test_nothing_is_handed_out_between_a_day_and_the_next",
     ),
     Sabotage(
         "attempts-without-end",
