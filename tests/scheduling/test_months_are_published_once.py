@@ -6,14 +6,18 @@ import random
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Job, Manifest
+from harvester.core.config import Job, Limits, Manifest, Pace
 from harvester.core.exit_codes import Exit
+from harvester.core.model import Rate
 from harvester.operations.record.summary import PublishedFile
+from harvester.storage import publish as publishing
+from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import (
     BOTH,
     HOURLY,
