@@ -14,6 +14,7 @@ from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
+from harvester.core.secret import Secret
 from harvester.core.selection import Selection
 from harvester.manifest import narrow
 from harvester.planning import windows as planning
@@ -255,6 +256,28 @@ def test_a_killed_run_has_noted_too_much_rather_than_too_little(lab: VirtualTime
         assert 9 <= lab.calls_of_day(TODAY)[name, PATH] <= note.spent(HOURLY, name) <= 30
     lab.run()
     assert max(lab.calls_of_day(TODAY).values()) <= 30
+
+
+def test_a_call_is_in_the_ledger_before_it_is_made(
+    lab: VirtualTimeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the ledger's disk is slow: a run that is killed has never forgotten a call."""
+    lab.limits, lab.store_seconds = replace(lab.limits, daily_quota=200), 0.3
+    post = lab.net.post
+    entered: list[bool] = []
+
+    async def checked(path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
+        if token is not None:
+            name = lab.sandbox.tokens.find(token.reveal(), lab.now()).appid
+            note = quota_ledger.read(lab.tree, TODAY, 0)
+            made = lab.calls_of_day(TODAY)[name, PATH]
+            entered.append(note is not None and note.spent(HOURLY, name) > made)
+        return await post(path, body, token)
+
+    monkeypatch.setattr(lab.net, "post", checked)
+    assert lab.run().exit_code is Exit.DONE
+    assert len(entered) == 100
+    assert all(entered)
 
 
 def test_a_run_that_ends_in_order_gives_back_what_it_did_not_spend(lab: VirtualTimeHarness) -> None:

@@ -8,6 +8,7 @@ from anyio import from_thread
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
+from harvester.core.errors import StoreError
 from harvester.core.model import Window
 from harvester.engine import publish_queue
 from harvester.engine.publish_queue import PublishQueue
@@ -93,3 +94,36 @@ def test_a_month_is_published_once(disk: Tree) -> None:
     anyio.run(work.run)
     assert told.months == [MONTH, MONTH + 1]
     assert raw_log.unpublished(disk, [0]).groups == []
+
+
+def test_a_group_stands_until_its_publication_is_recorded(disk: Tree) -> None:
+    """A run that is killed before it has recorded a file finds the file again by its groups."""
+    groups = [group(disk, 1, 0, APRIL), group(disk, 2, 0)]
+    standing: list[int] = []
+
+    def record(done: Published) -> None:
+        touching = [each for each in groups if (DAILY.name, done.month) in each.months]
+        standing.append(len(raw_log.existing(disk, touching)) - len(touching))
+
+    work = PublishQueue(disk, dict(CATALOGUE), record)
+    for each in groups:
+        work.add(each)
+    work.close()
+    anyio.run(work.run)
+    assert standing == [0, 0]
+    assert raw_log.existing(disk, groups) == []
+
+
+def test_a_publication_that_fails_ends_the_queue_with_its_error(disk: Tree) -> None:
+    """The run ends with the reason, and the groups wait for the next one."""
+    groups = [group(disk, 1, 0)]
+
+    def refuse(_: Published) -> None:
+        raise StoreError("the disk is full", "make room")
+
+    work = PublishQueue(disk, dict(CATALOGUE), refuse)
+    work.add(groups[0])
+    work.close()
+    with pytest.raises(StoreError, match="the disk is full"):
+        anyio.run(work.run)
+    assert raw_log.existing(disk, groups) == groups

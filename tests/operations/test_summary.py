@@ -28,7 +28,7 @@ from harvester.operations.runtime import Project
 from harvester.planning import windows
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
-from harvester.storage import coverage_scan, publish
+from harvester.storage import coverage_scan, publish, raw_log
 from harvester.storage.publish import QuarantinedDay
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
@@ -226,6 +226,26 @@ def test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on(tmp_path: Pat
     assert sum(row.days.done for row in done.datasets) == done.answered
     again = lab.run()
     assert (again.exit_code, again.answered) == (Exit.DONE, 62 - done.answered)
+
+
+def test_days_that_were_lost_on_the_way_are_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """75 although no request failed: the disk spoilt the answers before they were published."""
+    lab = RunHarness(tmp_path, accounts=1, end="2026-03-05", datasets=(HOURLY,))
+    write_group = raw_log.write_group
+
+    def spoilt(*args: Any) -> Any:
+        group = write_group(*args)
+        group.path.write_bytes(group.path.read_bytes()[:100])
+        return group
+
+    with monkeypatch.context() as patch:
+        patch.setattr(raw_log, "write_group", spoilt)
+        done = lab.run()
+    assert (done.exit_code, done.reasons()) == (Exit.AGAIN, {"incomplete": Exit.AGAIN})
+    assert (done.answered, done.missing, len(done.damaged)) == (5, 5, 1)
+    assert lab.run().exit_code is Exit.DONE
 
 
 def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(

@@ -237,6 +237,15 @@ def test_recovering(tree: Tree) -> None:
     assert len(found) == 3
 
 
+def test_recovered_groups_stand_until_every_publication_is_recorded(tree: Tree) -> None:
+    """A run that is killed while it recovers leaves them to the next one."""
+    write_group(tree, 0, "dead", [of_day(MARCH + day, 1) for day in (0, 40)])
+    standing: list[int] = []
+    recover(tree, CATALOGUE, [0], lambda _: standing.append(len(all_names(tree, RAW))))
+    assert standing == [1, 1]
+    assert all_names(tree, RAW) == []
+
+
 def test_recovering_an_unknown_dataset_is_refused(tree: Tree) -> None:
     """Answers of a dataset this version does not know are kept, and the error says so."""
     window = Window(appid(1), "of_tomorrow", MARCH, MARCH)

@@ -380,6 +380,29 @@ async def test_an_answer_cut_off_is_never_a_success(answer: Answer, token: Secre
             protocol.refusal_of(*await post(server, token=token))
 
 
+CUT_BEHIND_AN_INNER_LIST = b'{"list":[{"ref_date":"2026-03-01","user_list":[{"count":1}]}'
+"""Begins and ends as a whole answer does."""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n" + CUT_BEHIND_AN_INNER_LIST,
+        http(gzip.compress(CUT_BEHIND_AN_INNER_LIST), headers="Content-Encoding: gzip\r\n"),
+    ],
+    ids=["without a length", "compressed"],
+)
+@each_way
+async def test_an_answer_cut_behind_an_inner_list_is_no_list_of_rows(
+    sent: bytes, token: Secret | None
+) -> None:
+    """The transport reads the whole document, because rows are recognised by their ends alone."""
+    assert protocol.refusal_of(200, CUT_BEHIND_AN_INNER_LIST) is None
+    error = await failure_of(say(sent, close=True), token=token)
+    assert type(error) is BadAnswer
+    assert str(error).endswith(": the answer was cut off or is not JSON")
+
+
 async def test_an_idle_connection_may_be_closed_by_the_server() -> None:
     """The next call has a new connection after the server closes an idle one during a call."""
     answers = [say(http()), say(close=True), say(http())]

@@ -131,6 +131,26 @@ def test_what_is_not_flushed_is_lost(
     assert any(found)
 
 
+def test_a_file_that_was_deleted_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A raw group that came back would be merged a second time, after newer answers."""
+    store = tree_at(tmp_path).store
+    with monkeypatch.context() as patch:
+        disk = power_cut.record(tmp_path, patch)
+        for name in ("a", "b"):
+            store.write(f"raw/{name}", b"data", tmp_path / f"{name}.tmp")
+        written = len(disk.changes)
+        store.delete("raw/a")
+    left = {
+        name
+        for state, moment in power_cut.states(disk.changes).items()
+        if moment == len(disk.changes) > written
+        for name, _ in state
+    }
+    assert left - {"a.tmp", "b.tmp"} == {"raw/b"}
+
+
 STRACED = """
 import sys
 from pathlib import Path
