@@ -105,7 +105,7 @@ def test_a_group_stands_until_its_publication_is_recorded(disk: Tree) -> None:
         touching = [each for each in groups if (DAILY.name, done.month) in each.months]
         standing.append(len(raw_log.existing(disk, touching)) - len(touching))
 
-    work = PublishQueue(disk, dict(CATALOGUE), record)
+    work = PublishQueue(disk, dict(CATALOGUE), record, lambda: ANY_TIME)
     for each in groups:
         work.add(each)
     work.close()
@@ -121,7 +121,7 @@ def test_a_publication_that_fails_ends_the_queue_with_its_error(disk: Tree) -> N
     def refuse(_: Published) -> None:
         raise StoreError("the disk is full", "make room")
 
-    work = PublishQueue(disk, dict(CATALOGUE), refuse)
+    work = PublishQueue(disk, dict(CATALOGUE), refuse, lambda: ANY_TIME)
     work.add(groups[0])
     work.close()
     with pytest.raises(StoreError, match="the disk is full"):

@@ -241,7 +241,13 @@ def test_recovered_groups_stand_until_every_publication_is_recorded(tree: Tree) 
     """A run that is killed while it recovers leaves them to the next one."""
     write_group(tree, 0, "dead", [of_day(MARCH + day, 1) for day in (0, 40)])
     standing: list[int] = []
-    recover(tree, CATALOGUE, [0], lambda _: standing.append(len(all_names(tree, RAW))))
+    recover(
+        tree,
+        CATALOGUE,
+        [0],
+        lambda _: standing.append(len(all_names(tree, RAW))),
+        now=lambda: math.inf,
+    )
     assert standing == [1, 1]
     assert all_names(tree, RAW) == []
 
