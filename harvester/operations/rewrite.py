@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -33,7 +34,7 @@ from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
@@ -352,8 +353,12 @@ def _copy_side_files(source: Tree, target: Tree) -> None:
         with source.store.local_copy(name, source.temp(0, "copy.old")) as copy:
             if copy is not None:
                 temp = target.temp(0, "copy")
-                with atomic_files.os_errors_as_store_errors(temp):
-                    shutil.copyfile(copy.path, temp)
+                with (
+                    atomic_files.os_errors_as_store_errors(copy.path),
+                    regular_files.reader(copy.path) as old,
+                    os.fdopen(regular_files.create(temp), "wb") as new,
+                ):
+                    shutil.copyfileobj(old, new)
                 target.store.put(temp, name)
                 atomic_files.unlink_quietly(temp)
 

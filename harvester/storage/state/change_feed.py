@@ -6,17 +6,18 @@ harvester wrote have an entry over many lines. A record that does not look like 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harvester.core.errors import StoreError
 from harvester.storage import quarantine
-from harvester.storage.backends import atomic_files
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import MAX_READ, FileInfo
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file, run_records
@@ -74,7 +75,7 @@ def edit_record(
 def _head(path: Path) -> dict[str, Any] | None:
     """Return the members of a record without ``published``, None if it is none."""
     text = b""
-    with path.open("rb") as file, suppress(ValueError):
+    with _opened(path) as file, suppress(ValueError):
         for line in iter(partial(file.readline, MAX_READ), b""):
             if line.startswith(_BEGIN):
                 head = json_file.parse(text.rstrip(b",\n") + b"}")
@@ -115,7 +116,7 @@ def _of_record(tree: Tree, found: FileInfo) -> Iterator[dict[str, Any]]:
 
 
 def _in_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         lines = iter(partial(file.readline, MAX_READ), b"")
         # A line that begins so is no part of a text, because JSON has no line break in one.
         if not any(line.startswith(_BEGIN) for line in lines):
@@ -132,3 +133,7 @@ def _in_lines(path: Path) -> Iterator[dict[str, Any]]:
                     if isinstance(entry, dict):
                         yield entry
                 text = b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(regular_files.open_regular(path, os.O_RDONLY), "rb")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ import orjson
 
 from harvester.core.errors import StoreError
 from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.backends.base import MAX_READ
 from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
@@ -111,28 +113,25 @@ def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:
                 sink.writelines(_json_pieces(record, feed))
 
 
-def newest(tree: Tree, kind: type[T]) -> Iterator[T]:
-    """Yield the records as ``kind``, newest first. Unreadable ones are passed over."""
+def newest(tree: Tree, kind: type[T], length: int = MAX_READ - 1) -> Iterator[T]:
+    """Yield the records as ``kind``, newest first. Unreadable ones are passed over.
+
+    The first ``length`` bytes must hold the members of ``kind``: a record may be larger than
+    memory, and its longest member comes last.
+    """
     for file in reversed(tree.store.list(RUNS)):
         if file.name.endswith(".json"):
-            with suppress(StoreError):
-                record = json_file.read(tree.store, file.name, kind)
+            with suppress(StoreError, ValueError):
+                begin = tree.store.read(file.name, length) or b""
+                plain = json_file.parse(begin, partial=len(begin) == length)
+                record = json_file.value_of(plain, kind, tree.store.display_path(file.name))
                 if record is not None:
                     yield record
 
 
 def last(tree: Tree, count: int) -> list[RunRecord]:
     """Return the newest records, newest first. Unreadable ones are passed over."""
-    found: list[RunRecord] = []
-    for file in reversed(tree.store.list(RUNS)):
-        if len(found) < count and file.name.endswith(".json"):
-            with suppress(StoreError, ValueError):
-                # The head comes first, and a record may be larger than memory.
-                begin = tree.store.read(file.name, _HEAD_BYTES) or b""
-                plain = json_file.parse(begin, partial=len(begin) == _HEAD_BYTES)
-                record = json_file.value_of(plain, RunRecord, tree.store.display_path(file.name))
-                found += [record] if record else []
-    return found
+    return list(islice(newest(tree, RunRecord, _HEAD_BYTES), count))
 
 
 @contextmanager
