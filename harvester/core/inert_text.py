@@ -19,21 +19,27 @@ _LATER_CHARACTERS = "\U0001f000", "\U0003ffff"
 _JOINERS = "\u200c\u200d"
 """They join emoji, and letters of some scripts, and do nothing else between two such characters."""
 
+# Each pattern matches one character of a class first, because such a search is fast; the look
+# behind it and ahead of it decides whether the character acts.
+
 # A runner takes a line for its command that begins with `::` after blanks. A line may begin
 # anywhere, because terminals wrap, so no `::` is left, except in the address of WeChat's 40164
 # behind another word, which names no command. `##[` and `##vso[` count in any place.
 _ADDRESS = r"(?<=\S :):ffff:\d{1,3}(?:\.\d{1,3}){3}\b"
-_COMMANDS = rf":(?=:)(?!{_ADDRESS})|\#(?=\#\w*\[)"
+_COMMANDS = rf"(?<=:)(?=:)(?!{_ADDRESS})|(?<=\#)(?=\#\w*\[)"
 # The beginning of a tag, a comment or an address in angle brackets; the end of a link's text.
-_MARKUP = r"<(?=[A-Za-z/!?])|\](?=[(\[])"
+_TAGS = r"(?<=<)(?=[A-Za-z/!?])"
+_LINKS = r"(?<=\])(?=[(\[])"
 # Python's names of code without one, in tracebacks.
-_FRAMES = r"(?!<(?:module|lambda|locals|genexpr|\w+comp|string|stdin|frozen [\w.]+)>)"
+_FRAMES = r"(?:module|lambda|locals|genexpr|\w+comp|string|stdin|frozen [\w.]+)>"
 # A formula at the beginning of a cell, behind a separator.
-_FORMULA = r"(?<=[,;|])[=+@-](?=\S)|(?<=[,;|]\")[=+@-]"
+_FORMULAS = r"(?<=[,;|][=+@-])(?=\S)|(?<=[,;|]\"[=+@-])"
 
-_IN_LINE = re.compile(f"{_COMMANDS}|{_FRAMES}(?:{_MARKUP})|{_FORMULA}")
+_IN_LINE = re.compile(rf"[:#<\]=+@-](?:{_COMMANDS}|(?!{_FRAMES}){_TAGS}|{_LINKS}|{_FORMULAS})")
 # Also what Markdown strikes out, and the definition of a link.
-_IN_TEXT = re.compile(rf"{_COMMANDS}|{_MARKUP}|{_FORMULA}|~(?=~)|\](?=:\s*\S)")
+_IN_TEXT = re.compile(
+    rf"[:#<\]=+@~-](?:{_COMMANDS}|{_TAGS}|{_LINKS}|{_FORMULAS}|(?<=~)(?=~)|(?<=\])(?=:\s*\S))"
+)
 _EMPHASIS = re.compile(
     r"(\*+)(\w(?:[^*]*\w)?)(\*+)"
     r"|((?<!\w)_+)([^\W_](?:[^_]*[^\W_])?)(_+)(?!\w)"
@@ -43,7 +49,11 @@ _OPENING = re.compile(r"\s*\"?(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
 
 # In JSON none of these stands outside of a text, except the sign of a number.
-_IN_JSON = re.compile(rf'{_COMMANDS}|{_MARKUP}|(?<=[,;|"])(?:[=@]|[+-](?![\d.,]+%?["\s\]}}]))')
+_SIGNS = r"(?<=[,;|\"][=@])|(?<=[,;|\"][+-])(?![\d.,]+%?[\"\s\]}])"
+_IN_JSON = re.compile(rf"[:#<\]=+@-](?:{_COMMANDS}|{_TAGS}|{_LINKS}|{_SIGNS})")
+
+# Most texts are words with single separators between them, and nothing in these acts.
+_PLAIN = re.compile(r"[^\W_]++(?:(?:[ ./()'_-]|[,:] )[^\W_]++)*+")
 
 
 def inert_line(line: str) -> str:
@@ -57,6 +67,8 @@ def inert(text: str) -> str:
     A text that begins like Markdown's blocks or like a formula gets a ``'`` in front, as in a
     spreadsheet; a number does not.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     text = _IN_TEXT.sub(_as_escape, _without_invisible(text, _as_text_escape))
     text = _EMPHASIS.sub(_without_emphasis, text)
     if _OPENING.match(text) and not _NUMBER.fullmatch(text):
