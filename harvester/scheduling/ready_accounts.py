@@ -22,11 +22,12 @@ ANSWERS_PER_SECOND = 50
 def cohort_size(limits: Limits) -> int:
     """Return how many accounts may be under way at a time.
 
-    Fewer than keep all connections busy at the rate of one account would cost time.
+    Fewer than keep all connections busy, with one request of each account at a time and at its
+    rate, would cost time.
     """
     pace = limits.per_token
     busy = limits.connections * ANSWERS_PER_SECOND * pace.period / pace.count
-    return max(MIN_COHORT, math.ceil(busy))
+    return max(MIN_COHORT, limits.connections, math.ceil(busy))
 
 
 class ReadyAccounts:

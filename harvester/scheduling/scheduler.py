@@ -249,7 +249,10 @@ class Scheduler:
     def _ready_at(self, queue: AccountQueue, now: float) -> float:
         """Return when a queue may start its next request; `NEVER` if an answer must come first."""
         rate = queue.rate
-        if rate.in_flight >= rate.concurrency or queue.blocked_backlogs:
+        # While accounts wait there is enough to do, and each request at the same time of one
+        # account would need a connection of its own.
+        most = 1 if self._ready.waiting else rate.concurrency
+        if rate.in_flight >= most or queue.blocked_backlogs:
             return NEVER
         at = max(rate.slot_at(now, self._max_in_window), rate.not_before)
         if not queue.has_missing():

@@ -118,6 +118,7 @@ def test_every_account_is_served_and_the_limit_holds(
         (Rate(60, 60.0), 100, 5_000),
         (Rate(10, 1.0), 1_000, 5_000),
         (Rate(1, 60.0), 1, 3_000),
+        (Rate(999_999, 1.0), 2_000, 2_000),
     ],
 )
 def test_as_many_accounts_are_under_way_as_keep_all_connections_busy(

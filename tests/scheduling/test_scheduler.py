@@ -72,11 +72,18 @@ def schedule_of(lanes: list[AccountQueue], pace: Pace, retry: Retry | None = Non
 
 @dataclass
 class Simulation:
-    """A server that answers after a while, and as many workers as there are requests to make."""
+    """A server that answers after a while, and ``workers`` that each wait for an answer.
+
+    ``most_in_flight`` is that of a single account while others waited to begin, and
+    ``most_under_way`` counts the accounts that had begun and were not done.
+    """
 
     schedule: Scheduler
     latency: tuple[float, float] = (0.01, 0.03)
     seed: int = 1
+    workers: int = 10**9
+    most_in_flight: int = 0
+    most_under_way: int = 0
     now: float = START
     sent: list[tuple[float, float, str]] = field(default_factory=list)
 
@@ -88,14 +95,17 @@ class Simulation:
         assert isinstance(spacing, Buckets)
         while not self.schedule.finished:
             spacing.now = self.now
-            while (attempt := self.schedule.next(self.now)) is not None:
+            while (
+                len(flying) < self.workers and (attempt := self.schedule.next(self.now)) is not None
+            ):
+                self._watch(attempt.queue)
                 spacing.take(attempt.queue.appid)
                 took = dice.uniform(*self.latency)
                 self.sent.append((self.now, self.now + dice.uniform(0, took), attempt.queue.appid))
                 bisect.insort(flying, (self.now + took, len(self.sent), attempt))
             wake = self.schedule.wake_at(self.now)
             times = [flying[0][0]] if flying else []
-            times += [wake] if wake is not None else []
+            times += [wake] if wake is not None and len(flying) < self.workers else []
             self.now = max(self.now, min(times))
             spacing.now = self.now
             while flying and flying[0][0] <= self.now:
@@ -103,6 +113,11 @@ class Simulation:
                 self.schedule.answered(landed, self.now)
                 self.schedule.durable(landed)
         return self.now - START
+
+    def _watch(self, queue: AccountQueue) -> None:
+        self.most_under_way = max(self.most_under_way, len(self.schedule._ready._under_way))
+        if self.schedule._ready.waiting:
+            self.most_in_flight = max(self.most_in_flight, queue.rate.in_flight)
 
 
 def most_in_a_window(times: list[float], seconds: float) -> int:
@@ -445,3 +460,17 @@ def test_a_scheduler_and_a_queue_describe_what_they_wait_for() -> None:
     schedule.start_day(START)
     assert "blocked=1" in repr(schedule)
     assert repr(queue).endswith("blocked_on_quota=1)")
+
+
+@pytest.mark.parametrize(("accounts", "windows"), [(600, 20), (700, 15), (300, 30)])
+def test_accounts_that_wait_for_others_cost_no_time(accounts: int, windows: int) -> None:
+    """At most 512 are under way, with one request each at a time while others wait."""
+    lanes = [lane(number, windows) for number in range(accounts)]
+    simulation = Simulation(
+        schedule_of(lanes, Pace(concurrency=4)), latency=(0.05, 0.05), workers=100
+    )
+    seconds = simulation.run()
+    assert len(simulation.sent) == accounts * windows
+    assert simulation.most_under_way == min(accounts, 512)
+    assert simulation.most_in_flight == (1 if accounts > 512 else 0)
+    assert seconds <= 1.06 * max(accounts * windows * 0.05 / 100, windows / 10)
