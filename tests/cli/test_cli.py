@@ -290,6 +290,7 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
             "appids",
             "rows_before",
             "rows_after",
+            "removed",
         }
         assert (manifest.parent / "out" / item["path"]).is_file()
 
