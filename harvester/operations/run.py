@@ -275,7 +275,8 @@ async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
 
 async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
     await _signalled(summary)
-    scope.cancel()
+    # As a data call: the answer may be a refresh token that is nowhere else.
+    scope.deadline = anyio.current_time() + IN_FLIGHT_GRACE_SECONDS
 
 
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
