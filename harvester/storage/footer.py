@@ -197,8 +197,9 @@ def parquet_errors_as_store_errors(where: str) -> Iterator[None]:
     """Turn errors of Arrow and of the system into a StoreError that names the file."""
     try:
         yield
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        atomic_files.refuse_shortage(error)
+        raise _damaged(where) from error
     except OSError as error:
         atomic_files.refuse_shortage(error)
         # Arrow raises an OSError without a number for a footer that it cannot decode.

@@ -362,8 +362,9 @@ def _errors_as_damage(path: Path) -> Iterator[None]:
     """Raise DamagedGroup for damaged bytes, StoreError if the system refuses to read the file."""
     try:
         yield
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        atomic_files.refuse_shortage(error)
+        raise DamagedGroup(path) from error
     except OSError as error:
         atomic_files.refuse_shortage(error)
         # Arrow raises an OSError without a number for bytes that it cannot decode.

@@ -91,7 +91,9 @@ def test_a_file_is_not_damaged_because_memory_is_short(error: Exception, tmp_pat
 
 
 def test_other_errors_of_a_codec_are_damage(tmp_path: Path) -> None:
-    """An error of Arrow without a number and without a word of memory."""
+    """An error without a number and without a word of memory, or a length that is absurd."""
+    with pytest.raises(raw_log.DamagedGroup), raw_log._errors_as_damage(tmp_path):
+        raise pa.ArrowMemoryError("malloc of size 4785074604081216 failed")
     with pytest.raises(raw_log.DamagedGroup), raw_log._errors_as_damage(tmp_path):
         raise OSError("Corrupt snappy compressed data")
     atomic_files.refuse_shortage(OSError(errno.EIO, "not enough memory"))

@@ -33,6 +33,7 @@ _ADVICE = {
 }
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAX_RENAMES = 5
+_MAX_ALLOCATION = 1 << 30
 
 
 @contextmanager
@@ -51,11 +52,16 @@ def store_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
 
 
-def refuse_shortage(error: OSError) -> None:
-    """Raise MemoryError for a codec's error without a number that means a lack of memory.
+def refuse_shortage(error: OSError | MemoryError) -> None:
+    """Raise MemoryError for an error of Arrow that means a lack of memory, and no damage.
 
-    Without this an undamaged file would count as damaged.
+    Without this an undamaged file would count as damaged. Damaged lengths ask for absurd sizes.
     """
+    asked = re.search(r"size (\d+)", str(error))
+    if asked is not None and int(asked[1]) > _MAX_ALLOCATION:
+        return
+    if isinstance(error, MemoryError):
+        raise error
     if error.errno is None and re.search("not enough memory|allocat", str(error), re.IGNORECASE):
         raise MemoryError from error
 
