@@ -119,11 +119,12 @@ class SecretIndex:
         return self._public_pattern
 
     def _store_new(self) -> None:
-        if self._new:
-            self._table.make_room(sum(len(value) // _STEP + 1 for value in self._new))
-            for value in self._new:
+        # Taken first, because a warning that is printed meanwhile searches this index too.
+        new, self._new = self._new, []
+        if new:
+            self._table.make_room(sum(len(value) // _STEP + 1 for value in new))
+            for value in new:
                 self._store(value)
-            self._new.clear()
 
     def _store(self, value: bytes) -> None:
         start = len(self._text)
