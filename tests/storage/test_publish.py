@@ -422,8 +422,10 @@ def put_at(tree: Tree, asked_at: int, number: int, now: int = NOW) -> Published:
 
 
 def test_a_time_to_come_refuses_no_answer(tree: Tree) -> None:
-    """A clock five days ahead has written when the empty 2nd was asked for."""
-    put_at(tree, NOW + 5 * 86_400 - 60, 1, now=NOW + 2 * 86_400)
+    """A clock a day ahead has written when the empty 2nd was asked for."""
+    put_at(tree, NOW + 86_400, 1, now=NOW + 2 * 86_400)
+    asked = coverage_of(tree, HERE).account(appid(1)).asked
+    assert asked == {0: NOW + 86_400, 1: NOW + 86_400}
     window = Window(appid(1), DAILY.name, MARCH + 1, MARCH + 1)
     sent = answer(window, [row(MARCH + 1, number=7)], NOW)
     done = publish.publish(
