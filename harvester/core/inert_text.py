@@ -44,8 +44,9 @@ _EMPHASIS = re.compile(
     r"(\*+)(\w(?:[^*]*\w)?)(\*+)"
     r"|((?<!\w)_+)([^\W_](?:[^_]*[^\W_])?)(_+)(?!\w)"
 )
-# At the beginning of a text also a heading, a list, a quotation, a fence, a table or a formula.
-_OPENING = re.compile(r"\s*\"?(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
+# At the beginning of a text also a heading, a list, a quotation, a fence, a table or a formula. The
+# three stars of a masked secret stay: they are a rule in Markdown only as a line of their own.
+_OPENING = re.compile(r"\s*\"?(?!\*{3}(?:\s|$))(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
 
 # In JSON none of these stands outside of a text, except the sign of a number.

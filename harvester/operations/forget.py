@@ -7,6 +7,7 @@ The buckets of the accounts are locked meanwhile.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -142,7 +143,7 @@ def forget(
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
     with locked_and_recorded(run_log, tree, own):
         receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log))
-        return replace(receipt, not_reached=elsewhere)
+    return replace(receipt, not_reached=elsewhere)
 
 
 def _elsewhere(manifest: Manifest) -> Iterator[str]:
@@ -209,9 +210,8 @@ def _refuse_newer(erasing: _Erasure) -> None:
     """Raise UsageError for any file of a newer version, before the first change."""
     publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
     quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
-    for _ in chain(_side_files(erasing), *quarantined):
-        # Reading a side file raises the error.
-        pass
+    # Reading a side file raises the error.
+    deque(chain(_side_files(erasing), *quarantined), maxlen=0)
 
 
 def _waiting(erasing: _Erasure) -> Iterator[None]:
@@ -340,8 +340,8 @@ def _record_as_gone(erasing: _Erasure, name: str | None) -> None:
 def _forget_names(erasing: _Erasure) -> Iterator[str]:
     """Remove the accounts from JSON side files, and delete the files that are named after one."""
     tree = erasing.tree
+    temp = tree.temp(min(erasing.buckets), "forget.json")
     for name in _long_records(erasing):
-        temp = tree.temp(min(erasing.buckets), "forget.json")
         edit = partial(erasure.erase_from_json, target=erasing.request)
         if change_feed.edit_record(tree, name, edit, None if erasing.dry else temp):
             yield name
@@ -355,7 +355,6 @@ def _forget_names(erasing: _Erasure) -> Iterator[str]:
         new = erasure.erase_from_json(old, erasing.request)
         if new != old:
             if not erasing.dry:
-                temp = tree.temp(min(erasing.buckets), "forget.json")
                 tree.store.write(name, json.dumps(new, indent=2).encode(), temp)
             yield name
 

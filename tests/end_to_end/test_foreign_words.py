@@ -312,7 +312,8 @@ def test_error_output_of_commands(shown: Shown, tmp_path: Path) -> None:
         accounts[each] = {"credential": {"token_command": command}}
     with wechat() as address:
         run_and_look(shown, write_manifest(tmp_path, address, accounts), "check", "run")
-    shown.check(least=len(HOSTILE) // 2)
+    # Every word that could be a token is masked, and that is most of them.
+    shown.check(least=16)
 
 
 class QuietServer(ThreadingHTTPServer):

@@ -38,7 +38,9 @@ class RepeatingHarness(RunHarness):
     @asynccontextmanager
     async def _reach(self) -> AsyncIterator[Api]:
         share = 0.0 if self.honest else self.share
-        self.proxy = RepeatingServer(self.sandbox, self.mode, share, tokens_only=self.tokens_only)
+        self.proxy = RepeatingServer(
+            self.sandbox, self.now, mode=self.mode, share=share, tokens_only=self.tokens_only
+        )
         async with self.proxy.serve() as address:
             yield replace(Api(timeout=5.0), base_url=address)
 

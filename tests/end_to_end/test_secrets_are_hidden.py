@@ -334,7 +334,8 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     world.fail(last, refusal(47009, world.token_of(last)), dataset=OTHER)
     world.fail(last, refusal(-1, world.token_of(last)), dataset=QUOTA)
     code = place.command("run", "--log-level", "debug", "--summary", "summary.json")
-    assert code == Exit.INCOMPLETE
+    # Some of it may still come, and that wins.
+    assert code == Exit.AGAIN
     record = (place.folder / "summary.json").read_text()
     assert "40125" in record
     assert "the command `sh`" in record

@@ -49,14 +49,19 @@ Answer: TypeAlias = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 def http(
-    body: bytes = ROWS, *, status: str = "200 OK", headers: str = "", length: int | None = None
+    body: bytes = ROWS,
+    *,
+    status: str = "200 OK",
+    headers: str = "",
+    length: int | None = None,
+    now: float | None = None,
 ) -> bytes:
     """Return an answer with its Content-Length, or with ``length`` as a wrong one.
 
-    Its Date is that of this machine's clock.
+    Its Date is ``now``, or that of this machine's clock.
     """
     size = len(body) if length is None else length
-    date = formatdate(usegmt=True)
+    date = formatdate(now, usegmt=True)
     head = f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\nDate: {date}\r\n{headers}\r\n"
     return head.encode() + body
 

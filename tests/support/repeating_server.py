@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 
+from harvester.core.calendar import Clock
 from harvester.sandbox import FakeWeChat
 from harvester.sandbox.calls import Request
 from tests.support.fault_server import http, read_request
@@ -19,13 +20,21 @@ MODES = ("at once", "late", "pieces", "early")
 class RepeatingServer:
     """Repeats a share of the answers, in a mode of `MODES`; of tokens only, or of all.
 
-    ``repeated`` counts the repeated answers by mode.
+    ``clock`` is the emulator's, for the Date of its answers. ``repeated`` counts the repeated
+    answers by mode.
     """
 
     def __init__(
-        self, sandbox: FakeWeChat, mode: str, share: float, *, tokens_only: bool = False
+        self,
+        sandbox: FakeWeChat,
+        clock: Clock,
+        *,
+        mode: str,
+        share: float,
+        tokens_only: bool = False,
     ) -> None:
         self._sandbox = sandbox
+        self._clock = clock
         self._mode = mode
         self._share = share
         self._tokens_only = tokens_only
@@ -51,7 +60,7 @@ class RepeatingServer:
                 method, target, _ = request.line.split(" ")
                 path, _, query = target.partition("?")
                 asked = Request(method, path, dict(parse_qsl(query)), request.body)
-                answer = http(self._sandbox.answer(asked).body)
+                answer = http(self._sandbox.answer(asked).body, now=self._clock())
                 repeats = self._rng.random() < self._share
                 if repeats and (not self._tokens_only or "token" in path):
                     self.repeated[self._mode] += 1

@@ -33,7 +33,7 @@ async def main():
             api = Api(base_url=server.url, ca_file=file)
             async with Transport(api, connections=1) as transport:
                 try:
-                    print(*await transport.post("/x", b"{}", Secret("canary-token")))
+                    print(*await transport.post("wx0", "/x", b"{}", Secret("canary-token")))
                 except CallError as error:
                     print(type(error).__name__)
 
