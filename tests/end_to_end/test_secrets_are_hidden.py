@@ -143,6 +143,9 @@ BROKEN: dict[str, Answer] = {
     "error": say(http(ERROR)),
     "odd error": say(http(f'{{"errcode":"{GIVEN}","errmsg":"{ECHO}"}}'.encode())),
     "odd grant": say(http(f'{{"access_token":["{GIVEN}"]}}'.encode())),
+    "rows of another day": say(
+        http(f'{{"list":[{{"ref_date":"2001-01-01","echo":"{GIVEN}"}}]}}'.encode())
+    ),
     "text": say(http(ECHO.encode())),
     "bad utf-8": say(http(b"\xff" + GRANT.encode())),
     "not found": say(http(HTML, status="404 Not Found")),

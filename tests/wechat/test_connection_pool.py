@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from harvester.core.config import Api
-from harvester.core.errors import BadAnswer, CallError, ConnectionFailed
+from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
 from harvester.wechat import transport as module
 from harvester.wechat.transport import Transport
@@ -186,6 +186,26 @@ async def test_a_failed_call_leaves_no_open_connection() -> None:
         with pytest.raises(ConnectionFailed):
             await call(transport)
         assert transport._pool._open == 0
+
+
+async def test_a_late_answer_is_not_that_to_the_next_request() -> None:
+    """It comes when the next request waits, so that nothing but its connection tells them apart."""
+    overdue = asyncio.Event()
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        await overdue.wait()
+        writer.write(http(STRAY))
+
+    async with (
+        fault_server(late, say(http())) as server,
+        Transport(Api(base_url=server.url, timeout=0.2), connections=1) as transport,
+    ):
+        with pytest.raises(CallTimedOut):
+            await call(transport)
+        # The call sends its request before the server gets to run.
+        overdue.set()
+        assert await call(transport) == ROWS
+    assert server.connections == 2
 
 
 async def test_calls_through_a_proxy_share_the_connections_of_their_account() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
+ACCOUNT_CALLS = "harvester/wechat/account_calls.py"
 APP_SECRET = "harvester/wechat/auth/app_secret.py"
-FAST_POST = "harvester/wechat/fast_post.py"
 FORCED = "harvester/storage/state/forced_refreshes.py"
+POOL = "harvester/wechat/connection_pool.py"
 TOKENS = "harvester/wechat/auth/token_cache.py"
 TRANSPORT = "harvester/wechat/transport.py"
 
@@ -27,7 +28,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "body-read-without-end",
-        FAST_POST,
+        ACCOUNT_CALLS,
         "size <= MAX_BODY and",
         "",
         "tests/wechat/test_transport.py::test_an_endless_answer_is_refused",
@@ -42,30 +43,37 @@ SABOTAGES = (
     Sabotage(
         "redirect-followed",
         TRANSPORT,
-        "method, url, data=body, allow_redirects=False, proxy=self._proxy",
-        "method, url, data=body, proxy=self._proxy",
+        "self._session.post(",
+        "(lambda *given, allow_redirects, **named: self._session.post(*given, **named))(",
         "tests/wechat/test_transport.py::test_a_redirect_is_not_followed",
     ),
     Sabotage(
         "redirect-of-a-token-server-followed",
         TRANSPORT,
-        "            allow_redirects=False,",
-        "",
+        "self._session.get(",
+        "(lambda *given, allow_redirects, **named: self._session.get(*given, **named))(",
         "tests/wechat/test_transport_tokens.py::test_a_redirect_of_a_token_server_is_not_followed",
     ),
     Sabotage(
         "surplus-bytes-read-as-an-answer",
-        FAST_POST,
-        "if connection.transport is None or protocol.should_close:",
-        "if connection.transport is None:",
+        POOL,
+        "not self.surplus and protocol.is_connected() and not protocol.should_close",
+        "protocol.is_connected()",
         "tests/wechat/test_transport.py::test_unsolicited_bytes_are_not_read_as_an_answer",
     ),
     Sabotage(
         "broken-connection-used-again",
-        FAST_POST,
-        "connection.close()",
-        "connection.release()",
-        "tests/wechat/test_transport.py::test_the_connection_of_a_call_that_timed_out_is_closed",
+        ACCOUNT_CALLS,
+        "self.pool.discard(connection)",
+        "self.pool.give_back(account, connection)",
+        "tests/wechat/test_connection_pool.py::test_a_late_answer_is_not_that_to_the_next_request",
+    ),
+    Sabotage(
+        "connection-handed-to-another-account",
+        POOL,
+        "while (idle := self._idle.get(account)) is not None:",
+        "while (idle := self._idle.get(account := next(iter(self._idle), account))) is not None:",
+        "tests/wechat/test_connection_pool.py::test_a_connection_serves_one_account",
     ),
     Sabotage(
         "proxy-of-the-environment-used",

@@ -9,6 +9,7 @@ COVERAGE = "harvester/tables/coverage.py"
 FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
+JOURNAL = "harvester/storage/state/publish_journal.py"
 LAYOUT = "harvester/storage/layout.py"
 LOCAL = "harvester/storage/backends/local.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
@@ -17,7 +18,7 @@ PUBLISH = "harvester/storage/publish.py"
 QUEUE = "harvester/engine/publish_queue.py"
 RAW_LOG = "harvester/storage/raw_log.py"
 READER = "harvester/storage/partition_reader.py"
-RUN_LOG = "harvester/operations/record/run_log.py"
+REGULAR = "harvester/storage/backends/regular_files.py"
 WRITER = "harvester/storage/partition_writer.py"
 
 SABOTAGES = (
@@ -66,16 +67,15 @@ SABOTAGES = (
     Sabotage(
         "group-deleted-before-the-journal",
         QUEUE,
-        "self._on_published(publish.publish(self._tree, dataset, Partition(*key), groups))",
-        "done = publish.publish(self._tree, dataset, Partition(*key), groups);"
-        " [raw_log.delete(self._tree, group) for group in groups]; self._on_published(done)",
+        "self._on_published(done)",
+        "[raw_log.delete(self._tree, group) for group in groups]; self._on_published(done)",
         "tests/engine/test_publish_queue.py::test_a_group_stands_until_its_publication_is_recorded",
     ),
     Sabotage(
         "recovered-group-deleted-before-the-journal",
         PUBLISH,
-        "tell(publish(tree, datasets[partition.dataset], partition, mine))",
-        "done = publish(tree, datasets[partition.dataset], partition, mine);"
+        "tell(publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now)))",
+        "done = publish(tree, datasets[partition.dataset], partition, mine, TrustedTimes(now));"
         " [raw_log.delete(tree, group) for group in mine]; tell(done)",
         "tests/storage/test_publish.py::test_recovered_groups_stand_until_every_publication_is_recorded",
     ),
@@ -103,9 +103,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "journal-not-taken-over",
-        RUN_LOG,
-        "self._place.journal.take_over(own)",
-        "pass",
+        JOURNAL,
+        "for found in store.list(RUNS):",
+        "for found in ():",
         "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_a_record",
     ),
     Sabotage(
@@ -128,6 +128,13 @@ SABOTAGES = (
         "fcntl.flock(descriptor, fcntl.LOCK_EX)",
         "pass",
         "tests/storage/test_layout.py::test_temporary_files_of_no_bucket_are_removed_when_abandoned",
+    ),
+    Sabotage(
+        "file-opened-through-a-link",
+        REGULAR,
+        "os.O_NOFOLLOW | ",
+        "",
+        "tests/storage/backends/test_regular_files.py::test_only_regular_files_are_opened",
     ),
     Sabotage(
         "lock-not-taken",
@@ -167,8 +174,8 @@ SABOTAGES = (
     Sabotage(
         "group-checksum-not-compared",
         RAW_LOG,
-        "if _checksum(arrays) != checksum:",
-        "if False:",
+        "if _checksum(arrays) != checksum or ",
+        "if ",
         "tests/storage/test_raw_log.py::test_every_damage_is_noticed_or_harmless",
     ),
     Sabotage(
@@ -195,7 +202,7 @@ SABOTAGES = (
     Sabotage(
         "misplaced-month-accepted",
         READER,
-        'if not name.startswith(f"{home}/"):',
+        "if name != home:",
         "if False:",
         "tests/storage/test_footers.py::test_a_file_copied_to_another_partition_is_refused",
     ),

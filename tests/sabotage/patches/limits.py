@@ -47,8 +47,8 @@ SABOTAGES = (
     Sabotage(
         "no-hold-off",
         BUDGET,
-        "self._scheduler.cool_down(bucket, until, None if found.in_use else found.recent_calls)",
-        "pass",
+        "for wait, recent in waits or ():",
+        "for wait, recent in ():",
         "tests/scheduling/test_limits_and_outages.py::test_a_run_holds_off_until_calls_of_the_one_before_count_no_more",
     ),
     Sabotage(

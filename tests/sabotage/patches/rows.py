@@ -10,6 +10,7 @@ DECODE = "harvester/tables/decode.py"
 MERGE = "harvester/tables/merge.py"
 MODEL = "harvester/core/model.py"
 PIPELINE = "harvester/engine/pipeline.py"
+PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/catalogue/readiness.py"
 
 SABOTAGES = (
@@ -119,9 +120,16 @@ SABOTAGES = (
         "tests/engine/test_asked_at.py::test_a_day_asked_before_midnight_is_asked_again_after_it",
     ),
     Sabotage(
+        "later-asked-at-trusted",
+        PUBLISH,
+        "if answer.asked_at <= update.now else",
+        "if True else",
+        "tests/storage/test_publish.py::test_an_answer_of_a_time_to_come_settles_nothing",
+    ),
+    Sabotage(
         "provisional-day-asked-twice-a-day",
         COVERAGE,
-        "if begin <= number & 0xFFFFFFFF < end:",
+        "if begin <= number & _SECONDS <= now:",
         "if False:",
         "tests/tables/test_coverage.py::test_days_that_need_no_request",
     ),

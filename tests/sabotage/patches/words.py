@@ -7,6 +7,7 @@ from tests.sabotage.run import Sabotage
 ATTEMPT = "harvester/wechat/attempt.py"
 EXITS = "harvester/core/exit_codes.py"
 HOOKS = "harvester/cli/output/hooks.py"
+INERT_TEXT = "harvester/core/inert_text.py"
 REDACTION = "harvester/core/redaction.py"
 RUN_LOG = "harvester/operations/record/run_log.py"
 SAFE_TEXT = "harvester/core/safe_text.py"
@@ -25,7 +26,7 @@ SABOTAGES = (
     Sabotage(
         "missing-days-without-75",
         SUMMARY,
-        "if self.missing and not found:",
+        "if {*found.values()} <= {Exit.INCOMPLETE} and any(map(_is_unexplained, self.accounts)):",
         "if False:",
         "tests/operations/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
@@ -60,57 +61,64 @@ SABOTAGES = (
     Sabotage(
         "token-in-a-record",
         SAFE_TEXT,
-        "return _fit(mask_words(redacted(text)), longest)",
-        "return _fit(text, longest)",
+        "inert(mask_words(redacted(text)))",
+        "inert(text)",
         "tests/core/test_redaction.py::test_a_value_is_masked_before_a_text_is_cut",
     ),
     Sabotage(
         "token-on-stderr",
         STREAMS,
-        'print(f"error: {masked(error.problem)}", file=sys.stderr)',
-        'print(f"error: {error.problem}", file=sys.stderr)',
+        "inert_line(masked(line))",
+        "inert_line(line)",
         "tests/cli/test_streams.py::test_an_error_shows_no_secret",
     ),
     Sabotage(
         "token-in-a-log",
         SAFE_TEXT,
-        "return _fit(redacted(text), longest)",
-        "return _fit(text, longest)",
+        "inert_line(redacted(text))",
+        "inert_line(text)",
         "tests/cli/test_cli.py::test_log_lines_are_objects_without_secrets",
     ),
     Sabotage(
         "token-in-a-traceback",
         HOOKS,
-        "stream.write(redacted(text))",
-        "stream.write(text)",
+        "in_no_run(redacted, text)",
+        "text",
         "tests/cli/test_hooks.py::test_nothing_python_prints_shows_a_secret",
     ),
     Sabotage(
         "token-in-evidence",
         ATTEMPT,
-        "redacted_bytes(body) if",
-        "body if",
+        "str(error), redacted_bytes(body)",
+        "str(error), body",
+        "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
+    ),
+    Sabotage(
+        "token-in-evidence-of-another-window",
+        ATTEMPT,
+        "_OTHER_WINDOW.meaning, redacted_bytes(body)",
+        "_OTHER_WINDOW.meaning, body",
         "tests/end_to_end/test_secrets_are_hidden.py::test_no_error_of_an_attempt_holds_a_secret",
     ),
     Sabotage(
         "secret-not-registered",
         SECRET,
-        "conceal(value)",
+        "conceal(part)",
         "pass",
         "tests/core/test_redaction.py::test_a_known_value_is_masked_however_it_is_written",
     ),
     Sabotage(
         "quoted-forms-not-masked",
         REDACTION,
-        "*quoted,",
-        "",
+        "for layer in escapes.layers(text):",
+        "for layer in ():",
         "tests/core/test_redaction.py::test_a_known_value_is_masked_however_it_is_written",
     ),
     Sabotage(
         "escape-sequences-printed",
-        SAFE_TEXT,
-        "if not text.isprintable():",
-        "if False:",
+        INERT_TEXT,
+        "if text.isprintable():",
+        "if True:",
         "tests/wechat/test_protocol.py::test_a_message_is_safe_to_print",
     ),
 )
