@@ -250,8 +250,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
     """Write a file without the days that are to be forgotten; None if it has none of them."""
     tree, dataset = erasing.tree, erasing.datasets[partition.dataset]
     name, mask = tree.name(partition), erasing.request.mask(partition.month)
-    month = calendar.month_text(partition.month)
-    temp = f"{partition.dataset}.{month}.forget"
+    temp = f"{partition.dataset}.{calendar.month_text(partition.month)}.forget"
     with partition_reader.opened(
         tree.store, name, tree.temp(partition.bucket, f"{temp}.old")
     ) as stored:
@@ -283,7 +282,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
         return Rewritten(
             path=name,
             dataset=partition.dataset,
-            ref_month=month,
+            ref_month=calendar.month_text(partition.month),
             accounts=len(forgotten),
             account_days=sum(covered.bit_count() for covered in forgotten.values()),
             rows_before=stored.rows,

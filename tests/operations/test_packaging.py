@@ -23,7 +23,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
-MAX_DECISION_LINES = 40
+MAX_DECISION_LINES = 50
 
 SABOTAGE = ".venv/bin/python -m tests.sabotage"
 
