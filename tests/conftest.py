@@ -27,6 +27,9 @@ from harvester.storage.layout import Tree
 from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
+# Only the process of pytest is measured: in the hundreds that it starts, measuring takes minutes.
+os.environ.pop("COVERAGE_PROCESS_START", None)
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
