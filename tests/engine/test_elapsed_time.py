@@ -143,7 +143,7 @@ def test_a_week_without_a_run_is_no_reason_to_wait(lab: VirtualTimeHarness) -> N
 
 
 def test_a_new_output_has_nothing_to_wait_for(lab: VirtualTimeHarness) -> None:
-    """There is no ledger, but there is no data that somebody must have asked for either."""
+    """There is no ledger, but there is no data that was asked for either."""
     assert first_call_of_the_next_run(lab) < 1.0
 
 
