@@ -62,7 +62,7 @@ REFUSED = {
     "secret": "the run reads this file",
     "link": "a link",
     "dangling": "a link",
-    "loop": "a link to itself",
+    "loop": "a link",
     "folder": "a folder or a device",
     "out/summary.json": "inside of the output",
     "out/deep/new/summary.json": "inside of the output",

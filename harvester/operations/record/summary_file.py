@@ -33,12 +33,11 @@ def usable(path: Path | None, manifest: Path) -> Path | None:
     try:
         # What is not there yet, be it behind a link, becomes a file.
         kind = path.stat().st_mode if path.exists() else stat.S_IFREG
-        is_link, real = path.is_symlink(), path.resolve()
+        # `Path.resolve` raises an error for a loop of links in some versions of Python.
+        is_link, real = path.is_symlink(), Path(os.path.realpath(path))
         is_inside = any((folder / META_DIR).is_dir() for folder in real.parents)
-    except (OSError, RuntimeError) as error:
-        # A loop of links is a RuntimeError in some versions.
-        words = error.strerror if isinstance(error, OSError) else "a link to itself"
-        raise UsageError(f"--summary {path}: {words}", _ADVICE) from None
+    except OSError as error:
+        raise UsageError(f"--summary {path}: {error.strerror}", _ADVICE) from None
     if is_link and stat.S_ISREG(kind):
         raise UsageError(f"--summary {path}: a link", "name the file itself")
     if not any(is_kind(kind) for is_kind in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISCHR)):
