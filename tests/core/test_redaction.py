@@ -9,7 +9,7 @@ import string
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import redaction
+from harvester.core.escapes import layers
 from harvester.core.redaction import masked, permit, redacted
 from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
@@ -324,3 +325,22 @@ def test_threads_of_a_run_add_and_mask_at_the_same_time() -> None:
         done = [threads.submit(copy_context().run, work, part) for part in parts]
         assert {text for each in done for text in each.result()} == {"*** ***"}
     assert masked(" ".join(values)) == " ".join(["***"] * len(values))
+
+
+def test_a_piece_that_begins_and_ends_within_characters_is_masked_with_them() -> None:
+    """The characters beside it share a byte with the secret, and half a character is no text."""
+    redaction.conceal("é" * 11)
+    assert masked("x©" + "é" * 8 + "ãx") == "x***x"
+
+
+def test_outside_of_a_run_nothing_is_kept() -> None:
+    """Without a record neither a secret nor a permitted word has a place."""
+    Context().run(redaction.conceal, "a secret of no run at all")
+    Context().run(permit, "interface_summary")
+    assert masked("a secret of no run at all") == "a secret of no run at all"
+
+
+def test_escapes_are_undone_three_times() -> None:
+    """A text that is escaped more often is searched in its three outer forms."""
+    found = [layer.text for layer in layers(b"%2525252541")]
+    assert found == [b"%25252541", b"%252541", b"%2541"]

@@ -79,6 +79,19 @@ def test_accounts_that_lost_their_backlog_make_room() -> None:
     assert order(ready) == ["3"]
 
 
+def test_an_account_that_waits_and_loses_its_backlog_waits_no_longer() -> None:
+    """The one under way has work, and stays."""
+    ready = ReadyAccounts(1)
+    first, second = queue(1, 5), queue(2, 20)
+    for each in (first, second):
+        each.rate.enqueue()
+        ready.push(each)
+    second.backlogs[0].missing = 0
+    ready.drop_done()
+    assert (first.rate.queued, second.rate.queued) == (True, False)
+    assert (order(ready), ready.waiting) == (["1"], 0)
+
+
 @given(
     limit=st.integers(1, 4),
     steps=st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=60),
