@@ -61,9 +61,9 @@ class ConnectionPool:
             if not idle:
                 del self._idle[account]
             protocol = _protocol(connection)
-            self._count_surplus(protocol)
             if self._is_usable(protocol, since):
                 return PooledConnection(connection, protocol, reused=True)
+            self._count_surplus(protocol)
             self._close(connection)
         if self._open >= self._limit:
             self._close_oldest()
@@ -83,8 +83,9 @@ class ConnectionPool:
 
     def give_back(self, account: str, pooled: PooledConnection) -> None:
         """Keep a connection whose answer was read to its end for the account's next request."""
-        self._count_surplus(pooled.protocol)
+        # A surplus answer on the connection makes it one that should be closed.
         if self.surplus or pooled.protocol.should_close or not pooled.protocol.is_connected():
+            self._count_surplus(pooled.protocol)
             self._close(pooled.connection)
             return
         self._idle.setdefault(account, []).append((pooled.connection, monotonic()))
