@@ -6,7 +6,7 @@ import fnmatch
 from typing import NamedTuple
 
 from harvester.catalogue import article, interface, message, user
-from harvester.core.dataset import Dataset
+from harvester.core.dataset import PAGES, Dataset
 
 
 class RetiredDataset(NamedTuple):
@@ -15,6 +15,11 @@ class RetiredDataset(NamedTuple):
     name: str
     api: str
     successors: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The address of WeChat's page about the endpoint."""
+        return f"{PAGES}/news/api_{self.api}.html"
 
 
 _FAMILIES = (user, article, message, interface)
@@ -58,4 +63,13 @@ def retirement(name: str) -> tuple[str, str] | None:
     return None
 
 
-__all__ = ["CATALOGUE", "RETIRED", "error_codes", "markdown", "matching", "readiness", "retirement"]
+__all__ = [
+    "CATALOGUE",
+    "RETIRED",
+    "drift",
+    "error_codes",
+    "markdown",
+    "matching",
+    "readiness",
+    "retirement",
+]

@@ -8,7 +8,8 @@ from enum import Enum
 
 from harvester.core.calendar import FIRST_DAY, Day
 
-_PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
+PAGES = "https://developers.weixin.qq.com/doc/service/api/wedata"
+"""Address of WeChat's documentation of the datacube API; each family has a folder below it."""
 
 FINAL_IF_EMPTY = 3
 """Age in days that a period must exceed before an empty answer about it is final.
@@ -125,4 +126,4 @@ class Dataset:
     @property
     def source(self) -> str:
         """The address of WeChat's page about the endpoint."""
-        return f"{_PAGES}/{self.pages}/api_{self.api}.html"
+        return f"{PAGES}/{self.pages}/api_{self.api}.html"
