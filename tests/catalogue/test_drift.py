@@ -249,23 +249,21 @@ def test_words_of_a_page_are_inert() -> None:
     assert not any(active in words for active in ("\x1b", "::", "<img", "]("))
 
 
-def run_check(*arguments: str) -> tuple[int, str]:
-    """The exit code and the output of the program."""
-    command = [sys.executable, "-m", "harvester.catalogue", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
-    return done.returncode, done.stdout + done.stderr
+def test_the_program_is_started_by_its_module() -> None:
+    """It ends with 0 without a difference."""
+    command = [sys.executable, "-m", "harvester.catalogue", "check", str(FOLDER)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (Exit.DONE, b"0 differences in 21 pages\n")
 
 
-def test_the_program_reads_a_folder(tmp_path: Path) -> None:
-    """It ends with 0 without a difference, and with 3 and each difference otherwise."""
-    assert run_check("check", str(FOLDER)) == (Exit.DONE, "0 differences in 21 pages\n")
+def test_the_program_reads_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with 3 and prints each difference."""
     for api, text in TEXTS.items():
         (tmp_path / f"api_{api}.md").write_text(text, "utf-8")
     (tmp_path / f"api_{USERS}.md").write_text(swapped(USERS, "最大跨度7天", "最大跨度3天"), "utf-8")
     (tmp_path / f"api_{ARTICLES}.md").unlink()
-    code, printed = run_check("check", str(tmp_path))
-    assert code == Exit.INCOMPLETE
-    assert printed.splitlines() == [
+    assert program.main(["check", str(tmp_path)]) == Exit.INCOMPLETE
+    assert capsys.readouterr().out.splitlines() == [
         "getusersummary: span: the page says 3, the catalogue 7 days",
         f"{ARTICLES}: page: there is no page at {addresses()[ARTICLES][:-3]}.html",
         "2 differences in 21 pages",
@@ -273,11 +271,14 @@ def test_the_program_reads_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("chek",), ("check", "a", "b"), ("check", "no such folder")])
-def test_a_mistake_in_the_arguments_is_a_usage_error(arguments: tuple[str, ...]) -> None:
-    """Nothing is compared."""
-    code, printed = run_check(*arguments)
-    assert code == Exit.USAGE
-    assert "difference" not in printed.partition("Exit codes")[0].replace("the differences", "")
+def test_a_mistake_in_the_arguments_is_a_usage_error(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is compared, and nothing stands in the answer."""
+    assert program.main(arguments) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "check" in printed.err or arguments[-1] in printed.err
 
 
 def test_a_page_that_was_not_fetched_is_named(

@@ -160,6 +160,9 @@ def test_workflows_are_careful(path: Path) -> None:
     assert "concurrency" in workflow
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 60
+        if "permissions" in job:
+            assert job["permissions"] == {"issues": "write"}
+            assert not any("uses" in step for step in job["steps"])
         for step in job["steps"]:
             uses = step.get("uses", "")
             assert not uses or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", uses)
