@@ -73,6 +73,9 @@ class Wire(Enum):
     """Part of an answer that the connection carries."""
 
     WHOLE = "the whole answer"
+    CHUNKS = "the whole answer, in chunks without a length"
+    UNTIL_CLOSED = "the whole answer without a length, then it is closed"
+    COMPRESSED = "the whole answer, compressed although the request does not allow it"
     CLOSE = "nothing; it is closed"
     RESET = "nothing; it is reset"
     CUT = "the head and half of the body, then it is closed"

@@ -30,6 +30,7 @@ class Rules:
             leaves the day out.
         spans: Maximum days of a window by dataset where it is not the catalogue's; more days answer
             61501.
+        odd_answers: Whether the form of answers varies in odd but legal ways, see `odd_answers`.
         delay_text: Whether ``is_delay`` is a string, as seen in some answers, and not a boolean.
         data_faults: Data faults from the start; `FakeWeChat.add_data_fault` adds more.
         cache_bytes: Maximum bytes of answers kept to be sent again.
@@ -49,6 +50,7 @@ class Rules:
     ready_minutes: int = 8 * 60
     unready: bool = False
     spans: Mapping[str, int] = field(default_factory=dict, hash=False)
+    odd_answers: bool = False
     delay_text: bool = False
     data_faults: tuple[DataFault, ...] = ()
     cache_bytes: int = 16 * 1024 * 1024

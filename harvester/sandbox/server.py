@@ -25,6 +25,9 @@ from harvester.sandbox.server_state import FakeWeChat
 _SHUTDOWN_SECONDS = 0.2
 """Seconds that pending answers have when the server stops."""
 
+_BROKEN = {Wire.CLOSE, Wire.RESET, Wire.CUT, Wire.GARBAGE, Wire.UNTIL_CLOSED}
+"""Parts after which the connection ends."""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which a close resets the connection."""
 
@@ -42,10 +45,15 @@ async def serve(wechat: FakeWeChat, *, port: int = 0) -> AsyncIterator[str]:
         reply = wechat.answer(Request(request.method, path, query, await request.read(), unsized))
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        if reply.wire is not Wire.WHOLE:
+        if reply.wire in _BROKEN:
             _break_off(request, reply, date_text(wechat.now()))
         headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.DATE: date_text(wechat.now())}
-        return web.Response(body=reply.body, status=reply.status, headers=headers)
+        response = web.Response(body=reply.body, status=reply.status, headers=headers)
+        if reply.wire is Wire.CHUNKS:
+            response.enable_chunked_encoding()
+        elif reply.wire is Wire.COMPRESSED:
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
 
     server = web.Server(handle, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -106,13 +114,13 @@ def _break_off(request: web.BaseRequest, reply: Reply, date: str) -> None:
 
 
 def _fragment(reply: Reply, date: str) -> bytes:
-    """Return the bytes that a broken reply sends before the connection ends."""
+    """Return the bytes that are sent before the connection ends."""
     if reply.wire is Wire.GARBAGE:
         return b"\x16\x03\x01 no HTTP at all\r\n\r\n"
+    head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nDate: {date}\r\n"
     if reply.wire is Wire.CUT:
-        head = (
-            f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nDate: {date}\r\n"
-            f"Content-Length: {len(reply.body)}\r\n\r\n"
-        )
+        head += f"Content-Length: {len(reply.body)}\r\n\r\n"
         return head.encode() + reply.body[: len(reply.body) // 2]
+    if reply.wire is Wire.UNTIL_CLOSED:
+        return f"{head}Connection: close\r\n\r\n".encode() + reply.body
     return b""

@@ -24,6 +24,7 @@ from harvester.sandbox.data import expected_rows
 from harvester.sandbox.data.account import digest, fraction
 from harvester.sandbox.data_faults import DataFault
 from harvester.sandbox.limits import Limits, PeakLoad
+from harvester.sandbox.odd_answers import odd
 from harvester.sandbox.platform import Endpoint, Platforms
 from harvester.sandbox.responses import Archive, Source, Window
 from harvester.sandbox.rules import Rules
@@ -140,6 +141,8 @@ class FakeWeChat:
             reply = self._call(request, now)
         except Refused as refused:
             reply = calls.Reply(self._error(refused.errcode, now))
+        if self.rules.odd_answers:
+            reply = odd(reply, self._serial)
         latency = self._latency()
         return reply._replace(delay=reply.delay + latency) if latency else reply
 
