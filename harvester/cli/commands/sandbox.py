@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import time
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.cli.output import streams
 from harvester.core.errors import UsageError
-from harvester.sandbox import FakeWeChat, Rules
+from harvester.core.inert_text import inert
+from harvester.sandbox import ANYONE, QUOTA, TOKEN, FakeWeChat, Rules
 from harvester.sandbox.server import run
+
+PLATFORM = "wxc000000000000001"
+"""The appid of the third-party platform of ``--platform``."""
+
+PLATFORM_ACCOUNTS = tuple(f"wx{number:016x}" for number in (1, 2, 3))
+"""The accounts that have authorised it."""
+
+_PLATFORM_SECRET = "sandbox"
+_REFUSAL = re.compile(r"(-?[0-9]{1,9})(?::(.*))?", re.DOTALL)
 
 
 def sandbox(
@@ -24,6 +38,12 @@ def sandbox(
     fault_rate: float = 0.0,
     token_life: float = 7200.0,
     unauthorised: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    refuse: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", show_default=False, allow_leading_hyphen=True),
+    ] = (),
+    faults: Annotated[tuple[Literal["wire"], ...], Parameter(negative="", show_default=False)] = (),
+    platform: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Serve the built-in WeChat emulator until a signal comes.
 
@@ -45,11 +65,18 @@ def sandbox(
         fault_rate: The share of calls that answer -1, from 0 to below 1.
         token_life: Seconds that a token lives.
         unauthorised: An account whose data calls answer 48001.
+        refuse: CODE or CODE:DATASET: the data calls of all accounts, or those of
+            a dataset, answer this errcode; token and quota stand for their calls.
+        faults: wire: answers vary in odd but legal ways, such as a byte order
+            mark, no Content-Length or errcode 0 beside the list.
+        platform: Emulate a third-party platform with three accounts too, and
+            print its secret and ticket as assignments of variables.
     """
     if not 0 <= fault_rate < 1:
         raise UsageError(
             "--fault-rate must be from 0 to below 1", "Write 0.1 to make a tenth of the calls fail."
         )
+    refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(
         token_life=token_life,
         minute_limit=minute_limit,
@@ -58,12 +85,16 @@ def sandbox(
         latency=latency,
         latency_jitter=jitter,
         fault_rate=fault_rate,
+        odd_answers="wire" in faults,
     )
     server = FakeWeChat(rules, time.time)
     for appid in unauthorised:
         server.fail(appid, 48001)
+    for code, target in refusals:
+        server.fail(ANYONE, code, dataset=target)
+    told = _open_platform(server) if platform else []
     try:
-        run(server, port=port, announce=_announce)
+        run(server, port=port, announce=lambda address: _announce(address, told))
     except OSError as error:
         raise UsageError(
             f"cannot listen on port {port}: {error.strerror}", "Write --port 0 to take a free one."
@@ -71,6 +102,41 @@ def sandbox(
     return 0
 
 
-def _announce(address: str) -> None:
+def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
+    """Yield the errcode and each target, None for all data, of a value of ``--refuse``."""
+    found = _REFUSAL.fullmatch(text)
+    if not found or int(found[1]) == 0:
+        raise UsageError(
+            f"--refuse: '{inert(text)}' begins with no errcode",
+            "Write 45009, or 45009:interface_summary for the calls of one dataset.",
+        )
+    code, name = int(found[1]), found[2]
+    if name is None or name in (TOKEN, QUOTA):
+        yield code, name
+        return
+    datasets = matching(name)
+    if not datasets:
+        close = difflib.get_close_matches(name[:60], (*CATALOGUE, TOKEN, QUOTA), n=1)
+        hint = f"Did you mean {close[0]}?" if close else "`harvester datasets` lists them."
+        raise UsageError(
+            *(retirement(name) or (f"--refuse: there is no dataset '{inert(name)}'", hint))
+        )
+    for dataset in datasets:
+        yield code, dataset.name
+
+
+def _open_platform(server: FakeWeChat) -> list[str]:
+    """Register a platform and its accounts; return what a client has to know."""
+    server.platforms.register(PLATFORM, _PLATFORM_SECRET)
+    for appid in PLATFORM_ACCOUNTS:
+        server.platforms.authorise(PLATFORM, appid)
+    return [
+        f"PLATFORM_APPID={PLATFORM}",
+        f"PLATFORM_SECRET={_PLATFORM_SECRET}",
+        f"PLATFORM_TICKET={server.platforms.push_ticket(PLATFORM)}",
+    ]
+
+
+def _announce(address: str, lines: list[str]) -> None:
     with streams.stdout_output():
-        print(f"WeChat sandbox at {address}")
+        print(f"WeChat sandbox at {address}", *lines, sep="\n")

@@ -1,0 +1,166 @@
+"""`harvester sandbox`: the emulator's faults in users' hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from harvester.cli import invoke
+from harvester.cli.commands import sandbox
+from harvester.core.exit_codes import Exit
+from harvester.sandbox import FakeWeChat
+from harvester.sandbox.server_state import QUOTA_PATH
+from tests.support.run_harness import days_between, expected, published_rows
+from tests.support.sandboxes import BUSY, DAILY, HOURLY, client_for, serve_in_thread
+
+DAY = "2024-06-01"
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeWeChat]:
+    """Return the emulator that the command would serve with these options."""
+    started: list[FakeWeChat] = []
+
+    def run(server: FakeWeChat, *, port: int, announce: Callable[[str], object]) -> None:
+        started.append(server)
+        announce(f"http://127.0.0.1:{port}")
+
+    def start(*options: str) -> FakeWeChat:
+        assert invoke(["sandbox", *options]) == Exit.DONE
+        return started.pop()
+
+    monkeypatch.setattr(sandbox, "run", run)
+    return start
+
+
+async def codes(server: FakeWeChat, *paths: str) -> list[int]:
+    """Return the errcode of one data call at each path, with a token of the emulator's."""
+    async with client_for(server) as client:
+        token = server.token_of(BUSY)
+        return [(await client.ask(token, DAY, DAY, path=path)).errcode for path in paths]
+
+
+async def test_all_data_may_be_refused(emulator: Callable[..., FakeWeChat]) -> None:
+    """Every account and dataset, with any code, a negative one too."""
+    for code in (99999, -1):
+        server = emulator("--refuse", str(code))
+        assert await codes(server, DAILY, HOURLY) == [code, code]
+
+
+@pytest.mark.parametrize(
+    "name", ["interface_summary_hour", "getinterfacesummaryhour", "interface*hour"]
+)
+async def test_a_dataset_may_be_refused(name: str, emulator: Callable[..., FakeWeChat]) -> None:
+    """By each of its names, and the others are answered."""
+    server = emulator("--refuse", f"61501:{name}")
+    assert await codes(server, DAILY, HOURLY) == [0, 61501]
+
+
+async def test_several_refusals_hold_at_once(emulator: Callable[..., FakeWeChat]) -> None:
+    """The one of a dataset goes before the one of all; tokens and quotas have their own."""
+    server = emulator(
+        "--refuse",
+        "48001",
+        "--refuse",
+        "47001:interface_summary",
+        "--refuse",
+        "40164:token",
+        "--refuse=76022:quota",
+    )
+    assert await codes(server, DAILY, HOURLY) == [47001, 48001]
+    async with client_for(server) as client:
+        assert (await client.stable_token(BUSY)).errcode == 40164
+        token = server.token_of(BUSY)
+        got = await client.post(QUOTA_PATH, {"cgi_path": DAILY}, access_token=token)
+        assert got.errcode == 76022
+
+
+async def test_a_daily_quota_is_kept_and_told(emulator: Callable[..., FakeWeChat]) -> None:
+    """One call beyond it answers 45009, and the quota's own endpoint has the numbers."""
+    server = emulator("--daily-quota", "2")
+    assert await codes(server, DAILY, DAILY, DAILY, HOURLY) == [0, 0, 45009, 0]
+    async with client_for(server) as client:
+        token = server.token_of(BUSY)
+        got = await client.post(QUOTA_PATH, {"cgi_path": DAILY}, access_token=token)
+    assert got.json["quota"] == {"daily_limit": 2, "used": 2, "remain": 0}
+
+
+def test_odd_answers_are_an_option(emulator: Callable[..., FakeWeChat]) -> None:
+    """``--faults wire`` turns them on, and nothing else does."""
+    assert emulator("--faults", "wire").rules.odd_answers
+    assert not emulator().rules.odd_answers
+
+
+MISTAKES = [
+    (["--refuse", "quota"], "'quota' begins with no errcode"),
+    (["--refuse", "0"], "'0' begins with no errcode"),
+    (["--refuse", ""], "'' begins with no errcode"),
+    (["--refuse", "45009:"], "there is no dataset ''"),
+    (["--refuse", "45009:interface_sumary"], "Did you mean interface_summary?"),
+    (["--refuse", "45009:tokens"], "Did you mean token?"),
+    (["--refuse", "45009:zzz"], "`harvester datasets` lists them"),
+    (["--refuse", "45009:user_read"], "use `biz_summary`"),
+    (["--refuse", "1:\x1b[2J"], r"\x1b[2J"),
+    (["--faults", "wires"], "wire"),
+    (["--daily-quota", "few"], "few"),
+    (["--fault-rate", "1"], "--fault-rate must be from 0 to below 1"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_bad_value_is_a_usage_error(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is served, and the message has the nearest known word."""
+    assert invoke(["sandbox", "--port", "0", *options]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in " ".join(printed.err.split())
+    assert "\x1b[2J" not in printed.err
+
+
+MANIFEST = """
+version: 1
+api: {{base_url: "{address}"}}
+platform:
+  appid: {PLATFORM_APPID}
+  secret: "${{PLATFORM_SECRET}}"
+  verify_ticket: "${{PLATFORM_TICKET}}"
+  sink: {{file: "refresh/{{appid}}"}}
+accounts_from: platform
+defaults: {{owns_tokens: true}}
+jobs: [{{datasets: [interface_summary], begin_date: 2026-03-01, end_date: 2026-03-05}}]
+"""
+
+
+def test_a_platform_is_an_option(
+    emulator: Callable[..., FakeWeChat],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    duck: duckdb.DuckDBPyConnection,
+) -> None:
+    """A run through the platform needs no more than is printed, for its three accounts."""
+    server = emulator("--platform")
+    address, *assignments = capsys.readouterr().out.splitlines()
+    assert address == "WeChat sandbox at http://127.0.0.1:8900"
+    told = dict(line.split("=", 1) for line in assignments)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with serve_in_thread(server) as at:
+        (tmp_path / "jobs.yaml").write_text(MANIFEST.format(address=at, **told), "utf-8")
+        assert invoke(["run", str(tmp_path / "jobs.yaml")]) == Exit.DONE
+    rows = published_rows(duck, tmp_path / "output", "interface_summary")
+    days = days_between("2026-03-01", "2026-03-05")
+    assert rows == expected("interface_summary", sandbox.PLATFORM_ACCOUNTS, days)
+
+
+def test_without_the_option_there_is_no_platform(
+    emulator: Callable[..., FakeWeChat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address alone is printed."""
+    emulator()
+    assert capsys.readouterr().out == "WeChat sandbox at http://127.0.0.1:8900\n"
