@@ -18,6 +18,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from tests.support import kill_at
 from tests.support.run_harness import BOTH, appid, days_between, expected, files_of, published_rows
@@ -105,6 +106,8 @@ def test_many_kills_in_a_row_then_one_run_is_exact(
             ends_within(run, dice.uniform(0.5, 1.6))
             run.send_signal(signal.SIGKILL)
             run.wait()
+            # What is published is sound at every moment, and so is the run's own record of it.
+            assert invoke(["verify", str(manifest)]) == Exit.DONE, f"seed {seed}"
         assert start(manifest).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 13)]
     for dataset in BOTH:

@@ -149,10 +149,11 @@ class LocalStore:
         """Remove a file if it is there, and the folder it leaves empty."""
         path = self.path(name)
         atomic_files.remove(path)
-        with suppress(OSError):
-            path.parent.rmdir()
+        # Before the folder is removed: its own removal may be lost, for then it is empty.
         with atomic_files.os_errors_as_store_errors(path), suppress(FileNotFoundError):
             atomic_files.sync(path.parent)
+        with suppress(OSError):
+            path.parent.rmdir()
 
     def _tail_of(self, name: str, length: int) -> Tail | None:
         path = self.path(name)
