@@ -58,7 +58,7 @@ async def measure(count: int, clock: Clock) -> dict[str, float]:
     for lane, work in schedule.refill_requests:
         schedule.allocate(lane, work, BLOCK, "", 0.0)
     granting, answering = 0.0, 0.0
-    while not schedule.finished:
+    while not schedule.is_finished(clock.now):
         # The lanes together may ask so often.
         clock.now += FLIGHT / (count * PACE.count)
         begun = time.process_time()

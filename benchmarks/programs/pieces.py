@@ -116,7 +116,7 @@ async def _play(schedule: Scheduler, spacing: RateLimiter) -> None:
     now = time.time()
     flying: deque[Attempt] = deque()
     landed: list[Attempt] = []
-    while not schedule.finished:
+    while not schedule.is_finished(now):
         now += 1e-4
         attempt = schedule.next(now)
         if attempt is not None:

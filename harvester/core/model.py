@@ -91,6 +91,20 @@ class Refusal(NamedTuple):
         return f"{self.errcode} {self.errmsg}{rid}"
 
 
+class LearntRefusal(NamedTuple):
+    """A refusal for which a run has deferred the rest of a dataset of an account.
+
+    ``since`` is the Beijing day on which that was first so, ``on`` the last one, and ``times``
+    counts the runs of that day. ``between_answers`` is True if windows were answered as well.
+    """
+
+    refusal: Refusal
+    since: Day
+    on: Day
+    times: int = 1
+    between_answers: bool = False
+
+
 class ReportedQuota(NamedTuple):
     """The daily quota of one account and dataset as WeChat reports it.
 

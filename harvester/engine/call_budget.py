@@ -43,13 +43,14 @@ class BudgetPolicy:
 
     ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
     ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user knows
-    that they are.
+    that they are. ``forget_refusals`` does so with the refusals that earlier runs have learnt.
     """
 
     quota: Quota
     pace: Pace
     reserved_later: Callable[[float], Calls]
     forget: bool = False
+    forget_refusals: bool = False
 
 
 class LedgerFiles:
@@ -90,6 +91,7 @@ class LedgerFiles:
             # Its run has found that its clock was off, and has begun anew.
             if other.counts_on(day):
                 ledger.merge(other)
+            ledger.inherit(other)
         ledger.reopen(self._run_id, self._moment(), period)
         return ledger
 
@@ -159,6 +161,7 @@ class CallBudget:
             for bucket in await self._files.with_data(self._without_ledger):
                 self._hold_off(bucket, self._now() + self._policy.pace.period)
         await self._start_day(forget=self._policy.forget)
+        self._expect_refusals()
 
     def wake(self) -> None:
         """Queues ran low, or were told that a quota is spent."""
@@ -223,6 +226,15 @@ class CallBudget:
                 self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
         await self._allocate()
 
+    def _expect_refusals(self) -> None:
+        """Tell the scheduler what earlier runs have learnt of refusals."""
+        for queue in self._scheduler.queues:
+            deferred = self._ledgers[queue.bucket].deferred
+            for backlog in queue.backlogs:
+                learnt = deferred.get(backlog.dataset.name, {}).get(queue.appid)
+                if learnt is not None and not self._policy.forget_refusals:
+                    self._scheduler.expect_refusal(queue, backlog, learnt)
+
     async def _open_ledger(self, bucket: int) -> None:
         pace = self._policy.pace
         ledger = await self._files.open(self._day, bucket, pace.period)
@@ -272,6 +284,7 @@ class CallBudget:
             ledger = self._ledgers[queue.bucket]
             ledger.enter_recent(*queue.rate.recent_calls(now))
             for backlog in queue.backlogs:
+                ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)
                 if backlog.quota.unused > 0:
                     ledger.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)
         for ledger in self._ledgers.values():

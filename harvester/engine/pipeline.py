@@ -249,7 +249,7 @@ class Pipeline:
                 await self._tools.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
-            if self._scheduler.finished:
+            if self._scheduler.is_finished(self._tools.clock()):
                 self._wake_all()
                 return None
             await self._wait()
@@ -288,7 +288,7 @@ class Pipeline:
 
     def _wake_if_ready(self) -> None:
         """Wake a worker after an allocation, or all if nothing is left to do."""
-        if self._scheduler.finished:
+        if self._scheduler.is_finished(self._tools.clock()):
             self._wake_all()
         else:
             self._wake_next(self._tools.clock())

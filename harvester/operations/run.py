@@ -300,7 +300,13 @@ def _budget_policy(state: RunState) -> BudgetPolicy:
         # WeChat's limits stay known; only the calls that it counted are forgotten.
         reported = {key: quota._replace(used=0) for key, quota in reported.items()}
     kept = partial(windows.calls_kept, state.manifest)
-    return BudgetPolicy(Quota(limits, reported), limits.per_token, kept, forget=forget)
+    return BudgetPolicy(
+        Quota(limits, reported),
+        limits.per_token,
+        kept,
+        forget=forget,
+        forget_refusals=state.options.refetch == "refused",
+    )
 
 
 async def _may_force_refresh(state: RunState, appid: str) -> bool:

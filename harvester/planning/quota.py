@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Limits, Pace
-from harvester.core.model import Refusal, ReportedQuota
+from harvester.core.model import LearntRefusal, Refusal, ReportedQuota
 
 BLOCK_SECONDS = 10.0
 """Duration of a block at the full rate."""
@@ -77,7 +77,8 @@ class DayLedger:
     WeChat's rate limit may count ``recent_calls`` of each account until ``idle_from``, in seconds
     since the Unix epoch by the clock of ``written``, the moment of the last writing; of a ledger in
     use their number is unknown, and they count for ``period`` seconds. ``exhausted`` has WeChat's
-    refusals of spent quotas, and ``merged_checks`` the checks whose calls are included.
+    refusals of spent quotas, ``deferred`` the refusals for which the rest of a dataset was not
+    asked, and ``merged_checks`` the checks whose calls are included.
     """
 
     day: Day
@@ -88,6 +89,7 @@ class DayLedger:
     recent_calls: int = 0
     calls: Calls = field(default_factory=dict)
     exhausted: dict[str, dict[str, Refusal]] = field(default_factory=dict)
+    deferred: dict[str, dict[str, LearntRefusal]] = field(default_factory=dict)
     merged_checks: list[str] = field(default_factory=list)
     written: Moment = _UNKNOWN
 
@@ -96,7 +98,10 @@ class DayLedger:
         calls = [number for of in self.calls.values() for number in of.values()]
         codes = [refusal.errcode for of in self.exhausted.values() for refusal in of.values()]
         times = (self.period, self.idle_from, self.recent_calls)
-        if not are_counts((*times, *calls, *map(abs, codes))):
+        learnt = [each for of in self.deferred.values() for each in of.values()]
+        days = [day for each in learnt for day in (each.since, each.on, each.times)]
+        codes += [each.refusal.errcode for each in learnt]
+        if not are_counts((*times, *calls, *days, *map(abs, codes))):
             raise ValueError("numbers that no ledger has")
 
     def spent(self, dataset: str, appid: str) -> int:
@@ -115,6 +120,18 @@ class DayLedger:
     def exhausted_by(self, dataset: str, appid: str) -> Refusal | None:
         """Return WeChat's refusal of the spent quota, None if there was none."""
         return self.exhausted.get(dataset, {}).get(appid)
+
+    def learn(self, dataset: str, appid: str, refusal: LearntRefusal | None) -> None:
+        """Enter the refusal for which the rest of a dataset was not asked; None removes it."""
+        if refusal is not None:
+            self.deferred.setdefault(dataset, {})[appid] = refusal
+        else:
+            self.deferred.get(dataset, {}).pop(appid, None)
+
+    def inherit(self, earlier: DayLedger) -> None:
+        """Take over what a ledger of an earlier day has learnt, if no run has used this one."""
+        if not self.run and earlier.day < self.day:
+            self.deferred = earlier.deferred
 
     def merge(self, check: DayLedger) -> None:
         """Include the calls of a check on this day, once."""

@@ -17,6 +17,7 @@ from harvester.core.model import Refusal, Window
 from harvester.planning.windows import count_windows, newest_window
 from harvester.scheduling.quota_state import AllocatedCalls
 from harvester.scheduling.rate_state import RateState
+from harvester.scheduling.refusal_state import RefusalState
 
 FAILURE_BUDGET = 30
 """So many more failures than answers, of one dataset of one account, and it is left for a later
@@ -74,6 +75,7 @@ class Backlog:
     calls: int = 0
     retries: int = 0
     quota: AllocatedCalls = field(default_factory=AllocatedCalls)
+    refusals: RefusalState = field(default_factory=RefusalState)
 
     @property
     def open(self) -> DaySet:
@@ -93,6 +95,25 @@ class Backlog:
         self.missing &= ~inside
         self.windows_left -= 1
         return begin, end, inside
+
+    def take_sample(self, share: float) -> tuple[Day, Day, DaySet]:
+        """Move the window at a share of the missing time, 0 for the newest and 1 for the oldest."""
+        newest, oldest = calendar.newest(self.missing), calendar.oldest(self.missing)
+        end = round(newest - share * (newest - oldest)) + self.span - 1
+        older = self.missing & calendar.day_range(calendar.FIRST_DAY, end)
+        begin, end = newest_window(older, self.span, self.boundary)
+        inside = calendar.day_range(begin, end)
+        self.in_progress |= self.missing & inside
+        self.missing &= ~inside
+        # A hole in the middle may cost a window more.
+        self.set_span(self.span)
+        return begin, end, inside
+
+    def put_back(self, days: DaySet) -> None:
+        """Owe days again that were to be asked together."""
+        self.missing |= self.in_progress & days
+        self.in_progress &= ~days
+        self.set_span(self.span)
 
     def buffer(self, days: DaySet) -> None:
         """Move days that were answered to ``buffered``, and restore a part of the budget."""
@@ -134,6 +155,7 @@ class Backlog:
     def resume(self) -> None:
         """Hand out windows again."""
         self.abandoned_by = None
+        self.refusals.hold(held=False)
 
     def add_retry(self) -> None:
         """Count an attempt that waits for another try."""
@@ -164,7 +186,6 @@ class Attempt:
     window: Window
     days: DaySet
     tries: int = 0
-    token_refreshes: int = 0
     split_span: int = 0
     day_number: int = 0
     refused_at: float = 0.0
@@ -218,13 +239,22 @@ class AccountQueue:
     def has_missing(self) -> bool:
         """Return whether a window was never handed out and may be."""
         for backlog in self.backlogs:  # a generator would cost more than all the rest
-            if backlog.missing and backlog.quota.allocated > backlog.pending_retries:
+            if (
+                backlog.missing
+                and not backlog.refusals.held
+                and backlog.quota.allocated > backlog.pending_retries
+            ):
                 return True
         return False
 
     def has_work(self) -> bool:
         """Return whether there is anything to hand out, now or later."""
-        return bool(self.retries) or self.has_missing()
+        return (
+            bool(self.retries)
+            or self.has_missing()
+            # What waits for the outcome of a probe is handed out later.
+            or any(backlog.missing and backlog.refusals.held for backlog in self.backlogs)
+        )
 
     def take_attempt(self, now: float) -> Attempt:
         """Return the retry whose time has come, or else the newest window."""
@@ -234,8 +264,16 @@ class AccountQueue:
             attempt.backlog.take_retry()
             return attempt
         begin, end, inside = backlog.take_window()
+        if not backlog.refusals.opened:
+            backlog.refusals.start()
         window = Window(self.appid, backlog.dataset.name, begin, end)
         return Attempt(self, backlog, window, inside)
+
+    def put_sample(self, backlog: Backlog, share: float, at: float) -> None:
+        """Let the window at a share of what is missing be asked next, at a moment."""
+        begin, end, inside = backlog.take_sample(share)
+        window = Window(self.appid, backlog.dataset.name, begin, end)
+        self.put_retry(Attempt(self, backlog, window, inside), at)
 
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""
@@ -263,7 +301,11 @@ class AccountQueue:
         best: Backlog | None = None
         best_month = -1
         for backlog in self.backlogs:
-            if backlog.missing and backlog.quota.allocated > backlog.pending_retries:
+            if (
+                backlog.missing
+                and not backlog.refusals.held
+                and backlog.quota.allocated > backlog.pending_retries
+            ):
                 if best is None:
                     best = backlog
                     continue

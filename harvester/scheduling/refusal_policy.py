@@ -6,22 +6,22 @@ The scheduler decides what is asked next, and calls `RefusalPolicy.react` for ea
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
-from harvester.catalogue.error_codes import Action, Rule
+from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
+from harvester.core.calendar import Day
 from harvester.core.config import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import TOO_MANY_FAILURES, Abandoned
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.refusal_learning import RefusalLearning
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
-
-MAX_TOKEN_REFRESHES = 2
-"""Maximum token refreshes per window. More means that another client invalidates our tokens."""
 
 SLOWDOWN_FACTOR = 4 / 3
 """A minute limit stretches the time between two requests of its queue so much, for the rest of the
@@ -33,6 +33,8 @@ MAX_INTERVAL = 60.0
 FAILURES_BEFORE_PAUSE = 3
 """A queue that failed more often in a row waits as a whole, and longer each time."""
 
+LEARNERS = 2
+"""So many accounts of which fewer days were taken at once, and all are asked for fewer."""
 
 MIDNIGHT_SECONDS = 60.0
 """WeChat's midnight may come a little after ours: an account whose quota was spent waits so long
@@ -68,6 +70,7 @@ class RefusalPolicy:
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
+        self.learning = RefusalLearning(abandoned)
         self._learners: dict[str, set[str]] = {}
         self.day_number = 0
         self.exhausted: list[ExhaustedQuota] = []
@@ -96,13 +99,15 @@ class RefusalPolicy:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
             self._handlers[rule.action](attempt, rule, now, why)
+        self.learning.failed(attempt, rule, why, now)
         # After the handler, which may have counted the failure that decides it.
         if self._breaker.gave_up(now):
             self._abandoned.defer_all(why)
 
-    def start_day(self) -> None:
+    def start_day(self, today: Day) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
         self.day_number += 1
+        self.learning.start_day(today)
         self.exhausted = []
 
     def take_exhausted(self) -> list[ExhaustedQuota]:
@@ -166,15 +171,19 @@ class RefusalPolicy:
         self._wait(attempt, now + delay)
 
     def _refresh_token(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Ask again with a new token, up to `MAX_TOKEN_REFRESHES` times.
+        """Ask again with another token, as often as after any passing failure.
 
-        If that is refused too, its source has one means left, or says that there is none.
+        Whether the account's tokens are worth another call its source decides. A token that had
+        been replaced meanwhile costs no try.
         """
-        if attempt.token_refreshes == MAX_TOKEN_REFRESHES:
-            self._stop(attempt, rule, now, why)
-        else:
-            attempt.token_refreshes += 1
+        if rule.scope is not Scope.WINDOW:
+            attempt.tries += 1
+        if attempt.tries >= self._backoff.max_attempts:
+            self._abandoned.fail_attempt(attempt, replace(rule, scope=Scope.WINDOW), why)
+        elif attempt.tries <= 1:
             self._wait(attempt, now)
+        else:
+            self._wait(attempt, now + backoff.delay(attempt.tries - 1, self._backoff, self._jitter))
 
     def _slow_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Pause the queue until the next minute, without counting a try.
@@ -194,37 +203,62 @@ class RefusalPolicy:
 
     def _drop_unready(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Drop the newest day of the window; ask the rest again at once."""
-        window = attempt.window
+        window, backlog = attempt.window, attempt.backlog
         newest = calendar.one_day(window.end)
-        rest = attempt.backlog.in_progress & attempt.days & ~newest
-        lost = attempt.backlog.in_progress & newest
-        self._abandoned.drop_days(attempt.queue, attempt.backlog, lost, rule, why)
-        if rest:
+        self._abandoned.drop_days(attempt.queue, backlog, backlog.in_progress & newest, rule, why)
+        rest = backlog.in_progress & attempt.days
+        if not backlog.refusals.opened:
+            backlog.put_back(rest)
+        elif rest:
             self._wait(attempt.part(window.begin, calendar.newest(rest)), now)
 
     def _split_window(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """WeChat takes fewer days at once than it used to: ask the window in two."""
-        begin, end = attempt.window.begin, attempt.window.end
+        """WeChat takes fewer days at once than it used to: ask the window in two.
+
+        Before the first answer of its dataset, ask for half as many days from now on.
+        """
+        backlog, (begin, end) = attempt.backlog, attempt.window[2:]
+        middle = (begin + end + 1) // 2
         # A single day cannot be too long, so the refusal means something else.
         if begin == end:
+            backlog.set_span(self._span_of_all(backlog))
             self._stop(attempt, rule, now, why)
             return
-        middle = (begin + end + 1) // 2
+        if not backlog.refusals.opened:
+            backlog.put_back(attempt.days)
+            backlog.set_span(end - middle + 1)
+            return
         for half in (calendar.day_range(middle, end), calendar.day_range(begin, middle - 1)):
-            rest = attempt.backlog.in_progress & half
+            rest = backlog.in_progress & half
             if rest:
                 part = attempt.part(calendar.oldest(rest), calendar.newest(rest))
                 # However few of its days are asked: that many WeChat may well take.
                 part.split_span = end - middle + 1
                 self._wait(part, now)
 
-    def learn_span(self, attempt: Attempt) -> None:
+    def answered(self, attempt: Attempt) -> None:
+        """Take in an answer: what it shows of spans and of refusals."""
+        backlog = attempt.backlog
+        if attempt.split_span:
+            self._learn_span(attempt, attempt.split_span)
+        elif not backlog.refusals.opened and backlog.span < self._span_of_all(backlog):
+            self._learn_span(attempt, backlog.span)
+        self.learning.answered(attempt)
+
+    def _span_of_all(self, backlog: Backlog) -> int:
+        """Return the days that a dataset is asked for at once, unless its account learns others."""
+        name = backlog.dataset.name
+        if len(self._learners.get(name, ())) < LEARNERS:
+            return backlog.dataset.span
+        return min(self.shortened_spans[name], backlog.dataset.span)
+
+    def _learn_span(self, attempt: Attempt, span: int) -> None:
         """Ask as many days at once as the half that was answered, for the rest of the run.
 
         At first of its account, whose days alone may be the matter; of all once a second one has
         learned it.
         """
-        backlog, span, appid = attempt.backlog, attempt.split_span, attempt.queue.appid
+        backlog, appid = attempt.backlog, attempt.queue.appid
         name, known = backlog.dataset.name, self.shortened_spans.get(backlog.dataset.name, 0)
         _shorten_span(backlog, span)
         learners = self._learners.setdefault(name, set())
@@ -233,7 +267,7 @@ class RefusalPolicy:
         learners.add(appid)
         self.shortened_spans[name] = max(span, known)
         # Applied to all when the second one has learnt it, and again when a longer span works.
-        if len(learners) == 2 or (len(learners) > 2 and span > known):
+        if len(learners) == LEARNERS or (len(learners) > LEARNERS and span > known):
             for each in self._abandoned.all_backlogs():
                 if each.dataset is backlog.dataset:
                     _shorten_span(each, span)

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from harvester.catalogue.error_codes import Rule, rule_for
+from harvester.core import calendar
 from harvester.core.config import Limits, Retry
-from harvester.core.model import Refusal
+from harvester.core.model import LearntRefusal, Refusal
 from harvester.scheduling.abandoned import QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import (
     AbandonedDays,
@@ -179,10 +180,7 @@ class Scheduler:
         return len(self._ready) > 0
 
     def wake_at(self, now: float) -> float | None:
-        """Return when to look again if nothing is ready; None if an event must come first.
-
-        On an answer, on an allocation of calls, or on the start of a new day.
-        """
+        """Return when to look again if nothing is ready; None if an event must come first."""
         if now >= self._day_ends:
             return None
         # Ready queues that are not handed out wait for the breaker alone.
@@ -191,9 +189,8 @@ class Scheduler:
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
         return max(min(heads), self._breaker.not_before) if heads else None
 
-    @property
-    def finished(self) -> bool:
-        """Nothing is in flight and nothing will come up.
+    def is_finished(self, now: float) -> bool:
+        """Return whether nothing is in flight and nothing will come up.
 
         A queue may lose its backlog while it stands in a heap: it is removed here.
         """
@@ -203,7 +200,11 @@ class Scheduler:
             self._remove(heapq.heappop(self._timed)[2])
         self._ready.drop_done()
         standing = len(self._pausing) + len(self._timed) + len(self._ready) + self._ready.waiting
-        return not (self.in_flight or standing or self._blocked)
+        if self.in_flight or standing or self._blocked:
+            return False
+        # Pairs may wait for others that were stopped meanwhile.
+        self._refusals.learning.resume_all()
+        return not any(queue.rate.queued for queue in self._place_resumed(now))
 
     def _remove(self, queue: AccountQueue) -> None:
         queue.rate.dequeue()
@@ -239,6 +240,13 @@ class Scheduler:
         else:
             self._push_soon(queue, at, now)
 
+    def _place_resumed(self, now: float) -> list[AccountQueue]:
+        """Put the queues where they belong that wait for no other account any more."""
+        resumed = self._refusals.learning.take_resumed()
+        for queue in resumed:
+            self._place(queue, now)
+        return resumed
+
     def _push_soon(self, queue: AccountQueue, at: float, now: float) -> None:
         if at > now + _LONG_WAIT_SECONDS:
             self._ready.leave(queue)
@@ -272,8 +280,13 @@ class Scheduler:
             if self._breaker.recovers(attempt.queue.appid, now):
                 self._abandoned.defer_failures()
             self._breaker.answered()
-        if attempt.split_span:
-            self._refusals.learn_span(attempt)
+        if (
+            attempt.split_span
+            or attempt.backlog.refusals.in_a_row
+            or not (attempt.backlog.refusals.opened)
+        ):
+            self._refusals.answered(attempt)
+            self._place_resumed(now)
         self._release(attempt.queue, now)
 
     def is_last_try(self, attempt: Attempt) -> bool:
@@ -291,6 +304,7 @@ class Scheduler:
         ``why`` is what WeChat or the network said, safe to print.
         """
         self._refusals.react(attempt, rule, now, why)
+        self._place_resumed(now)
         # Afterwards, because the reaction decides when the queue may start again.
         self._release(attempt.queue, now)
 
@@ -349,7 +363,7 @@ class Scheduler:
         Backlogs that waited for quota are open again. From ``ends`` on nothing is handed out until
         next day is begun. Returns how many calls flew over the end of the day before, by queue.
         """
-        self._refusals.start_day()
+        self._refusals.start_day(calendar.today(now))
         self._day_ends = ends
         for queue in self._abandoned.reopen_exhausted():
             queue.rate.pause(now + MIDNIGHT_SECONDS)
@@ -373,6 +387,10 @@ class Scheduler:
         """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
         self._abandoned.stop_dataset(queue, backlog, rule_for(refusal.errcode), refusal)
         self._refilled(queue, backlog, now)
+
+    def expect_refusal(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
+        """Take in a refusal for which an earlier run has deferred a dataset."""
+        self._refusals.learning.expect(queue, backlog, learnt)
 
     def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():

@@ -13,6 +13,7 @@ from harvester.core import errors
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window
 from harvester.core.redaction import redacted_bytes
+from harvester.core.secret import Secret
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
@@ -90,9 +91,16 @@ async def attempt(
     if refusal is None:
         tokens.mark_working(window.appid, token)
         return body
+    return _refused(window, refusal, tokens, token)
+
+
+def _refused(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret) -> RefusedAttempt:
+    """Tell the cache what a refusal shows of the token, and return the rule that applies."""
     rule = rule_for(refusal.errcode)
     if rule.action is Action.REFRESH_TOKEN:
-        tokens.invalidate(window.appid, token, refusal.errcode)
+        if not tokens.invalidate(window.appid, token, refusal.errcode):
+            # Another call has met the end of this token, so the account is not concerned again.
+            rule = replace(rule, scope=Scope.WINDOW)
     elif rule.action in _PROVES_TOKEN_VALID or rule.scope is Scope.ACCOUNT_DATASET:
         tokens.mark_working(window.appid, token)
     return RefusedAttempt(rule, refusal)

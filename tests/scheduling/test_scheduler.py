@@ -93,7 +93,7 @@ class Simulation:
         flying: list[tuple[float, int, Attempt]] = []
         spacing = self.schedule._limiter
         assert isinstance(spacing, Buckets)
-        while not self.schedule.finished:
+        while not self.schedule.is_finished(self.now):
             spacing.now = self.now
             while (
                 len(flying) < self.workers and (attempt := self.schedule.next(self.now)) is not None
@@ -189,7 +189,7 @@ def test_a_retry_waits_in_the_heap_and_is_given_up_after_the_last_try() -> None:
     """At most max_attempts attempts, then the window is gone and the run ends."""
     schedule = schedule_of([lane(1, 1)], Pace(), Retry(max_attempts=3))
     now, tries = START, 0
-    while not schedule.finished:
+    while not schedule.is_finished(START):
         now = max(now, schedule.wake_at(now) or now)
         attempt = schedule.next(now)
         if attempt is not None:
@@ -210,21 +210,29 @@ def test_a_connection_that_was_cut_is_tried_again_at_once_and_once() -> None:
     assert schedule.wake_at(START) is not None
 
 
-def test_a_window_is_worth_two_tokens() -> None:
-    """The third rejection stops the account: another service is replacing its tokens."""
-    schedule = schedule_of([lane(1, 5), lane(2, 1)], Pace())
-    attempt = _one(schedule)
-    refresh = rule(Action.REFRESH_TOKEN, Scope.ACCOUNT)
-    schedule.refused(attempt, refresh, START)
-    for later in (START + 1, START + 2):
-        assert not schedule.abandoned
-        again = _one(schedule, later)
-        while again.queue is not attempt.queue:
-            schedule.answered(again, later)
-            again = _one(schedule, later)
-        schedule.refused(again, refresh, later)
-    assert sum(gone.count for gone in schedule.abandoned) == 5
-    assert {gone.appid for gone in schedule.abandoned} == {attempt.queue.appid}
+def test_a_rejected_token_costs_a_try_and_stops_no_account() -> None:
+    """At once, then after longer and longer pauses; the last try gives up its window alone."""
+    schedule = schedule_of([lane(1, 2)], Pace(), Retry(max_attempts=4))
+    refresh, now, at = rule(Action.REFRESH_TOKEN, Scope.ACCOUNT), START, []
+    while not schedule.abandoned:
+        now = max(now, schedule.wake_at(now) or now)
+        if attempt := schedule.next(now):
+            at.append(now)
+            schedule.refused(attempt, refresh, now)
+        now += 1e-3
+    assert len(at) == 4
+    [gone] = schedule.abandoned
+    assert (gone.count, gone.rule.scope) == (1, Scope.WINDOW)
+    schedule.answered(_one(schedule, now + 1), now + 1)
+
+
+def test_a_token_that_another_call_has_replaced_costs_no_try() -> None:
+    """Sixteen calls under way may meet the end of one token; one of them has told it."""
+    schedule = schedule_of([lane(1, 1)], Pace(), Retry(max_attempts=2))
+    for number in range(50):
+        attempt = _one(schedule, START + number)
+        schedule.refused(attempt, rule(Action.REFRESH_TOKEN, Scope.WINDOW), START + number)
+    assert not schedule.abandoned
 
 
 def test_the_minute_limit_pauses_one_lane_and_burns_no_attempt() -> None:
@@ -288,7 +296,7 @@ def test_a_window_that_is_too_long_is_halved_until_it_fits() -> None:
     ]
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now, answered = START, calendar.NO_DAYS
-    while not schedule.finished:
+    while not schedule.is_finished(START):
         now += 0.01
         attempt = schedule.next(now)
         if attempt is None:
@@ -314,7 +322,7 @@ def test_a_span_that_all_accounts_learn_is_that_of_one_dataset() -> None:
     lanes = [make_queue(f"wx{number:016x}", 0, owed) for number, owed in enumerate(backlogs)]
     schedule = schedule_of(lanes, Pace(Rate(1000, 1.0), 100, concurrency=4))
     now = START
-    while not schedule.finished:
+    while not schedule.is_finished(START):
         now += 0.01
         attempt = schedule.next(now)
         if attempt is None:
@@ -374,7 +382,7 @@ def test_an_answer_in_flight_still_counts_after_its_account_was_stopped() -> Non
     schedule.answered(good, START + 0.4)
     schedule.durable(good)
     assert sum(gone.count for gone in schedule.abandoned) == 3
-    assert schedule.finished
+    assert schedule.is_finished(START)
 
 
 def test_a_month_is_complete_when_its_last_window_is_durable_or_given_up() -> None:
@@ -404,7 +412,7 @@ def test_nothing_is_handed_out_between_a_day_and_the_next() -> None:
     grant_all(schedule, 5, midnight)
     assert schedule.next(midnight + 5) is None
     assert schedule.wake_at(midnight + 5) is None
-    assert not schedule.finished
+    assert not schedule.is_finished(START)
     over = schedule.start_day(midnight + 6, midnight + 86_400)
     assert sorted((lane.appid, calls) for lane, calls in over) == [
         (lane.appid, 1) for lane in sorted(schedule.queues, key=lambda lane: lane.appid)
@@ -441,7 +449,7 @@ def test_a_stopped_schedule_hands_out_nothing_more() -> None:
     schedule.stop()
     schedule.answered(attempt, START)
     assert schedule.next(START + 100) is None
-    assert schedule.finished
+    assert schedule.is_finished(START)
 
 
 def test_a_scheduler_and_a_queue_describe_what_they_wait_for() -> None:

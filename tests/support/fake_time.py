@@ -30,7 +30,7 @@ from harvester.operations import clock_check
 from harvester.operations import run as running
 from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import RunOptions
-from harvester.sandbox.call_faults import Wire
+from harvester.sandbox.call_faults import Refused, Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.server import date_text
 from harvester.storage.layout import Tree
@@ -81,8 +81,9 @@ class FakeNetwork:
     """A network to the emulator, with delays and outages, that records the calls.
 
     ``there`` and ``back`` are the maximum seconds of either way. ``down`` returns whether the
-    network is down at a moment; ``attempts`` has the moments of all attempts. Answers have the time
-    of the emulator's clock, unless ``sends_date`` is False.
+    network is down at a moment, ``refuse`` the errcode that a data call with a body is answered
+    with, None or 0 for the emulator's own answer; ``attempts`` has the moments of all attempts.
+    Answers have the time of the emulator's clock, unless ``sends_date`` is False.
     """
 
     harness: VirtualTimeHarness
@@ -90,6 +91,7 @@ class FakeNetwork:
     there: float = 0.02
     back: float = 0.02
     down: Callable[[float], bool] = lambda _: False
+    refuse: Callable[[Call, bytes], int | None] = lambda _, __: None
     sends_date: bool = True
     attempts: list[float] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -103,10 +105,19 @@ class FakeNetwork:
         await anyio.sleep(self.rng.uniform(0, self.there))
         query = {"access_token": token.reveal()} if token else {}
         if token:
-            holder = self.harness.sandbox.tokens.find(token.reveal(), self.harness.now()).appid
-            self.calls.append(Call(self.harness.now(), holder, path))
+            self.calls.append(Call(self.harness.now(), self._holder(token), path))
+            if errcode := self.refuse(self.calls[-1], body):
+                await anyio.sleep(self.rng.uniform(0, self.back))
+                return 200, b'{"errcode":%d,"errmsg":"refused"}' % errcode
         reply = self.harness.sandbox.answer(Request("POST", path, query, body))
         return await self._deliver(reply)
+
+    def _holder(self, token: Secret) -> str:
+        """Return the appid of the account whose token this is; empty if it is dead."""
+        try:
+            return self.harness.sandbox.tokens.find(token.reveal(), self.harness.now()).appid
+        except Refused:
+            return ""
 
     async def _deliver(self, reply: Reply) -> tuple[int, bytes]:
         took = reply.delay + self.rng.uniform(0, self.back)

@@ -25,8 +25,8 @@ Budget: TypeAlias = Callable[[str], Awaitable[bool]]
 class StableToken(TokenProvider):
     """``/cgi-bin/stable_token`` in normal mode: the token that all services share stays valid.
 
-    The token is replaced by force only if WeChat rejected two of its own in a row, because then
-    it works for none of the services.
+    The token is replaced by force only if WeChat rejected two of its own in a row with which no
+    call ever succeeded, because then it works for none of the services.
     """
 
     appid: str
@@ -40,9 +40,9 @@ class StableToken(TokenProvider):
         return await self._request(force=False)
 
     async def replace(self, rejection: Rejection) -> IssuedToken:
-        """Ask in normal mode after one rejection; by force, within the budget, after two."""
+        """Ask in normal mode; by force, within the budget, after two that never worked."""
         count = rejection.rejections
-        if count == 1:
+        if count < 2:
             return await self._request(force=False)
         # A token that expired proves no fault of WeChat's, so only "invalid" justifies force.
         if count > 2 or rejection.errcode != INVALID_TOKEN or not await self.budget(self.appid):

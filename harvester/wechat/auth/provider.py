@@ -56,8 +56,8 @@ class IssuedToken(NamedTuple):
 class Rejection(NamedTuple):
     """A token that WeChat rejected, and the errcode of the rejection.
 
-    ``rejections`` counts the tokens rejected in a row, this one included. Of these only the first
-    may have worked before.
+    ``rejections`` counts the tokens in a row that were rejected and never worked, this one
+    included. It is 0 for a token with which a call succeeded.
     """
 
     token: Secret

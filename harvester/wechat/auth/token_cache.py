@@ -3,7 +3,7 @@
 A token is requested when it is first needed, renewed before its end, and shared by all workers.
 Per account there is one request at a time, in a task of its own: a worker that is cancelled while
 it waits does not take the answer from the others. A token that WeChat rejects is dropped if it is
-still the current one, and its provider is told how many were rejected in a row.
+still the current one, and its provider is told how many in a row were rejected and never worked.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _Error = TypeVar("_Error", bound=CallError | TokenDenied)
 
 
 class _CachedToken(NamedTuple):
-    """A token in use. ``rejections`` counts those before it that never worked."""
+    """A token in use, and whether it worked. ``rejections`` counts those before that never did."""
 
     token: Secret
     renew_at: float
     rejections: int
+    works: bool = False
 
 
 class _PendingRequest:
@@ -107,17 +108,17 @@ class TokenCache:
         return request
 
     def mark_working(self, appid: str, token: Secret) -> None:
-        """Record that WeChat accepted a token, so an earlier rejection of it means little.
+        """Record that WeChat accepted a token, so its rejection does not count.
 
         A rejected token is still replaced, but not as one of several that never worked.
         """
         cached = self._cached.get(appid)
-        if cached is not None and cached.rejections and cached.token == token:
-            self._cached[appid] = cached._replace(rejections=0)
+        if cached is not None and not cached.works and cached.token == token:
+            self._cached[appid] = cached._replace(rejections=0, works=True)
         if self._rejected:
             rejection = self._rejected.get(appid)
             if rejection is not None and rejection.token == token:
-                self._rejected[appid] = rejection._replace(rejections=1)
+                self._rejected[appid] = rejection._replace(rejections=0)
 
     def invalidate(self, appid: str, token: Secret, errcode: int) -> bool:
         """Drop a token that WeChat rejected; returns False if it was replaced in the meantime.
@@ -129,7 +130,8 @@ class TokenCache:
         if cached is None or cached.token is not token:
             return False
         del self._cached[appid]
-        self._rejected[appid] = Rejection(token, cached.rejections + 1, errcode)
+        rejections = 0 if cached.works else cached.rejections + 1
+        self._rejected[appid] = Rejection(token, rejections, errcode)
         return True
 
     async def _request(self, appid: str, request: _PendingRequest) -> None:

@@ -111,6 +111,18 @@ async def test_a_late_success_of_an_equal_token_prevents_force() -> None:
     assert budget.asked == 0
 
 
+async def test_tokens_that_worked_are_replaced_in_normal_mode_however_often() -> None:
+    """Another service ends them; by force harvester would only end that one's in turn."""
+    budget = Budget(5)
+    async with token_harness(FIRST, SECOND, FIRST, SECOND, FIRST, budget=budget) as at:
+        for _ in range(5):
+            token = await at.tokens.current(A)
+            at.tokens.mark_working(A, token)
+            assert at.tokens.invalidate(A, token, 40001)
+        assert forced(at) == [False] * 5
+    assert budget.asked == 0
+
+
 @pytest.mark.parametrize("errcode", [40014, 42001])
 async def test_an_expired_token_is_not_replaced_by_force(errcode: int) -> None:
     """Only 40001 means that another token has replaced it."""

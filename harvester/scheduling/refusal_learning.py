@@ -1,0 +1,247 @@
+"""Learning from refusals: a code that every window shares is met by a handful of calls.
+
+A pair is a dataset of an account. Before its first answer it has one window in flight at a time.
+After `IN_ORDER` refusals the next windows are taken from all of its range, and after `SAMPLES` the
+rest is deferred. While no account is answered for a dataset, `SCOUTS` accounts go so far and the
+others wait after their first refusal: for an answer, with which all go on, or for the code to be
+the same for all scouts, for which they are deferred as well. See
+docs/decisions/0029-learning-from-refusals.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from harvester.catalogue.error_codes import Action, Rule, Scope
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.model import LearntRefusal, Refusal
+from harvester.scheduling.abandoned import Abandoned
+from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
+
+IN_ORDER = 5
+"""So many refusals are met newest window first; the samples that follow are spread."""
+
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Places of the spread samples in what is left, from the newest (0) to the oldest (1)."""
+
+SAMPLES = IN_ORDER + len(_SHARES)
+"""After so many refusals without an answer the rest of a pair is deferred."""
+
+MAX_IN_A_ROW = 30
+"""After so many equal refusals in a row the rest of a pair that was answered is deferred."""
+
+SCOUTS = 2
+"""Accounts that ask all samples of a dataset; the others ask once until one is answered."""
+
+UNREADY_ACCOUNTS = 5
+"""So many accounts told that a day is not ready, and the others are not asked for it, unless an
+answer had a day as new."""
+
+_GOLDEN = 0.618
+"""Runs of one day that meet a pair again ask for windows so far apart, as parts of its range."""
+
+_LEARNT = (Action.STOP, Action.SPLIT, Action.NOT_READY)
+_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.SLOW_DOWN)
+
+
+class _Refused(NamedTuple):
+    """A refused attempt whose pair waits for the scouts of its dataset."""
+
+    attempt: Attempt
+    rule: Rule
+    why: Refusal
+
+
+class RefusalLearning:
+    """What the refusals of a run have shown, beyond the pair that met each.
+
+    ``resumed`` has the queues that need not wait for the scouts any more.
+    """
+
+    def __init__(self, abandoned: Abandoned) -> None:
+        self._abandoned = abandoned
+        self._today: Day = 0
+        self._answered: dict[str, Day] = {}
+        self._deferred: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        self._unready: defaultdict[tuple[str, Day], set[str]] = defaultdict(set)
+        self._scouts: defaultdict[str, dict[str, Backlog]] = defaultdict(dict)
+        self._waiting: dict[str, list[_Refused]] = {}
+        self.resumed: list[AccountQueue] = []
+
+    def start_day(self, today: Day) -> None:
+        """Take in the Beijing day that starts."""
+        self._today = today
+
+    def expect(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
+        """Take in what an earlier run has learnt of a pair; one that met it today asks once."""
+        backlog.refusals.learn(learnt)
+        if backlog.missing and self._is_of_today(learnt, learnt.refusal.errcode):
+            # Another window each time, because some may be answered.
+            queue.put_sample(backlog, learnt.times * _GOLDEN % 1, 0.0)
+            backlog.refusals.hold(held=True)
+
+    def answered(self, attempt: Attempt) -> None:
+        """Take in an answer. All windows of its pair may be asked."""
+        name, refusals = attempt.backlog.dataset.name, attempt.backlog.refusals
+        if not refusals.opened:
+            self._answered[name] = max(attempt.window.end, self._answered.get(name, 0))
+        refusals.answer()
+        self._resume(name)
+
+    def failed(self, attempt: Attempt, rule: Rule, why: Refusal | str, now: float) -> None:
+        """Take in a failed attempt, after what its rule says was done."""
+        if isinstance(why, Refusal) and rule.scope is Scope.WINDOW and rule.action in _LEARNT:
+            self._refused(_Refused(attempt, rule, why))
+        elif rule.action in _PASSING:
+            attempt.backlog.refusals.release()
+        self._go_on(attempt, now)
+        for name in list(self._waiting):
+            self._replace_scouts(name)
+
+    def resume_all(self) -> None:
+        """Let no pair wait any longer, because nothing else is left to do."""
+        for name in list(self._waiting):
+            self._resume(name)
+
+    def take_resumed(self) -> list[AccountQueue]:
+        """Return the queues that were resumed since the last call."""
+        found, self.resumed = self.resumed, []
+        return found
+
+    def _go_on(self, attempt: Attempt, now: float) -> None:
+        """Decide what a pair without an answer asks next."""
+        backlog, refusals = attempt.backlog, attempt.backlog.refusals
+        if refusals.opened or backlog.abandoned_by is not None:
+            return
+        waiting = self._waiting.get(backlog.dataset.name, ())
+        if any(each.attempt.backlog is backlog for each in waiting):
+            return
+        samples = refusals.in_a_row - IN_ORDER
+        if samples >= 0 and backlog.missing and not backlog.pending_retries:
+            attempt.queue.put_sample(backlog, _SHARES[samples % len(_SHARES)], now)
+        waits = backlog.pending_retries > 0 and not refusals.released
+        refusals.hold(held=samples >= 0 or waits)
+
+    def _refused(self, refused: _Refused) -> None:
+        """Count a refusal; let the pair wait, or defer its rest if no call is worth it any more."""
+        attempt, rule, why = refused
+        backlog, name = attempt.backlog, attempt.backlog.dataset.name
+        in_a_row = backlog.refusals.refuse(why.errcode)
+        if rule.action is Action.NOT_READY:
+            self._drop_unready_day(refused)
+        if backlog.refusals.opened:
+            if in_a_row >= MAX_IN_A_ROW:
+                self._defer(refused)
+        elif self._is_of_today(backlog.refusals.learnt, why.errcode) or self._is_shared(refused):
+            self._defer(refused)
+        elif in_a_row >= SAMPLES:
+            self._defer(refused)
+            self._judge(name, why.errcode)
+        elif not (name in self._answered or backlog.refusals.released or self._is_scout(attempt)):
+            backlog.refusals.hold(held=True)
+            self._waiting.setdefault(name, []).append(refused)
+
+    def _is_scout(self, attempt: Attempt) -> bool:
+        """Return whether a pair that was refused goes on to its next window."""
+        scouts = self._scouts[attempt.backlog.dataset.name]
+        if len(scouts) < SCOUTS:
+            scouts[attempt.queue.appid] = attempt.backlog
+        return attempt.queue.appid in scouts
+
+    def _is_shared(self, refused: _Refused) -> bool:
+        """Return whether all scouts of the dataset were deferred for the code, and none answered.
+
+        The newest day alone may not be ready, so that code takes a second window.
+        """
+        attempt, rule, why = refused
+        name = attempt.backlog.dataset.name
+        enough = 2 if rule.action is Action.NOT_READY else 1
+        return (
+            len(self._deferred[name, why.errcode] - {attempt.queue.appid}) >= SCOUTS
+            and name not in self._answered
+            and attempt.backlog.refusals.in_a_row >= enough
+        )
+
+    def _is_of_today(self, learnt: LearntRefusal | None, errcode: int) -> bool:
+        """Return whether a run of today had no other answer than this code."""
+        return (
+            learnt is not None
+            and learnt.on == self._today
+            and learnt.refusal.errcode == errcode
+            and not learnt.between_answers
+        )
+
+    def _judge(self, name: str, errcode: int) -> None:
+        """Defer the pairs that wait if all scouts were refused alike; otherwise replace those."""
+        if len(self._deferred[name, errcode]) >= SCOUTS:
+            for refused in self._resume(name):
+                if self._is_shared(refused):
+                    self._defer(refused)
+
+    def _replace_scouts(self, name: str) -> None:
+        """Let pairs that wait go on in the place of scouts that ask no more."""
+        scouts, waiting = self._scouts[name], self._waiting[name]
+        for appid, backlog in list(scouts.items()):
+            # What was deferred has told what it had to, as long as another one still asks.
+            is_done = backlog.abandoned_by is not None or not backlog.open
+            if backlog.refusals.released or (is_done and backlog.refusals.learnt is None):
+                del scouts[appid]
+        if all(backlog.abandoned_by is not None for backlog in scouts.values()):
+            scouts.clear()
+        while waiting and len(scouts) < SCOUTS:
+            attempt = waiting.pop(0).attempt
+            scouts[attempt.queue.appid] = attempt.backlog
+            self._wake(attempt)
+        if not waiting:
+            del self._waiting[name]
+
+    def _resume(self, name: str) -> list[_Refused]:
+        """Let all pairs of a dataset that wait go on. Returns what they were refused."""
+        waiting = self._waiting.pop(name, [])
+        for refused in waiting:
+            self._wake(refused.attempt)
+        return waiting
+
+    def _wake(self, attempt: Attempt) -> None:
+        attempt.backlog.refusals.hold(held=False)
+        self.resumed.append(attempt.queue)
+
+    def _defer(self, refused: _Refused) -> None:
+        """Leave the rest of a pair to a later run; what was so on an earlier day is refused."""
+        attempt, rule, why = refused
+        refusals = attempt.backlog.refusals
+        known = refusals.learnt
+        if known is None or known.refusal.errcode != why.errcode:
+            known = LearntRefusal(why, self._today, self._today, 0)
+        times = known.times + 1 if known.on == self._today else 1
+        action = Action.STOP if known.since < self._today else Action.DEFER
+        told = f"{MAX_IN_A_ROW} in a row were refused" if refusals.opened else "none was answered"
+        advice = f"The other windows were not asked, because {told}. {rule.advice}"
+        stopped = replace(rule, action=action, scope=Scope.ACCOUNT_DATASET, advice=advice)
+        self._abandoned.stop_dataset(attempt.queue, attempt.backlog, stopped, why)
+        refusals.learn(LearntRefusal(why, known.since, self._today, times, refusals.opened))
+        if not refusals.opened:
+            self._deferred[attempt.backlog.dataset.name, why.errcode].add(attempt.queue.appid)
+
+    def _drop_unready_day(self, refused: _Refused) -> None:
+        """Ask no account any more for a day that several were told is not ready."""
+        attempt, rule, why = refused
+        day, name = attempt.window.end, attempt.backlog.dataset.name
+        told = self._unready[name, day]
+        told.add(attempt.queue.appid)
+        if len(told) != UNREADY_ACCOUNTS or self._answered.get(name, 0) >= day:
+            return
+        for queue, backlog in self._unstopped(attempt):
+            if lost := backlog.missing & calendar.one_day(day):
+                self._abandoned.drop_days(queue, backlog, lost, rule, why)
+                backlog.set_span(backlog.span)
+
+    def _unstopped(self, attempt: Attempt) -> Iterator[tuple[AccountQueue, Backlog]]:
+        """Yield the pairs of the attempt's dataset that are still asked for."""
+        for queue, backlog in self._abandoned.affected_by(attempt, Scope.DATASET):
+            if backlog.abandoned_by is None:
+                yield queue, backlog

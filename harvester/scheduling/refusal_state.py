@@ -1,0 +1,58 @@
+"""Refusal state of one dataset of one account: what its calls have shown since the last answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harvester.core.model import LearntRefusal
+
+
+@dataclass(slots=True)
+class RefusalState:
+    """Whether windows may be asked at once, and refusals in a row. Only its methods change it.
+
+    ``opened`` is True after the first answer of the run. Before it one window at a time is in
+    flight, as a probe, unless the dataset is ``released`` because a failure said nothing of it.
+    While it is ``held`` no further window is handed out. ``in_a_row`` counts refusals since the
+    last answer, and ``errcode`` is the last one's code; after the first answer only equal codes
+    count together. ``learnt`` is the refusal that deferred the dataset, in this run or an earlier
+    one, until an answer comes.
+    """
+
+    opened: bool = False
+    released: bool = False
+    held: bool = False
+    in_a_row: int = 0
+    errcode: int = 0
+    learnt: LearntRefusal | None = None
+
+    def start(self) -> None:
+        """Take in that a window is handed out; without an answer so far it is the only one."""
+        self.held = not (self.opened or self.released)
+
+    def answer(self) -> None:
+        """Take in an answer: windows may be asked at once, and what was learnt is void."""
+        self.opened = True
+        self.held = False
+        self.in_a_row = 0
+        self.learnt = None
+
+    def refuse(self, errcode: int) -> int:
+        """Count a refusal. Returns how many came in a row."""
+        if self.opened and errcode != self.errcode:
+            self.in_a_row = 0
+        self.errcode = errcode
+        self.in_a_row += 1
+        return self.in_a_row
+
+    def release(self) -> None:
+        """Allow windows at once before the first answer."""
+        self.released = True
+
+    def hold(self, *, held: bool) -> None:
+        """Hand out no further window, or hand out windows again."""
+        self.held = held
+
+    def learn(self, refusal: LearntRefusal | None) -> None:
+        """Keep the refusal that defers the dataset."""
+        self.learnt = refusal
