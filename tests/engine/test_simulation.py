@@ -23,7 +23,7 @@ from harvester.core.model import Rate, Reserve
 from harvester.operations.record.summary import Summary
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
-from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
+from tests.support.fake_time import Call, Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import BOTH, days_between, expected, published_rows
 
 MOST_RUNS = 80
@@ -37,6 +37,7 @@ class History:
     lab: VirtualTimeHarness
     dice: random.Random
     kills: int
+    is_surprised: bool = False
     began: list[float] = field(default_factory=list)
     asked: int = 0
 
@@ -64,8 +65,11 @@ class History:
 
     def _pass_time(self, done: Summary | None) -> None:
         """Some seconds, or the night if the day's calls are spent."""
-        if done is not None and "quota" in done.reasons():
+        reasons = done.reasons() if done is not None else {}
+        if "quota" in reasons:
             self.lab.sleep_until(calendar.today(self.lab.now()) + 1, self.dice.randrange(24 * 60))
+        elif self.is_surprised and not {"stopped", "time_budget"} & {*reasons}:
+            self.lab.advance(self.dice.choice([1.0, 600.0, 7200.0]))
         else:
             self.lab.advance(self.dice.choice([0.0, 0.0, 0.0, 0.3, 5.0]))
 
@@ -84,7 +88,7 @@ class History:
         if done is not None:
             assert note is None or not note.in_use
             assert (done.exit_code is Exit.DONE) == (not done.missing)
-            assert done.exit_code in (Exit.DONE, Exit.AGAIN, Exit.INCOMPLETE)
+            assert done.exit_code in (Exit.DONE, Exit.AGAIN, Exit.INCOMPLETE, Exit.UNAUTHORISED)
 
 
 NAME_OF = {dataset.path: dataset.name for dataset in CATALOGUE.values()}
@@ -127,9 +131,28 @@ def history(seed: int, root: Path) -> History:
     return History(lab, dice, kills=dice.choice([0, 2, 5, 10]))
 
 
-def survives(seed: int, root: Path, duck: duckdb.DuckDBPyConnection) -> None:
+def surprise(lab: VirtualTimeHarness, dice: random.Random) -> None:
+    """From a moment on one code for one dataset, of all accounts or of one, until it is healed."""
+    code, dataset = dice.choice([99_999, 61501, 61503, 47001, 40001]), dice.choice(lab.datasets)
+    concerned = dice.choice([lab.appids, lab.appids[:1]])
+    begin = lab.now() + dice.choice([0.0, 0.5, 3.0])
+    end = begin + dice.choice([2.0, 60.0, 4000.0, 90_000.0])
+
+    def refuse(call: Call, _: bytes) -> int:
+        is_meant = call.path == CATALOGUE[dataset].path and call.appid in concerned
+        return code if is_meant and begin <= lab.now() < end else 0
+
+    lab.net.refuse = refuse
+
+
+def survives(
+    seed: int, root: Path, duck: duckdb.DuckDBPyConnection, *, surprised: bool = False
+) -> None:
     """Live one history; at its end every row is there, once."""
     found = history(seed, root)
+    if surprised:
+        found.is_surprised = True
+        surprise(found.lab, found.dice)
     with in_virtual_time(found.lab) as lab:
         found.live()
         assert lab.end is not None
@@ -153,3 +176,20 @@ def test_many_more_histories_end_with_every_row_once(
 ) -> None:
     """The same, for the night."""
     survives(seed, tmp_path, duck)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_history_with_a_surprise_ends_with_every_row_once(
+    seed: int, tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """A dataset that is refused from a moment on is whole after it was healed."""
+    survives(seed, tmp_path, duck, surprised=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60, 1060))
+def test_many_more_histories_with_a_surprise_end_with_every_row_once(
+    seed: int, tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """The same, for the night."""
+    survives(seed, tmp_path, duck, surprised=True)
