@@ -57,7 +57,7 @@ class _Refused(NamedTuple):
 
 
 class RefusalLearning:
-    """What the refusals of a run have shown, beyond the pair that met each.
+    """Knowledge from the refusals of a run, beyond the pair that met each.
 
     ``resumed`` has the queues that need not wait for the scouts any more.
     """

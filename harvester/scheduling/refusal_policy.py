@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
-from harvester.core.calendar import Day
 from harvester.core.config import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import TOO_MANY_FAILURES, Abandoned
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
-from harvester.scheduling.refusal_learning import RefusalLearning
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
@@ -70,7 +68,6 @@ class RefusalPolicy:
         self._backoff = policy
         self._jitter = jitter
         self._interval = interval
-        self.learning = RefusalLearning(abandoned)
         self._learners: dict[str, set[str]] = {}
         self.day_number = 0
         self.exhausted: list[ExhaustedQuota] = []
@@ -99,15 +96,13 @@ class RefusalPolicy:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
             self._handlers[rule.action](attempt, rule, now, why)
-        self.learning.failed(attempt, rule, why, now)
         # After the handler, which may have counted the failure that decides it.
         if self._breaker.gave_up(now):
             self._abandoned.defer_all(why)
 
-    def start_day(self, today: Day) -> None:
+    def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
         self.day_number += 1
-        self.learning.start_day(today)
         self.exhausted = []
 
     def take_exhausted(self) -> list[ExhaustedQuota]:
@@ -237,13 +232,12 @@ class RefusalPolicy:
                 self._wait(part, now)
 
     def answered(self, attempt: Attempt) -> None:
-        """Take in an answer: what it shows of spans and of refusals."""
+        """Take in what an answer shows of the days that may be asked at once."""
         backlog = attempt.backlog
         if attempt.split_span:
             self._learn_span(attempt, attempt.split_span)
         elif not backlog.refusals.opened and backlog.span < self._span_of_all(backlog):
             self._learn_span(attempt, backlog.span)
-        self.learning.answered(attempt)
 
     def _span_of_all(self, backlog: Backlog) -> int:
         """Return the days that a dataset is asked for at once, unless its account learns others."""

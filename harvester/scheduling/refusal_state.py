@@ -9,7 +9,7 @@ from harvester.core.model import LearntRefusal
 
 @dataclass(slots=True)
 class RefusalState:
-    """Whether windows may be asked at once, and refusals in a row. Only its methods change it.
+    """Permission to ask windows at once, and refusals in a row. Only its methods change it.
 
     ``opened`` is True after the first answer of the run. Before it one window at a time is in
     flight, as a probe, unless the dataset is ``released`` because a failure said nothing of it.

@@ -31,6 +31,7 @@ from harvester.scheduling.account_queue import (
 from harvester.scheduling.circuit_breaker import CircuitBreaker
 from harvester.scheduling.rate_state import NEVER
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
+from harvester.scheduling.refusal_learning import RefusalLearning
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
 
 _POLLS_PER_INTERVAL = 16
@@ -80,6 +81,7 @@ class Scheduler:
         self._refusals = RefusalPolicy(
             self._abandoned, self._breaker, policy=policy, jitter=jitter, interval=limiter.interval
         )
+        self._learning = RefusalLearning(self._abandoned)
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
         for queue in self.queues:
@@ -190,10 +192,8 @@ class Scheduler:
         return max(min(heads), self._breaker.not_before) if heads else None
 
     def is_finished(self, now: float) -> bool:
-        """Return whether nothing is in flight and nothing will come up.
-
-        A queue may lose its backlog while it stands in a heap: it is removed here.
-        """
+        """Return whether nothing is in flight and nothing will come up."""
+        # A queue may have lost its backlog while it stood in a heap.
         while self._pausing and not self._pausing[0][1].has_work():
             self._remove(self._pausing.popleft()[1])
         while self._timed and not self._timed[0][2].has_work():
@@ -203,7 +203,7 @@ class Scheduler:
         if self.in_flight or standing or self._blocked:
             return False
         # Pairs may wait for others that were stopped meanwhile.
-        self._refusals.learning.resume_all()
+        self._learning.resume_all()
         return not any(queue.rate.queued for queue in self._place_resumed(now))
 
     def _remove(self, queue: AccountQueue) -> None:
@@ -217,7 +217,7 @@ class Scheduler:
     def stop(self) -> None:
         """Hand out nothing more. What is owed stays owed: the next run finds it missing."""
         self._stopped = True
-        # Otherwise `finished` would wait for calls that are not needed any more.
+        # Otherwise `is_finished` would wait for calls that are not needed any more.
         self._blocked = 0
         self._pausing.clear()
         self._timed.clear()
@@ -242,7 +242,7 @@ class Scheduler:
 
     def _place_resumed(self, now: float) -> list[AccountQueue]:
         """Put the queues where they belong that wait for no other account any more."""
-        resumed = self._refusals.learning.take_resumed()
+        resumed = self._learning.take_resumed()
         for queue in resumed:
             self._place(queue, now)
         return resumed
@@ -280,12 +280,10 @@ class Scheduler:
             if self._breaker.recovers(attempt.queue.appid, now):
                 self._abandoned.defer_failures()
             self._breaker.answered()
-        if (
-            attempt.split_span
-            or attempt.backlog.refusals.in_a_row
-            or not (attempt.backlog.refusals.opened)
-        ):
+        refusals = attempt.backlog.refusals
+        if attempt.split_span or refusals.in_a_row or not refusals.opened:
             self._refusals.answered(attempt)
+            self._learning.answered(attempt)
             self._place_resumed(now)
         self._release(attempt.queue, now)
 
@@ -304,6 +302,7 @@ class Scheduler:
         ``why`` is what WeChat or the network said, safe to print.
         """
         self._refusals.react(attempt, rule, now, why)
+        self._learning.failed(attempt, rule, why, now)
         self._place_resumed(now)
         # Afterwards, because the reaction decides when the queue may start again.
         self._release(attempt.queue, now)
@@ -363,7 +362,8 @@ class Scheduler:
         Backlogs that waited for quota are open again. From ``ends`` on nothing is handed out until
         next day is begun. Returns how many calls flew over the end of the day before, by queue.
         """
-        self._refusals.start_day(calendar.today(now))
+        self._refusals.start_day()
+        self._learning.start_day(calendar.today(now))
         self._day_ends = ends
         for queue in self._abandoned.reopen_exhausted():
             queue.rate.pause(now + MIDNIGHT_SECONDS)
@@ -390,7 +390,7 @@ class Scheduler:
 
     def expect_refusal(self, queue: AccountQueue, backlog: Backlog, learnt: LearntRefusal) -> None:
         """Take in a refusal for which an earlier run has deferred a dataset."""
-        self._refusals.learning.expect(queue, backlog, learnt)
+        self._learning.expect(queue, backlog, learnt)
 
     def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():

@@ -143,7 +143,7 @@ def test_bad_accounts_never_stop_the_others(
 
 
 def test_after_two_accounts_the_others_are_asked_once(tmp_path: Path) -> None:
-    """Sixty accounts of which nobody is answered cost little more than one call each."""
+    """Sixty accounts of which none is answered cost little more than one call each."""
     lab = VirtualTimeHarness(
         tmp_path, accounts=60, datasets=(HOURLY,), limits=Limits(connections=2), begin="2026-01-01"
     )
@@ -179,7 +179,7 @@ def test_refetch_refused_starts_anew(lab: VirtualTimeHarness) -> None:
 
 
 def test_another_code_is_another_surprise(lab: VirtualTimeHarness) -> None:
-    """What was learnt of one code says nothing of the next one."""
+    """Knowledge of one code says nothing of the next one."""
     lab.accounts, lab.net.refuse = 1, always(UNKNOWN)
     lab.run()
     lab.net.refuse = always(47001)
