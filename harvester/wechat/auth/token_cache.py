@@ -28,11 +28,10 @@ _Error = TypeVar("_Error", bound=CallError | TokenDenied)
 
 
 class _CachedToken(NamedTuple):
-    """A token in use, and whether it worked. ``rejections`` counts those before that never did."""
+    """A token in use, until when, and whether a call has succeeded with it."""
 
     token: Secret
     renew_at: float
-    rejections: int
     works: bool = False
 
 
@@ -57,6 +56,7 @@ class TokenCache:
         self._providers: dict[str, TokenProvider] = {}
         self._cached: dict[str, _CachedToken] = {}
         self._rejected: dict[str, Rejection] = {}
+        self._useless: dict[str, tuple[Secret, ...]] = {}
         self._denied: dict[str, TokenDenied] = {}
         self._pending: dict[str, _PendingRequest] = {}
         self._failed_ahead: dict[str, _PendingRequest] = {}
@@ -114,11 +114,12 @@ class TokenCache:
         """
         cached = self._cached.get(appid)
         if cached is not None and not cached.works and cached.token == token:
-            self._cached[appid] = cached._replace(rejections=0, works=True)
-        if self._rejected:
-            rejection = self._rejected.get(appid)
-            if rejection is not None and rejection.token == token:
-                self._rejected[appid] = rejection._replace(rejections=0)
+            self._cached[appid] = cached._replace(works=True)
+            self._useless.pop(appid, None)
+        elif token in self._useless.get(appid, ()):
+            # Its answer was longer on the way than the rejection of another call.
+            useless = self._useless[appid]
+            self._useless[appid] = useless[useless.index(token) + 1 :]
 
     def invalidate(self, appid: str, token: Secret, errcode: int) -> bool:
         """Drop a token that WeChat rejected; returns False if it was replaced in the meantime.
@@ -130,8 +131,8 @@ class TokenCache:
         if cached is None or cached.token is not token:
             return False
         del self._cached[appid]
-        rejections = 0 if cached.works else cached.rejections + 1
-        self._rejected[appid] = Rejection(token, rejections, errcode)
+        self._useless[appid] = () if cached.works else (*self._useless.get(appid, ()), token)
+        self._rejected[appid] = Rejection(token, len(self._useless[appid]), errcode)
         return True
 
     async def _request(self, appid: str, request: _PendingRequest) -> None:
@@ -157,11 +158,12 @@ class TokenCache:
         if provider is None:
             provider = self._providers[appid] = self._provider_of(appid)
         rejection = self._rejected.get(appid)
+        if rejection is not None:
+            rejection = rejection._replace(rejections=len(self._useless[appid]))
         asked_at = self._clock()
         issued = await (provider.replace(rejection) if rejection else provider.current())
         # Its life counts from the request, because the answer may have been long on its way.
-        rejections = rejection.rejections if rejection else 0
-        self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds, rejections)
+        self._cached[appid] = _CachedToken(issued.token, asked_at + issued.seconds)
         self._rejected.pop(appid, None)
         return issued.token
 
