@@ -1,7 +1,7 @@
 """Error codes of WeChat: for each its meaning, the action, the scope, and advice for the operator.
 
-Sources are WeChat's list of return codes, the error lists of the datacube pages and codes that
-clients received, checked on 2026-11-24. ``harvester explain CODE`` prints a row.
+Sources are WeChat's lists of return codes, the error lists of the datacube pages and codes that
+clients received, checked on 2026-11-25. ``harvester explain CODE`` prints a row.
 
 The HTTP statuses 404 and 412 are among the codes: WeChat sends them for a wrong path and for a body
 without Content-Length, and a retry cannot help.
@@ -56,22 +56,30 @@ class Scope(Enum):
 class Rule:
     """Meaning of one code, with the reaction to it.
 
-    ``advice`` is one sentence that says what the operator has to do.
+    ``advice`` is one sentence that says what the operator has to do. It refers to nothing that the
+    refusal may not have said. ``repeats`` is how often a request is repeated, after a delay, before
+    the action is taken.
     """
 
     action: Action
     scope: Scope
     meaning: str
     advice: str
+    repeats: int = 0
 
 
 _WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."
-_BUG = "This is a fault of harvester: report it with the rid of the answer."
+_BUG = "This is a fault of harvester: report it with the code and WeChat's message."
 _CONSOLE = "Look for the reason in the account's console at mp.weixin.qq.com."
 _SECRET = "Compare the AppSecret with the account's console; a reset makes the old one invalid."
+_OUTGOING = "this machine's outgoing address, which `curl https://ifconfig.me` shows,"
 _ALLOW_LIST = (
-    "Add the address of this machine, which 40164 names, to the account's IP allow-list in the "
-    "console, or send the calls through a proxy with a fixed address (api.proxy)."
+    f"Add {_OUTGOING} to the account's IP allow-list in the console, or send the calls through a "
+    "proxy with a fixed address (api.proxy)."
+)
+_PLATFORM_ALLOW_LIST = (
+    f"Add {_OUTGOING} to the platform's IP allow-list in the console of the open platform, or send "
+    "the calls through a proxy with a fixed address (api.proxy)."
 )
 _NOT_ALLOWED = 40164
 _ADDRESS = re.compile(r"invalid ip ([0-9a-fA-F.:]{3,45})")
@@ -86,6 +94,15 @@ _SHARED_TOKEN = (
 )
 _CONFIRM = "Ask an administrator of the account to confirm the request in WeChat, then run again."
 _REAUTHORISE = "Let an administrator of the account authorise the third-party platform again."
+_VERIFY = "Only verified accounts have statistics: verify it, or take the dataset off its jobs."
+_UNAUTHORISED = (
+    "Verify the account and open the feature in its console; see that its credential is not that "
+    "of a Mini Program; if a platform makes the calls, grant it the permission set."
+)
+_BASE_URL = (
+    "Check api.base_url; if it is https://api.weixin.qq.com, this is a fault of harvester: report "
+    "it with the code and WeChat's message."
+)
 _PERMISSIONS = (
     "Let the account grant the platform the permission set of this dataset: user analysis 2, "
     "article 7, message 1, interface 3."
@@ -94,6 +111,9 @@ _TICKET = "Start the push with api_start_push_ticket, wait ten minutes for a tic
 _TOMORROW = "Run again after midnight in Beijing"
 _RID = "Ask within seven days for the rid of a call of this account."
 _QUOTA = "Nothing to do: the quota of this API stays unknown, and the manifest's limits apply."
+_PLATFORM_SECRET = (
+    "Compare platform.secret with the console of the open platform; a reset ends the old one."
+)
 
 _Table: TypeAlias = dict[tuple[Action, Scope], dict[tuple[int, ...], tuple[str, str]]]
 
@@ -129,7 +149,7 @@ _DATA: _Table = {
     (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET): {
         (45009,): (
             "the daily quota of this API is spent",
-            f"{_TOMORROW}; the account's console shows the quota.",
+            f"{_TOMORROW}; `harvester check` asks WeChat for the quota, for limits.daily_quota.",
         ),
         (48006,): (
             "the quota was reset as often as it may be in a month",
@@ -139,8 +159,11 @@ _DATA: _Table = {
     (Action.STOP, Scope.ACCOUNT_DATASET): {
         (48001,): (
             "the account may not use this API",
-            "Only verified accounts have statistics: verify it, or take the dataset off its jobs.",
+            _UNAUTHORISED,
         ),
+        (43001,): ("the call must be a GET", _BASE_URL),
+        (43003,): ("the call must be made over HTTPS", _BASE_URL),
+        (61052,): ("the account must be verified for this API", _VERIFY),
         (61007,): ("the platform lacks the permission set of this API", _PERMISSIONS),
         (61016, 61017): ("the permission set of this API is not confirmed", _PERMISSIONS),
         (61502,): (
@@ -154,7 +177,10 @@ _DATA: _Table = {
             "Compare the appid with the account's console, letter by letter.",
         ),
         (40125,): ("the AppSecret is wrong", _SECRET),
-        (40164,): ("this machine's address is not on the account's IP allow-list", _ALLOW_LIST),
+        (40090, 40164): (
+            "this machine's address is not on the account's IP allow-list",
+            _ALLOW_LIST,
+        ),
         (45035, 61004): (
             "this machine's address is not on the IP allow-list of the account or its platform",
             _ALLOW_LIST,
@@ -173,7 +199,12 @@ _DATA: _Table = {
             "Grant the permission in the account's console, or authorise the platform again.",
         ),
         (50002, 50007): ("the account is restricted, frozen or closed", _CONSOLE),
+        (50003,): ("the account is not on WeChat's list of those that may use this API", _CONSOLE),
         (50004,): ("the account may not fetch tokens", _CONSOLE),
+        (49001,): (
+            "the token belongs to another appid",
+            "See that the account's credential hands out the tokens of this account, not another.",
+        ),
         (89501,): ("an earlier request still waits for an administrator to confirm it", _CONFIRM),
         (89503,): ("an administrator must confirm calls from this address", _CONFIRM),
         (89506,): (
@@ -186,18 +217,31 @@ _DATA: _Table = {
         ),
         (42007,): ("a changed password ended the account's authorisations", _REAUTHORISE),
         (61003,): ("the account has not authorised the platform", _REAUTHORISE),
-        (61005, 61006): ("the platform's ticket is expired or invalid", _TICKET),
+        (40091, 61005, 61006): ("the platform's ticket is expired or invalid", _TICKET),
+        (40094,): ("the platform's appid or secret is not accepted", _PLATFORM_SECRET),
+        (61000, 61001): (
+            "the third-party platform is of a kind that may not make this call",
+            "Look up the platform's type in the console of the open platform.",
+        ),
         (61009, 61010): ("the authorisation code is expired or invalid", _REAUTHORISE),
         (61011,): (
             "there is no such third-party platform",
             "Compare the component_appid with the console of the open platform.",
         ),
         (61014, 61015, 61024): ("a token of the wrong kind was sent", _BUG),
-        (61023,): ("the platform's refresh token is invalid", _REAUTHORISE),
+        (40030, 42002, 61023): (
+            "the platform's refresh token is invalid or expired",
+            _REAUTHORISE,
+        ),
+        (61028,): (
+            "the third-party platform is not published",
+            "Publish the platform in the console of the open platform.",
+        ),
     },
     (Action.STOP, Scope.WINDOW): {
         (40097, 61451): ("a parameter was not accepted", _BUG),
         (41001,): ("the token was missing", _BUG),
+        (41003,): ("the refresh token was missing", _BUG),
         (43002,): ("the call must be a POST", _BUG),
         (44002,): ("the body did not arrive", _BUG),
         (47001,): ("the body was not understood", _BUG),
@@ -209,6 +253,10 @@ _DATA: _Table = {
     (Action.STOP, Scope.DATASET): {
         (404,): (
             "WeChat has no such path (HTTP 404)",
+            "Check api.base_url; if it is right, WeChat has moved this API.",
+        ),
+        (40066,): (
+            "WeChat does not accept the address of the call",
             "Check api.base_url; if it is right, WeChat has moved this API.",
         ),
         (412,): (
@@ -256,11 +304,11 @@ _PLATFORM: _Table = {
         ),
         (40125,): (
             "the platform's secret is wrong",
-            "Compare it with the console of the open platform; a reset ends the old one.",
+            _PLATFORM_SECRET,
         ),
-        (40164, 61004): (
+        (40090, 40164, 61004): (
             "this machine's address is not on the platform's IP allow-list",
-            "Add it in the open platform's console, or use a proxy with a fixed address.",
+            _PLATFORM_ALLOW_LIST,
         ),
     }
 }
@@ -269,13 +317,17 @@ _UNKNOWN = Rule(
     Action.STOP,
     Scope.WINDOW,
     "a code that is not in harvester's table",
-    "Look it up in WeChat's list of return codes, and report it with the rid of the answer.",
+    "Look it up in WeChat's list of return codes, and report it with WeChat's message.",
 )
+
+
+_REPEATS = {50002: 1}
+"""Codes that were seen to come and go within minutes, with the repeats before they count."""
 
 
 def _by_code(table: _Table) -> dict[int, Rule]:
     return {
-        code: Rule(action, scope, meaning, advice)
+        code: Rule(action, scope, meaning, advice, _REPEATS.get(code, 0))
         for (action, scope), rows in table.items()
         for codes, (meaning, advice) in rows.items()
         for code in codes

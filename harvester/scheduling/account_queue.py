@@ -176,9 +176,10 @@ class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
     ``days`` is the set of the days between the window's ends. ``since`` is when it was refused
-    last, and ``cause`` what was done about that; it is empty for a first attempt. ``halved`` is how
-    many days the half has that it is, or is a part of, and ``midnights`` on which day of the run it
-    was handed out.
+    last, and ``cause`` what was done about that; it is empty for a first attempt. ``repeats``
+    counts refusals after which it was repeated instead of a stop. ``halved`` is how many days the
+    half has that it is, or is a part of, and ``midnights`` on which day of the run it was handed
+    out.
     """
 
     queue: AccountQueue
@@ -186,6 +187,7 @@ class Attempt:
     window: Window
     days: DaySet
     tries: int = 0
+    repeats: int = 0
     split_span: int = 0
     day_number: int = 0
     refused_at: float = 0.0

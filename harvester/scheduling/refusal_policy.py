@@ -274,14 +274,24 @@ class RefusalPolicy:
             self._stop(attempt, rule, now, why)
 
     def _stop(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
-        """Stop exactly what the rule condemns."""
-        del now
+        """Stop exactly what the rule condemns, once its repeats are used up."""
+        if attempt.repeats < rule.repeats:
+            self._repeat(attempt, now)
+            return
         self._abandoned.fail_attempt(attempt, rule, why)
         for queue, backlog in self._abandoned.affected_by(attempt, rule.scope):
             news = self._abandoned.stop_dataset(queue, backlog, rule, why)
             # Reported to the ledger once, so that no later run of this day asks in vain.
             if news and rule.action is Action.WAIT_FOR_QUOTA and isinstance(why, Refusal):
                 self.exhausted.append(ExhaustedQuota(queue, backlog, why))
+
+    def _repeat(self, attempt: Attempt, now: float) -> None:
+        """Repeat an attempt after a delay, in which its account asks nothing else."""
+        attempt.repeats += 1
+        until = now + backoff.delay(1, self._backoff, self._jitter)
+        attempt.queue.rate.fail()
+        attempt.queue.rate.pause(until)
+        self._wait(attempt, until)
 
 
 def _shorten_span(backlog: Backlog, span: int) -> None:

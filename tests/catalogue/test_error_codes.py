@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from harvester.catalogue.error_codes import (
     DATA_RULES,
+    PLATFORM_RULES,
     TOKEN_RULES,
     Action,
     Rule,
     Scope,
     is_known,
+    platform_rule_for,
     rule_for,
     token_rule_for,
 )
@@ -20,7 +24,7 @@ DATA_CASES = [
     (Action.SPLIT, Scope.WINDOW, [61501]),
     (Action.REFRESH_TOKEN, Scope.ACCOUNT, [40001, 40014, 42001]),
     (Action.WAIT_FOR_QUOTA, Scope.ACCOUNT_DATASET, [45009, 48006]),
-    (Action.STOP, Scope.ACCOUNT_DATASET, [48001, 61007, 61016, 61017]),
+    (Action.STOP, Scope.ACCOUNT_DATASET, [43001, 43003, 48001, 61007, 61016, 61017, 61052]),
     (
         Action.STOP,
         Scope.ACCOUNT,
@@ -33,10 +37,15 @@ DATA_CASES = [
     ),
     (
         Action.STOP,
-        Scope.WINDOW,
-        [61500, 47001, 44002, 43002, 41001, 40097, 61451],
+        Scope.ACCOUNT,
+        [40030, 40090, 40091, 40094, 42002, 49001, 50003, 61000, 61001, 61028],
     ),
-    (Action.STOP, Scope.DATASET, [47009, 404, 412]),
+    (
+        Action.STOP,
+        Scope.WINDOW,
+        [61500, 47001, 44002, 43002, 41001, 41003, 40097, 61451],
+    ),
+    (Action.STOP, Scope.DATASET, [47009, 404, 412, 40066]),
 ]
 TOKEN_ENDPOINT = [40002, 40013, 40125, 40164, 41002, 41004, 43002, 40243]
 TOKEN_ENDPOINT += [89501, 89503, 89506, 89507]
@@ -90,7 +99,55 @@ def test_the_allow_list_is_named() -> None:
     assert "allow-list" in token_rule_for(40164).advice
 
 
-@pytest.mark.parametrize("rule", [*DATA_RULES.values(), *TOKEN_RULES.values(), rule_for(99999)])
+ALL_RULES = (DATA_RULES, TOKEN_RULES, PLATFORM_RULES)
+EACH_RULE = [rule for rules in ALL_RULES for rule in rules.values()] + [rule_for(99999)]
+
+
+@pytest.mark.parametrize(
+    ("code", "like"),
+    [(40030, 61023), (42002, 61023), (40091, 61006), (40090, 40164), (61004, 45035)],
+)
+def test_codes_of_one_meaning_share_a_rule(code: int, like: int) -> None:
+    """The lists of the open platform and of Official Accounts number the same causes twice."""
+    assert rule_for(code) == rule_for(like)
+    assert platform_rule_for(40090) == platform_rule_for(40164)
+
+
+@pytest.mark.parametrize("rule", EACH_RULE)
+def test_no_advice_refers_to_what_the_refusal_may_not_have_said(rule: Rule) -> None:
+    """A refusal may come without a rid or an address, and no other code was met."""
+    assert "rid of the answer" not in rule.advice
+    assert not re.search(r"\b\d{5}\b", rule.advice)
+
+
+@pytest.mark.parametrize("code", [40090, 40164, 45035, 61004])
+def test_the_advice_about_an_address_says_how_to_find_it(code: int) -> None:
+    """Only a message with an address has advice that names it."""
+    for rule in (rule_for(code), token_rule_for(code), platform_rule_for(code)):
+        assert "curl" in rule.advice
+    assert "203.0.113.7" in token_rule_for(40164, "invalid ip 203.0.113.7, not in w").advice
+
+
+def test_an_account_that_may_not_use_an_api_has_three_causes() -> None:
+    """48001 comes to unverified accounts, to tokens of Mini Programs and to platforms."""
+    advice = rule_for(48001).advice
+    assert all(cause in advice for cause in ("Verify", "Mini Program", "permission set"))
+
+
+def test_the_quota_is_asked_of_wechat() -> None:
+    """The console does not show the quota of the datacube, so no advice sends a person there."""
+    assert "harvester check" in rule_for(45009).advice
+    assert "console" not in rule_for(45009).advice
+
+
+def test_one_code_is_repeated_before_it_counts() -> None:
+    """50002 was seen to come and go; every other refusal says the same again."""
+    repeated = {code: rule.repeats for code, rule in DATA_RULES.items() if rule.repeats}
+    assert repeated == {50002: 1}
+    assert token_rule_for(50002).repeats == 1
+
+
+@pytest.mark.parametrize("rule", EACH_RULE)
 def test_every_rule_can_be_explained(rule: Rule) -> None:
     """A rule has a meaning without a full stop and an advice of one sentence with one."""
     assert rule.meaning

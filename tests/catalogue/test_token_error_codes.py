@@ -39,8 +39,13 @@ AT_THE_TOKEN_ENDPOINT = {
     41002: Told("the appid was missing", "fault of harvester"),
     41004: Told("the AppSecret was missing", "the variable or file the credential names"),
     42007: Told("a changed password ended the account's authorisations", "authorise"),
+    43001: Told("the call must be a GET", "Check api.base_url"),
     43002: Told("the call must be a POST", "fault of harvester"),
+    43003: Told("the call must be made over HTTPS", "Check api.base_url"),
     45009: Told("the daily quota of token calls is spent", "after midnight in Beijing", Exit.AGAIN),
+    49001: Told("the token belongs to another appid", "account's credential"),
+    50002: Told("restricted, frozen or closed", "mp.weixin.qq.com", calls=2),
+    50003: Told("not on WeChat's list of those that may use this API", "mp.weixin.qq.com"),
     50004: Told("the account may not fetch tokens", "mp.weixin.qq.com"),
     50007: Told("restricted, frozen or closed", "mp.weixin.qq.com"),
     89501: Told("still waits for an administrator to confirm it", "Ask an administrator"),
@@ -90,11 +95,15 @@ def test_a_busy_token_endpoint_is_asked_again(tmp_path: Path) -> None:
 THROUGH_THE_PLATFORM = {
     40013: Told("there is no platform with this appid", "platform.appid"),
     40125: Told("the platform's secret is wrong", "console of the open platform"),
-    40164: Told("not on the platform's IP allow-list", "open platform's console"),
-    61004: Told("not on the platform's IP allow-list", "open platform's console"),
+    40090: Told("not on the platform's IP allow-list", "console of the open platform"),
+    40091: Told("the platform's ticket is expired or invalid", "api_start_push_ticket"),
+    40094: Told("the platform's appid or secret is not accepted", "Compare platform.secret"),
+    40164: Told("not on the platform's IP allow-list", "console of the open platform"),
+    61004: Told("not on the platform's IP allow-list", "console of the open platform"),
     61005: Told("the platform's ticket is expired or invalid", "api_start_push_ticket"),
     61006: Told("the platform's ticket is expired or invalid", "api_start_push_ticket"),
     61011: Told("there is no such third-party platform", "component_appid"),
+    61028: Told("the third-party platform is not published", "Publish the platform"),
 }
 
 
@@ -113,6 +122,9 @@ async def test_of_the_platform_itself(code: int, at: Setting) -> None:
 
 
 OF_AN_AUTHORISATION = {
+    41003: Told("the refresh token was missing", "fault of harvester"),
+    61000: Told("of a kind that may not make this call", "the platform's type"),
+    61052: Told("must be verified", "Only verified accounts"),
     42007: Told("a changed password ended the account's authorisations", "authorise"),
     61003: Told("the account has not authorised the platform", "authorise"),
     61023: Told("the platform's refresh token is invalid", "authorise"),

@@ -38,11 +38,20 @@ def test_a_code_means_something_else_to_a_call_for_a_token(
 
 
 def test_an_unknown_code_has_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown code stops its window alone."""
+    """An unknown code stops its window, and at the token endpoint the account."""
     invoke(["explain", "99999"])
+    data, token = capsys.readouterr().out.split("to a call for a token: ")
+    assert "99999 is a code that is not in harvester's table" in data
+    assert "scope   window" in data
+    assert "scope   account" in token
+
+
+def test_a_code_that_is_repeated_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """50002 stops the account when it comes twice."""
+    invoke(["explain", "50002"])
     said = capsys.readouterr().out
-    assert "99999 is a code that is not in harvester's table" in said
-    assert "scope   window" in said
+    assert "repeats the request once after a delay, then asks no more" in said
+    assert "to a call for a token" not in said
 
 
 @pytest.mark.parametrize("text", ["quota", "", "4.5", "45009x"])

@@ -14,7 +14,7 @@ from harvester.core import calendar
 from harvester.core.config import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.sandbox import ANYONE, Fault, Rules, call_faults
+from harvester.sandbox import ANYONE, TOKEN, Fault, Rules, call_faults
 from harvester.sandbox.calls import Reply, Request
 from harvester.scheduling.account_queue import FAILURE_BUDGET
 from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS, PROBE_SECONDS, CircuitBreaker
@@ -222,6 +222,38 @@ def test_an_account_that_always_fails_is_left_for_a_later_run(lab: VirtualTimeHa
     assert lab.run().exit_code is Exit.DONE
 
 
+def test_a_restricted_account_is_asked_once_more(lab: VirtualTimeHarness) -> None:
+    """Of what was in flight one window is repeated; a second refusal stops the account."""
+    lab.sandbox.fail(SICK, 50002)
+    done = lab.run()
+    first, *_, last = starts_of(lab, SICK)
+    assert len(starts_of(lab, SICK)) <= lab.limits.per_token.concurrency + 1
+    assert 0 < last - first < 2
+    assert done.reasons() == {"refused": Exit.INCOMPLETE}
+    assert {gone.appid for gone in done.abandoned} == {SICK}
+
+
+@pytest.mark.parametrize("dataset", [None, TOKEN])
+def test_a_restriction_that_passes_costs_no_row(
+    lab: VirtualTimeHarness, dataset: str | None
+) -> None:
+    """A refusal that does not come twice costs one call, be it of data or for the token."""
+    lab.sandbox.fail(SICK, 50002, dataset=dataset, times=1)
+    done = lab.run()
+    assert (done.exit_code, done.abandoned) == (Exit.DONE, [])
+    assert len(starts_of(lab, SICK)) == 100 + (dataset is None)
+    assert lab.sandbox.counters.token_calls[SICK] == 1 + (dataset is TOKEN)
+
+
+def test_a_restriction_at_the_token_endpoint_is_asked_once_more(lab: VirtualTimeHarness) -> None:
+    """The account stops after two calls for a token, and no data call is made."""
+    lab.sandbox.fail(SICK, 50002, dataset=TOKEN)
+    done = lab.run()
+    assert done.reasons() == {"refused": Exit.INCOMPLETE}
+    assert lab.sandbox.counters.token_calls[SICK] == 2
+    assert not starts_of(lab, SICK)
+
+
 def test_a_host_that_is_away_is_probed_now_and_then(lab: VirtualTimeHarness) -> None:
     """An outage of five minutes costs a few attempts, and the run goes on by itself."""
     began = lab.now()
@@ -341,7 +373,7 @@ def test_the_breaker_opens_after_five_and_closes_with_a_word() -> None:
 
 # Isolation
 
-EVERY_CODE = sorted({*error_codes.DATA_RULES, 99_999} - {404, 412, 47009})
+EVERY_CODE = sorted({*error_codes.DATA_RULES, 99_999} - {404, 412, 40066, 47009})
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def test_a_record_is_written_by_its_own_module(record: type) -> None:
 def test_each_field_of_an_attempt_has_one_writer() -> None:
     """An attempt passes from the scheduler to a worker and back; no field is written by both."""
     assert {name: len(modules) for name, modules in _writers(Attempt).items()} == dict.fromkeys(
-        ("tries", "split_span", "day_number", "refused_at", "retry_reason"), 1
+        ("tries", "repeats", "split_span", "day_number", "refused_at", "retry_reason"), 1
     )
 
 

@@ -54,16 +54,19 @@ def _parse_errcode(text: str) -> int:
 
 
 def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
-    """Print the rule for a data call, and the rule for a token call where it differs."""
+    """Print the rule for a data call, and the rule for a token call unless it is the same."""
     words = ": " if is_known(errcode) else " is "
     print_line(out, f"{errcode}{words}{data.meaning}", style="bold")
     _print_rule(out, data)
-    if (token.meaning, token.action) != (data.meaning, data.action):
+    if token != data:
         print_line(out, f"to a call for a token: {token.meaning}", gap=True, style="bold")
         _print_rule(out, token)
 
 
 def _print_rule(out: Console, rule: Rule) -> None:
-    lines = {"a run": DOES[rule.action], "scope": rule.scope.value, "advice": rule.advice}
+    does = DOES[rule.action]
+    if rule.repeats:
+        does = f"repeats the request once after a delay, then {does}"
+    lines = {"a run": does, "scope": rule.scope.value, "advice": rule.advice}
     for name, value in lines.items():
         print_line(out, f"  {name:<8}{value}")

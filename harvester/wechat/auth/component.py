@@ -31,9 +31,9 @@ COMPONENT_PATH = "/cgi-bin/component/api_component_token"
 REFRESH_PATH = "/cgi-bin/component/api_authorizer_token"
 LIST_PATH = "/cgi-bin/component/api_get_authorizer_list"
 
-TICKET_REJECTED = frozenset({61005, 61006})
+TICKET_REJECTED = frozenset({40091, 61005, 61006})
 TOKEN_REJECTED = frozenset({40001, 40014, 42001})
-REFRESH_TOKEN_REJECTED = 61023
+REFRESH_TOKEN_REJECTED = frozenset({40030, 42002, 61023})
 NOT_AUTHORISED = 61003
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Component:
         asked_at = self.clock()
         token = await self._refresh_token(appid, credential)
         answer = await self._exchange_refresh_token(appid, token)
-        if isinstance(answer, Refusal) and answer.errcode == REFRESH_TOKEN_REJECTED:
+        if isinstance(answer, Refusal) and answer.errcode in REFRESH_TOKEN_REJECTED:
             listed = await self._list(since=asked_at)
             if listed.get(appid, token) != token:
                 answer = await self._exchange_refresh_token(appid, listed[appid])

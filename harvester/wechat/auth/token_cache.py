@@ -8,6 +8,7 @@ still the current one, and its provider is told how many in a row were rejected 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -58,6 +59,7 @@ class TokenCache:
         self._rejected: dict[str, Rejection] = {}
         self._useless: dict[str, tuple[Secret, ...]] = {}
         self._denied: dict[str, TokenDenied] = {}
+        self._denials: Counter[str] = Counter()
         self._pending: dict[str, _PendingRequest] = {}
         self._failed_ahead: dict[str, _PendingRequest] = {}
 
@@ -142,7 +144,8 @@ class TokenCache:
             request.outcome = error
         except TokenDenied as denial:
             request.outcome = denial
-            if denial.rule.action is Action.STOP:
+            self._denials[appid] += 1
+            if denial.rule.action is Action.STOP and self._denials[appid] > denial.rule.repeats:
                 self._denied[appid] = _anew(denial)
         except Exception as error:  # noqa: BLE001 - passed on to all callers that wait
             request.outcome = error

@@ -234,6 +234,16 @@ async def test_an_old_refresh_token_is_looked_up_in_the_list(at: Setting) -> Non
     assert at.world.counters.errcodes == {61023: 1}
 
 
+@pytest.mark.parametrize("code", [40030, 42002])
+async def test_other_codes_of_an_old_refresh_token_look_it_up_too(at: Setting, code: int) -> None:
+    """The open platform has three codes for a refresh token that is not accepted any more."""
+    at.given = lambda account: Secret(f"old one of {account}")
+    at.world.fail(ONE, code, dataset=TOKEN, times=1)
+    async with opened(at) as agency:
+        assert isinstance(await agency.attempt(ONE), bytes)
+        assert agency.asked() == (1, 2, 1)
+
+
 async def test_a_refresh_token_that_the_list_confirms_and_wechat_rejects_stops_its_account(
     at: Setting,
 ) -> None:
