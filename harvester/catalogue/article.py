@@ -6,6 +6,7 @@ WeChat has measured articles in a new way since 2025-11-01; the endpoints it had
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from functools import partial
 
 from harvester.core.calendar import day_of
@@ -23,6 +24,8 @@ _dataset = partial(
 )
 _with_detail = partial(_dataset, nesting=Nesting.OBJECT, nested_field="detail")
 _nested = partial(Column, nested=True)
+_total = partial(replace, is_total=True)
+_SHARE = "share of readers, 0 to 1"
 
 _REF_DATE = Column("ref_date", Kind.DATE, "the Beijing day the row sums up")
 _PUBLISHED = Column("ref_date", Kind.DATE, "the Beijing day the article was published")
@@ -71,7 +74,7 @@ _READ_JUMP_POSITION = _nested(
             "code",
             labels={1: "0 to 20%", 2: "20 to 40%", 3: "40 to 60%", 4: "60 to 80%", 5: "80 to 100%"},
         ),
-        Column("rate", Kind.RATE, "those who left there", "share of readers, 0 to 1"),
+        Column("rate", Kind.RATE, "those who left there", _SHARE, maximum=1.0),
     ),
 )
 
@@ -80,8 +83,19 @@ _ALL_IS_THE_SUM = (
     "A person who comes in two ways is counted in both scenes."
 )
 _CUMULATIVE = (
-    "WeChat defines stat_date so that a row counts everything since publication, though its page "
-    "can be read as daily values too: take the newest row, never a sum over stat_date."
+    "Not settled: WeChat defines stat_date so that a row counts everything since publication, and "
+    "its page can be read as daily values too. The second query decides it on your own data, since "
+    "a total cannot fall: without falls take the newest row, never a sum over stat_date; with "
+    "falls a row is one day, and people do not add up. A run notes falls of read_user, share_user, "
+    "praise_money and read_subscribe_user; likes and favourites may be taken back."
+)
+_UNSEEN_RATES = (
+    "That rates are shares from 0 to 1, and read_avg_activetime minutes, is from WeChat's page and "
+    "its sample; no live answer was seen. A run notes a share above 1."
+)
+_BARE = (
+    "An article whose detail_list is empty has no row, because stat_date is part of the key: the "
+    "run notes it and names it in without_rows of its record."
 )
 _EMPTY = "A day on which no article's numbers changed has no rows."
 
@@ -174,25 +188,26 @@ ARTICLE_TOTAL_DETAIL = _dataset(
         ),
         Column("title", Kind.TEXT, "the article's title; since 2026-03-03", required=False),
         Column("content_url", Kind.TEXT, "the article's address; since 2026-03-03", required=False),
-        _READ_USER,
+        _total(_READ_USER),
         _READ_USER_SOURCE,
-        *_REACTIONS,
-        _nested("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)"),
+        _total(_SHARE_USER),
+        *_REACTIONS[1:],
+        _total(_nested("praise_money", Kind.COUNT, "tips", "fen (1/100 yuan)")),
         _nested(
             "read_subscribe_user",
             Kind.COUNT,
             "people who followed the account after reading",
             "people",
+            is_total=True,
         ),
         _nested(
             "read_delivery_rate",
             Kind.RATE,
             "read delivery rate (阅读送达率); WeChat does not say of what",
             "share, 0 to 1",
+            maximum=1.0,
         ),
-        _nested(
-            "read_finish_rate", Kind.RATE, "readers who read to the end", "share of readers, 0 to 1"
-        ),
+        _nested("read_finish_rate", Kind.RATE, "readers who read to the end", _SHARE, maximum=1.0),
         _nested("read_avg_activetime", Kind.RATE, "average reading time", "minutes"),
         _READ_JUMP_POSITION,
     ),
@@ -205,6 +220,8 @@ ARTICLE_TOTAL_DETAIL = _dataset(
     notes=(
         "Asked by the day of publication: an article's rows are in the month it was published in.",
         _CUMULATIVE,
+        _UNSEEN_RATES,
+        _BARE,
         _ALL_IS_THE_SUM,
     ),
     example="""\
@@ -215,6 +232,15 @@ FROM read_parquet('output/article_total_detail/ref_month=*/*.parquet', hive_part
 QUALIFY row_number() OVER (PARTITION BY appid, msgid, ref_date ORDER BY stat_date DESC) = 1
 ORDER BY read_user DESC
 LIMIT 20;""",
+    check_query="""\
+-- Are the rows totals (no falls among many pairs) or single days (falls)?
+SELECT count(*) FILTER (WHERE falls) AS falls, count(falls) AS pairs
+FROM (
+    SELECT read_user < lag(read_user) OVER (
+        PARTITION BY appid, ref_date, msgid ORDER BY stat_date
+    ) AS falls
+    FROM read_parquet('output/article_total_detail/ref_month=*/*.parquet', hive_partitioning = true)
+);""",
 )
 
 DATASETS = (ARTICLE_READ, ARTICLE_SHARE, BIZ_SUMMARY, ARTICLE_TOTAL_DETAIL)

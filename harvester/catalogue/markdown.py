@@ -95,6 +95,11 @@ def final_text(dataset: Dataset) -> str:
     return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
 
 
+def queries(dataset: Dataset) -> list[str]:
+    """Return the queries over the dataset's files: the example, and the check if there is one."""
+    return [query for query in (dataset.example, dataset.check_query) if query]
+
+
 def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
     """Yield each column with its name, followed by its list members as ``list[].member``."""
     for column in columns:
@@ -133,7 +138,9 @@ def _section(dataset: Dataset) -> str:
             lines += [f"| {code} | {_cell(label)} |" for code, label in column.labels.items()]
     if dataset.notes:
         lines += ["", "Mind:", "", *(f"- {note}" for note in dataset.notes)]
-    lines += ["", "```sql", dataset.example, "```", ""]
+    for query in queries(dataset):
+        lines += ["", "```sql", query, "```"]
+    lines.append("")
     return "\n".join(lines)
 
 

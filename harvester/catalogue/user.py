@@ -23,6 +23,8 @@ _CHANNELS = {
     0: "other, since 2023-06 also followed after a payment",
     1: "search for an Official Account",
     3: "QR code (older answers)",
+    10: "seen in an answer of 2020-06; WeChat does not document it",
+    11: "seen in an answer of 2020-06; WeChat does not document it",
     17: "shared contact card",
     30: "QR code",
     35: "search by the account's number (older answers)",

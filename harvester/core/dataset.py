@@ -65,7 +65,9 @@ class Column:
 
     ``nested`` is True for a member of the nested field. ``required`` is False for an undocumented
     or occasional member, which is not reported as missing. ``labels`` are the known values of an
-    open enum, ``fields`` the members of a LIST.
+    open enum, ``fields`` the members of a LIST. ``is_total`` is True for a count from the first day
+    of an article on that nothing takes back, and ``maximum`` is the documented one; neither is
+    enforced, and a run notes what contradicts them.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Column:
     required: bool = True
     labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: tuple[Column, ...] = ()
+    is_total: bool = False
+    maximum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class Dataset:
     documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
     may have the mark ``is_delay``. ``sparse`` is True if days without rows are ordinary, also
     between days with rows, because nothing was published or read. ``notes`` warn of wrong ways to
-    add up the numbers, and ``example`` is a query for DuckDB over the files.
+    add up the numbers, and ``example`` is a query for DuckDB over the files. ``check_query`` is one
+    that decides what WeChat's documentation leaves open.
     """
 
     name: str
@@ -112,6 +117,7 @@ class Dataset:
     sparse: bool = False
     notes: tuple[str, ...] = ()
     example: str = ""
+    check_query: str = ""
 
     @property
     def api(self) -> str:

@@ -1,6 +1,7 @@
 """Bytes at rest: backends, locks, layout, raw log, data files and side files."""
 
 __all__ = [
+    "answer_notes",
     "backends",
     "coverage_scan",
     "footer",

@@ -22,6 +22,7 @@ from harvester.core.errors import LostRace, StoreError
 from harvester.core.inert_text import inert
 from harvester.core.model import Answer, Window
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
+from harvester.storage.answer_notes import AnswerNotes, RowlessElement, SeenOddity
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.partition_reader import DataFile
@@ -70,7 +71,9 @@ class Published:
     readers that follow the files read them again. ``dropped`` counts rows outside their window,
     ``unknown`` has undeclared members, ``missing`` required members without a value, ``delayed``
     the windows whose last answer said that WeChat is still computing, and ``damaged`` the paths in
-    quarantine of groups that could not be read. ``removed`` is True if the file is gone.
+    quarantine of groups that could not be read. ``oddities`` has the first one of each kind and
+    name, ``without_rows`` the elements without rows in the last answers. ``removed`` is True if the
+    file is gone.
     """
 
     dataset: str
@@ -86,6 +89,8 @@ class Published:
     missing: frozenset[str] = frozenset()
     delayed: tuple[Window, ...] = ()
     damaged: tuple[str, ...] = ()
+    oddities: tuple[SeenOddity, ...] = ()
+    without_rows: tuple[RowlessElement, ...] = ()
     removed: bool = False
 
     @property
@@ -112,7 +117,9 @@ def publish(
     def attempt(lost: int) -> Published:
         # The winner of a race may have published some of these groups too, and removed them.
         left = raw_log.existing(tree, touching) if lost else touching
-        return _publish_once(_PartitionUpdate(tree, dataset, partition), left, trusted)
+        return _publish_once(
+            _PartitionUpdate(tree, dataset, partition, AnswerNotes(partition.month)), left, trusted
+        )
 
     return retry_races(attempt)
 
@@ -205,14 +212,11 @@ class _PartitionUpdate:
     tree: Tree
     dataset: Dataset
     partition: Partition
+    notes: AnswerNotes
     known: dict[str, AccountDays] = field(default_factory=dict)
     appids: set[str] = field(default_factory=set)
     applied: int = 0
     quarantined: list[QuarantinedDay] = field(default_factory=list)
-    dropped: int = 0
-    unknown: set[str] = field(default_factory=set)
-    missing: set[str] = field(default_factory=set)
-    delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
@@ -240,19 +244,6 @@ class _PartitionUpdate:
             bad_day = QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
             self.quarantined.append(bad_day)
 
-    def record_decoding(self, answer: Answer, decoded: BatchResult) -> None:
-        """Record an answer's dropped rows, schema drift and delay."""
-        # A window over two months is decoded twice: its dropped rows count in the first one.
-        if decoded.dropped and calendar.month_of(answer.window.begin) == self.month:
-            self.dropped += decoded.dropped
-        if decoded.unknown or decoded.missing:
-            self.unknown |= decoded.unknown
-            self.missing |= decoded.missing
-        if decoded.delayed:
-            self.delayed.add(answer.window)
-        else:
-            self.delayed.discard(answer.window)
-
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
 
@@ -277,11 +268,13 @@ class _PartitionUpdate:
             rows_before=before,
             rows_after=after,
             quarantined=tuple(self.quarantined),
-            dropped=self.dropped,
-            unknown=frozenset(self.unknown),
-            missing=frozenset(self.missing),
-            delayed=tuple(sorted(self.delayed)),
+            dropped=self.notes.dropped,
+            unknown=frozenset(self.notes.unknown),
+            missing=frozenset(self.notes.missing),
+            delayed=tuple(sorted(self.notes.delayed)),
             damaged=tuple(self.damaged),
+            oddities=tuple(self.notes.oddities.values()),
+            without_rows=self.notes.without_rows(),
         )
 
 
@@ -326,7 +319,7 @@ def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> 
         for answer, stamp, decoded in oldest_first:
             accepted = change.accepted_days(answer)
             if accepted:
-                update.record_decoding(answer, decoded)
+                update.notes.add(answer.window, decoded)
                 with_rows, empty = settled_masks(calendar.today(answer.asked_at))
                 settled = with_rows, empty if answer.asked_at >= update.empty_trusted_from else 0
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))

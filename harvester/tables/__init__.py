@@ -8,6 +8,7 @@ __all__ = [
     "decode_batch",
     "integrity",
     "merge",
+    "oddities",
     "row_groups",
     "schema_upgrade",
 ]

@@ -111,7 +111,7 @@ def require_type(values: list[Any], expected: str, *types: type, path: str = "")
     if not set(types).issuperset(map(type, values)):
         other = next(value for value in values if type(value) not in types)
         prefix = f"{path}: " if path else ""
-        raise ValueMismatch(f"{prefix}{_JSON_TYPES[type(other)]} where {expected} belongs")
+        raise ValueMismatch(f"{prefix}{JSON_TYPES[type(other)]} where {expected} belongs")
 
 
 def check_counts(values: list[Any]) -> list[Any]:
@@ -215,7 +215,7 @@ _CHECKS: dict[Kind, Check] = {
     Kind.HOUR: _check_hours,
     Kind.DATE: _check_dates,
 }
-_JSON_TYPES = {
+JSON_TYPES = {
     str: "a text",
     int: "an integer",
     float: "a fraction",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from harvester.core.calendar import Day
+from harvester.tables.oddities import Oddity
 
 Rows_co = TypeVar("Rows_co", covariant=True)
 
@@ -32,7 +33,9 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     ``quarantined`` has a reason for each day whose rows are not usable. ``dropped`` counts rows
     outside the window. ``unknown`` has the paths of undeclared members, such as
     ``detail.read_user``, and ``missing`` those of required members without a value. ``delayed`` is
-    True if WeChat marked the answer as incomplete: it settles no day.
+    True if the answer settles no day, because WeChat marked it as incomplete, or in a way that is
+    not known. ``without_rows`` has the elements that have no row because their nested array is
+    empty or not there: the day, and the own members of the key.
     """
 
     days: Mapping[Day, Rows_co]
@@ -41,6 +44,8 @@ class DecodeResult(NamedTuple, Generic[Rows_co]):
     unknown: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
     delayed: bool = False
+    oddities: tuple[Oddity, ...] = ()
+    without_rows: tuple[tuple[Day, str], ...] = ()
 
 
 Decoded: TypeAlias = DecodeResult[DayRows]

@@ -32,6 +32,7 @@ against 76 µs for 30 daily rows, and 60 to 370 µs on the strict path.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -43,10 +44,12 @@ from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import BadAnswer, places
 from harvester.core.lenient_json import parse
 from harvester.core.model import Window
+from harvester.core.safe_text import safe_text
 from harvester.tables import decode_strict
-from harvester.tables.columns import ValueMismatch, check_counts
+from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode_strict import SchemaDrift
+from harvester.tables.oddities import Oddity, OddityKind
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, layout_of
 
 Decoder: TypeAlias = Callable[[Window, bytes], Decoded]
@@ -55,7 +58,9 @@ INTERNAL_ERROR = "a bug in harvester"
 """Beginning of the reason for quarantine if the answer itself may be correct."""
 
 _DELAY_MARKS = {False: False, True: True, "false": False, "true": True}
-"""Accepted values of ``is_delay``, and their meaning."""
+"""Known values of ``is_delay``, and their meaning."""
+
+_MAX_MARK_LENGTH = 40
 
 
 def decoder(dataset: Dataset) -> Decoder:
@@ -91,8 +96,6 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
     if type(elements) is not list:
         return _quarantined(window, "an answer without a list")
     mark = value.get("is_delay", False)
-    if mark is not False and (type(mark) not in {bool, str} or mark not in _DELAY_MARKS):
-        return _quarantined(window, "is_delay: neither true nor false")
     found: Decoded
     if not elements:
         found = DecodeResult({}, {})
@@ -100,7 +103,16 @@ def _decode(layout: RecordLayout, window: Window, body: bytes) -> Decoded:
         # A flaw means that `parse` replaced what is not strict JSON: only the exact parse counts.
         fast = None if flaw else _decode_fast(layout, window, elements)
         found = fast or _decode_strictly(layout, window, body)
-    return found._replace(delayed=True) if mark and _DELAY_MARKS[mark] else found
+    return found if mark is False else _marked(found, mark)
+
+
+def _marked(found: Decoded, mark: Any) -> Decoded:
+    """Return the content of an answer with this ``is_delay``; an unknown one settles no day."""
+    if type(mark) in {bool, str} and mark in _DELAY_MARKS:
+        return found._replace(delayed=_DELAY_MARKS[mark])
+    shown = JSON_TYPES[type(mark)] if type(mark) in {list, dict} else json.dumps(mark)
+    oddity = Oddity(OddityKind.UNKNOWN_MARK, safe_text(shown, _MAX_MARK_LENGTH))
+    return found._replace(delayed=True, oddities=(oddity,))
 
 
 def _decode_fast(layout: RecordLayout, window: Window, elements: list[Any]) -> Decoded | None:
@@ -227,6 +239,7 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
     days: dict[Day, DayRows] = {}
     quarantined: dict[Day, str] = {}
     drift = SchemaDrift()
+    without_rows: list[tuple[Day, str]] = []
     for day, elements in filed.items():
         try:
             columns, extra = decode_strict.read_day(layout, elements, drift)
@@ -235,8 +248,14 @@ def _decode_days(layout: RecordLayout, filed: dict[Day, list[Members]], dropped:
         else:
             if extra:
                 days[day] = DayRows(columns, extra, 0, len(extra))
+            without_rows += [(day, key) for key in decode_strict.without_rows(layout, elements)]
     return DecodeResult(
-        days, quarantined, dropped, frozenset(drift.unknown), frozenset(drift.missing)
+        days,
+        quarantined,
+        dropped,
+        frozenset(drift.unknown),
+        frozenset(drift.missing),
+        without_rows=tuple(without_rows),
     )
 
 

@@ -23,6 +23,7 @@ from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode import Decoder, decoder
+from harvester.tables.oddities import OddityCheck, check_of
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 
 BATCH = 256
@@ -63,7 +64,7 @@ def batch_decoder(dataset: Dataset) -> BatchDecoder:
     """
     one_by_one = decoder(dataset)
     if dataset.nesting is not Nesting.FLAT:
-        return partial(_decode_in_pieces, arrow_schema(dataset), one_by_one)
+        return partial(_decode_in_pieces, arrow_schema(dataset), check_of(dataset), one_by_one)
     members = [(column.name, _PARSED_TYPES[column.kind]) for column in dataset.columns]
     options = pj.ParseOptions(
         explicit_schema=pa.schema([("list", pa.list_(pa.struct(members)))]),
@@ -94,15 +95,21 @@ def _decode_each(one_by_one: Decoder, batch: Sequence[SourcedAnswer]) -> Iterato
 
 
 def _decode_in_pieces(
-    schema: pa.Schema, one_by_one: Decoder, batch: Sequence[SourcedAnswer]
+    schema: pa.Schema,
+    check: OddityCheck | None,
+    one_by_one: Decoder,
+    batch: Sequence[SourcedAnswer],
 ) -> Iterator[BatchResult]:
     # Each piece becomes Arrow before the next is decoded: Python's objects take 8 times the memory.
     for piece in batches(batch, _PIECE_BYTES):
-        yield from _to_arrow(schema, piece, list(_decode_each(one_by_one, piece)))
+        yield from _to_arrow(schema, check, piece, list(_decode_each(one_by_one, piece)))
 
 
 def _to_arrow(
-    schema: pa.Schema, piece: list[SourcedAnswer], decoded: list[Decoded]
+    schema: pa.Schema,
+    check: OddityCheck | None,
+    piece: list[SourcedAnswer],
+    decoded: list[Decoded],
 ) -> Iterator[BatchResult]:
     """Convert the rows of decoded answers to one Arrow batch, and their days to slices of it."""
     news = [
@@ -111,13 +118,20 @@ def _to_arrow(
         for day, rows in found.days.items()
     ]
     table = to_record_batch(schema, news) if news else None
+    # Answers are checked one by one only if there is an oddity among them.
+    is_odd = bool(check and table and check(table))
     start = 0
     for found in decoded:
+        begin = start
         days: dict[Day, DayRows | Slice] = {}
         for day, rows in found.days.items():
             days[day] = Slice(table, start, rows.stop - rows.start)
             start += rows.stop - rows.start
-        yield DecodeResult(days, *found[1:])
+        result: BatchResult = DecodeResult(days, *found[1:])
+        if is_odd and check and table:
+            odd = check(table.slice(begin, start - begin))
+            result = result._replace(oddities=(*found.oddities, *odd))
+        yield result
 
 
 def _decode_guarded(
@@ -251,7 +265,10 @@ def _slices_by_day(
         found[answer][date] = tuple.__new__(Slice, (table, start, end - start))
     nothing: frozenset[str] = frozenset()
     # tuple.__new__ takes a third of the time of DecodeResult(days, {}).
-    return [tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False)) for days in found]
+    return [
+        tuple.__new__(DecodeResult, (days, {}, 0, nothing, nothing, False, (), ()))
+        for days in found
+    ]
 
 
 def _to_ints(values: pa.Array) -> list[int]:

@@ -76,6 +76,18 @@ def read_day(
     return tuple(by_column), extra
 
 
+def without_rows(layout: RecordLayout, elements: list[Members]) -> list[str]:
+    """Return the keys of elements that have no row, because their nested array has no entry."""
+    if not layout.is_array:
+        return []
+    names = [layout.columns[i].name for i in layout.key if not layout.columns[i].nested]
+    found: dict[str, bool] = {}
+    for element in elements:
+        key = ", ".join(safe_text(str(element.get(name, "")), _MAX_NAME_LENGTH) for name in names)
+        found[key] = found.get(key, False) or bool(element.get(layout.nested_field))
+    return [key for key, has_rows in found.items() if not has_rows]
+
+
 def _levels(
     layout: RecordLayout, elements: list[Members], drift: SchemaDrift
 ) -> tuple[_Rows, _Rows]:

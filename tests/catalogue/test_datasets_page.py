@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE, RETIRED
-from harvester.catalogue.markdown import COMMAND, final_text, members, page
+from harvester.catalogue.markdown import COMMAND, final_text, members, page, queries
 from harvester.cli import invoke
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.exit_codes import Exit
@@ -57,7 +58,8 @@ def test_the_page_tells_all(dataset: Dataset) -> None:
         assert all(f"| {code} | {label} |" in section for code, label in column.labels.items())
     assert all(f"- {note}\n" in section for note in dataset.notes)
     assert dataset.source in section
-    assert f"```sql\n{dataset.example}\n```" in section
+    assert all(f"```sql\n{query}\n```" in section for query in queries(dataset))
+    assert queries(dataset)[0] == dataset.example
 
 
 def test_the_list_has_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +75,7 @@ def test_one_dataset_in_words(dataset: Dataset, capsys: pytest.CaptureFixture[st
     """The verb prints columns, key, clock, codes, the page and a query to copy."""
     assert invoke(["datasets", dataset.name]) == Exit.DONE
     printed = capsys.readouterr().out
-    assert dataset.example in printed
+    assert all(query in printed for query in queries(dataset))
     assert dataset.source in printed
     assert ", ".join(("appid", *dataset.key)) in printed
     assert final_text(dataset) in printed
@@ -92,7 +94,7 @@ def test_everything_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert [column["name"] for column in one["columns"]] == [
             column.name for column in dataset.columns
         ]
-        assert one["example"] == dataset.example
+        assert (one["example"], one["check_query"]) == (dataset.example, dataset.check_query)
         assert one["notes"] == [*dataset.notes]
         assert (one["span_days"], one["settle_days"]) == (dataset.span, dataset.settle)
     (scenes,) = (c for c in told["article_read"]["columns"] if c["type"] == "list<struct>")
@@ -185,6 +187,31 @@ def test_the_example_runs(
     assert dataset.example.count("read_parquet") == dataset.example.count(files) == 1
     write(tmp_path, dataset, [{} for _ in range(24)])
     assert ask(tmp_path, dataset.name, duck, monkeypatch)
+
+
+def test_one_query_tells_totals_from_single_days(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Totals never fall; single days do. Rows of two articles are never compared."""
+    dataset = CATALOGUE["article_total_detail"]
+    [query] = [each.check_query for each in CATALOGUE.values() if each.check_query]
+    single = {"1_1": [50, 20, 20, 5], "1_2": [9, 9]}
+    totals = {msgid: list(accumulate(numbers)) for msgid, numbers in single.items()}
+    for readers, falls in ((totals, 0), (single, 2)):
+        rows = [
+            {
+                "msgid": msgid,
+                "ref_date": dt.date(2026, 5, 1),
+                "stat_date": dt.date(2026, 5, 1 + day),
+                "read_user": number,
+            }
+            for msgid, numbers in readers.items()
+            for day, number in enumerate(numbers)
+        ]
+        folder = tmp_path / str(falls)
+        write(folder, dataset, rows)
+        monkeypatch.chdir(folder)
+        assert duck.sql(query).fetchall() == [(falls, 4)]
 
 
 @each_dataset

@@ -12,6 +12,7 @@ from harvester.core.calendar import day_text, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Window
 from harvester.tables.day_rows import Decoded
+from harvester.tables.oddities import Oddity, OddityKind
 from harvester.tables.record_layout import flatten, layout_of
 from tests.support.answers import appid, as_tuples, decode
 
@@ -116,8 +117,22 @@ def test_an_article_without_days_is_no_row() -> None:
     """An empty ``detail_list`` gives no row, and the day counts as answered."""
     alone = read(DETAIL, published())
     assert (alone.days, alone.quarantined, alone.missing) == ({}, {}, frozenset())
+    assert alone.without_rows == ((DAY, "1_1"),)
     beside = read(DETAIL, published(), published(entry(), msgid="2_1"), published(entry()))
     assert column(DETAIL, beside, "msgid") == ["1_1", "2_1"]
+    assert beside.without_rows == ()
+    for absent in (published(detail_list=None), {"ref_date": TODAY, "msgid": "1_1"}):
+        assert read(DETAIL, absent).without_rows == ((DAY, "1_1"),)
+    outside = read(DETAIL, published(), published(ref_date=day_text(DAY + 1), msgid="9_1"))
+    assert (outside.without_rows, outside.dropped) == (((DAY, "1_1"),), 1)
+
+
+def test_an_article_without_metrics_is_a_row() -> None:
+    """An empty ``detail`` leaves a row of nulls, and its members are noted as missing."""
+    found = read(READ, article(detail={}))
+    assert as_tuples(found.days[DAY]) == [("1_1", None, None, None)]
+    assert found.missing == {"detail.read_user", "detail.read_user_source"}
+    assert found.without_rows == ()
 
 
 @pytest.mark.parametrize("absent", [{"detail_list": None}, {}])
@@ -338,14 +353,36 @@ def test_a_delayed_answer(mark: Any, elements: list[Any]) -> None:
     assert not read(READ, *elements, is_delay="false").delayed
 
 
-@pytest.mark.parametrize("mark", [None, 1, 0, "", "yes", "TRUE", [], {}, 0.0])
-def test_a_mark_that_cannot_be_read(mark: Any) -> None:
-    """An ``is_delay`` that is neither true nor false puts the whole window into quarantine."""
-    found = read(BIZ, is_delay=mark, days=3)
-    assert found.quarantined == dict.fromkeys(
-        range(DAY, DAY + 3), "is_delay: neither true nor false"
-    )
-    assert not found.delayed
+UNKNOWN_MARKS: dict[str, Any] = {
+    "null": None,
+    "1": 1,
+    "0": 0,
+    '""': "",
+    '"yes"': "yes",
+    '"TRUE"': "TRUE",
+    '"False"': "False",
+    "a list": [],
+    "an object": {"deep": {}},
+    "0.0": 0.0,
+}
+
+
+@pytest.mark.parametrize("shown", UNKNOWN_MARKS)
+@pytest.mark.parametrize("elements", [[], [article()], [article(new=1)]])
+def test_a_mark_that_is_not_known(shown: str, elements: list[Any]) -> None:
+    """An ``is_delay`` that is neither true nor false costs no row and settles no day."""
+    found = read(READ, *elements, is_delay=UNKNOWN_MARKS[shown])
+    assert found.delayed
+    assert found.oddities == (Oddity(OddityKind.UNKNOWN_MARK, shown),)
+    assert found._replace(delayed=False, oddities=()) == read(READ, *elements)
+
+
+def test_a_long_mark_is_cut_and_inert() -> None:
+    """The value is a foreign text: no control character of it is printed, and not all of it."""
+    [odd] = read(READ, is_delay="\x1b[31m::error::" + "soon " * 99).oddities
+    assert len(odd.name) <= 40
+    assert "\x1b" not in odd.name
+    assert "::error" not in odd.name
 
 
 def test_identical_nested_rows_count_once() -> None:

@@ -12,11 +12,11 @@ from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, month_of, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Answer, Window
-from harvester.storage import quarantine
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import Published, publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
+from harvester.tables.oddities import MAX_ODDITIES
 from tests.support.answers import appid
 from tests.support.output_helpers import ANY_TIME, coverage_of, rows_of
 
@@ -117,19 +117,38 @@ def test_a_delayed_answer_to_a_refetch(tree: Tree) -> None:
     assert [each["share_user"] for each in rows(tree, SHARE)] == [9]
 
 
-def test_a_mark_that_cannot_be_read(tree: Tree) -> None:
-    """The window is in quarantine with the answer as it came, and no day of it is empty."""
-    odd = answer(BIZ, (3, 4), [], at(300), is_delay="soon")
-    done = put(tree, BIZ, odd)
-    assert [(entry.day - MAY, entry.reason) for entry in done.quarantined] == [
-        (3, "is_delay: neither true nor false"),
-        (4, "is_delay: neither true nor false"),
+def test_a_mark_that_is_not_known_settles_nothing(tree: Tree) -> None:
+    """Rows are kept, the day stays provisional, and nothing says that WeChat is computing."""
+    odd = answer(SHARE, (0, 0), [shares(0)], at(300), is_delay=0)
+    empty = answer(BIZ, (3, 4), [], at(300), is_delay="soon")
+    done = put(tree, SHARE, odd)
+    assert (done.rows_after, done.quarantined, done.delayed) == (1, (), ())
+    assert [(seen.name, seen.window) for seen in done.oddities] == [("0", odd.window)]
+    assert known(tree, SHARE) == AccountDays(provisional=1, with_rows=1, asked={0: at(300)})
+    assert put(tree, BIZ, empty).delayed == ()
+    assert known(tree, BIZ).provisional == 0b11000
+    put(tree, SHARE, answer(SHARE, (0, 0), [shares(0)], at(301), is_delay=False))
+    assert known(tree, SHARE) == AccountDays(final=1, with_rows=1)
+
+
+def test_the_last_answer_to_a_window_decides_what_is_said_of_it(tree: Tree) -> None:
+    """A later answer with rows, or with another mark, takes back what was noted of an earlier."""
+    bare = {"ref_date": day_text(MAY), "msgid": "1_1", "publish_type": 0, "detail_list": []}
+    early = answer(DETAIL, (0, 0), [bare], at(10), is_delay=True)
+    late = answer(DETAIL, (0, 0), [], at(11), is_delay="soon")
+    done = put(tree, DETAIL, late, early)
+    assert (done.without_rows, done.delayed) == ((), ())
+    assert [seen.name for seen in done.oddities] == ['"soon"']
+
+
+def test_marks_without_number_are_kept_up_to_a_limit(tree: Tree) -> None:
+    """A mark that has another value in each answer does not fill the memory or the record."""
+    answers = [
+        answer(SHARE, (day, day), [], at(300), is_delay=1000 + day)
+        for day in range(MAX_ODDITIES + 5)
     ]
-    assert known(tree, BIZ) == AccountDays(quarantined=0b11000)
-    assert {entry.answer for entry in quarantine.entries(tree, BIZ.name)} == {odd}
-    put(tree, BIZ, answer(BIZ, (3, 4), [], at(301), is_delay=False))
-    assert known(tree, BIZ) == AccountDays(final=0b11000)
-    assert not list(quarantine.entries(tree, BIZ.name))
+    done = put(tree, SHARE, *answers)
+    assert [seen.name for seen in done.oddities] == [str(1000 + day) for day in range(MAX_ODDITIES)]
 
 
 def test_an_article_without_readers_has_no_row(tree: Tree) -> None:
@@ -138,6 +157,8 @@ def test_an_article_without_readers_has_no_row(tree: Tree) -> None:
     done = put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(10)))
     assert (done.rows_after, done.quarantined, done.days) == (0, (), (MAY,))
     assert known(tree, DETAIL) == AccountDays(provisional=1, asked={0: at(10)})
+    [rowless] = done.without_rows
+    assert rowless == (appid(1), DETAIL.name, MAY, "1_1")
     put(tree, DETAIL, answer(DETAIL, (0, 0), [bare], at(31)))
     assert known(tree, DETAIL) == AccountDays(final=1)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.catalogue.markdown import facts, members, ready_text
+from harvester.catalogue.markdown import facts, members, queries, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer
 from harvester.core.calendar import day_text
@@ -61,6 +61,7 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, object]:
         "columns": [_column_as_json(column) for column in dataset.columns],
         "notes": list(dataset.notes),
         "example": dataset.example,
+        "check_query": dataset.check_query,
         "source": dataset.source,
         "checked": dataset.checked,
     }
@@ -106,7 +107,8 @@ def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
         out.print()
         for note in dataset.notes:
             out.print(Text(f"note: {note}"))
-        out.print(Text(f"\n{dataset.example}\n"), soft_wrap=True)
+        for query in queries(dataset):
+            out.print(Text(f"\n{query}\n"), soft_wrap=True)
 
 
 def _columns(dataset: Dataset) -> Table:

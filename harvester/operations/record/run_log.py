@@ -92,7 +92,9 @@ class RunLog:
         with self._lock:
             if self._place is not None:
                 self._place.journal.add(feed_entry(item))
-            self.summary.file_published(item)
+            news = self.summary.file_published(item)
+        for line in news:
+            _log.warning("%s", line)
 
     def write(self) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from harvester import __version__
@@ -13,13 +14,14 @@ from harvester.operations.plain import plain
 from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
+from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.publish import Published
 
 RECORD_VERSION = 1
 """Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
-"""Maximum accounts, and maximum exceptions, that are listed; the totals count all of them."""
+"""Maximum accounts, exceptions and elements without rows that are listed, of each."""
 
 
 def as_record(summary: Summary) -> dict[str, Any]:
@@ -51,13 +53,32 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
         "exceptions": [_exception(item) for item in summary.abandoned[:MAX_LISTED]],
-        "left_out": max(0, len(summary.accounts) - MAX_LISTED)
-        + max(0, len(summary.abandoned) - MAX_LISTED),
+        "left_out": _left_out(summary.accounts, summary.abandoned, summary.without_rows),
         "quarantined": [
             {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
         ],
         "suspicious": plain(summary.suspicious),
+        "oddities": [
+            _oddity(seen) for drift in summary.drift.values() for seen in drift.oddities.values()
+        ],
+        "without_rows": plain(summary.without_rows[:MAX_LISTED]),
         "notes": summary.notes(),
+    }
+
+
+def _left_out(*lists: Sequence[object]) -> int:
+    return sum(max(0, len(items) - MAX_LISTED) for items in lists)
+
+
+def _oddity(seen: SeenOddity) -> dict[str, Any]:
+    return {
+        "dataset": seen.window.dataset,
+        "kind": seen.kind.value,
+        "name": seen.name,
+        "value": seen.value,
+        "appid": seen.window.appid,
+        "begin_date": calendar.day_text(seen.window.begin),
+        "end_date": calendar.day_text(seen.window.end),
     }
 
 

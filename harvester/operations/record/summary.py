@@ -15,13 +15,14 @@ from harvester.core import calendar, errors
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
-from harvester.core.safe_text import safe_text
 from harvester.operations.clock import apart_text
 from harvester.operations.record import account_report
+from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
+from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publish import Published, QuarantinedDay
 from harvester.tables.decode import INTERNAL_ERROR
 
@@ -51,15 +52,6 @@ class PublishedFile(NamedTuple):
 
 
 @dataclass(slots=True)
-class AnswerDrift:
-    """Differences between a dataset's answers and its catalogue entry, as in `Published`."""
-
-    dropped: int = 0
-    unknown_members: set[str] = field(default_factory=set)
-    missing_members: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
 class Summary:
     """The result of a run under construction: each step of the run reports to it by a method.
 
@@ -76,6 +68,7 @@ class Summary:
     token calls made before that, whose answers were dropped. ``waits`` has the seconds that
     refused requests waited, by action. ``accounts`` are those with trouble, ``suspicious`` the
     first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
+    ``without_rows`` has the elements of answers that have no row.
     """
 
     run_id: str
@@ -113,6 +106,7 @@ class Summary:
     drift: dict[str, AnswerDrift] = field(default_factory=dict)
     delayed: set[Window] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
+    without_rows: list[RowlessElement] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -196,8 +190,8 @@ class Summary:
         self.quarantined = list(quarantined)
         self.suspicious = list(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS))
 
-    def file_published(self, item: Published) -> None:
-        """Take in the result of publishing a file."""
+    def file_published(self, item: Published) -> list[str]:
+        """Take in the result of publishing a file; return a line for each new oddity."""
         path, rows = item.path, (item.rows_before, item.rows_after)
         self.published.append(PublishedFile(item.dataset, item.ref_month, path, *rows))
         self.damaged += item.damaged
@@ -207,10 +201,10 @@ class Summary:
         # A window whose days were published anew is delayed only if its last answer says so.
         answered = {window for window in self.delayed if _is_about(item, window)}
         self.delayed = (self.delayed - answered) | set(item.delayed)
-        drift = self.drift.setdefault(item.dataset, AnswerDrift())
-        drift.dropped += item.dropped
-        drift.unknown_members |= item.unknown
-        drift.missing_members |= item.missing
+        if self.without_rows or item.without_rows:
+            self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
+        drift = self.drift.setdefault(item.dataset, AnswerDrift(item.dataset))
+        return drift.add(item)
 
     def ended_by(self, error: Exception) -> None:
         """Take in the error that ended the run; any other than a HarvesterError is a bug."""
@@ -261,15 +255,9 @@ class Summary:
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
                 f"set datasets.{dataset}.span to it"
             )
-        for dataset, drift in sorted(self.drift.items()):
-            if drift.dropped:
-                found.append(f"{dataset}: {drift.dropped:,} rows outside the window were dropped")
-            if drift.unknown_members:
-                names = ", ".join(map(safe_text, sorted(drift.unknown_members)))
-                found.append(f"{dataset}: undeclared members went to _extra: {names}")
-            if drift.missing_members:
-                names = ", ".join(sorted(drift.missing_members))
-                found.append(f"{dataset}: members without a value: {names}")
+        for _, drift in sorted(self.drift.items()):
+            found += drift.notes()
+        found += _rowless_notes(self.without_rows)
         return found
 
     def _unauthorised(self) -> bool:
@@ -338,6 +326,28 @@ def _delay_notes(delayed: Iterable[Window]) -> Iterator[str]:
         yield (
             f"{dataset}: WeChat is still computing {first}{more}; "
             "what it has so far is published and asked again on a later day"
+        )
+
+
+def _still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
+    """Return the elements that the answers of a published file say nothing about."""
+    appids, days = set(item.appids), set(item.days)
+    return [
+        each
+        for each in found
+        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
+    ]
+
+
+def _rowless_notes(found: Iterable[RowlessElement]) -> Iterator[str]:
+    """Yield a line for each dataset with elements that have no row."""
+    by_dataset = attrgetter("dataset")
+    for dataset, elements in groupby(sorted(sorted(found), key=by_dataset), key=by_dataset):
+        first, *others = elements
+        more = f" and {len(others):,} more" if others else ""
+        yield (
+            f"{dataset}: {first.key} of {first.appid} {calendar.day_text(first.day)}{more} came "
+            "without a day of statistics and have no row; without_rows of the record names them"
         )
 
 

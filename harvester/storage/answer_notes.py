@@ -1,0 +1,89 @@
+"""Notes on the answers of a partition: what they had that the catalogue does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harvester.core import calendar
+from harvester.core.calendar import Day, Month
+from harvester.core.model import Window
+from harvester.tables.decode_batch import BatchResult
+from harvester.tables.oddities import MAX_ODDITIES, Oddity, OddityKind
+
+
+class SeenOddity(NamedTuple):
+    """An oddity, and the window in whose answer it was seen first."""
+
+    kind: OddityKind
+    name: str
+    value: str
+    window: Window
+
+    @property
+    def key(self) -> tuple[OddityKind, str]:
+        """The kind and the name, of which one oddity is kept."""
+        return self.kind, self.name
+
+
+class RowlessElement(NamedTuple):
+    """An element of an answer that has no row. ``key`` has its own members of the key."""
+
+    appid: str
+    dataset: str
+    day: Day
+    key: str
+
+
+@dataclass(slots=True)
+class AnswerNotes:
+    """Notes on the answers that counted for a partition of ``month``, oldest answer first.
+
+    The members are as in `harvester.storage.publish.Published`.
+    """
+
+    month: Month
+    dropped: int = 0
+    unknown: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    delayed: set[Window] = field(default_factory=set)
+    oddities: dict[tuple[OddityKind, str], SeenOddity] = field(default_factory=dict)
+    rowless: dict[Window, tuple[tuple[Day, str], ...]] = field(default_factory=dict)
+
+    def add(self, window: Window, decoded: BatchResult) -> None:
+        """Note an answer's dropped rows, schema drift, oddities and delay."""
+        # A window over two months is decoded twice: its dropped rows count in the first one.
+        if decoded.dropped and calendar.month_of(window.begin) == self.month:
+            self.dropped += decoded.dropped
+        if decoded.unknown or decoded.missing:
+            self.unknown |= decoded.unknown
+            self.missing |= decoded.missing
+        if decoded.oddities:
+            self._add_oddities(window, decoded.oddities)
+        # The last answer to a window tells which of its elements have no row.
+        if decoded.without_rows or self.rowless:
+            self.rowless[window] = decoded.without_rows
+        # A mark that is not known does not say that WeChat is still computing.
+        if decoded.delayed and not any(map(_is_unknown_mark, decoded.oddities)):
+            self.delayed.add(window)
+        else:
+            self.delayed.discard(window)
+
+    def without_rows(self) -> tuple[RowlessElement, ...]:
+        """Return the elements without rows of the partition's month."""
+        return tuple(
+            RowlessElement(window.appid, window.dataset, day, key)
+            for window, elements in sorted(self.rowless.items())
+            for day, key in elements
+            if calendar.month_of(day) == self.month
+        )
+
+    def _add_oddities(self, window: Window, oddities: Iterable[Oddity]) -> None:
+        for kind, name, value in oddities:
+            if len(self.oddities) < MAX_ODDITIES:
+                self.oddities.setdefault((kind, name), SeenOddity(kind, name, value, window))
+
+
+def _is_unknown_mark(oddity: Oddity) -> bool:
+    return oddity.kind is OddityKind.UNKNOWN_MARK

@@ -1,0 +1,108 @@
+"""Oddities: values that are stored as they came, and that readers of the numbers should know of.
+
+The checks work on whole Arrow columns, so that an answer without oddities costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harvester.core.dataset import Dataset, Kind
+
+MAX_ODDITIES = 20
+"""Maximum oddities of a dataset that are kept: a member may have another odd value each time."""
+
+
+class OddityKind(Enum):
+    """The kinds of oddities, as in the run record."""
+
+    UNKNOWN_MARK = "unknown_mark"
+    """``is_delay`` is neither true nor false. The name is its value."""
+    FALLING_TOTAL = "falling_total"
+    """A total falls from one day to the next. The name is its column."""
+    ABOVE_MAXIMUM = "above_maximum"
+    """A value exceeds the documented maximum. The name is its column."""
+
+
+class Oddity(NamedTuple):
+    """One oddity. Only the first one of a kind and name is kept, with the value that it had."""
+
+    kind: OddityKind
+    name: str
+    value: str = ""
+
+
+OddityCheck: TypeAlias = Callable[[pa.RecordBatch], tuple[Oddity, ...]]
+
+
+class _Bounded(NamedTuple):
+    """A column, or the member ``field`` of a LIST, with its documented maximum."""
+
+    column: str
+    field: str
+    maximum: float
+
+
+def check_of(dataset: Dataset) -> OddityCheck | None:
+    """Return the check of a dataset's rows, sorted by appid and key; None if there is none."""
+    totals = tuple(column.name for column in dataset.columns if column.is_total)
+    bounded = tuple(_bounded(dataset))
+    if not totals and not bounded:
+        return None
+
+    def check(rows: pa.RecordBatch) -> tuple[Oddity, ...]:
+        return (*_falling(dataset, totals, rows), *_above(bounded, rows))
+
+    return check
+
+
+def _bounded(dataset: Dataset) -> Iterator[_Bounded]:
+    for column in dataset.columns:
+        if column.maximum is not None:
+            yield _Bounded(column.name, "", column.maximum)
+        for member in column.fields if column.kind is Kind.LIST else ():
+            if member.maximum is not None:
+                yield _Bounded(column.name, member.name, member.maximum)
+
+
+def _falling(dataset: Dataset, totals: tuple[str, ...], rows: pa.RecordBatch) -> Iterator[Oddity]:
+    """Yield the totals that fall from one day to the next, which the last column of the key has."""
+    if not totals or len(rows) < 2:
+        return
+    *series, day = ("appid", *dataset.key)
+    is_next_day = pc.greater(*_neighbours(rows, day))
+    falls = {name: pc.and_(is_next_day, pc.less(*_neighbours(rows, name))) for name in totals}
+    # Rows of another article mostly begin with an earlier day, so few batches are compared whole.
+    if not pc.any(functools.reduce(pc.or_kleene, falls.values()), min_count=0).as_py():
+        return
+    is_same = functools.reduce(pc.and_, (pc.equal(*_neighbours(rows, name)) for name in series))
+    for name, fell in falls.items():
+        at = pc.index(pc.and_(is_same, fell), pa.scalar(value=True)).as_py()
+        if at >= 0:
+            before, after = rows.column(name)[at].as_py(), rows.column(name)[at + 1].as_py()
+            value = f"from {before:,} to {after:,} on {rows.column(day)[at + 1].as_py()}"
+            yield Oddity(OddityKind.FALLING_TOTAL, name, value)
+
+
+def _neighbours(rows: pa.RecordBatch, name: str) -> tuple[pa.Array, pa.Array]:
+    """Return a column without its first row, and without its last one."""
+    values = rows.column(name)
+    return values.slice(1), values.slice(0, len(values) - 1)
+
+
+def _above(bounded: tuple[_Bounded, ...], rows: pa.RecordBatch) -> Iterator[Oddity]:
+    """Yield the columns with a value above their documented maximum."""
+    for name, field, maximum in bounded:
+        values = rows.column(name)
+        if field:
+            values = values.flatten().field(field)
+        top = pc.max(values).as_py()
+        if top is not None and top > maximum:
+            path = f"{name}[].{field}" if field else name
+            yield Oddity(OddityKind.ABOVE_MAXIMUM, path, f"{top:g}")
