@@ -20,6 +20,9 @@ from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue
 
+ASSUMED_QUOTA = 1_000
+"""The daily quota while WeChat has not told it."""
+
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
 
@@ -222,16 +225,19 @@ class Limits:
     """Limits of one account's token."""
     connections: Annotated[int, *types.whole(1, 10_000)] = 100
     """Requests in flight over all accounts."""
-    daily_quota: Annotated[int, *types.whole(1, 10**9)] = 5000
-    """Calls per Beijing day, dataset and account, assumed until WeChat reports the limit."""
-    daily_reserve: types.Share = types.written("0")
+    daily_quota: types.DailyQuota = types.written("auto")
+    """Calls per Beijing day, dataset and account. auto asks WeChat before many calls, and assumes
+    1,000 while it does not tell; a number is the limit, and WeChat is not asked."""
+    daily_reserve: types.Share = types.written("10%")
     """Of these, calls left to the account's other services: a number, or a share such as 20%."""
     max_requests: Annotated[int, *types.whole(1, 10**12)] | None = None
     """A run that needs more requests is refused before the first one. No limit if left out."""
 
     def __post_init__(self) -> None:
-        if self.daily_reserve.of(self.daily_quota) >= self.daily_quota:
-            what = f"leaves nothing of the {self.daily_quota:,} calls of `daily_quota`"
+        quota = ASSUMED_QUOTA if self.daily_quota is None else self.daily_quota
+        if self.daily_reserve.of(quota) >= quota:
+            assumed = " that are assumed" if self.daily_quota is None else ""
+            what = f"leaves nothing of the {quota:,} calls of `daily_quota`{assumed}"
             raise InvalidValue(what, keys=("daily_reserve", "daily_quota"))
 
 

@@ -116,25 +116,38 @@ def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
     return pydantic.PlainValidator(validate)
 
 
+MAX_QUOTA = 10**9
+"""Maximum of a quota in a manifest."""
+
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,14}")
+
+
+def _whole_number(value: object, low: int, high: int) -> int:
+    if isinstance(value, references.Resolved) and _DIGITS.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
+        hint = "leave the quotes out" if quoted else ""
+        raise InvalidValue(_must_be("a whole number", value), hint)
+    if not low <= value <= high:
+        raise InvalidValue(f"must be from {low:,} to {high:,}")
+    return value
 
 
 def whole(low: int, high: int) -> tuple[pydantic.PlainValidator, pydantic.WithJsonSchema]:
     """Return the markers of a whole number from ``low`` to ``high``, both included."""
-
-    def validate(value: object) -> int:
-        if isinstance(value, references.Resolved) and _DIGITS.fullmatch(value):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
-            hint = "leave the quotes out" if quoted else ""
-            raise InvalidValue(_must_be("a whole number", value), hint)
-        if not low <= value <= high:
-            raise InvalidValue(f"must be from {low:,} to {high:,}")
-        return value
-
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return pydantic.PlainValidator(validate), or_reference(schema)
+    validator = pydantic.PlainValidator(lambda value: _whole_number(value, low, high))
+    return validator, or_reference(schema)
+
+
+def _quota(value: object, info: pydantic.ValidationInfo) -> int | None:
+    """Return a whole number, and None for ``auto``. Raises InvalidValue."""
+    if value == "auto" or (value is None and info.context is None):
+        return None
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise InvalidValue("must be auto or a whole number")
+    return _whole_number(value, 1, MAX_QUOTA)
 
 
 def _truth(value: object) -> bool:
@@ -249,6 +262,11 @@ AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
 Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
+DailyQuota = Annotated[
+    int | None,
+    pydantic.PlainValidator(_quota),
+    or_reference({"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MAX_QUOTA}),
+]
 Share = Annotated[
     Reserve,
     parsed_by(parsers.reserve),

@@ -1,12 +1,14 @@
 """Allocation of the daily quota: written to disk before use; unused calls are returned at the end.
 
 A ledger is written for many queues at once and for seconds ahead, so that requests wait for the
-disk only at the start of a day.
+disk only at the start of a day. Where WeChat must be asked first, the dataset of the account waits
+for the answer while all others get their calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -17,15 +19,17 @@ from anyio import CapacityLimiter, to_thread
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.calendar import Clock, Day
+from harvester.core.calendar import Day
 from harvester.core.config import Pace
+from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
 from harvester.planning import quota
-from harvester.planning.quota import Calls, DayLedger, Moment, Quota
+from harvester.planning.daily_quota import Block, KnownQuota, Need, Pair, Quota, block
+from harvester.planning.quota import Calls, DayLedger, Moment
 from harvester.scheduling.account_queue import AccountQueue, Backlog
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import layout
 from harvester.storage.layout import Tree
-from harvester.storage.state import quota_ledger
+from harvester.storage.state import quota_ledger, quota_limits
 
 GATHER_SECONDS = 1.0
 """So long the wishes of many queues are gathered, unless one of them has nothing left to spend."""
@@ -111,12 +115,17 @@ class LedgerFiles:
         ledger.written = self._moment()
         await to_thread.run_sync(quota_ledger.write, self._tree, ledger, bucket, limiter=self._disk)
 
+    async def write_known(self, changed: Mapping[Pair, KnownQuota], bucket: int) -> None:
+        """Make what changed in the known quotas of a bucket durable."""
+        write = partial(quota_limits.write_known, self._tree, changed, bucket)
+        await to_thread.run_sync(write, limiter=self._disk)
+
 
 class CallBudget:
     """Enters calls into the ledgers and allocates them to the queues.
 
-    ``now`` is in seconds since the Unix epoch and never steps back. ``on_allocated`` is called
-    after each allocation.
+    ``questions`` are put to WeChat where the policy wants it; their clock is also the budget's.
+    ``on_allocated`` is called after each allocation.
     """
 
     def __init__(
@@ -125,18 +134,22 @@ class CallBudget:
         scheduler: Scheduler,
         policy: BudgetPolicy,
         *,
-        now: Clock,
+        questions: QuotaQuestions,
         on_allocated: Callable[[], None],
     ) -> None:
         self._files = files
         self._scheduler = scheduler
         self._policy = policy
-        self._now = now
+        self._questions = questions
+        self._now = questions.now
         self._on_allocated = on_allocated
         self._buckets = {queue.bucket for queue in scheduler.queues}
         self._ledgers: dict[int, DayLedger] = {}
         self._without_ledger: set[int] = set()
         self._held_until: dict[int, float] = {}
+        self._to_ask: list[tuple[AccountQueue, Backlog]] = []
+        self._answers: list[tuple[AccountQueue, Backlog, QuotaAnswer]] = []
+        self._changed: defaultdict[int, set[Pair]] = defaultdict(set)
         self._day: Day = 0
         self._closing = False
         self._wake = anyio.Event()
@@ -178,23 +191,33 @@ class CallBudget:
 
     async def run(self) -> None:
         """Allocate calls until closed. Raises StoreError, in a group, when the disk refuses."""
-        while not self._closing:
-            midnight = calendar.instant(self._day + 1)
-            with anyio.move_on_after(max(0.0, midnight - self._now())):
-                await self._wake.wait()
-            # Bounded by midnight, because calls of this day must not be spent on the next one.
-            with anyio.move_on_after(min(GATHER_SECONDS, max(0.0, midnight - self._now()))):
-                await self._urgent.wait()
-            # Replaced before the work, so that a wake-up during it is not lost.
-            self._wake, self._urgent = anyio.Event(), anyio.Event()
-            if calendar.today(self._now()) != self._day:
-                self._day = calendar.today(self._now())
-                # ``forget`` is about the calls of the first day alone.
-                await self._start_day(forget=False)
-            else:
-                await self._allocate()
-            self._on_allocated()
+        async with anyio.create_task_group() as questions:
+            while not self._closing:
+                for queue, backlog in self._to_ask:
+                    questions.start_soon(self._ask, queue, backlog)
+                self._to_ask.clear()
+                await self._allocate_next()
+            # What is not answered by now is not needed any more.
+            questions.cancel_scope.cancel()
         await self._return_unused()
+
+    async def _allocate_next(self) -> None:
+        """Wait until calls are wanted or the day ends, and allocate."""
+        midnight = calendar.instant(self._day + 1)
+        with anyio.move_on_after(max(0.0, midnight - self._now())):
+            await self._wake.wait()
+        # Bounded by midnight, because calls of this day must not be spent on the next one.
+        with anyio.move_on_after(min(GATHER_SECONDS, max(0.0, midnight - self._now()))):
+            await self._urgent.wait()
+        # Replaced before the work, so that a wake-up during it is not lost.
+        self._wake, self._urgent = anyio.Event(), anyio.Event()
+        if calendar.today(self._now()) != self._day:
+            self._day = calendar.today(self._now())
+            # ``forget`` is about the calls of the first day alone.
+            await self._start_day(forget=False)
+        else:
+            await self._allocate()
+        self._on_allocated()
 
     async def _cool_down(self, bucket: int) -> None:
         """Let a bucket's queues wait for what earlier runs have sent."""
@@ -220,7 +243,7 @@ class CallBudget:
         await _each(self._open_ledger, self._buckets)
         for queue in self._scheduler.queues if forget else []:
             for backlog in queue.backlogs:
-                self._ledgers[queue.bucket].forget(backlog.dataset.name, queue.appid)
+                self._forget_spent(queue, backlog.dataset.name)
         for queue, calls in in_flight:
             for backlog in queue.backlogs:
                 self._ledgers[queue.bucket].add(backlog.dataset.name, queue.appid, calls)
@@ -243,33 +266,88 @@ class CallBudget:
             ledger.enter_recent(pace.count, self._held_until[bucket])
         self._ledgers[bucket] = ledger
 
+    def _forget_spent(self, queue: AccountQueue, dataset: str) -> None:
+        self._ledgers[queue.bucket].forget(dataset, queue.appid)
+        if self._policy.quota.forget_spent(dataset, queue.appid):
+            self._changed[queue.bucket].add((queue.appid, dataset))
+
     async def _allocate(self) -> None:
         """Enter refills and spent quotas into the ledgers, then allocate the refills."""
-        refills = self._scheduler.take_refill_requests()
-        touched = {queue.bucket for queue, _ in refills}
-        for queue, backlog, refusal in self._scheduler.take_exhausted():
-            self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
-            touched.add(queue.bucket)
+        refills = self._scheduler.take_refill_requests() + self._take_answers()
+        touched = {queue.bucket for queue, _ in refills} | self._take_exhausted()
         blocks = [self._next_block(queue, backlog) for queue, backlog in refills]
         # Durable before use, because a killed run must have entered too many calls, not too few.
         await _each(self._write, touched)
         now = self._now()
-        for (queue, backlog), (calls, limit) in zip(refills, blocks, strict=True):
+        for (queue, backlog), found in zip(refills, blocks, strict=True):
             told = self._ledgers[queue.bucket].exhausted_by(backlog.dataset.name, queue.appid)
-            if told is None:
-                self._scheduler.allocate(queue, backlog, calls, limit, now)
-            else:
+            if told is not None:
                 self._scheduler.exhaust(queue, backlog, told, now)
+            elif found is None:
+                self._to_ask.append((queue, backlog))
+            else:
+                self._scheduler.allocate(queue, backlog, *found, now)
 
-    def _next_block(self, queue: AccountQueue, backlog: Backlog) -> tuple[int, str]:
-        """Enter the next calls of a backlog, and return them with the words of their limit."""
+    def _next_block(self, queue: AccountQueue, backlog: Backlog) -> Block | None:
+        """Enter the next calls of a backlog, or a question that must be put before them."""
         dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
         if backlog.abandoned_by is not None or ledger.exhausted_by(dataset, appid) is not None:
-            return 0, ""
-        wanted = quota.block(
-            self._policy.pace, backlog.windows_left + backlog.pending_retries, backlog.calls
-        )
-        return self._policy.quota.take(ledger, dataset, appid, wanted)
+            return Block(0)
+        rules = self._policy.quota
+        if rules.settle(ledger, dataset, appid):
+            self._changed[queue.bucket].add((appid, dataset))
+        owed = backlog.windows_left + backlog.pending_retries
+        need = Need(block(self._policy.pace, owed, backlog.calls), owed, backlog.quota.unused)
+        found = rules.next_block(ledger, dataset, appid, need)
+        if found is None:
+            rules.asking(ledger, dataset, appid)
+            self._changed[queue.bucket].add((appid, dataset))
+        return found
+
+    async def _ask(self, queue: AccountQueue, backlog: Backlog) -> None:
+        """Put a question; its answer is used by the next allocation."""
+
+        def made() -> tuple[Day, int]:
+            ledger = self._ledgers[queue.bucket]
+            entered = ledger.spent(backlog.dataset.name, queue.appid)
+            # Calls in flight may not be in WeChat's number yet.
+            return ledger.day, entered - backlog.quota.unused - queue.rate.in_flight
+
+        answer = await self._questions.ask(queue, backlog.dataset, made)
+        self._answers.append((queue, backlog, answer))
+        self.wake()
+
+    def _take_answers(self) -> list[tuple[AccountQueue, Backlog]]:
+        """Take in the answers to questions; return what waits for them."""
+        answers, self._answers = self._answers, []
+        for queue, backlog, answer in answers:
+            pair = queue.appid, backlog.dataset.name
+            self._changed[queue.bucket].add(pair)
+            match answer.told:
+                case None:
+                    ledger = self._ledgers[queue.bucket]
+                    self._policy.quota.unanswered(ledger, backlog.dataset.name, queue.appid)
+                case str():
+                    self._policy.quota.refused(pair)
+                case told:
+                    self._policy.quota.answered(pair, told, answer.counted)
+        return [(queue, backlog) for queue, backlog, _ in answers]
+
+    def _take_exhausted(self) -> set[int]:
+        """Enter spent quotas into the ledgers, with what the day allowed; return the buckets."""
+        touched = set()
+        for queue, backlog, refusal in self._scheduler.take_exhausted():
+            self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
+            self._teach(queue, backlog)
+            touched.add(queue.bucket)
+        return touched
+
+    def _teach(self, queue: AccountQueue, backlog: Backlog) -> None:
+        """Learn from a spent quota how many calls the day allowed."""
+        dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
+        allowed = ledger.spent(dataset, appid) - backlog.quota.unused - backlog.quota.refusals
+        self._policy.quota.teach(ledger, dataset, appid, max(0, allowed))
+        self._changed[queue.bucket].add((appid, dataset))
 
     async def _return_unused(self) -> None:
         """Return calls that were entered and not spent, at the end of the run."""
@@ -278,25 +356,36 @@ class CallBudget:
             # Recent calls of the previous run stop counting at ``idle_from``.
             if ledger.idle_from <= now:
                 ledger.recent_calls = 0
-        for queue, backlog, refusal in self._scheduler.take_exhausted():
-            self._ledgers[queue.bucket].exhaust(backlog.dataset.name, queue.appid, refusal)
+        self._take_answers()
+        self._take_exhausted()
         for queue in self._scheduler.queues:
             ledger = self._ledgers[queue.bucket]
             ledger.enter_recent(*queue.rate.recent_calls(now))
             for backlog in queue.backlogs:
                 ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)
-                if backlog.quota.unused > 0:
-                    ledger.add(backlog.dataset.name, queue.appid, -backlog.quota.unused)
+                self._return_calls(queue, backlog)
         for ledger in self._ledgers.values():
             ledger.in_use = False
         await _each(self._write, self._buckets)
         await _each(self._sweep, self._buckets)
+
+    def _return_calls(self, queue: AccountQueue, backlog: Backlog) -> None:
+        dataset, appid, ledger = backlog.dataset.name, queue.appid, self._ledgers[queue.bucket]
+        if backlog.quota.refusals and ledger.exhausted_by(dataset, appid) is not None:
+            # Once more, because calls were in flight when the first one was refused.
+            self._teach(queue, backlog)
+        if backlog.quota.unused > 0:
+            ledger.add(dataset, appid, -backlog.quota.unused)
+        if self._policy.quota.outgrow(ledger, dataset, appid):
+            self._changed[queue.bucket].add((appid, dataset))
 
     async def _sweep(self, bucket: int) -> None:
         await self._files.sweep(self._day, bucket)
 
     async def _write(self, bucket: int) -> None:
         await self._files.write(self._ledgers[bucket], bucket)
+        if changed := self._changed.pop(bucket, None):
+            await self._files.write_known(self._policy.quota.known(changed), bucket)
 
 
 async def _each(work: Callable[[int], Coroutine[Any, Any, None]], buckets: Iterable[int]) -> None:

@@ -20,11 +20,12 @@ from typing import Protocol
 
 import anyio
 
-from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE
+from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action
 from harvester.core.errors import places
 from harvester.core.model import Answer
 from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
+from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.engine.raw_writer import RawWriter, _Buffered
 from harvester.planning.quota import Moment
@@ -54,6 +55,7 @@ class RequestCounters:
     bugs: int = 0
     surplus_answers: int = 0
     waits: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    questions: QuestionCounters = field(default_factory=QuestionCounters)
 
 
 class RunClock(Protocol):
@@ -100,18 +102,21 @@ class Pipeline:
         self._timer_until = _NEVER
         self._stopping = False
         self._workers = anyio.CancelScope()
-        self.counters = RequestCounters()
         datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
         self._publishing = PublishQueue(
             tools.tree, datasets, tools.on_published, self._trusted_times
         )
         self._trusted_from = 0
+        questions = QuotaQuestions(
+            tools.transport, tools.tokens, tools.spacing, pace=tools.terms.pace, now=tools.clock
+        )
+        self.counters = RequestCounters(questions=questions.counters)
         self._budget = CallBudget(
             LedgerFiles(tools.tree, run_id, tools.clock.moment),
             scheduler,
             tools.terms,
-            now=tools.clock,
+            questions=questions,
             on_allocated=self._wake_if_ready,
         )
 
@@ -174,6 +179,8 @@ class Pipeline:
                 if outcome.body is not None and self._scheduler.is_last_try(attempt):
                     await self._keep(attempt, asked_at, outcome.body)
                     continue
+                if outcome.rule.action is Action.WAIT_FOR_QUOTA:
+                    attempt.backlog.quota.count_refusal()
                 self._scheduler.refused(attempt, outcome.rule, self._tools.clock(), outcome.why)
                 self._close_if_done(attempt.queue)
                 self._publishing.enqueue(self._scheduler.months.take_complete())

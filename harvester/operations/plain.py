@@ -12,6 +12,7 @@ from harvester.core.calendar import day_text
 
 _DAYS = {
     "before": "before",
+    "complete_on": "complete_on",
     "begin": "begin_date",
     "day": "day",
     "end": "end_date",

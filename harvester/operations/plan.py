@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harvester.core import calendar
-from harvester.core.config import Manifest
 from harvester.core.model import bucket_of
 from harvester.operations.runtime import Project
 from harvester.planning import cost
 from harvester.planning import windows as planning
-from harvester.planning.quota import DayLedger, Quota
+from harvester.planning.daily_quota import Quota
+from harvester.planning.quota import DayLedger
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import Refetch
@@ -43,25 +43,18 @@ def plan(
     want = planning.wanted(manifest, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
     found = planning.summarise(manifest, want, missing, today)
-    quota = Quota(manifest.limits, quota_limits.read(tree))
-    state = cost.QuotaState(quota, _left(manifest, tree, quota, own, now))
+    quota = Quota(manifest.limits, quota_limits.read_known(tree, own))
+    quota.reserve(planning.calls_kept(manifest, now))
+    state = cost.QuotaState(quota, _ledgers(tree, own, today))
     price = cost.price(manifest, missing, found, state, now)
     barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, now), today)
     return PricedPlan(found, price, barren)
 
 
-def _left(
-    manifest: Manifest, tree: Tree, quota: Quota, own: list[int], now: float
-) -> Callable[[str, str], int]:
-    """Return a function of dataset and appid: the calls that today's ledgers leave."""
-    today = calendar.today(now)
-    quota.reserve(planning.calls_kept(manifest, now))
+def _ledgers(tree: Tree, own: list[int], today: calendar.Day) -> Callable[[str], DayLedger]:
+    """Return a function of an appid: today's ledger of its bucket."""
     ledgers = {bucket: quota_ledger.read(tree, today, bucket) or DayLedger(today) for bucket in own}
-
-    def left(dataset: str, appid: str) -> int:
-        return quota.left(ledgers[bucket_of(appid, tree.buckets)], dataset, appid)
-
-    return left
+    return lambda appid: ledgers[bucket_of(appid, tree.buckets)]
 
 
 def _rows(tree: Tree, want: planning.Wanted, now: float) -> cost.Rows:

@@ -33,7 +33,7 @@ from harvester.operations.record.summary import Summary
 from harvester.operations.session import locked_and_recorded
 from harvester.operations.status import quarantined_days
 from harvester.planning import windows
-from harvester.planning.quota import Quota
+from harvester.planning.daily_quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
@@ -295,13 +295,10 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], 
 def _budget_policy(state: RunState) -> BudgetPolicy:
     """Return the rules by which the calls of a day are allocated. Raises StoreError."""
     limits, forget = state.manifest.limits, state.options.ignore_spent_quota
-    reported = quota_limits.read(state.tree)
-    if forget:
-        # WeChat's limits stay known; only the calls that it counted are forgotten.
-        reported = {key: quota._replace(used=0) for key, quota in reported.items()}
+    quota = Quota(limits, quota_limits.read_known(state.tree, state.own))
     kept = partial(windows.calls_kept, state.manifest)
     return BudgetPolicy(
-        Quota(limits, reported),
+        quota,
         limits.per_token,
         kept,
         forget=forget,

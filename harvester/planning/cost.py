@@ -15,7 +15,8 @@ from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Manifest
-from harvester.planning.quota import Quota
+from harvester.planning.daily_quota import Quota
+from harvester.planning.quota import DayLedger
 from harvester.planning.windows import Plan, Wanted, count_windows
 
 SHORTER_RANGES = (30, 90, 365, 3 * 365)
@@ -29,19 +30,19 @@ Rows: TypeAlias = Mapping[str, Mapping[str, tuple[DaySet, DaySet]]]
 
 
 class QuotaState(NamedTuple):
-    """The daily quota, and a function that returns what is left today of a dataset and an appid."""
+    """The daily quota, and a function that returns today's ledger of an appid."""
 
     quota: Quota
-    left: Callable[[str, str], int]
+    ledger: Callable[[str], DayLedger]
 
 
 @dataclass(frozen=True, slots=True)
 class AccountPrice:
-    """The cost of one account: requests, and Beijing days under its quotas, today included."""
+    """The cost of one account: requests, and Beijing days under its quotas."""
 
     appid: str
     requests: int
-    quota_days: int
+    calendar_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class ShorterRange:
 
     begin: Day
     requests: int
-    quota_days: int
+    calendar_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,24 @@ class EmptyPrefix:
 class Price:
     """The cost of a plan.
 
-    ``quota_days`` is the number of Beijing days under the quota, today included, and
-    ``requests_today`` what the quota allows today. ``read`` quotas were reported by WeChat, the
-    others are ``assumed``. ``bound_seconds`` and ``bound_by`` are the plan's, or the quota's if
-    that takes longer.
+    ``calendar_days`` is the number of Beijing days on which there are requests, under the quota;
+    today is none of them if nothing is left of it. ``complete_on`` is the last of them, and today
+    if there is nothing to ask. ``requests_today`` is what the quota allows today, and
+    ``quota_questions`` are put to WeChat before them. ``read`` quotas were reported by WeChat,
+    ``assumed`` ones were not, and ``refused`` ones of these WeChat did not tell when it was asked;
+    others are set in the manifest. ``bound_seconds`` and ``bound_by`` are the plan's, or the
+    quota's if that takes longer.
     """
 
     requests_today: int
-    quota_days: int
+    quota_questions: int
+    calendar_days: int
+    complete_on: Day
     bound_seconds: float
     bound_by: str
     read: int
     assumed: int
+    refused: int
     accounts: tuple[AccountPrice, ...]
     shorter_ranges: tuple[ShorterRange, ...]
 
@@ -99,6 +106,9 @@ class _Item:
     boundary: Day
     left: int
     budget: int
+    origin: str
+    is_refused: bool
+    questions: int
 
     def requests(self, begin: Day = FIRST_DAY) -> int:
         """Count the requests for the days from ``begin`` on."""
@@ -106,11 +116,13 @@ class _Item:
         missing = self.missing >> older << older if older > 0 else self.missing
         return count_windows(missing, self.span, self.boundary)
 
-    def quota_days(self, requests: int) -> int:
-        """Count the Beijing days that so many requests take, today included."""
-        if requests <= self.left:
-            return 1 if requests else 0
-        return 1 - (self.left - requests) // max(1, self.budget)
+    def later_days(self, requests: int) -> int:
+        """Count the Beijing days after today that so many requests take."""
+        return max(0, -((self.left - requests) // max(1, self.budget)))
+
+    def calendar_days(self, requests: int) -> int:
+        """Count the Beijing days that so many requests take."""
+        return self.later_days(requests) + (min(requests, self.left) > 0)
 
 
 def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, now: float) -> Price:
@@ -119,22 +131,26 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, n
     items = list(_items(manifest, missing, means, today))
     requests: Counter[str] = Counter()
     longest: Counter[str] = Counter()
+    later_days = 0
     for item in items:
         needed = item.requests()
         requests[item.appid] += needed
-        longest[item.appid] = max(longest[item.appid], item.quota_days(needed))
-    quota_days = max(longest.values(), default=0)
+        longest[item.appid] = max(longest[item.appid], item.calendar_days(needed))
+        later_days = max(later_days, item.later_days(needed))
     seconds, binds = found.bound_seconds, found.bound_by
-    if quota_days > 1:
-        seconds, binds = max(seconds, calendar.instant(today + quota_days - 1) - now), "quota"
-    read = sum(means.quota.limit(item.dataset, item.appid).reported for item in items)
+    if later_days:
+        seconds, binds = max(seconds, calendar.instant(today + later_days) - now), "quota"
+    origins = Counter(item.origin for item in items)
     return Price(
         requests_today=sum(min(item.requests(), item.left) for item in items),
-        quota_days=quota_days,
+        quota_questions=sum(item.questions for item in items),
+        calendar_days=max(longest.values(), default=0),
+        complete_on=today + later_days,
         bound_seconds=round(seconds, 3),
         bound_by=binds,
-        read=read,
-        assumed=len(items) - read,
+        read=origins["read"],
+        assumed=origins["assumed"],
+        refused=sum(item.is_refused for item in items),
         accounts=tuple(
             AccountPrice(appid, count, longest[appid]) for appid, count in requests.most_common()
         ),
@@ -162,19 +178,25 @@ def empty_prefixes(
 
 
 def _items(manifest: Manifest, missing: Wanted, means: QuotaState, today: Day) -> Iterator[_Item]:
+    quota = means.quota
     for name, of_dataset in missing.items():
         dataset = manifest.datasets[name]
         boundary = readiness.boundary(dataset, today)
         for appid, lacking in of_dataset.items():
             if lacking:
+                ledger = means.ledger(appid)
+                requests = count_windows(lacking, dataset.span, boundary)
                 yield _Item(
                     name,
                     appid,
                     lacking,
                     dataset.span,
                     boundary,
-                    means.left(name, appid),
-                    means.quota.budget(name, appid),
+                    quota.left(ledger, name, appid),
+                    quota.budget(name, appid),
+                    quota.limit(name, appid).origin,
+                    quota.is_refused(name, appid),
+                    quota.questions(ledger, name, appid, requests),
                 )
 
 
@@ -184,5 +206,5 @@ def _shorter_ranges(items: list[_Item], everything: int, today: Day) -> Iterator
         begin = today - back
         counts = [item.requests(begin) for item in items]
         if 0 < sum(counts) < everything:
-            quota_days = max(map(_Item.quota_days, items, counts))
-            yield ShorterRange(begin, sum(counts), quota_days)
+            days = max(map(_Item.calendar_days, items, counts))
+            yield ShorterRange(begin, sum(counts), days)

@@ -1,24 +1,18 @@
-"""The daily quota: calls that a Beijing day allows, and the ledger of the calls spent.
+"""The ledger of the calls spent on a Beijing day, by dataset and account.
 
-WeChat counts calls per account, dataset and Beijing day. A run may spend the quota less a reserve
-for the account's other users, less the calls in the day's ledger, and less the calls for days that
-get ready later today. Calls are entered in blocks before the first of a block is made, so a killed
-run has entered too many rather than too few.
+Calls are entered in blocks before the first of a block is made, so a killed run has entered too
+many rather than too few. `daily_quota` decides how many may be spent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import Limits, Pace
-from harvester.core.model import LearntRefusal, Refusal, ReportedQuota
-
-BLOCK_SECONDS = 10.0
-"""Duration of a block at the full rate."""
+from harvester.core.model import LearntRefusal, Refusal
 
 _MAX_NUMBER = 1 << 40
 """No count of calls and no time, in seconds since the Unix epoch, is greater."""
@@ -29,23 +23,8 @@ DATE_ERROR_SECONDS = 2.0
 WRONG_SECONDS = 600.0
 """Offset of a clock in seconds above which the day of a ledger may be wrong."""
 
-_MIN_BLOCK = 20
-_SPARE = 3
-
 Calls: TypeAlias = dict[str, dict[str, int]]
 """Numbers of calls by dataset and appid."""
-
-
-class QuotaLimit(NamedTuple):
-    """The size of a quota, and whether WeChat reported it."""
-
-    quota: int
-    reported: bool = False
-
-    @property
-    def origin(self) -> str:
-        """``read`` from WeChat, or ``assumed``."""
-        return "read" if self.reported else "assumed"
 
 
 class Moment(NamedTuple):
@@ -220,89 +199,3 @@ def _idle_on_one_clock(one: DayLedger, other: DayLedger) -> tuple[float, float]:
 def are_counts(numbers: Iterable[float]) -> bool:
     """Return whether all numbers are counts or times that a file of harvester may have."""
     return all(0 <= number <= _MAX_NUMBER for number in numbers)
-
-
-class Quota:
-    """The calls that may be spent, by the manifest's limits and the quotas that WeChat reported.
-
-    ``told`` has reported quotas by appid and dataset.
-    """
-
-    def __init__(
-        self, limits: Limits, told: Mapping[tuple[str, str], ReportedQuota] | None = None
-    ) -> None:
-        self._limits = limits
-        self._told = told or {}
-        self._reserved: Calls = {}
-
-    def reserve(self, calls: Calls) -> None:
-        """Leave these calls for the days that get ready later today, in place of earlier ones."""
-        self._reserved = calls
-
-    def limit(self, dataset: str, appid: str) -> QuotaLimit:
-        """Return the quota of a dataset of an account."""
-        told = self._told.get((appid, dataset))
-        if told is None or not told.daily_limit:
-            return QuotaLimit(self._limits.daily_quota)
-        return QuotaLimit(told.daily_limit, reported=True)
-
-    def budget(self, dataset: str, appid: str) -> int:
-        """Return the calls that all runs of a day may spend, the reserve left out."""
-        quota = self.limit(dataset, appid).quota
-        return max(0, quota - self._limits.daily_reserve.of(quota))
-
-    def left(self, ledger: DayLedger, dataset: str, appid: str) -> int:
-        """Return how many calls may still be spent on the day of a ledger."""
-        if ledger.exhausted_by(dataset, appid) is not None:
-            return 0
-        taken = self.spent(ledger, dataset, appid) + self._kept(dataset, appid)
-        return max(0, self.budget(dataset, appid) - taken)
-
-    def spent(self, ledger: DayLedger, dataset: str, appid: str) -> int:
-        """Return the calls spent on the day of a ledger: its own number, or WeChat's if greater.
-
-        WeChat's number has the calls of other clients and of ``check``. Calls entered later come on
-        top, so this number is entered first.
-        """
-        entered = ledger.spent(dataset, appid)
-        told = self._told.get((appid, dataset))
-        if told is None or calendar.today(told.asked_at) != ledger.day:
-            return entered
-        return max(entered, told.used)
-
-    def take(self, ledger: DayLedger, dataset: str, appid: str, wanted: int) -> tuple[int, str]:
-        """Enter up to ``wanted`` calls; return their number, and words if the quota limits it."""
-        # WeChat's own count may be higher than the ledger's, since other clients call too.
-        spent = self.spent(ledger, dataset, appid)
-        ledger.add(dataset, appid, spent - ledger.spent(dataset, appid))
-        left = self.left(ledger, dataset, appid)
-        calls = min(wanted, left)
-        ledger.add(dataset, appid, calls)
-        return calls, self.explain(dataset, appid) if calls == left else ""
-
-    def explain(self, dataset: str, appid: str) -> str:
-        """Return the numbers that decide how many calls there are, as words."""
-        numbers = self.limit(dataset, appid)
-        reserve = self._limits.daily_reserve.of(numbers.quota)
-        text = f"{numbers.quota:,} calls a day ({numbers.origin})"
-        if reserve:
-            text += f", {reserve:,} of them reserved"
-        if kept := self._kept(dataset, appid):
-            text += f", {kept:,} kept for what gets ready later today"
-        return text
-
-    def _kept(self, dataset: str, appid: str) -> int:
-        return self._reserved.get(dataset, {}).get(appid, 0)
-
-
-def block(pace: Pace, windows: int, made: int) -> int:
-    """Return the size of the next block of calls, for windows to ask and calls ``made`` so far."""
-    # One second's worth at first, then as many as were made: a run killed at once wastes few.
-    rate = pace.count / pace.period
-    calls = min(int(BLOCK_SECONDS * rate), max(int(rate), made))
-    return min(max(_MIN_BLOCK, calls), windows + windows // 4 + _SPARE)
-
-
-def with_retries(windows: int) -> int:
-    """Return the calls that so many windows need if one attempt in six fails."""
-    return windows + -(-windows // 5)

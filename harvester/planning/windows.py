@@ -18,7 +18,8 @@ from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.core.inert_text import inert
 from harvester.planning import bucket_sizing, sharding
-from harvester.planning.quota import Calls, with_retries
+from harvester.planning.daily_quota import with_retries
+from harvester.planning.quota import Calls
 
 CPU_SECONDS_PER_REQUEST = 0.00015
 """CPU seconds per request on one core, measured: see docs/performance.md."""

@@ -13,7 +13,8 @@ class AllocatedCalls:
 
     At ``low_watermark`` the allocation ``needs_refill``; without any call left the dataset is
     ``blocked_on_quota``. ``exhausted_reason`` says why no more can be had today, once that is so.
-    Before the first day starts, ``allocated`` has no limit.
+    ``refusals`` counts the calls of the day that were refused because the quota is spent. Before
+    the first day starts, ``allocated`` has no limit.
     """
 
     allocated: int = _UNLIMITED
@@ -21,6 +22,7 @@ class AllocatedCalls:
     exhausted_reason: str = ""
     needs_refill: bool = False
     blocked_on_quota: bool = False
+    refusals: int = 0
 
     @property
     def unused(self) -> int:
@@ -36,6 +38,11 @@ class AllocatedCalls:
         """Start a day without any call."""
         self.allocated = 0
         self.exhausted_reason = ""
+        self.refusals = 0
+
+    def count_refusal(self) -> None:
+        """Count a call that was refused because the quota is spent."""
+        self.refusals += 1
 
     def request_refill(self) -> bool:
         """Ask for more calls. Returns False if that was done already."""

@@ -108,6 +108,11 @@ class RateState:
         """Reserve slots for calls of an earlier run, which may still be counted."""
         self.reserved_until.extend([until] * calls)
 
+    def call_beside(self, now: float) -> None:
+        """Count a call that is not the scheduler's, in the place of one of its calls."""
+        self.reserved_until.append(now + self.window_seconds)
+        self.pause(now + self.interval)
+
     def take_midnight_calls(self) -> int:
         """Return how many calls were in flight at the end of the day, and forget them."""
         calls = self.in_flight + self.answers_after_midnight

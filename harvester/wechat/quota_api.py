@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harvester.catalogue.error_codes import Action, rule_for
 from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
 from harvester.core.lenient_json import parse
-from harvester.core.model import ReportedQuota
+from harvester.core.model import Refusal, ReportedQuota
+from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9
 """Maximum of a quota. A longer number may be part of a secret."""
+
+_PASSING = (Action.RETRY, Action.RETRY_NOW, Action.SLOW_DOWN, Action.REFRESH_TOKEN)
+"""Actions after refusals that say nothing about the question."""
 
 QUOTA_PATH = "/cgi-bin/openapi/quota/get"
 
@@ -40,3 +45,22 @@ def reported_quota(status: int, body: bytes, asked_at: float) -> ReportedQuota |
         return None
     limit, used, remain = numbers
     return ReportedQuota(limit, used, remain, asked_at)
+
+
+def quota_or_reason(status: int, body: bytes, asked_at: float) -> ReportedQuota | str | None:
+    """Read an answer: the quota, or in words why WeChat does not tell it.
+
+    Returns None for trouble that passes, after which the question may be put again.
+    """
+    quota = reported_quota(status, body, asked_at)
+    if quota is not None and quota.daily_limit:
+        return quota
+    if status >= 500:
+        return None
+    try:
+        answer = members_of(status, body)
+    except BadAnswer as error:
+        return str(error)
+    if isinstance(answer, Refusal):
+        return None if rule_for(answer.errcode).action in _PASSING else str(answer)
+    return "the answer has no such numbers"

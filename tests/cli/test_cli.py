@@ -99,6 +99,10 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
         "account_days",
         "bound_seconds",
         "bound_by",
+        "quota_questions",
+        "calendar_days",
+        "complete_on",
+        "assumed",
         "datasets",
         "warnings",
         "price",
@@ -110,6 +114,7 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
     run("plan", "--format", "json")
     found = json.loads(capsys.readouterr().out)
     assert (found["requests"], found["account_days"], found["bound_by"]) == (0, 0, "nothing")
+    assert (found["calendar_days"], found["quota_questions"], found["assumed"]) == (0, 0, [])
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tests.support.run_harness import DAILY, HOURLY, appid, days_between, expect
 
 TODAY = parse_day("2026-05-20")
 SPENT = Reply(b'{"errcode":45009,"errmsg":"reach max api daily quota limit"}')
+NONE = Reserve()
 FAR = ("2026-03-01", "2026-04-19")
 """Fifty days, all of them settled."""
 
@@ -34,7 +35,7 @@ FAR = ("2026-03-01", "2026-04-19")
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """Two accounts that owe fifty hourly days each, and a quota of ten calls a day."""
-    limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
+    limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10, daily_reserve=NONE)
     lab = VirtualTimeHarness(tmp_path, accounts=2, begin=FAR[0], end=FAR[1], datasets=(HOURLY,))
     lab.limits = limits
     with in_virtual_time(lab):
@@ -137,7 +138,7 @@ def test_the_reserve_is_left_to_others(lab: VirtualTimeHarness) -> None:
     lab.limits = replace(lab.limits, daily_reserve=Reserve(share=0.25))
     done = lab.run()
     assert done.requests == 2 * 7
-    assert str(done.abandoned[0].why) == "10 calls a day (assumed), 3 of them reserved"
+    assert str(done.abandoned[0].why) == "10 calls a day (set), 3 of them reserved"
 
 
 def test_midnight_in_a_run_brings_a_new_quota(lab: VirtualTimeHarness) -> None:
@@ -178,7 +179,7 @@ def test_a_spent_quota_that_is_told_after_midnight_parks_nobody_today(
 def test_the_new_day_is_begun_as_soon_as_the_pace_allows(lab: VirtualTimeHarness) -> None:
     """An account out of quota is free again at 00:00:30, not when another one is at 00:00:50."""
     slow = Pace(Rate(1, 60.0), 1, concurrency=1)
-    lab.limits = replace(lab.limits, per_token=slow, daily_quota=5000)
+    lab.limits = replace(lab.limits, per_token=slow, daily_quota=None)
     told = ReportedQuota(daily_limit=10, used=0, remain=10, asked_at=lab.now())
     quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     lab.sandbox.fail(appid(2), Fault(delay=20.0), times=1)
@@ -219,7 +220,7 @@ def test_a_slow_store_at_midnight_costs_time_and_no_calls(
     lab = VirtualTimeHarness(
         tmp_path, accounts=16, begin="2025-01-01", buckets=16, datasets=(HOURLY,)
     )
-    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=250, daily_reserve=NONE)
     with in_virtual_time(lab):
         lab.sleep_until(TODAY, 24 * 60)
         lab.advance(-before)
@@ -237,7 +238,7 @@ def test_a_store_that_is_far_away_is_asked_for_many_notes_at_once(tmp_path: Path
     """Thirty-two buckets at 0.2 s a question: the first call is made after two seconds, not 30."""
     lab = VirtualTimeHarness(tmp_path, accounts=100, begin=FAR[0], end=FAR[1], buckets=32)
     lab.datasets, lab.store_seconds = (HOURLY,), 0.2
-    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10)
+    lab.limits = Limits(Pace(Rate(10, 1.0), 1, concurrency=4), daily_quota=10, daily_reserve=NONE)
     with in_virtual_time(lab):
         began = lab.now()
         lab.run()
@@ -363,13 +364,13 @@ def test_datasets_have_quotas_of_their_own(lab: VirtualTimeHarness) -> None:
 
 def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualTimeHarness) -> None:
     """Twelve calls are allowed, and another service of the account has used five today."""
+    lab.limits = replace(lab.limits, daily_quota=None)
     told = ReportedQuota(daily_limit=12, used=5, remain=7, asked_at=lab.now())
     quota_limits.write(lab.tree, {(appid(1), HOURLY): told}, lab.now())
     done = lab.run()
-    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 10}
-    said = {gone.appid: str(gone.why) for gone in done.abandoned}
-    assert said[appid(1)] == "12 calls a day (read)"
-    assert said[appid(2)] == "10 calls a day (assumed)"
+    assert lab.calls_of_day(TODAY) == {(appid(1), PATH): 7, (appid(2), PATH): 50}
+    (gone,) = done.abandoned
+    assert str(gone.why) == "12 calls a day (read), 5 of them taken by the account's other users"
     assert lab.run().requests == 0
     lab.sleep_until(TODAY + 1)
     lab.run()
@@ -378,7 +379,8 @@ def test_wechats_own_number_counts_for_more_than_the_assumed_one(lab: VirtualTim
 
 def test_what_others_spent_counts_beside_what_is_spent_after(lab: VirtualTimeHarness) -> None:
     """WeChat's count of this morning is not forgotten block after block, and run after run."""
-    lab.limits = replace(lab.limits, per_token=Pace(Rate(2, 1.0), 1, concurrency=4))
+    pace = Pace(Rate(2, 1.0), 1, concurrency=4)
+    lab.limits = replace(lab.limits, per_token=pace, daily_quota=None)
     told = ReportedQuota(daily_limit=45, used=10, remain=35, asked_at=lab.now())
     quota_limits.write(lab.tree, {(name, HOURLY): told for name in lab.appids}, lab.now())
     for _ in range(5):

@@ -78,6 +78,7 @@ class History:
         pace, today = limits.per_token, calendar.today(lab.now())
         assert all(worst.sliding <= pace.count for worst in lab.sandbox.peak_load().values())
         assert lab.sandbox.counters.errcodes[45011] == 0
+        assert limits.daily_quota is not None
         budget = limits.daily_quota - limits.daily_reserve.of(limits.daily_quota)
         note = quota_ledger.read(lab.tree, today, 0)
         for day in (today - 1, today):

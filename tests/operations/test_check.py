@@ -315,7 +315,9 @@ def patient(tmp_path: Path) -> Iterator[VirtualTimeHarness]:
     """An account of two families without a reported quota; ten calls a minute, and a day."""
     lab = VirtualTimeHarness(tmp_path, accounts=1, begin="2026-04-01", end="2026-04-30")
     lab.datasets = ("user_summary", HOURLY)
-    lab.limits = Limits(Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10)
+    lab.limits = Limits(
+        Pace(Rate(10, 60.0), 10, concurrency=4), daily_quota=10, daily_reserve=Reserve()
+    )
     lab.rules = Rules(window_limit=(10, 60.0), history=True)
     lab.__post_init__()
     lab.sandbox.fail(SICK, 76021, dataset=QUOTA)

@@ -15,7 +15,8 @@ from harvester.core.calendar import day_range, instant, parse_day
 from harvester.core.config import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
 from harvester.planning import cost, windows
-from harvester.planning.quota import DayLedger, Quota
+from harvester.planning.daily_quota import Quota
+from harvester.planning.quota import DayLedger
 from harvester.storage.state import quota_ledger
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY, appid
@@ -42,37 +43,49 @@ def priced(manifest: Manifest, note: DayLedger | None = None, now: float = NOON)
     want = windows.wanted(manifest, now)
     found = windows.summarise(manifest, want, want, calendar.today(now))
     quota, spent = Quota(manifest.limits), note or DayLedger(TODAY)
-    means = cost.QuotaState(quota, lambda dataset, name: quota.left(spent, dataset, name))
+    means = cost.QuotaState(quota, lambda _: spent)
     return cost.price(manifest, want, found, means, now)
 
 
 @pytest.mark.parametrize(
-    ("windows", "spent", "took"),
-    [(80, 0, 1), (81, 0, 2), (160, 0, 2), (161, 0, 3), (80, 1, 2), (1, 80, 2), (80, 80, 2)],
+    ("windows", "spent", "took", "later"),
+    [
+        *[(80, 0, 1, 0), (81, 0, 2, 1), (160, 0, 2, 1), (161, 0, 3, 2), (80, 1, 2, 1)],
+        *[(1, 80, 1, 1), (80, 80, 1, 1), (81, 80, 2, 2)],
+    ],
 )
-def test_the_days_under_a_quota_count_today(windows: int, spent: int, took: int) -> None:
-    """A hundred calls a day, a fifth of them reserved; some of today's are spent."""
+def test_the_days_under_a_quota_count_today(
+    windows: int, spent: int, took: int, later: int
+) -> None:
+    """A hundred calls a day, a fifth of them reserved; today counts if some of it is left."""
     limits = Limits(daily_quota=100, daily_reserve=Reserve(share=0.2))
     note = DayLedger(TODAY)
     for name in (appid(1), appid(2)):
         note.add(HOURLY, name, spent)
     found = priced(manifest_of(calendar.day_text(TODAY - windows), limits), note)
-    assert found.quota_days == took
+    assert found.calendar_days == took
     assert found.requests_today == 2 * min(windows, 80 - spent)
-    assert (found.bound_by == "quota") == (took > 1)
+    assert found.complete_on == TODAY + later
+    assert (found.bound_by == "quota") == (later > 0)
 
 
 def test_a_plan_that_needs_days_is_bound_by_the_last_midnight_before_its_end() -> None:
     """Until then nothing can help."""
-    found = priced(manifest_of(calendar.day_text(TODAY - 250), Limits(daily_quota=100)))
-    assert found.quota_days == 3
+    found = priced(
+        manifest_of(
+            calendar.day_text(TODAY - 250), Limits(daily_quota=100, daily_reserve=Reserve())
+        )
+    )
+    assert found.calendar_days == 3
     assert found.bound_seconds == instant(TODAY + 2) - NOON
 
 
 def test_datasets_do_not_share_a_quota() -> None:
     """The dearest of them decides."""
-    found = priced(manifest_of("2026-01-01", Limits(daily_quota=100), (DAILY, HOURLY)))
-    assert found.quota_days == 2
+    found = priced(
+        manifest_of("2026-01-01", Limits(daily_quota=100, daily_reserve=Reserve()), (DAILY, HOURLY))
+    )
+    assert found.calendar_days == 2
     assert [each.requests for each in found.accounts] == [139 + 5] * 2
 
 
@@ -81,7 +94,8 @@ def test_a_parked_dataset_has_nothing_left_today() -> None:
     note = DayLedger(TODAY)
     note.exhaust(HOURLY, appid(1), Refusal(45009, "reach max api daily quota limit", ""))
     found = priced(manifest_of(calendar.day_text(TODAY - 10), Limits()), note)
-    assert {each.appid: each.quota_days for each in found.accounts} == {appid(1): 2, appid(2): 1}
+    assert (found.requests_today, found.calendar_days) == (10, 1)
+    assert found.complete_on == TODAY + 1
 
 
 def test_an_account_that_lacks_nothing_costs_nothing() -> None:
@@ -91,17 +105,17 @@ def test_an_account_that_lacks_nothing_costs_nothing() -> None:
     missing = {HOURLY: {**want[HOURLY], appid(2): calendar.NO_DAYS}}
     plan = windows.summarise(manifest, want, missing, TODAY)
     quota = Quota(manifest.limits)
-    means = cost.QuotaState(
-        quota, lambda dataset, name: quota.left(DayLedger(TODAY), dataset, name)
-    )
+    means = cost.QuotaState(quota, lambda _: DayLedger(TODAY))
     found = cost.price(manifest, missing, plan, means, NOON)
     assert [(each.appid, each.requests) for each in found.accounts] == [(appid(1), 10)]
 
 
 def test_a_narrower_range_is_priced() -> None:
     """Thirty days instead of a hundred, and nothing that would cost the same."""
-    found = priced(manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50)))
-    assert [(each.begin, each.requests, each.quota_days) for each in found.shorter_ranges] == [
+    found = priced(
+        manifest_of(calendar.day_text(TODAY - 100), Limits(daily_quota=50, daily_reserve=Reserve()))
+    )
+    assert [(each.begin, each.requests, each.calendar_days) for each in found.shorter_ranges] == [
         (TODAY - 30, 60, 1),
         (TODAY - 90, 180, 2),
     ]
@@ -125,7 +139,7 @@ def test_an_account_that_pays_for_years_before_its_first_row_is_named() -> None:
 def test_plan_shows_what_binds_and_what_is_spent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The quota's numbers are said to be assumed, and today's notes count."""
+    """The quota's numbers are said to be the manifest's, and today's notes count."""
     path = tmp_path / "jobs.yaml"
     path.write_text(
         "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\n"
@@ -135,8 +149,9 @@ def test_plan_shows_what_binds_and_what_is_spent(
     assert invoke(["plan", str(path), "--format", "json"]) == 0
     before = json.loads(capsys.readouterr().out)
     assert before["bound_by"] == "quota"
-    assert before["price"]["quota_days"] in (4, 5)
-    assert (before["price"]["read"], before["price"]["assumed"]) == (0, 1)
+    assert before["calendar_days"] in (4, 5)
+    assert (before["price"]["read"], before["price"]["assumed"]) == (0, 0)
+    assert (before["quota_questions"], before["assumed"]) == (0, [])
     today = calendar.today(time.time())
     note = DayLedger(today)
     note.add(HOURLY, appid(1), 60)
@@ -145,4 +160,4 @@ def test_plan_shows_what_binds_and_what_is_spent(
     after = json.loads(capsys.readouterr().out)
     assert before["price"]["requests_today"] - after["price"]["requests_today"] == 60
     assert invoke(["plan", str(path)]) == 0
-    assert "days under the daily quota (assumed)" in capsys.readouterr().out
+    assert "days under the daily quota (set in the manifest)" in capsys.readouterr().out

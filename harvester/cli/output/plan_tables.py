@@ -9,6 +9,7 @@ from rich.console import Console
 from harvester.cli.output.answers import print_line, table
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
+from harvester.core.config import ASSUMED_QUOTA
 from harvester.operations.plan import PricedPlan
 from harvester.planning.cost import EmptyPrefix, Price
 
@@ -51,13 +52,21 @@ def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]
         )
     else:
         yield f"{most.requests:,} requests an account"
-    if price.quota_days > 1:
+    if price.bound_by == "quota":
+        days = "1 day" if price.calendar_days == 1 else f"{price.calendar_days:,} days"
         yield (
-            f"{price.quota_days:,} days under the daily quota ({_quota_source(price)}), "
-            f"{price.requests_today:,} requests of it today"
+            f"{days} under the daily quota ({_quota_source(price)}), complete on "
+            f"{calendar.day_text(price.complete_on)}, {price.requests_today:,} requests of it today"
+        )
+    if price.quota_questions:
+        yield f"{price.quota_questions:,} questions to WeChat for the daily quota"
+    if price.refused:
+        yield (
+            f"note: WeChat did not tell the daily quota when it was asked: {ASSUMED_QUOTA:,} calls "
+            "a day are assumed; set limits.daily_quota if you know better"
         )
     for item in price.shorter_ranges:
-        took = f" on {item.quota_days:,} days" if item.quota_days > 1 else ""
+        took = f" on {item.calendar_days:,} days" if item.calendar_days > 1 else ""
         yield f"from {calendar.day_text(item.begin)} on: {item.requests:,} requests{took}"
     if barren:
         first = barren[0]
@@ -72,6 +81,8 @@ def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]
 
 
 def _quota_source(price: Price) -> str:
-    if not price.read:
-        return "assumed"
-    return "read" if not price.assumed else f"{price.read:,} read, {price.assumed:,} assumed"
+    counts = {"read": price.read, "assumed": price.assumed}
+    origins = [origin for origin, count in counts.items() if count]
+    if len(origins) < 2:
+        return "".join(origins) or "set in the manifest"
+    return ", ".join(f"{count:,} {origin}" for origin, count in counts.items())

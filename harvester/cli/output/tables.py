@@ -83,6 +83,7 @@ def _print_figures(out: Console, done: Summary) -> None:
         bound = f" (lower bound from {limit}: {seconds_text(done.bound_seconds)})"
     figures = {
         "requests": f"{done.requests:,} for {done.windows:,} windows",
+        **_questions(done.quota_questions),
         "retries": f"{done.retries:,}{_waited(done.waits)}",
         "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
         "rows": f"{done.rows:,} new",
@@ -91,6 +92,10 @@ def _print_figures(out: Console, done: Summary) -> None:
     }
     for name, value in figures.items():
         print_line(out, f"  {name:<10}{value}")
+
+
+def _questions(count: int) -> dict[str, str]:
+    return {"questions": f"{count:,} for the daily quota"} if count else {}
 
 
 def _waited(waits: Mapping[str, float]) -> str:

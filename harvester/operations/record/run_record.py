@@ -47,6 +47,8 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "retries": summary.retries,
         "waits": {cause: round(seconds, 3) for cause, seconds in sorted(summary.waits.items())},
         "token_calls": summary.token_calls,
+        "quota_questions": summary.quota_questions,
+        "assumed": ["daily_quota"] if summary.quotas_refused else [],
         "bytes": summary.bytes,
         "surplus_answers": summary.surplus_answers,
         "rows": summary.rows,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
+from harvester.core.config import ASSUMED_QUOTA
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
@@ -66,7 +67,8 @@ class Summary:
     ``undecodable_days`` the days that such an error quarantined. ``clock_offset`` has the seconds
     that were added to the machine's clock; ``repeated`` and ``repeated_tokens`` count requests and
     token calls made before that, whose answers were dropped. ``waits`` has the seconds that
-    refused requests waited, by action. ``accounts`` are those with trouble, ``suspicious`` the
+    refused requests waited, by action. ``quota_questions`` were put to WeChat, which
+    refused ``quotas_refused`` of them. ``accounts`` are those with trouble, ``suspicious`` the
     first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
     ``without_rows`` has the elements of answers that have no row.
     """
@@ -86,6 +88,8 @@ class Summary:
     token_calls: int = 0
     bytes: int = 0
     surplus_answers: int = 0
+    quota_questions: int = 0
+    quotas_refused: int = 0
     clock_offset: float = 0.0
     repeated: int = 0
     repeated_tokens: int = 0
@@ -157,6 +161,8 @@ class Summary:
         self.answered = counters.answered
         self.bytes, self.bugs, self.waits = counters.bytes, counters.bugs, dict(counters.waits)
         self.surplus_answers = counters.surplus_answers
+        self.quota_questions = counters.questions.asked
+        self.quotas_refused = counters.questions.refused
         self.abandoned, self.retries = scheduler.abandoned, scheduler.retries
         self.shortened_spans = dict(scheduler.shortened_spans)
         self.token_calls = self.repeated_tokens + token_calls
@@ -248,6 +254,12 @@ class Summary:
             found.append(
                 f"the server or a proxy sent {self.surplus_answers:,} answers that no request "
                 "asked for; since the first of them each request had a connection of its own"
+            )
+        if self.quotas_refused:
+            found.append(
+                f"WeChat did not tell the daily quota when it was asked ({self.quotas_refused:,} "
+                f"times): {ASSUMED_QUOTA:,} calls a day of each dataset of each account are "
+                "assumed where it is unknown; set limits.daily_quota if you know better"
             )
         found += _delay_notes(self.delayed)
         for dataset, span in self.shortened_spans.items():

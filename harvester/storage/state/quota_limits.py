@@ -1,30 +1,30 @@
 """Quotas as WeChat reported them, by account and dataset, under ``_harvester/quota``.
 
-::
-
-    for (appid, dataset), allowance in quota_limits.read(tree).items(): ...
-
 A ``daily_limit`` holds until WeChat changes it; ``used`` and ``remain`` are of one moment, see
-`ReportedQuota`. One file a Beijing day, which replaces the one before it. Losing it costs nothing.
+`ReportedQuota`. What a check was told is in one file of the whole output, named after its Beijing
+day. What runs were told is in one file a bucket, written by the run that holds the bucket; the
+newer answer counts. Losing them costs a few questions.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from harvester.core import calendar
 from harvester.core.errors import StoreError
 from harvester.core.model import ReportedQuota
+from harvester.planning.daily_quota import KnownQuota, Pair
 from harvester.planning.quota import are_counts
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state import json_file
 
-Allowances: TypeAlias = dict[tuple[str, str], ReportedQuota]
+Allowances: TypeAlias = dict[Pair, ReportedQuota]
 """The reported quotas, by appid and dataset."""
 
 _FILE_NAME = re.compile(rf"{QUOTA}/learned-\d{{4}}-\d\d-\d\d\.json")
@@ -42,8 +42,44 @@ class _Limits:
             raise ValueError("numbers that no quota has")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The known quotas as the file of a bucket has them: by dataset, then by appid."""
+
+    datasets: dict[str, dict[str, KnownQuota]]
+
+
+def read_known(tree: Tree, buckets: Iterable[int]) -> dict[Pair, KnownQuota]:
+    """Return what runs know of the quotas of buckets, or a later check. Raises UsageError.
+
+    A file that is damaged or out of reach counts as absent; one of a newer version is an error.
+    """
+    known: dict[Pair, KnownQuota] = {}
+    with suppress(StoreError):
+        files = {file.name: file for file in tree.store.list(QUOTA)}
+        found = [files[name] for name in map(partial(_name, tree), buckets) if name in files]
+        for each in json_file.read_all(tree.store, found, _Known):
+            for dataset, of_dataset in each.datasets.items():
+                known |= {(appid, dataset): of for appid, of in of_dataset.items()}
+    for pair, told in read(tree).items():
+        before = known.setdefault(pair, KnownQuota())
+        if before.reported is None or before.reported.asked_at < told.asked_at:
+            before.reported, before.counted, before.is_refused = told, None, False
+            before.ask_beyond = None
+    return known
+
+
+def write_known(tree: Tree, changed: Mapping[Pair, KnownQuota], bucket: int) -> None:
+    """Enter what changed into the file of a bucket, durably. Raises StoreError and as `read`."""
+    name = _name(tree, bucket)
+    file = json_file.read(tree.store, name, _Known) or _Known({})
+    for (appid, dataset), of in changed.items():
+        file.datasets.setdefault(dataset, {})[appid] = of
+    json_file.write(tree.store, name, file, tree.temp(bucket, "known-quotas"))
+
+
 def read(tree: Tree) -> Allowances:
-    """Return the newest quota of each account and dataset. Raises UsageError for a newer version.
+    """Return the newest quotas that a check was told. Raises UsageError for a newer version.
 
     A file that is damaged or out of reach counts as absent.
     """
@@ -70,6 +106,10 @@ def write(tree: Tree, told: Mapping[tuple[str, str], ReportedQuota], now: float)
     for old in older:
         if old != name:
             tree.store.delete(old)
+
+
+def _name(tree: Tree, bucket: int) -> str:
+    return f"{QUOTA}/known.{tree.bucket_label(bucket)}.json"
 
 
 def _limit_files(tree: Tree) -> list[str]:

@@ -1,0 +1,117 @@
+"""Questions to WeChat for the daily quotas, each at the pace of its account.
+
+A question is a call of another API, so it spends nothing of the quota it asks for. It goes out in
+a task of its own, on a connection of the account, and takes the place of one of its data calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import anyio
+
+from harvester.core import calendar
+from harvester.core.calendar import Clock, Day
+from harvester.core.config import ASSUMED_QUOTA, Pace
+from harvester.core.dataset import Dataset
+from harvester.core.errors import CallError
+from harvester.core.model import ReportedQuota
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.scheduling.account_queue import AccountQueue
+from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body, quota_or_reason
+from harvester.wechat.transport import Transport
+
+_log = logging.getLogger("harvester.quota")
+
+Answered: TypeAlias = ReportedQuota | str | None
+"""The quota, why WeChat does not tell it, or None if no answer came."""
+
+
+class QuotaAnswer(NamedTuple):
+    """An answer, and how many calls of the ledger it certainly includes."""
+
+    told: Answered
+    counted: int = 0
+
+
+@dataclass(slots=True)
+class QuestionCounters:
+    """The number of questions, and of those that WeChat refused."""
+
+    asked: int = 0
+    refused: int = 0
+
+
+class QuotaQuestions:
+    """Asks for quotas, each with one call.
+
+    ``now`` returns seconds since the Unix epoch and never steps back.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        tokens: TokenCache,
+        limiter: RateLimiter,
+        *,
+        pace: Pace,
+        now: Clock,
+    ) -> None:
+        self._transport = transport
+        self._tokens = tokens
+        self._limiter = limiter
+        self._pace = pace
+        self.now = now
+        self.counters = QuestionCounters()
+
+    async def ask(
+        self, queue: AccountQueue, dataset: Dataset, made: Callable[[], tuple[Day, int]]
+    ) -> QuotaAnswer:
+        """Ask for a dataset's quota; ``made`` returns a ledger's day and its calls made so far."""
+        try:
+            token = await self._tokens.current(queue.appid)
+            await self._turn(queue)
+            self.counters.asked += 1
+            # As of the moment of asking: WeChat's number may be older than its answer.
+            (day, counted), asked_at = made(), self.now()
+            if calendar.today(asked_at) != day:
+                # The ledger of the new day is not open yet, so only the limit is of use.
+                asked_at = 0.0
+            status, body = await self._transport.post(
+                queue.appid, QUOTA_PATH, quota_body(dataset), token
+            )
+        except (CallError, TokenDenied):
+            return QuotaAnswer(None)
+        told = quota_or_reason(status, body, asked_at)
+        if isinstance(told, str):
+            self._warn_once(queue.appid, dataset, told)
+        return QuotaAnswer(told, max(0, counted))
+
+    async def _turn(self, queue: AccountQueue) -> None:
+        """Wait until the account may make a call; none of its data calls starts meanwhile."""
+        rate = queue.rate
+        while (at := rate.slot_at(self.now(), self._pace.count)) > self.now():
+            wait = self._limiter.interval if math.isinf(at) else at - self.now()
+            rate.pause(self.now() + wait + rate.interval)
+            await anyio.sleep(wait)
+        rate.pause(self.now() + rate.interval)
+        await self._limiter.take(queue.appid)
+        rate.call_beside(self.now())
+
+    def _warn_once(self, appid: str, dataset: Dataset, why: str) -> None:
+        self.counters.refused += 1
+        if self.counters.refused == 1:
+            _log.warning(
+                "WeChat does not tell the daily quota (%s %s: %s): %s calls a day are assumed "
+                "where it is unknown; set limits.daily_quota if you know better",
+                appid,
+                dataset.name,
+                why,
+                f"{ASSUMED_QUOTA:,}",
+            )
