@@ -287,6 +287,8 @@ class CallBudget:
                 self._to_ask.append((queue, backlog))
             else:
                 self._scheduler.allocate(queue, backlog, *found, now)
+        if self._scheduler.refill_requests:
+            self.wake()
 
     def _next_block(self, queue: AccountQueue, backlog: Backlog) -> Block | None:
         """Enter the next calls of a backlog, or a question that must be put before them."""

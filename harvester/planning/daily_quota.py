@@ -167,13 +167,10 @@ class Quota:
         unasked = self._unasked(ledger, dataset, appid)
         # Not asked for nothing: the answer would not make a limit that is known any greater.
         if calls > unasked and (left or self.limit(dataset, appid).origin != "read"):
-            if need.owed - need.unused <= unasked:
-                # It needs no more than that, but calls in flight may fail.
-                calls = max(unasked, 0 if need.unused else _SPARE)
-            elif unasked:
-                calls = unasked
-            else:
+            if need.owed - need.unused > unasked == 0 == need.unused:
                 return None
+            # All that it has is used first. Without any need, calls in flight may still fail.
+            calls = unasked or (0 if need.unused else _SPARE)
         calls = min(calls, left)
         ledger.add(dataset, appid, calls)
         return Block(calls, self.explain(ledger, dataset, appid) if calls == left else "")
@@ -212,7 +209,7 @@ class Quota:
         """Take in that a question got no answer: what is known decides until the next one."""
         left = self.left(ledger, dataset, appid)
         spent = ledger.spent(dataset, appid)
-        self._known[appid, dataset].ask_beyond = spent + _quarter(left)
+        self._known[appid, dataset].ask_beyond = spent + min(_quarter(left), UNASKED_CALLS // 4)
 
     def teach(self, ledger: DayLedger, dataset: str, appid: str, calls: int) -> None:
         """Take in that WeChat allowed so many calls on a day, and not one more."""

@@ -212,14 +212,15 @@ class Attempt:
 class AccountQueue:
     """Backlogs, waiting retries and rate state of one account.
 
-    ``retries`` is a heap of (time, attempt), ``blocked_backlogs`` counts the datasets that may
-    spend no call before more are allocated.
+    ``retries`` is a heap of (time, attempt). ``blocked_backlogs`` counts the datasets that may
+    spend no call before more are allocated, and ``blocked_retries`` are theirs.
     """
 
     appid: str
     bucket: int
     backlogs: list[Backlog]
     retries: list[tuple[float, Attempt]] = field(default_factory=list)
+    blocked_retries: list[tuple[float, Attempt]] = field(default_factory=list)
     blocked_backlogs: int = 0
     rate: RateState = field(default_factory=RateState)
 
@@ -280,23 +281,35 @@ class AccountQueue:
     def put_retry(self, attempt: Attempt, until: float) -> None:
         """Let an attempt be made again at a moment."""
         attempt.backlog.add_retry()
-        heapq.heappush(self.retries, (until, attempt))
+        if attempt.backlog.quota.blocked_on_quota:
+            self.blocked_retries.append((until, attempt))
+        else:
+            heapq.heappush(self.retries, (until, attempt))
 
     def drop_retries(self, backlog: Backlog) -> DaySet:
         """Drop the retries of a dataset. Returns the days that they were to ask."""
-        dropped = [attempt for _, attempt in self.retries if attempt.backlog is backlog]
-        self.retries = [entry for entry in self.retries if entry[1].backlog is not backlog]
-        heapq.heapify(self.retries)
+        dropped = [
+            attempt
+            for _, attempt in (*self.retries, *self.blocked_retries)
+            if attempt.backlog is backlog
+        ]
+        self.retries, _ = _split(self.retries, backlog)
+        self.blocked_retries, _ = _split(self.blocked_retries, backlog)
         backlog.take_retry(len(dropped))
         return functools.reduce(int.__or__, (attempt.days for attempt in dropped), calendar.NO_DAYS)
 
-    def block(self) -> None:
-        """Start nothing until calls are allocated to one more dataset."""
+    def block(self, backlog: Backlog) -> None:
+        """Start nothing of a dataset until calls are allocated to it; the others go on."""
         self.blocked_backlogs += 1
+        self.retries, waiting = _split(self.retries, backlog)
+        self.blocked_retries += waiting
 
-    def unblock(self) -> None:
+    def unblock(self, backlog: Backlog) -> None:
         """Count one dataset less that waits for calls."""
         self.blocked_backlogs -= 1
+        self.blocked_retries, waiting = _split(self.blocked_retries, backlog)
+        for entry in waiting:
+            heapq.heappush(self.retries, entry)
 
     def _newest_backlog(self) -> Backlog | None:
         """Return the backlog whose next window ends in the newest month; the first in a tie."""
@@ -318,6 +331,15 @@ class AccountQueue:
                 if month > best_month:
                     best, best_month = backlog, month
         return best
+
+
+def _split(
+    retries: list[tuple[float, Attempt]], backlog: Backlog
+) -> tuple[list[tuple[float, Attempt]], list[tuple[float, Attempt]]]:
+    """Return the retries of other datasets, as a heap, and those of a dataset."""
+    others = [entry for entry in retries if entry[1].backlog is not backlog]
+    heapq.heapify(others)
+    return others, [entry for entry in retries if entry[1].backlog is backlog]
 
 
 def make_queue(appid: str, bucket: int, backlog: list[Backlog]) -> AccountQueue:

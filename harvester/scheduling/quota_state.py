@@ -62,8 +62,8 @@ class AllocatedCalls:
         """Add calls; ``reason``, if any, says why they are the last of the day."""
         self.allocated += calls
         self.exhausted_reason = reason
-        # The last calls are used up, because asking for more is in vain.
-        self.low_watermark = 0 if reason else self.allocated // 2
+        # The last calls are used up, because asking for more is in vain, as it was without any.
+        self.low_watermark = self.allocated // 2 if calls and not reason else 0
 
     def refilled(self) -> bool:
         """Take the request for more calls as settled. Returns whether the dataset was blocked."""

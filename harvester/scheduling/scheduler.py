@@ -260,7 +260,7 @@ class Scheduler:
         # While accounts wait there is enough to do, and each request at the same time of one
         # account would need a connection of its own.
         most = 1 if self._ready.waiting else rate.concurrency
-        if rate.in_flight >= most or queue.blocked_backlogs:
+        if rate.in_flight >= most:
             return NEVER
         at = max(rate.slot_at(now, self._max_in_window), rate.not_before)
         if not queue.has_missing():
@@ -323,7 +323,7 @@ class Scheduler:
         if quota.request_refill():
             self.refill_requests.append((queue, backlog))
         if quota.block_if_empty():
-            queue.block()
+            queue.block(backlog)
             self._blocked += 1
 
     def take_refill_requests(self) -> list[tuple[AccountQueue, Backlog]]:
@@ -382,6 +382,9 @@ class Scheduler:
         if limit and not backlog.quota.allocated:
             self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
         self._refilled(queue, backlog, now)
+        if not limit and backlog.quota.allocated <= 0:
+            # It has spent what it had while it was decided that it needs no more.
+            self._request_refill(queue, backlog)
 
     def exhaust(self, queue: AccountQueue, backlog: Backlog, refusal: Refusal, now: float) -> None:
         """Stop a dataset, because WeChat told an earlier run that the quota of the day is spent."""
@@ -394,6 +397,6 @@ class Scheduler:
 
     def _refilled(self, queue: AccountQueue, backlog: Backlog, now: float) -> None:
         if backlog.quota.refilled():
-            queue.unblock()
+            queue.unblock(backlog)
             self._blocked -= 1
         self._place(queue, now)

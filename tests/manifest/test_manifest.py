@@ -280,6 +280,18 @@ output: {path: "${DIR}/x", must_exist: "${YES}"}
     assert {type(text) for text in texts} == {str}
 
 
+@pytest.mark.parametrize(
+    ("written", "number"), [("auto", None), ('"auto"', None), ("300", 300), ('"${N}"', 300)]
+)
+def test_the_daily_quota_is_a_number_or_asked_for(
+    load: Load, written: str, number: int | None
+) -> None:
+    """A tenth of it is reserved if nothing else is said."""
+    made = load(f"{LEAST}limits: {{daily_quota: {written}}}\n", N="300")
+    assert made.limits == Limits(daily_quota=number)
+    assert (Limits().daily_quota, Limits().daily_reserve.of(300)) == (None, 30)
+
+
 def test_values_from_references_are_not_shown(load: Load) -> None:
     """No message repeats the value of a variable, because it may be a secret."""
     text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'

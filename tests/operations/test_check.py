@@ -19,10 +19,11 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
 from harvester.operations.check import MAX_ATTEMPTS, STATES, Check, State, check_accounts, save
 from harvester.operations.probes import probes
+from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
-from harvester.wechat.quota_api import reported_quota
+from harvester.wechat.quota_api import quota_or_reason, reported_quota
 from tests.support.answers import period_end
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
@@ -291,6 +292,49 @@ def test_damaged_quotas_count_as_absent(tmp_path: Path, damage: Callable[[bytes]
     assert quota_limits.read(tree) == {}
     quota_limits.write(tree, told, NOON)
     assert quota_limits.read(tree) == told
+
+
+def test_the_newer_of_two_answers_counts(tmp_path: Path) -> None:
+    """A check after a run, and a run after a check; what a run learnt else is kept."""
+    tree = RunHarness(tmp_path).tree
+    old, new = ReportedQuota(10, 1, 9, NOON), ReportedQuota(20, 4, 16, NOON + 60)
+    known = KnownQuota(old, 1, TODAY, 2, 3, taught=5, taught_on=TODAY)
+    quota_limits.write_known(tree, {(SICK, DAILY): known}, 0)
+    quota_limits.write(tree, {(SICK, DAILY): new, (SICK, HOURLY): new}, NOON)
+    assert quota_limits.read_known(tree, [0]) == {
+        (SICK, DAILY): KnownQuota(new, None, TODAY, 2, None, taught=5, taught_on=TODAY),
+        (SICK, HOURLY): KnownQuota(new),
+    }
+    newest = KnownQuota(ReportedQuota(30, 0, 30, NOON + 120), 0)
+    quota_limits.write_known(tree, {(SICK, HOURLY): newest}, 0)
+    found = quota_limits.read_known(tree, [0])
+    assert found[SICK, HOURLY] == newest
+    assert found[SICK, DAILY].taught == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (404, b"gone", "404 HTTP 404"),
+        (403, b"gone", "HTTP 403"),
+        (502, b"<html>", None),
+        (200, b"<html>", "JSON"),
+        (200, b"[]", "not an object"),
+        (200, b'{"errcode":0,"errmsg":"ok"}', "no such numbers"),
+        (200, b'{"errcode":0,"quota":{"daily_limit":0,"used":0,"remain":0}}', "no such numbers"),
+        (200, b'{"errcode":76022,"errmsg":"no quota"}', "76022 no quota"),
+        (200, b'{"errcode":48001,"errmsg":"unauthorized"}', "48001 unauthorized"),
+        (200, b'{"errcode":-1,"errmsg":"busy"}', None),
+        (200, b'{"errcode":45011,"errmsg":"slower"}', None),
+        (200, b'{"errcode":40001,"errmsg":"token"}', None),
+    ],
+)
+def test_a_refused_question_is_told_from_trouble_that_passes(
+    status: int, body: bytes, reason: str | None
+) -> None:
+    """The first is final for a day, the second leaves room for another question."""
+    found = quota_or_reason(status, body, NOON)
+    assert (found is None) if reason is None else (reason in str(found))
 
 
 @pytest.mark.parametrize("told", [False, True])

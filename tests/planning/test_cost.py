@@ -161,3 +161,33 @@ def test_plan_shows_what_binds_and_what_is_spent(
     assert before["price"]["requests_today"] - after["price"]["requests_today"] == 60
     assert invoke(["plan", str(path)]) == 0
     assert "days under the daily quota (set in the manifest)" in capsys.readouterr().out
+
+
+def test_a_plan_after_a_spent_quota_counts_with_what_it_taught() -> None:
+    """Five calls a day and 55 missing windows: eleven days, and today is none of them."""
+    manifest = manifest_of(calendar.day_text(TODAY - 55), Limits())
+    note, quota = DayLedger(TODAY), Quota(manifest.limits)
+    for name in (appid(1), appid(2)):
+        note.add(HOURLY, name, 9)
+        note.exhaust(HOURLY, name, Refusal(45009, "reach max api daily quota limit", ""))
+        quota.teach(note, HOURLY, name, 5)
+    want = windows.wanted(manifest, NOON)
+    found = windows.summarise(manifest, want, want, TODAY)
+    price = cost.price(manifest, want, found, cost.QuotaState(quota, lambda _: note), NOON)
+    assert (price.calendar_days, price.complete_on) == (11, TODAY + 11)
+    assert (price.requests_today, price.quota_questions) == (0, 0)
+
+
+def test_a_plan_tells_what_it_assumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was asked yet, and 400 calls of an account need questions first."""
+    path = tmp_path / "jobs.yaml"
+    path.write_text(
+        "api: {base_url: sandbox}\naccounts: [{appid: wx0000000000000001}]\n"
+        "jobs: [{datasets: interface_summary_hour, begin_date: -400d}]\noutput: output\n"
+    )
+    assert invoke(["plan", str(path), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["requests"] in (399, 400)
+    assert (found["quota_questions"], found["assumed"]) == (1, ["daily_quota"])
+    assert found["calendar_days"] == 1
+    assert found["complete_on"] == calendar.day_text(calendar.today(time.time()))

@@ -13,6 +13,7 @@ from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Answer, Refusal, ReportedQuota, Window
+from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
 from harvester.storage import quarantine
 from harvester.storage.backends.base import MAX_READ
@@ -83,6 +84,19 @@ OLD = {
         '{"version":1,"accounts":{"wx0000000000000001":{"user_summary":[10,1,9,1779249600.0]}}}',
         quota_limits.read,
         {(ONE, DATASET): ReportedQuota(10, 1, 9, 1_779_249_600.0)},
+        {},
+    ),
+    "known quotas": Old(
+        "quota/known.0000-of-0001.json",
+        '{"version":1,"datasets":{"user_summary":{"wx0000000000000001":{"reported":[10,1,9,'
+        '1779249600.0],"counted":1,"asked_on":20593,"questions":2,"ask_beyond":3,'
+        '"is_refused":false,"taught":5,"taught_on":20592}}}}',
+        lambda tree: quota_limits.read_known(tree, [0]),
+        {
+            (ONE, DATASET): KnownQuota(
+                ReportedQuota(10, 1, 9, 1_779_249_600.0), 1, 20593, 2, 3, False, 5, 20592
+            )
+        },
         {},
     ),
     "ledger": Old(
@@ -241,6 +255,8 @@ def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
         ("plan", "quota/learned-2026-05-20.json"),
         ("forget", "quota/learned-2026-05-20.json"),
         ("run", "quota/learned-2026-05-20.json"),
+        ("plan", "quota/known.0000-of-0001.json"),
+        ("run", "quota/known.0000-of-0001.json"),
         ("status", "compact.json"),
         ("status", "rewrite.json"),
     ],
