@@ -340,10 +340,7 @@ class Scheduler:
             self._abandoned.defer_failures()
 
     def cool_down(self, bucket: int, until: float, recent: int | None) -> None:
-        """Until a moment, so many calls of the run before may still count for each account.
-
-        If the number is unknown (None), nothing is started before.
-        """
+        """Until a moment, ``recent`` calls of each account may count; None: nothing may start."""
         for queue in self.queues:
             if queue.bucket != bucket:
                 continue
@@ -382,8 +379,8 @@ class Scheduler:
         if limit and not backlog.quota.allocated:
             self._abandoned.stop_dataset(queue, backlog, QUOTA_SPENT, limit)
         self._refilled(queue, backlog, now)
-        if not limit and backlog.quota.allocated <= 0:
-            # It has spent what it had while it was decided that it needs no more.
+        # It may have spent what it had while it was decided that it needs no more.
+        if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):
             self._request_refill(queue, backlog)
 
     def exhaust(self, queue: AccountQueue, backlog: Backlog, refusal: Refusal, now: float) -> None:

@@ -322,7 +322,7 @@ def test_what_a_spent_quota_taught(lab: VirtualTimeHarness) -> None:
 
 
 def test_a_later_day_that_allows_more_is_believed(lab: VirtualTimeHarness) -> None:
-    """What one day allowed is forgotten once another has allowed more."""
+    """The number of one day is forgotten once another has allowed more."""
     lab.rules = Rules(daily_quota=5)
     lab.__post_init__()
     lab.begin = first_of(60)
@@ -336,7 +336,7 @@ def test_a_later_day_that_allows_more_is_believed(lab: VirtualTimeHarness) -> No
 
 
 def test_a_user_who_knows_better_lets_a_run_forget(lab: VirtualTimeHarness) -> None:
-    """What was spent, what remained and what was taught; the limit stays known."""
+    """Forgotten are the spent calls, the remaining and the taught ones; the limit stays known."""
     lab.run()
     assert made(lab)[0] == 360
     lab.sandbox.reset()

@@ -180,7 +180,7 @@ def test_nothing_allowed_teaches_nothing_of_other_days() -> None:
 
 
 def test_a_check_beside_earlier_calls_is_settled_once() -> None:
-    """What the ledger had when a run first looks is in WeChat's number, later calls are not."""
+    """Calls of the ledger when a run first looks are in WeChat's number, later ones are not."""
     known = told(400, 300, counted=None)
     quota, ledger = Quota(WHOLE, {PAIR: known}), ledger_of(60)
     assert quota.left(ledger, HOURLY, ONE) == 300

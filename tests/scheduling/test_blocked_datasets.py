@@ -49,10 +49,10 @@ def test_the_other_datasets_go_on(schedule: Scheduler) -> None:
     schedule.allocate(queue, queue.backlogs[1], 100, "", START)
     assert take(schedule) == [SECOND.name] * 7
     assert schedule.is_blocked_on_quota
-    assert not schedule.finished
+    assert not schedule.is_finished(START)
     schedule.allocate(queue, waiting, 100, "", START)
     assert take(schedule) == [FIRST.name] * 7
-    assert schedule.finished
+    assert schedule.is_finished(START)
 
 
 def fail_last(schedule: Scheduler) -> None:
@@ -76,7 +76,7 @@ def test_a_retry_waits_for_the_calls_of_its_dataset(schedule: Scheduler) -> None
     assert first.pending_retries == 1
     schedule.allocate(queue, first, 100, "", later)
     assert take(schedule, later) == [FIRST.name] * 8
-    assert schedule.finished
+    assert schedule.is_finished(START)
 
 
 def test_a_blocked_dataset_that_is_stopped_leaves_no_retry_behind(schedule: Scheduler) -> None:
@@ -88,7 +88,7 @@ def test_a_blocked_dataset_that_is_stopped_leaves_no_retry_behind(schedule: Sche
     schedule.allocate(queue, first, 0, "spent", START)
     schedule.allocate(queue, second, 100, "", START)
     assert take(schedule, START + 60) == [SECOND.name] * 7
-    assert schedule.finished
+    assert schedule.is_finished(START)
     assert sum(gone.count for gone in schedule.abandoned if gone.dataset == FIRST.name) == 8
     assert (first.open, first.pending_retries) == (0, 0)
 
@@ -100,4 +100,14 @@ def test_calls_that_ran_out_while_none_were_given_are_asked_for_again(schedule: 
     schedule.take_refill_requests()
     schedule.allocate(queue, first, 0, "", START)
     assert [backlog for _, backlog in schedule.take_refill_requests()] == [first]
-    assert not schedule.finished
+    assert not schedule.is_finished(START)
+
+
+def test_a_stopped_dataset_asks_for_no_calls(schedule: Scheduler) -> None:
+    """Nothing of it will be asked, whatever it has left."""
+    queue, (first, _) = schedule.queues[0], schedule.queues[0].backlogs
+    take(schedule)
+    schedule.take_refill_requests()
+    first.abandon(rule(Action.STOP))
+    schedule.allocate(queue, first, 0, "", START)
+    assert schedule.take_refill_requests() == []
