@@ -110,7 +110,7 @@ class RateState:
 
     def call_beside(self, now: float) -> None:
         """Count a call that is not the scheduler's, in the place of one of its calls."""
-        self.reserved_until.append(now + self.window_seconds)
+        self.reserve(now + self.window_seconds, 1)
         self.pause(now + self.interval)
 
     def take_midnight_calls(self) -> int:

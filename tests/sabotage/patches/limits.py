@@ -7,7 +7,7 @@ from tests.sabotage.run import Sabotage
 BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
 LIMITER = "harvester/engine/rate_limiter.py"
-QUOTA = "harvester/planning/quota.py"
+QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
 RUN = "harvester/operations/run.py"
@@ -82,9 +82,37 @@ SABOTAGES = (
     Sabotage(
         "reserve-ignored",
         QUOTA,
-        "return max(0, quota - self._limits.daily_reserve.of(quota))",
-        "return quota",
+        "kept = self._limits.daily_reserve.of(quota) + self._kept(dataset, appid)",
+        "kept = self._kept(dataset, appid)",
         "tests/engine/test_daily_quota.py::test_the_reserve_is_left_to_others",
+    ),
+    Sabotage(
+        "remaining-calls-ignored",
+        QUOTA,
+        "return quota if remained is None else min(quota, remained)",
+        "return quota",
+        "tests/planning/test_quota_decisions.py::test_what_is_left_is_the_smaller_of_limit_and_remain_less_the_reserve",
+    ),
+    Sabotage(
+        "quota-never-asked",
+        QUOTA,
+        "if need.owed - need.unused > unasked == 0 == need.unused:",
+        "if False:",
+        "tests/engine/test_quota_questions.py::test_a_day_of_few_calls_asks_nothing",
+    ),
+    Sabotage(
+        "questions-not-counted",
+        QUOTA,
+        "known.questions = known.questions_on(ledger.day) + 1",
+        "known.questions = 1",
+        "tests/engine/test_quota_questions.py::test_no_more_than_four_questions_on_a_day_however_many_runs",
+    ),
+    Sabotage(
+        "ran-out-while-none-were-given",
+        SCHEDULER,
+        "if not (limit or backlog.abandoned_by or backlog.quota.allocated > 0):",
+        "if False:",
+        "tests/scheduling/test_blocked_datasets.py::test_calls_that_ran_out_while_none_were_given_are_asked_for_again",
     ),
     Sabotage(
         "calls-over-midnight-not-counted",
