@@ -109,7 +109,7 @@ class Pipeline:
         )
         self._trusted_from = 0
         questions = QuotaQuestions(
-            tools.transport, tools.tokens, tools.spacing, pace=tools.terms.pace, now=tools.clock
+            tools.transport, tools.tokens, tools.spacing, connections=connections, now=tools.clock
         )
         self.counters = RequestCounters(questions=questions.counters)
         self._budget = CallBudget(

@@ -16,7 +16,7 @@ import anyio
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day
-from harvester.core.config import ASSUMED_QUOTA, Pace
+from harvester.core.config import ASSUMED_QUOTA
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota
@@ -51,7 +51,8 @@ class QuestionCounters:
 class QuotaQuestions:
     """Asks for quotas, each with one call.
 
-    ``now`` returns seconds since the Unix epoch and never steps back.
+    At most ``connections`` of them are in flight. ``now`` returns seconds since the Unix epoch and
+    never steps back.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class QuotaQuestions:
         tokens: TokenCache,
         limiter: RateLimiter,
         *,
-        pace: Pace,
+        connections: int,
         now: Clock,
     ) -> None:
         self._transport = transport
         self._tokens = tokens
         self._limiter = limiter
-        self._pace = pace
+        self._in_flight = anyio.Semaphore(connections)
         self.now = now
         self.counters = QuestionCounters()
 
@@ -76,16 +77,17 @@ class QuotaQuestions:
         """Ask for a dataset's quota; ``made`` returns a ledger's day and its calls made so far."""
         try:
             token = await self._tokens.current(queue.appid)
-            await self._turn(queue)
-            self.counters.asked += 1
-            # As of the moment of asking: WeChat's number may be older than its answer.
-            (day, counted), asked_at = made(), self.now()
-            if calendar.today(asked_at) != day:
-                # The ledger of the new day is not open yet, so only the limit is of use.
-                asked_at = 0.0
-            status, body = await self._transport.post(
-                queue.appid, QUOTA_PATH, quota_body(dataset), token
-            )
+            async with self._in_flight:
+                await self._turn(queue)
+                self.counters.asked += 1
+                # As of the moment of asking: WeChat's number may be older than its answer.
+                (day, counted), asked_at = made(), self.now()
+                if calendar.today(asked_at) != day:
+                    # The ledger of the new day is not open yet, so only the limit is of use.
+                    asked_at = 0.0
+                status, body = await self._transport.post(
+                    queue.appid, QUOTA_PATH, quota_body(dataset), token
+                )
         except (CallError, TokenDenied):
             return QuotaAnswer(None)
         told = quota_or_reason(status, body, asked_at)
@@ -96,7 +98,7 @@ class QuotaQuestions:
     async def _turn(self, queue: AccountQueue) -> None:
         """Wait until the account may make a call; none of its data calls starts meanwhile."""
         rate = queue.rate
-        while (at := rate.slot_at(self.now(), self._pace.count)) > self.now():
+        while (at := rate.slot_at(self.now(), self._limiter.count)) > self.now():
             wait = self._limiter.interval if math.isinf(at) else at - self.now()
             rate.pause(self.now() + wait + rate.interval)
             await anyio.sleep(wait)

@@ -27,6 +27,11 @@ class RateLimiter:
         self._buckets: dict[str, AsyncLimiter] = {}
 
     @property
+    def count(self) -> int:
+        """Maximum number of requests of an account in any period."""
+        return self._pace.count
+
+    @property
     def interval(self) -> float:
         """Seconds after which a full bucket has room for one request again."""
         return self._pace.period / self._pace.count * RATE_MARGIN
