@@ -173,7 +173,7 @@ class RefusalPolicy:
         """
         if rule.scope is not Scope.WINDOW:
             attempt.tries += 1
-        if attempt.tries >= self._backoff.max_attempts:
+        if self._backoff.max_attempts <= attempt.tries:
             self._abandoned.fail_attempt(attempt, replace(rule, scope=Scope.WINDOW), why)
         elif attempt.tries <= 1:
             self._wait(attempt, now)

@@ -38,29 +38,33 @@ class Server:
 
     def play(self, queues: list[AccountQueue], seed: int) -> Scheduler:
         """Run a scheduler to its end, with many calls in flight that come home in any order."""
-        dice = random.Random(seed)
-        pace = Pace(Rate(1000, 1.0), 8, concurrency=4)
-        schedule = Scheduler(
-            queues,
-            Limits(per_token=pace),
-            policy=Retry(max_attempts=50),
-            limiter=Buckets(1e-3, 8),
-            jitter=random.Random(seed),
-        )
+        dice, schedule = random.Random(seed), self.scheduler(queues, seed)
         now, flying = START, list[Attempt]()
         while not schedule.is_finished(now):
             while len(flying) < 16 and (attempt := schedule.next(now)) is not None:
                 flying.append(attempt)
             if flying:
-                self._land(schedule, flying.pop(dice.randrange(len(flying))), now, dice)
+                landed = flying.pop(dice.randrange(len(flying)))
+                if dice.random() < self.passing:
+                    schedule.refused(landed, rule_for(-1), now, Refusal(-1, "busy", ""))
+                else:
+                    self.land(schedule, landed, now)
             now = max(now + 1e-3, schedule.wake_at(now) or 0.0 if not flying else 0.0)
         return schedule
 
-    def _land(self, schedule: Scheduler, attempt: Attempt, now: float, dice: random.Random) -> None:
+    def scheduler(self, queues: list[AccountQueue], seed: int) -> Scheduler:
+        """Return a scheduler of these queues, whose calls this server answers."""
+        return Scheduler(
+            queues,
+            Limits(per_token=Pace(Rate(1000, 1.0), 8, concurrency=4)),
+            policy=Retry(max_attempts=50),
+            limiter=Buckets(1e-3, 8),
+            jitter=random.Random(seed),
+        )
+
+    def land(self, schedule: Scheduler, attempt: Attempt, now: float) -> None:
+        """Answer or refuse an attempt."""
         appid, day = attempt.queue.appid, attempt.window.end
-        if dice.random() < self.passing:
-            schedule.refused(attempt, rule_for(-1), now, Refusal(-1, "busy", ""))
-            return
         self.asked.append((appid, day))
         if day in self.bad[appid]:
             refusal = Refusal(self.errcode, "no", "")
@@ -148,3 +152,22 @@ def test_of_many_accounts_all_but_two_are_asked_once(accounts: int, seed: int) -
     server.play(queues_of(server.bad, 40), seed)
     assert len(server.asked) <= SCOUTS * SAMPLES + max(0, accounts - SCOUTS)
     assert len({appid for appid, _ in server.asked}) == accounts
+
+
+def test_an_account_that_is_refused_after_another_was_answered_is_sampled() -> None:
+    """Two accounts are refused throughout, one is answered, and then the last one is refused."""
+    names = [f"wx{number:016x}" for number in range(4)]
+    server = Server({name: set(range(BEGIN, BEGIN + 20)) for name in names[:2]})
+    server.bad |= {names[2]: set(), names[3]: set(range(BEGIN + 15, BEGIN + 20))}
+    queues = queues_of(server.bad, 20)
+    schedule, now, late = server.scheduler(queues, 1), START, list[Attempt]()
+    while not schedule.is_finished(now):
+        now = max(now + 1e-3, schedule.wake_at(now) or 0.0)
+        attempt = schedule.next(now)
+        if attempt is not None and attempt.queue is queues[3] and queues[2].has_work():
+            late.append(attempt)
+        elif attempt is not None:
+            server.land(schedule, attempt, now)
+        elif late and not queues[2].has_work():
+            server.land(schedule, late.pop(), now)
+    assert len({day for name, day in server.answered if name == names[3]}) == 15

@@ -6,6 +6,7 @@ from tests.sabotage.run import Sabotage
 
 BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
+LEARNING = "harvester/scheduling/refusal_learning.py"
 LIMITER = "harvester/engine/rate_limiter.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
@@ -120,6 +121,48 @@ SABOTAGES = (
         "return [(queue, calls) for queue, calls in flown if calls]",
         "return []",
         "tests/scheduling/test_scheduler.py::test_nothing_is_handed_out_between_a_day_and_the_next",
+    ),
+    Sabotage(
+        "refusals-never-learnt",
+        LEARNING,
+        "elif in_a_row >= SAMPLES:",
+        "elif False:",
+        "tests/engine/test_surprises.py::test_a_code_for_every_window_costs_a_handful_of_calls",
+    ),
+    Sabotage(
+        "learnt-refusal-not-kept",
+        BUDGET,
+        "ledger.learn(backlog.dataset.name, queue.appid, backlog.refusals.learnt)",
+        "pass",
+        "tests/engine/test_surprises.py::test_a_code_for_every_window_costs_a_handful_of_calls",
+    ),
+    Sabotage(
+        "one-bad-account-stops-the-others",
+        LEARNING,
+        "and name not in self._answered",
+        "and True",
+        "tests/scheduling/test_refusal_learning.py::test_an_account_that_is_refused_after_another_was_answered_is_sampled",
+    ),
+    Sabotage(
+        "probe-without-waiting",
+        "harvester/scheduling/refusal_state.py",
+        "self.held = not (self.opened or self.released)",
+        "self.held = False",
+        "tests/engine/test_surprises.py::test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once",
+    ),
+    Sabotage(
+        "accounts-wait-for-dead-scouts",
+        LEARNING,
+        "while waiting and len(scouts) < SCOUTS:",
+        "while False:",
+        "tests/engine/test_surprises.py::test_scouts_that_end_otherwise_keep_no_account_waiting",
+    ),
+    Sabotage(
+        "working-token-counts-as-useless",
+        "harvester/wechat/auth/token_cache.py",
+        "() if cached.works else (*self",
+        "(*self",
+        "tests/wechat/auth/test_providers.py::test_a_token_that_worked_is_none_of_the_two_that_justify_force",
     ),
     Sabotage(
         "attempts-without-end",

@@ -123,6 +123,17 @@ async def test_tokens_that_worked_are_replaced_in_normal_mode_however_often() ->
     assert budget.asked == 0
 
 
+async def test_a_token_that_worked_is_none_of_the_two_that_justify_force() -> None:
+    """The first one worked; force needs two after it that never did."""
+    async with token_harness(FIRST, SECOND, FIRST, SECOND, budget=Budget(5)) as at:
+        at.tokens.mark_working(A, await at.tokens.current(A))
+        await rejected(at)
+        await rejected(at)
+        await rejected(at)
+        await at.tokens.current(A)
+        assert forced(at) == [False, False, False, True]
+
+
 @pytest.mark.parametrize("errcode", [40014, 42001])
 async def test_an_expired_token_is_not_replaced_by_force(errcode: int) -> None:
     """Only 40001 means that another token has replaced it."""
