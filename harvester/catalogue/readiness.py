@@ -32,8 +32,22 @@ def newest_ready(dataset: Dataset, now: float) -> Day:
     ``now`` is in seconds since the Unix epoch. A period may be asked from ``ready_minutes`` after
     the midnight that ends it.
     """
-    today = calendar.today(now - dataset.ready_minutes * 60)
-    return period_begin(dataset.grain, period_begin(dataset.grain, today) - 1)
+    return period_begin(dataset.grain, _unready(dataset, now) - 1)
+
+
+def next_ready(dataset: Dataset, now: float) -> tuple[Day, float]:
+    """Return the period that gets ready next, by its first day, and the moment, after ``now``.
+
+    Both times are in seconds since the Unix epoch.
+    """
+    begin = _unready(dataset, now)
+    days = {Grain.WEEK: _WEEK, Grain.MONTH: calendar.month_length(calendar.month_of(begin))}
+    return begin, calendar.instant(begin + days.get(dataset.grain, 1), dataset.ready_minutes)
+
+
+def _unready(dataset: Dataset, now: float) -> Day:
+    """Return the first day of the oldest period that may not be asked yet."""
+    return period_begin(dataset.grain, calendar.today(now - dataset.ready_minutes * 60))
 
 
 @functools.lru_cache(maxsize=4_096)

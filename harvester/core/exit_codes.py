@@ -1,9 +1,21 @@
-"""Exit codes of all commands."""
+"""Exit codes of all commands, and the outcomes that they stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+
+
+class Outcome(StrEnum):
+    """Words for the end of a run, the same in records, answers, exceptions and outputs."""
+
+    COMPLETE = "complete"
+    UNFINISHED = "unfinished"
+    PARTIAL = "partial"
+    UNAUTHORISED = "unauthorised"
+    STOPPED = "stopped"
+    INVALID = "invalid"
+    BUG = "bug"
 
 
 class Exit(IntEnum):
@@ -22,6 +34,24 @@ class Exit(IntEnum):
     AGAIN = 75
     INCOMPLETE = 3
     DONE = 0
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of a run that ends with this code."""
+        return _OUTCOMES[self]
+
+
+_OUTCOMES = {
+    Exit.BUG: Outcome.BUG,
+    Exit.USAGE: Outcome.INVALID,
+    Exit.SIGINT: Outcome.STOPPED,
+    Exit.SIGTERM: Outcome.STOPPED,
+    Exit.SIGHUP: Outcome.STOPPED,
+    Exit.UNAUTHORISED: Outcome.UNAUTHORISED,
+    Exit.AGAIN: Outcome.UNFINISHED,
+    Exit.INCOMPLETE: Outcome.PARTIAL,
+    Exit.DONE: Outcome.COMPLETE,
+}
 
 
 def first_of(codes: Iterable[Exit]) -> Exit:

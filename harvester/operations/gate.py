@@ -19,6 +19,7 @@ from harvester.core.config import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.operations.record.account_report import reason_for
+from harvester.operations.record.prospects import comes_at
 from harvester.planning.windows import Wanted, wanted
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.layout import Tree
@@ -28,10 +29,6 @@ from harvester.storage.state.run_records import GivenUp, RunResult
 MAX_RECORDS = 500
 """Maximum run records that are searched. A refusal that none of them has counts as unknown, so that
 the next run asks again and its own record answers."""
-
-_MIDNIGHT_MINUTES = 5
-_HOUR = 3600.0
-_SECONDS_UNTIL = {"minute_limit": 60.0, "deferred": 600.0}
 
 _Missing: TypeAlias = dict[tuple[str, str], DaySet]
 """Days by dataset and appid."""
@@ -233,14 +230,8 @@ class _Judge:
 def _prospect(item: GivenUp, ended: float) -> tuple[float | None, str]:
     """Return when a run may obtain given up days, None if none does by itself, and the reason."""
     try:
-        reason, code = reason_for(Action(item.action), Scope(item.scope))
+        reason, _ = reason_for(Action(item.action), Scope(item.scope))
     except ValueError:
         # A word of another version does not tell, and the record of the next run does.
         return ended, ""
-    if code is Exit.INCOMPLETE:
-        return None, reason
-    if reason == "quota":
-        return calendar.instant(calendar.today(ended) + 1, _MIDNIGHT_MINUTES), reason
-    if reason == "not_ready":
-        return ended - ended % _HOUR + _HOUR, reason
-    return ended + _SECONDS_UNTIL[reason], reason
+    return comes_at(reason, ended), reason

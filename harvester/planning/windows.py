@@ -58,6 +58,31 @@ def wanted(manifest: Manifest, now: float) -> Wanted:
     return result
 
 
+def next_ready_at(manifest: Manifest, now: float) -> float | None:
+    """Return when the next day gets ready that a job wants; None if no job wants a later day.
+
+    ``now`` and the result, which is later, are in seconds since the Unix epoch.
+    """
+    accounts = {account.appid: account for account in manifest.accounts}
+    found = (
+        _next_ready_at([accounts[appid] for appid in job.appids], job, manifest.datasets[name], now)
+        for job in manifest.jobs
+        for name in job.datasets
+    )
+    return min((at for at in found if at is not None), default=None)
+
+
+def _next_ready_at(accounts: list[Account], job: Job, dataset: Dataset, now: float) -> float | None:
+    # Two, because a job may begin in the middle of the present week or month.
+    for _ in range(2):
+        day, now = readiness.next_ready(dataset, now)
+        if (job.end is None or day <= job.end) and any(
+            calendar.has_day(wanted_days(account, job, dataset, now), day) for account in accounts
+        ):
+            return now
+    return None
+
+
 def later_today(manifest: Manifest, now: float) -> Wanted:
     """Return the days that get ready later on this Beijing day."""
     end = calendar.instant(calendar.today(now) + 1) - 1

@@ -101,6 +101,19 @@ def test_the_periods_of_a_range_are_those_that_begin_in_it(
     assert found == {day for day in inside if readiness.period_begin(grain, day) == day}
 
 
+@given(grains, some_days, st.integers(0, 1439))
+def test_the_next_period_gets_ready_at_its_moment_and_not_before(
+    grain: Grain, day: int, minutes: int
+) -> None:
+    """It follows the newest ready one, which it replaces at that very moment."""
+    dataset = of_grain(grain)
+    now = instant(day, minutes)
+    begin, at = readiness.next_ready(dataset, now)
+    assert now < at
+    assert readiness.newest_ready(dataset, at) == begin
+    assert readiness.newest_ready(dataset, at - 1) == readiness.newest_ready(dataset, now) < begin
+
+
 @given(grains, st.integers(0, 40), some_days, st.integers(0, 1439))
 def test_what_is_ready_is_over_and_what_is_final_stays_so(
     grain: Grain, settle: int, day: int, minutes: int

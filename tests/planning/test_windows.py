@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
@@ -134,3 +135,30 @@ def test_a_job_that_begins_before_its_dataset_is_told_so(tmp_path: Path) -> None
     first = calendar.day_text(CATALOGUE["biz_summary"].first_day)
     assert plan.warnings[0] == f"job-1: biz_summary begins on {first}"
     assert calendar.day_text(calendar.oldest(want["biz_summary"][appid(1)])) == first
+
+
+@settings(max_examples=40)
+@given(
+    names=st.lists(st.sampled_from([*CATALOGUE]), min_size=1, max_size=4, unique=True),
+    begin=st.integers(1, 60),
+    end=st.none() | st.integers(0, 60),
+    account_end=st.none() | st.integers(-3, 3),
+    minutes=st.integers(0, 40 * 1440),
+)
+def test_the_next_day_gets_ready_at_the_first_moment_at_which_more_is_wanted(
+    names: list[str], begin: int, end: int | None, account_end: int | None, minutes: int
+) -> None:
+    """A search through the next ten weeks, minute by minute where a dataset has its ready hour."""
+    now = calendar.instant(parse_day("2026-05-20"), minutes)
+    today = calendar.today(now)
+    job = Job("job", tuple(names), (appid(1),), today - begin, None if end is None else today - end)
+    last = None if account_end is None else today + account_end
+    account = Account(appid(1), end_date=last)
+    manifest = replace(
+        RunHarness(Path()).manifest(), accounts=(account,), jobs=(job,), datasets=dict(CATALOGUE)
+    )
+    hours = {dataset.ready_minutes for dataset in CATALOGUE.values()}
+    moments = [calendar.instant(today + day, hour) for day in range(70) for hour in sorted(hours)]
+    before = windows.wanted(manifest, now)
+    more = [at for at in moments if at > now and windows.wanted(manifest, at) != before]
+    assert windows.next_ready_at(manifest, now) == (min(more) if more else None)

@@ -1,0 +1,37 @@
+"""Prospects: when a later run could obtain what a run left open, by the reason for which it did."""
+
+from __future__ import annotations
+
+from harvester.core import calendar
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+_RENEWAL_MINUTES = 5
+"""Minutes after midnight in Beijing. WeChat's day may begin a little later than this machine's."""
+
+_SECONDS = {
+    "time_budget": 0.0,
+    "stopped": 0.0,
+    "incomplete": 0.0,
+    "minute_limit": _MINUTE,
+    # A lock on a disk has no end that is known, because its holder may take any time.
+    "locked": _MINUTE,
+    "deferred": 10 * _MINUTE,
+    "unanswered": 10 * _MINUTE,
+}
+
+
+def comes_at(reason: str, ended: float, asked: float | None = None) -> float | None:
+    """Return the earliest moment for days that a run left for a reason; None if none comes alone.
+
+    The run ended at ``ended`` and made its last request at ``asked``, by default the same. All
+    times are in seconds since the Unix epoch, and the result is not before ``ended``.
+    """
+    if reason == "quota":
+        # A run that ends after midnight may have met the quota of the day before.
+        day = calendar.today(ended if asked is None else asked)
+        return max(ended, calendar.instant(day + 1, _RENEWAL_MINUTES))
+    if reason == "not_ready":
+        return ended - ended % _HOUR + _HOUR
+    seconds = _SECONDS.get(reason)
+    return None if seconds is None else ended + seconds
