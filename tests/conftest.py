@@ -23,6 +23,7 @@ from blockbuster import blockbuster_ctx
 
 from harvester.core import redaction
 from harvester.core.config import Output
+from harvester.operations.record.labels import ENGINE_VARIABLES
 from harvester.storage.layout import Tree
 from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
@@ -49,7 +50,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the variables of the environment that change what harvester does."""
     ours = [name for name in os.environ if name.startswith("HARVESTER_")]
-    for name in (*ours, "CI", "GITHUB_ACTIONS"):
+    runners = ("CI", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "KUBERNETES_SERVICE_HOST")
+    for name in (*ours, *runners, *ENGINE_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 

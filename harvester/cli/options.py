@@ -47,6 +47,11 @@ def _whole(_type: object, text: str, **_how: object) -> list[str]:
     return [text]
 
 
+def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
+    """Split the text of a variable at commas: it is the only one for several values."""
+    return list(split((text,)))
+
+
 ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
 Output: TypeAlias = Annotated[
     str | None,
@@ -68,6 +73,10 @@ Refetch: TypeAlias = Annotated[
 ]
 Shard: TypeAlias = Annotated[
     str | None, value("HARVESTER_SHARD", help="Take one part of the accounts: 1/8 to 8/8.")
+]
+Labels: TypeAlias = Annotated[
+    tuple[str, ...],
+    value("HARVESTER_LABEL", env_var_split=_at_commas, negative="", show_default=False),
 ]
 # Underscored in signatures, because no verb reads it: `harvester.cli.invoke` does, for all verbs.
 OkExit: TypeAlias = Annotated[

@@ -110,11 +110,11 @@ def erase_from_json(
     """
     if isinstance(value, dict):
         dataset, last = value.get("dataset", dataset), _last_day(value, last)
-        hit = target.has(dataset, last)
+        hit, about = target.has(dataset, last), (target, dataset, last)
         if hit and value.get("appid") in target.appids:
             return _REMOVED
         members = (
-            (name, erase_from_json(each, target, dataset, last))
+            (name, (_erase_labels if name == "labels" else erase_from_json)(each, *about))
             for name, each in value.items()
             if not (hit and name in target.appids)
         )
@@ -125,6 +125,16 @@ def erase_from_json(
     if isinstance(value, str):
         return _erase_text(value, target, dataset, last)
     return value
+
+
+def _erase_labels(value: Any, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:
+    """Erase from labels. Their names are the user's own, so `dataset` and `day` mean nothing."""
+    if not isinstance(value, dict):
+        return erase_from_json(value, target, dataset, last)
+    pairs = [[name, text] for name, text in value.items()]
+    left = erase_from_json(pairs, target, dataset, last)
+    # A pair that lost its name or its text is shorter, or begins with another name.
+    return {after[0]: after[1] for after in left if len(after) == 2 and after[0] in value}
 
 
 def _erase_text(text: str, target: ErasureRequest, dataset: str | None, last: Day | None) -> Any:

@@ -116,6 +116,7 @@ def execute(state: RunState) -> None:
     read or written.
     """
     clock, tree, summary = state.context.clock, state.tree, state.summary
+    summary.identified(shard=state.options.shard_text, labels=state.options.labels)
     for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
@@ -136,12 +137,13 @@ def execute(state: RunState) -> None:
 
 def _by_right_clock(state: RunState) -> RunState:
     """Correct a clock that is off; return the state by which the run goes on."""
-    moved = clock_check.correct(state.context)
-    if not moved:
-        return state
-    state.summary.clock_corrected(moved)
-    state.run_log.restart(state.own)
-    return replace(state, manifest=state.manifest_at(state.summary.started_at))
+    moved, summary = clock_check.correct(state.context), state.summary
+    if moved:
+        summary.clock_corrected(moved)
+        state.run_log.restart(state.own)
+        state = replace(state, manifest=state.manifest_at(summary.started_at))
+    summary.calendar_read(windows.next_ready_at(state.manifest, summary.started_at))
+    return state
 
 
 def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueue]]:
@@ -259,7 +261,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 await _run_watched(pipeline, state, count)
                 scheduler.finish(clock(), summary.wanted_accounts)
                 # A run that answered everything before the deadline or just after is complete.
-                summary.harvest_ended(owes=pipeline.owes)
+                summary.harvest_ended(clock(), owes=pipeline.owes)
             finally:
                 count()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from harvester.core.config import Api, Manifest
@@ -60,13 +60,21 @@ class RunOptions:
     """Options of one run, beyond the manifest.
 
     ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
-    ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today.
+    ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today. ``labels``
+    go to the record of the run.
     """
 
     refetch: Refetch | None = None
     shard: tuple[int, int] = (1, 1)
     max_duration: float | None = None
     ignore_spent_quota: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shard_text(self) -> str | None:
+        """The shard as ``2/8``; None if it is the only one."""
+        number, count = self.shard
+        return f"{number}/{count}" if count > 1 else None
 
 
 async def show_no_progress(position: Callable[[], Position]) -> None:

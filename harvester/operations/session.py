@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harvester.core import calendar
 from harvester.operations.clock import CheckedClock
+from harvester.operations.record.labels import engine_labels
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.storage import locks
@@ -16,7 +18,9 @@ from harvester.storage.layout import Tree
 
 def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
     """Return the log of a run that began with its clock; ``copy`` is a file for its record too."""
-    return RunLog(start_summary(manifest, clock.started_at), clock, copy)
+    run_log = RunLog(start_summary(manifest, clock.started_at), clock, copy)
+    run_log.summary.identified(labels=engine_labels(os.environ))
+    return run_log
 
 
 def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harvester.core import calendar
 from harvester.core.config import Manifest
+from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
 from harvester.operations.gate import Gate, Required, read_gate
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
@@ -17,6 +18,7 @@ from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.layout import Tree
 from harvester.storage.publish import QuarantinedDay
 from harvester.storage.state import run_records
+from harvester.storage.state.run_records import RunRecord
 
 LAST_RUNS = 5
 """Number of run records that are shown, newest first."""
@@ -36,7 +38,7 @@ class Status:
     suspicious: tuple[DayRange, ...]
     quarantined: tuple[QuarantinedDay, ...]
     unusable: int
-    runs: tuple[run_records.RunRecord, ...]
+    runs: tuple[RunRecord, ...]
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     gate: Gate | None = None
@@ -72,11 +74,19 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
             for of_dataset in states.values()
             for state in of_dataset.values()
         ),
-        runs=tuple(run_records.last(tree, LAST_RUNS)),
+        runs=tuple(map(_with_outcome, run_records.last(tree, LAST_RUNS))),
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         gate=required and read_gate(required, manifest, tree, now, states),
     )
+
+
+def _with_outcome(record: RunRecord) -> RunRecord:
+    """Add the outcome to the record of an older release, which has the exit code alone."""
+    known = {int(code): code.outcome.value for code in Exit}
+    if record.outcome is not None or record.exit_code is None:
+        return record
+    return replace(record, outcome=known.get(record.exit_code))
 
 
 def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:

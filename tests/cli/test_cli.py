@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from harvester import __version__
 from harvester.cli import app, invoke
 from harvester.cli.options import parse_shard
 from harvester.core.calendar import Day, day_text, parse_day
@@ -321,6 +322,63 @@ def test_an_old_summary_file_never_misleads(
     assert record["requests"] == 0
 
 
+def test_a_record_has_the_labels_of_its_run(
+    run: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the option or its variable, and those of the engine, which the former replace."""
+    wanted = manifest.parent / "summary.json"
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "harvest")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    given = ("--label", "team=growth", "--label", "why=a, b", "--label", "SLURM_JOB_ID=x")
+    assert run("run", "--summary", str(wanted), *given) == Exit.DONE
+    record = json.loads(wanted.read_bytes())
+    assert record["labels"] == {
+        "AIRFLOW_CTX_DAG_ID": "harvest",
+        "SLURM_JOB_ID": "x",
+        "team": "growth",
+        "why": "a, b",
+    }
+    assert record["shard"] is None
+    assert (record["record_version"], record["schema_version"]) == (2, 1)
+    assert record["harvester_version"] == __version__
+    monkeypatch.setenv("HARVESTER_LABEL", "team=growth, cause=backfill")
+    manifest.write_text(MANIFEST.replace("output: out", "output: {path: two, buckets: 2}"))
+    assert run("run", "--summary", str(wanted), "--shard", "2/2") == Exit.DONE
+    record = json.loads(wanted.read_bytes())
+    assert record["labels"].items() >= {"team": "growth", "cause": "backfill"}.items()
+    assert record["shard"] == "2/2"
+
+
+def test_a_label_that_is_none_is_refused_before_the_first_request(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written, and the summary file says so."""
+    wanted = manifest.parent / "summary.json"
+    assert run("run", "--summary", str(wanted), "--label", "growth") == Exit.USAGE
+    assert "--label team=growth" in capsys.readouterr().err
+    assert json.loads(wanted.read_bytes())["outcome"] == "invalid"
+    assert not (manifest.parent / "out").exists()
+
+
+def test_ok_exit_hides_no_outcome(
+    run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record, the last runs and the printed line keep the true one."""
+    wanted = manifest.parent / "summary.json"
+    manifest.write_text(MANIFEST.replace("1000/s, burst: 100", "1/s, burst: 1"))
+    options = ("--max-duration", "1s", "--ok-exit", "75", "--summary", str(wanted))
+    assert run("run", *options) == Exit.DONE
+    assert "unfinished: run again now" in capsys.readouterr().err
+    record = json.loads(wanted.read_bytes())
+    assert (record["outcome"], record["exit_code"]) == ("unfinished", 75)
+    assert record["retry_at"] == record["ended_at"]
+    run("status")
+    assert "  unfinished, exit 75 (time_budget)  " in capsys.readouterr().out
+    run("status", "--format", "json")
+    [shown] = json.loads(capsys.readouterr().out)["runs"]
+    assert (shown["outcome"], shown["retry_at"]) == ("unfinished", record["retry_at"])
+
+
 def test_ok_exit_turns_every_code_into_0(
     run: Command, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -402,7 +460,7 @@ def test_a_time_budget_ends_a_run_with_75_and_the_next_goes_on(
     """Answers within the budget are published and not asked for again."""
     manifest.write_text(MANIFEST.replace("1000/s, burst: 100", "1/s, burst: 1"))
     assert run("run", "--max-duration", "1s") == Exit.AGAIN
-    assert "not finished: run again" in capsys.readouterr().err
+    assert "unfinished: run again now" in capsys.readouterr().err
     manifest.write_text(MANIFEST)
     assert run("run") == Exit.DONE
     records = sorted((manifest.parent / "out/_harvester/runs").glob("*.json"))

@@ -461,6 +461,19 @@ def test_accounts_must_be_named_and_known(
     assert "account" in capsys.readouterr().err
 
 
+def test_labels_are_erased_whatever_their_names_mean() -> None:
+    """A label `dataset` or `day` is the user's word and says nothing about the other labels."""
+    labels = {"dataset": "none", "day": "2099-01-01", "whose": GONE, "of": f"{GONE}/{STAYS}"}
+    record = {"labels": {**labels, GONE: "x"}}
+    whole = ErasureRequest(frozenset({GONE}), frozenset({DAILY}), everything=True)
+    assert erase_from_json(record, whole) == {
+        "labels": {"dataset": "none", "day": "2099-01-01", "of": f"(forgotten)/{STAYS}"}
+    }
+    assert erase_from_json({"labels": "a text"}, whole) == {"labels": "a text"}
+    part = ErasureRequest(frozenset({GONE}), frozenset({DAILY}))
+    assert erase_from_json(record, part) == record
+
+
 def test_a_record_is_erased_by_dataset_and_day() -> None:
     """Only what is about the datasets and days goes, wherever it stands."""
     record = {

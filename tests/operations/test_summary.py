@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,57 @@ def test_a_budget_counts_from_the_beginning_and_publishing_may_outlast_it(
 
     monkeypatch.setattr(coverage_scan, "read_missing", slow)
     assert list(lab.run(max_duration=1800.0).reasons()) == ["time_budget"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "reasons", "line"),
+    [
+        (
+            "Europe/Berlin",
+            (Action.WAIT_FOR_QUOTA,),
+            "unfinished: run again from 2026-05-19 18:05 on (2026-05-20 00:05 in Beijing)",
+        ),
+        (
+            "Asia/Shanghai",
+            (Action.WAIT_FOR_QUOTA,),
+            "unfinished: run again from 2026-05-20 00:05 in Beijing on",
+        ),
+        # Twenty seconds past 14:13 in UTC, and to the next full minute.
+        (
+            "UTC",
+            (Action.WAIT_FOR_QUOTA, Action.DEFER),
+            "unfinished: run again from 2026-05-19 14:24 on (2026-05-19 22:24 in Beijing)",
+        ),
+        ("UTC", (Action.STOP,), "partial: finished, but some wanted days could not be obtained"),
+        ("UTC", (), "complete: everything wanted is covered"),
+    ],
+)
+def test_the_outcome_is_one_line_with_the_time_to_run_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    reasons: tuple[Action, ...],
+    line: str,
+) -> None:
+    """In the time of the machine and in Beijing's, and never earlier than the moment."""
+    gone = [
+        replace(refused(number), rule=replace(rule_for(48001), action=action))
+        for number, action in enumerate(reasons)
+    ]
+    done = summary_of(gone)
+    done.accounts = [replace(row, reasons=("known",)) for row in done.accounts]
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert line in printed(done, tmp_path).splitlines()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_stopped_run_says_to_run_again_now(tmp_path: Path) -> None:
+    """The answers that came are safe."""
+    done = summary_of([])
+    done.stop_requested(Exit.SIGINT)
+    said = printed(done, tmp_path).splitlines()
+    assert "stopped: what was harvested is safe; run again now" in said

@@ -205,7 +205,7 @@ def test_a_version_that_makes_no_sense_is_damage(here: CommandLine, version: byt
 def test_a_newer_run_record_is_read(here: CommandLine) -> None:
     """Its number only ever says that members were added."""
     (path,) = (here.output / "_harvester" / "runs").glob("*.json")
-    record: dict[str, Any] = {**json.loads(path.read_text()), "record_version": 2, "new": [1]}
+    record: dict[str, Any] = {**json.loads(path.read_text()), "record_version": 3, "new": [1]}
     path.write_text(json.dumps(record))
     (run,) = here("status", "--format", "json").json["runs"]
     assert run["run_id"] == record["run_id"]

@@ -150,6 +150,8 @@ def test_status_tells_what_is_there(old: Old) -> None:
         ("20260508T050000Z", "finished", 3),
         ("20260508T040000Z", "running", None),
     ]
+    # Their records have no outcome.
+    assert [run["outcome"] for run in said["runs"]] == [None, "complete", "partial", None]
 
 
 def test_plan_counts_what_is_missing_and_what_was_learned(old: Old) -> None:

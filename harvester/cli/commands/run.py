@@ -21,6 +21,7 @@ from harvester.operations import run as harvesting
 from harvester.operations.clock import CheckedClock
 from harvester.operations.project import open_quietly
 from harvester.operations.record import summary_file
+from harvester.operations.record.labels import parse_labels
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Position, RunOptions, Watch, show_no_progress
 from harvester.operations.session import new_run_log
@@ -38,6 +39,7 @@ class Running:
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
         progress: A bar on a terminal and lines elsewhere, or always one of them.
         summary: Also write the run record to this file.
+        label: A label for the run record: team=growth. May be given more than once.
     """
 
     refetch: options.Refetch = None
@@ -46,12 +48,19 @@ class Running:
     shard: options.Shard = None
     progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
+    label: options.Labels = ()
 
     def run_options(self) -> RunOptions:
         """Return the options as the operation takes them. Raises UsageError."""
         shard = options.parse_shard(self.shard)
         seconds = duration_option("--max-duration", self.max_duration)
-        return RunOptions(self.refetch, shard, seconds, ignore_spent_quota=self.ignore_spent_quota)
+        return RunOptions(
+            self.refetch,
+            shard,
+            seconds,
+            ignore_spent_quota=self.ignore_spent_quota,
+            labels=parse_labels(self.label),
+        )
 
 
 _DEFAULT = Running()

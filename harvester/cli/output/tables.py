@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, range_text, table
 from harvester.core import calendar
-from harvester.core.exit_codes import Exit
+from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
@@ -22,14 +23,17 @@ from harvester.operations.status import Status
 
 _SUSPICIOUS_GAPS = "suspicious gaps: empty days between days with rows"
 
+_BEIJING = dt.timezone(dt.timedelta(hours=8))
+
 _LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily quota"}
 """The limits that bound the time of a run from below, by ``bound_by``."""
 
 _VERDICTS = {
-    Exit.DONE: "everything wanted is covered",
-    Exit.INCOMPLETE: "finished, but some wanted days could not be obtained",
-    Exit.UNAUTHORISED: "no account could be authorised",
-    Exit.AGAIN: "not finished: run again",
+    Outcome.COMPLETE: "everything wanted is covered",
+    Outcome.PARTIAL: "finished, but some wanted days could not be obtained",
+    Outcome.UNAUTHORISED: "no account could be authorised",
+    Outcome.STOPPED: "what was harvested is safe",
+    Outcome.BUG: "an internal error; what was harvested is safe",
 }
 
 
@@ -54,10 +58,29 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     _print_ranges(out, _SUSPICIOUS_GAPS, done.suspicious)
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)
-    verdict = _VERDICTS.get(done.exit_code, "stopped; what was harvested is safe, run again")
-    out.print(f"\n{verdict}", style="bold" if done.exit_code is Exit.DONE else "bold yellow")
+    out.print()
+    print_line(out, _verdict(done), style="bold" if done.exit_code is Exit.DONE else "bold yellow")
     for line in _next_steps(done, project):
         print_line(out, f"  {line}")
+
+
+def _verdict(done: Summary) -> str:
+    """Return the outcome in one line, and if more can be obtained, the time from which on."""
+    words = [_VERDICTS[done.outcome]] if done.outcome in _VERDICTS else []
+    if done.retry_at is not None:
+        when = _time_text(done.retry_at) if done.retry_at > done.ended_at else "now"
+        words.append(f"run again {when}")
+    return f"{done.outcome}: {'; '.join(words)}"
+
+
+def _time_text(moment: float) -> str:
+    """Write a moment in the time of this machine and, if that is another, in Beijing's."""
+    # To the next full minute, because the text must not be earlier than the moment.
+    here = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC).astimezone()
+    in_beijing = f"{here.astimezone(_BEIJING):%Y-%m-%d %H:%M} in Beijing"
+    if here.utcoffset() == _BEIJING.utcoffset(None):
+        return f"from {in_beijing} on"
+    return f"from {here:%Y-%m-%d %H:%M} on ({in_beijing})"
 
 
 def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
@@ -150,13 +173,7 @@ def status(out: Console, found: Status, words: str) -> None:
         _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
-    if found.runs:
-        out.print("\nlast runs")
-    for record in found.runs:
-        reasons = f" ({inert(', '.join(record.reasons))})" if record.reasons else ""
-        ended = "under way, or killed" if record.exit_code is None else f"exit {record.exit_code}"
-        figures = f"{record.requests:,} requests, {record.rows:,} rows"
-        print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
+    _print_runs(out, found)
     if found.gaps:
         print_line(out, f"incomplete: harvester run {words}", gap=True)
     elif found.unusable:
@@ -165,6 +182,18 @@ def status(out: Console, found: Status, words: str) -> None:
         out.print("\ncomplete")
     if found.gate is not None:
         _print_gate(out, found.gate)
+
+
+def _print_runs(out: Console, found: Status) -> None:
+    if found.runs:
+        out.print("\nlast runs")
+    for record in found.runs:
+        reasons = f" ({inert(', '.join(record.reasons))})" if record.reasons else ""
+        ended = "under way, or killed"
+        if record.exit_code is not None:
+            ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
+        figures = f"{record.requests:,} requests, {record.rows:,} rows"
+        print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
 
 
 def _print_gate(out: Console, gate: Gate) -> None:

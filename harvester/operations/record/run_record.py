@@ -11,13 +11,15 @@ from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
+from harvester.operations.record import labels
 from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.publish import Published
+from harvester.tables.columns import SCHEMA_VERSION
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
@@ -28,9 +30,12 @@ def as_record(summary: Summary) -> dict[str, Any]:
     """Return the record of a summary, without ``published``: the journal has the change feed."""
     return {
         "record_version": RECORD_VERSION,
-        "harvester": __version__,
+        "harvester_version": __version__,
+        "schema_version": SCHEMA_VERSION,
         "run_id": summary.run_id,
         "manifest": inert(summary.manifest),
+        "shard": summary.shard,
+        "labels": labels.safe(summary.labels),
         "started_at": calendar.utc_text(summary.started_at),
         "ended_at": calendar.utc_text(summary.ended_at),
         "seconds": round(summary.seconds, 3),
@@ -39,8 +44,8 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "today": calendar.day_text(summary.today),
         "clock_offset": round(summary.clock_offset, 3),
         "state": "finished" if summary.finished else "running",
-        "exit_code": int(summary.exit_code) if summary.finished else None,
-        "reasons": list(summary.reasons()) if summary.finished else [],
+        **(_end(summary) if summary.finished else _NO_END),
+        "next_ready_at": _time(summary.next_ready_at),
         "windows": summary.windows,
         "requests": summary.requests,
         "answered": summary.answered,
@@ -84,9 +89,38 @@ def _oddity(seen: SeenOddity) -> dict[str, Any]:
     }
 
 
+def key_figures(summary: Summary) -> dict[str, str | int | None]:
+    """Return what a scheduler acts on, of a run that has ended, in the words of the record."""
+    end = _end(summary)
+    return {
+        **end,
+        "reasons": ",".join(end["reasons"]),
+        "requests": summary.requests,
+        "rows": summary.rows,
+        "accounts_failed": summary.accounts_failed,
+    }
+
+
+def _end(summary: Summary) -> dict[str, Any]:
+    return {
+        "outcome": summary.outcome.value,
+        "exit_code": int(summary.exit_code),
+        "reasons": list(summary.reasons()),
+        "retry_at": _time(summary.retry_at),
+    }
+
+
+_NO_END: dict[str, Any] = {"outcome": None, "exit_code": None, "reasons": [], "retry_at": None}
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else calendar.utc_text(moment)
+
+
 def _account(row: AccountSummary, summary: Summary) -> dict[str, Any]:
     found = plain_row(row)
-    midnight = calendar.utc_text(calendar.instant(calendar.today(summary.ended_at) + 1, 0))
+    asked = summary.ended_at if summary.asked_at is None else summary.asked_at
+    midnight = calendar.utc_text(calendar.instant(calendar.today(asked) + 1))
     found["quota_resets_at"] = midnight if found.pop("waits_for_quota") else None
     return found
 

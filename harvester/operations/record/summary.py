@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby, islice
-from operator import attrgetter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
 from harvester.core.config import ASSUMED_QUOTA
-from harvester.core.exit_codes import Exit, first_of
+from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
-from harvester.operations.clock import apart_text
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
+from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
+from harvester.operations.record.prospects import comes_at
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
@@ -37,6 +37,8 @@ _FAILURES: dict[type[errors.HarvesterError], str] = {
     errors.Unanswered: "unanswered",
     errors.Busy: "locked",
 }
+
+_LOST = {"refused", "failed", "quarantined"}
 
 MAX_SUSPICIOUS = 100
 """Maximum suspicious ranges in a summary: quiet accounts have many, `harvester status` has all."""
@@ -60,17 +62,19 @@ class Summary:
     `state_read` and the like, and read it. It is complete once `RunLog.close` has set ``finished``;
     the summary of a killed run stays unfinished.
 
-    Times are in seconds since the Unix epoch. ``bound_seconds`` is the lower bound that the limits
-    set, ``bound_by`` names the limit. ``wanted_accounts`` counts the accounts with wanted days,
-    covered or not. ``stops_gracefully`` is True once the run ends by itself after ``stopped_by`` is
-    set. ``failed`` is the error that ended the run early, ``bugs`` counts internal errors and
-    ``undecodable_days`` the days that such an error quarantined. ``clock_offset`` has the seconds
-    that were added to the machine's clock; ``repeated`` and ``repeated_tokens`` count requests and
-    token calls made before that, whose answers were dropped. ``waits`` has the seconds that
-    refused requests waited, by action. ``quota_questions`` were put to WeChat, which
-    refused ``quotas_refused`` of them. ``accounts`` are those with trouble, ``suspicious`` the
-    first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to quarantine.
-    ``without_rows`` has the elements of answers that have no row.
+    Times are in seconds since the Unix epoch. ``shard`` is one like ``2/8``, ``labels`` are those
+    of the caller and its engine. ``next_day_at`` is when the first day gets ready that the run does
+    not want yet, ``asked_at`` when it stopped asking. ``bound_seconds`` is the lower bound that the
+    limits set, ``bound_by`` names the limit. ``wanted_accounts`` counts the accounts with wanted
+    days, covered or not. ``stops_gracefully`` is True once the run ends by itself after
+    ``stopped_by`` is set. ``failed`` is the error that ended the run early, ``bugs`` counts
+    internal errors and ``undecodable_days`` the days that such an error quarantined.
+    ``clock_offset`` has the seconds that were added to the machine's clock; ``repeated`` and
+    ``repeated_tokens`` count requests and token calls made before that, whose answers were dropped.
+    ``waits`` has the seconds that refused requests waited, by action. ``quota_questions`` were put
+    to WeChat, which refused ``quotas_refused`` of them. ``accounts`` are those with trouble,
+    ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to
+    quarantine. ``without_rows`` has the elements of answers that have no row.
     """
 
     run_id: str
@@ -78,6 +82,10 @@ class Summary:
     started_at: float
     ended_at: float
     today: calendar.Day
+    shard: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    next_day_at: float | None = None
+    asked_at: float | None = None
     bound_seconds: float = 0.0
     bound_by: str = "nothing"
     wanted_accounts: int = 0
@@ -133,6 +141,46 @@ class Summary:
         """The first exit code, in the order of `Exit`, that a reason calls for."""
         return first_of(self.reasons().values())
 
+    @property
+    def outcome(self) -> Outcome:
+        """The word for the exit code, whatever ``--ok-exit`` makes of the code."""
+        return self.exit_code.outcome
+
+    @property
+    def retry_at(self) -> float | None:
+        """The earliest moment at which a run could obtain more; None if nothing comes by itself.
+
+        It is in seconds since the Unix epoch, and never before ``ended_at``.
+        """
+        reasons = self.reasons()
+        moments = [comes_at(reason, self.ended_at, self.asked_at) for reason in reasons]
+        # Beside another open reason `reasons` does not name them. After an error it is the cause.
+        is_broken = self.failed is not None or Exit.BUG in reasons.values()
+        if not is_broken and any(map(_is_unexplained, self.accounts)):
+            moments.append(self.ended_at)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def next_ready_at(self) -> float | None:
+        """The moment at which the next day gets ready, as ``retry_at``; None if none will."""
+        # A day that got ready meanwhile is wanted by the next run, and not by this one.
+        return None if self.next_day_at is None else max(self.next_day_at, self.ended_at)
+
+    @property
+    def accounts_failed(self) -> int:
+        """Accounts with days that do not come by themselves: refused, failed or quarantined."""
+        lost = [row for row in self.accounts if _LOST & {*row.reasons}]
+        return len({row.appid for row in lost})
+
+    def identified(self, *, shard: str | None = None, labels: Mapping[str, str]) -> None:
+        """Take in the shard of the run, None if it is the only one, and further labels."""
+        self.shard = shard
+        self.labels = {**self.labels, **labels}
+
+    def calendar_read(self, next_day_at: float | None) -> None:
+        """Take in the moment at which the next day gets ready, after the start of the run."""
+        self.next_day_at = next_day_at
+
     def clock_corrected(self, offset: float) -> None:
         """Begin anew, by a clock that is ``offset`` seconds ahead of the one so far."""
         self.clock_offset += offset
@@ -175,8 +223,9 @@ class Summary:
         """Note that the time budget is spent."""
         self.out_of_time = True
 
-    def harvest_ended(self, *, owes: bool) -> None:
-        """Drop the spent time budget as a reason if the harvest owes nothing any more."""
+    def harvest_ended(self, now: float, *, owes: bool) -> None:
+        """Note the end of asking. A harvest that owes nothing any more was not cut short."""
+        self.asked_at = now
         self.out_of_time &= owes
 
     def stop_requested(self, code: int) -> None:
@@ -249,7 +298,7 @@ class Summary:
             f"a damaged raw group was moved to quarantine as {inert(path)}" for path in self.damaged
         ]
         if self.clock_offset:
-            found.append(_clock_note(self.clock_offset, self.repeated))
+            found.append(clock_note(self.clock_offset, self.repeated))
         if self.surplus_answers:
             found.append(
                 f"the server or a proxy sent {self.surplus_answers:,} answers that no request "
@@ -261,7 +310,7 @@ class Summary:
                 f"times): {ASSUMED_QUOTA:,} calls a day of each dataset of each account are "
                 "assumed where it is unknown; set limits.daily_quota if you know better"
             )
-        found += _delay_notes(self.delayed)
+        found += delay_notes(self.delayed)
         for dataset, span in self.shortened_spans.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
@@ -269,7 +318,7 @@ class Summary:
             )
         for _, drift in sorted(self.drift.items()):
             found += drift.notes()
-        found += _rowless_notes(self.without_rows)
+        found += rowless_notes(self.without_rows)
         return found
 
     def _unauthorised(self) -> bool:
@@ -324,23 +373,6 @@ def _is_about(item: Published, window: Window) -> bool:
     )
 
 
-def _clock_note(offset: float, repeated: int) -> str:
-    again = f"; {repeated:,} requests of before were made again" if repeated else ""
-    return f"{apart_text(offset)}: all times of this run are WeChat's{again}. Set it, as with NTP"
-
-
-def _delay_notes(delayed: Iterable[Window]) -> Iterator[str]:
-    """Yield a line for each dataset with windows that WeChat calls preliminary."""
-    by_dataset = attrgetter("dataset")
-    for dataset, windows in groupby(sorted(sorted(delayed), key=by_dataset), key=by_dataset):
-        first, *others = map(str, windows)
-        more = f" and {len(others):,} more windows" if others else ""
-        yield (
-            f"{dataset}: WeChat is still computing {first}{more}; "
-            "what it has so far is published and asked again on a later day"
-        )
-
-
 def _still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
     """Return the elements that the answers of a published file say nothing about."""
     appids, days = set(item.appids), set(item.days)
@@ -349,18 +381,6 @@ def _still_rowless(found: list[RowlessElement], item: Published) -> list[Rowless
         for each in found
         if each.dataset != item.dataset or each.appid not in appids or each.day not in days
     ]
-
-
-def _rowless_notes(found: Iterable[RowlessElement]) -> Iterator[str]:
-    """Yield a line for each dataset with elements that have no row."""
-    by_dataset = attrgetter("dataset")
-    for dataset, elements in groupby(sorted(sorted(found), key=by_dataset), key=by_dataset):
-        first, *others = elements
-        more = f" and {len(others):,} more" if others else ""
-        yield (
-            f"{dataset}: {first.key} of {first.appid} {calendar.day_text(first.day)}{more} came "
-            "without a day of statistics and have no row; without_rows of the record names them"
-        )
 
 
 def _reason_to_fail(error: errors.HarvesterError) -> str:

@@ -58,7 +58,8 @@ class RunResult:
 class RunRecord:
     """The head of a run record. Times are RFC 3339 in UTC.
 
-    A run that is ``running``, or was killed, has no exit code yet.
+    A run that is ``running``, or was killed, has no exit code and no outcome yet. Records of
+    version 1 have neither ``outcome`` nor ``retry_at``.
     """
 
     run_id: str
@@ -69,6 +70,8 @@ class RunRecord:
     reasons: tuple[str, ...]
     requests: int
     rows: int
+    outcome: str | None = None
+    retry_at: str | None = None
 
 
 def write(
