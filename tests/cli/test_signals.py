@@ -108,6 +108,21 @@ def test_before_the_first_request_a_signal_ends_the_run_at_once(
         assert (record["exit_code"], record["reasons"]) == (code, ["stopped"])
 
 
+def test_a_signal_is_told_to_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outputs of the step are set although the process ends at once."""
+    outputs = tmp_path / "outputs"
+    runner = {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}
+    for name, value in runner.items():
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
+    what = "harvester.operations.project:read"
+    with hanging(what, tmp_path / "mark", "run", str(manifest)) as process:
+        assert stop(process, signal.SIGTERM)[0] == Exit.SIGTERM
+    lines = outputs.read_text().splitlines()
+    assert "stopped" in lines
+    assert "143" in lines
+
+
 @pytest.mark.parametrize("verb", ["plan", "status"])
 def test_other_verbs_end_at_once(tmp_path: Path, verb: str) -> None:
     """The exit code is the signal's, and nothing is printed."""
@@ -206,7 +221,7 @@ def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:
             assert step.stderr is not None
             said = step.stderr.read()
     assert step.returncode == Exit.SIGINT
-    assert "stopped; what was harvested is safe" in said
+    assert "stopped: what was harvested is safe; run again now" in said
     assert "Traceback" not in said
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,13 @@ from rich.console import Console
 
 from harvester import signals
 from harvester.cli import options
-from harvester.cli.output import logs, progress, streams, tables
+from harvester.cli.output import logs, progress, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
 from harvester.operations import run as harvesting
 from harvester.operations.clock import CheckedClock
 from harvester.operations.project import open_quietly
-from harvester.operations.record import summary_file
+from harvester.operations.record import run_record, summary_file
 from harvester.operations.record.labels import parse_labels
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Position, RunOptions, Watch, show_no_progress
@@ -94,7 +95,7 @@ def run(
     # From here on the summary file is replaced however the run ends, because an old one misleads;
     # unless it turns out to be one that no run may write.
     stopper = _StopOnSignal(books)
-    with signals.stopping(stopper), recorded(books):
+    with _step_outputs(books), signals.stopping(stopper), recorded(books):
         run_options = running.run_options()
         opened = open_quietly(manifest, output, clock)
         books.begin_copy(opened.manifest)
@@ -132,6 +133,20 @@ class _StopOnSignal:
     def final_write(self) -> None:
         """Write a record that names the signal."""
         self.books.close(patience=signals.FINAL_WRITE_SECONDS)
+        _write_outputs(self.books)
+
+
+@contextmanager
+def _step_outputs(books: RunLog) -> Iterator[None]:
+    """Tell a runner the end of the run, however the block ends."""
+    try:
+        yield
+    finally:
+        _write_outputs(books)
+
+
+def _write_outputs(books: RunLog) -> None:
+    workflow_commands.write_outputs(run_record.key_figures(books.summary))
 
 
 def _tune_gc() -> None:

@@ -1,19 +1,23 @@
-"""Commands to a GitHub runner: lines like ``::error file=jobs.yaml,line=3::…``.
+"""Commands to a GitHub runner, lines like ``::error file=jobs.yaml,line=3::…``, and step outputs.
 
 This is the only module that writes them. Foreign texts are inert, so they cannot contain one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import os
+from collections.abc import Iterator, Mapping
 from os import environ
 
 from harvester.core.errors import HarvesterError, ManifestError, Problem
-from harvester.core.inert_text import inert_line
+from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import masked
 
 MAX_ANNOTATIONS = 10
 """Annotations of one kind that GitHub shows for a step."""
+
+_log = logging.getLogger("harvester.run")
 
 _DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
@@ -27,12 +31,42 @@ def workflow_command(name: str, data: str, **properties: str | int) -> str:
 
 def annotations_of(error: HarvesterError) -> Iterator[str]:
     """Yield the commands that show an error on the page of a run; none without such a runner."""
-    if environ.get("GITHUB_ACTIONS") != "true":
+    if not _is_runner():
         return
     if isinstance(error, ManifestError):
         yield from map(_mistake, error.problems[:MAX_ANNOTATIONS])
     else:
         yield workflow_command("error", error.lines[0], title="harvester")
+
+
+def write_outputs(values: Mapping[str, str | int | None]) -> None:
+    """Set outputs of the step, None as an empty one, if a runner has given a file for them.
+
+    A file that cannot be written is logged: it changes nothing about what was done.
+    """
+    file = environ.get("GITHUB_OUTPUT", "")
+    if not _is_runner() or not file:
+        return
+    text = "".join(_output(name, value) for name, value in values.items())
+    try:
+        # Without O_NONBLOCK a pipe that no process reads would be waited for without end.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        with os.fdopen(os.open(file, flags, 0o600), "ab") as sink:
+            sink.write(text.encode(errors="backslashreplace"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a path"
+        _log.warning("the outputs of the step are not set: GITHUB_OUTPUT: %s", why)
+
+
+def _output(name: str, value: str | int | None) -> str:
+    """Return an output in the form for any text: between two lines that the text cannot contain."""
+    mark = f"harvester_{os.urandom(16).hex()}"
+    text = "" if value is None else inert_line(inert(masked(str(value))))
+    return f"{name}<<{mark}\n{text}\n{mark}\n"
+
+
+def _is_runner() -> bool:
+    return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _mistake(problem: Problem) -> str:
