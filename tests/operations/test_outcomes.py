@@ -245,6 +245,13 @@ def test_a_moment_is_given_exactly_while_something_can_come(
     assert figures["reasons"] == ",".join(record["reasons"])
 
 
+def test_accounts_with_lost_days_are_counted_once() -> None:
+    """Refused, failed or in quarantine; days that come by themselves are not lost."""
+    done = ended_with("quota", "failed", "refused", "quarantined", "incomplete")
+    done.accounts.append(row(2, "failed"))
+    assert key_figures(done)["accounts_failed"] == 3
+
+
 def test_a_running_record_has_no_outcome_yet() -> None:
     """Nor an exit code or a moment; the time of the next day is known."""
     done = ended_with("quota")

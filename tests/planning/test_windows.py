@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
@@ -145,6 +145,7 @@ def test_a_job_that_begins_before_its_dataset_is_told_so(tmp_path: Path) -> None
     account_end=st.none() | st.integers(-3, 3),
     minutes=st.integers(0, 40 * 1440),
 )
+@example(names=["upstream_msg_month"], begin=3, end=None, account_end=None, minutes=0)
 def test_the_next_day_gets_ready_at_the_first_moment_at_which_more_is_wanted(
     names: list[str], begin: int, end: int | None, account_end: int | None, minutes: int
 ) -> None:

@@ -13,7 +13,7 @@ from harvester.storage.answer_notes import RowlessElement
 
 
 def clock_note(offset: float, repeated: int) -> str:
-    """Return the line for a clock that was ``offset`` seconds behind WeChat's."""
+    """Return the line for a clock that is ``offset`` seconds apart from WeChat's."""
     again = f"; {repeated:,} requests of before were made again" if repeated else ""
     return f"{apart_text(offset)}: all times of this run are WeChat's{again}. Set it, as with NTP"
 
