@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
@@ -31,11 +31,27 @@ class HarvesterError(Exception):
         super().__init__(self.problem)
         self.advice = advice
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all members, whatever the arguments of the class are."""
+        return _restored, (type(self), self.args, dict(vars(self)))
+
+
+def _restored(
+    kind: type[HarvesterError], args: tuple[Any, ...], members: dict[str, Any]
+) -> HarvesterError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(members)
+    return error
+
 
 class UsageError(HarvesterError):
-    """A command line that names something unknown or contradicts itself."""
+    """A manifest with mistakes, or options that name something unknown or contradict each other.
+
+    ``mistakes`` are those of a manifest, each with its place.
+    """
 
     exit_code = Exit.USAGE
+    mistakes: tuple[Mistake, ...] = ()
 
 
 class OtherVersion(UsageError):
@@ -84,7 +100,7 @@ class Place(NamedTuple):
         return f"{file}: {self.cell}" if self.cell else f"{file}:{self.line}:{self.column}"
 
 
-class Problem(NamedTuple):
+class Mistake(NamedTuple):
     """One mistake in a manifest or in its accounts file."""
 
     place: Place
@@ -100,25 +116,32 @@ MAX_MISTAKES = 100
 """Maximum mistakes of a manifest that are listed."""
 
 
-class ManifestError(HarvesterError):
+class ManifestError(UsageError):
     """All mistakes of a manifest, in the order of the file, or the first MAX_MISTAKES found."""
 
-    exit_code = Exit.USAGE
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems[:MAX_MISTAKES], key=lambda p: p.place[:3]))
-        count = len(self.problems)
+    def __init__(self, problems: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(sorted(problems[:MAX_MISTAKES], key=lambda p: p.place[:3]))
+        count = len(self.mistakes)
         noun = "mistake" if count == 1 else "mistakes"
         more = " and more" if len(problems) > count else ""
         super().__init__(
-            tuple(map(str, self.problems)), f"{count} {noun}{more}; nothing was requested"
+            tuple(map(str, self.mistakes)), f"{count} {noun}{more}; nothing was requested"
         )
 
 
 class Busy(HarvesterError):
-    """A lock conflict: another run holds buckets that this run needs."""
+    """A lock conflict: another run holds buckets that this run needs.
+
+    ``owner`` names the holder and ``since`` when it began, RFC 3339 in UTC; both are empty if it
+    left no note.
+    """
 
     exit_code = Exit.AGAIN
+
+    def __init__(self, problem: str, advice: str = "", *, owner: str = "", since: str = "") -> None:
+        super().__init__(problem, advice)
+        self.owner = owner
+        self.since = since
 
 
 class Unauthorised(HarvesterError):
@@ -135,6 +158,10 @@ class Unanswered(HarvesterError):
 
 class StoreError(HarvesterError):
     """A failed read or write of the output tree: full disk, missing permission, damaged file."""
+
+
+class DamagedOutput(StoreError):
+    """A file of the output that is damaged or not harvester's; it is named, and left as it is."""
 
 
 class LostRace(StoreError):

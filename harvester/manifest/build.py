@@ -30,7 +30,7 @@ NOT_OWNED = (
     "a refresh through the platform needs `owns_tokens: true`",
     "if another service holds the same authorisation, use its token_url",
 )
-"""Problem and advice for a refresh token that another service may use."""
+"""Mistake and advice for a refresh token that another service may use."""
 
 
 def credential_rules(root: Root, bad: set[str], *, partial: bool) -> CredentialRules:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from harvester.core.calendar import Day
-from harvester.core.errors import MAX_MISTAKES, Place, Problem
+from harvester.core.errors import MAX_MISTAKES, Mistake, Place
 from harvester.core.references import quote_safe
 
 INVALID: Final = object()
@@ -44,11 +44,11 @@ class Diagnostics:
     __slots__ = ("found",)
 
     def __init__(self) -> None:
-        self.found: list[Problem] = []
+        self.found: list[Mistake] = []
 
     def add(self, place: Place, what: str, hint: str = "") -> None:
         """Append a mistake. Raises TooManyMistakes."""
-        self.found.append(Problem(place, what, hint))
+        self.found.append(Mistake(place, what, hint))
         if len(self.found) > MAX_MISTAKES:
             raise TooManyMistakes
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from harvester.core.dataset import Dataset
-from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.errors import DamagedOutput, OtherVersion, StoreError
 from harvester.core.model import bucket_of
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.state import json_file
@@ -71,14 +71,14 @@ def encode_footer(
 def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) -> Footer:
     """Decode the Parquet keys of a file; ``older`` accepts an older schema version too.
 
-    ``where`` names the file in errors. Raises OtherVersion, and StoreError for damage.
+    ``where`` names the file in errors. Raises OtherVersion, and DamagedOutput for damage.
     """
     version = _schema_version(keys)
     # Checked first, because the keys of a newer version are unknown.
     if version > SCHEMA_VERSION:
         raise OtherVersion.newer(f"{where}: schema", version, SCHEMA_VERSION)
     if COVERAGE not in keys or not version:
-        raise StoreError(
+        raise DamagedOutput(
             f"{where}: not written by harvester, or its coverage was removed",
             "move it away: the month is then asked again",
         )
@@ -210,8 +210,8 @@ def parquet_errors_as_store_errors(where: str) -> Iterator[None]:
         raise _damaged(where) from error
 
 
-def _damaged(where: str) -> StoreError:
-    return StoreError(
+def _damaged(where: str) -> DamagedOutput:
+    return DamagedOutput(
         f"{where}: damaged: not a complete Parquet file",
         "restore it, or move it away to have its days asked again",
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harvester.core.calendar import month_text
-from harvester.core.errors import StoreError
+from harvester.core.errors import DamagedOutput, StoreError
 from harvester.storage import arrow_files
 from harvester.storage.backends.base import FileInfo, Store, Tail, Version
 from harvester.storage.footer import (
@@ -65,7 +65,7 @@ class DataFile:
             pq.ParquetFile(source, pre_buffer=False) as file,
         ):
             if not file.schema_arrow.equals(schema):
-                raise StoreError(
+                raise DamagedOutput(
                     f"{self.display_path}: its columns are not those of its schema version",
                     "use the harvester that wrote it, or move it away",
                 )
@@ -156,7 +156,7 @@ def _read_footer(
     # The days of a copied file would be taken for days of the month that it was copied to, and its
     # rows would be read twice.
     if name != home:
-        raise StoreError(
+        raise DamagedOutput(
             f"{where}: its footer says that it belongs to {home}: it was copied or renamed",
             "move it away, or let `harvester verify --repair` do so; its days are then asked again",
         )

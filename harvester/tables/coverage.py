@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.core.errors import OtherVersion, StoreError
+from harvester.core.errors import DamagedOutput, OtherVersion
 from harvester.core.model import is_appid
 
 VERSION = 1
@@ -180,7 +180,7 @@ def encode(coverage: Coverage) -> str:
 
 
 def decode(text: str | bytes) -> Coverage:
-    """Parse the text form. Raises StoreError if it is damaged, OtherVersion if it is newer."""
+    """Parse the text form. Raises DamagedOutput if it is damaged, OtherVersion if it is newer."""
     try:
         raw = base64.b64decode(text, validate=True)
         version, length = _HEADER.unpack_from(raw)
@@ -188,7 +188,7 @@ def decode(text: str | bytes) -> Coverage:
             raise OtherVersion.newer("coverage", version, VERSION)
         return _parse_payload(_decompress(raw, length))
     except (ValueError, OSError, struct.error):
-        raise StoreError(
+        raise DamagedOutput(
             "damaged coverage: the state of this month's days cannot be read",
             "restore the file, or move it away to have its days asked again",
         ) from None

@@ -22,7 +22,7 @@ from harvester.catalogue.readiness import settled_before
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month, instant, month_begin, month_length
 from harvester.core.dataset import DATE_COLUMN, Dataset
-from harvester.core.errors import StoreError
+from harvester.core.errors import DamagedOutput
 from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
@@ -166,7 +166,7 @@ def merged(
 
     The last table may be shorter. ``old`` must be sorted by appid and the dataset's key, and
     ``changes`` by appid, with each account once. Without ``rows`` each table is a row group. Raises
-    StoreError if the appids of the old rows are not sorted.
+    DamagedOutput if the appids of the old rows are not sorted.
     """
     pieces = _interleave(_ExistingRows(old), changes)
     return into_row_groups(schema, pieces, rows or row_group_rows(schema))
@@ -249,7 +249,7 @@ class _ExistingRows:
             if any(one >= other for one, other in pairwise(self._appids)) or (
                 self._appids and last > self._appids[:1]
             ):
-                raise StoreError(
+                raise DamagedOutput(
                     "its rows are not sorted by appid, so new rows cannot be merged into it",
                     "move the file away to have its days asked again",
                 )

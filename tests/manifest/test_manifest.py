@@ -41,7 +41,7 @@ def refused(what: str) -> Iterator[None]:
     """Assert that the block raises a ManifestError with this single mistake."""
     with pytest.raises(ManifestError) as caught:
         yield
-    (problem,) = caught.value.problems
+    (problem,) = caught.value.mistakes
     hint = f" ({problem.hint})" if problem.hint else ""
     place = problem.place
     assert f"{place.line}:{place.column}: {problem.what}{hint}" == what
@@ -223,7 +223,7 @@ def test_a_manifest_in_json(load: Load, indent: int | None) -> None:
     text = json.dumps(tree, indent=indent, ensure_ascii=False)
     with pytest.raises(ManifestError) as caught:
         load(text)
-    (problem,) = caught.value.problems
+    (problem,) = caught.value.mistakes
     _, line, column, _ = problem.place
     assert text.splitlines()[line - 1][column - 1 :].startswith('"no"')
 
@@ -297,7 +297,7 @@ def test_values_from_references_are_not_shown(load: Load) -> None:
     text = LEAST.replace("{}]", '{datasets: "${X}", accounts: ["${X}"]}]') + 'output: "${X}"\n'
     with pytest.raises(ManifestError) as caught:
         load(text, X="ftp://surprise")
-    assert len(caught.value.problems) == 3
+    assert len(caught.value.mistakes) == 3
     assert "surprise" not in str(caught.value)
 
 

@@ -35,8 +35,8 @@ def test_reading_ends_with_the_mistakes_that_are_listed(tmp_path: Path, text: st
     with pytest.raises(ManifestError) as caught:
         load(manifest, environ={}, now=1.79e9)
     seconds = time.process_time() - begin
-    assert 1 <= len(caught.value.problems) <= MAX_MISTAKES
-    assert len(caught.value.lines) == len(caught.value.problems)
+    assert 1 <= len(caught.value.mistakes) <= MAX_MISTAKES
+    assert len(caught.value.lines) == len(caught.value.mistakes)
     assert seconds < 5
 
 
@@ -49,7 +49,7 @@ def test_a_hundred_mistakes_are_all(tmp_path: Path) -> None:
         with pytest.raises(ManifestError) as caught:
             load(manifest, environ={}, now=1.79e9)
         assert caught.value.advice == f"{told}nothing was requested"
-        assert len(caught.value.problems) == 100
+        assert len(caught.value.mistakes) == 100
 
 
 def test_the_mistakes_of_a_csv_are_limited_too(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_the_mistakes_of_a_csv_are_limited_too(tmp_path: Path) -> None:
     manifest.write_text("accounts_file: a.csv\njobs: [{datasets: [interface_summary]}]\n")
     with pytest.raises(ManifestError) as caught:
         load(manifest, environ={}, now=1.79e9)
-    assert len(caught.value.problems) == MAX_MISTAKES
+    assert len(caught.value.mistakes) == MAX_MISTAKES

@@ -74,7 +74,7 @@ def test_ten_thousand_mistakes(tmp_path: Path) -> None:
         return caught.value
 
     error, seconds = timed(fail)
-    assert len(error.problems) == 100
+    assert len(error.mistakes) == 100
     assert error.advice == "100 mistakes and more; nothing was requested"
     assert seconds < 2
 

@@ -97,9 +97,12 @@ def _acquire(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        owner, since = _holder_of(descriptor)
         raise Busy(
-            f"{path.stem}: another run works on this bucket: {_holder_of(descriptor)}",
+            f"{path.stem}: another run works on this bucket: {owner}",
             "wait until it ends, or stop it; running again then goes on where it stopped",
+            owner=owner,
+            since=since,
         ) from None
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
@@ -109,9 +112,11 @@ def _acquire(descriptor: int, path: Path) -> None:
         ) from error
 
 
-def _holder_of(descriptor: int) -> str:
+def _holder_of(descriptor: int) -> tuple[str, str]:
+    """Return what the lock file says of its holder, and when that began; both inert."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
-        return inert("host {host}, pid {pid}, since {since}, run {run}".format_map(holder))
+        words = "host {host}, pid {pid}, since {since}, run {run}".format_map(holder)
+        return inert(words), inert(str(holder["since"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return "its lock file does not name it yet"
+        return "its lock file does not name it yet", ""
