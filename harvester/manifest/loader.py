@@ -26,25 +26,31 @@ from harvester.manifest.yaml_reader import Document, parse
 
 
 def load(
-    path: Path, *, environ: Mapping[str, str], now: float, authorised: Sequence[str] = ()
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    now: float,
+    text: str | None = None,
+    authorised: Sequence[str] = (),
 ) -> Manifest:
     """Read a manifest, with the accounts that authorised its platform. Raises ManifestError.
 
     For the other arguments see `read`, and for ``authorised`` `Draft.manifest`.
     """
-    return read(path, environ=environ, now=now).manifest(authorised)
+    return read(path, environ=environ, now=now, text=text).manifest(authorised)
 
 
-def read(path: Path, *, environ: Mapping[str, str], now: float) -> Draft:
+def read(path: Path, *, environ: Mapping[str, str], now: float, text: str | None = None) -> Draft:
     """Read and validate a manifest and its accounts file.
 
     ``environ`` has the variables of ``${NAME}``; ``now``, in seconds since the Unix epoch, decides
-    which day is yesterday. Secrets are not resolved, see `access_of`. Raises ManifestError if
-    nothing of the file can be read.
+    which day is yesterday. ``text`` is read in the place of the file, which need not exist then.
+    Secrets are not resolved, see `access_of`. Raises ManifestError if nothing of it can be read.
     """
     context = LoadContext(path.parent, environ, calendar.today(now))
     with _no_collector(), _limited(context):
-        draft = _draft(path, context)
+        document = _document(path, text, context)
+        draft = _draft(document, context)
     if draft is None:
         raise ManifestError(context.mistakes.found)
     return draft
@@ -130,9 +136,8 @@ class Draft:
         return tuple(jobs.values())
 
 
-def _draft(path: Path, context: LoadContext) -> Draft | None:
+def _draft(document: Document | None, context: LoadContext) -> Draft | None:
     """Return the draft of a file. After mistakes it only serves to find further mistakes."""
-    document = _document(path, context)
     if document is None:
         return None
     value, where, mistakes = document.value, document.where, context.mistakes
@@ -163,9 +168,9 @@ def _draft(path: Path, context: LoadContext) -> Draft | None:
     )
 
 
-def _document(path: Path, context: LoadContext) -> Document | None:
+def _document(path: Path, text: str | None, context: LoadContext) -> Document | None:
     try:
-        text = read_text(path)
+        text = read_text(path) if text is None else text
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
         context.mistakes.add(place, f"the manifest {flaw.what}", flaw.hint)

@@ -33,6 +33,13 @@ Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
 """
 
 
+class ManifestText(NamedTuple):
+    """A manifest as text, and a path for its messages; relative paths in it count from there."""
+
+    path: Path
+    text: str | None
+
+
 class Opened(NamedTuple):
     """A manifest and its output, opened without a call: the accounts of a platform are missing."""
 
@@ -41,6 +48,7 @@ class Opened(NamedTuple):
     tree: Tree
     words: str
     clock: CheckedClock
+    text: str | None = None
 
     def project(self, selection: Selection, authorised: Authorised) -> Project:
         """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
@@ -59,7 +67,8 @@ class Opened(NamedTuple):
                 )
 
         def manifest_at(now: float) -> Manifest:
-            again = read(manifest.file, environ=environ, now=now).manifest(appids)
+            draft = read(manifest.file, environ=environ, now=now, text=self.text)
+            again = draft.manifest(appids)
             return _narrowed(replace(again, output=output), selection, now)
 
         narrowed = _narrowed(manifest, selection, self.clock.started_at)
@@ -71,7 +80,7 @@ def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
 
 
 def open_project(
-    path: Path,
+    path: Path | ManifestText,
     selection: Selection = ALL,
     output: str | None = None,
     authorised: Authorised = "remembered",
@@ -87,12 +96,13 @@ def open_project(
     return open_quietly(path, output, clock or CheckedClock()).project(selection, authorised)
 
 
-def open_quietly(path: Path, output: str | None, clock: CheckedClock) -> Opened:
+def open_quietly(path: Path | ManifestText, output: str | None, clock: CheckedClock) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
     Raises as `open_project`, but for what WeChat and a selection may be wrong about.
     """
-    draft = read(path, environ=environ, now=clock.started_at)
+    path, text = path if isinstance(path, ManifestText) else ManifestText(path, None)
+    draft = read(path, environ=environ, now=clock.started_at, text=text)
     manifest = draft.manifest()
     if output is not None:
         target = replace(manifest.output, path=place_named(output))
@@ -100,7 +110,7 @@ def open_quietly(path: Path, output: str | None, clock: CheckedClock) -> Opened:
     tree = open_tree(manifest.output)
     rewrite_journal.refuse_unfinished(tree)
     words = [str(path)] if output is None else [str(path), "--output", output]
-    return Opened(draft, manifest, tree, " ".join(map(_shell_word, words)), clock)
+    return Opened(draft, manifest, tree, " ".join(map(_shell_word, words)), clock, text)
 
 
 def _shell_word(text: str) -> str:

@@ -28,6 +28,7 @@ from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations import clock_check, runtime
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
+from harvester.operations.record.run_events import PROGRESS_SECONDS
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
 from harvester.operations.session import locked_and_recorded
@@ -53,6 +54,9 @@ IN_FLIGHT_GRACE_SECONDS = 3.0
 
 PUBLISH_GRACE_SECONDS = 4.5
 """Seconds after a signal in which publishing a month may begin."""
+
+_EVENT_SECONDS = 1.0
+"""Seconds between two looks for events."""
 
 _POLL_SECONDS = 0.1
 """Seconds between two checks for a signal."""
@@ -157,6 +161,7 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     plan = windows.summarise(manifest, want, missing, summary.today)
     _check_request_limit(manifest, plan.requests)
     summary.plan_made(want, plan)
+    state.run_log.events.started(summary)
     queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
         _run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
@@ -288,6 +293,7 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], 
         watchers.start_soon(_watch_signals, pipeline, state.summary)
         watchers.start_soon(_checkpoint, state.run_log, count)
         watchers.start_soon(_log_stalls, pipeline)
+        watchers.start_soon(_tell_events, state, count)
         if state.options.max_duration is not None:
             watchers.start_soon(_enforce_deadline, pipeline, state)
         await pipeline.run()
@@ -336,6 +342,19 @@ async def _log_stalls(pipeline: Pipeline) -> None:
             _log.debug("no request has ended for a minute\n%s", pipeline.describe())
         requests = pipeline.counters.requests
         await anyio.sleep(STALL_SECONDS)
+
+
+async def _tell_events(state: RunState, count: Callable[[], None]) -> None:
+    """Tell of new causes and files every second, and of the progress every ten."""
+    told_at = state.context.clock()
+    while True:
+        await anyio.sleep(_EVENT_SECONDS)
+        count()
+        now, events = state.context.clock(), state.run_log.events
+        events.checked(state.summary, now)
+        if now - told_at >= PROGRESS_SECONDS:
+            told_at = now
+            events.progressed(state.summary, now)
 
 
 async def _checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:

@@ -10,15 +10,21 @@ from pathlib import Path
 from harvester.core import calendar
 from harvester.operations.clock import CheckedClock
 from harvester.operations.record.labels import engine_labels
+from harvester.operations.record.run_events import RunEvents
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.storage import locks
 from harvester.storage.layout import Tree
 
 
-def new_run_log(manifest: Path, clock: CheckedClock, copy: Path | None = None) -> RunLog:
+def new_run_log(
+    manifest: Path,
+    clock: CheckedClock,
+    copy: Path | None = None,
+    events: RunEvents | None = None,
+) -> RunLog:
     """Return the log of a run that began with its clock; ``copy`` is a file for its record too."""
-    run_log = RunLog(start_summary(manifest, clock.started_at), clock, copy)
+    run_log = RunLog(start_summary(manifest, clock.started_at), clock, copy, events)
     run_log.summary.identified(labels=engine_labels(os.environ))
     return run_log
 

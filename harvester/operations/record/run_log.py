@@ -18,6 +18,7 @@ from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
 from harvester.core.errors import StoreError
 from harvester.operations.record import summary_file
+from harvester.operations.record.run_events import RunEvents
 from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
@@ -39,12 +40,20 @@ class _OpenRecord(NamedTuple):
 class RunLog:
     """The journal and the record of one run. Safe for concurrent threads.
 
-    ``now`` is in seconds since the Unix epoch; ``copy`` is a file that gets the record too.
+    ``now`` is in seconds since the Unix epoch; ``copy`` is a file that gets the record too, and
+    ``events`` tells of what happens.
     """
 
-    def __init__(self, summary: Summary, now: Clock, copy: Path | None = None) -> None:
+    def __init__(
+        self,
+        summary: Summary,
+        now: Clock,
+        copy: Path | None = None,
+        events: RunEvents | None = None,
+    ) -> None:
         self.summary = summary
         self.now = now
+        self.events = events or RunEvents()
         self._copy = copy
         self._place: _OpenRecord | None = None
         self._closed = False
@@ -93,6 +102,7 @@ class RunLog:
             if self._place is not None:
                 self._place.journal.add(feed_entry(item))
             news = self.summary.file_published(item)
+            self.events.published(self.summary, item, self.now())
         for line in news:
             _log.warning("%s", line)
 

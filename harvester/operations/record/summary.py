@@ -90,6 +90,7 @@ class Summary:
     bound_by: str = "nothing"
     wanted_accounts: int = 0
     windows: int = 0
+    account_days: int = 0
     requests: int = 0
     answered: int = 0
     retries: int = 0
@@ -197,7 +198,7 @@ class Summary:
         """Take in the wanted days of the run, and its plan."""
         self.wanted_accounts = len({appid for of_dataset in want.values() for appid in of_dataset})
         self.bound_seconds, self.bound_by = plan.bound_seconds, plan.bound_by
-        self.windows = plan.requests
+        self.windows, self.account_days = plan.requests, plan.account_days
 
     def harvest_begun(self) -> None:
         """Note that from now on the run ends by itself when it is told to stop."""
