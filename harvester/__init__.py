@@ -1,3 +1,101 @@
-"""Harvest WeChat Official Account statistics into partitioned Parquet."""
+"""Harvest WeChat Official Account statistics into partitioned Parquet.
+
+The functions and types of the Python API are loaded when they are first used; `docs/python.md`
+describes them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from harvester.api.check import Check, check
+    from harvester.api.errors import (
+        Busy,
+        DamagedOutput,
+        HarvesterError,
+        PartialFailure,
+        RunFailed,
+        Stopped,
+        Unanswered,
+        Unauthorised,
+        Unfinished,
+        UsageError,
+    )
+    from harvester.api.events import Event, Problem, Progress, Published, RunEnded, RunStarted
+    from harvester.api.output import Output, open
+    from harvester.api.results import Plan, Result, Status
+    from harvester.api.run import run, run_async
+    from harvester.api.verbs import plan, read_manifest, status
+
+_HOMES = {
+    "check": ("Check", "check"),
+    "errors": (
+        "Busy",
+        "DamagedOutput",
+        "HarvesterError",
+        "PartialFailure",
+        "RunFailed",
+        "Stopped",
+        "Unanswered",
+        "Unauthorised",
+        "Unfinished",
+        "UsageError",
+    ),
+    "events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
+    "output": ("Output", "open"),
+    "results": ("Plan", "Result", "Status"),
+    "run": ("run", "run_async"),
+    "verbs": ("plan", "read_manifest", "status"),
+}
+"""The public names, by the module of `harvester.api` that has them."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Busy",
+    "Check",
+    "DamagedOutput",
+    "Event",
+    "HarvesterError",
+    "Output",
+    "PartialFailure",
+    "Plan",
+    "Problem",
+    "Progress",
+    "Published",
+    "Result",
+    "RunEnded",
+    "RunFailed",
+    "RunStarted",
+    "Status",
+    "Stopped",
+    "Unanswered",
+    "Unauthorised",
+    "Unfinished",
+    "UsageError",
+    "__version__",
+    "check",
+    "open",
+    "plan",
+    "read_manifest",
+    "run",
+    "run_async",
+    "status",
+]
+
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers, for which it would make every name one of the package.
+    def __getattr__(name: str) -> Any:
+        """Load the module of a public name when it is first used."""
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'harvester' has no attribute {name!r}")
+        return getattr(import_module(f"harvester.api.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -52,7 +52,7 @@ TOP_LEVEL = {
     "tests",
 }
 
-PACKAGE_ROOT = {"__init__.py", "__main__.py", "py.typed", "signals.py"}
+PACKAGE_ROOT = {"__init__.py", "__main__.py", "py.typed", "signals.py", "testing.py"}
 
 # The rooms that each room may import from; a sub-package counts as its room.
 DIRECTIONS: dict[str, set[str]] = {
@@ -78,7 +78,8 @@ DIRECTIONS: dict[str, set[str]] = {
         "engine",
         "sandbox",
     },
-    "cli": {"core", "catalogue", "manifest", "planning", "operations", "sandbox"},
+    "api": {"core", "catalogue", "manifest", "planning", "operations", "sandbox"},
+    "cli": {"core", "catalogue", "manifest", "planning", "api", "sandbox"},
 }
 
 EFFECTS = {
@@ -112,14 +113,21 @@ THIRD_PARTY = {
         "sandbox.server",
     ),
     "aiolimiter": ("engine.rate_limiter",),
-    "anyio": ("cli.output.progress", "engine", "operations", "sandbox.server", "wechat.auth"),
+    "anyio": (
+        "api.progress",
+        "api.testing",
+        "engine",
+        "operations",
+        "sandbox.server",
+        "wechat.auth",
+    ),
     "cyclopts": ("cli",),
     "obstore": ("storage.backends",),
     "orjson": ("core.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
-    "pyarrow": ("operations", "storage", "tables"),
+    "pyarrow": ("api", "operations", "storage", "tables"),
     "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
     "pydantic_core": ("manifest", "storage.state.json_file"),
-    "rich": ("cli",),
+    "rich": ("api.progress", "cli"),
     "yaml": ("manifest",),
     "yarl": ("wechat.transport", "wechat.account_calls"),
 }
@@ -146,12 +154,12 @@ SHARED_BY_TWO = {
 
 SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 
-MAX_ARROWS = 40
+MAX_ARROWS = 46
 MAX_LEVELS_INSIDE = 5
 MAX_MODULES = 20
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
-MAX_LINES = 29_500
+MAX_LINES = 34_000
 MAX_MEDIAN_FUNCTION = 7
 MAX_P95_FUNCTION = 22
 
@@ -252,13 +260,19 @@ def _twice(names: list[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def test_no_module_has_the_name_of_another() -> None:
-    """Only a verb has two modules: what it does, and its options. The sandbox stands alone."""
+    """Only a verb has two modules: what it does, and its options. The sandbox stands alone.
+
+    The API has the names that programs are promised.
+    """
     verb = re.compile(r"(operations|cli\.commands)\.\w+")
     found = _twice(
         [
             (module.name.rpartition(".")[2], module.name)
             for module in MODULES
-            if not module.is_face and module.room != "sandbox" and module.path.name != "__main__.py"
+            if not module.is_face
+            and module.room not in {"api", "sandbox"}
+            and module.path.name != "__main__.py"
+            and module.name != "testing"
         ]
     )
     assert not {
@@ -267,12 +281,15 @@ def test_no_module_has_the_name_of_another() -> None:
 
 
 def test_no_public_class_has_the_name_of_another() -> None:
-    """A class name means one thing in the whole package but for the sandbox, which stands alone."""
+    """A class name means one thing in the whole package but for the sandbox, which stands alone.
+
+    The API and its events have the names that programs are promised.
+    """
     assert not _twice(
         [
             (node.name, module.name)
             for module in MODULES
-            if module.room != "sandbox"
+            if module.room not in {"api", "sandbox"} and module.name != "operations.record.events"
             for node in module.tree.body
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         ]
@@ -284,7 +301,8 @@ def test_there_are_few_arrows_and_no_circle() -> None:
     arrows = room_arrows()
     assert len(arrows) <= MAX_ARROWS
     assert levels(arrows)
-    assert levels((a, b) for a, b in module_arrows() if a != b)
+    # The package itself names the API for type checkers, and has the version for all.
+    assert levels((a, b) for a, b in module_arrows() if a not in {b, "__init__"})
 
 
 @pytest.mark.parametrize("folder", sorted({module.folder for module in MODULES}))
@@ -376,7 +394,7 @@ def test_pure_rooms_have_no_effects(module: Module) -> None:
 @each_module
 def test_the_clock_is_read_at_the_edges(module: Module) -> None:
     """Below the operations the time of day is a parameter, so a test can choose it."""
-    if module.room in {"operations", "cli", "sandbox"}:
+    if module.room in {"operations", "api", "cli", "sandbox"}:
         return
     reads = [
         f"{module.file}:{node.lineno} reads {ast.unparse(node)}"

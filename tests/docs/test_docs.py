@@ -26,6 +26,7 @@ from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.tables.columns import arrow_schema
 from tests.support.doc_pages import (
+    API,
     CLI,
     FENCED,
     GUIDES,
@@ -349,6 +350,16 @@ def test_every_spark_snippet_runs(block: Block, here: Path, spark: SparkSession)
     """Snippets run with absolute paths, because Java keeps the folder that it was started in."""
     text = block.text.replace('"output/', f'"{here}/output/')
     exec(compile(text, block.name, "exec"), {"spark": spark})
+
+
+def test_the_page_of_the_python_api_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All snippets in one program, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks(API, "python"):
+        exec(compile(block.text, block.name, "exec"), names)
 
 
 # Operations and links.

@@ -14,6 +14,7 @@ CLI = ROOT / "docs/cli.md"
 MANIFEST = ROOT / "docs/manifest.md"
 CREDENTIALS = ROOT / "docs/credentials.md"
 READING = ROOT / "docs/reading.md"
+API = ROOT / "docs/python.md"
 OPERATIONS = ROOT / "docs/operations.md"
 GUIDES = (README, CLI, MANIFEST, CREDENTIALS, READING, OPERATIONS)
 PAGES = (README, ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/**/*.md")))

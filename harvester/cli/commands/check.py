@@ -7,16 +7,14 @@ from typing import Annotated
 
 from rich.console import Console
 
+from harvester.api import check as checking
+from harvester.api.reports import plain
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, cell, print_line, table
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
-from harvester.manifest import Touched
-from harvester.operations import check as checking
-from harvester.operations.plain import plain
-from harvester.operations.project import Authorised, open_project
 
 
 def check(
@@ -45,14 +43,13 @@ def check(
         offline: Check the manifest alone and list the variables, files and hosts that it names.
     """
     logs.set_up(logging)
-    authorised: Authorised = "optional" if offline else "asked"
-    project = open_project(manifest, selecting.selection(), output, authorised)
-    sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
+    given = manifest, selecting.selection(), output
     if offline:
-        named = checking.check_offline(project)
+        project, named = checking.check_offline(*given)
+        sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
         answer(format, lambda: {**sizes, **plain(named)}, lambda out: _offline(out, sizes, named))
         return Exit.DONE
-    found = checking.check(project)
+    found = checking.probe_accounts(*given)
     answer(format, lambda: _check_as_json(found), lambda out: _print_check(out, found))
     return found.exit_code
 
@@ -133,7 +130,7 @@ def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
     }
 
 
-def _offline(out: Console, sizes: dict[str, int], found: Touched) -> None:
+def _offline(out: Console, sizes: dict[str, int], found: checking.Touched) -> None:
     accounts, jobs = _counted(sizes["accounts"], "account"), _counted(sizes["jobs"], "job")
     out.print(f"{accounts}, {jobs}: no mistakes")
     for what, names in found._asdict().items():

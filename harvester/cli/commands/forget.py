@@ -7,11 +7,10 @@ from typing import Annotated
 
 from rich.console import Console
 
+from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core import calendar
-from harvester.operations import forget as forgetting
-from harvester.operations.project import open_harvested
 
 
 def forget(
@@ -41,15 +40,15 @@ def forget(
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.
     """
-    project = open_harvested(manifest, output)
-    receipt = forgetting.forget(
+    project = maintenance.open_harvested(manifest, output)
+    receipt = maintenance.forget(
         project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
     )
     answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
     return 0
 
 
-def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
+def _print_receipt(out: Console, receipt: maintenance.Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
     owners = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
     verb = "would be" if receipt.dry_run else "were"

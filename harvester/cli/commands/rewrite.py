@@ -10,12 +10,11 @@ from typing import Annotated
 
 from rich.console import Console
 
+from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.config import Output
 from harvester.core.inert_text import inert, inert_json
-from harvester.operations import rewrite as rewriting
-from harvester.operations.project import open_harvested
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
@@ -44,8 +43,8 @@ def rewrite(
         to: Where the new output is written.
         buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
-    project = open_harvested(manifest, output)
-    made = rewriting.rewrite(project, to, buckets)
+    project = maintenance.open_harvested(manifest, output)
+    made = maintenance.rewrite(project, to, buckets)
     place = replace(project.manifest.output, buckets=made.buckets)
     answer(
         format,
@@ -90,7 +89,7 @@ def _yaml_text(text: str) -> str:
     return inert_json(json.dumps(text, ensure_ascii=False))
 
 
-def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:
+def _print_tree(out: Console, made: maintenance.NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
     print_line(out, f"to switch to it, write into {inert(str(manifest))}:", gap=True)

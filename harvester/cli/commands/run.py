@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +12,13 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
+from harvester.api import progress
+from harvester.api.reports import Watch, show_no_progress
+from harvester.api.run import Execution, ManifestText, Request, RunOptions, parse_labels
 from harvester.cli import options
-from harvester.cli.output import logs, progress, streams, tables, workflow_commands
+from harvester.cli.output import logs, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
-from harvester.operations import run as harvesting
-from harvester.operations.clock import CheckedClock
-from harvester.operations.project import open_quietly
-from harvester.operations.record import run_record, summary_file
-from harvester.operations.record.labels import parse_labels
-from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.runtime import Position, RunOptions, Watch, show_no_progress
-from harvester.operations.session import new_run_log
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -89,64 +82,48 @@ def run(
       75  not finished, whatever else went wrong: run again
     """
     logs.set_up(logging)
-    clock = CheckedClock()
-    books = new_run_log(manifest, clock, summary_file.usable(running.summary, manifest))
-    done = books.summary
-    # From here on the summary file is replaced however the run ends, because an old one misleads;
-    # unless it turns out to be one that no run may write.
-    stopper = _StopOnSignal(books)
-    with _step_outputs(books), signals.stopping(stopper), recorded(books):
-        run_options = running.run_options()
-        opened = open_quietly(manifest, output, clock)
-        books.begin_copy(opened.manifest)
-        project = opened.project(selecting.selection(), "asked")
+    terminal = console(stderr=True)
+    execution = Execution(
+        Request(
+            ManifestText(manifest, None),
+            selecting.selection(),
+            output,
+            running.run_options,
+            summary=running.summary,
+            watch=_watch(running.progress, terminal),
+        )
+    )
+    with signals.stopping(_StopOnSignal(execution)):
         _tune_gc()
-        terminal = console(stderr=True)
-        watch = partial(stopper.watch, _watch(running.progress, terminal))
-        harvesting.run(books, project, run_options, watch)
+        try:
+            done = execution.execute()
+        finally:
+            workflow_commands.write_outputs(execution.key_figures())
+        if done.error is not None:
+            raise done.error
         with streams.stderr_output():
-            tables.summary(terminal, done, project)
+            tables.summary(terminal, execution.summary, execution.opened)
     return done.exit_code
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _StopOnSignal:
     """A run that a signal stops, or has described."""
 
-    books: RunLog
-    describe: Callable[[], str] = lambda: "no request has been made yet"
-
-    async def watch(self, show: Watch, position: Callable[[], Position]) -> None:
-        """Show progress, and describe the pipeline meanwhile."""
-        self.describe = position().describe
-        try:
-            await show(position)
-        finally:
-            # This object is frozen, see below, so a cycle through it would keep the run's secrets.
-            self.describe = lambda: "all requests have been made"
+    execution: Execution
 
     def stop(self, code: int) -> bool:
         """Let the run end in order if it has begun to ask; the files are safe at any moment."""
-        self.books.summary.stop_requested(code)
-        return self.books.summary.stops_gracefully
+        return self.execution.stop(code)
+
+    def describe(self) -> str:
+        """Return what the run waits for."""
+        return self.execution.describe()
 
     def final_write(self) -> None:
         """Write a record that names the signal."""
-        self.books.close(patience=signals.FINAL_WRITE_SECONDS)
-        _write_outputs(self.books)
-
-
-@contextmanager
-def _step_outputs(books: RunLog) -> Iterator[None]:
-    """Tell a runner the end of the run, however the block ends."""
-    try:
-        yield
-    finally:
-        _write_outputs(books)
-
-
-def _write_outputs(books: RunLog) -> None:
-    workflow_commands.write_outputs(run_record.key_figures(books.summary))
+        self.execution.final_write(signals.FINAL_WRITE_SECONDS)
+        workflow_commands.write_outputs(self.execution.key_figures())
 
 
 def _tune_gc() -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from harvester.api import verbs
+from harvester.api.reports import Required, Status, plain, plain_row
 from harvester.cli import options
 from harvester.cli.output import tables
 from harvester.cli.output.answers import answer
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.manifest import end_day_option
-from harvester.operations import status as surveying
-from harvester.operations.gate import Required
-from harvester.operations.plain import plain
-from harvester.operations.project import open_project
-from harvester.operations.record import run_record
 
 
 def status(
@@ -44,8 +41,8 @@ def status(
             2024-01-31 or -30d.
         final: With --require: a provisional answer is not enough.
     """
-    project = open_project(manifest, selecting.selection(), output)
-    found = surveying.status(project, _required(require, project.clock.started_at, final=final))
+    project = verbs.open_project(manifest, selecting.selection(), output)
+    found = verbs.survey(project, _required(require, project.clock.started_at, final=final))
     answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
     return found.gate.exit_code if found.gate else Exit.DONE
 
@@ -59,8 +56,8 @@ def _required(require: str | None, now: float, *, final: bool) -> Required | Non
     return Required(end_day_option("--require", require, now), final)
 
 
-def _as_json(found: surveying.Status) -> dict[str, object]:
+def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
     del members["unusable"]
-    members["datasets"] = list(map(run_record.plain_row, found.datasets))
+    members["datasets"] = list(map(plain_row, found.datasets))
     return {"complete": found.complete, **members}

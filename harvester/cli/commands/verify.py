@@ -7,13 +7,12 @@ from typing import Annotated
 
 from rich.console import Console
 
+from harvester.api import maintenance
+from harvester.api.reports import plain
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line, print_lines, range_text
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
-from harvester.operations import verify as verifying
-from harvester.operations.plain import plain
-from harvester.operations.project import open_harvested
 
 
 def verify(
@@ -43,8 +42,8 @@ def verify(
         repair: Move damaged files to quarantine, and record which are gone: the next run asks
             for their days again.
     """
-    project = open_harvested(manifest, output)
-    found = verifying.verify(project, footers_only=footers_only, repair=repair)
+    project = maintenance.open_harvested(manifest, output)
+    found = maintenance.verify(project, footers_only=footers_only, repair=repair)
     answer(
         format,
         lambda: {"undamaged": found.undamaged, **plain(found)},
@@ -55,7 +54,7 @@ def verify(
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_verdict(out: Console, found: verifying.Verdict, words: str) -> None:
+def _print_verdict(out: Console, found: maintenance.Verdict, words: str) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -72,7 +71,7 @@ def _print_verdict(out: Console, found: verifying.Verdict, words: str) -> None:
         print_line(out, f"  restore them, or: harvester verify {words} --repair", gap=True)
 
 
-def _print_damage(out: Console, damage: verifying.Damage) -> None:
+def _print_damage(out: Console, damage: maintenance.Damage) -> None:
     kind = "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
     print_line(out, f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:

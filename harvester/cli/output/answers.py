@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harvester.api.reports import plain
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.core.calendar import Day, day_text
 from harvester.core.inert_text import inert, inert_json, inert_line
-from harvester.operations.plain import plain
 
 MAX_LINES = 12
 """Lines of a list that are printed as text."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from harvester.api.reports import PricedPlan
 from harvester.cli.output.answers import print_line, table
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.core.config import ASSUMED_QUOTA
-from harvester.operations.plan import PricedPlan
 from harvester.planning.cost import EmptyPrefix, Price
 
 _LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}

@@ -8,18 +8,21 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from harvester.api.reports import (
+    DatasetSummary,
+    Gate,
+    LostDays,
+    Project,
+    Status,
+    Summary,
+    causes,
+)
 from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, range_text, table
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
-from harvester.operations.gate import Gate, LostDays
-from harvester.operations.record.account_report import DatasetSummary
-from harvester.operations.record.causes import causes
-from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import Project
-from harvester.operations.status import Status
 
 _SUSPICIOUS_GAPS = "suspicious gaps: empty days between days with rows"
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from os import environ
 
-from harvester.core.errors import HarvesterError, ManifestError, Problem
+from harvester.core.errors import HarvesterError, ManifestError, Mistake
 from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import masked
 
@@ -34,7 +34,7 @@ def annotations_of(error: HarvesterError) -> Iterator[str]:
     if not _is_runner():
         return
     if isinstance(error, ManifestError):
-        yield from map(_mistake, error.problems[:MAX_ANNOTATIONS])
+        yield from map(_mistake, error.mistakes[:MAX_ANNOTATIONS])
     else:
         yield workflow_command("error", error.lines[0], title="harvester")
 
@@ -69,7 +69,7 @@ def _is_runner() -> bool:
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _mistake(problem: Problem) -> str:
+def _mistake(problem: Mistake) -> str:
     place = problem.place
     message = str(problem).removeprefix(f"{place}: ")
     if place.cell:

@@ -20,10 +20,10 @@ _BAR_SECONDS = 0.2
 _log = logging.getLogger("harvester.progress")
 
 
-async def show_bar(position: Callable[[], Position], console: Console) -> None:
+async def show_bar(position: Callable[[], Position], console: Console | None = None) -> None:
     """Draw a bar until cancelled, or until the terminal is gone."""
     with suppress(OSError):
-        await _draw(position, console)
+        await _draw(position, console or Console(stderr=True))
 
 
 async def _draw(position: Callable[[], Position], console: Console) -> None:

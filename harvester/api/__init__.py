@@ -1,0 +1,21 @@
+"""harvester for programs: functions, results, errors, events, and readers of an output.
+
+`harvester` itself has the public names; importing them loads nothing until one is used.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "arguments",
+    "check",
+    "errors",
+    "events",
+    "maintenance",
+    "output",
+    "progress",
+    "reports",
+    "results",
+    "run",
+    "testing",
+    "verbs",
+]

@@ -1,0 +1,57 @@
+"""`check`: which accounts work. Apart from the other verbs, because it loads the HTTP client."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from harvester.api import arguments
+from harvester.api.arguments import ManifestSource, Names
+from harvester.core.selection import Selection
+from harvester.manifest import Touched
+from harvester.operations import check as checking
+from harvester.operations.check import AccountCheck, Check, ProbeResult, State
+from harvester.operations.project import ManifestText, open_project
+from harvester.operations.runtime import Project
+
+__all__ = [
+    "AccountCheck",
+    "Check",
+    "ProbeResult",
+    "State",
+    "Touched",
+    "check",
+    "check_offline",
+    "probe_accounts",
+]
+
+
+def check(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    output: str | os.PathLike[str] | None = None,
+) -> Check:
+    """Ask for one token and one cheap call per family of each account; return who works.
+
+    Keeps WeChat's quota numbers for later plans and runs. In a running event loop call it in a
+    thread. Raises UsageError, and HarvesterError if the output cannot be read.
+    """
+    chosen = arguments.selection(accounts, datasets, None, None, None)
+    given = arguments.source(manifest), chosen, arguments.place(output)
+    return arguments.in_own_record(partial(probe_accounts, *given))
+
+
+def probe_accounts(manifest: Path | ManifestText, chosen: Selection, output: str | None) -> Check:
+    """Do what `check` does, with the secrets of the caller's context. Raises as `check`."""
+    return checking.check(open_project(manifest, chosen, output, "asked"))
+
+
+def check_offline(
+    manifest: Path | ManifestText, chosen: Selection, output: str | None
+) -> tuple[Project, Touched]:
+    """Check the manifest alone; return what a run would use. Makes no call. Raises UsageError."""
+    project = open_project(manifest, chosen, output, "optional")
+    return project, checking.check_offline(project)

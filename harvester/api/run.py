@@ -1,0 +1,271 @@
+"""A run: in a script, a thread, a notebook or a running event loop.
+
+The work is done in a thread with an event loop of its own, so a running loop is never blocked by
+it, and a signal handler of the host may raise an exception into `run` at any moment: the run then
+ends in order, and the exception goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from harvester.api import arguments
+from harvester.api.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
+from harvester.api.progress import show_bar
+from harvester.api.results import Result, result_of
+from harvester.core.errors import Busy, HarvesterError, UsageError
+from harvester.core.exit_codes import Exit
+from harvester.core.selection import Selection
+from harvester.operations import run as harvesting
+from harvester.operations.clock import CheckedClock
+from harvester.operations.project import ManifestText, open_quietly
+from harvester.operations.record import run_record, summary_file
+from harvester.operations.record.events import Event
+from harvester.operations.record.labels import parse_labels
+from harvester.operations.record.run_events import RunEvents, ignore
+from harvester.operations.record.run_log import recorded
+from harvester.operations.runtime import (
+    Position,
+    Project,
+    RunOptions,
+    Watch,
+    show_no_progress,
+)
+from harvester.operations.session import new_run_log
+
+__all__ = [
+    "Execution",
+    "ManifestText",
+    "Request",
+    "RunOptions",
+    "parse_labels",
+    "run",
+    "run_async",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run that is asked for: the manifest, its selection, and the options of the run.
+
+    ``options`` returns them, or raises UsageError. ``summary`` is a file that gets the run record
+    too, ``watch`` a task that shows progress.
+    """
+
+    manifest: ManifestText
+    selection: Selection
+    output: str | None
+    options: Callable[[], RunOptions]
+    summary: Path | None = None
+    on_event: Callable[[Event], object] = ignore
+    watch: Watch = show_no_progress
+
+
+class Execution:
+    """One run, which another thread may stop. `execute` is called once."""
+
+    def __init__(self, request: Request) -> None:
+        clock = CheckedClock()
+        self._request = request
+        self._clock = clock
+        self._events = RunEvents(request.on_event)
+        copy = summary_file.usable(request.summary, request.manifest.path)
+        self._log = new_run_log(request.manifest.path, clock, copy, self._events)
+        self.summary = self._log.summary
+        self._project: Project | None = None
+        self.describe: Callable[[], str] = _nothing_yet
+
+    @property
+    def opened(self) -> Project:
+        """The project of a run that began. Raises LookupError before that."""
+        if self._project is None:
+            raise LookupError("the run has not begun")
+        return self._project
+
+    def execute(self) -> Result:
+        """Fetch what the output lacks and publish it; returns when that is done, or after `stop`.
+
+        Raises UsageError and Busy; any other error is in the result.
+        """
+        try:
+            with recorded(self._log):
+                self._harvest()
+        except (UsageError, Busy):
+            raise
+        except HarvesterError:
+            # It is in the summary.
+            pass
+        finally:
+            self._events.ended(self.summary, self._clock())
+        return result_of(self.summary)
+
+    def stop(self, code: int = Exit.SIGINT) -> bool:
+        """Let the run end in order; returns whether it will soon. May be called in any thread."""
+        self.summary.stop_requested(code)
+        return self.summary.stops_gracefully
+
+    def key_figures(self) -> dict[str, str | int | None]:
+        """Return what a scheduler acts on, once the run has ended."""
+        return run_record.key_figures(self.summary)
+
+    def final_write(self, patience: float) -> None:
+        """Write the record of a run that is about to be killed, waiting so many seconds."""
+        self._log.close(patience=patience)
+
+    def _harvest(self) -> None:
+        request = self._request
+        options = request.options()
+        self._events.take_shard(options.shard_text)
+        opened = open_quietly(request.manifest, request.output, self._clock)
+        self._log.begin_copy(opened.manifest)
+        self._project = opened.project(request.selection, "asked")
+        harvesting.run(self._log, self._project, options, self._watch)
+
+    async def _watch(self, position: Callable[[], Position]) -> None:
+        """Show progress, and let the pipeline be described meanwhile."""
+        self.describe = position().describe
+        try:
+            await self._request.watch(position)
+        finally:
+            # The pipeline holds the run's secrets, and this object may live on.
+            self.describe = _all_made
+
+
+def run(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+    shard: ShardName = None,
+    refetch: Refetch | None = None,
+    max_duration: str | timedelta | None = None,
+    ignore_spent_quota: bool = False,
+    labels: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], object] | None = None,
+    progress: Literal["auto", "none"] = "none",
+) -> Result:
+    """Fetch the days that the output lacks, and publish them. Safe to repeat and to kill.
+
+    An exception that a signal handler raises meanwhile, as KeyboardInterrupt, ends the run in order
+    and goes on: what was obtained is published.
+
+    Args:
+        manifest: A path of ``jobs.yaml``, or its content as a mapping.
+        accounts: Only these: appids, names or ``tag:NAME``.
+        datasets: Only these: names or globs.
+        jobs: Only these.
+        begin_date: No Beijing day before this one.
+        end_date: No Beijing day after this one.
+        output: Replaces the manifest's output: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
+        shard: A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight.
+        refetch: Treats the selected days, or those of this state, as missing.
+        max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
+        ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.
+        labels: Go into the run record.
+        on_event: Gets each event, in the thread of the run; it must return at once.
+        progress: ``auto`` draws a bar, in a notebook too.
+
+    Returns:
+        The result of a run that began, whatever its outcome.
+
+    Raises:
+        UsageError: The manifest or an argument is wrong; nothing was requested.
+        Busy: Another run holds the accounts.
+    """
+    options = arguments.run_options(refetch, shard, max_duration, labels, forget=ignore_spent_quota)
+    execution = Execution(
+        Request(
+            arguments.source(manifest),
+            arguments.selection(accounts, datasets, jobs, begin_date, end_date),
+            arguments.place(output),
+            lambda: options,
+            on_event=on_event or ignore,
+            watch=show_no_progress if progress == "none" else show_bar,
+        )
+    )
+    done = _start(execution)
+    try:
+        return done.result()
+    finally:
+        # A signal handler of the host may have raised an exception, which waits for an orderly end.
+        if not done.done():
+            execution.stop()
+            wait([done])
+
+
+async def run_async(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+    shard: ShardName = None,
+    refetch: Refetch | None = None,
+    max_duration: str | timedelta | None = None,
+    ignore_spent_quota: bool = False,
+    labels: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], object] | None = None,
+    progress: Literal["auto", "none"] = "none",
+) -> Result:
+    """Do what `run` does, without blocking the event loop of asyncio.
+
+    Cancelling it ends the run in order before the cancellation goes on. See `run` for the
+    arguments, the result and the errors.
+    """
+    options = arguments.run_options(refetch, shard, max_duration, labels, forget=ignore_spent_quota)
+    # In a thread, because it reads small files.
+    execution = await asyncio.to_thread(
+        Execution,
+        Request(
+            arguments.source(manifest),
+            arguments.selection(accounts, datasets, jobs, begin_date, end_date),
+            arguments.place(output),
+            lambda: options,
+            on_event=on_event or ignore,
+            watch=show_no_progress if progress == "none" else show_bar,
+        ),
+    )
+    done = asyncio.wrap_future(_start(execution))
+    try:
+        return await asyncio.shield(done)
+    finally:
+        if not done.done():
+            execution.stop()
+            await asyncio.wait([done])
+
+
+def _start(execution: Execution) -> Future[Result]:
+    """Execute a run in a thread that does not keep the process alive."""
+    done: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(arguments.in_own_record(execution.execute))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="harvester", daemon=True).start()
+    return done
+
+
+def _nothing_yet() -> str:
+    return "no request has been made yet"
+
+
+def _all_made() -> str:
+    return "all requests have been made"

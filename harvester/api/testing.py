@@ -1,0 +1,124 @@
+"""The emulator of WeChat for tests: a server on this machine that answers like the datacube API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+from anyio.from_thread import start_blocking_portal
+
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.sandbox import FakeWeChat, Rules, expected_rows
+from harvester.sandbox.server import serve
+
+__all__ = ["Sandbox", "sandbox"]
+
+_NOON = 12 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """An emulator that is being served. ``url`` is its address, ``accounts`` are its appids."""
+
+    url: str
+    accounts: tuple[str, ...]
+    server: FakeWeChat
+    secret_file: Path
+
+    @property
+    def requests(self) -> int:
+        """The number of calls so far, those for tokens included."""
+        return self.server.counters.requests
+
+    def manifest(
+        self,
+        datasets: Sequence[str] = ("interface_summary",),
+        *,
+        begin_date: str | date = "-30d",
+        end_date: str | date = "yesterday",
+        output: str = "output",
+    ) -> dict[str, Any]:
+        """Return a manifest of all accounts as a mapping, with a rate limit that is never met."""
+        credential = {"secret": f"${{file:{self.secret_file}}}"}
+        return {
+            "version": 1,
+            "api": {"base_url": self.url},
+            "accounts": [{"appid": appid, "credential": credential} for appid in self.accounts],
+            "jobs": [
+                {
+                    "datasets": list(datasets),
+                    "begin_date": str(begin_date),
+                    "end_date": str(end_date),
+                }
+            ],
+            "limits": {"per_token": {"rate": "1000/s", "burst": 100}},
+            "output": str(output),
+        }
+
+    def expected(self, dataset: str, begin_date: str | date, end_date: str | date) -> pa.Table:
+        """Return the rows that a harvest of these Beijing days must find, as WeChat answers them.
+
+        Column ``appid`` comes first; nested lists of an answer stay lists. Raises KeyError for an
+        unknown dataset.
+        """
+        first, last = (calendar.parse_day(str(day)) for day in (begin_date, end_date))
+        return pa.Table.from_pylist(
+            [
+                {"appid": appid, **row}
+                for appid in self.accounts
+                for day in range(first, last + 1)
+                for row in expected_rows(CATALOGUE[dataset].name, appid, day)
+            ]
+        )
+
+    def fail(
+        self, appid: str, errcode: int, *, dataset: str | None = None, times: int | None = None
+    ) -> None:
+        """Make calls of an account (``*`` for all) answer an errcode, so many times."""
+        self.server.fail(appid, errcode, dataset=dataset, times=times)
+
+    def heal(self, appid: str, *, dataset: str | None = None) -> None:
+        """Remove the faults of the same calls."""
+        self.server.heal(appid, dataset=dataset)
+
+
+@contextmanager
+def sandbox(
+    *,
+    accounts: int = 3,
+    today: str | date | None = None,
+    faults: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Iterator[Sandbox]:
+    """Serve an emulator of WeChat while the block runs.
+
+    Args:
+        accounts: The number of accounts.
+        today: The Beijing day that it is there, from its noon on; that of this machine by default.
+            A run goes by the emulator's time.
+        faults: Errcodes that data calls answer, by appid; ``*`` stands for all accounts.
+        seed: Determines what is random.
+    """
+    begun = time.time()
+    start = begun if today is None else calendar.instant(calendar.parse_day(str(today)), _NOON)
+    server = FakeWeChat(Rules(seed=seed), lambda: start + time.time() - begun)
+    for appid, errcode in (faults or {}).items():
+        server.fail(appid, errcode)
+    names = tuple(f"wx{number:016x}" for number in range(1, accounts + 1))
+    with (
+        TemporaryDirectory(prefix="harvester-sandbox-") as folder,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serve(server)) as url,
+    ):
+        secret = Path(folder) / "secret"
+        secret.write_text("sandbox")
+        secret.chmod(0o600)
+        yield Sandbox(url, names, server, secret)

@@ -1,0 +1,100 @@
+"""The public names: loaded late, typed, and with signatures that change on purpose alone."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harvester
+
+SIGNATURES = Path(__file__).with_name("signatures.txt")
+
+PROGRAM = '''
+"""A program that uses the API, checked as its author's type checker would."""
+
+from datetime import datetime
+
+import harvester
+from harvester.testing import sandbox
+
+
+def nightly(manifest: str) -> datetime | None:
+    result: harvester.Result = harvester.run(manifest, labels={"team": "growth"})
+    try:
+        result.raise_for_outcome()
+    except harvester.Unfinished as error:
+        return error.retry_at
+    return None
+
+
+async def service() -> int:
+    with sandbox(accounts=2) as wechat:
+        done = await harvester.run_async(wechat.manifest(["user_summary"]))
+    return done.requests
+
+
+def listen(event: harvester.Event) -> None:
+    if isinstance(event, harvester.Problem):
+        print(event.cause, event.accounts)
+
+
+days: int = harvester.plan("jobs.yaml").calendar_days
+whole: bool = harvester.status("jobs.yaml").complete
+'''
+
+
+def test_importing_harvester_loads_nothing_of_it() -> None:
+    """The names are there, and what they need is loaded when one is used."""
+    program = "import harvester, sys; dir(harvester); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    loaded = done.stdout.split()
+    assert "harvester" in loaded
+    assert [name for name in loaded if name.startswith("harvester.")] == []
+    assert not {"aiohttp", "pyarrow", "pydantic", "asyncio", "yaml"} & {*loaded}
+
+
+def test_every_public_name_is_there() -> None:
+    """And an unknown one is an error like any other."""
+    for name in harvester.__all__:
+        assert getattr(harvester, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'harvest'"):
+        _ = harvester.harvest  # type: ignore[attr-defined]
+
+
+def described() -> str:
+    """Return the public names with their signatures, a line each."""
+    lines = []
+    for name in sorted(harvester.__all__):
+        value = getattr(harvester, name)
+        if inspect.isclass(value):
+            members = [
+                f"    {member}{inspect.signature(getattr(value, member))}"
+                for member in sorted(vars(value))
+                if not member.startswith("_") and inspect.isroutine(getattr(value, member))
+            ]
+            lines += [f"class {name}", *members]
+        elif callable(value):
+            lines.append(f"{name}{inspect.signature(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_signatures_are_those_that_are_written_down() -> None:
+    """Each change of them is a change of this file, and of the changelog."""
+    assert described() == SIGNATURES.read_text("utf-8")
+
+
+def test_a_program_s_type_checker_sees_everything(tmp_path: Path) -> None:
+    """In strict mode, from outside of the package."""
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(file)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stdout

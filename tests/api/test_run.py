@@ -1,0 +1,264 @@
+"""`harvester.run` in every place from which programs call it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import harvester
+from harvester.core.exit_codes import Outcome
+from harvester.storage import locks
+from harvester.storage.layout import open_tree
+from harvester.testing import Sandbox
+
+Manifest = dict[str, Any]
+
+
+def rows_of(manifest: Manifest, dataset: str = "interface_summary") -> int:
+    """Count the rows in the files of a dataset."""
+    files = Path(manifest["output"]).glob(f"{dataset}/*/*.parquet")
+    return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def long_manifest(wechat: Sandbox, output: Path, rate: str = "50/s") -> Manifest:
+    """Return a manifest that takes minutes."""
+    found = wechat.manifest(
+        ["interface_summary_hour"], begin_date="-700d", output=str(output / "output")
+    )
+    return {**found, "limits": {"per_token": {"rate": rate}}}
+
+
+def in_a_loop(call: Callable[[], harvester.Result]) -> harvester.Result:
+    """Call from a running event loop, as a cell of a notebook does."""
+
+    async def cell() -> harvester.Result:
+        return call()
+
+    return asyncio.run(cell())
+
+
+def in_a_thread(call: Callable[[], harvester.Result]) -> harvester.Result:
+    """Call in a thread, as an executor does."""
+    found: list[harvester.Result] = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def at_once(call: Callable[[], harvester.Result]) -> harvester.Result:
+    """Call as a script does."""
+    return call()
+
+
+@pytest.mark.parametrize("place", [at_once, in_a_loop, in_a_thread])
+def test_a_run_is_complete_and_the_next_one_asks_nothing(
+    manifest: Manifest, place: Callable[..., harvester.Result]
+) -> None:
+    """In a script, in a running loop and in a thread."""
+    first = place(lambda: harvester.run(manifest))
+    assert (first.outcome, first.exit_code, first.reasons) == ("complete", 0, ())
+    assert first.requests > 0
+    assert first.rows == rows_of(manifest) > 0
+    assert {item.dataset for item in first.published} == {"interface_summary"}
+    first.raise_for_outcome()
+    assert place(lambda: harvester.run(manifest)).requests == 0
+
+
+def test_the_rows_are_those_that_wechat_answered(wechat: Sandbox, manifest: Manifest) -> None:
+    """The emulator says what a harvest must find."""
+    manifest["jobs"][0] |= {"begin_date": "2026-03-01", "end_date": "2026-03-07"}
+    harvester.run(manifest)
+    truth = wechat.expected("interface_summary", "2026-03-01", "2026-03-07")
+    columns = ["appid", "callback_count", "total_time_cost"]
+    found = pq.read_table(Path(manifest["output"]) / "interface_summary").select(columns)
+    assert sorted(found.to_pylist(), key=str) == sorted(truth.select(columns).to_pylist(), key=str)
+
+
+def test_a_path_and_the_options_of_the_command_line(tmp_path: Path, manifest: Manifest) -> None:
+    """Dates, names and durations, as text or as values."""
+    file = tmp_path / "jobs.yaml"
+    file.write_text(json.dumps(manifest))
+    found = harvester.run(
+        str(file),
+        accounts=["wx0000000000000001"],
+        datasets="interface_*",
+        begin_date="-5d",
+        shard=(1, 1),
+        max_duration=timedelta(minutes=5),
+        labels={"team": "growth"},
+        output=tmp_path / "elsewhere",
+    )
+    assert found.requests == 1
+    assert found.labels == {"team": "growth"}
+    assert (tmp_path / "elsewhere/interface_summary").is_dir()
+
+
+def test_a_cancelled_run_ends_in_order(wechat: Sandbox, tmp_path: Path) -> None:
+    """Its answers are published, its record says so, and the next run goes on."""
+    manifest, events = long_manifest(wechat, tmp_path), list[harvester.Event]()
+
+    async def cancel() -> None:
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def listen(event: harvester.Event) -> None:
+            events.append(event)
+            if isinstance(event, harvester.RunStarted):
+                loop.call_soon_threadsafe(begun.set)
+
+        # The host's own task.
+        task = asyncio.create_task(  # noqa: TID251
+            harvester.run_async(manifest, on_event=listen)
+        )
+        await begun.wait()
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    end = events[-1]
+    assert isinstance(end, harvester.RunEnded)
+    assert (end.outcome, end.exit_code) == ("stopped", 130)
+    assert end.rows == rows_of(manifest, "interface_summary_hour")
+    again = harvester.run(manifest, begin_date="-30d")
+    assert again.outcome == "complete"
+
+
+PROGRAM = """
+import json, sys
+import harvester
+from harvester.core.exit_codes import Outcome
+try:
+    harvester.run(json.loads(sys.argv[1]), on_event=lambda event: print(event.event, flush=True))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_the_host_s_own_signal_ends_a_run_in_order(wechat: Sandbox, tmp_path: Path) -> None:
+    """A script that gets Ctrl-C sees KeyboardInterrupt, once everything is published."""
+    manifest = long_manifest(wechat, tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, json.dumps(manifest)], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "run_started\n"
+        program.send_signal(signal.SIGINT)
+        told = program.stdout.read().split()
+    assert told[-2:] == ["run_ended", "interrupted"]
+    [record] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    assert json.loads(record.read_bytes())["outcome"] == "stopped"
+
+
+def test_results_events_and_errors_can_be_pickled(manifest: Manifest) -> None:
+    """An executor sends them from one process to another."""
+    events: list[harvester.Event] = []
+    result = harvester.run(manifest, on_event=events.append)
+    unfinished = replace(result, outcome=Outcome.UNFINISHED, exit_code=75)
+    errors: list[BaseException] = []
+    for act in (unfinished.raise_for_outcome, lambda: harvester.run({"version": 1})):
+        with pytest.raises(harvester.HarvesterError) as caught:
+            act()
+        errors.append(caught.value)
+    for value in (result, harvester.plan(manifest), harvester.status(manifest), *events):
+        assert pickle.loads(pickle.dumps(value)) == value
+    for error in errors:
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_mistakes_of_a_manifest_are_raised_with_their_places() -> None:
+    """Of a mapping too; the lines are those of the mapping as indented JSON."""
+    with pytest.raises(harvester.UsageError) as caught:
+        harvester.run({"version": 1, "accounts": [{"appid": "wx"}], "jobs": []})
+    assert any(mistake.place.line == 5 for mistake in caught.value.mistakes)
+    with pytest.raises(harvester.UsageError, match="no manifest"):
+        harvester.run({"version": object()})
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "x", (0, 1)])
+def test_a_shard_that_is_none_is_refused(manifest: Manifest, shard: Any) -> None:
+    """Before anything is requested."""
+    with pytest.raises(harvester.UsageError, match="shard"):
+        harvester.run(manifest, shard=shard)
+
+
+def test_a_busy_output_names_its_owner(manifest: Manifest) -> None:
+    """And since when it is at work."""
+    harvester.run(manifest)
+    tree = open_tree(harvester.read_manifest(manifest).output)
+    with (
+        locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"),
+        pytest.raises(harvester.Busy) as caught,
+    ):
+        harvester.run(manifest, begin_date="-60d")
+    assert "run other" in caught.value.owner
+    assert caught.value.since == "2026-01-01T00:00:00Z"
+
+
+def test_an_error_of_the_listener_is_logged_once(
+    manifest: Manifest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run is none the worse for it."""
+
+    def fail(_: harvester.Event) -> None:
+        raise RuntimeError("my own mistake")
+
+    assert harvester.run(manifest, on_event=fail).outcome == "complete"
+    told = [line for line in caplog.messages if "my own mistake" in line]
+    assert len(told) == 1
+
+
+def test_a_refused_account_is_in_the_result(manifest: Manifest, tmp_path: Path) -> None:
+    """`raise_for_outcome` raises what the outcome says, with the result."""
+    del tmp_path
+    with harvester.testing.sandbox(accounts=2, faults={"wx0000000000000001": 48001}) as wechat:
+        found = harvester.run({**wechat.manifest(), "output": manifest["output"]})
+    assert (found.outcome, found.reasons, found.retry_at) == ("partial", ("refused",), None)
+    assert [row.errcodes for row in found.accounts] == [(48001,)]
+    with pytest.raises(harvester.PartialFailure) as caught:
+        found.raise_for_outcome()
+    assert caught.value.result is found
+
+
+def test_results_of_shards_are_merged(wechat: Sandbox, tmp_path: Path) -> None:
+    """Sums, and the most severe outcome."""
+    manifest = wechat.manifest(output=str(tmp_path / "output"))
+    manifest["output"] = {"path": manifest["output"], "buckets": 4}
+    parts = [harvester.run(manifest, shard=f"{number}/2") for number in (1, 2)]
+    whole = harvester.Result.merge(parts)
+    assert whole.requests == sum(part.requests for part in parts)
+    assert whole.outcome == "complete"
+    [row] = whole.datasets
+    assert row.accounts == 3
+    late = replace(parts[0], outcome=Outcome.UNFINISHED, exit_code=75, reasons=("quota",))
+    assert harvester.Result.merge([parts[1], late]).outcome == "unfinished"
+
+
+def test_the_library_leaves_its_host_alone(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No signal handler, no logging, no output, and no variable of the command line."""
+    monkeypatch.setenv("HARVESTER_DATASETS", "user_summary")
+    monkeypatch.setenv("HARVESTER_PROGRESS", "bar")
+    before = signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:], os.environ.copy()
+    assert harvester.run(manifest).outcome == "complete"
+    after = signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:], os.environ.copy()
+    assert after == before
+    assert capfd.readouterr() == ("", "")
