@@ -40,7 +40,10 @@ _FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
 class Abandoned:
-    """The days that are given up (``gone``), and what that leaves to be owed."""
+    """The days that are given up, and what that leaves to be owed.
+
+    ``days`` only grows. When an entry changes or goes, another list takes its place.
+    """
 
     def __init__(self, queues: list[AccountQueue]) -> None:
         self._queues = queues
@@ -128,7 +131,8 @@ class Abandoned:
                     backlog.reopen()
         # The checkpoint is a position, so it moves with the entries removed before it.
         self._checkpoint -= sum(map(_is_quota, self.days[: self._checkpoint]))
-        self.days[:] = [item for item in self.days if not _is_quota(item)]
+        if any(map(_is_quota, self.days)):
+            self.days = [item for item in self.days if not _is_quota(item)]
         return told
 
     def defer_all(self, why: Refusal | str) -> None:
@@ -140,9 +144,17 @@ class Abandoned:
 
     def defer_failures(self) -> None:
         """Defer the failures since the checkpoint: in an outage they say nothing of a window."""
-        for place in range(self._checkpoint, len(self.days)):
-            if self.days[place].rule.action in _FAILED:
-                self.days[place] = dataclasses.replace(self.days[place], rule=OUTAGE)
+        since = self.days[self._checkpoint :]
+        if any(map(_has_failed, since)):
+            deferred = (
+                dataclasses.replace(item, rule=OUTAGE) if _has_failed(item) else item
+                for item in since
+            )
+            self.days = [*self.days[: self._checkpoint], *deferred]
+
+
+def _has_failed(item: AbandonedDays) -> bool:
+    return item.rule.action in _FAILED
 
 
 def _is_quota(item: AbandonedDays) -> bool:

@@ -6,10 +6,13 @@ All are frozen and can be pickled. ``time`` is in seconds since the Unix epoch, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from harvester.core import errors
 from harvester.core.calendar import utc_text
+from harvester.operations.record.prospects import comes_at_text
 
 Cause: TypeAlias = Literal[
     "manifest",
@@ -28,7 +31,18 @@ Cause: TypeAlias = Literal[
     "quarantined",
     "warning",
 ]
-"""Causes of a problem. The last eight but one are the reasons of a run, as in its record."""
+"""Causes of a problem. The first seven end a command, the last is a warning in a log."""
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+_ENDING: dict[type[errors.HarvesterError], Cause] = {
+    errors.UsageError: "usage",
+    errors.StoreError: "store",
+    errors.Busy: "locked",
+    errors.Unauthorised: "unauthorised",
+    errors.Unanswered: "unanswered",
+}
+_ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.values()})
 
 MAX_ACCOUNTS = 3
 """Accounts that a problem names; ``count`` has the number of all of them."""
@@ -37,11 +51,15 @@ MAX_ACCOUNTS = 3
 @dataclass(frozen=True, slots=True)
 class _Event:
     event: ClassVar[str]
-    level: ClassVar[Literal["info", "warning", "error"]] = "info"
 
     time: float
     run_id: str
     shard: str | None
+
+    @property
+    def level(self) -> Level:
+        """The weight of the event: `error` for a problem that ends a command."""
+        return "info"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the event: its time in RFC 3339, its name, its members."""
@@ -80,12 +98,12 @@ class Progress(_Event):
 class Problem(_Event):
     """A cause of trouble when it first appears, and once more when it is gone (``resolved``).
 
-    ``accounts`` are the first three of ``count``. ``errcode`` is None without an answer of
-    WeChat's. ``file``, ``line`` and ``column`` are set for a mistake of the manifest.
+    ``accounts`` are the first three of ``count``, the number so far. ``dataset`` is None if all of
+    them are concerned, ``errcode`` without an answer of WeChat's. ``file``, ``line`` and ``column``
+    are set for a mistake of the manifest. ``run_id`` is empty before a run has begun.
     """
 
     event: ClassVar[str] = "problem"
-    level: ClassVar[Literal["info", "warning", "error"]] = "warning"
 
     cause: Cause
     message: str
@@ -100,6 +118,11 @@ class Problem(_Event):
     file: str | None = None
     line: int | None = None
     column: int | None = None
+
+    @property
+    def level(self) -> Level:
+        """The weight of the event: `error` for a problem that ends a command."""
+        return "error" if self.cause in _ENDS_A_COMMAND else "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +143,7 @@ class Published(_Event):
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(_Event):
-    """The end of a run; ``record`` is its run record without the lists of days and files."""
+    """The end of a run; ``record`` is its run record without the lists of accounts and days."""
 
     event: ClassVar[str] = "run_ended"
 
@@ -136,3 +159,39 @@ class RunEnded(_Event):
 
 Event: TypeAlias = RunStarted | Progress | Problem | Published | RunEnded
 """Any event of a run."""
+
+
+def problems_of(
+    error: BaseException, time: float, run_id: str = "", shard: str | None = None
+) -> Iterator[Problem]:
+    """Yield the problems that an error which ends a command stands for.
+
+    They are the mistakes of a manifest, each with its place, or one problem. Of a bug they have the
+    type and the place, without the text of foreign errors, which may hold a URL.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, errors.HarvesterError):
+        yield Problem(time, run_id, shard, "bug", _bug_text(error), _REPORT)
+    elif isinstance(error, errors.UsageError) and error.mistakes:
+        for place, what, hint in error.mistakes:
+            text = f"{place.cell}: {what}" if place.cell else what
+            mistake = Problem(time, run_id, shard, "manifest", text, hint)
+            yield replace(mistake, file=str(place.file), line=place.line, column=place.column)
+    else:
+        causes = (_ENDING[kind] for kind in _ENDING if isinstance(error, kind))
+        cause: Cause = next(causes, "bug")
+        problem = Problem(time, run_id, shard, cause, "; ".join(error.lines), error.advice)
+        yield replace(problem, retry_at=comes_at_text(cause, time))
+
+
+CALLED_FROM = ", called from "
+"""Words between the frames in the message of a bug."""
+
+_REPORT = "Please report it with the message."
+
+
+def _bug_text(error: BaseException) -> str:
+    """Name the type and the frames of an error, the innermost first, because a line has an end."""
+    frames = CALLED_FROM.join(reversed(errors.places(error)))
+    return f"a bug in harvester: {type(error).__name__} at {frames or 'an unknown place'}"

@@ -21,6 +21,12 @@ _SECONDS = {
 }
 
 
+def comes_at_text(reason: str, now: float) -> str | None:
+    """Return the moment of `comes_at` for days that are left ``now``, as RFC 3339 in UTC."""
+    moment = comes_at(reason, now)
+    return None if moment is None else calendar.utc_text(moment)
+
+
 def comes_at(reason: str, ended: float, asked: float | None = None) -> float | None:
     """Return the earliest moment for days that a run left for a reason; None if none comes alone.
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from harvester.core.calendar import day_text
-from harvester.core.model import Refusal
 from harvester.core.redaction import masked
-from harvester.core.safe_text import safe_text
-from harvester.operations.record.account_report import reason_of
+from harvester.operations.record import problems
 from harvester.operations.record.events import (
-    MAX_ACCOUNTS,
-    Cause,
     Event,
     Problem,
     Progress,
     Published,
     RunEnded,
     RunStarted,
+    problems_of,
 )
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import Summary
-from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import publish
 
 PROGRESS_SECONDS = 10.0
@@ -34,14 +29,14 @@ PROGRESS_SECONDS = 10.0
 Listener: TypeAlias = Callable[[Event], object]
 """A function that gets each event, in the thread of the run. It must return at once."""
 
+# Up to 20,000 entries each, and a log line is one piece.
+_LONG_LISTS = {"accounts", "exceptions", "quarantined", "suspicious"}
+
+_log = logging.getLogger("harvester.events")
+
 
 def ignore(_: Event) -> None:
     """Do nothing."""
-
-
-_Key: TypeAlias = tuple[Cause, str, str | None, int | None]
-
-_log = logging.getLogger("harvester.events")
 
 
 class RunEvents:
@@ -50,9 +45,10 @@ class RunEvents:
     def __init__(self, listener: Listener = ignore) -> None:
         self._listener = listener
         self._shard: str | None = None
-        self._published: deque[Published] = deque()
-        self._open: dict[_Key, Problem] = {}
-        self._seen = 0
+        self._published: deque[tuple[Published, tuple[publish.QuarantinedDay, ...]]] = deque()
+        self._given_up = problems.KnownCauses()
+        self._told: set[tuple[str, str | None, str]] = set()
+        self._has_told_end = False
         self._has_failed = False
 
     def take_shard(self, shard: str | None) -> None:
@@ -63,9 +59,7 @@ class RunEvents:
         """Tell that the run is planned."""
         self._tell(
             RunStarted(
-                summary.started_at,
-                summary.run_id,
-                self._shard,
+                *self._stamp(summary, summary.started_at),
                 summary.windows,
                 summary.account_days,
                 summary.bound_seconds,
@@ -77,9 +71,7 @@ class RunEvents:
         """Tell how far the run is."""
         self._tell(
             Progress(
-                now,
-                summary.run_id,
-                self._shard,
+                *self._stamp(summary, now),
                 summary.answered,
                 summary.windows,
                 summary.requests,
@@ -92,47 +84,51 @@ class RunEvents:
     def published(self, summary: Summary, item: publish.Published, now: float) -> None:
         """Take in a replaced file, in any thread; `checked` tells of it."""
         days = sorted(item.days)
-        self._published.append(
-            Published(
-                now,
-                summary.run_id,
-                self._shard,
-                item.dataset,
-                item.ref_month,
-                item.path,
-                day_text(days[0]) if days else None,
-                day_text(days[-1]) if days else None,
-                len(item.appids),
-                item.rows_before,
-                item.rows_after,
-            )
+        event = Published(
+            *self._stamp(summary, now),
+            item.dataset,
+            item.ref_month,
+            item.path,
+            day_text(days[0]) if days else None,
+            day_text(days[-1]) if days else None,
+            len(item.appids),
+            item.rows_before,
+            item.rows_after,
         )
+        self._published.append((event, item.quarantined))
 
     def checked(self, summary: Summary, now: float) -> None:
-        """Tell of files that were replaced, of new causes of given up days, and of gone ones."""
+        """Tell of files that were replaced, of new causes of trouble, and of causes that are gone.
+
+        To be called in the thread of the run, after its counters were taken in.
+        """
+        stamp = self._stamp(summary, now)
         while self._published:
-            self._tell(self._published.popleft())
-        if len(summary.abandoned) == self._seen:
-            return
-        self._seen = len(summary.abandoned)
-        found = _problems(summary, now, self._shard)
-        for key, problem in found.items():
-            if key not in self._open:
+            event, quarantined = self._published.popleft()
+            self._tell(event)
+            self._tell_once(problems.quarantined(quarantined, stamp))
+        for problem in self._given_up.changes(summary.abandoned, stamp):
+            self._tell(problem)
+
+    def failed(self, summary: Summary, error: Exception, now: float) -> None:
+        """Tell of the error that ends the run, once, after what happened before it."""
+        if not self._has_told_end:
+            self._has_told_end = True
+            self.checked(summary, now)
+            for problem in problems_of(error, *self._stamp(summary, now)):
                 self._tell(problem)
-        for key in [*self._open]:
-            if key not in found:
-                self._tell(_resolved(self._open[key], now))
-        self._open = found
 
     def ended(self, summary: Summary, now: float) -> None:
         """Tell how the run ended, after the causes that were not told yet."""
         self.checked(summary, now)
+        stamp = self._stamp(summary, now)
+        # Days that an earlier run put into quarantine are known only now.
+        self._tell_once(problems.quarantined(summary.quarantined, stamp))
+        self._tell_once(problems.late(summary.delayed, stamp))
         record = as_record(summary)
         self._tell(
             RunEnded(
-                now,
-                summary.run_id,
-                self._shard,
+                *stamp,
                 int(summary.exit_code),
                 record["outcome"],
                 tuple(summary.reasons()),
@@ -140,9 +136,20 @@ class RunEvents:
                 summary.requests,
                 summary.rows,
                 round(summary.seconds, 3),
-                record,
+                {name: value for name, value in record.items() if name not in _LONG_LISTS},
             )
         )
+
+    def _stamp(self, summary: Summary, now: float) -> problems.Stamp:
+        return problems.Stamp(now, summary.run_id, self._shard)
+
+    def _tell_once(self, found: Iterable[Problem]) -> None:
+        """Tell of problems whose cause was not told for their dataset yet."""
+        for problem in found:
+            key = problem.cause, problem.dataset, problem.message
+            if key not in self._told:
+                self._told.add(key)
+                self._tell(problem)
 
     def _tell(self, event: Event) -> None:
         try:
@@ -155,40 +162,3 @@ class RunEvents:
                     type(error).__name__,
                     masked(str(error)),
                 )
-
-
-def _problems(summary: Summary, now: float, shard: str | None) -> dict[_Key, Problem]:
-    alike: defaultdict[_Key, list[AbandonedDays]] = defaultdict(list)
-    for item in summary.abandoned:
-        cause = cast("Cause", reason_of(item)[0])
-        code = item.why.errcode if isinstance(item.why, Refusal) else None
-        alike[cause, item.rule.meaning, item.dataset, code].append(item)
-    return {key: _problem(key, items, summary, now, shard) for key, items in alike.items()}
-
-
-def _problem(
-    key: _Key, items: list[AbandonedDays], summary: Summary, now: float, shard: str | None
-) -> Problem:
-    cause, meaning, dataset, code = key
-    accounts = _distinct(item.appid for item in items)
-    return Problem(
-        now,
-        summary.run_id,
-        shard,
-        cause,
-        f"{meaning}: {safe_text(str(items[0].why))}",
-        items[0].rule.advice,
-        items[0].rule.scope.value,
-        dataset,
-        tuple(accounts[:MAX_ACCOUNTS]),
-        len(accounts),
-        code,
-    )
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
-
-
-def _resolved(problem: Problem, now: float) -> Problem:
-    return replace(problem, time=now, resolved=True)

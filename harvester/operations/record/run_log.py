@@ -161,6 +161,7 @@ def recorded(run_log: RunLog) -> Iterator[None]:
         yield
     except Exception as error:
         run_log.summary.ended_by(error)
+        run_log.events.failed(run_log.summary, error, run_log.now())
         run_log.close()
         raise
     run_log.close()
