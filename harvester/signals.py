@@ -16,7 +16,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
@@ -44,6 +44,7 @@ class Stoppable(Protocol):
 _stoppable: Stoppable | None = None
 _listening = False
 _forgiven: frozenset[int] = frozenset()
+_write_description: Callable[[str], object] | None = None
 
 
 def install() -> None:
@@ -84,6 +85,12 @@ def set_ok_exit(codes: frozenset[int]) -> None:
     """Set the exit codes that are turned into 0."""
     global _forgiven  # noqa: PLW0603 - as above
     _forgiven = codes
+
+
+def describe_by(write: Callable[[str], object] | None) -> None:
+    """Set the function that writes descriptions to stderr, which then gets nothing else."""
+    global _write_description  # noqa: PLW0603 - as above
+    _write_description = write
 
 
 @contextmanager
@@ -133,12 +140,15 @@ def _describe() -> None:
     except (IndexError, RuntimeError) as error:
         # The event loop may change a collection while this thread reads it.
         text = f"the state changed while it was read, send SIGUSR1 again ({type(error).__name__})"
+    if _write_description is not None:
+        _write_description(text)
+        return
     with suppress(OSError):
         os.write(2, f"{text}\n".encode())
 
 
 def _leave(code: int) -> None:
-    if os.isatty(2):
+    if _write_description is None and os.isatty(2):
         # Show the cursor again, because a progress bar hides it.
         os.write(2, b"\x1b[?25h")
     os._exit(0 if code in _forgiven else code)

@@ -56,6 +56,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def text_on_stderr() -> Iterator[None]:
+    """Leave stderr to the next test as it was before a command of this one wrote JSON lines."""
+    yield
+    lines = sys.modules.get("harvester.cli.output.json_lines")
+    if lines is not None:
+        lines.begin(on=False)
+
+
+@pytest.fixture(autouse=True)
 def secrets_of_the_test() -> Iterator[None]:
     """Give every test a record of secrets of its own, as a run has, and forget it."""
     with no_secrets():

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from harvester.operations.record.events import (
+    CALLED_FROM,
     Event,
+    Level,
     Problem,
     Progress,
     Published,
     RunEnded,
     RunStarted,
+    problems_of,
 )
 
-__all__ = ["Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"]
+__all__ = [
+    "CALLED_FROM",
+    "Event",
+    "Level",
+    "Problem",
+    "Progress",
+    "Published",
+    "RunEnded",
+    "RunStarted",
+    "problems_of",
+]

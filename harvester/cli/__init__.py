@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError
 from harvester import __version__, signals
 from harvester.cli import memory_limit
 from harvester.cli.options import parse_ok_exit
-from harvester.cli.output import hooks, streams
+from harvester.cli.output import hooks, json_lines, streams
 from harvester.core import redaction
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
@@ -70,20 +70,25 @@ def _invoke(arguments: Sequence[str]) -> int:
     redaction.start_record(threading.RLock())
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
+    # Before anything is parsed, because what is wrong with the arguments is told too.
+    json_lines.begin(on=json_lines.is_asked_for(arguments, os.environ))
     try:
         if arguments[:1] == ["run"]:
             memory_limit.refuse_low_limit()
         if arguments and arguments[0] in _VERBS:
             # A verb's own help is its docstring; the summary above is for the list of verbs.
             app[arguments[0]].help = None
-        verb, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
+        verb, bound, _ = app.parse_args(
+            arguments, exit_on_error=False, print_error=not json_lines.is_on()
+        )
         _resume_gc()
         ok_codes = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
         signals.set_ok_exit(ok_codes)
         returned = verb(*bound.args, **bound.kwargs)
         # `--help` and `--version` are verbs too, and return no exit code.
         code = returned if isinstance(returned, int) else Exit.DONE
-    except CycloptsError:
+    except CycloptsError as error:
+        streams.report_usage(error)
         return Exit.USAGE
     except HarvesterError as error:
         streams.report_error(error)

@@ -16,7 +16,7 @@ from harvester.api import progress
 from harvester.api.reports import Watch, show_no_progress
 from harvester.api.run import Execution, ManifestText, Request, RunOptions, parse_labels
 from harvester.cli import options
-from harvester.cli.output import logs, streams, tables, workflow_commands
+from harvester.cli.output import json_lines, logs, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
 
@@ -90,6 +90,7 @@ def run(
             output,
             running.run_options,
             summary=running.summary,
+            on_event=json_lines.tell,
             watch=_watch(running.progress, terminal),
         )
     )
@@ -101,8 +102,9 @@ def run(
             workflow_commands.write_outputs(execution.key_figures())
         if done.error is not None:
             raise done.error
-        with streams.stderr_output():
-            tables.summary(terminal, execution.summary, execution.opened)
+        if not json_lines.is_on():
+            with streams.stderr_output():
+                tables.summary(terminal, execution.summary, execution.opened)
     return done.exit_code
 
 
@@ -133,7 +135,7 @@ def _tune_gc() -> None:
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:
-    if style == "none":
+    if style == "none" or json_lines.is_on():
         return show_no_progress
     if style == "bar" or (style == "auto" and terminal.is_terminal):
         return partial(progress.show_bar, console=terminal)

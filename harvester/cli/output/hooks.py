@@ -15,6 +15,7 @@ import warnings
 from types import TracebackType
 from typing import TextIO
 
+from harvester.cli.output import json_lines
 from harvester.core import redaction
 from harvester.core.inert_text import inert_line
 from harvester.core.redaction import in_no_run, redacted
@@ -41,17 +42,27 @@ def install() -> None:
 def _print_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
+    if json_lines.is_on():
+        json_lines.tell_error(error)
+        return
     _write_redacted(_traceback_text(kind, error, trace))
 
 
 def _print_thread_error(args: threading.ExceptHookArgs) -> None:
     name = args.thread.name if args.thread is not None else "unknown"
+    if json_lines.is_on() and args.exc_value is not None:
+        json_lines.tell_error(args.exc_value, f" in the thread {name}")
+        return
     text = _traceback_text(args.exc_type, args.exc_value, args.exc_traceback)
     _write_redacted(f"Exception in thread {name}:\n{text}")
 
 
 def _print_unraisable(args: sys.UnraisableHookArgs) -> None:
-    _write_redacted(f"{args.err_msg or 'Exception ignored in'}: {_safe_repr(args.object)}\n")
+    where = f"{args.err_msg or 'Exception ignored in'}: {_safe_repr(args.object)}"
+    if json_lines.is_on():
+        json_lines.tell_log("python", "error", f"{where}: {json_lines.text_of(args.exc_value)}")
+        return
+    _write_redacted(f"{where}\n")
     _write_redacted(_traceback_text(args.exc_type, args.exc_value, args.exc_traceback))
 
 
@@ -63,6 +74,10 @@ def _print_warning(  # noqa: PLR0917 - the signature is Python's
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    if json_lines.is_on() and file is None:
+        text = f"{filename}:{lineno}: {category.__name__}: {message}"
+        json_lines.tell_log("py.warnings", "warning", text)
+        return
     _write_redacted(warnings.formatwarning(message, category, filename, lineno, line), file)
 
 

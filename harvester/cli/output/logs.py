@@ -1,14 +1,13 @@
-"""Log lines on stderr, as text or as JSON, with secrets redacted."""
+"""Log lines on stderr, as text or as JSON, with secrets masked."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 
 from harvester.cli.options import Logging
-from harvester.core.inert_text import inert_json
+from harvester.cli.output import json_lines
 from harvester.core.redaction import in_no_run
 from harvester.core.safe_text import own_text
 
@@ -25,27 +24,19 @@ class _TextLines(logging.Formatter):
         return in_no_run(own_text, super().format(record), _MAX_LINE)
 
 
-class _JsonLines(logging.Formatter):
-    """A formatter of one JSON object a record: at, level, logger, message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": in_no_run(own_text, record.getMessage(), _MAX_LINE),
-        }
-        return inert_json(json.dumps(line, ensure_ascii=False))
-
-
 def set_up(options: Logging) -> None:
     """Send log records to stderr.
 
-    Secrets are redacted in the formatter, because a filter sees neither arguments nor tracebacks.
+    Secrets are masked in the formatter, because a filter sees neither arguments nor tracebacks.
     """
-    logging.Formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines() if options.log_format == "json" else _TextLines())
-    # Libraries log warnings and errors alone.
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    if json_lines.is_on() != (options.log_format == "json"):
+        json_lines.begin(on=options.log_format == "json")
+    if json_lines.is_on():
+        json_lines.set_level(options.log_level)
+    else:
+        logging.Formatter.converter = time.gmtime
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_TextLines())
+        # Libraries log warnings and errors alone.
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("harvester").setLevel(options.log_level.upper())

@@ -12,8 +12,9 @@ from typing import IO, Any
 from cyclopts import CycloptsError, CycloptsPanel
 from rich.console import Console, RenderableType
 
+from harvester.cli.output import json_lines
 from harvester.cli.output.workflow_commands import annotations_of
-from harvester.core.errors import HarvesterError, places
+from harvester.core.errors import HarvesterError, UsageError, places
 from harvester.core.inert_text import inert, inert_line
 from harvester.core.redaction import masked
 
@@ -108,6 +109,9 @@ def _discard(stream: IO[str]) -> None:
 
 def report_error(error: HarvesterError) -> None:
     """Print what is wrong and what to do to stderr."""
+    if json_lines.is_on():
+        json_lines.tell_error(error)
+        return
     with stderr_output():
         lines = [inert_line(masked(line)) for line in error.lines]
         print("error: " + "\n".join(lines), file=sys.stderr)
@@ -117,8 +121,18 @@ def report_error(error: HarvesterError) -> None:
             print(command, file=sys.stderr)
 
 
+def report_usage(error: CycloptsError) -> None:
+    """Report a command line that cannot be parsed, where its panel was not printed."""
+    if json_lines.is_on():
+        lines = tuple(map(inert, str(error).split("\n")))
+        report_error(UsageError(lines, "`harvester VERB --help` lists the options of a verb."))
+
+
 def report_bug(error: Exception) -> None:
     """Print where a bug is, without the text of foreign errors, which may hold a URL."""
+    if json_lines.is_on():
+        json_lines.tell_error(error)
+        return
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     with stderr_output():

@@ -1,0 +1,173 @@
+"""Lines of JSON on stderr: with ``--log-format json`` nothing else is written there.
+
+Events of a run, errors that end a command and log records become an object each, a line each. Their
+texts are masked and inert. Threads may write at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harvester import signals
+from harvester.api.events import CALLED_FROM, Event, Level, Problem, RunEnded, problems_of
+from harvester.core.errors import places
+from harvester.core.inert_text import inert_json
+from harvester.core.redaction import in_no_run
+from harvester.core.safe_text import own_text
+
+VARIABLE = "HARVESTER_LOG_FORMAT"
+
+_OPTION = "--log-format"
+_MAX_TEXT = 2_000
+_LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+@dataclass(slots=True)
+class _State:
+    """The lines of one command: its run, once one has begun, and the errors that were told."""
+
+    is_on: bool = False
+    run_id: str | None = None
+    shard: str | None = None
+    least: int = logging.INFO
+    told: set[tuple[object, ...]] = field(default_factory=set)
+
+
+_state = _State()
+# One that a thread can take twice, because a warning may be printed while a line is made.
+_lock = threading.RLock()
+
+
+def is_asked_for(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Return whether a command line asks for JSON lines, before it is parsed and if it is wrong."""
+    given = [
+        value or following
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for name, _, value in [word.partition("=")]
+        if name.replace("_", "-") == _OPTION
+    ]
+    return "json" in (given or [environ.get(VARIABLE, "")])
+
+
+def begin(*, on: bool) -> None:
+    """Begin the lines of a command, or leave stderr to others if they are not ``on``."""
+    global _state  # noqa: PLW0603 - a process has one stderr
+    _state = _State(on)
+    signals.describe_by(_tell_description if on else None)
+    root = logging.getLogger()
+    for handler in [*root.handlers]:
+        if isinstance(handler, _LogLines):
+            root.removeHandler(handler)
+    if on:
+        # Libraries log warnings and errors alone.
+        logging.basicConfig(level=logging.WARNING, handlers=[_LogLines()], force=True)
+
+
+def is_on() -> bool:
+    """Return whether stderr has lines of JSON and nothing else."""
+    return _state.is_on
+
+
+def set_level(level: Level) -> None:
+    """Leave out events below a level, but never the end of a run."""
+    _state.least = _LEVELS[level]
+
+
+def tell(event: Event) -> None:
+    """Write an event of a run, if lines are on; lines after it have the run's id and shard."""
+    if not _state.is_on:
+        return
+    _state.run_id, _state.shard = event.run_id, event.shard
+    if isinstance(event, Problem) and event.level == "error":
+        _state.told.add(_identity(event))
+    if isinstance(event, RunEnded) or _LEVELS[event.level] >= _state.least:
+        _write(event.to_dict())
+
+
+def tell_error(error: BaseException, where: str = "") -> None:
+    """Write the problems that an error which ends a command or a thread stands for.
+
+    What the run has told already is not repeated.
+    """
+    for problem in problems_of(error, time.time(), _state.run_id or "", _state.shard):
+        if _identity(problem) not in _state.told:
+            _write(replace(problem, message=f"{problem.message}{where}").to_dict())
+
+
+def tell_log(logger: str, level: Level, message: str, at: float | None = None) -> None:
+    """Write a log line; a warning or an error of harvester's own is a problem."""
+    moment = time.time() if at is None else at
+    problem = Problem(moment, _state.run_id or "", _state.shard, "warning", message)
+    line = problem.to_dict()
+    line["level"] = level
+    if logger.partition(".")[0] != "harvester" or _LEVELS[level] < logging.WARNING:
+        common = {name: line[name] for name in ("time", "level", "event", "run_id", "shard")}
+        line = {**common, "event": "log", "logger": logger, "message": message}
+    _write(line)
+
+
+def text_of(error: BaseException | None) -> str:
+    """Name the type and the place of an error, without its text, which may hold a URL."""
+    if error is None:
+        return "an error"
+    return f"{type(error).__name__} at {(places(error) or ['an unknown place'])[-1]}"
+
+
+class _LogLines(logging.Handler):
+    """A handler that writes log records. Their tracebacks are left out but for the place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - logging would print a traceback
+            message = "a log record whose arguments do not fit its text"
+        if record.exc_info:
+            message = f"{message}: {text_of(record.exc_info[1])}"
+        level = [name for name, number in _LEVELS.items() if number <= record.levelno]
+        tell_log(record.name, level[-1] if level else "debug", message, record.created)
+
+
+def _tell_description(text: str) -> None:
+    """Write what the work waits for, because a signal asks for it."""
+    tell_log("harvester.signals", "info", text)
+
+
+def _identity(problem: Problem) -> tuple[object, ...]:
+    """Return what an error has in common with itself when it has passed more callers."""
+    message, *_ = problem.message.partition(CALLED_FROM)
+    return problem.cause, message, problem.file, problem.line, problem.column
+
+
+def _write(line: dict[str, Any]) -> None:
+    """Write an object as one line, ignoring write errors."""
+    line["run_id"] = line["run_id"] or None
+    # Characters outside of a charset would be written as escapes that are not JSON's.
+    plain = (sys.stderr.encoding or "").lower() not in {"utf-8", "utf8"}
+    text = inert_json(json.dumps(in_no_run(_safe, line), ensure_ascii=plain))
+    with _lock, suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _safe(value: Any) -> Any:
+    """Return a plain value with its texts masked and inert."""
+    if isinstance(value, str):
+        return own_text(value, _MAX_TEXT)
+    if isinstance(value, dict):
+        return {name: _safe(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe(inner) for inner in value]
+    return value
