@@ -322,6 +322,8 @@ def test_an_end_has_the_record_without_its_long_lists(lab: VirtualTimeHarness) -
     end = events_of(lab)[-1]
     assert isinstance(end, RunEnded)
     assert {"state", "datasets", "notes", "today"} < set(end.record)
+    assert end.record["outcome"] == end.outcome == "partial"
+    assert not {"accounts", "exceptions", "without_rows"} & set(end.record)
     assert appid(1) not in str(end.record)
 
 
