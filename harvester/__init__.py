@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from harvester.api.events import Event, Problem, Progress, Published, RunEnded, RunStarted
-    from harvester.api.output import Output, open
+    from harvester.api.output import Output, Report, open
     from harvester.api.results import Plan, Result, Status
     from harvester.api.run import run, run_async
     from harvester.api.verbs import plan, read_manifest, status
@@ -46,7 +46,7 @@ _HOMES = {
         "UsageError",
     ),
     "events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "output": ("Output", "open"),
+    "output": ("Output", "Report", "open"),
     "results": ("Plan", "Result", "Status"),
     "run": ("run", "run_async"),
     "verbs": ("plan", "read_manifest", "status"),
@@ -67,6 +67,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Published",
+    "Report",
     "Result",
     "RunEnded",
     "RunFailed",

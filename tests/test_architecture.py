@@ -122,8 +122,10 @@ THIRD_PARTY = {
         "wechat.auth",
     ),
     "cyclopts": ("cli",),
+    "duckdb": ("api.engines", "api.output"),
     "obstore": ("storage.backends",),
     "orjson": ("core.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
+    "polars": ("api.engines", "api.output"),
     "pyarrow": ("api", "operations", "storage", "tables"),
     "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
     "pydantic_core": ("manifest", "storage.state.json_file"),
@@ -144,6 +146,11 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
     ),
+    ("operations.reading.arrow_dataset", "harvester.storage.backends.object_files.filesystem"): (
+        "no output on a disk pays for obstore"
+    ),
+    ("api.engines", "duckdb"): "an extra that not every user has",
+    ("api.engines", "polars"): "an extra that not every user has",
 }
 
 # The sandbox must be able to disagree with the client, so it shares nothing else with it.

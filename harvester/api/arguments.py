@@ -68,7 +68,7 @@ def selection(
     accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
 ) -> Selection:
     """Return the filters of a call."""
-    named = map(_names, (accounts, datasets, jobs))
+    named = map(names, (accounts, datasets, jobs))
     return Selection(_day(begin_date), _day(end_date), *named)
 
 
@@ -117,8 +117,9 @@ def place(output: str | os.PathLike[str] | None) -> str | None:
     return None if output is None else os.fspath(output)
 
 
-def _names(names: Names) -> tuple[str, ...]:
-    given = (names,) if isinstance(names, str) else tuple(names or ())
+def names(given: Names) -> tuple[str, ...]:
+    """Return the names of an argument, each by itself."""
+    given = (given,) if isinstance(given, str) else tuple(given or ())
     return tuple(part for name in given for each in name.split(",") if (part := each.strip()))
 
 

@@ -9,6 +9,7 @@ editors.
 
 from __future__ import annotations
 
+from harvester.manifest.diagnostics import nearest
 from harvester.manifest.external_inputs import Touched, secret_files, touched
 from harvester.manifest.job_selection import (
     day_option,
@@ -33,6 +34,7 @@ __all__ = [
     "load",
     "meant",
     "narrow",
+    "nearest",
     "place_named",
     "platform_of",
     "read",

@@ -8,6 +8,7 @@ __all__ = [
     "plain",
     "plan",
     "project",
+    "reading",
     "record",
     "rewrite",
     "run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -35,6 +36,16 @@ class Lost(NamedTuple):
     appid: str
     begin: calendar.Day
     end: calendar.Day
+
+    @property
+    def begin_date(self) -> dt.date:
+        """The first of the days."""
+        return calendar.date_of(self.begin)
+
+    @property
+    def end_date(self) -> dt.date:
+        """The last of the days."""
+        return calendar.date_of(self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +115,44 @@ def verify(project: Project, *, footers_only: bool = False, repair: bool = False
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Verdict:
-    manifest, tree, now = project.manifest, project.tree, project.clock.started_at
-    want = windows.wanted(manifest, now)
+    want = windows.wanted(project.manifest, project.clock.started_at)
+    return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
+
+
+def check_tree(
+    tree: Tree,
+    datasets: Mapping[str, Dataset],
+    want: windows.Wanted,
+    *,
+    footers_only: bool = False,
+) -> Verdict:
+    """Check a tree as `verify` does, and repair nothing. Raises StoreError and UsageError.
+
+    The wanted days of a file are those that it costs if it cannot tell which days it had.
+    """
     # Read before the files are listed, because a run may publish more of them meanwhile.
     gone = change_feed.not_removed(tree)
     seen = []
-    for dataset in manifest.datasets.values():
+    for dataset in datasets.values():
         for partition in layout.partitions(tree, dataset.name):
             gone.discard(tree.name(partition))
             seen += [_check_file(tree, want, dataset, partition, read_data=not footers_only)]
     groups = list(_check_groups(tree))
     damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
-    damaged += _missing(project, want, gone)
+    damaged += _missing(tree, datasets, want, gone)
     return Verdict(
         files=len(seen),
         rows=sum(each.rows for each in seen),
         groups=len(groups),
         damaged=tuple(damaged),
-        foreign=tuple(unmanaged_files.files(tree, manifest.datasets)),
+        foreign=tuple(unmanaged_files.files(tree, datasets)),
     )
 
 
-def _missing(project: Project, want: windows.Wanted, gone: set[str]) -> Iterator[Damage]:
+def _missing(
+    tree: Tree, datasets: Mapping[str, Dataset], want: windows.Wanted, gone: set[str]
+) -> Iterator[Damage]:
     """Yield the published files that were not found and are not there now either."""
-    tree, datasets = project.tree, project.manifest.datasets
     for name in sorted(gone):
         named = layout.parse_name(tree.store, name)
         # Records that a rewrite has copied name files of another number of buckets.

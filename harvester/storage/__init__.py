@@ -7,6 +7,7 @@ __all__ = [
     "footer",
     "integrity_check",
     "layout",
+    "local_files",
     "locks",
     "partition_reader",
     "partition_writer",

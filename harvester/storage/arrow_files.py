@@ -15,14 +15,21 @@ _DESCRIPTORS = Path("/dev/fd")
 
 def open_file(path: Path) -> pa.NativeFile:
     """Open a regular file for reading. Raises OSError, and UsageError for anything else there."""
+    return open_version(path)[1]
+
+
+def open_version(path: Path) -> tuple[str, pa.NativeFile]:
+    """Open a file as `open_file`; return its version, which a replaced file changes, as well."""
     with regular_files.reader(path) as file:
         number = file.fileno()
+        status = os.fstat(number)
+        version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
         try:
             # Arrow takes no descriptor. A Python file would wait for the interpreter at each read.
-            return pa.OSFile(str(_DESCRIPTORS / str(number)))
+            return version, pa.OSFile(str(_DESCRIPTORS / str(number)))
         except FileNotFoundError:
             # The file is open, so it is the folder that is not there: a jail without /proc.
-            return pa.PythonFile(os.fdopen(os.dup(number), "rb"), "r")
+            return version, pa.PythonFile(os.fdopen(os.dup(number), "rb"), "r")
 
 
 def create_file(path: Path) -> pa.OSFile:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +91,15 @@ def label_of(name: str) -> str:
     return name.rpartition("/part-")[2].removesuffix(".parquet")
 
 
-def open_tree(output: Output) -> Tree:
+def open_tree(output: Output, options: Mapping[str, str] | None = None) -> Tree:
     """Return the tree of a manifest's output. Creates nothing.
+
+    ``options`` are those of an object store, and win over the environment.
 
     Raises UsageError if the path is a file, cannot be a folder, or must exist and does not, and
     StoreError if the disk cannot be read.
     """
-    store = _open_store(output)
+    store = _open_store(output, options or {})
     if output.must_exist and not store.exists(META_DIR):
         raise UsageError(
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
@@ -106,12 +108,13 @@ def open_tree(output: Output) -> Tree:
     return Tree(store, output.buckets)
 
 
-def _open_store(output: Output) -> Store:
+def _open_store(output: Output, options: Mapping[str, str]) -> Store:
     if isinstance(output.path, str):
         # Imported here, because an output on a disk must not pay for loading obstore.
         from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - see above
 
-        return ObjectStore(output.path, output.endpoint, single_writer=output.single_writer)
+        single = output.single_writer
+        return ObjectStore(output.path, output.endpoint, options, single_writer=single)
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         where = inert(str(output.path))
@@ -152,7 +155,7 @@ def partitions(
     buckets, and StoreError if the folder cannot be read.
     """
     wanted = None if buckets is None else set(buckets)
-    located: dict[Partition, FileInfo] = {}
+    kept: dict[Partition, FileInfo] = {}
     for partition, count, found in _data_files(tree.store, dataset):
         if count != tree.buckets:
             raise UsageError(
@@ -161,8 +164,24 @@ def partitions(
                 f"set buckets: {count}: accounts are filed by this number",
             )
         if wanted is None or partition.bucket in wanted:
-            located[partition] = found
-    return dict(sorted(located.items(), key=lambda item: (-item[0].month, item[0].bucket)))
+            kept[partition] = found
+    return _newest_first(kept)
+
+
+def located(store: Store, dataset: str) -> tuple[Tree, dict[Partition, FileInfo]]:
+    """Return a dataset's partitions as `partitions`, and the tree that their names state.
+
+    A dataset without files is in a tree of one bucket. Raises UsageError if there are files of two
+    numbers of buckets, and StoreError if the folder cannot be read.
+    """
+    found = list(_data_files(store, dataset))
+    counts = sorted({count for _, count, _ in found}) or [1]
+    if len(counts) > 1:
+        raise UsageError(
+            f"{store.display_path(dataset)}: files of {counts[0]} and of {counts[1]} buckets",
+            "two manifests have written there: move the files of one of them away",
+        )
+    return Tree(store, counts[0]), _newest_first({each: file for each, _, file in found})
 
 
 def with_data(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) -> set[int]:
@@ -208,6 +227,10 @@ def _bucket_of_temp(path: Path) -> str:
     """Return the bucket of a temporary file, empty if it is of none."""
     match = _TEMP_NAME.match(path.name)
     return match[1] if match else ""
+
+
+def _newest_first(found: dict[Partition, FileInfo]) -> dict[Partition, FileInfo]:
+    return dict(sorted(found.items(), key=lambda item: (-item[0].month, item[0].bucket)))
 
 
 def _data_files(store: Store, dataset: str) -> Iterator[tuple[Partition, int, FileInfo]]:

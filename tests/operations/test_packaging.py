@@ -47,10 +47,11 @@ def _project() -> dict[str, Any]:
 
 
 def _requirements() -> list[Requirement]:
-    """Everything declared: dependencies and the development group."""
+    """Everything declared: dependencies, extras and the development group."""
     declared = _project()
     lists = (
         [declared["project"]["dependencies"]],
+        declared["project"]["optional-dependencies"].values(),
         declared["dependency-groups"].values(),
     )
     texts = chain.from_iterable(chain.from_iterable(lists))
@@ -117,7 +118,9 @@ def test_pins_have_hashes_and_no_addresses() -> None:
 def test_imports_are_declared() -> None:
     """The package imports what pyproject.toml declares, no more and no less."""
     imported = _imported("harvester") - COME_ALONG.keys()
-    declared = [Requirement(text) for text in _project()["project"]["dependencies"]]
+    project = _project()["project"]
+    texts = chain(project["dependencies"], *project["optional-dependencies"].values())
+    declared = list(map(Requirement, texts))
     assert imported == _as_imported(declared)
 
 

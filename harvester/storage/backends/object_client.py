@@ -7,18 +7,23 @@ shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import environ
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from obstore.exceptions import BaseError, InvalidPathError
+from obstore.exceptions import BaseError, InvalidPathError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from harvester.core.errors import StoreError, UsageError
+from harvester.core.references import quote_safe
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+"""Options of a store that is reached by the environment alone."""
 
 BEYOND_THE_END = "416"
 """Status for a range outside of an object."""
@@ -40,15 +45,18 @@ _CREDENTIALS = (
     " that may list, read, write and delete there"
 )
 _REGION = "set AWS_REGION to the bucket's region"
+_OPTIONS = "write those of obstore, each once, such as aws_access_key_id, aws_region or allow_http"
 _NETWORK = "check `output.endpoint` and the network, then run again"
 _RENAME = "remove that object"
 _AGAIN = "look the code up in the store's manual, then run again"
 
 
-def connect(uri: str, endpoint: str | None) -> ObjectStore:
+def connect(uri: str, endpoint: str | None, given: Mapping[str, str] = NO_OPTIONS) -> ObjectStore:
     """Return the prefix of a bucket, without a request.
 
-    Raises UsageError if the environment has no usable credentials or region.
+    ``given`` are options of obstore, as ``aws_access_key_id``; they win over the environment.
+    Raises UsageError if the environment has no usable credentials or region, and for an option that
+    the kind of store does not have.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
@@ -61,11 +69,17 @@ def connect(uri: str, endpoint: str | None) -> ObjectStore:
         store: ObjectStore = kind(
             bucket,
             prefix=prefix or None,
-            config=config,
+            config={**config, **given},
             client_options=options,
             retry_config=_RETRY,
         )
+    except UnknownConfigurationKeyError as error:
+        unknown = next((key for key in given if repr(key.lower()) in str(error)), "")
+        what = f"{scheme}:// has no option{quote_safe(unknown)}"
+        raise UsageError(f"storage_options: {what}", _OPTIONS) from None
     except (BaseError, ValueError):
+        if given:
+            raise UsageError(f"{uri}: unusable storage_options", _OPTIONS) from None
         problem = f"{uri}: no usable credentials or region in the environment"
         raise UsageError(problem, _CREDENTIALS) from None
     return store

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
@@ -52,11 +52,16 @@ class ObjectStore:
     """A prefix of a bucket. The store gets no request before the first use."""
 
     def __init__(
-        self, uri: str, endpoint: str | None = None, *, single_writer: bool = False
+        self,
+        uri: str,
+        endpoint: str | None = None,
+        options: Mapping[str, str] = object_client.NO_OPTIONS,
+        *,
+        single_writer: bool = False,
     ) -> None:
         self._uri = uri.rstrip("/")
         self._single_writer = single_writer
-        self._store = object_client.connect(self._uri, endpoint)
+        self._store = object_client.connect(self._uri, endpoint, options)
         self._scratch = Scratch()
 
     @property

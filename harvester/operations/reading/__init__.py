@@ -1,0 +1,1 @@
+"""Reading of an output without its manifest."""

@@ -1,0 +1,125 @@
+"""An output that is read without its manifest: its place, and the files of its datasets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from harvester.catalogue import CATALOGUE, retirement
+from harvester.core import parsers
+from harvester.core.config import Output
+from harvester.core.errors import InvalidValue, UsageError
+from harvester.core.references import quote_safe
+from harvester.manifest import nearest
+from harvester.storage import layout
+from harvester.storage.backends.base import META_DIR, FileInfo, Store
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.state import rewrite_journal
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlace:
+    """The place of an output: a folder or a URI, and how its object store is reached."""
+
+    path: Path | str
+    endpoint: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def location(self, name: str) -> str:
+        """Return the path or the URI of a file, as engines take it."""
+        return f"{self.path}/{name}"
+
+    @property
+    def is_folder(self) -> bool:
+        """True if the output is on a disk."""
+        return isinstance(self.path, Path)
+
+
+class Harvested(NamedTuple):
+    """An output that exists, opened for reading."""
+
+    place: OutputPlace
+    store: Store
+
+
+def open_place(
+    output: str | os.PathLike[str],
+    endpoint: str | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Harvested:
+    """Open an output for reading. Creates nothing.
+
+    Raises UsageError if nothing was harvested there, for an unfinished rewrite, and for an option
+    that the store does not have; StoreError if it cannot be read.
+    """
+    place = _place(output, endpoint, options or {})
+    # The folders of datasets may be links to other disks, which only a manifest has to allow.
+    target = Output(path=place.path, endpoint=place.endpoint, follow_links=place.is_folder)
+    tree = layout.open_tree(target, place.options)
+    if not any(map(tree.store.exists, (META_DIR, *CATALOGUE))):
+        where = tree.store.display_path()
+        raise UsageError(f"{where}: nothing was harvested here", "correct the path")
+    rewrite_journal.refuse_unfinished(tree)
+    return Harvested(place, tree.store)
+
+
+def datasets(store: Store) -> tuple[str, ...]:
+    """Return the datasets that have a file, in the order of the catalogue. Raises as `located`."""
+    return tuple(name for name in CATALOGUE if layout.located(store, name)[1])
+
+
+def located(store: Store, name: str) -> tuple[Tree, dict[Partition, FileInfo]]:
+    """Return the files of a dataset that is in the output, newest month first.
+
+    Raises UsageError for any other name and for files of two numbers of buckets, and StoreError.
+    """
+    if name not in CATALOGUE:
+        known = nearest(name, CATALOGUE) or "`harvester datasets` lists them"
+        raise UsageError(*(retirement(name) or (f"unknown dataset{quote_safe(name)}", known)))
+    tree, found = layout.located(store, name)
+    if not found:
+        there = ", ".join(datasets(store)) or "no dataset"
+        where = store.display_path()
+        raise UsageError(f"{where}: `{name}` was not harvested here", f"it has {there}")
+    return tree, found
+
+
+def in_order(found: Iterable[Partition]) -> list[Partition]:
+    """Return the partitions of a dataset by month and bucket."""
+    return sorted(found, key=lambda each: (each.month, each.bucket))
+
+
+def valid(what: str, text: str, parse: Callable[[str], T]) -> T:
+    """Return an argument as `parse` reads it. Raises UsageError."""
+    try:
+        return parse(text)
+    except InvalidValue as flaw:
+        problem, advice = f"{what}{quote_safe(text)} {flaw.what}", flaw.hint
+    # Raised outside of the handler, so that the InvalidValue is not attached to it.
+    raise UsageError(problem, advice)
+
+
+def _place(
+    output: str | os.PathLike[str], endpoint: str | None, options: Mapping[str, object]
+) -> OutputPlace:
+    text = os.fspath(output)
+    is_path = isinstance(output, os.PathLike) or "://" not in text
+    if is_path and (endpoint or options):
+        given = "endpoint" if endpoint else "storage_options"
+        problem = f"{given} is for an object store, and the output is a folder"
+        raise UsageError(problem, "leave it out")
+    if is_path:
+        # A view must not depend on the working directory.
+        return OutputPlace(Path(valid("output", text, parsers.path)).absolute())
+    uri = valid("output", text, parsers.place)
+    address = endpoint and valid("endpoint", endpoint, parsers.endpoint)
+    return OutputPlace(uri, address, {key: _option_text(value) for key, value in options.items()})
+
+
+def _option_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

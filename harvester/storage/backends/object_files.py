@@ -1,0 +1,111 @@
+"""Read-only file system of Arrow over the objects of an output; see `VersionedFiles`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import obstore
+import pyarrow as pa
+from obstore.exceptions import PreconditionError
+from pyarrow import fs
+
+from harvester.core.errors import StoreError
+from harvester.core.inert_text import inert
+from harvester.storage.backends import object_client
+from harvester.storage.backends.versioned_files import AGAIN, REPLACED, VersionedFiles
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
+    from obstore.store import ObjectStore
+
+
+def filesystem(uri: str, endpoint: str | None, options: Mapping[str, str]) -> fs.FileSystem:
+    """Return the file system of an output; its paths are URIs.
+
+    Raises UsageError as `object_client.connect`. Reading raises StoreError.
+    """
+    return fs.PyFileSystem(_Objects(uri, object_client.connect(uri, endpoint, options)))
+
+
+class _ObjectFile(io.RawIOBase):
+    """One version of an object, opened for reading. Each read is a request."""
+
+    def __init__(self, objects: _Objects, path: str, meta: ObjectMeta) -> None:
+        super().__init__()
+        self._objects, self._path, self._meta, self._at = objects, path, meta, 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position, and return it."""
+        size = self._meta["size"]
+        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, at most ``size``. Raises StoreError."""
+        left = max(0, self._meta["size"] - self._at)
+        length = left if size is None or size < 0 else min(size, left)
+        # Stores refuse an empty range.
+        data = self._objects.read_range(self._path, self._meta, self._at, length) if length else b""
+        self._at += len(data)
+        return data
+
+
+class _Objects(VersionedFiles):
+    """The objects below a prefix."""
+
+    def __init__(self, uri: str, store: ObjectStore) -> None:
+        super().__init__(uri)
+        self._store = store
+
+    def __reduce__(self) -> tuple[type[_Objects], tuple[str, ObjectStore]]:  # type: ignore[override]
+        return type(self), (self.root, self._store)
+
+    def open_version(self, path: str) -> tuple[str, pa.NativeFile]:
+        """Open an object; its version is its tag."""
+        with self._translated_errors(path):
+            meta = obstore.head(self._store, self._name(path))
+        version = meta["e_tag"] or str(meta["last_modified"])
+        return version, pa.PythonFile(_ObjectFile(self, path, meta), mode="r")
+
+    def read_range(self, path: str, meta: ObjectMeta, begin: int, length: int) -> bytes:
+        """Return a part of an object, on condition that it has this tag. Raises StoreError."""
+        options: GetOptions = {"range": (begin, begin + length)}
+        if meta["e_tag"]:
+            options["if_match"] = meta["e_tag"]
+        with self._translated_errors(path):
+            try:
+                return bytes(obstore.get(self._store, self._name(path), options=options).bytes())
+            except PreconditionError:
+                raise StoreError(f"{self.display_path(path)}: {REPLACED}", AGAIN) from None
+
+    def info(self, path: str) -> fs.FileInfo:
+        """Return kind and size of what is at a path."""
+        with self._translated_errors(path), object_client.missing_objects_ignored():
+            meta = obstore.head(self._store, self._name(path))
+            return fs.FileInfo(path, fs.FileType.File, size=meta["size"])
+        return fs.FileInfo(path, fs.FileType.NotFound)
+
+    def display_path(self, path: str) -> str:
+        """Return the URI."""
+        return inert(path)
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(f"{self.root}/")
+
+    def _translated_errors(self, path: str) -> AbstractContextManager[None]:
+        return object_client.translated_errors(self.root, self.display_path(path))
