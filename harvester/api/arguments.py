@@ -59,8 +59,11 @@ def source(manifest: ManifestSource) -> ManifestText:
         return ManifestText(Path(manifest), None)
     try:
         text = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the mapping is no manifest: {inert(str(error))}") from None
+    except (TypeError, ValueError):
+        raise UsageError(
+            "the mapping is no manifest: it refers to itself, or has a value that is none of text,"
+            " number, date, path, list and mapping"
+        ) from None
     return ManifestText(Path("mapping"), text)
 
 

@@ -40,8 +40,8 @@ class _State:
     """The lines of one command: its run, once one has begun, and the errors that were told."""
 
     is_on: bool = False
-    run_id: str | None = None
-    shard: str | None = None
+    run: str | None = None
+    part: str | None = None
     least: int = logging.INFO
     told: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -90,7 +90,7 @@ def tell(event: Event) -> None:
     """Write an event of a run, if lines are on; lines after it have the run's id and shard."""
     if not _state.is_on:
         return
-    _state.run_id, _state.shard = event.run_id, event.shard
+    _state.run, _state.part = event.run_id, event.shard
     if isinstance(event, Problem) and event.level == "error":
         _state.told.add(_identity(event))
     if isinstance(event, RunEnded) or _LEVELS[event.level] >= _state.least:
@@ -102,7 +102,7 @@ def tell_error(error: BaseException, where: str = "") -> None:
 
     What the run has told already is not repeated.
     """
-    for problem in problems_of(error, time.time(), _state.run_id or "", _state.shard):
+    for problem in problems_of(error, time.time(), _state.run or "", _state.part):
         if _identity(problem) not in _state.told:
             _write(replace(problem, message=f"{problem.message}{where}").to_dict())
 
@@ -110,7 +110,7 @@ def tell_error(error: BaseException, where: str = "") -> None:
 def tell_log(logger: str, level: Level, message: str, at: float | None = None) -> None:
     """Write a log line; a warning or an error of harvester's own is a problem."""
     moment = time.time() if at is None else at
-    problem = Problem(moment, _state.run_id or "", _state.shard, "warning", message)
+    problem = Problem(moment, _state.run or "", _state.part, "warning", message)
     line = problem.to_dict()
     line["level"] = level
     if logger.partition(".")[0] != "harvester" or _LEVELS[level] < logging.WARNING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from harvester.core.calendar import day_text
-from harvester.core.redaction import masked
+from harvester.core.errors import places
 from harvester.operations.record import problems
 from harvester.operations.record.events import (
     Event,
@@ -157,8 +157,6 @@ class RunEvents:
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
             if not self._has_failed:
                 self._has_failed = True
-                _log.warning(
-                    "the listener of events failed: %s: %s",
-                    type(error).__name__,
-                    masked(str(error)),
-                )
+                # Without the text of the error, which may hold anything.
+                name, where = type(error).__name__, places(error)[-1]
+                _log.warning("the listener of events failed: %s: %s", name, where)
