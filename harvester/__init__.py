@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Busy,
         DamagedOutput,
         HarvesterError,
+        HistoryLost,
         PartialFailure,
         RunFailed,
         Stopped,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from harvester.api.events import Event, Problem, Progress, Published, RunEnded, RunStarted
-    from harvester.api.output import Output, Report, open
+    from harvester.api.output import Change, Output, Report, open
     from harvester.api.results import Plan, Result, Status
     from harvester.api.run import run, run_async
     from harvester.api.verbs import plan, read_manifest, status
@@ -37,6 +38,7 @@ _HOMES = {
         "Busy",
         "DamagedOutput",
         "HarvesterError",
+        "HistoryLost",
         "PartialFailure",
         "RunFailed",
         "Stopped",
@@ -46,7 +48,7 @@ _HOMES = {
         "UsageError",
     ),
     "events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "output": ("Output", "Report", "open"),
+    "output": ("Change", "Output", "Report", "open"),
     "results": ("Plan", "Result", "Status"),
     "run": ("run", "run_async"),
     "verbs": ("plan", "read_manifest", "status"),
@@ -57,10 +59,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Busy",
+    "Change",
     "Check",
     "DamagedOutput",
     "Event",
     "HarvesterError",
+    "HistoryLost",
     "Output",
     "PartialFailure",
     "Plan",

@@ -10,6 +10,7 @@ __all__ = [
     "check",
     "errors",
     "events",
+    "feed",
     "maintenance",
     "output",
     "progress",

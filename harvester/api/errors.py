@@ -7,12 +7,20 @@
 from __future__ import annotations
 
 from harvester.api.results import PartialFailure, RunFailed, Stopped, Unauthorised, Unfinished
-from harvester.core.errors import Busy, DamagedOutput, HarvesterError, Unanswered, UsageError
+from harvester.core.errors import (
+    Busy,
+    DamagedOutput,
+    HarvesterError,
+    HistoryLost,
+    Unanswered,
+    UsageError,
+)
 
 __all__ = [
     "Busy",
     "DamagedOutput",
     "HarvesterError",
+    "HistoryLost",
     "PartialFailure",
     "RunFailed",
     "Stopped",

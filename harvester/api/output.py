@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from harvester.api import arguments, engines
 from harvester.api.arguments import AnyDay, Names
+from harvester.core.results import Change
 from harvester.operations.clock import CheckedClock
 from harvester.operations.plain import plain
 from harvester.operations.reading import output_tables, row_filter
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-__all__ = ["Output", "Report", "open"]
+__all__ = ["Change", "Output", "Report", "open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,16 @@ class Output:
         ``exit_code`` and ``ended_at`` are null for a run that goes on, or was killed.
         """
         return output_tables.runs(self._harvested.store)
+
+    def changes(self, since: str | None = None) -> tuple[list[Change], str]:
+        """Return the files that were replaced or deleted since a cursor, and the next cursor.
+
+        Without a cursor every file that exists is listed. A reader that keeps the cursor is told
+        each replacement at least once, in the order in which those of a bucket became durable.
+        Raises HistoryLost, with a new ``cursor``, if something is missing since then: read
+        everything once and go on from there.
+        """
+        return output_tables.changes(self._harvested.store, since)
 
     def verify(self, *, footers_only: bool = False) -> Report:
         """Check every file against itself, and that all published files are there.

@@ -34,6 +34,7 @@ _VERBS = {
     "plan": "Show what a run would ask and what limits its speed. Asks nothing, writes nothing.",
     "check": "Show which accounts work: one token and one cheap call per family of each.",
     "status": "Show coverage, gaps, quarantine and the last runs.",
+    "changes": "List the files that were replaced since a cursor, as JSON lines.",
     "verify": "Check every file against itself, its data included.",
     "rewrite": "Write a fresh output with another number of buckets or newer columns.",
     "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",

@@ -271,6 +271,8 @@ class Output:
     """The object store's address, if it is not the usual one."""
     single_writer: types.Truth = False
     """A promise that runs never overlap, for an object store without conditional writes."""
+    keep_history: types.Age = types.written("400d")
+    """How long run records and the changes of files are kept, as 400d."""
     follow_links: types.Truth = False
     """The folders of datasets and months may be symbolic links, as to another disk."""
 

@@ -54,6 +54,17 @@ class UsageError(HarvesterError):
     mistakes: tuple[Mistake, ...] = ()
 
 
+class HistoryLost(UsageError):
+    """A cursor of the change feed behind which entries are missing, or one of another output.
+
+    ``cursor`` is where to go on once everything was read.
+    """
+
+    def __init__(self, problem: str, advice: str, cursor: str) -> None:
+        super().__init__(problem, advice)
+        self.cursor = cursor
+
+
 class OtherVersion(UsageError):
     """A file of a version that this release cannot read, mostly a newer version.
 

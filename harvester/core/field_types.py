@@ -260,6 +260,7 @@ Tags = Annotated[frozenset[str], validated_as(_Texts)]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
 AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
 Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]
+Age = Annotated[int, parsed_by(parsers.age), pattern(parsers.AGE)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 DailyQuota = Annotated[

@@ -21,6 +21,7 @@ DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
 RATE = r"([1-9][0-9]{0,5})/(s|min)"
 CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 DAYS = r"([0-9]{1,4})d"
+AGE = r"([1-9][0-9]{0,4})d"
 RESERVE = r"([0-9]{1,9})|([0-9]{1,2})%"
 
 _SECONDS_SINCE = r"[1-9][0-9]{8,10}(?:\.[0-9]{1,6})?"
@@ -107,6 +108,11 @@ def clock(text: str) -> int:
 def days(text: str) -> int:
     """Parse ``5d`` as a number of days."""
     return int(_matched(DAYS, text, "is not a number of days", "write 5d")[1])
+
+
+def age(text: str) -> int:
+    """Parse ``400d`` as a number of days, at least one."""
+    return int(_matched(AGE, text, "is not a number of days", "write 400d")[1])
 
 
 def reserve(text: str) -> Reserve:

@@ -32,7 +32,8 @@ from harvester.planning.quota import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage.layout import Tree
-from harvester.storage.publish import Published, TrustedTimes
+from harvester.storage.publication import Published
+from harvester.storage.publish import TrustedTimes
 from harvester.storage.raw_log import Group
 from harvester.wechat import attempt as fetch
 from harvester.wechat.attempt import RefusedAttempt

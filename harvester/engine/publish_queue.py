@@ -19,7 +19,8 @@ from harvester.core.dataset import Dataset
 from harvester.scheduling.account_queue import MonthOfBucket
 from harvester.storage import publish, raw_log
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.publish import Published, TrustedTimes
+from harvester.storage.publication import Published
+from harvester.storage.publish import TrustedTimes
 from harvester.storage.raw_log import Group
 
 RAW_BYTES = 256 << 20

@@ -1,6 +1,7 @@
 """One module per verb, without printing."""
 
 __all__ = [
+    "changes",
     "check",
     "clock",
     "forget",

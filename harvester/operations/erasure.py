@@ -1,11 +1,14 @@
-"""Erasure request, and rows and JSON records without what it names."""
+"""Erasure request, and rows, JSON records and side files without what it names."""
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +17,19 @@ import pyarrow.compute as pc
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet, Month, day_text, newest, oldest
 from harvester.core.dataset import DATE_COLUMN
-from harvester.core.errors import UsageError
+from harvester.core.errors import StoreError, UsageError
 from harvester.core.model import APPID, bucket_of
 from harvester.planning.windows import Wanted
+from harvester.storage.backends.base import MAX_READ, META_DIR
+from harvester.storage.layout import QUARANTINE, RAW, RUNS, Tree
+from harvester.storage.state import change_feed, json_file
 from harvester.tables.columns import Slice
+
+LINES = ".log"
+"""Ending of side files with a JSON document a line."""
+
+SIDE_FILES = (".json", ".entry", LINES)
+"""Endings of JSON side files: records, changes, quota ledgers, the list of accounts."""
 
 _REMOVED = object()
 _SHOWN = 3
@@ -161,3 +173,83 @@ def _last_day(value: Mapping[str, Any], last: Day | None) -> Day | None:
     except (TypeError, ValueError):
         pass
     return last
+
+
+def erase_names(tree: Tree, request: ErasureRequest, temp: Path | None) -> Iterator[str]:
+    """Remove the accounts from the side files; yield the names of those that had any.
+
+    Files that are named after an account are deleted. Without ``temp`` nothing is changed. Raises
+    StoreError, and UsageError for a newer version.
+    """
+    for name in _long_records(tree):
+        edit = partial(erase_from_json, target=request)
+        if change_feed.edit_record(tree, name, edit, temp):
+            yield name
+    for name, old in side_files(tree, request):
+        if old is None:
+            if request.has(None, None):
+                if temp is not None:
+                    tree.store.delete(name)
+                yield name
+            continue
+        new = erase_from_json(old, request)
+        if new != old:
+            if temp is not None:
+                tree.store.write(name, _text(name, new), temp)
+            yield name
+
+
+def side_files(tree: Tree, request: ErasureRequest) -> Iterator[tuple[str, Any]]:
+    """Yield the names and contents of JSON side files; without contents those named after one.
+
+    Raises UsageError for a newer version: it may hold accounts where none is looked for.
+    """
+    store = tree.store
+    for found in store.list(META_DIR):
+        if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
+            continue
+        if any(appid in found.name for appid in request.appids):
+            yield found.name, None
+            continue
+        if found.size >= MAX_READ:
+            if not _is_record(found.name):
+                raise StoreError(
+                    f"{store.display_path(found.name)}: longer than any file of harvester",
+                    "move it away: it may name the accounts",
+                )
+            continue
+        data = store.read(found.name) or b"null"
+        try:
+            contents = _parsed(store.display_path(found.name), found.name, data)
+        except ValueError:
+            # Damaged contents cannot be edited.
+            if any(appid.encode() in data for appid in request.appids):
+                yield found.name, None
+            continue
+        if contents is not None:
+            yield found.name, contents
+
+
+def _parsed(where: str, name: str, data: bytes) -> Any:
+    """Parse the contents of a side file. Raises ValueError, and UsageError for a newer version."""
+    lines = data.splitlines() if name.endswith(LINES) else [data]
+    parts = [json_file.parse(line) for line in lines]
+    for part in parts:
+        json_file.value_of(part, dict[str, Any], where)
+    return parts if name.endswith(LINES) else parts[0]
+
+
+def _text(name: str, contents: Any) -> bytes:
+    if not name.endswith(LINES):
+        return json.dumps(contents, indent=2).encode()
+    return "".join(f"{json.dumps(line)}\n" for line in contents).encode()
+
+
+def _long_records(tree: Tree) -> list[str]:
+    """Return the run records that are read in parts, because they may not fit into memory."""
+    listed = tree.store.list(RUNS)
+    return [each.name for each in listed if each.size >= MAX_READ and _is_record(each.name)]
+
+
+def _is_record(name: str) -> bool:
+    return name.startswith(f"{RUNS}/") and name.endswith(".json")

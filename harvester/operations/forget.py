@@ -6,20 +6,19 @@ The buckets of the accounts are locked meanwhile.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.config import Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
@@ -36,15 +35,11 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
-from harvester.storage.backends.base import MAX_READ, META_DIR
 from harvester.storage.footer import Footer
-from harvester.storage.layout import QUARANTINE, RAW, RUNS, Partition, Tree
-from harvester.storage.state import change_feed, json_file
+from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.publication import Published
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
-
-SIDE_FILES = (".json", ".entry")
-"""Endings of JSON side files: records, journals, quota ledgers, the list of accounts."""
 
 
 class Rewritten(NamedTuple):
@@ -103,16 +98,28 @@ class _Erasure:
         return self.run_log is None
 
     @property
+    def temp(self) -> Path | None:
+        """Path of a temporary file, None if nothing is to be changed."""
+        return None if self.dry else self.tree.temp(min(self.buckets), "forget.json")
+
+    @property
     def buckets(self) -> set[int]:
         """The buckets of the accounts."""
         return self.request.buckets(self.tree.buckets)
 
-    def record_published(self, item: publish.Published) -> None:
+    def record_published(self, item: Published) -> None:
         """Add a replaced file to the change feed, without the accounts that are forgotten."""
         if self.run_log is not None:
             hit = self.request.has(item.dataset, calendar.month_end(item.month))
-            left = tuple(one for one in item.appids if not hit or one not in self.request.appids)
-            self.run_log.record_published(replace(item, appids=left))
+            if hit and not self.request.appids.isdisjoint(item.changed_appids):
+                item = replace(item, op="erased", changed_days=(), changed_appids=())
+            self.run_log.record_published(item)
+
+    def announce(self, partition: Partition, rows: int) -> None:
+        """Announce that a file will lose rows, or all of them."""
+        if self.run_log is not None:
+            name, (dataset, month, _) = self.tree.name(partition), partition
+            self.run_log.announce(Published(dataset, month, name, (), (), rows, rows, op="erased"))
 
 
 def forget(
@@ -202,7 +209,7 @@ def _forget(erasing: _Erasure) -> Receipt:
         answers=answers,
         quarantined=quarantined,
         damaged=list(_forget_damaged(erasing)),
-        records=list(_forget_names(erasing)),
+        records=list(erasure.erase_names(erasing.tree, request, erasing.temp)),
     )
 
 
@@ -211,7 +218,8 @@ def _refuse_newer(erasing: _Erasure) -> None:
     publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
     quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
     # Reading a side file raises the error.
-    deque(chain(_side_files(erasing), *quarantined), maxlen=0)
+    side_files = erasure.side_files(erasing.tree, erasing.request)
+    deque(chain(side_files, *quarantined), maxlen=0)
 
 
 def _waiting(erasing: _Erasure) -> Iterator[None]:
@@ -232,7 +240,7 @@ def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]
     rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
     if rewritten is not None:
         erasing.record_published(
-            publish.Published(
+            Published(
                 partition.dataset,
                 partition.month,
                 rewritten.path,
@@ -240,7 +248,7 @@ def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]
                 appids=(),
                 rows_before=rewritten.rows_before,
                 rows_after=rewritten.rows_after,
-                removed=rewritten.removed,
+                op="deleted" if rewritten.removed else "erased",
             )
         )
         yield rewritten
@@ -267,6 +275,7 @@ def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
         left = known.without(dict.fromkeys(forgotten, mask))
         schema = arrow_schema(dataset)
         pieces = erasure.remaining_rows(stored.batches(schema), erasing.request)
+        erasing.announce(partition, stored.rows)
         if erasing.dry or not left.appids:
             after = sum(piece.length for piece in pieces)
             if not erasing.dry:
@@ -332,69 +341,5 @@ def _record_as_gone(erasing: _Erasure, name: str | None) -> None:
     named = layout.parse_name(store, name) if name else None
     if name and named and store.version(name) is None:
         dataset, month, _ = named[0]
-        gone = publish.Published(dataset, month, name, (), (), 0, 0, removed=True)
+        gone = Published(dataset, month, name, (), (), 0, 0, op="deleted")
         erasing.record_published(gone)
-
-
-def _forget_names(erasing: _Erasure) -> Iterator[str]:
-    """Remove the accounts from JSON side files, and delete the files that are named after one."""
-    tree = erasing.tree
-    temp = tree.temp(min(erasing.buckets), "forget.json")
-    for name in _long_records(erasing):
-        edit = partial(erasure.erase_from_json, target=erasing.request)
-        if change_feed.edit_record(tree, name, edit, None if erasing.dry else temp):
-            yield name
-    for name, old in _side_files(erasing):
-        if old is None:
-            if erasing.request.has(None, None):
-                if not erasing.dry:
-                    tree.store.delete(name)
-                yield name
-            continue
-        new = erasure.erase_from_json(old, erasing.request)
-        if new != old:
-            if not erasing.dry:
-                tree.store.write(name, json.dumps(new, indent=2).encode(), temp)
-            yield name
-
-
-def _side_files(erasing: _Erasure) -> Iterator[tuple[str, Any]]:
-    """Yield the names and contents of JSON side files; without contents those named after one.
-
-    Raises UsageError for a newer version: it may hold accounts where none is looked for.
-    """
-    store = erasing.tree.store
-    for found in store.list(META_DIR):
-        if found.name.startswith((RAW, QUARANTINE)) or not found.name.endswith(SIDE_FILES):
-            continue
-        if any(appid in found.name for appid in erasing.request.appids):
-            yield found.name, None
-            continue
-        if found.size >= MAX_READ:
-            if not _is_record(found.name):
-                raise StoreError(
-                    f"{store.display_path(found.name)}: longer than any file of harvester",
-                    "move it away: it may name the accounts",
-                )
-            continue
-        data = store.read(found.name) or b"null"
-        try:
-            contents = json_file.parse(data)
-        except ValueError:
-            # Damaged contents cannot be edited.
-            if any(appid.encode() in data for appid in erasing.request.appids):
-                yield found.name, None
-            continue
-        json_file.value_of(contents, dict[str, Any], store.display_path(found.name))
-        if contents is not None:
-            yield found.name, contents
-
-
-def _long_records(erasing: _Erasure) -> list[str]:
-    """Return the run records that are read in parts, because they may not fit into memory."""
-    listed = erasing.tree.store.list(RUNS)
-    return [each.name for each in listed if each.size >= MAX_READ and _is_record(each.name)]
-
-
-def _is_record(name: str) -> bool:
-    return name.startswith(f"{RUNS}/") and name.endswith(".json")

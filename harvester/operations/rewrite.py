@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import heapq
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,22 +24,22 @@ from harvester.core import calendar
 from harvester.core.calendar import Month
 from harvester.core.config import Output
 from harvester.core.dataset import Dataset
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.manifest import place_named
+from harvester.operations import tree_copy
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
-from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
-from harvester.storage.layout import RAW, RUNS, Partition, Tree, open_tree
+from harvester.storage.layout import Partition, Tree, open_tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
+from harvester.storage.publication import Published
 from harvester.storage.state import rewrite_journal
-from harvester.storage.state.change_feed import MAX_RECORD_BYTES
 from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
@@ -141,9 +139,11 @@ def rewrite_tree(
     begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
     rewrite_journal.write(target, begun)
     with recorded(new):
-        new.open(target, list(range(target.buckets)))
+        tree_copy.copy_history(source, target)
+        new.open(target, list(range(target.buckets)), is_new=True)
         made = _summed(target, _make_all(source, target, datasets, new))
-        _copy_side_files(source, target)
+        tree_copy.retire_former_names(source, target, datasets, new)
+        tree_copy.copy_side_files(source, target)
     rewrite_journal.write(target, {**begun, "finished": True})
     return made
 
@@ -211,19 +211,19 @@ def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Ma
         known = journal.get(key)
         if known is not None and known.of == versions:
             done[key] = known
+            if run_log is not None:
+                _record_made(rewriting, month, known.files, run_log)
             yield from (_Made(rows, kept=True) for rows in known.files.values())
             continue
         if run_log is None:
             raise _changed(rewriting, text)
         rows = _make_month(rewriting, month)
-        for path, count in rows.items():
-            # For readers of the new tree's change feed all of it is new.
-            run_log.record_published(publish.Published(name, month, path, (), (), 0, count))
+        _record_made(rewriting, month, rows, run_log)
         done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
         rewrite_journal.write_months(rewriting.target, name, journal)
         yield from (_Made(count, kept=False) for count in rows.values())
     if run_log is not None:
-        _remove_others(rewriting, {path for each in done.values() for path in each.files}, run_log)
+        _remove_others(rewriting, {path for each in done.values() for path in each.files})
     if journal != done:
         if run_log is None:
             raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
@@ -238,14 +238,32 @@ def _changed(rewriting: _Rewriting, month: str) -> UsageError:
     )
 
 
-def _remove_others(rewriting: _Rewriting, done: set[str], run_log: RunLog) -> None:
+def _record_made(
+    rewriting: _Rewriting, month: Month, rows: Mapping[str, int], run_log: RunLog
+) -> None:
+    """Record the files of a month, also those of an earlier try: the history has begun anew."""
+    tree, name = rewriting.target, rewriting.dataset.name
+    made = [
+        (partition, found)
+        for partition, found in layout.partitions(tree, name).items()
+        if partition.month == month and tree.name(partition) in rows
+    ]
+    footers = partition_reader.footers(tree.store, [found for _, found in made])
+    for (_, found), footer in zip(made, footers, strict=True):
+        known = footer.coverage if footer else coverage.empty(month)
+        mask, appids = known.filled()
+        days = tuple(calendar.each_day(calendar.from_month_mask(mask, month)))
+        before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
+        item = Published(name, month, found.name, (), (), before, rows[found.name])
+        run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
+
+
+def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
     """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
     for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
         name = rewriting.target.name(partition)
         if name not in done:
             rewriting.target.store.delete(name)
-            gone = publish.Published(*partition[:2], name, (), (), 0, 0, removed=True)
-            run_log.record_published(gone)
 
 
 def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
@@ -331,42 +349,3 @@ def _slices(
             if is_mine(appid):
                 yield appid, Slice(batch, start, end - start)
             start = end
-
-
-def _copy_side_files(source: Tree, target: Tree) -> None:
-    """Copy quarantine, run records and other side files; delete copies whose original is gone."""
-    side_files = [found for found in source.store.list(META_DIR) if _is_copied(found.name)]
-    names = {found.name for found in side_files}
-    longest = max(side_files, key=lambda found: found.size, default=None)
-    if longest is not None and longest.size > MAX_RECORD_BYTES:
-        raise StoreError(
-            f"{source.store.display_path(longest.name)}: longer than any file of harvester",
-            "move it away, then run again",
-        )
-    for found in target.store.list(META_DIR):
-        # The new tree keeps the records of this rewrite and of its earlier tries.
-        own = found.name.startswith(f"{RUNS}/") or not _is_copied(found.name)
-        if not own and found.name not in names:
-            target.store.delete(found.name)
-    for name in sorted(names):
-        # Not through memory, because a record may be larger.
-        with source.store.local_copy(name, source.temp(0, "copy.old")) as copy:
-            if copy is not None:
-                temp = target.temp(0, "copy")
-                with (
-                    atomic_files.os_errors_as_store_errors(copy.path),
-                    regular_files.reader(copy.path) as old,
-                    os.fdopen(regular_files.create(temp), "wb") as new,
-                ):
-                    shutil.copyfileobj(old, new)
-                target.store.put(temp, name)
-                atomic_files.unlink_quietly(temp)
-
-
-def _is_copied(name: str) -> bool:
-    """Return whether a side file is copied: no raw log, lock, temporary file or journal.
-
-    A journal lists replaced files of the old tree; in the new one all files are new.
-    """
-    left_out = name.startswith((RAW, f"{META_DIR}/locks")) or name.endswith((".tmp", ".entry"))
-    return not left_out and not rewrite_journal.is_journal(name)

@@ -144,7 +144,7 @@ def _by_right_clock(state: RunState) -> RunState:
     moved, summary = clock_check.correct(state.context), state.summary
     if moved:
         summary.clock_corrected(moved)
-        state.run_log.restart(state.own)
+        state.run_log.restart()
         state = replace(state, manifest=state.manifest_at(summary.started_at))
     summary.calendar_read(windows.next_ready_at(state.manifest, summary.started_at))
     return state

@@ -16,7 +16,7 @@ from harvester.planning import bucket_sizing, windows
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
 from harvester.storage.coverage_scan import States, day_ranges_of
 from harvester.storage.layout import Tree
-from harvester.storage.publish import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import RunRecord
 

@@ -19,12 +19,12 @@ from harvester.planning import windows
 from harvester.storage import (
     integrity_check,
     layout,
-    publish,
     quarantine,
     raw_log,
     unmanaged_files,
 )
 from harvester.storage.layout import Partition, Tree
+from harvester.storage.publication import Published
 from harvester.storage.state import change_feed
 from harvester.tables import integrity
 from harvester.tables.integrity import FileIdentity
@@ -180,9 +180,10 @@ def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
     if damage.dataset is None or damage.ref_month is None:
         moved_to = quarantine.quarantine_group(tree, damage.path)
         return replace(damage, moved_to=moved_to, repaired=True)
-    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.summary.run_id)
     month = calendar.parse_month(damage.ref_month)
-    gone = publish.Published(damage.dataset, month, damage.path, (), (), 0, 0, removed=True)
+    gone = Published(damage.dataset, month, damage.path, (), (), 0, 0, op="deleted")
+    run_log.announce(gone)
+    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.summary.run_id)
     run_log.record_published(gone)
     return replace(damage, moved_to=moved_to, repaired=True)
 

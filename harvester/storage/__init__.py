@@ -11,6 +11,7 @@ __all__ = [
     "locks",
     "partition_reader",
     "partition_writer",
+    "publication",
     "publish",
     "quarantine",
     "raw_log",

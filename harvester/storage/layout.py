@@ -3,7 +3,7 @@
 ::
 
     <root>/<dataset>/ref_month=2026-05/part-0000-of-0001.parquet
-    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs/
+    <root>/_harvester/raw|quarantine|tmp|locks|quota|runs|changes/
 
 A dataset's folder has nothing but data files, and no name under ``_harvester`` ends in
 ``.parquet``, because some engines read every such file below the folder they are given.
@@ -39,7 +39,10 @@ QUOTA = f"{META_DIR}/quota"
 """Quota ledgers, a file for each day and bucket, and the reported quotas."""
 
 RUNS = f"{META_DIR}/runs"
-"""Run records and publish journals."""
+"""Run records."""
+
+CHANGES = f"{META_DIR}/changes"
+"""Logs of the replaced files, a folder for each bucket."""
 
 FORCED_REFRESHES = f"{META_DIR}/quota/forced"
 """Counts of forced token refreshes."""
@@ -67,10 +70,14 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """An output whose months are split into ``buckets`` files each."""
+    """An output whose months are split into ``buckets`` files each.
+
+    ``keep_history`` is the age in days at which changes and run records are dropped.
+    """
 
     store: Store
     buckets: int = 1
+    keep_history: int = 400
 
     def name(self, partition: Partition) -> str:
         """Return the name of a partition's data file."""
@@ -105,7 +112,7 @@ def open_tree(output: Output, options: Mapping[str, str] | None = None) -> Tree:
             f"{store.display_path()}: nothing was harvested here, and `output.must_exist` is true",
             "correct `output.path`, or set must_exist: false for a new tree",
         )
-    return Tree(store, output.buckets)
+    return Tree(store, output.buckets, output.keep_history)
 
 
 def _open_store(output: Output, options: Mapping[str, str]) -> Store:

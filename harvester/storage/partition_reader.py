@@ -114,8 +114,16 @@ def footers(store: Store, found: Iterable[FileInfo]) -> Iterator[Footer | None]:
     Raises StoreError and OtherVersion for a footer that cannot be read, because reading it as
     empty would ask for its days again.
     """
+    return (each and each[1] for each in rows_and_footers(store, found))
+
+
+def rows_and_footers(
+    store: Store, found: Iterable[FileInfo]
+) -> Iterator[tuple[int, Footer] | None]:
+    """Yield the number of rows too. Raises as `footers`."""
     for tail in store.tails(found, _TAIL_BYTES):
-        yield None if tail is None else _footer_in(store, tail)
+        read = None if tail is None else _footer_in(store, tail)
+        yield None if read is None else (read[0].num_rows, read[1])
 
 
 def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
@@ -126,7 +134,7 @@ def refuse_newer(store: Store, found: Iterable[FileInfo]) -> None:
                 _footer_in(store, tail, older=True)
 
 
-def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | None:
+def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> tuple[Any, Footer] | None:
     """Read a footer from the end of its file; read more of the file if the footer is longer."""
     with parquet_errors_as_store_errors(store.display_path(tail.file.name)):
         # The loop runs more than once only if the file was replaced in between.
@@ -137,7 +145,7 @@ def _footer_in(store: Store, tail: Tail, *, older: bool = False) -> Footer | Non
             if longer is None:
                 return None
             tail = longer
-    return _read_footer(store, tail.file.name, pa.BufferReader(tail.data), older=older)[1]
+    return _read_footer(store, tail.file.name, pa.BufferReader(tail.data), older=older)
 
 
 def _read_footer(

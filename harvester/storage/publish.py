@@ -20,20 +20,21 @@ from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.inert_text import inert
-from harvester.core.model import Answer, Window
+from harvester.core.model import Answer
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
-from harvester.storage.answer_notes import AnswerNotes, RowlessElement, SeenOddity
+from harvester.storage.answer_notes import AnswerNotes
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.partition_reader import DataFile
 from harvester.storage.partition_writer import NewFile
+from harvester.storage.publication import Published, QuarantinedDay
 from harvester.storage.quarantine import QuarantinedAnswer
 from harvester.storage.raw_log import DamagedGroup, Group
 from harvester.tables import coverage, decode_batch, merge
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.decode_batch import BatchResult
-from harvester.tables.merge import Change, DecodedAnswer
+from harvester.tables.merge import AccountChange, DecodedAnswer
 from harvester.tables.row_groups import Provenance
 
 T = TypeVar("T")
@@ -52,51 +53,6 @@ class TrustedTimes(NamedTuple):
 
     now: Clock
     empty_from: int = 0
-
-
-class QuarantinedDay(NamedTuple):
-    """A day whose answer was put into quarantine."""
-
-    appid: str
-    dataset: str
-    day: Day
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Result of publishing a partition.
-
-    ``path`` is relative to the root. ``days`` and ``appids`` are those with an applied answer:
-    readers that follow the files read them again. ``dropped`` counts rows outside their window,
-    ``unknown`` has undeclared members, ``missing`` required members without a value, ``delayed``
-    the windows whose last answer said that WeChat is still computing, and ``damaged`` the paths in
-    quarantine of groups that could not be read. ``oddities`` has the first one of each kind and
-    name, ``without_rows`` the elements without rows in the last answers. ``removed`` is True if the
-    file is gone.
-    """
-
-    dataset: str
-    month: Month
-    path: str
-    days: tuple[Day, ...]
-    appids: tuple[str, ...]
-    rows_before: int
-    rows_after: int
-    quarantined: tuple[QuarantinedDay, ...] = ()
-    dropped: int = 0
-    unknown: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    delayed: tuple[Window, ...] = ()
-    damaged: tuple[str, ...] = ()
-    oddities: tuple[SeenOddity, ...] = ()
-    without_rows: tuple[RowlessElement, ...] = ()
-    removed: bool = False
-
-    @property
-    def ref_month(self) -> str:
-        """The month as in the path, ``2026-05``."""
-        return calendar.month_text(self.month)
 
 
 def publish(
@@ -206,7 +162,8 @@ def refuse_newer(tree: Tree, datasets: Iterable[str], buckets: Collection[int]) 
 class _PartitionUpdate:
     """Progress of publishing one partition.
 
-    ``applied`` is the mask of days with an applied answer, ``unread`` the names of damaged groups.
+    ``applied`` is the mask of days with an applied answer, ``changed`` of those whose rows differ,
+    ``unread`` the names of damaged groups.
     """
 
     tree: Tree
@@ -218,6 +175,8 @@ class _PartitionUpdate:
     applied: int = 0
     quarantined: list[QuarantinedDay] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    changed_appids: set[str] = field(default_factory=set)
+    changed: int = 0
     unread: set[str] = field(default_factory=set)
     now: float = 0.0
     empty_trusted_from: int = 0
@@ -233,7 +192,7 @@ class _PartitionUpdate:
         name = f"{partition.dataset}.{calendar.month_text(partition.month)}.{what}"
         return self.tree.temp(partition.bucket, name)
 
-    def record_change(self, change: Change) -> None:
+    def record_change(self, change: AccountChange) -> None:
         """Record an account's new coverage, and write its rejected answers to the quarantine."""
         self.known[change.appid] = change.known
         if change.applied:
@@ -244,6 +203,12 @@ class _PartitionUpdate:
             bad_day = QuarantinedDay(change.appid, self.dataset.name, day, rejected.reason)
             self.quarantined.append(bad_day)
 
+    def record_difference(self, change: AccountChange) -> None:
+        """Record the days of a merged account whose rows differ from those of the file before."""
+        if changed := change.changed:
+            self.changed_appids.add(change.appid)
+            self.changed |= changed
+
     def record_replayed(self, group: Group, known: Coverage) -> None:
         """Report the days of a group that an earlier run published.
 
@@ -252,8 +217,12 @@ class _PartitionUpdate:
         """
         for answer, _ in _answers(self, group):
             appid = answer.window.appid
-            self.applied |= merge.window_mask(answer.window, self.month)
+            mask = merge.window_mask(answer.window, self.month)
+            self.applied |= mask
             self.appids.add(appid)
+            # What differed is not known any more.
+            self.changed |= mask
+            self.changed_appids.add(appid)
             if appid not in self.known:
                 self.known[appid] = known.account(appid)
 
@@ -263,7 +232,7 @@ class _PartitionUpdate:
             dataset=self.dataset.name,
             month=self.month,
             path=self.tree.name(self.partition),
-            days=tuple(calendar.each_day(calendar.from_month_mask(self.applied, self.month))),
+            days=self._days(self.applied),
             appids=tuple(sorted(self.appids)),
             rows_before=before,
             rows_after=after,
@@ -275,7 +244,12 @@ class _PartitionUpdate:
             damaged=tuple(self.damaged),
             oddities=tuple(self.notes.oddities.values()),
             without_rows=self.notes.without_rows(),
+            changed_days=self._days(self.changed),
+            changed_appids=tuple(sorted(self.changed_appids)),
         )
+
+    def _days(self, mask: int) -> tuple[Day, ...]:
+        return tuple(calendar.each_day(calendar.from_month_mask(mask, self.month)))
 
 
 def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list[Group]) -> int:
@@ -307,14 +281,16 @@ def _write_merged(update: _PartitionUpdate, stored: DataFile | None, fresh: list
     return rows
 
 
-def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> Iterator[Change]:
+def _changes(
+    update: _PartitionUpdate, known: Coverage, groups: list[Group]
+) -> Iterator[AccountChange]:
     """Yield the changes, an account at a time."""
     # Most answers were given on the same day, and a mask depends on nothing else.
     settled_masks = lru_cache(partial(merge.settled_masks, update.dataset, update.month))
     decoded_answers = _decoded_answers(update, groups)
     known = known.asked_until(update.now)
     for appid, replies in groupby(decoded_answers, key=lambda item: item[0].window.appid):
-        change = Change(appid, update.month, known.account(appid))
+        change = AccountChange(appid, update.month, known.account(appid))
         oldest_first = sorted(replies, key=lambda item: (item[0].asked_at, item[1].fetched_at))
         for answer, stamp, decoded in oldest_first:
             accepted = change.accepted_days(answer)
@@ -325,6 +301,8 @@ def _changes(update: _PartitionUpdate, known: Coverage, groups: list[Group]) -> 
                 change.apply(accepted, DecodedAnswer(answer, decoded, stamp, settled))
         update.record_change(change)
         yield change
+        # The account is merged when the next one is asked for.
+        update.record_difference(change)
 
 
 def _decoded_answers(

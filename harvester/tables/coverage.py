@@ -91,6 +91,14 @@ class Coverage:
         """Appids of all accounts that have a state, sorted."""
         return _unpack(self.packed)
 
+    def filled(self) -> tuple[int, tuple[str, ...]]:
+        """Return the mask of the days on which any account has rows, and those accounts."""
+        mask = 0
+        for with_rows in self.with_rows:
+            mask |= with_rows
+        found = zip(self.appids, self.with_rows, strict=True)
+        return mask, tuple(appid for appid, with_rows in found if with_rows)
+
     def account(self, appid: str) -> AccountDays:
         """Return a copy of an account's state; all days are unknown if it was never asked."""
         place = bisect_left(self.appids, appid)

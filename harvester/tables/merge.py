@@ -27,6 +27,7 @@ from harvester.core.model import Answer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows, DecodeResult
+from harvester.tables.row_difference import unchanged_days
 from harvester.tables.row_groups import NewRows, Provenance, into_row_groups, row_group_rows
 
 _AFTER_ALL_APPIDS = "\U0010ffff"
@@ -51,12 +52,13 @@ class RejectedDay(NamedTuple):
 
 
 @dataclass(slots=True)
-class Change:
+class AccountChange:
     """Changes of one account in a month, collected answer by answer, oldest first.
 
     ``known`` is the account's coverage, which `apply` updates. ``rows`` has the days whose rows are
     replaced, ``rejected`` the days whose last answer was not usable. ``applied`` is the mask of all
-    days for which an answer counted.
+    days for which an answer counted. ``unchanged`` are the days of ``rows`` whose old rows say the
+    same, known once the account is merged.
     """
 
     appid: str
@@ -65,6 +67,12 @@ class Change:
     rows: dict[Day, NewRows | Slice] = field(default_factory=dict)
     rejected: dict[Day, RejectedDay] = field(default_factory=dict)
     applied: int = 0
+    unchanged: set[Day] = field(default_factory=set)
+
+    @property
+    def changed(self) -> int:
+        """Mask of the days whose rows differ from those of the file before, once merged."""
+        return _mask_of(self.rows.keys() - self.unchanged, self.month)
 
     def accepted_days(self, answer: Answer) -> int:
         """Return the mask of the days for which an answer counts.
@@ -159,7 +167,7 @@ def _span_mask(begin: Day, end: Day, month: Month) -> int:
 def merged(
     schema: pa.Schema,
     old: Iterable[pa.RecordBatch],
-    changes: Iterable[Change],
+    changes: Iterable[AccountChange],
     rows: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the old rows with the changes applied, in tables of ``rows`` rows.
@@ -172,25 +180,40 @@ def merged(
     return into_row_groups(schema, pieces, rows or row_group_rows(schema))
 
 
-def _interleave(old: _ExistingRows, changes: Iterable[Change]) -> Iterator[Slice | NewRows]:
+def _interleave(old: _ExistingRows, changes: Iterable[AccountChange]) -> Iterator[Slice | NewRows]:
     for change in changes:
         yield from old.rows_before(change.appid)
         new = sorted(change.rows.items(), key=itemgetter(0))
-        yield from _replace_days(old.rows_of(change.appid), new)
+        replaced: dict[Day, list[Slice]] = {}
+        yield from _replace_days(old.rows_of(change.appid), new, replaced)
+        if replaced:
+            change.unchanged |= unchanged_days(replaced, change.rows)
     yield from old.rows_before(_AFTER_ALL_APPIDS)
 
 
 def _replace_days(
-    old: Iterable[Slice], new: list[tuple[Day, NewRows | Slice]]
+    old: Iterable[Slice],
+    new: list[tuple[Day, NewRows | Slice]],
+    replaced: dict[Day, list[Slice]],
 ) -> Iterator[Slice | NewRows]:
-    """Yield one account's rows in the order of days; ``new`` replaces the old rows of its days."""
+    """Yield one account's rows in the order of days; ``new`` replaces the old rows of its days.
+
+    ``replaced`` gets those old rows.
+    """
+
+    def drop(day: Day, batch: pa.RecordBatch, start: int, stop: int) -> None:
+        if stop > start:
+            replaced.setdefault(day, []).append(Slice(batch, start, stop - start))
+
     done = 0
     for piece in old:
         dates = _dates_of(piece.batch)
         start, stop = piece.offset, piece.offset + piece.length
         if done:
             # The old rows of the last replaced day may continue in this batch.
-            start = bisect_right(dates, new[done - 1][0], start, stop)
+            day, first = new[done - 1][0], start
+            start = bisect_right(dates, day, start, stop)
+            drop(day, piece.batch, first, start)
         while done < len(new) and start < stop and new[done][0] <= dates[stop - 1]:
             day, rows = new[done]
             middle = bisect_left(dates, day, start, stop)
@@ -198,6 +221,7 @@ def _replace_days(
                 yield Slice(piece.batch, start, middle - start)
             yield rows
             start = bisect_right(dates, day, middle, stop)
+            drop(day, piece.batch, middle, start)
             done += 1
         if stop > start:
             yield Slice(piece.batch, start, stop - start)

@@ -289,6 +289,9 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
     }
     for item in record["published"]:
         assert set(item) == {
+            "seq",
+            "op",
+            "run_id",
             "dataset",
             "ref_month",
             "path",
@@ -296,7 +299,6 @@ def test_the_run_record_stands_in_the_tree_and_where_the_user_wants_it(
             "appids",
             "rows_before",
             "rows_after",
-            "removed",
         }
         assert (manifest.parent / "out" / item["path"]).is_file()
 

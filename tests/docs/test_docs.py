@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ from harvester import catalogue
 from harvester.catalogue.error_codes import DATA_RULES
 from harvester.cli import app, invoke
 from harvester.core.calendar import day_text, instant, parse_day
+from harvester.core.config import Output
 from harvester.core.exit_codes import Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
 from harvester.operations.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
+from harvester.storage.layout import open_tree
+from harvester.storage.state.change_log import ChangeLog
 from harvester.tables.columns import arrow_schema
 from tests.support.doc_pages import (
     API,
@@ -343,6 +347,36 @@ def test_every_python_snippet_runs(block: Block, here: Path) -> None:
     exec(compile(block.text, block.name, "exec"), names)
     ask: Callable[[str], list[tuple[int]]] | None = names.get("ask")
     assert ask is None or ask("select 1") == [(1,)]
+
+
+def test_the_follower_in_the_guide_has_what_is_in_the_files(
+    harvest: Harvest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first, after a file was replaced and another one deleted, and after a reset."""
+    [block] = [each for each in blocks(READING, "python") if "def follow" in each.text]
+    shutil.copytree(harvest.folder / "output", tmp_path / "output")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.name, "exec"), names)
+    con = names["con"]
+
+    def is_equal() -> bool:
+        there = "read_parquet('output/interface_summary/ref_month=*/*.parquet')"
+        query = "select columns(* exclude path) from copy order by all"
+        answers = con.sql(query).fetchall(), con.sql(f"from {there} order by all").fetchall()
+        return bool(answers[0]) and answers[0] == answers[1]
+
+    assert is_equal()
+    tree = open_tree(Output(tmp_path / "output"))
+    ShippedLab(tmp_path / "output", end="2026-04-30").run(refetch="all")
+    names["follow"](con)
+    assert is_equal()
+    shutil.rmtree(tmp_path / "output/_harvester/changes")
+    log = ChangeLog(tree, "run", lambda: 0.0)
+    log.open([tree.bucket_label(0)])
+    con.sql("delete from copy where ref_date < '2026-04-01'")
+    names["follow"](con)
+    assert is_equal()
 
 
 @each_block([block for block in PYTHON if block.text.startswith("# Spark")])

@@ -44,6 +44,7 @@ from harvester.core.secret import Secret
 from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults
 from harvester.sandbox.server import serve
 from harvester.storage import publish
+from harvester.storage.publication import Published
 from harvester.wechat import attempt
 from harvester.wechat.attempt import RefusedAttempt
 from harvester.wechat.auth import TokenDenied, TokenProviders
@@ -371,7 +372,7 @@ def test_a_run_forgets_its_secrets(
     seen: list[set[int]] = []
     kept = publish.publish
 
-    def spy(*given: Any) -> publish.Published:
+    def spy(*given: Any) -> Published:
         seen[-1] |= {id(record) for record in redaction._RUNS}
         assert redaction.masked(f"{APPSECRET} {TOKEN_TAIL}") == "*** ***"
         return kept(*given)

@@ -15,7 +15,7 @@ from harvester.engine.publish_queue import PublishQueue
 from harvester.scheduling.account_queue import MonthOfBucket
 from harvester.storage import raw_log
 from harvester.storage.layout import Tree
-from harvester.storage.publish import Published
+from harvester.storage.publication import Published
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, MARCH, answer, appid
 from tests.support.output_helpers import ANY_TIME, tree_at

@@ -436,7 +436,7 @@ def test_a_bug_is_in_the_run_record(write: Write, monkeypatch: pytest.MonkeyPatc
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("harvester.operations.forget._forget_names", broken)
+    monkeypatch.setattr("harvester.operations.erasure.erase_names", broken)
     assert invoke(["forget", "--accounts", GONE]) == Exit.BUG
     record = json.loads(max(Path("output/_harvester/runs").glob("*.json")).read_bytes())
     assert (record["state"], record["exit_code"], record["reasons"]) == ("finished", 1, ["bug"])

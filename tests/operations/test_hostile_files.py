@@ -56,6 +56,12 @@ def today() -> str:
 PLACES: dict[str, Callable[[], str]] = {
     "record": lambda: "runs/20260101T000000Z-abcdef.json",
     "journal": lambda: "runs/20260101T000000Z-abcdef.0000-of-0001/000001.entry",
+    "change": lambda: "changes/0000-of-0001/entries/000000000001.entry",
+    "announced": lambda: "changes/0000-of-0001/begun/r.1.entry",
+    "segment": lambda: (
+        "changes/0000-of-0001/log/000000000001-000000000002.2026-05-20.0123456789.log"
+    ),
+    "known files": lambda: "changes/0000-of-0001/known.json",
     "ledger": lambda: f"quota/{today()}.0000-of-0001.json",
     "check": lambda: f"quota/{today()}.check-20260101T000000Z-abcdef.json",
     "quotas": lambda: f"quota/learned-{today()}.json",

@@ -30,7 +30,7 @@ from harvester.planning import windows
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
-from harvester.storage.publish import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
 BROKEN = parse_day("2026-03-02")

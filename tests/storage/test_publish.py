@@ -20,7 +20,8 @@ from harvester.core.model import Answer, Window, bucket_of
 from harvester.storage import footer as file_footer
 from harvester.storage import publish, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
-from harvester.storage.publish import Published, recover
+from harvester.storage.publication import Published
+from harvester.storage.publish import recover
 from harvester.storage.raw_log import Group, write_group
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import DAILY, HOURLY, LONG_AFTER, MARCH, answer, appid, of_day, row
@@ -86,6 +87,8 @@ def test_a_month_of_hours(tree: Tree) -> None:
         appids=(appid(1), appid(2)),
         rows_before=0,
         rows_after=2 * 31 * 24,
+        changed_days=tuple(range(MARCH, MARCH + 31)),
+        changed_appids=(appid(1), appid(2)),
     )
     assert done.ref_month == "2024-03"
 

@@ -19,7 +19,8 @@ from harvester.storage import layout, raw_log
 from harvester.storage import publish as publishing
 from harvester.storage.backends.base import Store, Version
 from harvester.storage.layout import Partition, Tree, open_tree
-from harvester.storage.publish import Published, publish, recover
+from harvester.storage.publication import Published
+from harvester.storage.publish import publish, recover
 from harvester.storage.raw_log import Group, write_group
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 from tests.support.output_helpers import ANY_TIME, footer_of, rows_of

@@ -15,7 +15,7 @@ from harvester.tables import merge, row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows
-from harvester.tables.merge import Change, DecodedAnswer
+from harvester.tables.merge import AccountChange, DecodedAnswer
 from harvester.tables.row_groups import NewRows, Provenance
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, as_tuples, decode, row
 
@@ -34,9 +34,9 @@ def window(begin: int, end: int) -> Window:
     return Window(appid(1), DAILY.name, MARCH + begin, MARCH + end)
 
 
-def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
+def given_answers(*answers: Answer, known: AccountDays | None = None) -> AccountChange:
     """The change that these answers make, in this order."""
-    change = Change(appid(1), MONTH, known or AccountDays())
+    change = AccountChange(appid(1), MONTH, known or AccountDays())
     for each in answers:
         accepted = change.accepted_days(each)
         settled = merge.settled_masks(DAILY, MONTH, calendar.today(each.asked_at))
@@ -45,7 +45,7 @@ def given_answers(*answers: Answer, known: AccountDays | None = None) -> Change:
     return change
 
 
-def numbers(change: Change) -> dict[int, int]:
+def numbers(change: AccountChange) -> dict[int, int]:
     """The first metric of each replaced day, counted from 0."""
     found = {day - MARCH: new for day, new in change.rows.items() if isinstance(new, NewRows)}
     return {day: as_tuples(new.rows)[0][0] for day, new in found.items()}
@@ -139,7 +139,7 @@ def test_other_months_are_left_alone() -> None:
     change = given_answers(answer(long, [row(begin + d) for d in range(30)]))
     assert change.known.final == 2**28 - 1
     assert min(change.rows) == MARCH
-    april = Change(appid(1), MONTH + 1, AccountDays())
+    april = AccountChange(appid(1), MONTH + 1, AccountDays())
     assert not april.accepted_days(answer(long, []))
 
 
@@ -163,12 +163,12 @@ def in_arrow(model: Model, stamp: Provenance) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def changes_of(model: Model) -> list[Change]:
+def changes_of(model: Model) -> list[AccountChange]:
     """The same as changes, account by account."""
-    changes: dict[int, Change] = {}
+    changes: dict[int, AccountChange] = {}
     for (account, day), value in sorted(model.items()):
         rows = 1 + value % 2
-        change = changes.setdefault(account, Change(appid(account), MONTH, AccountDays()))
+        change = changes.setdefault(account, AccountChange(appid(account), MONTH, AccountDays()))
         columns = tuple([value] * rows for _ in range(4))
         found: Day = MARCH + day
         change.rows[found] = NewRows(

@@ -13,7 +13,8 @@ from harvester.core.calendar import day_text, instant, month_of, parse_day
 from harvester.core.dataset import Dataset
 from harvester.core.model import Answer, Window
 from harvester.storage.layout import Partition, Tree
-from harvester.storage.publish import Published, publish
+from harvester.storage.publication import Published
+from harvester.storage.publish import publish
 from harvester.storage.raw_log import write_group
 from harvester.tables.coverage import AccountDays
 from harvester.tables.oddities import MAX_ODDITIES

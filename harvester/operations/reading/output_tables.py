@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
+from harvester.core.results import Change
+from harvester.operations import changes as feed
 from harvester.operations import verify as verifying
 from harvester.operations.reading.output_place import datasets, in_order, located
 from harvester.storage import layout, partition_reader
@@ -71,6 +73,11 @@ def verify(store: Store, *, footers_only: bool = False) -> verifying.Verdict:
     """
     tree = _whole_tree(store)
     return verifying.check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
+
+
+def changes(store: Store, since: str | None) -> tuple[list[Change], str]:
+    """Return the changes since a cursor, and the next cursor. Raises as `operations.changes`."""
+    return feed.changes(Tree(store), since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harvester.core.safe_text import safe_text
 from harvester.storage.answer_notes import SeenOddity
-from harvester.storage.publish import Published
+from harvester.storage.publication import Published
 from harvester.tables.oddities import MAX_ODDITIES, OddityKind
 
 _DECIDED_BY = "`harvester datasets article_total_detail` has the query that decides"

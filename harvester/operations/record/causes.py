@@ -11,7 +11,7 @@ from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
-from harvester.storage.publish import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay
 
 _SHOWN = 3
 """Maximum accounts or days that are named; the run record names all of them."""

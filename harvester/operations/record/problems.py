@@ -15,7 +15,7 @@ from harvester.operations.record.account_report import reason_of
 from harvester.operations.record.events import MAX_ACCOUNTS, Cause, Problem
 from harvester.operations.record.prospects import comes_at_text
 from harvester.scheduling.account_queue import AbandonedDays
-from harvester.storage.publish import QuarantinedDay
+from harvester.storage.publication import QuarantinedDay
 
 _WHOLE_ACCOUNTS = (Scope.ACCOUNT, Scope.RUN)
 

@@ -21,7 +21,7 @@ from harvester.operations.record.events import (
 )
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import Summary
-from harvester.storage import publish
+from harvester.storage import publication
 
 PROGRESS_SECONDS = 10.0
 """Seconds between two `Progress` events."""
@@ -45,7 +45,7 @@ class RunEvents:
     def __init__(self, listener: Listener = ignore) -> None:
         self._listener = listener
         self._shard: str | None = None
-        self._published: deque[tuple[Published, tuple[publish.QuarantinedDay, ...]]] = deque()
+        self._published: deque[tuple[Published, tuple[publication.QuarantinedDay, ...]]] = deque()
         self._given_up = problems.KnownCauses()
         self._told: set[tuple[str, str | None, str]] = set()
         self._has_told_end = False
@@ -81,7 +81,7 @@ class RunEvents:
             )
         )
 
-    def published(self, summary: Summary, item: publish.Published, now: float) -> None:
+    def published(self, summary: Summary, item: publication.Published, now: float) -> None:
         """Take in a replaced file, in any thread; `checked` tells of it."""
         days = sorted(item.days)
         event = Published(

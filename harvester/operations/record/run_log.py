@@ -1,8 +1,8 @@
-"""Journal of the files that a run replaces, and the record of how the run went.
+"""Changes of the files by a run, and the record of how the run went.
 
 The record is written when the run begins, at checkpoints and when it ends; a run that is killed
-leaves a record that says ``running``. Replaced files go to the journal, an entry each, and are
-copied into the final record, so no entry is written more than twice however long the run is.
+leaves a record that says ``running``. Replaced files go to the change logs of their buckets, an
+entry each, and are copied into the final record.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from harvester.operations.record.run_events import RunEvents
 from harvester.operations.record.run_record import as_record, feed_entry
 from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
-from harvester.storage.publish import Published
+from harvester.storage.publication import Published
 from harvester.storage.state import run_records
-from harvester.storage.state.publish_journal import Journal
+from harvester.storage.state.change_log import ChangeLog
 
 _log = logging.getLogger("harvester.run")
 
 
 class _OpenRecord(NamedTuple):
-    """The place of a record and its journal; ``bucket`` is one that the run holds."""
+    """The place of a record and its changes; ``bucket`` is one that the run holds."""
 
     tree: Tree
     bucket: int
-    journal: Journal
+    changes: ChangeLog
 
 
 class RunLog:
-    """The journal and the record of one run. Safe for concurrent threads.
+    """The changes and the record of one run. Safe for concurrent threads.
 
     ``now`` is in seconds since the Unix epoch; ``copy`` is a file that gets the record too, and
     ``events`` tells of what happens.
@@ -72,17 +72,19 @@ class RunLog:
                 summary_file.begin(copy, self._as_record())
             self._copy = copy
 
-    def open(self, tree: Tree, own: list[int]) -> None:
-        """Begin a record, and take over the journals of dead runs; only with these buckets locked.
+    def open(self, tree: Tree, own: list[int], *, is_new: bool = False) -> None:
+        """Begin a record, and open the change logs of these buckets; only with their locks held.
 
-        Raises StoreError, and UsageError for a journal of a newer version.
+        ``is_new`` begins the logs of a tree that is being made. Raises StoreError, and UsageError
+        for a log of a newer version.
         """
         with self._lock:
-            self._place = _OpenRecord(tree, own[0], Journal(tree, self.summary.run_id, own[0]))
+            changes = ChangeLog(tree, self.summary.run_id, self.now)
+            self._place = _OpenRecord(tree, own[0], changes)
             self._write(self._place)
-            self._place.journal.take_over(own)
+            changes.open(map(tree.bucket_label, own), is_new=is_new)
 
-    def restart(self, own: list[int]) -> None:
+    def restart(self) -> None:
         """Go on with an open record under the summary's new id, in the place of the old record.
 
         Raises StoreError. If the run is killed meanwhile, the old record stays as a killed run's.
@@ -90,17 +92,25 @@ class RunLog:
         with self._lock:
             if self._place is None:
                 return
-            tree, bucket, journal = self._place
-            self._place = _OpenRecord(tree, bucket, Journal(tree, self.summary.run_id, bucket))
+            changes = self._place.changes
+            former, changes.run_id = changes.run_id, self.summary.run_id
             self._write(self._place)
-            self._place.journal.take_over(own)
-            run_records.delete(tree, journal.run_id)
+            run_records.delete(self._place.tree, former)
 
-    def record_published(self, item: Published) -> None:
-        """Add a replaced file to the journal, durably, and to the summary. Raises StoreError."""
+    def announce(self, item: Published) -> None:
+        """Note, durably, a change of which no raw group is left if it is not recorded.
+
+        Called before the change, with the file as it will be. Raises StoreError.
+        """
         with self._lock:
             if self._place is not None:
-                self._place.journal.add(feed_entry(item))
+                self._place.changes.announce(feed_entry(item))
+
+    def record_published(self, item: Published) -> None:
+        """Add a changed file to its log, durably, and to the summary. Raises StoreError."""
+        with self._lock:
+            if self._place is not None:
+                self._place.changes.add(feed_entry(item))
             news = self.summary.file_published(item)
             self.events.published(self.summary, item, self.now())
         for line in news:
@@ -113,9 +123,9 @@ class RunLog:
                 self._write(self._place)
 
     def close(self, *, patience: float = -1.0) -> None:
-        """Write the final record with the entries of the journal, once.
+        """Write the final record with the changes, once, and fold the change logs.
 
-        If it cannot be written the error is logged, and the next run takes the journal over. Waits
+        If it cannot be written the error is logged, and the next run records the changes. Waits
         up to ``patience`` seconds for another thread, or without end if that is negative; a thread
         that holds the lock for longer writes the record itself.
         """
@@ -133,11 +143,12 @@ class RunLog:
         if self._place is None:
             self._copy_to_user(record)
             return
-        tree, bucket, journal = self._place
-        self._copy_to_user(record, journal.entries())
+        tree, bucket, changes = self._place
+        self._copy_to_user(record, changes.entries())
         with _log_store_errors():
-            run_records.write(tree, self.summary.run_id, record, journal.entries(), bucket=bucket)
-            journal.remove()
+            run_records.write(tree, self.summary.run_id, record, changes.entries(), bucket=bucket)
+            changes.close()
+            run_records.drop_old(tree, self.now())
 
     def _write(self, place: _OpenRecord) -> None:
         record = self._as_record()

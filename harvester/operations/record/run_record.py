@@ -16,7 +16,8 @@ from harvester.operations.record.account_report import AccountSummary, DatasetSu
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.answer_notes import SeenOddity
-from harvester.storage.publish import Published
+from harvester.storage.publication import Published
+from harvester.storage.state.change_entries import LogEntry
 from harvester.tables.columns import SCHEMA_VERSION
 
 RECORD_VERSION = 2
@@ -152,15 +153,15 @@ def _exception(item: AbandonedDays) -> dict[str, Any]:
     }
 
 
-def feed_entry(item: Published) -> dict[str, Any]:
-    """Return an entry of the change feed: a replaced file, and its days and accounts with news."""
-    return {
-        "dataset": item.dataset,
-        "ref_month": item.ref_month,
-        "path": item.path,
-        "days": [calendar.day_text(day) for day in item.days],
-        "appids": list(item.appids),
-        "rows_before": item.rows_before,
-        "rows_after": item.rows_after,
-        "removed": item.removed,
-    }
+def feed_entry(item: Published) -> LogEntry:
+    """Return an entry of the change feed: a file, and its days and accounts whose rows differ."""
+    return LogEntry(
+        op=item.op,
+        dataset=item.dataset,
+        ref_month=item.ref_month,
+        path=item.path,
+        days=tuple(map(calendar.day_text, item.changed_days)),
+        appids=item.changed_appids,
+        rows_before=item.rows_before,
+        rows_after=item.rows_after,
+    )

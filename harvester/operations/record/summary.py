@@ -24,7 +24,7 @@ from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
 from harvester.storage.answer_notes import RowlessElement
-from harvester.storage.publish import Published, QuarantinedDay
+from harvester.storage.publication import Published, QuarantinedDay
 from harvester.tables.decode import INTERNAL_ERROR
 
 if TYPE_CHECKING:

@@ -58,6 +58,10 @@ class Store(Protocol):
     def scratch(self) -> Path:
         """A local folder for temporary files."""
 
+    @property
+    def is_exclusive(self) -> bool:
+        """True if no other run can write to a bucket while `lock` holds it."""
+
     def lock(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
         """Lock these names for the block, all or none.
 

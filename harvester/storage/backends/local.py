@@ -48,6 +48,11 @@ class LocalStore:
         """A folder inside the output, because a rename must not leave the file system."""
         return self.root / META_DIR / "tmp"
 
+    @property
+    def is_exclusive(self) -> bool:
+        """True, because locks exclude other runs."""
+        return True
+
     @contextmanager
     def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
         """Hold one lock file for each name. Raises Busy."""

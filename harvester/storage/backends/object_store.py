@@ -73,6 +73,11 @@ class ObjectStore:
         """Return the URI."""
         return inert(f"{self._uri}/{name}" if name else self._uri)
 
+    @property
+    def is_exclusive(self) -> bool:
+        """True if the user has promised that there is one writer."""
+        return self._single_writer
+
     @contextmanager
     def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
         """Check that the store reports lost races; remove the scratch folder after the block.

@@ -1,4 +1,4 @@
-"""Change feed, read back: the data files that run records and journals name.
+"""Published files, read back from the change logs and the records of earlier harvesters.
 
 A record may be larger than memory, so it is read line by line; the ones that `forget` of an earlier
 harvester wrote have an entry over many lines. A record that does not look like ours names nothing.
@@ -19,8 +19,15 @@ from harvester.core.errors import StoreError
 from harvester.storage import quarantine
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import MAX_READ, FileInfo
-from harvester.storage.layout import RUNS, Tree
-from harvester.storage.state import json_file, run_records
+from harvester.storage.layout import CHANGES, RUNS, Tree
+from harvester.storage.state import (
+    change_entries,
+    change_folding,
+    change_reader,
+    json_file,
+    run_records,
+)
+from harvester.storage.state.change_entries import BEGIN, LogEntry
 
 MAX_RECORD_BYTES = 4 << 30
 """Longest record that is read."""
@@ -34,8 +41,8 @@ _ENTRY_LINES = (b"    {", b"    }")
 def not_removed(tree: Tree) -> set[str]:
     """Return the names of the data files that were published and not removed since.
 
-    A file that was published and removed within a second counts as removed. Raises StoreError, and
-    UsageError for a journal of a newer version.
+    A file that an earlier harvester published and removed within a second counts as removed.
+    Raises StoreError, and UsageError for a log or a journal of a newer version.
     """
     published: dict[str, str] = {}
     removed = dict(quarantine.moved_files(tree))
@@ -43,7 +50,24 @@ def not_removed(tree: Tree) -> set[str]:
         moments = removed if _is_removal(entry) else published
         path = str(entry.get("path"))
         moments[path] = max(began, moments.get(path, ""))
+    for label, shelf in change_entries.shelves(tree.store.list(CHANGES)).items():
+        for path, at in change_folding.known_files(tree, label).paths.items():
+            _take_in(LogEntry(path=path, at=at), published, removed)
+        for logged in change_reader.entries_of(tree.store, shelf.files):
+            _take_in(logged, published, removed)
     return {path for path, began in published.items() if began > removed.get(path, "")}
+
+
+def _take_in(entry: LogEntry, published: dict[str, str], removed: dict[str, str]) -> None:
+    """Apply an entry of a log, which is in the order of the changes."""
+    moment = entry.at.replace("-", "").replace(":", "")
+    if entry.op == "deleted":
+        published.pop(entry.path, None)
+    elif entry.op != BEGIN:
+        published[entry.path] = moment
+        # A file may be moved to the quarantine and published again within a second.
+        if removed.get(entry.path, "") <= moment:
+            removed.pop(entry.path, None)
 
 
 def edit_record(
@@ -93,11 +117,15 @@ def _is_removal(entry: dict[str, Any]) -> bool:
 
 
 def _entries(tree: Tree) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield all entries, each with the moment at which its run began, as in the run's id."""
+    """Yield what earlier harvesters recorded, with the moment at which the run began, as in its id.
+
+    What is in a log has a number.
+    """
     for found in tree.store.list(RUNS):
         if match := _RUN.fullmatch(found.name):
             of_file = _of_record if match[2] == ".json" else _of_journal
-            yield from ((match[1], entry) for entry in of_file(tree, found))
+            found_entries = of_file(tree, found)
+            yield from ((match[1], entry) for entry in found_entries if "seq" not in entry)
 
 
 def _of_journal(tree: Tree, found: FileInfo) -> Iterator[dict[str, Any]]:

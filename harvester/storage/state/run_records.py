@@ -7,6 +7,7 @@ any version can be read.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
+from harvester.core import calendar
 from harvester.core.errors import StoreError
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.base import MAX_READ
@@ -24,6 +26,7 @@ from harvester.storage.layout import RUNS, Tree
 from harvester.storage.state import json_file
 
 T = TypeVar("T")
+_NAME = re.compile(rf"{RUNS}/(\d{{8}}T\d{{6}}Z)-[^/]+\.json")
 _HEAD_BYTES = 64 << 10
 """Bytes of a record that hold the members of `RunRecord`."""
 
@@ -94,6 +97,16 @@ def replace(tree: Tree, name: str, temp: Path, record: dict[str, Any], feed: Fee
 def delete(tree: Tree, run_id: str) -> None:
     """Delete a run's record. Raises StoreError."""
     tree.store.delete(f"{RUNS}/{run_id}.json")
+
+
+def drop_old(tree: Tree, now: float) -> None:
+    """Delete the records of runs that began before the history that is kept. Raises StoreError."""
+    oldest = calendar.utc_text(now - tree.keep_history * 86_400)
+    before = oldest.replace("-", "").replace(":", "")
+    for file in tree.store.list(RUNS):
+        match = _NAME.fullmatch(file.name)
+        if match and match[1] < before:
+            tree.store.delete(file.name)
 
 
 def write_file(path: Path, record: dict[str, Any], feed: Feed = ()) -> None:

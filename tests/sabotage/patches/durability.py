@@ -9,7 +9,7 @@ COVERAGE = "harvester/tables/coverage.py"
 FLOCK = "harvester/storage/backends/flock.py"
 FOOTER = "harvester/storage/footer.py"
 INTEGRITY = "harvester/storage/integrity_check.py"
-JOURNAL = "harvester/storage/state/publish_journal.py"
+CHANGE_LOG = "harvester/storage/state/change_log.py"
 LAYOUT = "harvester/storage/layout.py"
 LOCAL = "harvester/storage/backends/local.py"
 OBJECTS = "harvester/storage/backends/object_store.py"
@@ -102,10 +102,10 @@ SABOTAGES = (
         "tests/storage/test_publish.py::test_recovering",
     ),
     Sabotage(
-        "journal-not-taken-over",
-        JOURNAL,
-        "for found in store.list(RUNS):",
-        "for found in ():",
+        "entries-of-a-killed-run-not-recorded",
+        CHANGE_LOG,
+        "self._first[label] = min([self._first[label], *loose])",
+        "pass",
         "tests/storage/state/test_change_feed.py::test_whatever_a_killed_run_replaced_stands_in_a_record",
     ),
     Sabotage(

@@ -1,4 +1,4 @@
-"""The run records as others follow them: whatever was replaced stands in one of them."""
+"""Run records: whatever a run replaced stands in one of them, killed or not."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from harvester.operations.run import execute
 from harvester.operations.runtime import RunOptions
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
-from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree
 from harvester.storage.state import run_records
-from harvester.storage.state.publish_journal import Journal
 from tests.support.run_harness import FAST, HOURLY, RunHarness, files_of, run_state
 
 
@@ -100,15 +98,15 @@ def run_with_copy(lab: RunHarness, copy: Path) -> Summary:
     return books.summary
 
 
-def killed_with_a_journal(root: Path, patcher: pytest.MonkeyPatch) -> tuple[RunHarness, Path]:
-    """A run that was killed when it had noted what it replaced first, and its journal."""
+def killed_with_an_entry(root: Path, patcher: pytest.MonkeyPatch) -> tuple[RunHarness, Path]:
+    """A run that was killed when it had noted what it replaced first, and that entry."""
     at = 0
     while True:
         at += 1
         lab = lab_of(root / str(at))
         with patcher.context() as patch:
             assert die(lab, patch, at)
-        if entries := list(runs_of(lab).glob("*/*.entry")):
+        if entries := sorted(runs_of(lab).parent.glob("changes/*/entries/*.entry"))[1:]:
             return lab, entries[0]
 
 
@@ -117,11 +115,11 @@ def test_a_killed_run_leaves_a_record_that_says_so(
 ) -> None:
     """Its state stays ``running``, without an exit code; a finished run's record has both.
 
-    What it replaced stands in the record of the run after it, and no journal is left.
+    What it replaced stands in the record of the run after it, and no loose entry is left.
     """
-    lab, entry = killed_with_a_journal(tmp_path, monkeypatch)
+    lab, entry = killed_with_an_entry(tmp_path, monkeypatch)
     noted = json.loads(entry.read_bytes())
-    assert noted.pop("version") == 1
+    del noted["version"], noted["after"], noted["at"]
     [killed] = all_records(lab)
     assert (killed["state"], killed["exit_code"], killed["reasons"]) == ("running", None, [])
     lab.advance(1.0)
@@ -130,6 +128,7 @@ def test_a_killed_run_leaves_a_record_that_says_so(
     assert (first, second["state"], second["exit_code"]) == (killed, "finished", 0)
     assert noted in second["published"]
     assert [path.suffix for path in runs_of(lab).iterdir()] == [".json", ".json"]
+    assert not list(runs_of(lab).parent.glob("changes/*/entries/*"))
 
 
 def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
@@ -149,46 +148,22 @@ def test_the_feed_has_days_accounts_and_rows(tmp_path: Path) -> None:
         )
 
 
-def journal_of(tree: Tree, run_id: str, bucket: int, *entries: str) -> Journal:
-    """A journal with entries of these paths."""
-    found = Journal(tree, run_id, bucket)
-    for path in entries:
-        found.add({"path": path})
-    return found
-
-
-def test_a_journal_is_taken_over_by_who_holds_its_bucket(tmp_path: Path) -> None:
-    """In its order, before what is our own; what belongs to others stays where it is."""
-    tree = Tree(LocalStore(tmp_path), 4)
-    journal_of(tree, "dead-1", 1, "one", "two")
-    journal_of(tree, "dead-2", 3, "three")
-    journal_of(tree, "alive", 2, "theirs")
-    mine = journal_of(tree, "mine", 1)
-    mine.take_over([1, 3])
-    mine.add({"path": "four"})
-    assert [entry["path"] for entry in mine.entries()] == ["one", "two", "three", "four"]
-    mine.remove()
-    assert list(mine.entries()) == []
-    left = [path.name for path in (tmp_path / "_harvester/runs").iterdir()]
-    assert left == ["alive.0002-of-0004"]
-
-
 def test_keeping_books_costs_the_same_for_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many files a run replaces: an entry each, and a record at either end."""
+    """However many files a run replaces: an entry each, a record at either end, one segment."""
     named: list[str] = []
     settle = atomic_files.replace_durably
 
     def settled(temp: Path, final: Path) -> None:
-        if "runs" in final.parts:
+        if {"runs", "changes"}.intersection(final.parts):
             named.append(final.suffix)
         settle(temp, final)
 
     monkeypatch.setattr(atomic_files, "replace_durably", settled)
     lab = RunHarness(tmp_path, accounts=1, begin="2025-10-01", datasets=(HOURLY,))
     done = lab.run()
-    assert named == [".json", *[".entry"] * 6, ".json"]
+    assert named == [".json", ".entry", *[".entry"] * 6, ".json", ".log"]
     assert len(done.published) == 6
 
 

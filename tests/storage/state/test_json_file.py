@@ -29,7 +29,7 @@ from harvester.storage.state import (
     rewrite_journal,
     run_records,
 )
-from harvester.storage.state.publish_journal import Journal
+from harvester.storage.state.change_log import ChangeLog
 from harvester.storage.state.rewrite_journal import DoneMonth
 from harvester.storage.state.run_records import RunRecord
 from tests.support.run_harness import appid
@@ -37,6 +37,16 @@ from tests.support.run_harness import appid
 ONE, DATASET = appid(1), "user_summary"
 DAY = parse_day("2026-05-20")
 NOON = instant(DAY, 12 * 60)
+
+
+PATH = "user_summary/ref_month=2026-05/part-0000-of-0001.parquet"
+
+
+def taken_over(tree: Tree) -> list[tuple[str, str, list[str]]]:
+    """Return the log entries that the journals of an earlier harvester become."""
+    log = ChangeLog(tree, "mine", lambda: NOON)
+    log.open([tree.bucket_label(0)])
+    return [(each["dataset"], each["run_id"], each["appids"]) for each in log.entries()]
 
 
 class Old(NamedTuple):
@@ -145,9 +155,9 @@ OLD = {
     ),
     "journal": Old(
         "runs/r.0000-of-0001/000001.entry",
-        '{"dataset":"user_summary","appids":["wx0000000000000001"]}',
-        lambda tree: list(Journal(tree, "r", 0).entries()),
-        [{"dataset": "user_summary", "appids": [ONE]}],
+        f'{{"dataset":"user_summary","path":"{PATH}","days":["2026-05-01"],"appids":["{ONE}"]}}',
+        taken_over,
+        [("user_summary", "r", [ONE])],
         [],
     ),
     "record": Old(
@@ -244,9 +254,8 @@ def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
     put(tree, "runs/dead.0000-of-0001/000001.entry", b"{")
     put(tree, "runs/newer.0000-of-0001/000001.entry", b'{"version": 2}')
     with pytest.raises(UsageError, match=r"newer.0000-of-0001/000001.entry: version 2"):
-        Journal(tree, "mine", 0).take_over([0])
+        taken_over(tree)
     assert tree.store.read("_harvester/runs/newer.0000-of-0001/000001.entry") is not None
-    assert list(Journal(tree, "mine", 0).entries()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""``harvester changes``: which files were replaced since a cursor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from harvester.api import feed
+from harvester.cli import options
+from harvester.cli.output.streams import stdout_output
+from harvester.core.exit_codes import Exit
+from harvester.core.inert_text import inert_json
+
+_DEFAULT = Path("jobs.yaml")
+
+
+def changes(
+    manifest: options.ManifestPath = _DEFAULT,
+    /,
+    *,
+    since: Annotated[str, options.value("HARVESTER_SINCE")] = feed.FROM_THE_BEGINNING,
+    selecting: options.Selecting = options.ALL,
+    output: options.Output = None,
+    _ok_exit: options.OkExit = "",
+) -> int:
+    """Show which files were replaced or deleted since a cursor.
+
+    Prints a JSON object a line; the last one has the next cursor. Reads the files alone,
+    asks nothing, needs no secret, and with --output no manifest.
+
+    Exit codes:
+      0  shown
+      2  the cursor is of another output, or older than the history that is kept (the last
+         line has "reset": true and a new cursor); or a mistake in the manifest or the options
+
+    Params:
+        since: The cursor of an earlier answer, or begin: every file that exists, once.
+    """
+    alone = output is not None and manifest == _DEFAULT and not manifest.exists()
+    tree, chosen = feed.open_feed(None if alone else manifest, selecting.selection(), output)
+    try:
+        found, cursor = feed.changes(tree, since, chosen)
+    except feed.HistoryLost as error:
+        _print({"reset": True, "cursor": error.cursor})
+        raise
+    _print(*(change.to_dict() for change in found), {"cursor": cursor})
+    return Exit.DONE
+
+
+def _print(*lines: dict[str, Any]) -> None:
+    with stdout_output():
+        for line in lines:
+            print(inert_json(json.dumps(line, ensure_ascii=False)))

@@ -1,0 +1,33 @@
+"""Results that programs receive."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+Op: TypeAlias = Literal["replaced", "deleted", "erased"]
+"""What happened to a file. Of an ``erased`` file neither days nor accounts are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A replaced or deleted file, with the days and accounts whose rows differ.
+
+    ``seq`` counts the changes of the file's bucket, and ``path`` is relative to the output. A file
+    that is listed because it exists has no ``run_id``.
+    """
+
+    seq: int
+    op: Op
+    dataset: str
+    ref_month: str
+    path: str
+    days: tuple[str, ...]
+    appids: tuple[str, ...]
+    run_id: str | None
+    rows_before: int
+    rows_after: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as values for JSON."""
+        return {**asdict(self), "days": list(self.days), "appids": list(self.appids)}

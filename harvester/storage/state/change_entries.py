@@ -1,0 +1,217 @@
+"""Change log of a bucket: its entries, its files, and positions in it. Pure.
+
+The entries of a bucket are numbered without a gap, in the order in which the changes became
+durable. Each holds the mark of the one before it, and a mark depends on all entries so far, so two
+logs that agree on a mark agree on everything before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from harvester.core.results import Change, Op
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.layout import CHANGES
+
+BEGIN: Final = "begin"
+"""Operation of the first entry of a log, which is no change."""
+
+_LABEL = r"\d{4,}-of-\d{4,}"
+_NAME = re.compile(
+    rf"{CHANGES}/({_LABEL})/"
+    r"(?:entries/(\d{12})\.entry|log/(\d{12})-(\d{12})\.(\d{4}-\d{2}-\d{2})\.([0-9a-f]{10})\.log"
+    r"|begun/[^/]+\.entry)"
+)
+_FORM = "v1"
+_PLACE = re.compile(r"(\d{1,4})-(\d{1,4})-(\d{1,12})-([0-9a-f]{10})?")
+_MARK_DIGITS = 10
+
+
+class BrokenHistory(Exception):
+    """A log without the entries that follow a position, or a position of another log."""
+
+
+class LogPosition(NamedTuple):
+    """A place between two entries: the number and the mark of the one before it.
+
+    Before the first entry the number is 0, and the mark is that of the files of the bucket.
+    """
+
+    seq: int = 0
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of a log; ``after`` is the mark of the one before, ``at`` the time in UTC.
+
+    The log sets the number, the mark, the time and the run.
+    """
+
+    seq: int = 0
+    after: str = ""
+    at: str = ""
+    op: Op | Literal["begin"] = "replaced"
+    run_id: str = ""
+    dataset: str = ""
+    ref_month: str = ""
+    path: str = ""
+    days: tuple[str, ...] = ()
+    appids: tuple[str, ...] = ()
+    rows_before: int = 0
+    rows_after: int = 0
+
+    @property
+    def position(self) -> LogPosition:
+        """The place behind this entry."""
+        # Without days and accounts, which `forget` edits.
+        text = f"{self.after} {self.seq} {self.at} {self.op} {self.run_id} {self.path}"
+        return LogPosition(self.seq, mark_of(text))
+
+    def change(self) -> Change:
+        """Return the entry as readers of the feed get it."""
+        return Change(
+            seq=self.seq,
+            op="replaced" if self.op == BEGIN else self.op,
+            dataset=self.dataset,
+            ref_month=self.ref_month,
+            path=self.path,
+            days=self.days,
+            appids=self.appids,
+            run_id=self.run_id,
+            rows_before=self.rows_before,
+            rows_after=self.rows_after,
+        )
+
+
+class LogFile(NamedTuple):
+    """A file with the entries from ``first`` to ``last``.
+
+    A segment names the day and the mark of its last entry. A file of one entry names neither.
+    """
+
+    file: FileInfo
+    first: int
+    last: int
+    day: str = ""
+    mark: str = ""
+
+    @property
+    def is_entry(self) -> bool:
+        """True for a file of one entry, which is not folded yet."""
+        return not self.mark
+
+    def holds(self, other: LogFile) -> bool:
+        """Return whether this segment makes another file superfluous."""
+        inside = self.first <= other.first and other.last <= self.last
+        return inside and not self.is_entry and self.file.name != other.file.name
+
+
+@dataclass(slots=True)
+class Shelf:
+    """The files of one log, by their first entry; ``begun`` are announced changes."""
+
+    files: list[LogFile] = field(default_factory=list)
+    begun: list[FileInfo] = field(default_factory=list)
+
+    @property
+    def newest(self) -> LogFile | None:
+        """The file of the last entry, a segment if there are both."""
+        return max(self.files, key=lambda each: (each.last, not each.is_entry), default=None)
+
+
+def shelves(found: Iterable[FileInfo]) -> dict[str, Shelf]:
+    """Return the logs in a listing, by the bucket as in names. Other files are passed over."""
+    logs: dict[str, Shelf] = {}
+    for file in found:
+        if match := _NAME.fullmatch(file.name):
+            label, number, first, last, day, mark = match.groups()
+            shelf = logs.setdefault(label, Shelf())
+            if number:
+                shelf.files.append(LogFile(file, int(number), int(number)))
+            elif first:
+                shelf.files.append(LogFile(file, int(first), int(last), day, mark))
+            else:
+                shelf.begun.append(file)
+    for shelf in logs.values():
+        shelf.files.sort(key=lambda each: (each.first, -each.last, each.is_entry))
+    return logs
+
+
+def entry_name(label: str, seq: int) -> str:
+    """Return the name of the file of one entry."""
+    return f"{CHANGES}/{label}/entries/{seq:012d}.entry"
+
+
+def segment_name(label: str, first: int, last: LogEntry) -> str:
+    """Return the name of a segment that begins with the entry ``first``."""
+    mark = last.position.mark
+    return f"{CHANGES}/{label}/log/{first:012d}-{last.seq:012d}.{last.at[:10]}.{mark}.log"
+
+
+def mark_of(text: str) -> str:
+    """Return the mark of a text."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:_MARK_DIGITS]
+
+
+def files_mark(found: Iterable[FileInfo]) -> str:
+    """Return the mark of the data files of a bucket before its first entry; empty without any."""
+    listed = sorted(f"{file.name} {file.version}" for file in found)
+    return mark_of("\n".join(listed)) if listed else ""
+
+
+def needed(files: Iterable[LogFile], after: int) -> list[LogFile]:
+    """Return the fewest files that hold all entries after a number that there are.
+
+    ``files`` are in the order of their first entries.
+    """
+    chosen: list[LogFile] = []
+    best: LogFile | None = None
+    for each in files:
+        if best is not None and each.first > after + 1:
+            chosen.append(best)
+            after, best = best.last, None
+        if best is None and each.first > after + 1:
+            # Behind a gap.
+            after = each.first - 1
+        if each.last > after and (best is None or each.last > best.last):
+            best = each
+    return [*chosen, best] if best else chosen
+
+
+def followed(entries: Iterable[LogEntry], at: LogPosition) -> Iterator[LogEntry]:
+    """Yield the entries after a position. Raises BrokenHistory if one is missing or another's."""
+    for entry in entries:
+        if entry.seq <= at.seq:
+            continue
+        if (entry.seq, entry.after) != (at.seq + 1, at.mark):
+            raise BrokenHistory
+        yield entry
+        at = entry.position
+
+
+def cursor(positions: Mapping[str, LogPosition]) -> str:
+    """Return positions in the logs of a tree as one word. Buckets without any files have none."""
+    places = (
+        "{}-{}-{}-{}".format(*map(int, label.split("-of-")), *at)
+        for label, at in sorted(positions.items())
+        if at != LogPosition()
+    )
+    return ",".join((_FORM, *places))
+
+
+def parse_cursor(text: str) -> dict[str, LogPosition] | None:
+    """Return the positions of a cursor, None for what is no cursor."""
+    form, *places = text.strip().split(",")
+    matches = [_PLACE.fullmatch(place) for place in places]
+    if form != _FORM or None in matches:
+        return None
+    return {
+        f"{int(match[1]):04d}-of-{int(match[2]):04d}": LogPosition(int(match[3]), match[4] or "")
+        for match in matches
+        if match
+    }

@@ -1,0 +1,181 @@
+"""Logs of the changes in the buckets that a run holds: announces changes and appends them.
+
+An entry is durable before the raw groups behind it are deleted, so each replacement by a killed run
+has an entry, or groups that the next run publishes and reports again. A change without groups, by
+`forget` or a repair, is announced first, and the next run of the bucket reports what was announced
+and not reported. An entry is created under the next number only if that is free, because nothing
+excludes other runs from the buckets of an object store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harvester.core import calendar
+from harvester.core.calendar import Clock
+from harvester.core.errors import LostRace
+from harvester.core.results import Op
+from harvester.storage.layout import CHANGES, RUNS, Tree, label_of, parse_name
+from harvester.storage.state import change_folding, change_reader, json_file
+from harvester.storage.state.change_entries import (
+    BEGIN,
+    LogEntry,
+    LogPosition,
+    entry_name,
+    files_mark,
+    shelves,
+)
+
+MAX_RACES = 100
+"""Maximum numbers of one entry that other runs may take first."""
+
+_DEAD_AFTER_SECONDS = 86_400
+"""Age at which an announcement is of a dead run, where runs cannot exclude each other."""
+
+_OLD_ENTRY = re.compile(rf"{RUNS}/([^/]+)\.(\d{{4,}}-of-\d{{4,}})/\d+\.entry")
+"""Name of an entry of an earlier harvester, which kept a journal for each run."""
+
+
+class ChangeLog:
+    """The logs of the buckets of a run. ``now`` is in seconds since the Unix epoch."""
+
+    def __init__(self, tree: Tree, run_id: str, now: Clock) -> None:
+        self.run_id = run_id
+        self._tree = tree
+        self._now = now
+        self._heads: dict[str, LogPosition] = {}
+        self._first: dict[str, int] = {}
+        self._announced: dict[str, str] = {}
+        self._count = 0
+
+    def open(self, labels: Iterable[str], *, is_new: bool = False) -> None:
+        """Begin the logs that do not exist, and report what dead runs could not report.
+
+        The buckets must be locked, and none of their files changed yet. ``is_new`` begins the logs
+        of a tree that is being made. Raises StoreError, and UsageError for a newer version.
+        """
+        store, own = self._tree.store, sorted(labels)
+        logs = shelves(store.list(CHANGES))
+        logs = {label: shelf for label, shelf in logs.items() if label in own}
+        self._heads = change_reader.heads(store, logs)
+        lacking = [label for label in own if label not in self._heads]
+        files = change_reader.data_files(self._tree) if lacking and not is_new else {}
+        for label in lacking:
+            there = files.get(label, [])
+            self._heads[label] = LogPosition(0, files_mark(there))
+            change_folding.remember(self._tree, label, {file.name: self._at() for file in there})
+            self._append(label, LogEntry(op=BEGIN, run_id=self.run_id))
+        for label in own:
+            self._first[label] = self._heads[label].seq + 1
+        for label, shelf in logs.items():
+            # Entries that no finished run has folded are in no record either.
+            loose = (each.first for each in shelf.files if each.is_entry)
+            self._first[label] = min([self._first[label], *loose])
+            for file in shelf.begun:
+                self._take_over(label, file.name)
+        self._take_over_journals(set(own))
+
+    def announce(self, item: LogEntry) -> None:
+        """Note, durably, that a file is about to be changed. Raises StoreError."""
+        self._count += 1
+        label = label_of(item.path)
+        name = f"{CHANGES}/{label}/begun/{self.run_id}.{self._count}.entry"
+        begun = replace(item, at=self._at(), run_id=self.run_id)
+        json_file.write(self._tree.store, name, begun, self._temp(label))
+        self._announced[item.path] = name
+
+    def add(self, entry: LogEntry) -> None:
+        """Append an entry to the log of its file's bucket, durably. Raises StoreError."""
+        self._append(label_of(entry.path), replace(entry, run_id=self.run_id))
+        if announced := self._announced.pop(entry.path, None):
+            self._tree.store.delete(announced)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries of this run, and those that it took over, as in a record."""
+        logs = shelves(self._tree.store.list(CHANGES))
+        for label, first in self._first.items():
+            files = logs[label].files if label in logs else []
+            for entry in change_reader.entries_of(self._tree.store, files, first - 1):
+                if entry.op != BEGIN:
+                    yield entry.change().to_dict()
+
+    def close(self) -> None:
+        """Fold the entries into segments, and drop old ones. Raises StoreError."""
+        for label in self._first:
+            change_folding.fold(self._tree, label, self._now())
+
+    def _append(self, label: str, entry: LogEntry) -> None:
+        for _ in range(MAX_RACES):
+            head = self._heads.get(label) or self._head(label)
+            entry = replace(entry, seq=head.seq + 1, after=head.mark, at=self._at())
+            with suppress(LostRace):
+                self._create(label, entry)
+                self._heads[label] = entry.position
+                return
+            self._heads[label] = self._head(label)
+        self._create(label, entry)
+
+    def _create(self, label: str, entry: LogEntry) -> None:
+        """Create the file of an entry. Raises LostRace if its number is taken."""
+        store, name = self._tree.store, entry_name(label, entry.seq)
+        change_folding.put_new(store, name, [change_folding.line(entry)], self._temp(label))
+        if not store.is_exclusive:
+            # Another run may have folded an entry of this number, and removed its file since.
+            found = shelves(store.list(f"{CHANGES}/{label}/log"))
+            if label in found and any(each.last >= entry.seq for each in found[label].files):
+                store.delete(name)
+                raise LostRace(f"{store.display_path(name)}: folded by another run", "run again")
+
+    def _head(self, label: str) -> LogPosition:
+        logs = shelves(self._tree.store.list(f"{CHANGES}/{label}"))
+        return change_reader.heads(self._tree.store, logs).get(label, LogPosition())
+
+    def _take_over(self, label: str, name: str) -> None:
+        """Report a change that was announced: done or not, its file is to be read again."""
+        store = self._tree.store
+        begun = json_file.read(store, name, LogEntry)
+        if begun is not None and self._is_of(label, begun.path):
+            self._append(label, replace(begun, op=self._state_of(begun.path)))
+            dead = calendar.utc_text(self._now() - _DEAD_AFTER_SECONDS)
+            if not store.is_exclusive and begun.at > dead:
+                # Its run may be alive, and may change the file after this.
+                return
+        store.delete(name)
+
+    def _take_over_journals(self, own: set[str]) -> None:
+        """Append the entries that dead runs of an earlier harvester left in their journals.
+
+        A journal was named after one bucket of its run, and has entries of all of them.
+        """
+        store = self._tree.store
+        for found in store.list(RUNS):
+            match = _OLD_ENTRY.fullmatch(found.name)
+            if match is None:
+                continue
+            old = json_file.read(store, found.name, dict[str, Any]) or {}
+            entry = json_file.value_of(old, LogEntry, run_id=match[1], op="replaced")
+            label = label_of(entry.path) if entry is not None else match[2]
+            if label in own:
+                if entry is not None and self._is_of(label, entry.path):
+                    # A record of that time named removed files without days and accounts.
+                    whole = entry if entry.days else replace(entry, op=self._state_of(entry.path))
+                    self._append(label, whole)
+                store.delete(found.name)
+
+    def _is_of(self, label: str, path: str) -> bool:
+        return label_of(path) == label and parse_name(self._tree.store, path) is not None
+
+    def _state_of(self, path: str) -> Op:
+        return "deleted" if self._tree.store.version(path) is None else "erased"
+
+    def _at(self) -> str:
+        return calendar.utc_text(self._now())
+
+    def _temp(self, label: str) -> Path:
+        bucket = int(label.partition("-of-")[0])
+        return self._tree.temp(bucket, f"{self.run_id}.entry")

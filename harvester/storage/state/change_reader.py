@@ -1,0 +1,164 @@
+"""Change logs, read: their entries, and what happened since a position in each of them.
+
+An entry is in a file of its own until it is folded into a segment, and a segment until it is
+merged into a longer one. A listing is no snapshot, and a file may be folded after it was listed, so
+what cannot be read is listed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from sys import intern
+from typing import Any, NamedTuple
+
+from harvester.catalogue import CATALOGUE
+from harvester.storage.backends.base import FileInfo, Store, contents
+from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
+from harvester.storage.state import json_file
+from harvester.storage.state.change_entries import (
+    BEGIN,
+    BrokenHistory,
+    LogEntry,
+    LogFile,
+    LogPosition,
+    Shelf,
+    files_mark,
+    followed,
+    needed,
+    shelves,
+)
+
+UNKNOWN_MARK = "0" * 10
+"""Mark of an entry that cannot be read."""
+
+_MAX_LISTINGS = 10
+
+
+class News(NamedTuple):
+    """The entries since a cursor, bucket by bucket, and the positions behind them."""
+
+    entries: list[LogEntry]
+    positions: dict[str, LogPosition]
+
+
+def since(store: Store, positions: Mapping[str, LogPosition]) -> News:
+    """Return what happened after these positions in each log, and in the logs that began since.
+
+    Raises BrokenHistory if that cannot be told, StoreError, and UsageError for a newer version.
+    """
+    before: list[FileInfo] | None = None
+    for _ in range(_MAX_LISTINGS):
+        listed = store.list(CHANGES)
+        with suppress(BrokenHistory):
+            return _since(store, shelves(listed), positions)
+        if listed == before:
+            break
+        before = listed
+    raise BrokenHistory
+
+
+def _since(store: Store, logs: Mapping[str, Shelf], positions: Mapping[str, LogPosition]) -> News:
+    """Read all logs at once, because an object store answers many requests at a time."""
+    places = dict(positions)
+    chosen: dict[str, list[LogFile]] = {}
+    for label in sorted(logs.keys() | positions.keys()):
+        at, newest = positions.get(label, LogPosition()), logs.get(label, Shelf()).newest
+        if newest is None or newest.last <= at.seq:
+            if at.seq and newest is not None and newest.last == at.seq and newest.is_entry:
+                chosen[label] = [newest]
+            elif at.seq and (newest is None or (newest.last, newest.mark) != at):
+                raise BrokenHistory
+        else:
+            chosen[label] = needed(logs[label].files, at.seq)
+    wanted = [(label, each) for label, files in chosen.items() for each in files]
+    found: dict[str, list[LogEntry]] = {label: [] for label in chosen}
+    for (label, _), entries in zip(wanted, _read(store, [each for _, each in wanted]), strict=True):
+        found[label] += entries
+    news: list[LogEntry] = []
+    for label, entries in found.items():
+        at = positions.get(label, LogPosition())
+        if entries and entries[-1].seq == at.seq and entries[-1].position != at:
+            raise BrokenHistory
+        new = list(followed(entries, at))
+        # A file that is gone or damaged since it was listed.
+        if (new[-1].seq if new else at.seq) != chosen[label][-1].last:
+            raise BrokenHistory
+        if new:
+            places[label] = new[-1].position
+        news += (entry for entry in new if entry.op != BEGIN)
+    return News(news, places)
+
+
+def ends(tree: Tree) -> tuple[dict[str, LogPosition], list[FileInfo]]:
+    """Return the position behind each log, and the data files, which are as of then or newer.
+
+    A bucket without a log has the position before its first entry. Raises StoreError, and
+    UsageError for a newer version.
+    """
+    positions: dict[str, LogPosition] = {}
+    for _ in range(_MAX_LISTINGS):
+        positions = heads(tree.store, shelves(tree.store.list(CHANGES)))
+        # An entry may have been folded after it was listed.
+        if all(at.mark != UNKNOWN_MARK for at in positions.values()):
+            break
+    listed = data_files(tree)
+    for label, found in listed.items():
+        positions.setdefault(label, LogPosition(0, files_mark(found)))
+    return positions, sorted(file for found in listed.values() for file in found)
+
+
+def data_files(tree: Tree) -> dict[str, list[FileInfo]]:
+    """Return the data files of a tree by bucket as in names, of any number of buckets."""
+    found: dict[str, list[FileInfo]] = {}
+    for dataset in CATALOGUE:
+        for file in tree.store.list(dataset):
+            if parse_name(tree.store, file.name):
+                found.setdefault(label_of(file.name), []).append(file)
+    return found
+
+
+def heads(store: Store, logs: Mapping[str, Shelf]) -> dict[str, LogPosition]:
+    """Return the position behind the last entry of each log that has one."""
+    ends = {label: newest for label, shelf in logs.items() if (newest := shelf.newest)}
+    read = [each for each in ends.values() if each.is_entry]
+    marks: dict[str, str] = {}
+    for each, entries in zip(read, _read(store, read), strict=True):
+        marks[each.file.name] = entries[-1].position.mark if entries else UNKNOWN_MARK
+    return {
+        label: LogPosition(each.last, each.mark or marks[each.file.name])
+        for label, each in ends.items()
+    }
+
+
+def entries_of(store: Store, files: Iterable[LogFile], after: int = 0) -> Iterator[LogEntry]:
+    """Yield the entries with a number above ``after`` that can be read, in order."""
+    for each in needed(files, after):
+        for entries in _read(store, [each]):
+            for entry in entries:
+                if entry.seq > after:
+                    yield entry
+                    after = entry.seq
+
+
+def _read(store: Store, files: Sequence[LogFile]) -> Iterator[list[LogEntry]]:
+    """Yield the entries of each file, none for one that is gone. Damaged entries are left out."""
+    for each, data in zip(files, contents(store, [each.file for each in files]), strict=True):
+        lines = [data] if each.is_entry else (data or b"").splitlines()
+        parsed = (parse(store, each.file.name, line or b"") for line in lines)
+        yield [entry for entry in parsed if entry is not None]
+
+
+def parse(store: Store, name: str, line: bytes) -> LogEntry | None:
+    """Parse an entry, None if it is damaged. Raises UsageError for a newer version."""
+    try:
+        plain: Any = json_file.parse(line)
+    except ValueError:
+        return None
+    entry = json_file.value_of(plain, LogEntry, store.display_path(name))
+    if entry is None:
+        return None
+    # A history names the same days and accounts again and again.
+    days, appids = map(intern, entry.days), map(intern, entry.appids)
+    return replace(entry, days=tuple(days), appids=tuple(appids))

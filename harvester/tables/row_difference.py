@@ -1,0 +1,60 @@
+"""Comparison of an account's new rows with the old ones that they replace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from harvester.core.calendar import Day
+from harvester.tables.columns import Slice
+from harvester.tables.row_groups import NewRows, to_record_batch
+
+_PROVENANCE = ("_fetched_at", "_run_id")
+"""Columns that say how a row came, and nothing of what it says."""
+
+
+def unchanged_days(old: Mapping[Day, list[Slice]], new: Mapping[Day, NewRows | Slice]) -> set[Day]:
+    """Return the days whose new rows say the same as their old ones, which are in key order."""
+    contents: dict[int, pa.RecordBatch] = {}
+
+    def content(piece: Slice) -> pa.RecordBatch:
+        # Neighbouring days are in the same batches, which `old` and `new` keep alive.
+        found = contents.get(id(piece.batch))
+        if found is None:
+            names = [name for name in piece.batch.schema.names if name not in _PROVENANCE]
+            found = contents[id(piece.batch)] = piece.batch.select(names)
+        return found.slice(piece.offset, piece.length)
+
+    def is_same(before: list[Slice], after: Slice) -> bool:
+        offset = after.offset
+        for piece in before:
+            same_place = Slice(after.batch, offset, piece.length)
+            if not content(piece).equals(content(same_place)):
+                return False
+            offset += piece.length
+        return offset == after.offset + after.length
+
+    # A list, because the batches of new rows must not be freed while their identity counts.
+    slices = list(_in_arrow(old, new))
+    return {day for day, rows in slices if is_same(old[day], rows)}
+
+
+def _in_arrow(
+    old: Mapping[Day, list[Slice]], new: Mapping[Day, NewRows | Slice]
+) -> Iterator[tuple[Day, Slice]]:
+    """Yield the new rows of the days that have old ones, as slices."""
+    listed: list[NewRows] = []
+    for day in old:
+        rows = new[day]
+        if isinstance(rows, NewRows):
+            listed.append(rows)
+        else:
+            yield day, rows
+    if listed:
+        schema = old[listed[0].day][0].batch.schema
+        batch, offset = to_record_batch(schema, listed), 0
+        for rows in listed:
+            length = rows.rows.stop - rows.rows.start
+            yield rows.day, Slice(batch, offset, length)
+            offset += length

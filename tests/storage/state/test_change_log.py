@@ -1,0 +1,309 @@
+"""Change logs: numbers without a gap, whoever writes, and folds that lose nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.core.calendar import instant, parse_day, utc_text
+from harvester.core.config import Output
+from harvester.core.results import Change
+from harvester.operations.changes import changes
+from harvester.storage.backends import atomic_files
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.layout import CHANGES, Tree, open_tree
+from harvester.storage.state import change_folding, change_reader
+from harvester.storage.state.change_entries import (
+    LogEntry,
+    LogFile,
+    LogPosition,
+    cursor,
+    needed,
+    parse_cursor,
+    shelves,
+)
+from harvester.storage.state.change_log import ChangeLog
+from tests.support.output_helpers import tree_at
+from tests.support.run_harness import appid
+from tests.support.store_backends import all_names
+
+NOON = instant(parse_day("2026-05-20"), 12 * 60)
+LABEL = "0000-of-0001"
+PATH = "user_summary/ref_month=2026-05/part-0000-of-0001.parquet"
+
+
+@pytest.fixture(params=["disk", "objects"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
+    """An empty output on either backend."""
+    if request.param == "disk":
+        return tree_at(tmp_path / "out")
+    return open_tree(request.getfixturevalue("s3_output"))
+
+
+def log_of(tree: Tree, run_id: str, now: float = NOON) -> ChangeLog:
+    """An open log of the only bucket."""
+    log = ChangeLog(tree, run_id, lambda: now)
+    log.open([LABEL])
+    return log
+
+
+def entry(number: int = 0) -> LogEntry:
+    """An entry about the same file as all others."""
+    return LogEntry(path=PATH, dataset="user_summary", ref_month="2026-05", rows_after=number)
+
+
+def told(tree: Tree, since: str = "v1") -> list[tuple[int, int]]:
+    """Number and rows of each change."""
+    return [(each.seq, each.rows_after) for each in changes(tree, since)[0]]
+
+
+def test_entries_are_numbered_and_folded(tree: Tree) -> None:
+    """Each in a file of its own, then all in one; a reader sees no difference."""
+    log = log_of(tree, "one")
+    for number in range(3):
+        log.add(entry(number))
+    before = told(tree)
+    assert before == [(2, 0), (3, 1), (4, 2)]
+    assert [each["rows_after"] for each in log.entries()] == [0, 1, 2]
+    log.close()
+    [folded] = all_names(tree, f"{CHANGES}/{LABEL}/log")
+    assert "000000000001-000000000004.2026-05-20." in folded
+    assert all_names(tree, f"{CHANGES}/{LABEL}/entries") == []
+    assert told(tree) == before
+    log.close()
+    assert all_names(tree, CHANGES) == [folded]
+
+
+def test_two_writers_of_one_bucket_share_the_numbers(s3_output: Output) -> None:
+    """Whoever comes first gets a number, and no entry takes the place of another."""
+    tree = open_tree(s3_output)
+    one, other = log_of(tree, "one"), log_of(tree, "other")
+    for number in range(3):
+        one.add(entry(number))
+        other.add(entry(10 + number))
+    assert [rows for _, rows in told(tree)] == [0, 10, 1, 11, 2, 12]
+
+
+def test_a_number_that_was_folded_is_not_taken_again(s3_output: Output) -> None:
+    """A writer that knows less than the log finds its number free, and gives it back."""
+    tree = open_tree(s3_output)
+    one, other = log_of(tree, "one"), log_of(tree, "other")
+    for number in range(3):
+        one.add(entry(number))
+    _, cursor_before = changes(tree, "v1")
+    one.close()
+    other.add(entry(9))
+    assert told(tree, cursor_before) == [(5, 9)]
+
+
+def test_what_was_announced_and_not_reported_is_reported(tree: Tree) -> None:
+    """By the next run of the bucket; a file that is not there any more as deleted."""
+    dead = log_of(tree, "dead")
+    dead.announce(replace(entry(5), op="erased"))
+    log_of(tree, "next", NOON + 2 * 86_400)
+    [found] = changes(tree, "v1")[0]
+    assert (found.op, found.path, found.run_id) == ("deleted", PATH, "dead")
+    assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
+
+
+def test_an_announcement_of_a_run_that_may_live_stays(s3_output: Output) -> None:
+    """It is reported by each run of a day where runs cannot exclude each other."""
+    tree = open_tree(s3_output)
+    alive = log_of(tree, "alive")
+    alive.announce(replace(entry(5), op="erased"))
+    log_of(tree, "next", NOON + 60)
+    assert len(all_names(tree, f"{CHANGES}/{LABEL}/begun")) == 1
+    alive.add(replace(entry(5), op="erased"))
+    assert [each.op for each in changes(tree, "v1")[0]] == ["deleted", "erased"]
+    assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
+
+
+def history(tree: Tree, days: int, runs: int = 2) -> Iterator[float]:
+    """Runs of two entries each; yield the time of each."""
+    for number in range(days * runs):
+        now = NOON + number * 86_400 / runs
+        log = log_of(tree, f"run-{number}", now)
+        log.add(entry(number))
+        log.add(entry(number))
+        log.close()
+        yield now
+
+
+def test_a_month_that_is_over_is_one_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a month that is not over has few, however many runs there are."""
+    monkeypatch.setattr(atomic_files, "sync", lambda _: None)
+    tree = tree_at(tmp_path)
+    most = 0
+    for _ in history(tree, 100):
+        most = max(most, len(all_names(tree, f"{CHANGES}/{LABEL}/log")))
+    months = [name.split(".")[-3][:7] for name in all_names(tree, f"{CHANGES}/{LABEL}/log")]
+    assert [months.count(f"2026-0{month}") for month in (5, 6, 7)] == [1, 1, 1]
+    assert most <= 4 + 2 * change_folding.MAX_SHORT_SEGMENTS
+    assert [rows for _, rows in told(tree)] == [number for number in range(200) for _ in "ab"]
+
+
+def test_a_fold_that_is_killed_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every change of the disk a reader sees the same, and in the end nothing is left over."""
+    at = 0
+    while True:
+        at += 1
+        tree = tree_at(tmp_path / str(at))
+        log = log_of(tree, "one")
+        for number in range(4):
+            log.add(entry(number))
+        before, left = told(tree), at
+
+        def mortal(path: Path) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic_files, "sync", mortal)
+            try:
+                log.close()
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        assert told(tree) == before
+        log_of(tree, "two").close()
+        assert told(tree) == before
+        assert len(all_names(tree, f"{CHANGES}/{LABEL}/log")) == 1
+    assert at > 5
+
+
+def test_a_long_history_is_in_segments_of_a_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Because a segment is read whole."""
+    monkeypatch.setattr(change_folding, "MAX_SEGMENT_BYTES", 2_000)
+    tree = tree_at(tmp_path)
+    log = log_of(tree, "one")
+    for number in range(40):
+        log.add(replace(entry(number), appids=(appid(number),) * 10))
+    before = told(tree)
+    log.close()
+    found = tree.store.list(f"{CHANGES}/{LABEL}/log")
+    assert len(found) > 5
+    assert max(file.size for file in found) <= 2_000
+    assert told(tree) == before
+
+
+RANGES = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9)), max_size=12)
+
+
+@given(RANGES, st.integers(0, 30))
+def test_the_fewest_files_hold_all_that_there_is(ranges: list[tuple[int, int]], at: int) -> None:
+    """Every entry behind the number that any file holds, and no file that is not needed."""
+    files = [
+        LogFile(FileInfo(str(number), 1, ""), first, first + more, "d", "m")
+        for number, (first, more) in enumerate(ranges)
+    ]
+    files.sort(key=lambda each: (each.first, -each.last))
+
+    def held(chosen: list[LogFile]) -> set[int]:
+        return {seq for each in chosen for seq in range(each.first, each.last + 1) if seq > at}
+
+    chosen = needed(files, at)
+    assert held(chosen) == held(files)
+    for each in chosen:
+        assert held([other for other in chosen if other is not each]) != held(files)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 9_998), st.integers(1, 9_999)),
+        st.tuples(st.integers(1, 10**11), st.text("0123456789abcdef", min_size=10, max_size=10)),
+    )
+)
+def test_a_cursor_is_a_word_that_reads_back(places: dict[tuple[int, int], tuple[int, str]]) -> None:
+    """Without anything that a shell would touch."""
+    positions = {
+        f"{bucket:04d}-of-{count:04d}": LogPosition(*at) for (bucket, count), at in places.items()
+    }
+    text = cursor(positions)
+    assert parse_cursor(text) == positions
+    assert set(text) <= set("v0123456789abcdef,-")
+
+
+SHARDS, RUNS = 16, 730
+
+
+def year(tree: Tree) -> str:
+    """Write a year of two runs a day and 16 shards; return the cursor of a day before its end."""
+    paths = {
+        f"{bucket:04d}-of-{SHARDS:04d}": [
+            entry()
+            .path.replace("0000-of-0001", f"{bucket:04d}-of-{SHARDS:04d}")
+            .replace("user_summary", f"{name}_summary")
+            for name in ("user", "interface", "biz")
+        ]
+        for bucket in range(SHARDS)
+    }
+    a_day_ago = ""
+    for number in range(RUNS):
+        now = NOON + number * 43_200
+        if number == RUNS - 2:
+            _, a_day_ago = changes(tree, "v1")
+        for label, named in paths.items():
+            log = ChangeLog(tree, f"run-{number}-{label}", lambda now=now: now)  # type: ignore[misc]
+            log.open([label])
+            for path in named:
+                log.add(replace(entry(number), path=path, appids=tuple(map(appid, range(60)))))
+            log.close()
+    return a_day_ago
+
+
+def seconds_of(tree: Tree, cursor: str) -> tuple[float, list[Change]]:
+    """Return the time of the fastest of three looks, and what it saw."""
+    best, found = 1e9, list[Change]()
+    for _ in range(3):
+        begun = time.perf_counter()
+        found, _ = changes(tree, cursor)
+        best = min(best, time.perf_counter() - begun)
+    return best, found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_a_year_of_sixteen_shards(
+    tmp_path: Path, s3_output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """11,680 runs: the last day of the feed in a second from a disk, and in three from S3."""
+    monkeypatch.setattr(atomic_files, "sync", lambda _: None)
+    disk = Tree(tree_at(tmp_path / "out").store, SHARDS)
+    cursor = year(disk)
+    files = all_names(disk, CHANGES)
+    objects = Tree(open_tree(s3_output).store, SHARDS)
+    for name in files:
+        objects.store.write(name, disk.store.read(name) or b"", tmp_path / "unused")
+    for tree, most in ((disk, 1.0), (objects, 3.0)):
+        seconds, found = seconds_of(tree, cursor)
+        assert len(found) == 2 * SHARDS * 3
+        assert seconds <= most
+
+
+def test_a_damaged_entry_is_a_gap(tree: Tree) -> None:
+    """Never a wrong change: whoever has not passed it starts again."""
+    log = log_of(tree, "one")
+    log.add(entry(1))
+    _, behind = changes(tree, "v1")
+    log.add(entry(2))
+    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
+    tree.store.write(last, b"{", tree.temp(0, "test"))
+    assert change_reader.heads(tree.store, shelves(tree.store.list(CHANGES)))[LABEL].seq == 3
+    with pytest.raises(Exception, match="older than the changes"):
+        changes(tree, behind)
+    assert utc_text(NOON).startswith("2026-05-20")
