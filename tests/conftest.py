@@ -28,9 +28,6 @@ from harvester.storage.layout import Tree
 from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
-# Only the process of pytest is measured: in the hundreds that it starts, measuring takes minutes.
-os.environ.pop("COVERAGE_PROCESS_START", None)
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -44,6 +41,13 @@ JAVA_FLOOR = 17
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure the processes of pytest alone: in the hundreds that tests start it takes minutes."""
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if runs_tests:
+        os.environ.pop("COVERAGE_PROCESS_START", None)
 
 
 @pytest.fixture(autouse=True)
