@@ -2,7 +2,7 @@
 
 Arrow keeps the footer of a file that it has read, and opens the file anew for its rows. It would
 look for the pages of a new version at the places of the old one, so a file that a run has replaced
-since it was first opened is an error: docs/decisions/0038-readers-of-an-output.md.
+since it was first opened is an error: docs/decisions/0035-readers-of-an-output.md.
 """
 
 from __future__ import annotations
