@@ -274,6 +274,8 @@ async def test_a_token_server_is_asked_once_more_after_a_rejection() -> None:
         (http(b"no", status="404 Not Found"), "the token server answered HTTP 404"),
         (http(b'{"errcode":40125,"errmsg":"invalid appsecret"}'), "40125 invalid appsecret"),
     ],
+    # The answers have the time in them.
+    ids=["401", "404", "40125"],
 )
 async def test_a_token_server_that_refuses_stops_its_account(answer: bytes, says: str) -> None:
     """It is asked once, and the message has its status or errcode."""
@@ -318,6 +320,7 @@ async def test_failures_of_a_token_server_concern_its_own_accounts_alone() -> No
         http(b"t" * 5000),
         http(b"", status="302 Found", headers="Location: https://elsewhere/\r\n"),
     ],
+    ids=range(8),
 )
 async def test_a_token_server_in_trouble_is_asked_again(answer: bytes) -> None:
     """Answers that are neither a token nor a refusal are temporary; redirects are not followed."""
