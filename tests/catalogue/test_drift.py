@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, RETIRED
+from harvester.catalogue import CATALOGUE, RETIRED, official_page
 from harvester.catalogue import __main__ as program
 from harvester.catalogue.drift import addresses, differences
 from harvester.catalogue.official_page import read_page
@@ -298,3 +298,9 @@ def test_a_page_that_was_not_fetched_is_named(
     assert first.startswith(f"{USERS}: page: there is no page at ")
     assert second == rf"{ARTICLES}: not fetched: HTTP 503 \x3a:error\x3a:"
     assert last == "1 differences in 20 pages"
+
+
+def test_tables_with_other_rows_and_samples_without_a_block_say_nothing() -> None:
+    """A row that is no object is passed over, and so is the title of a sample that never comes."""
+    assert list(official_page._json_rows('[1, {"a": 2}]')) == [{"a": "2"}]
+    assert list(official_page._sample("返回示例\nno block follows")) == []

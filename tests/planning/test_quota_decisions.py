@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -189,3 +192,10 @@ def test_a_check_beside_earlier_calls_is_settled_once() -> None:
     ledger.add(HOURLY, ONE, 100)
     assert not quota.settle(ledger, HOURLY, ONE)
     assert quota.left(ledger, HOURLY, ONE) == 200
+
+
+@pytest.mark.parametrize("wrong", [{"asked_on": -1}, {"taught": -1}, {"questions": 1 << 50}])
+def test_numbers_that_no_run_enters_are_refused(wrong: dict[str, Any]) -> None:
+    """A file with them counts as damaged."""
+    with pytest.raises(ValueError, match="numbers"):
+        KnownQuota(**wrong)

@@ -25,7 +25,7 @@ from harvester.scheduling.account_queue import (
     make_queue,
 )
 from harvester.scheduling.rate_state import RateState
-from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS
+from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, _shorten_span
 from harvester.scheduling.scheduler import Scheduler
 
 HOURLY = CATALOGUE["interface_summary_hour"]
@@ -482,3 +482,22 @@ def test_accounts_that_wait_for_others_cost_no_time(accounts: int, windows: int)
     assert simulation.most_under_way == min(accounts, 512)
     assert simulation.most_in_flight == (1 if accounts > 512 else 0)
     assert seconds <= 1.06 * max(accounts * windows * 0.05 / 100, windows / 10)
+
+
+def test_a_single_day_that_is_not_ready_leaves_nothing_to_ask_again() -> None:
+    """Nor does its pair, which was answered, wait for anything."""
+    schedule = schedule_of([lane(1, 2)], Pace())
+    schedule.answered(_one(schedule), START)
+    schedule.refused(_one(schedule, START + 1), rule(Action.NOT_READY), START + 1)
+    assert sum(gone.count for gone in schedule.abandoned) == 1
+    assert schedule.is_finished(START + 2)
+
+
+def test_a_span_that_is_known_to_work_is_not_shortened_for_all() -> None:
+    """An account of which ten days were taken goes on so, though five are all that others got."""
+    backlog = Backlog(DAILY, day_range(BEGIN, BEGIN + 59))
+    backlog.set_span(10)
+    _shorten_span(backlog, 5)
+    assert backlog.span == 10
+    _shorten_span(backlog, 15)
+    assert backlog.span == 15
