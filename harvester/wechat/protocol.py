@@ -10,9 +10,10 @@ No error repeats text of an answer, except the message of a refusal, which is ma
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
-from harvester.core.calendar import day_text
+from harvester.core.calendar import Day, day_text
 from harvester.core.errors import BadAnswer, Malformed
 from harvester.core.lenient_json import parse
 from harvester.core.model import Refusal, Window
@@ -32,7 +33,8 @@ _REQUEST_ID = re.compile(
 )
 
 
-_REF_DATE = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
+_REF_DATE = b'"ref_date"'
+_DATED = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
 
 
 def window_body(window: Window) -> bytes:
@@ -64,16 +66,23 @@ def answers_another_window(window: Window, body: bytes) -> bool:
 
     Such an answer was given to another request of the account. A few stray rows are no sign.
     """
-    return _is_outside(window, body, body.find(b'"ref_date"')) and _is_outside(
-        window, body, body.rfind(b'"ref_date"')
-    )
+    first = body.find(_REF_DATE)
+    # Most answers begin with a row of the window's last day, or of its only one.
+    if body.startswith(_day_bytes(window.end), first + len(_REF_DATE) + 2):
+        return False
+    return _is_outside(window, body, first) and _is_outside(window, body, body.rfind(_REF_DATE))
 
 
 def _is_outside(window: Window, body: bytes, at: int) -> bool:
-    found = _REF_DATE.match(body, at) if at >= 0 else None
+    found = _DATED.match(body, at) if at >= 0 else None
     if found is None:
         return False
     return not day_text(window.begin) <= found[1].decode() <= day_text(window.end)
+
+
+@lru_cache(maxsize=4_096)
+def _day_bytes(day: Day) -> bytes:
+    return day_text(day).encode()
 
 
 def _looks_like_rows(body: bytes) -> bool:

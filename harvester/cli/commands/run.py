@@ -131,7 +131,7 @@ class _StopOnSignal:
 def _tune_gc() -> None:
     """Collect garbage less often: modules are never freed, and requests make few cycles."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
 
 
 def _watch(style: ProgressStyle, terminal: Console) -> Watch:

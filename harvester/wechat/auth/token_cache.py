@@ -115,6 +115,9 @@ class TokenCache:
         A rejected token is still replaced, but not as one of several that never worked.
         """
         cached = self._cached.get(appid)
+        if cached is not None and cached.works and not self._useless:
+            # As after nearly every answer.
+            return
         if cached is not None and not cached.works and cached.token == token:
             self._cached[appid] = cached._replace(works=True)
             self._useless.pop(appid, None)
