@@ -23,7 +23,7 @@ from harvester.operations.runtime import RunOptions
 T = TypeVar("T")
 
 Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
-"""Which covered days are asked again."""
+"""Covered days that are asked again."""
 
 ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 """A path of ``jobs.yaml``, or its content as a mapping."""

@@ -272,7 +272,7 @@ class Output:
     single_writer: types.Truth = False
     """A promise that runs never overlap, for an object store without conditional writes."""
     keep_history: types.Age = types.written("400d")
-    """How long run records and the changes of files are kept, as 400d."""
+    """Duration for which run records and the changes of files are kept, as 400d."""
     follow_links: types.Truth = False
     """The folders of datasets and months may be symbolic links, as to another disk."""
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 Op: TypeAlias = Literal["replaced", "deleted", "erased"]
-"""What happened to a file. Of an ``erased`` file neither days nor accounts are named."""
+"""Operation on a file. Of an ``erased`` file neither days nor accounts are named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def test_a_copy_goes_on_alone(tmp_path: Path) -> None:
 
 
 def test_a_lost_history_is_never_silent(tmp_path: Path) -> None:
-    """All of it, or a part: whoever had seen less of it starts again."""
+    """All of it, or a part: a reader that had seen less of it starts again."""
     lab = lab_of(tmp_path)
     _, nothing = changes(lab.tree)
     lab.run()

@@ -1,4 +1,4 @@
-"""Change logs: numbers without a gap, whoever writes, and folds that lose nothing."""
+"""Change logs: numbers without a gap for any number of writers, and folds that lose nothing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_entries_are_numbered_and_folded(tree: Tree) -> None:
 
 
 def test_two_writers_of_one_bucket_share_the_numbers(s3_output: Output) -> None:
-    """Whoever comes first gets a number, and no entry takes the place of another."""
+    """The first writer gets a number, and no entry takes the place of another."""
     tree = open_tree(s3_output)
     one, other = log_of(tree, "one"), log_of(tree, "other")
     for number in range(3):
@@ -296,7 +296,7 @@ def test_a_year_of_sixteen_shards(
 
 
 def test_a_damaged_entry_is_a_gap(tree: Tree) -> None:
-    """Never a wrong change: whoever has not passed it starts again."""
+    """Never a wrong change: a reader that has not passed it starts again."""
     log = log_of(tree, "one")
     log.add(entry(1))
     _, behind = changes(tree, "v1")
