@@ -501,3 +501,15 @@ def test_a_span_that_is_known_to_work_is_not_shortened_for_all() -> None:
     assert backlog.span == 10
     _shorten_span(backlog, 15)
     assert backlog.span == 15
+
+
+def test_the_rest_of_a_window_is_asked_at_once_if_its_dataset_was_answered_before() -> None:
+    """The newest day alone is left to a later run."""
+    queue = make_queue("wx0000000000000001", 0, [Backlog(DAILY, day_range(BEGIN, BEGIN + 59))])
+    schedule = schedule_of([queue], Pace())
+    schedule.answered(_one(schedule), START)
+    later = _one(schedule, START + 1)
+    schedule.refused(later, rule(Action.NOT_READY), START + 1)
+    rest = _one(schedule, START + 2)
+    assert (rest.window.begin, rest.window.end) == (later.window.begin, later.window.end - 1)
+    assert sum(gone.count for gone in schedule.abandoned) == 1
