@@ -19,6 +19,7 @@ from harvester.manifest import duration_option
 from harvester.operations.project import ManifestText
 from harvester.operations.record.labels import check_labels
 from harvester.operations.runtime import RunOptions
+from harvester.planning.engine_shard import shard_of_engine
 
 T = TypeVar("T")
 
@@ -35,7 +36,8 @@ AnyDay: TypeAlias = str | date | None
 """A Beijing day: a date, or a text as in a job (``2024-01-31``, ``-30d``, ``yesterday``)."""
 
 ShardName: TypeAlias = str | tuple[int, int] | None
-"""A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight."""
+"""A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"`` the one of an
+engine's index in the environment."""
 
 
 def in_own_record(function: Callable[[], T]) -> T:
@@ -79,6 +81,8 @@ def shard_of(shard: ShardName) -> tuple[int, int]:
     """Return the number and the count of a shard; None is the only one. Raises UsageError."""
     if shard is None:
         return 1, 1
+    if shard == "auto":
+        return shard_of_engine(os.environ)
     try:
         number, total = shard.split("/") if isinstance(shard, str) else shard
         found = int(number), int(total)

@@ -169,7 +169,8 @@ def run(
         begin_date: No Beijing day before this one.
         end_date: No Beijing day after this one.
         output: Replaces the manifest's output: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
-        shard: A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight.
+        shard: A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"``
+            the one whose index an engine has set.
         refetch: Treats the selected days, or those of this state, as missing.
         max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
         ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.

@@ -6,6 +6,7 @@ its help here. Imports next to nothing, so that ``--help`` stays quick.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -16,6 +17,7 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
 from harvester.core.selection import Selection
+from harvester.planning.engine_shard import shard_of_engine
 
 _MAX_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)
@@ -72,7 +74,12 @@ Refetch: TypeAlias = Annotated[
     ),
 ]
 Shard: TypeAlias = Annotated[
-    str | None, value("HARVESTER_SHARD", help="Take one part of the accounts: 1/8 to 8/8.")
+    str | None,
+    value(
+        "HARVESTER_SHARD",
+        help="Take one part of the accounts: 1/8 to 8/8, or auto: by the index that Kubernetes, "
+        "AWS Batch, Cloud Run or Slurm has set.",
+    ),
 ]
 Labels: TypeAlias = Annotated[
     tuple[str, ...],
@@ -137,9 +144,14 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Parse ``2/8`` as (2, 8); None is the only shard, (1, 1). Raises UsageError."""
+    """Parse ``2/8`` as (2, 8); None is the only shard, (1, 1). Raises UsageError.
+
+    ``auto`` is the shard of an engine's index in the environment.
+    """
     if text is None:
         return 1, 1
+    if text == "auto":
+        return shard_of_engine(os.environ)
     number, slash, total = text.partition("/")
     if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
         return int(number), int(total)

@@ -199,6 +199,16 @@ def test_a_shard_that_is_none_is_refused(manifest: Manifest, shard: Any) -> None
         harvester.run(manifest, shard=shard)
 
 
+def test_a_shard_of_an_engine(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` is the index that the engine has set, and an error without one."""
+    with pytest.raises(harvester.UsageError, match="no engine has set an index"):
+        harvester.run(manifest, shard="auto")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    monkeypatch.setenv("HARVESTER_SHARDS", "2")
+    manifest["output"] = {"path": manifest["output"], "buckets": 2}
+    assert harvester.run(manifest, shard="auto").shard == "2/2"
+
+
 def test_a_busy_output_names_its_owner(manifest: Manifest) -> None:
     """And since when it is at work."""
     harvester.run(manifest)

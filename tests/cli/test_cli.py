@@ -628,6 +628,21 @@ def test_durations_and_shards() -> None:
         parse_shard("9" * 5000 + "/" + "9" * 5000)
 
 
+def test_a_shard_of_an_engine(
+    run: Command, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--shard auto` takes the index of the engine, and the record has the shard."""
+    manifest.write_text(MANIFEST.replace("output: out", "output: {path: out, buckets: 2}"))
+    monkeypatch.setenv("CLOUD_RUN_TASK_INDEX", "1")
+    monkeypatch.setenv("CLOUD_RUN_TASK_COUNT", "2")
+    wanted = tmp_path / "summary.json"
+    assert run("run", "--summary", str(wanted), "--shard", "auto") == Exit.DONE
+    assert json.loads(wanted.read_bytes())["shard"] == "2/2"
+    monkeypatch.delenv("CLOUD_RUN_TASK_INDEX")
+    monkeypatch.setenv("HARVESTER_SHARD", "auto")
+    assert run("plan") == Exit.USAGE
+
+
 def test_an_empty_variable_counts_as_not_set(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty variables, as a CI system sets them, count as not set."""
     for name in (
