@@ -27,7 +27,7 @@ from harvester.operations.access import run_context, token_providers
 from harvester.operations.clock_check import correct
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
-from harvester.operations.record.summary import new_run_id
+from harvester.operations.record.run_id import new_run_id
 from harvester.operations.runtime import Project, RunContext
 from harvester.planning.quota import DayLedger, Moment
 from harvester.scheduling import backoff

@@ -25,10 +25,9 @@ from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.operations import clock_check, runtime
+from harvester.operations import clock_check, runtime, watchers
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
-from harvester.operations.record.run_events import PROGRESS_SECONDS
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
 from harvester.operations.session import locked_and_recorded
@@ -42,24 +41,6 @@ from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
-
-STALL_SECONDS = 60.0
-"""Seconds without the end of a request after which a run is described in the log."""
-
-CHECKPOINT_SECONDS = 30.0
-"""Seconds between two checkpoints of the record of a run under way."""
-
-IN_FLIGHT_GRACE_SECONDS = 3.0
-"""Seconds that requests in flight get after a signal."""
-
-PUBLISH_GRACE_SECONDS = 4.5
-"""Seconds after a signal in which publishing a month may begin."""
-
-_EVENT_SECONDS = 1.0
-"""Seconds between two looks for events."""
-
-_POLL_SECONDS = 0.1
-"""Seconds between two checks for a signal."""
 
 _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _log = logging.getLogger("harvester.run")
@@ -281,23 +262,23 @@ async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
-    await _signalled(summary)
+    await watchers.signalled(summary)
     # As a data call: the answer may be a refresh token that is nowhere else.
-    scope.deadline = anyio.current_time() + IN_FLIGHT_GRACE_SECONDS
+    scope.deadline = anyio.current_time() + watchers.IN_FLIGHT_GRACE_SECONDS
 
 
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
     """Run the pipeline beside the tasks that show, record and end it."""
-    async with anyio.create_task_group() as watchers:
-        watchers.start_soon(state.context.watch, partial(_position, state, count, pipeline))
-        watchers.start_soon(_watch_signals, pipeline, state.summary)
-        watchers.start_soon(_checkpoint, state.run_log, count)
-        watchers.start_soon(_log_stalls, pipeline)
-        watchers.start_soon(_tell_events, state, count)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(state.context.watch, partial(_position, state, count, pipeline))
+        tasks.start_soon(watchers.watch_signals, pipeline, state.summary)
+        tasks.start_soon(watchers.checkpoint, state.run_log, count)
+        tasks.start_soon(watchers.log_stalls, pipeline)
+        tasks.start_soon(watchers.tell_events, state.run_log, count)
         if state.options.max_duration is not None:
-            watchers.start_soon(_enforce_deadline, pipeline, state)
+            tasks.start_soon(_enforce_deadline, pipeline, state)
         await pipeline.run()
-        watchers.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()
 
 
 def _budget_policy(state: RunState) -> BudgetPolicy:
@@ -334,37 +315,6 @@ def _position(state: RunState, count: Callable[[], None], pipeline: Pipeline) ->
     )
 
 
-async def _log_stalls(pipeline: Pipeline) -> None:
-    """Log at debug level what the run waits for when no request ends for a minute."""
-    requests = -1
-    while True:
-        if requests == pipeline.counters.requests:
-            _log.debug("no request has ended for a minute\n%s", pipeline.describe())
-        requests = pipeline.counters.requests
-        await anyio.sleep(STALL_SECONDS)
-
-
-async def _tell_events(state: RunState, count: Callable[[], None]) -> None:
-    """Tell of new causes and files every second, and of the progress every ten."""
-    told_at = state.context.clock()
-    while True:
-        await anyio.sleep(_EVENT_SECONDS)
-        count()
-        now, events = state.context.clock(), state.run_log.events
-        events.checked(state.summary, now)
-        if now - told_at >= PROGRESS_SECONDS:
-            told_at = now
-            events.progressed(state.summary, now)
-
-
-async def _checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:
-    """Write the record twice a minute, so that a killed run leaves a recent one."""
-    while True:
-        await anyio.sleep(CHECKPOINT_SECONDS)
-        count()
-        await to_thread.run_sync(run_log.write)
-
-
 async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:
     """Stop the pipeline at the end of the run's time budget."""
     await anyio.sleep(_seconds_left(state))
@@ -377,16 +327,3 @@ def _seconds_left(state: RunState) -> float:
     budget = state.options.max_duration
     spent = state.context.clock() - state.summary.started_at
     return math.inf if budget is None else max(0.0, budget - spent)
-
-
-async def _watch_signals(pipeline: Pipeline, summary: Summary) -> None:
-    """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
-    await _signalled(summary)
-    pipeline.stop()
-    pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)
-
-
-async def _signalled(summary: Summary) -> None:
-    # Polled, because a signal handler must not hand anything to a loop that may be gone.
-    while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
-        await anyio.sleep(_POLL_SECONDS)

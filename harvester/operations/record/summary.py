@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +18,7 @@ from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
 from harvester.operations.record.prospects import comes_at
+from harvester.operations.record.run_id import new_run_id
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
@@ -344,16 +344,6 @@ def start_summary(manifest: Path, now: float) -> Summary:
         ended_at=now,
         today=calendar.today(now),
     )
-
-
-def new_run_id(now: float) -> str:
-    """Make a name that sorts by time: 20260131T235959Z-1a2b3c.
-
-    The first three digits of its end are the fraction of the second, so that of two runs in a row
-    the later one is the greater. The other three are random.
-    """
-    second = calendar.utc_text(now).replace("-", "").replace(":", "")
-    return f"{second}-{int(now % 1 * 4096):03x}{secrets.randbelow(4096):03x}"
 
 
 def _is_locked_out(item: AbandonedDays) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from harvester.core.config import Limits
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.operations import run
+from harvester.operations import watchers
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.run import execute
@@ -171,7 +171,7 @@ def test_a_run_under_way_keeps_its_record_fresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests and refusals so far stand in it, also when nothing is published yet."""
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(watchers, "CHECKPOINT_SECONDS", 0.001)
     rules = Rules(history=True, latency=0.02)
     lab = RunHarness(tmp_path, accounts=2, end="2026-03-02", datasets=(HOURLY,), rules=rules)
     lab.sandbox.fail(lab.appids[1], 48001)

@@ -1,0 +1,79 @@
+"""Tasks beside a running pipeline: they record it, tell of it, and end it on a signal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+from anyio import to_thread
+
+from harvester.engine.pipeline import Pipeline
+from harvester.operations.record.run_events import PROGRESS_SECONDS
+from harvester.operations.record.run_log import RunLog
+from harvester.operations.record.summary import Summary
+
+STALL_SECONDS = 60.0
+"""Seconds without the end of a request after which a run is described in the log."""
+
+CHECKPOINT_SECONDS = 30.0
+"""Seconds between two checkpoints of the record of a run under way."""
+
+IN_FLIGHT_GRACE_SECONDS = 3.0
+"""Seconds that requests in flight get after a signal."""
+
+PUBLISH_GRACE_SECONDS = 4.5
+"""Seconds after a signal in which publishing a month may begin."""
+
+_EVENT_SECONDS = 1.0
+"""Seconds between two looks for events."""
+
+_POLL_SECONDS = 0.1
+"""Seconds between two checks for a signal."""
+
+_log = logging.getLogger("harvester.run")
+
+
+async def log_stalls(pipeline: Pipeline) -> None:
+    """Log at debug level what the run waits for when no request ends for a minute."""
+    requests = -1
+    while True:
+        if requests == pipeline.counters.requests:
+            _log.debug("no request has ended for a minute\n%s", pipeline.describe())
+        requests = pipeline.counters.requests
+        await anyio.sleep(STALL_SECONDS)
+
+
+async def tell_events(run_log: RunLog, count: Callable[[], None]) -> None:
+    """Tell of new causes and files every second, and of the progress every ten."""
+    told_at = run_log.now()
+    while True:
+        await anyio.sleep(_EVENT_SECONDS)
+        count()
+        now, events = run_log.now(), run_log.events
+        events.checked(run_log.summary, now)
+        if now - told_at >= PROGRESS_SECONDS:
+            told_at = now
+            events.progressed(run_log.summary, now)
+
+
+async def checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:
+    """Write the record twice a minute, so that a killed run leaves a recent one."""
+    while True:
+        await anyio.sleep(CHECKPOINT_SECONDS)
+        count()
+        await to_thread.run_sync(run_log.write)
+
+
+async def watch_signals(pipeline: Pipeline, summary: Summary) -> None:
+    """Stop the pipeline, and bound its end, once a signal handler has asked the run to stop."""
+    await signalled(summary)
+    pipeline.stop()
+    pipeline.hurry(flight=IN_FLIGHT_GRACE_SECONDS, publishing=PUBLISH_GRACE_SECONDS)
+
+
+async def signalled(summary: Summary) -> None:
+    """Wait until a signal handler has asked the run to stop."""
+    # Polled, because a signal handler must not hand anything to a loop that may be gone.
+    while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
+        await anyio.sleep(_POLL_SECONDS)
