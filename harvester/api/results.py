@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit, Outcome, first_of
+from harvester.core.results import PausedAccount
 from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
 from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
@@ -24,6 +25,7 @@ __all__ = [
     "DayCounts",
     "Outcome",
     "PartialFailure",
+    "PausedAccount",
     "Plan",
     "PublishedFile",
     "Result",
@@ -180,8 +182,8 @@ class Plan:
 
     ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
     ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
-    last of them. ``assumed`` names what is not known, as ``daily_quota``. ``price`` has further
-    figures.
+    last of them. ``assumed`` names what is not known, as ``daily_quota``. ``paused`` accounts are
+    not asked. ``price`` has further figures.
     """
 
     requests: int
@@ -194,6 +196,7 @@ class Plan:
     assumed: tuple[str, ...]
     datasets: tuple[DatasetPlan, ...]
     warnings: tuple[str, ...]
+    paused: tuple[PausedAccount, ...]
     price: Mapping[str, Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -238,6 +241,7 @@ def plan_of(found: PricedPlan) -> Plan:
         assumed=("daily_quota",) if found.price.assumed else (),
         datasets=found.plan.datasets,
         warnings=found.plan.warnings,
+        paused=found.plan.paused,
         price={**price, "before_first_row": plain(found.barren)},
     )
 

@@ -166,6 +166,10 @@ class _Identity:
 class Account(Defaults, _Identity):
     """One Official Account."""
 
+    paused: types.Reason = ""
+    """Known trouble, as "new secret asked for". The account is not asked, counts for no exit code
+    and no gate, and is named with this reason."""
+
     @property
     def uses_platform(self) -> bool:
         """True if the account's refresh token is given, or is taken from the platform's list."""
@@ -333,10 +337,18 @@ class Manifest:
     secret_variables: frozenset[str] = frozenset()
 
     @property
-    def accounts_with_jobs(self) -> list[Account]:
-        """The accounts that have a job, in the manifest's order."""
+    def asked_accounts(self) -> list[Account]:
+        """The accounts that have a job and are not paused, in the manifest's order."""
+        return [account for account in self._accounts_with_jobs() if not account.paused]
+
+    @property
+    def paused_accounts(self) -> list[Account]:
+        """The accounts that have a job and are paused, in the manifest's order."""
+        return [account for account in self._accounts_with_jobs() if account.paused]
+
+    def _accounts_with_jobs(self) -> Iterator[Account]:
         appids = {appid for job in self.jobs for appid in job.appids}
-        return [account for account in self.accounts if account.appid in appids]
+        return (account for account in self.accounts if account.appid in appids)
 
 
 def texts_of(value: Any) -> Iterator[str]:

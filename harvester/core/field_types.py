@@ -99,8 +99,22 @@ def plain_text(value: object) -> str:
     return text
 
 
+_NO_REASONS = {"true", "false", "yes", "no", "y", "n", "0", "1", "x", "-"}
+
+
 def _text(value: object, info: pydantic.ValidationInfo) -> str:
     return "" if value == "" and info.context is None else str(plain_text(value))
+
+
+def _reason(value: object, info: pydantic.ValidationInfo) -> str:
+    """Return a reason. Only text explains, and `no` in a table would pause what it must not."""
+    hint = 'say why, as in "new secret asked for", or leave it out'
+    text = value if isinstance(value, str) and not isinstance(value, AmbiguousScalar) else ""
+    if text == "" and info.context is None:
+        return ""
+    if not text.strip() or text.strip().lower() in _NO_REASONS or isinstance(value, bool):
+        raise InvalidValue("must be a reason in words", hint)
+    return str(text)
 
 
 def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
@@ -257,6 +271,7 @@ _Texts = Annotated[
     pydantic.AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
 ]
 Tags = Annotated[frozenset[str], validated_as(_Texts)]
+Reason = Annotated[str, pydantic.PlainValidator(_reason), TEXT]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
 AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
 Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]

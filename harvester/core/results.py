@@ -10,6 +10,15 @@ Op: TypeAlias = Literal["replaced", "deleted", "erased"]
 
 
 @dataclass(frozen=True, slots=True)
+class PausedAccount:
+    """An account that the manifest pauses, with its reason."""
+
+    appid: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A replaced or deleted file, with the days and accounts whose rows differ.
 

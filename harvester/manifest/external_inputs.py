@@ -28,7 +28,7 @@ class Touched(NamedTuple):
 def touched(manifest: Manifest) -> Touched:
     """Return what the load of the manifest has read, and what a run would read, start and call.
 
-    Credentials count for the accounts that have a job. Under the sandbox none count, because it
+    Credentials count for the accounts that a run asks. Under the sandbox none count, because it
     accepts any secret.
     """
     accounts, platform = _used(manifest)
@@ -61,7 +61,7 @@ def _used(manifest: Manifest) -> tuple[list[Account], Platform | None]:
     """Return the accounts whose credentials a run would use, and the platform if it would."""
     if manifest.api.is_sandbox:
         return [], None
-    accounts = manifest.accounts_with_jobs
+    accounts = manifest.asked_accounts
     through = manifest.from_platform or any(account.uses_platform for account in accounts)
     return accounts, manifest.platform if through else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from os import environ
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from harvester.core import redaction
 from harvester.core.calendar import Clock
-from harvester.core.config import Api, Manifest
+from harvester.core.config import Account, Api, Manifest
 from harvester.core.credentials import Access, AppSecret
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
@@ -23,7 +23,7 @@ from harvester.wechat.transport import Transport
 
 
 def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
-    """Return the clock, API and credentials of a project's accounts that have a job.
+    """Return the clock, the API, and the credentials of the accounts that a project asks.
 
     Raises UsageError that names each missing variable and file once.
     """
@@ -34,8 +34,29 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
         open_api=partial(_open_api, manifest, clock),
         credentials=_credentials(manifest),
         watch=watch,
-        platform=project.platform.needed_by(manifest),
+        platform=project.platform.needed_by(manifest, manifest.asked_accounts),
     )
+
+
+def with_paused(project: Project, context: RunContext) -> RunContext:
+    """Return a context with the credentials of the paused accounts too.
+
+    They are read when they are looked up, which raises UsageError if a variable or file is missing.
+    """
+    manifest = project.manifest
+    paused = {account.appid: account for account in manifest.paused_accounts}
+    if not paused or manifest.api.is_sandbox:
+        return context
+    access = _reader(manifest)
+
+    def credentials(appid: str) -> Access:
+        return access(paused[appid]) if appid in paused else context.credentials(appid)
+
+    platform = context.platform
+    with suppress(UsageError):
+        # A platform that none but paused accounts need may lack its secrets like they do.
+        platform = platform or project.platform.needed_by(manifest, manifest.paused_accounts)
+    return replace(context, credentials=credentials, platform=platform)
 
 
 def token_providers(
@@ -75,14 +96,13 @@ def _permit_names(manifest: Manifest) -> None:
 
 
 def _credentials(manifest: Manifest) -> Callable[[str], Access]:
-    """Read the credential of each account that has a job; returns a look-up by appid."""
+    """Read the credential of each account that is asked; returns a look-up by appid."""
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     found: dict[str, Access] = {}
     problems: defaultdict[str, list[UsageError]] = defaultdict(list)
-    folder = manifest.file.parent
-    access = partial(access_of, folder=folder, environ=environ, hidden=manifest.secret_variables)
-    for account in manifest.accounts_with_jobs:
+    access = _reader(manifest)
+    for account in manifest.asked_accounts:
         try:
             found[account.appid] = access(account)
         except UsageError as error:
@@ -93,6 +113,12 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
         told = map(_summarise, problems.values())
         raise UsageError(tuple(told), f"{first.advice}; nothing was requested")
     return found.__getitem__
+
+
+def _reader(manifest: Manifest) -> Callable[[Account], Access]:
+    """Return a function that reads the credential of an account. It raises UsageError."""
+    folder, hidden = manifest.file.parent, manifest.secret_variables
+    return partial(access_of, folder=folder, environ=environ, hidden=hidden)
 
 
 def _summarise(alike: list[UsageError]) -> str:

@@ -1,7 +1,8 @@
 """Check of every account: whether it gets a token, which datasets it may ask, and its quotas.
 
 An account costs a call for its token, one for each family of its datasets, and one for each
-dataset's quota. The result of an account changes nothing for the others.
+dataset's quota. A paused account costs one token and one call, which show whether it works again.
+The result of an account changes nothing for the others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,11 +21,12 @@ from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
-from harvester.core.errors import CallError, StoreError
+from harvester.core.credentials import Access
+from harvester.core.errors import CallError, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota, bucket_of
 from harvester.manifest import Touched, touched
-from harvester.operations.access import run_context, token_providers
+from harvester.operations.access import run_context, token_providers, with_paused
 from harvester.operations.clock_check import correct
 from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
@@ -121,10 +124,18 @@ def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> Probe
     return ProbeResult(family, *probed, day, STATES[rule.action], errcode, *told)
 
 
+def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
+    """Return the finding for a credential with a variable or a file that is missing."""
+    probed = (probe.dataset.permission, probe.dataset.name, probe.window.begin)
+    told = error.problem, "", "the credential cannot be read", error.advice
+    return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
+
+
 @dataclass(slots=True)
 class AccountCheck:
     """One account: its findings in the order of its jobs, and its quotas by dataset.
 
+    ``paused`` is the manifest's reason to ask nothing of it. Such an account has one finding.
     ``calls`` counts the calls that WeChat may count, by dataset; the last of them ended at
     ``heard_at``, in seconds since the Unix epoch.
     """
@@ -135,6 +146,7 @@ class AccountCheck:
     allowances: dict[str, ReportedQuota] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     heard_at: float = 0.0
+    paused: str = ""
 
     @property
     def state(self) -> State:
@@ -153,15 +165,24 @@ class AccountCheck:
 
 @dataclass(slots=True)
 class Check:
-    """All accounts in the manifest's order, and the number of calls, those for tokens included."""
+    """All accounts in the manifest's order, and the number of calls, those for tokens included.
+
+    ``paused`` accounts are in no count of states and no exit code.
+    """
 
     accounts: list[AccountCheck] = field(default_factory=list)
     calls: int = 0
+    paused: list[AccountCheck] = field(default_factory=list)
+
+    @property
+    def everyone(self) -> list[AccountCheck]:
+        """The accounts, paused ones included."""
+        return [*self.accounts, *self.paused]
 
     def add_calls(self, before: Check) -> None:
         """Add the calls of a check of the same accounts whose findings are dropped."""
         self.calls += before.calls
-        for account, same in zip(self.accounts, before.accounts, strict=True):
+        for account, same in zip(self.everyone, before.everyone, strict=True):
             account.calls += same.calls
 
     def count(self, state: State) -> int:
@@ -175,7 +196,7 @@ class Check:
         # Without an answer nothing is known of the account, and a later check may tell.
         if State.NO_ANSWER in states:
             return Exit.AGAIN
-        if not any(account.is_authorised for account in self.accounts):
+        if self.accounts and not any(account.is_authorised for account in self.accounts):
             return Exit.UNAUTHORISED
         return Exit.INCOMPLETE if State.REFUSED in states else Exit.DONE
 
@@ -183,14 +204,15 @@ class Check:
 def check(project: Project) -> Check:
     """Probe every account of a project that has a job, and save the quotas for later runs.
 
-    If they cannot be written the error is logged. Raises UsageError if secrets are missing, if the
-    output holds quotas of a newer version, and as `layout.check_folders`.
+    A missing secret of a paused account is a finding of that account. Raises UsageError if other
+    secrets are missing, if the output holds quotas of a newer version, and as
+    `layout.check_folders`. If the quotas cannot be written the error is logged.
     """
     warn_of_open_files(project.manifest)
     with suppress(StoreError):
         # What cannot be read is reported when the quotas are saved.
         layout.check_folders(project.tree)
-    found = check_accounts(project.manifest, run_context(project))
+    found = check_accounts(project.manifest, with_paused(project, run_context(project)))
     try:
         save(found, project.manifest, project.tree, project.clock.moment())
     except StoreError as error:
@@ -231,7 +253,7 @@ def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger
     today, name = calendar.today(now.at), new_run_id(now.at)
     period = manifest.limits.per_token.period
     spent: dict[int, DayLedger] = {}
-    for account in found.accounts:
+    for account in found.everyone:
         if not account.calls:
             continue
         bucket = bucket_of(account.appid, manifest.output.buckets)
@@ -255,9 +277,15 @@ async def _check(manifest: Manifest, context: RunContext) -> Check:
 
 
 async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
-    clock, accounts = context.clock, manifest.accounts_with_jobs
-    check = Check([AccountCheck(account.appid, account.name) for account in accounts])
-    workers = max(1, min(manifest.limits.connections, len(accounts)))
+    clock, accounts = context.clock, manifest.asked_accounts
+    check = Check(
+        [AccountCheck(account.appid, account.name) for account in accounts],
+        paused=[
+            AccountCheck(account.appid, account.name, paused=account.paused)
+            for account in manifest.paused_accounts
+        ],
+    )
+    workers = max(1, min(manifest.limits.connections, len(check.everyone)))
     async with (
         context.open_api() as api,
         Transport(api, connections=workers, on_date=clock.hear) as transport,
@@ -268,8 +296,8 @@ async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
             for account in [] if clock.is_checked else accounts[:1]:
                 await tokens.request_ahead(account.appid)
             correct(context)
-            prober = _Prober(manifest, transport, tokens, clock)
-            await _probe_accounts(prober, check.accounts, workers)
+            prober = _Prober(manifest, transport, tokens, clock, context.credentials)
+            await _probe_accounts(prober, check.everyone, workers)
     check.calls = prober.calls + providers.calls
     return check
 
@@ -281,7 +309,8 @@ async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers
 
     async def work() -> None:
         for account in queue:
-            await prober.probe(account, asked[account.appid])
+            ask = prober.try_paused if account.paused else prober.probe
+            await ask(account, asked[account.appid])
 
     async with anyio.create_task_group() as tasks:
         for _ in range(workers):
@@ -301,6 +330,7 @@ class _Prober:
     transport: Transport
     tokens: TokenCache
     now: Clock
+    credentials: Callable[[str], Access]
     calls: int = 0
     rng: random.Random = field(default_factory=random.Random)
 
@@ -313,6 +343,17 @@ class _Prober:
                 break
             if finding.state is not State.REFUSED:
                 await self._ask_quotas(account, probe)
+        self.transport.close_account(account.appid)
+
+    async def try_paused(self, account: AccountCheck, asked: list[Probe]) -> None:
+        """Make the first probe of a paused account, if its credential can be read."""
+        try:
+            self.credentials(account.appid)
+        except UsageError as error:
+            account.findings.append(_unreadable(asked[0], error))
+        else:
+            refused = await self._try(account, asked[0])
+            account.findings.append(_probe_result(asked[0], refused))
         self.transport.close_account(account.appid)
 
     async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:

@@ -65,7 +65,7 @@ async def ask_for_time(manifest: Manifest, context: RunContext) -> None:
 
 def _harmless(manifest: Manifest, access: Callable[[str], Access]) -> Iterator[str]:
     """Yield the accounts whose token can be had without ending another."""
-    for account in manifest.accounts_with_jobs:
+    for account in manifest.asked_accounts:
         match access(account.appid):
             case AppSecret(legacy=True) | RefreshToken():
                 pass

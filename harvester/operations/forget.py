@@ -142,7 +142,7 @@ def forget(
     """
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     request = _request(manifest, accounts, datasets, day_option("--before", before, now))
-    erasure.refuse_wanted(request, windows.wanted(manifest, now))
+    erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
     elsewhere = tuple(_elsewhere(manifest))
     if dry_run:
         receipt = _forget(_Erasure(tree, manifest.datasets, request, None))

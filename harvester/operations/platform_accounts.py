@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import environ
 
 from harvester.core.calendar import Clock
-from harvester.core.config import Manifest
+from harvester.core.config import Account, Manifest
 from harvester.core.credentials import PlatformAccess
 from harvester.manifest import platform_of
 from harvester.storage import layout
@@ -45,12 +45,12 @@ class PlatformAtHand:
         account_cache.write(tree, appids)
         return appids
 
-    def needed_by(self, manifest: Manifest) -> PlatformAccess | None:
-        """Open the platform if an account of a job gets its token through it.
+    def needed_by(self, manifest: Manifest, accounts: Iterable[Account]) -> PlatformAccess | None:
+        """Open the platform if one of the accounts gets its token through it.
 
         Raises UsageError for missing secrets.
         """
-        through = any(account.uses_platform for account in manifest.accounts_with_jobs)
+        through = any(account.uses_platform for account in accounts)
         return self._open(manifest) if through and not manifest.api.is_sandbox else None
 
     def _open(self, manifest: Manifest) -> PlatformAccess | None:

@@ -9,6 +9,7 @@ from harvester.core import calendar
 from harvester.core.config import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange
+from harvester.core.results import PausedAccount
 from harvester.operations.gate import Gate, Required, read_gate
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.runtime import Project
@@ -30,7 +31,7 @@ class Status:
 
     ``unusable`` counts the quarantined account-days without an earlier good answer. ``foreign`` are
     files in the datasets' folders that are not harvester's. ``gate`` is the answer about required
-    days, if some were.
+    days, if some were. ``paused`` accounts are in none of the others.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -42,6 +43,7 @@ class Status:
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     gate: Gate | None = None
+    paused: tuple[PausedAccount, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -78,6 +80,7 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         gate=required and read_gate(required, manifest, tree, now, states),
+        paused=windows.paused_accounts(manifest),
     )
 
 

@@ -115,7 +115,7 @@ def verify(project: Project, *, footers_only: bool = False, repair: bool = False
 
 
 def _check_all(project: Project, *, footers_only: bool) -> Verdict:
-    want = windows.wanted(project.manifest, project.clock.started_at)
+    want = windows.wanted(project.manifest, project.clock.started_at, paused_too=True)
     return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
 
 

@@ -17,6 +17,7 @@ from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
 from harvester.core.config import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
 from harvester.core.inert_text import inert
+from harvester.core.results import PausedAccount
 from harvester.planning import bucket_sizing, sharding
 from harvester.planning.daily_quota import with_retries
 from harvester.planning.quota import Calls
@@ -43,19 +44,27 @@ def wanted_days(account: Account, job: Job, dataset: Dataset, now: float) -> Day
     return readiness.periods(dataset.grain, begin, end)
 
 
-def wanted(manifest: Manifest, now: float) -> Wanted:
-    """Return the days that all jobs want. An account without any is left out."""
-    accounts = {account.appid: account for account in manifest.accounts}
+def wanted(manifest: Manifest, now: float, *, paused_too: bool = False) -> Wanted:
+    """Return the days that all jobs want. An account without any is left out.
+
+    So are paused accounts, unless ``paused_too`` asks what they would want.
+    """
+    accounts = _unpaused(manifest, paused_too=paused_too)
     result: Wanted = {}
     for job in manifest.jobs:
         for name in job.datasets:
             dataset = manifest.datasets[name]
             of_dataset = result.setdefault(name, {})
-            for appid in job.appids:
+            for appid in filter(accounts.__contains__, job.appids):
                 found = wanted_days(accounts[appid], job, dataset, now)
                 if found:
                     of_dataset[appid] = of_dataset.get(appid, NO_DAYS) | found
     return result
+
+
+def _unpaused(manifest: Manifest, *, paused_too: bool = False) -> dict[str, Account]:
+    """Return the accounts whose days count, by appid."""
+    return {one.appid: one for one in manifest.accounts if paused_too or not one.paused}
 
 
 def next_ready_at(manifest: Manifest, now: float) -> float | None:
@@ -63,13 +72,17 @@ def next_ready_at(manifest: Manifest, now: float) -> float | None:
 
     ``now`` and the result, which is later, are in seconds since the Unix epoch.
     """
-    accounts = {account.appid: account for account in manifest.accounts}
+    accounts = _unpaused(manifest)
     found = (
-        _next_ready_at([accounts[appid] for appid in job.appids], job, manifest.datasets[name], now)
+        _next_ready_at(_of_job(accounts, job), job, manifest.datasets[name], now)
         for job in manifest.jobs
         for name in job.datasets
     )
     return min((at for at in found if at is not None), default=None)
+
+
+def _of_job(accounts: dict[str, Account], job: Job) -> list[Account]:
+    return [accounts[appid] for appid in job.appids if appid in accounts]
 
 
 def _next_ready_at(accounts: list[Account], job: Job, dataset: Dataset, now: float) -> float | None:
@@ -180,7 +193,10 @@ class DatasetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Requests of a run that began now, its lower bound, and warnings for the user."""
+    """Requests of a run that began now, its lower bound, and warnings for the user.
+
+    ``paused`` accounts are not asked and have no days in it.
+    """
 
     datasets: tuple[DatasetPlan, ...]
     requests: int
@@ -188,6 +204,15 @@ class Plan:
     bound_seconds: float
     bound_by: str
     warnings: tuple[str, ...] = ()
+    paused: tuple[PausedAccount, ...] = ()
+
+
+def paused_accounts(manifest: Manifest) -> tuple[PausedAccount, ...]:
+    """Return the paused accounts that have a job, in the manifest's order."""
+    return tuple(
+        PausedAccount(account.appid, account.name, account.paused)
+        for account in manifest.paused_accounts
+    )
 
 
 def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> Plan:
@@ -210,6 +235,7 @@ def summarise(manifest: Manifest, want: Wanted, missing: Wanted, today: Day) -> 
         bound_seconds=round(seconds, 3),
         bound_by=binds,
         warnings=(*_clip_warnings(manifest, want), *bucket_sizing.warnings(manifest, want)),
+        paused=paused_accounts(manifest),
     )
 
 
@@ -233,16 +259,17 @@ def _dataset_plan(
 
 def _clip_warnings(manifest: Manifest, want: Wanted) -> Iterator[str]:
     """Name the jobs that were clipped, because silence would look like fetched days."""
-    accounts = {account.appid: account for account in manifest.accounts}
+    unpaused = _unpaused(manifest)
     for job in manifest.jobs:
-        clipped = sum(1 for appid in job.appids if _is_clipped(accounts[appid], job))
+        accounts = _of_job(unpaused, job)
+        clipped = sum(_is_clipped(account, job) for account in accounts)
         if clipped:
             yield f"{inert(job.name)}: {_accounts(clipped)} limited by account dates"
         for name in job.datasets:
             dataset = manifest.datasets[name]
             if job.begin < dataset.first_day:
                 yield f"{inert(job.name)}: {name} begins on {calendar.day_text(dataset.first_day)}"
-            nothing = sum(1 for appid in job.appids if appid not in want[name])
+            nothing = sum(account.appid not in want[name] for account in accounts)
             if nothing:
                 days = f"{_accounts(nothing)} without days of {name} in this range"
                 yield f"{inert(job.name)}: {days}"

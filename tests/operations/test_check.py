@@ -532,6 +532,7 @@ def test_offline_lists_what_a_run_would_use(
     assert found == {
         "accounts": 5,
         "jobs": 1,
+        "paused": [],
         "variables": ["OUT", "TWO", "THREE"],
         "files": [
             str(manifest.parent / name)

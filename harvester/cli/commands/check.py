@@ -12,9 +12,18 @@ from harvester.api.reports import plain
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, cell, print_line, table
+from harvester.cli.output.answers import (
+    answer,
+    cell,
+    named,
+    print_line,
+    print_lines,
+    print_paused,
+    table,
+)
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
+from harvester.planning.windows import paused_accounts
 
 
 def check(
@@ -45,9 +54,16 @@ def check(
     logs.set_up(logging)
     given = manifest, selecting.selection(), output
     if offline:
-        project, named = checking.check_offline(*given)
+        project, touched = checking.check_offline(*given)
         sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
-        answer(format, lambda: {**sizes, **plain(named)}, lambda out: _offline(out, sizes, named))
+        paused = paused_accounts(project.manifest)
+        members = {**sizes, "paused": plain(paused), **plain(touched)}
+
+        def show(out: Console) -> None:
+            _offline(out, sizes, touched)
+            print_paused(out, paused)
+
+        answer(format, lambda: members, show)
         return Exit.DONE
     found = checking.probe_accounts(*given)
     answer(format, lambda: _check_as_json(found), lambda out: _print_check(out, found))
@@ -64,6 +80,7 @@ def _print_check(out: Console, found: checking.Check) -> None:
             label = ""
     out.print(rows)
     _print_reasons(out, found)
+    _print_paused(out, found.paused)
     states = ((state, found.count(state)) for state in checking.State)
     counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
     out.print(f"\n{_counted(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
@@ -95,6 +112,20 @@ def _print_reasons(out: Console, found: checking.Check) -> None:
         print_line(out, f"    {reason[1]}")
 
 
+def _print_paused(out: Console, paused: list[checking.AccountCheck]) -> None:
+    """Print the paused accounts, those that work again first. They are in no exit code."""
+    if paused:
+        print_line(out, f"paused, in no exit code: {len(paused):,}", gap=True)
+    works = checking.State.WORKS
+    lines = []
+    for account in sorted(paused, key=lambda account: account.state is not works):
+        said = "it works again: take `paused` off"
+        if account.state is not works:
+            said = "still: " + "; ".join(_reason(finding)[0] for finding in account.findings)
+        lines.append(f"{named(account.appid, account.name)}: {inert(account.paused)} ({said})")
+    print_lines(out, lines)
+
+
 def _reason(finding: checking.ProbeResult) -> tuple[str, str]:
     """Return what WeChat or the network answered, without the rid, and its meaning with advice."""
     said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
@@ -108,7 +139,18 @@ def _reason(finding: checking.ProbeResult) -> tuple[str, str]:
 
 def _check_as_json(found: checking.Check) -> dict[str, object]:
     counts = {state.name.lower(): found.count(state) for state in checking.State}
-    return {"accounts": list(map(_account_as_json, found.accounts)), **counts, "calls": found.calls}
+    paused = [
+        {
+            "appid": account.appid,
+            "name": account.name,
+            "reason": account.paused,
+            "works_again": account.state is checking.State.WORKS,
+            "findings": account.findings,
+        }
+        for account in found.paused
+    ]
+    accounts = list(map(_account_as_json, found.accounts))
+    return {"accounts": accounts, "paused": paused, **counts, "calls": found.calls}
 
 
 def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from harvester.api.reports import plain
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.core.calendar import Day, day_text
 from harvester.core.inert_text import inert, inert_json, inert_line
+from harvester.core.results import PausedAccount
 
 MAX_LINES = 12
 """Lines of a list that are printed as text."""
@@ -79,3 +81,24 @@ def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
 def range_text(begin: Day, end: Day) -> str:
     """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
     return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"
+
+
+def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
+    """Print the paused accounts with their reasons, those with the same reason on one line."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for account in paused:
+        alike[account.reason].append(named(account.appid, account.name))
+    if alike:
+        print_line(out, f"paused, not asked: {sum(map(len, alike.values())):,}", gap=True)
+        print_lines(out, list(_lines(alike)))
+
+
+def named(appid: str, name: str) -> str:
+    """Return an account as text: its appid, and the name beside it if there is one."""
+    return f"{appid} {inert(name)}" if name else appid
+
+
+def _lines(alike: dict[str, list[str]]) -> Iterator[str]:
+    for reason, names in alike.items():
+        more = f" and {len(names) - MAX_LINES:,} more" if len(names) > MAX_LINES else ""
+        yield f"{', '.join(names[:MAX_LINES])}{more}: {inert(reason)}"

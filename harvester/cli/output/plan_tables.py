@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from harvester.api.reports import PricedPlan
-from harvester.cli.output.answers import print_line, table
+from harvester.cli.output.answers import print_line, print_paused, table
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.core.config import ASSUMED_QUOTA
@@ -39,6 +39,7 @@ def show(out: Console, priced: PricedPlan) -> None:
         out.print("\nnothing to ask: every wanted day is covered")
     else:
         out.print("\nnothing to ask: no day is wanted")
+    print_paused(out, found.paused)
     for warning in found.warnings:
         print_line(out, f"note: {warning}")
 

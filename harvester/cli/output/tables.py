@@ -17,7 +17,14 @@ from harvester.api.reports import (
     Summary,
     causes,
 )
-from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, range_text, table
+from harvester.cli.output.answers import (
+    MAX_LINES,
+    print_line,
+    print_lines,
+    print_paused,
+    range_text,
+    table,
+)
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.inert_text import inert
@@ -58,6 +65,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     out.print()
     _print_figures(out, done)
     _print_causes(out, done)
+    print_paused(out, done.paused)
     _print_ranges(out, _SUSPICIOUS_GAPS, done.suspicious)
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)
@@ -176,6 +184,7 @@ def status(out: Console, found: Status, words: str) -> None:
         _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
+    print_paused(out, found.paused)
     _print_runs(out, found)
     if found.gaps:
         print_line(out, f"incomplete: harvester run {words}", gap=True)

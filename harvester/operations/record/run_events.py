@@ -30,7 +30,15 @@ Listener: TypeAlias = Callable[[Event], object]
 """A function that gets each event, in the thread of the run. It must return at once."""
 
 # Up to 20,000 entries, and a log line is one piece.
-_LONG_LISTS = {"accounts", "exceptions", "oddities", "quarantined", "suspicious", "without_rows"}
+_LONG_LISTS = {
+    "accounts",
+    "exceptions",
+    "oddities",
+    "paused",
+    "quarantined",
+    "suspicious",
+    "without_rows",
+}
 
 _log = logging.getLogger("harvester.events")
 

@@ -9,6 +9,7 @@ from harvester import __version__
 from harvester.core import calendar
 from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
+from harvester.core.results import PausedAccount
 from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
 from harvester.operations.record import labels
@@ -24,7 +25,7 @@ RECORD_VERSION = 2
 """Version of the record's members. A newer version may add members and never changes one."""
 
 MAX_LISTED = 20_000
-"""Maximum accounts, exceptions and elements without rows that are listed, of each."""
+"""Maximum of accounts, paused ones, exceptions and elements without rows that are listed each."""
 
 
 def as_record(summary: Summary) -> dict[str, Any]:
@@ -60,8 +61,11 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "rows": summary.rows,
         "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
+        "paused": list(map(_paused, summary.paused[:MAX_LISTED])),
         "exceptions": [_exception(item) for item in summary.abandoned[:MAX_LISTED]],
-        "left_out": _left_out(summary.accounts, summary.abandoned, summary.without_rows),
+        "left_out": _left_out(
+            summary.accounts, summary.abandoned, summary.without_rows, summary.paused
+        ),
         "quarantined": [
             {**plain(item), "reason": safe_text(item.reason)} for item in summary.quarantined
         ],
@@ -72,6 +76,10 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "without_rows": plain(summary.without_rows[:MAX_LISTED]),
         "notes": summary.notes(),
     }
+
+
+def _paused(account: PausedAccount) -> dict[str, str]:
+    return {name: inert(text) for name, text in plain(account).items()}
 
 
 def _left_out(*lists: Sequence[object]) -> int:

@@ -14,6 +14,7 @@ from harvester.core.config import ASSUMED_QUOTA
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
+from harvester.core.results import PausedAccount
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
@@ -74,7 +75,8 @@ class Summary:
     ``waits`` has the seconds that refused requests waited, by action. ``quota_questions`` were put
     to WeChat, which refused ``quotas_refused`` of them. ``accounts`` are those with trouble,
     ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to
-    quarantine. ``without_rows`` has the elements of answers that have no row.
+    quarantine. ``without_rows`` has the elements of answers that have no row. ``paused``
+    accounts are not asked.
     """
 
     run_id: str
@@ -121,6 +123,7 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     without_rows: list[RowlessElement] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
+    paused: tuple[PausedAccount, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -199,6 +202,7 @@ class Summary:
         self.wanted_accounts = len({appid for of_dataset in want.values() for appid in of_dataset})
         self.bound_seconds, self.bound_by = plan.bound_seconds, plan.bound_by
         self.windows, self.account_days = plan.requests, plan.account_days
+        self.paused = plan.paused
 
     def harvest_begun(self) -> None:
         """Note that from now on the run ends by itself when it is told to stop."""

@@ -6,6 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ATTEMPT = "harvester/wechat/attempt.py"
 EXITS = "harvester/core/exit_codes.py"
+GATE = "harvester/operations/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/inert_text.py"
 REDACTION = "harvester/core/redaction.py"
@@ -14,8 +15,23 @@ SAFE_TEXT = "harvester/core/safe_text.py"
 SECRET = "harvester/core/secret.py"
 STREAMS = "harvester/cli/output/streams.py"
 SUMMARY = "harvester/operations/record/summary.py"
+WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
+    Sabotage(
+        "paused-account-is-asked",
+        WINDOWS,
+        "if paused_too or not one.paused",
+        "if True",
+        "tests/operations/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",
+    ),
+    Sabotage(
+        "paused-account-counts-for-the-gate",
+        GATE,
+        "calendar.instant(day + 2) - 1))",
+        "calendar.instant(day + 2) - 1), paused_too=True)",
+        "tests/operations/test_paused_accounts.py::test_a_paused_account_counts_for_no_gate",
+    ),
     Sabotage(
         "exit-0-always",
         EXITS,
