@@ -11,7 +11,7 @@ from harvester.api.arguments import ManifestSource, Names
 from harvester.core.selection import Selection
 from harvester.manifest import Touched
 from harvester.operations import check as checking
-from harvester.operations.check import AccountCheck, Check, ProbeResult, State
+from harvester.operations.check_report import AccountCheck, Check, ProbeResult, State
 from harvester.operations.project import ManifestText, open_project
 from harvester.operations.runtime import Project
 

@@ -3,6 +3,7 @@
 __all__ = [
     "changes",
     "check",
+    "check_report",
     "clock",
     "forget",
     "gate",

@@ -17,7 +17,8 @@ from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
-from harvester.operations.check import MAX_ATTEMPTS, STATES, Check, State, check_accounts, save
+from harvester.operations.check import MAX_ATTEMPTS, STATES, check_accounts, save
+from harvester.operations.check_report import Check, State
 from harvester.operations.probes import probes
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger

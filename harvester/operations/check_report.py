@@ -1,0 +1,122 @@
+"""Report of a check: the result of each probe, by account."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+
+from harvester.core import calendar
+from harvester.core.exit_codes import Exit
+from harvester.core.model import ReportedQuota
+
+
+class State(Enum):
+    """The result of a probe."""
+
+    WORKS = "works"
+    REFUSED = "refused"
+    NOT_READY = "not ready"
+    """Allowed, but not now: a quota is spent, or the day has no data yet."""
+    NO_ANSWER = "no answer"
+
+
+WHOLE_ACCOUNT = "all"
+"""Stands for all families of an account."""
+
+_WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The result of one probe; the members after ``state`` are empty if it was answered.
+
+    ``family`` is ``all`` if the result holds for the whole account, so that its other probes are
+    left out. ``errcode`` is None if the refusal came from the network and not from WeChat.
+    """
+
+    family: str
+    permission_set: int
+    dataset: str
+    day: calendar.Day
+    state: State
+    errcode: int | None = None
+    errmsg: str = ""
+    rid: str = ""
+    meaning: str = ""
+    advice: str = ""
+
+    @property
+    def is_of_account(self) -> bool:
+        """True if it holds for the whole account."""
+        return self.family == WHOLE_ACCOUNT
+
+
+@dataclass(slots=True)
+class AccountCheck:
+    """One account: its findings in the order of its jobs, and its quotas by dataset.
+
+    ``paused`` is the manifest's reason to ask nothing of it. Such an account has one finding.
+    ``calls`` counts the calls that WeChat may count, by dataset; the last of them ended at
+    ``heard_at``, in seconds since the Unix epoch.
+    """
+
+    appid: str
+    name: str
+    findings: list[ProbeResult] = field(default_factory=list)
+    allowances: dict[str, ReportedQuota] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    heard_at: float = 0.0
+    paused: str = ""
+
+    @property
+    def state(self) -> State:
+        """The state of the worst finding."""
+        states = [finding.state for finding in self.findings]
+        return min(states, key=_WORST_FIRST.index, default=State.WORKS)
+
+    @property
+    def is_authorised(self) -> bool:
+        """True if WeChat accepts the account, even if it allows nothing or nothing now."""
+        return any(
+            finding.state is State.NOT_READY or not finding.is_of_account
+            for finding in self.findings
+        )
+
+
+@dataclass(slots=True)
+class Check:
+    """All accounts in the manifest's order, and the number of calls, those for tokens included.
+
+    ``paused`` accounts are in no count of states and no exit code.
+    """
+
+    accounts: list[AccountCheck] = field(default_factory=list)
+    calls: int = 0
+    paused: list[AccountCheck] = field(default_factory=list)
+
+    @property
+    def everyone(self) -> list[AccountCheck]:
+        """The accounts, paused ones included."""
+        return [*self.accounts, *self.paused]
+
+    def add_calls(self, before: Check) -> None:
+        """Add the calls of a check of the same accounts whose findings are dropped."""
+        self.calls += before.calls
+        for account, same in zip(self.everyone, before.everyone, strict=True):
+            account.calls += same.calls
+
+    def count(self, state: State) -> int:
+        """Count the accounts whose worst finding is ``state``."""
+        return sum(account.state is state for account in self.accounts)
+
+    @property
+    def exit_code(self) -> Exit:
+        """The code of the findings: 75 for a call without an answer, 4 or 3 for refusals, or 0."""
+        states = {finding.state for account in self.accounts for finding in account.findings}
+        # Without an answer nothing is known of the account, and a later check may tell.
+        if State.NO_ANSWER in states:
+            return Exit.AGAIN
+        if self.accounts and not any(account.is_authorised for account in self.accounts):
+            return Exit.UNAUTHORISED
+        return Exit.INCOMPLETE if State.REFUSED in states else Exit.DONE
