@@ -106,6 +106,7 @@ def test_plan_prints_what_a_run_would_ask_and_writes_nothing(
         "assumed",
         "datasets",
         "warnings",
+        "paused",
         "price",
     ]
     assert (found["requests"], found["account_days"]) == (2 * (2 + 2), 2 * (31 + 2))

@@ -23,8 +23,8 @@ from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording
 from harvester.operations.record.account_report import AccountSummary, DayCounts
 from harvester.operations.record.causes import causes
-from harvester.operations.record.run_record import as_record
 from harvester.operations.record.run_id import new_run_id
+from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.runtime import Project
 from harvester.planning import windows
