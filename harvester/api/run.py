@@ -163,7 +163,7 @@ def run(
 
     Args:
         manifest: A path of ``jobs.yaml``, or its content as a mapping.
-        accounts: Only these: appids, names or ``tag:NAME``.
+        accounts: Only these: appids, names, ``tag:NAME`` or ``ATTRIBUTE=VALUE``.
         datasets: Only these: names or globs.
         jobs: Only these.
         begin_date: No Beijing day before this one.

@@ -169,6 +169,8 @@ class Account(Defaults, _Identity):
     paused: types.Reason = ""
     """Known trouble, as "new secret asked for". The account is not asked, counts for no exit code
     and no gate, and is named with this reason."""
+    attributes: types.Attributes = Field(default_factory=dict)
+    """Any names with text values, as {client: Acme}; client=Acme selects the accounts."""
 
     @property
     def uses_platform(self) -> bool:

@@ -117,6 +117,13 @@ def _reason(value: object, info: pydantic.ValidationInfo) -> str:
     return str(text)
 
 
+def _attribute(value: object) -> str:
+    name = str(plain_text(value)).strip()
+    if "=" in name or "," in name:
+        raise InvalidValue("must have a name without `=` and `,`", "as in {client: Acme}")
+    return name
+
+
 def parsed_by(parse: Callable[[str], Any]) -> pydantic.PlainValidator:
     """Return a validator that applies a function of `parsers`."""
 
@@ -271,6 +278,7 @@ _Texts = Annotated[
     pydantic.AfterValidator(lambda given: frozenset([given] if isinstance(given, str) else given)),
 ]
 Tags = Annotated[frozenset[str], validated_as(_Texts)]
+Attributes = dict[Annotated[str, pydantic.PlainValidator(_attribute), TEXT], Text]
 Reason = Annotated[str, pydantic.PlainValidator(_reason), TEXT]
 Appid = Annotated[str, parsed_by(parsers.appid), pattern(APPID)]
 AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]

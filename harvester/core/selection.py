@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Selection:
     """Filters of the command line. An empty field filters nothing.
 
-    Dates are spelled as in a job; ``accounts`` holds appids, names or ``tag:NAME``.
+    Dates are spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
+    ``NAME=VALUE`` of an attribute.
     """
 
     begin_date: str | None = None

@@ -19,9 +19,12 @@ from harvester.manifest.text_file import Unreadable, read_text
 from harvester.manifest.validation import check, fields_of
 
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
-_OWN = [name for name in fields_of(Account) if name != "credential"]
+_OWN = [name for name in fields_of(Account) if name not in {"credential", "attributes"}]
 _TRUTHS = {name for name, field in fields_of(Account).items() if field.default is False}
 COLUMNS = (*_OWN, *_IN_CREDENTIAL)
+
+ATTRIBUTE = "attr."
+"""Beginning of the columns that are attributes: `attr.client` is the attribute `client`."""
 
 _SHARED = (("token_command", "timeout"), ("token_url", "headers"))
 """Options that an account's credential takes from a credential of the same kind in defaults."""
@@ -73,7 +76,8 @@ class _Table(NamedTuple):
         """Return the `Where` of a row: a part's place is its cell, or the row if there is none."""
 
         def find(loc: Sequence[Step] = (), /, *, key: bool = False) -> Place:  # noqa: ARG001
-            columns = [step for step in reversed(loc) if step in self.header]
+            steps = [f"{ATTRIBUTE}{loc[-1]}" if "attributes" in loc[:-1] else "", *reversed(loc)]
+            columns = [step for step in steps if step in self.header]
             # A mistake in the credential as a whole is shown at its first column.
             if not columns and "credential" in loc:
                 columns = [name for name in _IN_CREDENTIAL if name in self.header]
@@ -93,7 +97,13 @@ class _Table(NamedTuple):
         for name in _TRUTHS & given.keys():
             given[name] = {"true": True, "false": False}.get(given[name], given[name])
         credential = {name: given.pop(name) for name in _IN_CREDENTIAL if name in given}
-        return {**given, "credential": credential} if credential else given
+        attributes = {
+            name.removeprefix(ATTRIBUTE).strip(): given.pop(name)
+            for name in [*given]
+            if name.startswith(ATTRIBUTE)
+        }
+        parts = {"credential": credential, "attributes": attributes}
+        return {**given, **{name: part for name, part in parts.items() if part}}
 
 
 def _split_command(cell: str) -> list[str] | str:
@@ -150,11 +160,12 @@ def _check_header(table: _Table, row: int, context: LoadContext) -> bool:
     before = len(mistakes.found)
     for index, name in enumerate(table.header):
         place = table.place(row, index)
-        if name not in COLUMNS:
-            hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}"
+        is_attribute = name.startswith(ATTRIBUTE) and name != ATTRIBUTE
+        if name not in COLUMNS and not is_attribute:
+            hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}, {ATTRIBUTE}NAME"
             mistakes.add(place, f"unknown column{quote_safe(name)}", hint)
         elif name in table.header[:index]:
-            mistakes.add(place, f"the column `{name}` comes twice")
+            mistakes.add(place, f"the column{quote_safe(name)} comes twice")
     if "appid" not in table.header:
         hint = f"the first line names the columns: {', '.join(COLUMNS)}"
         mistakes.add(table.place(row), "there is no column `appid`", hint)
@@ -211,9 +222,11 @@ def _with_defaults(value: object, defaults: dict[str, Any]) -> object:
 
 
 def _raw_names(value: object) -> Iterator[str]:
-    """Yield the appid and the tags of an account that is not valid."""
+    """Yield the appid, the tags and the attributes of an account that is not valid."""
     given = value if isinstance(value, dict) else {}
-    tags = given.get("tags")
+    tags, attributes = given.get("tags"), given.get("attributes")
+    for name, text in attributes.items() if isinstance(attributes, dict) else ():
+        yield f"{name}={text}"
     for name in (given.get("appid"), *(tags if isinstance(tags, list) else [tags])):
         if isinstance(name, str):
             yield str(name)

@@ -16,6 +16,7 @@ from harvester.core.model import is_appid
 from harvester.core.references import quote_safe
 from harvester.core.selection import Selection
 from harvester.manifest import models
+from harvester.manifest.attributes import Attributed, attributed, is_attribute, with_attribute
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
 _T = TypeVar("_T")
@@ -25,15 +26,17 @@ MAX_HINTS = 20
 
 
 class Known(NamedTuple):
-    """The names that a job may use: appids, and tags with the appids that have them."""
+    """The names that a job may use: appids, and by tag and attribute the appids that have it."""
 
     appids: dict[str, None]
     tags: dict[str, list[str]]
+    attributes: Attributed
 
 
 def known_from(accounts: Sequence[Account]) -> Known:
     """Return the names that jobs may use for these accounts."""
-    return Known(dict.fromkeys(account.appid for account in accounts), tags_of(accounts))
+    appids = dict.fromkeys(account.appid for account in accounts)
+    return Known(appids, tags_of(accounts), attributed(accounts))
 
 
 def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
@@ -90,6 +93,9 @@ def _appids(written: tuple[str, ...] | models.Chosen, find: _Finder) -> tuple[st
     if written.tags is not None:
         tagged = find.tags(written.tags, ("accounts", "tags"))
         chosen = tuple(appid for appid in chosen if appid in tagged)
+    for name, values in (written.attributes or {}).items():
+        having = find.with_attribute(name, values, ("accounts", "attributes", name))
+        chosen = tuple(appid for appid in chosen if appid in having)
     without = set(find.appids(written.without or (), ("accounts", "except")))
     left = tuple(appid for appid in chosen if appid not in without)
     # Not reported if it may follow from another mistake.
@@ -107,13 +113,22 @@ class _Finder(NamedTuple):
     context: LoadContext
 
     def appids(self, names: Sequence[str], loc: tuple[Step, ...]) -> tuple[str, ...]:
-        """Return the names that are appids of accounts, each once."""
-        for count, (index, name) in enumerate(self.unknown(names, self.known.appids)):
+        """Return the appids among the names, and those that attributes select, each once."""
+        selecting = dict(filter(lambda item: is_attribute(item[1]), enumerate(names)))
+        found = {i: self._with_attribute(word, (*loc, i)) for i, word in selecting.items()}
+        others = (item for item in self.unknown(names, self.known.appids) if item[0] not in found)
+        for count, (index, name) in enumerate(others):
             hint = nearest(name, self.known.appids) if count < MAX_HINTS else ""
             if name in self.known.tags:
                 hint = f"a tag is written {{tags: [{name}]}}"
             self.report((*loc, index), f"unknown account{quote_safe(name)}", hint)
-        return tuple(dict.fromkeys(str(name) for name in names if name in self.known.appids))
+        known = self.known.appids
+        chosen = (
+            appid
+            for index, name in enumerate(names)
+            for appid in found.get(index, [str(name)] if name in known else [])
+        )
+        return tuple(dict.fromkeys(chosen))
 
     def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
         """Return the appids that have any of the tags."""
@@ -121,6 +136,25 @@ class _Finder(NamedTuple):
             hint = nearest(name, self.known.tags) or "no account has it"
             self.report((*loc, index), f"unknown tag{quote_safe(name)}", hint)
         return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
+
+    def with_attribute(
+        self, name: str, values: Sequence[str], loc: tuple[Step, ...]
+    ) -> frozenset[str]:
+        """Return the appids that have an attribute with any of the values."""
+        places = loc if len(values) == 1 else None
+        found = (
+            self._with_attribute(f"{name}={value}", places or (*loc, index))
+            for index, value in enumerate(values)
+        )
+        return frozenset().union(*found)
+
+    def _with_attribute(self, word: str, loc: tuple[Step, ...]) -> list[str]:
+        try:
+            return with_attribute(word, self.known.attributes)
+        except InvalidValue as flaw:
+            if not (self.context.accounts_unknown or word in self.context.invalid_accounts):
+                self.report(loc, flaw.what, flaw.hint)
+            return []
 
     def unknown(self, names: Sequence[str], known: Container[str]) -> Iterator[tuple[int, str]]:
         """Yield the unknown names and their indices.
@@ -244,6 +278,10 @@ def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tup
     for account in accounts:
         for name in dict.fromkeys((account.appid, account.name or account.appid)):
             by_name.setdefault(name, []).append(account.appid)
+    known = attributed(accounts)
+    for word in words:
+        if is_attribute(word) and word not in by_name:
+            by_name[word] = _parsed("--accounts:", word, lambda word: with_attribute(word, known))
     _check_known("--accounts", "account", words, by_name)
     chosen = {appid for word in words for appid in by_name[word]}
     return tuple(account for account in accounts if account.appid in chosen)

@@ -72,12 +72,14 @@ Clock = Annotated[int, field_types.parsed_by(parsers.clock), field_types.pattern
 
 @dataclass(frozen=True, config=field_types.CLOSED)
 class Chosen:
-    """Accounts by tag: those with any of the tags, or all accounts, without the excepted ones."""
+    """Accounts by tag and attribute, or all accounts, without the excepted ones."""
 
     tags: Words | None = None
     """Accounts that have any of these tags."""
+    attributes: dict[Word, Words] | None = None
+    """Accounts that have these attributes, each with one of the values, as {client: Acme}."""
     without: Words | None = Field(default=None, alias="except")
-    """Appids to leave out."""
+    """Appids to leave out, or NAME=VALUE for those with that attribute."""
 
 
 def _as_choice(value: Any) -> tuple[str, ...] | Chosen:
@@ -90,7 +92,9 @@ _Accounts = Annotated[
     Annotated[Word, Tag("[text]")]
     | Annotated[list[Word], Tag("[list]"), Field(min_length=1)]
     | Annotated[Chosen, Tag("[mapping]")],
-    field_types.union_by_kind("must be all, a list of appids or a mapping of tags and except"),
+    field_types.union_by_kind(
+        "must be all, a list of appids or a mapping of tags, attributes and except"
+    ),
     AfterValidator(_as_choice),
 ]
 
@@ -106,7 +110,8 @@ class WrittenJob:
     accounts: Annotated[tuple[str, ...] | Chosen, field_types.validated_as(_Accounts)] = (
         field_types.written("all")
     )
-    """A list of appids, {tags: […], except: […]}, or all."""
+    """A list of appids and NAME=VALUE of attributes, {tags: […], attributes: {…}, except: […]},
+    or all."""
     begin_date: BeginDay = field_types.written("earliest")
     """The first day: 2024-01-31, -30d (days before today) or earliest."""
     end_date: EndDay = field_types.written("yesterday")
