@@ -52,7 +52,7 @@ TOP_LEVEL = {
     "tests",
 }
 
-PACKAGE_ROOT = {"__init__.py", "__main__.py", "py.typed", "signals.py", "testing.py"}
+PACKAGE_ROOT = {"__init__.py", "__main__.py", "py.typed", "signals.py", "spark.py", "testing.py"}
 
 # The rooms that each room may import from; a sub-package counts as its room.
 DIRECTIONS: dict[str, set[str]] = {
@@ -128,6 +128,7 @@ THIRD_PARTY = {
     "polars": ("api.engines", "api.output"),
     "pyarrow": ("api", "operations", "storage", "tables"),
     "pydantic": ("core.config", "core.field_types", "manifest", "storage.state.json_file"),
+    "pyspark": ("api.spark",),
     "pydantic_core": ("manifest", "storage.state.json_file"),
     "rich": ("api.progress", "cli"),
     "yaml": ("manifest",),

@@ -17,6 +17,7 @@ __all__ = [
     "reports",
     "results",
     "run",
+    "spark",
     "testing",
     "verbs",
 ]

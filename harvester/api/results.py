@@ -132,7 +132,8 @@ class RunFailed(HarvesterError):
 
     def __init__(self, result: Result) -> None:
         reasons = ", ".join(result.reasons) or "no reason"
-        super().__init__(f"the run is {result.outcome}: {reasons}", _advice(result))
+        name = "the run" if result.shard is None else f"shard {result.shard}"
+        super().__init__(f"{name} is {result.outcome}: {reasons}", _advice(result))
         self.result = result
 
     @property
