@@ -171,7 +171,8 @@ def _request(
     manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
 ) -> erasure.ErasureRequest:
     if not accounts:
-        raise UsageError("--accounts is missing", "Name accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all.")
+        words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
+        raise UsageError("--accounts is missing", f"Name accounts: {words}.")
     appids, names = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
     return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))

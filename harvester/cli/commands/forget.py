@@ -35,7 +35,8 @@ def forget(
       75  a run is at work
 
     Params:
-        accounts: The accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all, separated by commas.
+        accounts: The accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all,
+            separated by commas.
         datasets: Only these datasets: names or globs, separated by commas.
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.
