@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from contextvars import copy_context
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import CycloptsError
 
-from harvester import __version__, signals
+from harvester import signals
 from harvester.cli import memory_limit
 from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, json_lines, streams
+from harvester.cli.output.usage import usage_error
+from harvester.cli.verbs import VERBS, app, spelled_out
 from harvester.core import redaction
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
+
+__all__ = ["app", "invoke", "main"]
 
 # Set before Arrow is loaded, because its own allocator keeps tens of MiB that one event loop and
 # two threads make no use of. A variable that is set stays as it is.
@@ -28,35 +32,6 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 # Removed before the HTTP client is loaded, because Python writes the keys of all TLS sessions to
 # the file that it names, and with them tokens can be read from recorded traffic.
 os.environ.pop("SSLKEYLOGFILE", None)
-
-_VERBS = {
-    "run": "Fetch what the output lacks and publish it. Safe to repeat and to kill.",
-    "plan": "Show what a run would ask and what limits its speed. Asks nothing, writes nothing.",
-    "check": "Show which accounts work: one token and one cheap call per family of each.",
-    "status": "Show coverage, gaps, quarantine and the last runs.",
-    "changes": "List the files that were replaced since a cursor, as JSON lines.",
-    "verify": "Check every file against itself, its data included.",
-    "rewrite": "Write a fresh output with another number of buckets or newer columns.",
-    "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
-    "datasets": "List the catalogue, or describe one dataset.",
-    "explain": "Explain an errcode of WeChat, and what to do about it.",
-    "init": "Print a commented manifest, or write it to a new file.",
-    "schema": "Print the manifest's JSON Schema.",
-    "sandbox": "Serve the built-in WeChat emulator to other clients.",
-}
-"""Each verb is a function of a module of its own name, loaded only when it is called."""
-
-app = App(
-    name="harvester",
-    help="Harvest WeChat Official Account statistics into partitioned Parquet.",
-    help_format="plaintext",
-    version=__version__,
-    console=streams.HelpConsole(),
-    error_console=streams.HelpConsole(stderr=True),
-    error_formatter=streams.usage_panel,
-)
-for _name, _summary in _VERBS.items():
-    app.command(f"harvester.cli.commands.{_name}:{_name}", name=_name, help=_summary)
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -76,12 +51,11 @@ def _invoke(arguments: Sequence[str]) -> int:
     try:
         if arguments[:1] == ["run"]:
             memory_limit.refuse_low_limit()
-        if arguments and arguments[0] in _VERBS:
-            # A verb's own help is its docstring; the summary above is for the list of verbs.
-            app[arguments[0]].help = None
-        verb, bound, _ = app.parse_args(
-            arguments, exit_on_error=False, print_error=not json_lines.is_on()
-        )
+        words = spelled_out([*arguments])
+        if words and words[0] in VERBS:
+            # A verb's own help is its docstring; its summary is for the list of verbs.
+            app[words[0]].help = None
+        verb, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
         _resume_gc()
         ok_codes = parse_ok_exit(bound.arguments.get("_ok_exit", ""))
         signals.set_ok_exit(ok_codes)
@@ -89,7 +63,7 @@ def _invoke(arguments: Sequence[str]) -> int:
         # `--help` and `--version` are verbs too, and return no exit code.
         code = returned if isinstance(returned, int) else Exit.DONE
     except CycloptsError as error:
-        streams.report_usage(error)
+        streams.report_error(usage_error(error, VERBS))
         return Exit.USAGE
     except HarvesterError as error:
         streams.report_error(error)

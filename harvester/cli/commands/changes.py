@@ -29,6 +29,9 @@ def changes(
     Prints a JSON object a line; the last one has the next cursor. Reads the files alone,
     asks nothing, needs no secret, and with --output no manifest.
 
+    For example:
+      harvester changes jobs.yaml --since begin
+
     Exit codes:
       0  shown
       2  the cursor is of another output, or older than the history that is kept (the last

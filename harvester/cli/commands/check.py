@@ -41,6 +41,9 @@ def check(
 
     Keeps WeChat's quota numbers for later plans and runs.
 
+    For example:
+      harvester check jobs.yaml --accounts tag:retail
+
     Exit codes:
       0   every account works
       2   a mistake in the manifest or the options; nothing was requested

@@ -23,6 +23,9 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
 
     A description has the columns, codes and times, and an example query.
 
+    For example:
+      harvester datasets interface_summary
+
     Exit codes:
       0   printed
       2   there is no such dataset

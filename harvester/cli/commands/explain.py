@@ -30,6 +30,9 @@ def explain(
 ) -> int:
     """Explain an errcode of WeChat: its meaning, what a run does, and what to do.
 
+    For example:
+      harvester explain 45009
+
     Exit codes:
       0   explained, also if the code is unknown
       2   the text is no number

@@ -29,6 +29,9 @@ def forget(
     Prints a receipt. Refuses what the manifest still wants, because the next run
     would fetch it again.
 
+    For example:
+      harvester forget jobs.yaml --accounts wx0000000000000001 --dry-run
+
     Exit codes:
       0   deleted
       2   a mistake in the options, or the manifest still wants the days

@@ -13,6 +13,9 @@ from harvester.core.inert_text import inert
 def init(file: Path | None = None, /) -> int:
     """Print a commented manifest, or write it to a new file. It runs as it stands.
 
+    For example:
+      harvester init jobs.yaml
+
     Exit codes:
       0   written
       2   the file exists or cannot be written

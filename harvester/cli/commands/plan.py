@@ -25,6 +25,9 @@ def plan(
 
     Asks nothing, writes nothing and needs no secret.
 
+    For example:
+      harvester plan jobs.yaml --begin-date -30d
+
     Exit codes:
       0   planned
       2   a mistake in the manifest or the options

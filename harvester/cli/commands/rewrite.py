@@ -34,6 +34,9 @@ def rewrite(
     Publishes first what waits in the raw log of the old output, which otherwise
     stays as it is. If it was killed, repeat it.
 
+    For example:
+      harvester rewrite jobs.yaml --to output-8 --buckets 8
+
     Exit codes:
       0   written; the text says how to switch to it
       2   a mistake in the options, or the place cannot be used

@@ -16,6 +16,7 @@ from harvester.api import progress
 from harvester.api.reports import Watch, show_no_progress
 from harvester.api.run import Execution, ManifestText, Request, RunOptions, parse_labels
 from harvester.cli import options
+from harvester.cli.commands.plan import plan
 from harvester.cli.output import json_lines, logs, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.manifest import duration_option
@@ -29,6 +30,7 @@ class Running:
     """Options of a run alone.
 
     Params:
+        dry_run: Show the plan of the run, as harvester plan does, and ask nothing.
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
         progress: A bar on a terminal and lines elsewhere, or always one of them.
@@ -36,6 +38,7 @@ class Running:
         label: A label for the run record: team=growth. May be given more than once.
     """
 
+    dry_run: Annotated[bool, options.flag("HARVESTER_DRY_RUN")] = False
     refetch: options.Refetch = None
     max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
     ignore_spent_quota: Annotated[bool, options.flag("HARVESTER_IGNORE_SPENT_QUOTA")] = False
@@ -74,14 +77,21 @@ def run(
 
     Asks WeChat only for days that the files do not cover.
 
+    For example:
+      harvester run jobs.yaml --max-duration 50m --summary summary.json
+
     Exit codes:
       0   everything wanted is covered
       2   a mistake in the manifest or the options; nothing was requested
-      3   nothing more can be obtained: refused accounts, failed windows, quarantined days
+      3   nothing more comes by itself: days were refused, failed or quarantined
       4   no account could be authorised, and nothing else is open
       75  not finished, whatever else went wrong: run again
     """
     logs.set_up(logging)
+    if running.dry_run:
+        running.run_options()
+        refetch, shard = running.refetch, running.shard
+        return plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
     terminal = console(stderr=True)
     execution = Execution(
         Request(

@@ -51,6 +51,9 @@ def sandbox(
     secret. Point a manifest's api.base_url, or any other client, to
     http://127.0.0.1:PORT.
 
+    For example:
+      harvester sandbox --port 8900 --minute-limit 60
+
     Exit codes:
       2              a mistake in the options, or the port is taken
       130, 143, 129  stopped by SIGINT, SIGTERM or SIGHUP

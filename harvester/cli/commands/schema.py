@@ -7,6 +7,13 @@ from harvester.manifest import json_schema
 
 
 def schema() -> int:
-    """Print the manifest's JSON Schema."""
+    """Print the manifest's JSON Schema.
+
+    For example:
+      harvester schema > jobs.schema.json
+
+    Exit codes:
+      0  printed
+    """
     answer("json", json_schema, print)
     return 0

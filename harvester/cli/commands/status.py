@@ -30,6 +30,9 @@ def status(
 
     Reads the files alone, asks nothing and needs no secret.
 
+    For example:
+      harvester status jobs.yaml --require yesterday
+
     Exit codes:
       0   shown; with --require: every day up to that one has an answer
       2   a mistake in the manifest or the options

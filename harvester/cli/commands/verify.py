@@ -31,6 +31,9 @@ def verify(
     every byte against the file's digests; and that every published file is there.
     Asks WeChat nothing.
 
+    For example:
+      harvester verify jobs.yaml --repair
+
     Exit codes:
       0   no damage found
       2   nothing was harvested here, or a file is of another version

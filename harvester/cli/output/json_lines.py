@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from harvester import signals
@@ -55,7 +56,7 @@ def is_asked_for(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether a command line asks for JSON lines, before it is parsed and if it is wrong."""
     given = [
         value or following
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for word, following in pairwise([*arguments, ""])
         for name, _, value in [word.partition("=")]
         if name.replace("_", "-") == _OPTION
     ]

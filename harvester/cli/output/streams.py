@@ -9,13 +9,12 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import IO, Any
 
-from cyclopts import CycloptsError, CycloptsPanel
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from harvester.cli.output import json_lines
 from harvester.cli.output.workflow_commands import annotations_of
-from harvester.core.errors import HarvesterError, UsageError, places
-from harvester.core.inert_text import inert, inert_line
+from harvester.core.errors import HarvesterError, places
+from harvester.core.inert_text import inert_line
 from harvester.core.redaction import masked
 
 
@@ -39,11 +38,6 @@ class HelpConsole(Terminal):
             self.file.flush()
         except OSError:
             _discard(self.file)
-
-
-def usage_panel(error: CycloptsError) -> RenderableType:
-    """Return the panel of a usage error, which repeats what was typed."""
-    return CycloptsPanel("\n".join(map(inert, str(error).split("\n"))))
 
 
 def fix_std_streams() -> None:
@@ -119,13 +113,6 @@ def report_error(error: HarvesterError) -> None:
             print(f"\n{inert_line(masked(error.advice))}", file=sys.stderr)
         for command in annotations_of(error):
             print(command, file=sys.stderr)
-
-
-def report_usage(error: CycloptsError) -> None:
-    """Report a command line that cannot be parsed, where its panel was not printed."""
-    if json_lines.is_on():
-        lines = tuple(map(inert, str(error).split("\n")))
-        report_error(UsageError(lines, "`harvester VERB --help` lists the options of a verb."))
 
 
 def report_bug(error: Exception) -> None:

@@ -1,0 +1,62 @@
+"""The arguments that were typed, for the commands to type next.
+
+One that a variable sets need not be repeated, because it is still set for the next command.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+from cyclopts.argument import ArgumentCollection
+
+from harvester.core.inert_text import inert
+
+MANIFEST = "MANIFEST"
+
+_REPEATED = (
+    MANIFEST,
+    "--output",
+    "--begin-date",
+    "--end-date",
+    "--accounts",
+    "--datasets",
+    "--jobs",
+    "--shard",
+    "--max-duration",
+)
+"""Arguments that a next command repeats: what it is about, and how long it may take."""
+
+_typed: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("typed")
+
+
+def remember(_app: object, _commands: object, arguments: ArgumentCollection) -> None:
+    """Keep the arguments of this command that came from the command line."""
+    found: dict[str, tuple[str, ...]] = {}
+    for argument in arguments:
+        values = tuple(token.value for token in argument.tokens if token.source == "cli")
+        if values:
+            found[argument.name] = values
+    _typed.set({name: found[name] for name in _REPEATED if name in found})
+
+
+def typed() -> Mapping[str, tuple[str, ...]]:
+    """Return the values of each argument that was typed and that a next command repeats."""
+    return _typed.get({})
+
+
+def shell_word(text: str) -> str:
+    """Quote a word for a shell; one that could act is written byte by byte, as bash reads it."""
+    if inert(f"/{text}") == f"/{text}":
+        return shlex.quote(text)
+    parts = (
+        character if character.isalnum() or character in "/. " else _as_bytes(character)
+        for character in text
+    )
+    return f"$'{''.join(parts)}'"
+
+
+def _as_bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

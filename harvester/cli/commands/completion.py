@@ -1,0 +1,50 @@
+"""``harvester --install-completion``: verbs and options that a shell completes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cyclopts.completion.detect import ShellDetectionError
+
+from harvester.cli.output.answers import console, print_line
+from harvester.cli.output.streams import stdout_output
+from harvester.cli.verbs import app
+from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
+
+
+def install_completion(
+    *,
+    shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
+    output: Path | None = None,
+) -> int:
+    """Let the shell complete verbs and options.
+
+    Writes a script for the shell, and a line into its start-up file that loads it.
+
+    For example:
+      harvester --install-completion --shell bash
+
+    Exit codes:
+      0   written
+      2   the shell is not known, or a file cannot be written
+
+    Params:
+        shell: The shell; the one that started this command by default.
+        output: Write the script to this file, and change no start-up file.
+    """
+    try:
+        script = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
+    except ShellDetectionError:
+        raise UsageError(
+            "the shell that started this command is not known",
+            "write --shell bash, zsh, fish or powershell",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{inert(str(error.filename))}: {error.strerror}", "write --output FILE"
+        ) from None
+    with stdout_output():
+        print_line(console(), f"{inert(str(script))}: written; it takes effect in a new shell")
+    return 0

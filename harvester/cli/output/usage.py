@@ -1,0 +1,74 @@
+"""Mistakes of a command line as errors of harvester's own, which name the option and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin
+
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from harvester.core.errors import UsageError
+from harvester.core.inert_text import inert
+from harvester.core.references import quote_safe
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def usage_error(error: CycloptsError, verbs: Iterable[str]) -> UsageError:
+    """Return what is wrong with a command line, and what to do."""
+    verb = " ".join(map(inert, error.command_chain or ()))
+    command = f"harvester {verb}".rstrip()
+    lists = f"`harvester help{verb and ' '}{verb}` lists the options"
+    match error:
+        case UnknownCommandError(unused_tokens=[word, *_]):
+            hint = _similar(word, verbs) or f"the verbs are {', '.join(verbs)}"
+            return UsageError(f"there is no verb{_quoted(word)}", hint)
+        case UnknownOptionError(token=token, argument_collection=known):
+            name = (token.keyword or token.value).partition("=")[0]
+            names = [each for argument in known for each in argument.names if each[:1] == "-"]
+            problem = f"`{command}` has no option{_quoted(name)}"
+            return UsageError(problem, _similar(name, names) or lists)
+        case UnusedCliTokensError(unused_tokens=[word, *_]):
+            hint = "quote a text with blanks, and separate several names by commas"
+            return UsageError(f"`{command}`: one word too many:{_quoted(word)}", hint)
+        case MissingArgumentError(argument=argument, keyword=keyword) if argument is not None:
+            return UsageError(f"{keyword or argument.name} has no value", lists)
+        case RepeatArgumentError(token=token):
+            return UsageError(f"{token.keyword} is given twice", "leave one of them out")
+        case CoercionError(token=token) if token is not None:
+            return _unfit(error, lists)
+    return UsageError(tuple(map(inert, str(error).split("\n"))), lists)
+
+
+def _unfit(error: Any, lists: str) -> UsageError:
+    """Return the error for a value of the wrong kind."""
+    token, wanted = error.token, error.target_type
+    name = token.keyword or error.argument.name
+    if get_origin(wanted) is Literal:
+        choices = get_args(wanted)
+        hint = _similar(token.value, choices) or f"write one of {', '.join(choices)}"
+        return UsageError(f"{name}: no such choice{_quoted(token.value)}", hint)
+    kind = _KINDS.get(wanted)
+    if kind is None:
+        return UsageError(tuple(map(inert, str(error).split("\n"))), lists)
+    return UsageError(f"{name}:{_quoted(token.value)} is not {kind}", lists)
+
+
+def _quoted(word: str) -> str:
+    """Return a word that was typed, and nothing if it could be a secret."""
+    # An option is no formula of a spreadsheet, so its hyphen is left as it is.
+    return f" `{inert(f'/{word}')[1:]}`" if quote_safe(word) else ""
+
+
+def _similar(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word[:60], [*known], n=1)
+    return f"did you mean `{close[0]}`?" if close else ""

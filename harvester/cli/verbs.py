@@ -1,0 +1,75 @@
+"""The verbs of ``harvester`` in the order of a user's work, and its help."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from harvester import __version__
+from harvester.cli import command_line
+from harvester.cli.output import streams
+
+VERBS = {
+    "init": "Print a commented manifest, or write it to a new file.",
+    "check": "Show which accounts work: one token and one cheap call per family of each.",
+    "plan": "Show what a run would ask and what limits its speed. Asks nothing, writes nothing.",
+    "run": "Fetch what the output lacks and publish it. Safe to repeat and to kill.",
+    "status": "Show coverage, gaps, quarantine and the last runs.",
+    "changes": "List the files that were replaced since a cursor, as JSON lines.",
+    "verify": "Check every file against itself, its data included.",
+    "rewrite": "Write a fresh output with another number of buckets or newer columns.",
+    "forget": "Delete accounts for good: rows, answers, quarantine, names. Prints a receipt.",
+    "datasets": "List the catalogue, or describe one dataset.",
+    "explain": "Explain an errcode of WeChat, and what to do about it.",
+    "schema": "Print the manifest's JSON Schema.",
+    "sandbox": "Serve the built-in WeChat emulator to other clients.",
+}
+"""Each verb is a function of a module of its own name, loaded only when it is called."""
+
+_EPILOGUE = """Try it without an account, against the built-in emulator:
+  harvester init jobs.yaml
+  harvester run jobs.yaml
+
+`harvester help VERB` has the options, the exit codes and an example of a verb.
+Documentation: docs/cli.md"""
+
+app = App(
+    name="harvester",
+    help="Harvest WeChat Official Account statistics into partitioned Parquet.",
+    help_format="plaintext",
+    help_epilogue=_EPILOGUE,
+    version=__version__,
+    version_flags=["--version", "-V"],
+    console=streams.HelpConsole(),
+    config=command_line.remember,
+)
+
+
+def _register(place: int, name: str, summary: str) -> None:
+    app.command(
+        f"harvester.cli.commands.{name}:{name}",
+        name=name,
+        help=summary,
+        help_epilogue=f"Documentation: docs/cli.md#harvester-{name}",
+        sort_key=place,
+    )
+
+
+for _place, (_name, _summary) in enumerate(VERBS.items()):
+    _register(_place, _name, _summary)
+app.command(
+    "harvester.cli.commands.completion:install_completion",
+    name="--install-completion",
+    help="Let the shell complete verbs and options: bash, zsh, fish or powershell.",
+    help_epilogue="Documentation: docs/cli.md#completion",
+    sort_key=len(VERBS),
+)
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """Return a command line with ``help`` and ``version`` written as options."""
+    match arguments:
+        case ["help", *verb]:
+            return [*verb, "--help"]
+        case ["version"]:
+            return ["--version"]
+    return arguments
