@@ -55,7 +55,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the variables of the environment that change what harvester does."""
     ours = [name for name in os.environ if name.startswith("HARVESTER_")]
     runners = ("CI", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "KUBERNETES_SERVICE_HOST")
-    for name in (*ours, *runners, *ENGINE_VARIABLES):
+    terminals = ("COLUMNS", "NO_COLOR", "FORCE_COLOR")
+    for name in (*ours, *runners, *terminals, *ENGINE_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -11,11 +11,20 @@ from harvester.api.arguments import ManifestSource, Names
 from harvester.core.selection import Selection
 from harvester.manifest import Touched
 from harvester.operations import check as checking
-from harvester.operations.check_report import AccountCheck, Check, ProbeResult, State
+from harvester.operations.check_report import (
+    WHOLE_ACCOUNT,
+    WORST_FIRST,
+    AccountCheck,
+    Check,
+    ProbeResult,
+    State,
+)
 from harvester.operations.project import ManifestText, open_project
 from harvester.operations.runtime import Project
 
 __all__ = [
+    "WHOLE_ACCOUNT",
+    "WORST_FIRST",
     "AccountCheck",
     "Check",
     "ProbeResult",

@@ -24,7 +24,8 @@ class State(Enum):
 WHOLE_ACCOUNT = "all"
 """Stands for all families of an account."""
 
-_WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
+WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
+"""The states in the order in which they need attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class AccountCheck:
     def state(self) -> State:
         """The state of the worst finding."""
         states = [finding.state for finding in self.findings]
-        return min(states, key=_WORST_FIRST.index, default=State.WORKS)
+        return min(states, key=WORST_FIRST.index, default=State.WORKS)
 
     @property
     def is_authorised(self) -> bool:

@@ -492,11 +492,11 @@ def manifest(tmp_path: Path) -> Path:
 def test_check_prints_a_table_and_keeps_the_quotas(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each family of each account on stdout."""
+    """A line for each account on stdout, if all of its families have the same state."""
     assert invoke(["check", str(manifest)]) == Exit.DONE
     printed = capsys.readouterr().out
-    assert "wx0000000000000001 Acme" in printed
-    assert printed.count("works") == 4 + 1
+    assert "Acme  wx0000000000000001  all     works" in printed
+    assert printed.count("works") == 2 + 1
     assert "2 accounts: 2 works; 10 calls" in printed
     known = quota_limits.read(RunHarness(manifest.parent / "out").tree)
     assert {dataset for _, dataset in known} == {DAILY, "user_summary"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
+from rich.text import Text
 
 from harvester.api import check as checking
 from harvester.api.reports import plain
@@ -14,13 +17,15 @@ from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import (
     answer,
-    cell,
+    listed,
     named,
     print_line,
     print_lines,
     print_paused,
-    table,
+    print_table,
 )
+from harvester.cli.output.styles import style_of
+from harvester.cli.output.table_layout import Cell, TableColumn
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
 from harvester.planning.windows import paused_accounts
@@ -73,28 +78,60 @@ def check(
     return found.exit_code
 
 
+_COLUMNS = (
+    TableColumn("name", "text"),
+    TableColumn("appid", "code"),
+    TableColumn("family", "code"),
+    TableColumn("state", "code"),
+    TableColumn("calls a day", rank=2),
+    TableColumn("used", rank=1),
+)
+"""The columns of accounts. The quota is the one of which the fewest calls are left."""
+
+
 def _print_check(out: Console, found: checking.Check) -> None:
-    rows = table("account", "family", "state", "calls a day", "used", texts=3)
-    for account in found.accounts:
-        label = f"{account.appid} {account.name}".rstrip()
-        for finding in account.findings:
-            quota = _quota(account, finding)
-            rows.add_row(cell(label), finding.family, finding.state.value, *quota)
-            label = ""
-    out.print(rows)
+    worst_first = sorted(found.accounts, key=lambda each: checking.WORST_FIRST.index(each.state))
+    rows = [row for account in worst_first for row in _rows(account)]
+    columns = _COLUMNS if any(account.name for account in found.accounts) else _COLUMNS[1:]
+    if rows:
+        print_table(out, columns, [row[-len(columns) :] for row in rows])
     _print_reasons(out, found)
     _print_paused(out, found.paused)
-    states = ((state, found.count(state)) for state in checking.State)
-    counts = ", ".join(f"{number:,} {state.value}" for state, number in states if number)
-    out.print(f"\n{_counted(len(found.accounts), 'account')}: {counts}; {found.calls:,} calls")
+    accounts, states = _counted(len(found.accounts), "account"), _states(found.accounts)
+    print_line(out, f"{accounts}: {states}; {found.calls:,} calls", gap=True)
 
 
-def _quota(account: checking.AccountCheck, finding: checking.ProbeResult) -> tuple[str, str]:
-    """Return the scarcest quota of a family, and how much of it is used."""
+def _states(accounts: Sequence[checking.AccountCheck]) -> str:
+    counts = Counter(account.state for account in accounts)
+    return ", ".join(
+        f"{counts[state]:,} {state.value}" for state in checking.WORST_FIRST if counts[state]
+    )
+
+
+def _rows(account: checking.AccountCheck) -> Iterator[list[Cell]]:
+    """Yield a row for each state of an account; what works has none beside what does not."""
+    families: dict[checking.State, list[str]] = {}
+    for finding in account.findings:
+        families.setdefault(finding.state, []).append(finding.family)
+    if len(families) > 1:
+        families.pop(checking.State.WORKS, None)
+    for state in sorted(families, key=checking.WORST_FIRST.index):
+        whole = len(families[state]) == len(account.findings)
+        yield [
+            account.name,
+            account.appid,
+            checking.WHOLE_ACCOUNT if whole else ", ".join(families[state]),
+            Text(state.value, style_of(state.value)),
+            *_quota(account, families[state]),
+        ]
+
+
+def _quota(account: checking.AccountCheck, families: Sequence[str]) -> tuple[str, str]:
+    """Return the scarcest quota of some families, and how much of it is used."""
     known = [
         allowance
         for name, allowance in account.allowances.items()
-        if CATALOGUE[name].family == finding.family
+        if CATALOGUE[name].family in families
     ]
     if not known:
         return "", ""
@@ -104,15 +141,20 @@ def _quota(account: checking.AccountCheck, finding: checking.ProbeResult) -> tup
 
 def _print_reasons(out: Console, found: checking.Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[object, ...], list[tuple[str, checking.ProbeResult]]] = {}
     for account in found.accounts:
         for finding in account.findings:
             if finding.state is not checking.State.WORKS:
-                alike.setdefault(_reason(finding), []).append(account.appid)
-    for reason, appids in alike.items():
-        more = f" and {len(appids) - 1:,} more" if appids[1:] else ""
-        print_line(out, f"  {appids[0]}{more}: {reason[0]}", gap=True)
-        print_line(out, f"    {reason[1]}")
+                # The same code is one reason whatever its message says, which may have an id in it.
+                said = finding.errmsg if finding.errcode is None else finding.errcode
+                name = named(account.appid, account.name)
+                key = said, finding.meaning, finding.is_of_account
+                alike.setdefault(key, []).append((name, finding))
+    for reason in alike.values():
+        accounts = listed(dict.fromkeys(name for name, _ in reason))
+        said, remedy = _reason([finding for _, finding in reason])
+        print_line(out, f"  {accounts}: {said}", gap=True)
+        print_line(out, f"    {remedy}")
 
 
 def _print_paused(out: Console, paused: list[checking.AccountCheck]) -> None:
@@ -124,20 +166,23 @@ def _print_paused(out: Console, paused: list[checking.AccountCheck]) -> None:
     for account in sorted(paused, key=lambda account: account.state is not works):
         said = "it works again: take `paused` off"
         if account.state is not works:
-            said = "still: " + "; ".join(_reason(finding)[0] for finding in account.findings)
+            said = "still: " + "; ".join(_reason([finding])[0] for finding in account.findings)
         lines.append(f"{named(account.appid, account.name)}: {inert(account.paused)} ({said})")
     print_lines(out, lines)
 
 
-def _reason(finding: checking.ProbeResult) -> tuple[str, str]:
-    """Return what WeChat or the network answered, without the rid, and its meaning with advice."""
-    said = finding.errmsg if finding.errcode is None else f"{finding.errcode} {finding.errmsg}"
-    meaning = finding.meaning
-    if finding.is_of_account:
-        return said, f"{meaning}. {finding.advice}"
-    if finding.state is checking.State.REFUSED:
-        meaning += f" (permission set {finding.permission_set})"
-    return f"{finding.family}: {said}", f"{meaning}. {finding.advice}"
+def _reason(findings: Sequence[checking.ProbeResult]) -> tuple[str, str]:
+    """Return what WeChat or the network answered to alike calls, and its meaning with advice."""
+    first = findings[0]
+    said = first.errmsg if first.errcode is None else f"{first.errcode} {first.errmsg}"
+    families = list(dict.fromkeys(finding.family for finding in findings))
+    if families == [checking.WHOLE_ACCOUNT]:
+        return said, f"{first.meaning}. {first.advice}"
+    meaning = first.meaning
+    if first.state is checking.State.REFUSED:
+        sets = list(dict.fromkeys(str(finding.permission_set) for finding in findings))
+        meaning += f" (permission set{'s' if sets[1:] else ''} {', '.join(sets)})"
+    return f"{', '.join(families)}: {said}", f"{meaning}. {first.advice}"
 
 
 def _check_as_json(found: checking.Check) -> dict[str, object]:
@@ -177,9 +222,9 @@ def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
 
 def _offline(out: Console, sizes: dict[str, int], found: checking.Touched) -> None:
     accounts, jobs = _counted(sizes["accounts"], "account"), _counted(sizes["jobs"], "job")
-    out.print(f"{accounts}, {jobs}: no mistakes")
+    print_line(out, f"{accounts}, {jobs}: no mistakes")
     for what, names in found._asdict().items():
-        out.print(f"\n{what}" if names else f"\nno {what}")
+        print_line(out, what if names else f"no {what}", gap=True)
         for name in names:
             print_line(out, f"  {inert(str(name))}")
 

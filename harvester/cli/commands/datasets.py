@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.catalogue.markdown import facts, members, queries, ready_text
 from harvester.cli.options import Format
-from harvester.cli.output.answers import answer
+from harvester.cli.output.answers import answer, print_line, print_table
+from harvester.cli.output.table_layout import TableColumn
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
@@ -83,39 +83,54 @@ def _column_as_json(column: Column) -> dict[str, object]:
     }
 
 
+_CATALOGUE = (
+    TableColumn("dataset", "code"),
+    TableColumn("span", rank=1),
+    TableColumn("first day", "code", rank=2),
+    TableColumn("about", "text", least=24),
+)
+"""The span is the number of days that a request may ask for."""
+
+_MEMBERS = (
+    TableColumn("column", "code"),
+    TableColumn("type", "code"),
+    TableColumn("unit", "code"),
+    TableColumn("meaning", "text", least=24),
+)
+
+
 def _print_list(out: Console, chosen: Sequence[Dataset]) -> None:
-    table = Table("dataset", "days per request", "first day", "about", box=None)
-    table.columns[1].justify = "right"
-    for dataset in chosen:
-        table.add_row(
-            dataset.name, str(dataset.span), day_text(dataset.first_day), dataset.description
-        )
-    out.print(table)
+    print_table(
+        out,
+        _CATALOGUE,
+        [
+            [dataset.name, f"{dataset.span}", day_text(dataset.first_day), dataset.description]
+            for dataset in chosen
+        ],
+    )
 
 
 def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
     for dataset in chosen:
-        out.print(f"{dataset.name}: {dataset.description}\n", style="bold")
-        for label, text in facts(dataset).items():
-            out.print(Text(f"  {label:<15}{text}"), soft_wrap=True)
+        print_line(out, f"{dataset.name}: {dataset.description}", style="heading")
         out.print()
-        out.print(_columns(dataset))
-        for name, column in members(dataset.columns):
+        for label, text in facts(dataset).items():
+            print_line(out, f"  {label:<15}{text}")
+        out.print()
+        columns = list(members(dataset.columns))
+        print_table(out, _MEMBERS, [_member(name, column) for name, column in columns])
+        for name, column in columns:
             if column.labels:
-                codes = Table(name, "", box=None)
-                for code, label in column.labels.items():
-                    codes.add_row(str(code), label)
                 out.print()
-                out.print(codes)
+                labels = [[str(code), label] for code, label in column.labels.items()]
+                print_table(out, (TableColumn(name, "code"), TableColumn("", "text")), labels)
         out.print()
         for note in dataset.notes:
-            out.print(Text(f"note: {note}"))
+            print_line(out, f"note: {note}")
         for query in queries(dataset):
+            # Whole, because it is to be copied.
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
 
 
-def _columns(dataset: Dataset) -> Table:
-    table = Table("column", "type", "meaning", "unit", box=None)
-    for name, column in members(dataset.columns):
-        table.add_row(Text(name), Text(column.kind.value), Text(column.meaning), Text(column.unit))
-    return table
+def _member(name: str, column: Column) -> list[Text]:
+    return list(map(Text, (name, column.kind.value, column.unit, column.meaning)))

@@ -59,10 +59,10 @@ def _parse_errcode(text: str) -> int:
 def _print_rules(out: Console, errcode: int, data: Rule, token: Rule) -> None:
     """Print the rule for a data call, and the rule for a token call unless it is the same."""
     words = ": " if is_known(errcode) else " is "
-    print_line(out, f"{errcode}{words}{data.meaning}", style="bold")
+    print_line(out, f"{errcode}{words}{data.meaning}", style="heading")
     _print_rule(out, data)
     if token != data:
-        print_line(out, f"to a call for a token: {token.meaning}", gap=True, style="bold")
+        print_line(out, f"to a call for a token: {token.meaning}", gap=True, style="heading")
         _print_rule(out, token)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import environ
 from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harvester.api.reports import plain
 from harvester.cli.output.streams import Terminal, stdout_output
+from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
 from harvester.core.calendar import Day, day_text
 from harvester.core.inert_text import inert, inert_json, inert_line
 from harvester.core.results import PausedAccount
@@ -20,8 +21,11 @@ from harvester.core.results import PausedAccount
 MAX_LINES = 12
 """Lines of a list that are printed as text."""
 
-_WIDTH = 140
-"""Columns without a terminal, where no line must be cut off."""
+_NARROWEST = 20
+"""The least cells of a line, whatever a terminal says of itself."""
+
+_UNBOUNDED = 10_000
+"""Cells of a line without a terminal: each line is whole, to be searched and cut by others."""
 
 
 def answer(
@@ -41,32 +45,37 @@ def json_text(value: object) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return the console of stdout for answers, or of stderr for all else."""
+    """Return the console of stdout for answers, or of stderr for all else.
+
+    It is as wide as the terminal, or as the variable COLUMNS says. Otherwise no line is wrapped.
+    """
     found = Terminal(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Terminal(stderr=stderr, highlight=False, width=_WIDTH)
+    if found.file.isatty() or environ.get("COLUMNS", "").isdigit():
+        return found
+    return Terminal(stderr=stderr, highlight=False, width=_UNBOUNDED, soft_wrap=True)
 
 
-def table(*headings: str, texts: int = 1) -> Table:
-    """Return an empty table whose first columns are texts and whose others are numbers."""
-    found = Table(box=None)
-    for at, heading in enumerate(headings):
-        found.add_column(heading, no_wrap=True, justify="left" if at < texts else "right")
-    return found
-
-
-def cell(text: str) -> Text:
-    """Return a foreign text for a table."""
-    return Text(inert(text))
+def print_table(
+    out: Console, columns: Sequence[TableColumn], rows: Iterable[Sequence[Cell]]
+) -> None:
+    """Print a table; the first column names its rows. Foreign texts in it do not act."""
+    # As one text, because rich takes longer for a line than for its characters.
+    out.print(Text("\n").join(table_lines(columns, rows, _room(out))), soft_wrap=True)
 
 
 def print_line(out: Console, line: str, *, gap: bool = False, style: str = "") -> None:
-    """Print one line, after an empty one if there is to be a gap. Nothing in it acts.
+    """Print a line, after an empty one if there is to be a gap. Nothing in it acts.
 
-    It is not wrapped, because rich would begin a line with any word of a foreign text.
+    It is wrapped between words on a terminal. Elsewhere it is whole, to be found by its words.
     """
-    if gap:
-        out.print()
-    out.print(Text(inert_line(line), style), soft_wrap=True)
+    whole = inert_line(line)
+    lines = [whole] if out.soft_wrap else line_lines(whole, _room(out))
+    _print(out, "\n".join(lines), style, gap=gap)
+
+
+def print_whole(out: Console, line: str, *, gap: bool = False) -> None:
+    """Print a line that is to be copied, such as a command, and never wrapped."""
+    _print(out, inert_line(line), gap=gap)
 
 
 def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
@@ -75,7 +84,15 @@ def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
     for line in lines[:MAX_LINES]:
         print_line(out, f"{margin}{line}")
     if len(lines) > MAX_LINES:
-        out.print(f"{margin}and {len(lines) - MAX_LINES:,} more (--format json lists all)")
+        more = f"and {len(lines) - MAX_LINES:,} more (--format json lists all)"
+        print_line(out, f"{margin}{more}")
+
+
+def listed(items: Iterable[str], shown: int = 3) -> str:
+    """Return the first items of a list, and how many more there are."""
+    first = list(items)
+    more = f" and {len(first) - shown:,} more" if len(first) > shown else ""
+    return ", ".join(first[:shown]) + more
 
 
 def range_text(begin: Day, end: Day) -> str:
@@ -102,3 +119,13 @@ def _lines(alike: dict[str, list[str]]) -> Iterator[str]:
     for reason, names in alike.items():
         more = f" and {len(names) - MAX_LINES:,} more" if len(names) > MAX_LINES else ""
         yield f"{', '.join(names[:MAX_LINES])}{more}: {inert(reason)}"
+
+
+def _print(out: Console, text: str, style: str = "", *, gap: bool) -> None:
+    if gap:
+        out.print()
+    out.print(Text(text, style), soft_wrap=True)
+
+
+def _room(out: Console) -> int:
+    return max(_NARROWEST, out.width)

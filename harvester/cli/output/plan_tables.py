@@ -7,32 +7,37 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from harvester.api.reports import PricedPlan
-from harvester.cli.output.answers import print_line, print_paused, table
+from harvester.cli.output.answers import print_line, print_paused, print_table
+from harvester.cli.output.table_layout import TableColumn
 from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.core.config import ASSUMED_QUOTA
 from harvester.planning.cost import EmptyPrefix, Price
+from harvester.planning.windows import DatasetPlan
 
 _LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
+
+
+_COLUMNS = (
+    TableColumn("dataset", "code"),
+    TableColumn("accounts", rank=2),
+    TableColumn("wanted", rank=1),
+    TableColumn("missing"),
+    TableColumn("requests"),
+    TableColumn("from", "code", rank=3),
+    TableColumn("to", "code", rank=4),
+)
+"""Accounts and account-days that are wanted and missing, and the first and the last missing day."""
 
 
 def show(out: Console, priced: PricedPlan) -> None:
     """Print the requests of a plan, the bound of its time, and the price of shorter ranges."""
     found, price = priced.plan, priced.price
-    rows = table("dataset", "accounts", "account-days", "requests", "from", "to")
-    for row in found.datasets:
-        rows.add_row(
-            row.dataset,
-            f"{row.accounts:,}",
-            f"{row.account_days:,} of {row.wanted:,}",
-            f"{row.requests:,}",
-            "" if row.begin is None else calendar.day_text(row.begin),
-            "" if row.end is None else calendar.day_text(row.end),
-        )
-    out.print(rows)
+    print_table(out, _COLUMNS, map(_row, found.datasets))
     if found.requests:
         seconds, limit = seconds_text(price.bound_seconds), _LIMITS[price.bound_by]
-        out.print(f"\n{found.requests:,} requests, at least {seconds}, limited by {limit}")
+        bound = f"{found.requests:,} requests, at least {seconds}, limited by {limit}"
+        print_line(out, bound, gap=True)
         for line in _price_lines(price, priced.barren):
             print_line(out, line)
     elif any(row.wanted for row in found.datasets):
@@ -42,6 +47,18 @@ def show(out: Console, priced: PricedPlan) -> None:
     print_paused(out, found.paused)
     for warning in found.warnings:
         print_line(out, f"note: {warning}")
+
+
+def _row(row: DatasetPlan) -> list[str]:
+    return [
+        row.dataset,
+        f"{row.accounts:,}",
+        f"{row.wanted:,}",
+        f"{row.account_days:,}",
+        f"{row.requests:,}",
+        "" if row.begin is None else calendar.day_text(row.begin),
+        "" if row.end is None else calendar.day_text(row.end),
+    ]
 
 
 def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]:

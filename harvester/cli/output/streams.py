@@ -10,8 +10,10 @@ from io import TextIOWrapper
 from typing import IO, Any
 
 from rich.console import Console
+from rich.theme import Theme
 
 from harvester.cli.output import json_lines
+from harvester.cli.output.styles import STYLES
 from harvester.cli.output.workflow_commands import annotations_of
 from harvester.core.errors import HarvesterError, places
 from harvester.core.inert_text import inert_line
@@ -19,7 +21,14 @@ from harvester.core.redaction import masked
 
 
 class Terminal(Console):
-    """A console that raises write errors, where rich would end the process with 1."""
+    """A console that raises write errors, where rich would end the process with 1.
+
+    It is plain if NO_COLOR is set, where rich would still make words bold.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        colours = None if os.environ.get("NO_COLOR") else "auto"
+        super().__init__(theme=Theme(STYLES), **{"color_system": colours, **how})
 
     def on_broken_pipe(self) -> None:
         """Raise the error that rich is handling."""

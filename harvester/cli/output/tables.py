@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from harvester.api.reports import (
     DatasetSummary,
@@ -22,14 +22,27 @@ from harvester.cli.output.answers import (
     print_line,
     print_lines,
     print_paused,
+    print_table,
+    print_whole,
     range_text,
-    table,
 )
+from harvester.cli.output.styles import style_of
+from harvester.cli.output.table_layout import TableColumn
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
+
+_STATES = {
+    "done": TableColumn("covered"),
+    "missing": TableColumn("missing"),
+    "provisional": TableColumn("provisional", rank=2),
+    "quarantined": TableColumn("quarantined", rank=1),
+    "suspicious": TableColumn("suspicious", rank=3),
+    "empty": TableColumn("empty", rank=4),
+}
+"""The columns of account-days by state."""
 
 _SUSPICIOUS_GAPS = "suspicious gaps: empty days between days with rows"
 
@@ -61,7 +74,7 @@ def seconds_text(seconds: float) -> str:
 def summary(out: Console, done: Summary, project: Project) -> None:
     """Print the figures of a run, and the next steps."""
     out.print()
-    out.print(_coverage_table(done.datasets))
+    _print_coverage(out, done.datasets)
     out.print()
     _print_figures(out, done)
     _print_causes(out, done)
@@ -70,9 +83,9 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)
     out.print()
-    print_line(out, _verdict(done), style="bold" if done.exit_code is Exit.DONE else "bold yellow")
+    print_line(out, _verdict(done), style=style_of(done.outcome))
     for line in _next_steps(done, project):
-        print_line(out, f"  {line}")
+        print_whole(out, f"  {line}")
 
 
 def _verdict(done: Summary) -> str:
@@ -94,20 +107,36 @@ def _time_text(moment: float) -> str:
     return f"from {here:%Y-%m-%d %H:%M} on ({in_beijing})"
 
 
-def _coverage_table(rows: Sequence[DatasetSummary]) -> Table:
-    """Count account-days by state; states without a day get no column."""
-    extra = [
-        name
-        for name in ("provisional", "suspicious", "quarantined", "missing")
-        if any(getattr(row.days, name) for row in rows)
+def _print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
+    """Count account-days by state; states without a day get no column, but for covered ones."""
+    shown = [
+        name for name in _STATES if name == "done" or any(getattr(row.days, name) for row in rows)
     ]
-    titles = [name.replace("suspicious", "suspicious gaps") for name in extra]
-    found = table("dataset", "accounts", "account-days", "covered", "empty", *titles)
-    for row in rows:
-        numbers = [row.accounts, row.days.wanted, row.days.done, row.days.empty]
-        numbers += [getattr(row.days, name) for name in extra]
-        found.add_row(row.dataset, *(f"{number:,}" for number in numbers))
-    return found
+    columns = [
+        TableColumn("dataset", "code"),
+        TableColumn("accounts", rank=6),
+        TableColumn("wanted", rank=5),
+    ]
+    print_table(
+        out,
+        [*columns, *(_STATES[name] for name in shown)],
+        [
+            [
+                row.dataset,
+                f"{row.accounts:,}",
+                f"{row.days.wanted:,}",
+                *(_count(row, name) for name in shown),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _count(row: DatasetSummary, name: str) -> Text:
+    number = getattr(row.days, name)
+    if name == "done":
+        return Text(f"{number:,}", "" if row.days.missing else "done")
+    return Text(f"{number:,}", style_of(name) if number else "")
 
 
 def _print_figures(out: Console, done: Summary) -> None:
@@ -148,7 +177,8 @@ def _print_causes(out: Console, done: Summary) -> None:
         if cause.advice:
             print_line(out, f"    {cause.advice}")
     if len(found) > MAX_LINES:
-        out.print(f"\n  and {len(found) - MAX_LINES:,} more kinds in the run record")
+        more = len(found) - MAX_LINES
+        print_line(out, f"  and {more:,} more kinds in the run record", gap=True)
 
 
 def _next_steps(done: Summary, project: Project) -> list[str]:
@@ -172,7 +202,7 @@ def status(out: Console, found: Status, words: str) -> None:
 
     ``words`` are the manifest and the output as arguments of a command.
     """
-    out.print(_coverage_table(found.datasets))
+    _print_coverage(out, found.datasets)
     _print_ranges(out, "missing", found.gaps)
     _print_ranges(out, _SUSPICIOUS_GAPS, found.suspicious)
     if found.suspicious:

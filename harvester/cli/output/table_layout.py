@@ -1,0 +1,170 @@
+"""Tables and lines that fit the terminal: no number, day or code is ever cut or wrapped.
+
+If a table is too wide, its texts are wrapped, then its least important columns are left out and
+named below it, and at last each row is a block of its own. Wide characters count two cells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal, TypeAlias
+
+from rich.cells import cell_len, chop_cells
+from rich.text import Text
+
+from harvester.core.inert_text import inert
+
+Cell: TypeAlias = str | Text
+"""The content of a cell. A foreign text is a `str`, and made inert; a `Text` stands as it is."""
+
+_GAP = "  "
+_LONGEST_WORD = 30
+"""Cells of a word that a column is made wide enough for; a longer one is folded."""
+
+_WIDE = (
+    r"\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffe6"
+    r"\U0001f300-\U0001faff\U00020000-\U0003fffd"
+)
+# A word with the blanks behind it, or one wide character: Chinese has no blanks between words.
+_WORDS = re.compile(rf"(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of a table.
+
+    A ``text`` is wrapped where the table is too wide, down to ``least`` cells; a ``number`` stands
+    at the right, and a ``code`` at the left. The columns with the highest ``rank`` are left out
+    first, and those with 0 never.
+    """
+
+    heading: str
+    kind: Literal["number", "code", "text"] = "number"
+    rank: int = 0
+    least: int = 16
+
+
+def table_lines(
+    columns: Sequence[TableColumn], rows: Iterable[Sequence[Cell]], room: int
+) -> Iterator[Text]:
+    """Yield the lines of a table of at most ``room`` cells; the first column names its rows."""
+    body = [list(map(_inert, row)) for row in rows]
+    head = [Text(column.heading, "heading") for column in columns]
+    natural = [max(map(_cells, column)) for column in zip(head, *body, strict=True)]
+    widths, kept = natural, list(range(len(columns)))
+    if _sum(natural, kept) > room:
+        widths = list(map(_least, columns, zip(head, *body, strict=True), natural))
+        while _sum(widths, kept) > room and (gone := _least_important(columns, kept)) is not None:
+            kept.remove(gone)
+    if _sum(widths, kept) > room:
+        for row in body:
+            yield from _block(columns, row, room)
+        return
+    _widen(widths, natural, kept, room)
+    shown = [(columns[at], widths[at], at) for at in kept]
+    for row in (head, *body):
+        yield from _lines(shown, row)
+    if left_out := [column.heading for at, column in enumerate(columns) if at not in kept]:
+        note = f"not shown at this width: {', '.join(left_out)}"
+        yield from map(Text, line_lines(note, room))
+
+
+def line_lines(line: str, room: int) -> list[str]:
+    """Wrap a line between words; it goes on two cells further in. A longer word stays whole."""
+    if cell_len(line) <= room:
+        return [line]
+    margin = " " * (len(line) - len(line.lstrip()))
+    first, *others = wrapped(line.lstrip(), room - len(margin) - len(_GAP), fold=False)
+    return [margin + first, *(f"{margin}{_GAP}{other}" for other in others)]
+
+
+def wrapped(text: str, width: int, *, fold: bool = True) -> list[str]:
+    """Split a text into lines of at most ``width`` cells, between words and wide characters.
+
+    A longer word is folded, or else stays whole.
+    """
+    lines = [""]
+    for word in _WORDS.findall(text):
+        bare = word.rstrip()
+        if lines[-1] and cell_len(lines[-1]) + cell_len(bare) > width:
+            lines.append("")
+        # An emoji of several characters can be wider than a narrow column, and is then kept whole.
+        *whole, rest = (chop_cells(bare, width) if fold else []) or [bare]
+        for part in whole:
+            lines[-1] += part
+            lines.append("")
+        lines[-1] += rest + word[len(bare) :]
+    return [line.rstrip() for line in lines]
+
+
+def _inert(cell: Cell) -> Text:
+    return Text(inert(cell)) if isinstance(cell, str) else cell
+
+
+def _cells(cell: Text) -> int:
+    return cell_len(cell.plain)
+
+
+def _sum(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(widths[at] for at in kept) + len(_GAP) * (len(kept) - 1)
+
+
+def _least(column: TableColumn, cells: Sequence[Text], natural: int) -> int:
+    """Return the cells that a column needs at least."""
+    if column.kind != "text":
+        return natural
+    words = {word.rstrip() for cell in cells for word in _WORDS.findall(cell.plain)}
+    longest = min(_LONGEST_WORD, max(map(cell_len, words), default=0))
+    return min(natural, max(column.least, longest))
+
+
+def _least_important(columns: Sequence[TableColumn], kept: Sequence[int]) -> int | None:
+    at = max(kept, key=lambda at: columns[at].rank)
+    return at if columns[at].rank else None
+
+
+def _widen(widths: list[int], natural: Sequence[int], kept: Sequence[int], room: int) -> None:
+    """Give the texts what is left of the line, the first ones first."""
+    spare = room - _sum(widths, kept)
+    for at in kept:
+        more = min(spare, natural[at] - widths[at])
+        widths[at] += more
+        spare -= more
+
+
+def _lines(shown: Sequence[tuple[TableColumn, int, int]], row: Sequence[Text]) -> Iterator[Text]:
+    """Yield the lines of a row."""
+    parts = [
+        [row[at].plain] if _cells(row[at]) <= width else wrapped(row[at].plain, width)
+        for _, width, at in shown
+    ]
+    for line in zip_longest(*parts, fillvalue=""):
+        found = Text()
+        for (column, width, at), part in zip(shown, line, strict=True):
+            margin = " " * (width - cell_len(part))
+            before, behind = (margin, "") if column.kind == "number" else ("", margin)
+            found = found + before + Text(part, row[at].style) + (behind + _GAP)
+        found.rstrip()
+        yield found
+
+
+def _block(columns: Sequence[TableColumn], row: Sequence[Text], room: int) -> Iterator[Text]:
+    """Yield a row as its first cell, and below it the others with their headings."""
+    yield from (Text(line, row[0].style) for line in wrapped(row[0].plain, room))
+    line = Text()
+    for column, cell in zip(columns[1:], row[1:], strict=True):
+        if not cell.plain:
+            continue
+        pair = Text.assemble(f"{_GAP}{column.heading} ", (cell.plain, cell.style))
+        if line and _cells(line) + _cells(pair) > room:
+            yield line
+            line = Text()
+        if _cells(pair) > room:
+            yield from map(Text, line_lines(pair.plain, room))
+        else:
+            line.append_text(pair)
+    if line:
+        yield line
