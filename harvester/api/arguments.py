@@ -17,8 +17,6 @@ from harvester.core.inert_text import inert
 from harvester.core.selection import Selection
 from harvester.manifest import duration_option
 from harvester.operations.project import ManifestText
-from harvester.operations.record.labels import check_labels
-from harvester.operations.runtime import RunOptions
 from harvester.planning.engine_shard import shard_of_engine
 
 T = TypeVar("T")
@@ -38,6 +36,10 @@ AnyDay: TypeAlias = str | date | None
 ShardName: TypeAlias = str | tuple[int, int] | None
 """A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"`` the one of an
 engine's index in the environment."""
+
+
+Processes: TypeAlias = int | Literal["auto"]
+"""The number of processes that share the work of a run; ``auto`` is one a core."""
 
 
 def in_own_record(function: Callable[[], T]) -> T:
@@ -94,29 +96,21 @@ def shard_of(shard: ShardName) -> tuple[int, int]:
     return found
 
 
+def processes_of(processes: object) -> int:
+    """Return the number of processes, 0 for one a core. Raises UsageError."""
+    if processes == "auto":
+        return 0
+    if isinstance(processes, int) and processes >= 1:
+        return processes
+    text = inert(str(processes))
+    raise UsageError(f"processes {text} is not a number from 1 on", 'write 4 or "auto"')
+
+
 def seconds(duration: str | timedelta | None) -> float | None:
     """Return a duration like ``50m`` in seconds. Raises UsageError."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
     return duration_option("max_duration", duration)
-
-
-def run_options(
-    refetch: Refetch | None,
-    shard: ShardName,
-    max_duration: str | timedelta | None,
-    labels: Mapping[str, str] | None,
-    *,
-    forget: bool,
-) -> RunOptions:
-    """Return the options of a run. Raises UsageError."""
-    return RunOptions(
-        refetch,
-        shard_of(shard),
-        seconds(max_duration),
-        ignore_spent_quota=forget,
-        labels=check_labels(labels or {}),
-    )
 
 
 def place(output: str | os.PathLike[str] | None) -> str | None:

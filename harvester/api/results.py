@@ -12,7 +12,12 @@ from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.results import PausedAccount
 from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
-from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.operations.record.account_report import (
+    AccountSummary,
+    DatasetSummary,
+    DayCounts,
+    added,
+)
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import PublishedFile, Summary
 from harvester.operations.status import Status
@@ -87,7 +92,7 @@ class Result:
             next_ready_at=min(ready, default=None),
             requests=sum(each.requests for each in found),
             rows=sum(each.rows for each in found),
-            datasets=tuple(_added(each.datasets for each in found)),
+            datasets=tuple(added(each.datasets for each in found)),
             accounts=tuple(account for each in found for account in each.accounts),
             published=tuple(item for each in found for item in each.published),
             labels=one.labels,
@@ -255,13 +260,3 @@ def _advice(result: Result) -> str:
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _added(reports: Iterable[tuple[DatasetSummary, ...]]) -> Iterable[DatasetSummary]:
-    """Return one row a dataset, with the sums of all reports."""
-    found: dict[str, DatasetSummary] = {}
-    for row in (row for report in reports for row in report):
-        known = found.get(row.dataset, DatasetSummary(row.dataset, 0, DayCounts()))
-        days = DayCounts(*map(sum, zip(known.days, row.days, strict=True)))
-        found[row.dataset] = DatasetSummary(row.dataset, known.accounts + row.accounts, days)
-    return found.values()

@@ -18,18 +18,25 @@ from pathlib import Path
 from typing import Literal
 
 from harvester.api import arguments
-from harvester.api.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
+from harvester.api.arguments import (
+    AnyDay,
+    ManifestSource,
+    Names,
+    Processes,
+    Refetch,
+    ShardName,
+)
 from harvester.api.progress import show_bar
 from harvester.api.results import Result, result_of
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.selection import Selection
-from harvester.operations import run as harvesting
 from harvester.operations.clock import CheckedClock
+from harvester.operations.processes import shared_run
 from harvester.operations.project import ManifestText, open_quietly
 from harvester.operations.record import run_record, summary_file
 from harvester.operations.record.events import Event
-from harvester.operations.record.labels import parse_labels
+from harvester.operations.record.labels import check_labels, parse_labels
 from harvester.operations.record.run_events import RunEvents, ignore
 from harvester.operations.record.run_log import recorded
 from harvester.operations.runtime import (
@@ -127,7 +134,7 @@ class Execution:
         opened = open_quietly(request.manifest, request.output, self._clock)
         self._log.begin_copy(opened.manifest)
         self._project = opened.project(request.selection, "asked")
-        harvesting.run(self._log, self._project, options, self._watch)
+        shared_run.run(self._log, self._project, options, self._watch)
 
     async def _watch(self, position: Callable[[], Position]) -> None:
         """Show progress, and let the pipeline be described meanwhile."""
@@ -149,6 +156,7 @@ def run(
     end_date: AnyDay = None,
     output: str | os.PathLike[str] | None = None,
     shard: ShardName = None,
+    processes: Processes = 1,
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
@@ -171,6 +179,8 @@ def run(
         output: Replaces the manifest's output: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
         shard: A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"``
             the one whose index an engine has set.
+        processes: The processes that share the work, each with buckets of its own; ``"auto"`` is
+            one for each core that this process may use.
         refetch: Treats the selected days, or those of this state, as missing.
         max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
         ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.
@@ -185,7 +195,14 @@ def run(
         UsageError: The manifest or an argument is wrong; nothing was requested.
         Busy: Another run holds the accounts.
     """
-    options = arguments.run_options(refetch, shard, max_duration, labels, forget=ignore_spent_quota)
+    options = RunOptions(
+        refetch,
+        arguments.shard_of(shard),
+        arguments.seconds(max_duration),
+        ignore_spent_quota=ignore_spent_quota,
+        labels=check_labels(labels or {}),
+        processes=arguments.processes_of(processes),
+    )
     execution = Execution(
         Request(
             arguments.source(manifest),
@@ -216,6 +233,7 @@ async def run_async(
     end_date: AnyDay = None,
     output: str | os.PathLike[str] | None = None,
     shard: ShardName = None,
+    processes: Processes = 1,
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
@@ -228,7 +246,14 @@ async def run_async(
     Cancelling it ends the run in order before the cancellation goes on. See `run` for the
     arguments, the result and the errors.
     """
-    options = arguments.run_options(refetch, shard, max_duration, labels, forget=ignore_spent_quota)
+    options = RunOptions(
+        refetch,
+        arguments.shard_of(shard),
+        arguments.seconds(max_duration),
+        ignore_spent_quota=ignore_spent_quota,
+        labels=check_labels(labels or {}),
+        processes=arguments.processes_of(processes),
+    )
     # In a thread, because it reads small files.
     execution = await asyncio.to_thread(
         Execution,

@@ -159,6 +159,17 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise UsageError(f"--shard '{inert(text)}' is not a shard", "Write 1/8 for the first of eight.")
 
 
+def parse_processes(text: str) -> int:
+    """Parse a number of processes; ``auto`` is 0, one a core. Raises UsageError."""
+    if text == "auto":
+        return 0
+    if _is_count(text) and int(text) >= 1:
+        return int(text)
+    raise UsageError(
+        f"--processes '{inert(text)}' is not a number from 1 on", "Write 4, or auto for all cores."
+    )
+
+
 def parse_ok_exit(text: str) -> frozenset[int]:
     """Parse ``3,75`` as exit codes. Raises UsageError."""
     known = {str(int(code)) for code in Exit}

@@ -167,6 +167,10 @@ class Unanswered(HarvesterError):
     exit_code = Exit.AGAIN
 
 
+class ProcessDied(HarvesterError):
+    """A process of a run that ended without a word, and so did the one in its place."""
+
+
 class StoreError(HarvesterError):
     """A failed read or write of the output tree: full disk, missing permission, damaged file."""
 

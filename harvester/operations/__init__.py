@@ -9,6 +9,7 @@ __all__ = [
     "gate",
     "plain",
     "plan",
+    "processes",
     "project",
     "reading",
     "record",

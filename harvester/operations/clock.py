@@ -47,7 +47,7 @@ def boot_id() -> str:
 
 
 class CheckedClock:
-    """Clock in seconds since the Unix epoch. It steps in `correct` alone.
+    """Clock in seconds since the Unix epoch. It steps in `correct` and `move` alone.
 
     ``started_at`` is the time at which the operation began. ``offset`` is the median of WeChat's
     time minus ours, None before the first ``Date``. While ``is_off`` is True, `correct` would
@@ -116,11 +116,15 @@ class CheckedClock:
         if not self.is_off or self.offset is None:
             return 0.0
         moved, self._corrections = self.offset, self._corrections + 1
-        self._zero += moved
-        self.started_at += moved
+        self.move(moved)
         self._offsets = deque((each - moved for each in self._offsets), maxlen=_MAX_OFFSETS)
         self._judge()
         return moved
+
+    def move(self, seconds: float) -> None:
+        """Step by so many seconds, because another process has heard that the clock is off."""
+        self._zero += seconds
+        self.started_at += seconds
 
     def moment(self) -> Moment:
         """Return the present moment as a ledger keeps it."""

@@ -6,12 +6,12 @@ import logging
 import os
 import shlex
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import environ
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from harvester.core.config import Manifest
+from harvester.core.config import Manifest, Output
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.selection import ALL, Selection
@@ -40,6 +40,25 @@ class ManifestText(NamedTuple):
     text: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestReader:
+    """A function that reads a manifest again as of another time, in this process or another.
+
+    ``appids`` are the accounts that authorised the platform.
+    """
+
+    source: ManifestText
+    output: Output
+    appids: tuple[str, ...]
+    selection: Selection
+
+    def __call__(self, now: float) -> Manifest:
+        """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
+        draft = read(self.source.path, environ=environ, now=now, text=self.source.text)
+        again = replace(draft.manifest(self.appids), output=self.output)
+        return _narrowed(again, self.selection, now)
+
+
 class Opened(NamedTuple):
     """A manifest and its output, opened without a call: the accounts of a platform are missing."""
 
@@ -66,11 +85,8 @@ class Opened(NamedTuple):
                     "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
                 )
 
-        def manifest_at(now: float) -> Manifest:
-            draft = read(manifest.file, environ=environ, now=now, text=self.text)
-            again = draft.manifest(appids)
-            return _narrowed(replace(again, output=output), selection, now)
-
+        source = ManifestText(manifest.file, self.text)
+        manifest_at = ManifestReader(source, output, appids, selection)
         narrowed = _narrowed(manifest, selection, self.clock.started_at)
         return Project(narrowed, self.tree, self.words, self.clock, platform, manifest_at)
 

@@ -6,7 +6,7 @@ import logging
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
@@ -46,12 +46,22 @@ _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _log = logging.getLogger("harvester.run")
 
 
+def check_request_limit(manifest: Manifest, plan: windows.Plan) -> None:
+    """Raise UsageError if a plan makes more requests than ``limits.max_requests``."""
+    limit, requests = manifest.limits.max_requests, plan.requests
+    if limit is not None and requests > limit:
+        raise UsageError(
+            f"this run would make {requests:,} requests, and limits.max_requests is {limit:,}",
+            "Look at `harvester plan`; then narrow the range or raise the limit.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
-    ``manifest_at`` returns that part of the manifest as of another time. The results go to the
-    summary of ``run_log``.
+    ``manifest_at`` returns that part of the manifest as of another time. ``agree`` accepts a plan,
+    or raises UsageError. The results go to the summary of ``run_log``.
     """
 
     manifest: Manifest
@@ -61,6 +71,7 @@ class RunState:
     own: list[int]
     run_log: RunLog
     manifest_at: Callable[[float], Manifest]
+    agree: Callable[[Manifest, windows.Plan], None] = check_request_limit
 
     @property
     def summary(self) -> Summary:
@@ -79,8 +90,7 @@ def run(
     The result is in ``run_log``. Raises UsageError for missing secrets or a shard without buckets,
     and as `execute`.
     """
-    warn_of_open_files(project.manifest)
-    _warn_of_ci_folder(project.manifest.output)
+    warn_of_exposure(project.manifest)
     own = own_buckets(project.manifest.output.buckets, options.shard)
     # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
     project = project._replace(manifest=of_shard(project.manifest, own))
@@ -116,8 +126,19 @@ def execute(state: RunState) -> None:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
             want, queues = _plan_and_harvest(state)
-        states = coverage_scan.read_states(tree, want, clock())
-        summary.state_read(want, states, queues, quarantined_days(tree, states))
+        report_coverage(summary, tree, want, queues, clock())
+
+
+def report_coverage(
+    summary: Summary,
+    tree: layout.Tree,
+    want: windows.Wanted,
+    queues: Sequence[AccountQueue],
+    now: float,
+) -> None:
+    """Read the coverage of the wanted days from the files into a summary. Raises StoreError."""
+    states = coverage_scan.read_states(tree, want, now)
+    summary.state_read(want, states, queues, quarantined_days(tree, states))
 
 
 def _by_right_clock(state: RunState) -> RunState:
@@ -140,14 +161,14 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     want = windows.wanted(manifest, summary.started_at)
     missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
     plan = windows.summarise(manifest, want, missing, summary.today)
-    _check_request_limit(manifest, plan.requests)
+    state.agree(manifest, plan)
     summary.plan_made(want, plan)
     state.run_log.events.started(summary)
     queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
-        _run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
+        run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
-        _run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
+        run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
     return want, queues
 
 
@@ -166,6 +187,12 @@ def make_queues(
     return [make_queue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
 
 
+def warn_of_exposure(manifest: Manifest) -> None:
+    """Log a warning of secrets that all users can read, and of an output that may be lost."""
+    warn_of_open_files(manifest)
+    _warn_of_ci_folder(manifest.output)
+
+
 def _warn_of_ci_folder(output: Output) -> None:
     """Warn of an output in a folder of a CI runner, unless ``must_exist`` says that it is kept."""
     on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
@@ -178,16 +205,7 @@ def _warn_of_ci_folder(output: Output) -> None:
         )
 
 
-def _check_request_limit(manifest: Manifest, requests: int) -> None:
-    limit = manifest.limits.max_requests
-    if limit is not None and requests > limit:
-        raise UsageError(
-            f"this run would make {requests:,} requests, and limits.max_requests is {limit:,}",
-            "Look at `harvester plan`; then narrow the range or raise the limit.",
-        )
-
-
-def _run_unwrapping_groups(harvest: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_unwrapping_groups(harvest: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a coroutine; of a group of nothing but HarvesterErrors raise the first by itself."""
     try:
         anyio.run(harvest)

@@ -61,7 +61,7 @@ class RunOptions:
 
     ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
     ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today. ``labels``
-    go to the record of the run.
+    go to the record of the run. ``processes`` share its work; 0 stands for one a core.
     """
 
     refetch: Refetch | None = None
@@ -69,12 +69,17 @@ class RunOptions:
     max_duration: float | None = None
     ignore_spent_quota: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
 
     @property
     def shard_text(self) -> str | None:
         """The shard as ``2/8``; None if it is the only one."""
-        number, count = self.shard
-        return f"{number}/{count}" if count > 1 else None
+        return shard_text(*self.shard) if self.shard[1] > 1 else None
+
+
+def shard_text(number: int, count: int) -> str:
+    """Return a shard as ``2/8``."""
+    return f"{number}/{count}"
 
 
 async def show_no_progress(position: Callable[[], Position]) -> None:

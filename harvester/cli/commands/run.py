@@ -32,6 +32,7 @@ class Running:
     Params:
         dry_run: Show the plan of the run, as harvester plan does, and ask nothing.
         max_duration: Start nothing new after this long (50m), publish, and exit with 75.
+        processes: Share the work among this many processes, or auto: one for each core.
         ignore_spent_quota: Forget the calls of today, and that WeChat said a quota is spent.
         progress: A bar on a terminal and lines elsewhere, or always one of them.
         summary: Also write the run record to this file.
@@ -43,6 +44,7 @@ class Running:
     max_duration: Annotated[str | None, options.value("HARVESTER_MAX_DURATION")] = None
     ignore_spent_quota: Annotated[bool, options.flag("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
+    processes: Annotated[str, options.value("HARVESTER_PROCESSES")] = "1"
     progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
     label: options.Labels = ()
@@ -57,6 +59,7 @@ class Running:
             seconds,
             ignore_spent_quota=self.ignore_spent_quota,
             labels=parse_labels(self.label),
+            processes=options.parse_processes(self.processes),
         )
 
 

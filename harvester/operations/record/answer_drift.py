@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from harvester.core.safe_text import safe_text
 from harvester.storage.answer_notes import SeenOddity
@@ -52,6 +53,14 @@ class AnswerDrift:
         ]
         self.oddities |= {seen.key: seen for seen in news}
         return list(map(self._odd, news))
+
+    def merge(self, other: AnswerDrift) -> None:
+        """Take in what another process has collected of the same dataset."""
+        self.dropped += other.dropped
+        self.unknown_members |= other.unknown_members
+        self.missing_members |= other.missing_members
+        both = {**other.oddities, **self.oddities}
+        self.oddities = dict(islice(both.items(), MAX_ODDITIES))
 
     def notes(self) -> Iterator[str]:
         """Yield a line for each kind of difference."""

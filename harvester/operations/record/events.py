@@ -21,6 +21,7 @@ Cause: TypeAlias = Literal[
     "locked",
     "unauthorised",
     "unanswered",
+    "died",
     "bug",
     "refused",
     "failed",
@@ -31,7 +32,7 @@ Cause: TypeAlias = Literal[
     "quarantined",
     "warning",
 ]
-"""Causes of a problem. The first seven end a command, the last is a warning in a log."""
+"""Causes of a problem. The first eight end a command or a shard, the last is a warning in a log."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -41,6 +42,7 @@ _ENDING: dict[type[errors.HarvesterError], Cause] = {
     errors.Busy: "locked",
     errors.Unauthorised: "unauthorised",
     errors.Unanswered: "unanswered",
+    errors.ProcessDied: "died",
 }
 _ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.values()})
 

@@ -56,8 +56,17 @@ class RunEvents:
         self._published: deque[tuple[Published, tuple[publication.QuarantinedDay, ...]]] = deque()
         self._given_up = problems.KnownCauses()
         self._told: set[tuple[str, str | None, str]] = set()
+        self._shards_tell = False
         self._has_told_end = False
         self._has_failed = False
+
+    def leave_causes_to_shards(self) -> None:
+        """Tell of no cause any more, because the shards of the run tell of their own."""
+        self._shards_tell = True
+
+    def relay(self, event: Event) -> None:
+        """Tell of an event of a shard."""
+        self._tell(event)
 
     def take_shard(self, shard: str | None) -> None:
         """Take in which part of the accounts the run is about, like ``2/8``."""
@@ -110,6 +119,8 @@ class RunEvents:
 
         To be called in the thread of the run, after its counters were taken in.
         """
+        if self._shards_tell:
+            return
         stamp = self._stamp(summary, now)
         while self._published:
             event, quarantined = self._published.popleft()
@@ -130,9 +141,10 @@ class RunEvents:
         """Tell how the run ended, after the causes that were not told yet."""
         self.checked(summary, now)
         stamp = self._stamp(summary, now)
-        # Days that an earlier run put into quarantine are known only now.
-        self._tell_once(problems.quarantined(summary.quarantined, stamp))
-        self._tell_once(problems.late(summary.delayed, stamp))
+        if not self._shards_tell:
+            # Days that an earlier run put into quarantine are known only now.
+            self._tell_once(problems.quarantined(summary.quarantined, stamp))
+            self._tell_once(problems.late(summary.delayed, stamp))
         record = as_record(summary)
         self._tell(
             RunEnded(

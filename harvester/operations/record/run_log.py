@@ -24,12 +24,12 @@ from harvester.operations.record.summary import Summary
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.state import run_records
-from harvester.storage.state.change_log import ChangeLog
+from harvester.storage.state.change_log import ChangeLog, ChangesOfShards
 
 _log = logging.getLogger("harvester.run")
 
 
-class _OpenRecord(NamedTuple):
+class OpenRecord(NamedTuple):
     """The place of a record and its changes; ``bucket`` is one that the run holds."""
 
     tree: Tree
@@ -55,7 +55,7 @@ class RunLog:
         self.now = now
         self.events = events or RunEvents()
         self._copy = copy
-        self._place: _OpenRecord | None = None
+        self._place: OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -80,9 +80,20 @@ class RunLog:
         """
         with self._lock:
             changes = ChangeLog(tree, self.summary.run_id, self.now)
-            self._place = _OpenRecord(tree, own[0], changes)
+            self._place = OpenRecord(tree, own[0], changes)
             self._write(self._place)
             changes.open(map(tree.bucket_label, own), is_new=is_new)
+
+    def open_for_shards(self, tree: Tree, bucket: int) -> ChangesOfShards:
+        """Begin a record for shards that keep change logs of their own, and return those.
+
+        A process of the run must hold the bucket. Raises StoreError.
+        """
+        with self._lock:
+            changes = ChangesOfShards(tree, self.summary.run_id, self.now)
+            self._place = OpenRecord(tree, bucket, changes)
+            self._write(self._place)
+            return changes
 
     def restart(self) -> None:
         """Go on with an open record under the summary's new id, in the place of the old record.
@@ -118,7 +129,7 @@ class RunLog:
 
     def write(self) -> None:
         """Write a checkpoint of the record. A store error is logged: the run itself meets it."""
-        with self._lock, _log_store_errors():
+        with self._lock, log_store_errors():
             if self._place is not None and not self._closed:
                 self._write(self._place)
 
@@ -145,12 +156,12 @@ class RunLog:
             return
         tree, bucket, changes = self._place
         self._copy_to_user(record, changes.entries())
-        with _log_store_errors():
+        with log_store_errors():
             run_records.write(tree, self.summary.run_id, record, changes.entries(), bucket=bucket)
             changes.close()
             run_records.drop_old(tree, self.now())
 
-    def _write(self, place: _OpenRecord) -> None:
+    def _write(self, place: OpenRecord) -> None:
         record = self._as_record()
         run_records.write(place.tree, self.summary.run_id, record, bucket=place.bucket)
         self._copy_to_user(record)
@@ -161,7 +172,7 @@ class RunLog:
 
     def _copy_to_user(self, record: dict[str, Any], feed: Iterable[dict[str, Any]] = ()) -> None:
         if self._copy is not None:
-            with _log_store_errors():
+            with log_store_errors():
                 run_records.write_file(self._copy, record, feed)
 
 
@@ -179,7 +190,8 @@ def recorded(run_log: RunLog) -> Iterator[None]:
 
 
 @contextmanager
-def _log_store_errors() -> Iterator[None]:
+def log_store_errors() -> Iterator[None]:
+    """Log a StoreError of the block, because the run itself meets it too."""
     try:
         yield
     except StoreError as error:

@@ -14,6 +14,7 @@ from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
 from harvester.operations.record import labels
 from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts
+from harvester.operations.record.shard_outcome import ShardOutcome
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.answer_notes import SeenOddity
@@ -75,6 +76,21 @@ def as_record(summary: Summary) -> dict[str, Any]:
         ],
         "without_rows": plain(summary.without_rows[:MAX_LISTED]),
         "notes": summary.notes(),
+        "shards": list(map(_shard, summary.shards)),
+    }
+
+
+def _shard(shard: ShardOutcome) -> dict[str, Any]:
+    lines = () if shard.error is None else shard.error.lines
+    return {
+        "shard": shard.shard,
+        "outcome": shard.exit_code.outcome.value,
+        "exit_code": int(shard.exit_code),
+        "reasons": list(shard.reasons),
+        "requests": shard.requests,
+        "rows": shard.rows,
+        "deaths": shard.deaths,
+        "error": "; ".join(lines) or None,
     }
 
 

@@ -20,6 +20,7 @@ from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
 from harvester.operations.record.prospects import comes_at
 from harvester.operations.record.run_id import new_run_id
+from harvester.operations.record.shard_outcome import ShardOutcome
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
@@ -37,6 +38,8 @@ _FAILURES: dict[type[errors.HarvesterError], str] = {
     errors.Unauthorised: "unauthorised",
     errors.Unanswered: "unanswered",
     errors.Busy: "locked",
+    errors.ProcessDied: "died",
+    errors.UsageError: "usage",
 }
 
 _LOST = {"refused", "failed", "quarantined"}
@@ -76,7 +79,7 @@ class Summary:
     to WeChat, which refused ``quotas_refused`` of them. ``accounts`` are those with trouble,
     ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to
     quarantine. ``without_rows`` has the elements of answers that have no row. ``paused``
-    accounts are not asked.
+    accounts are not asked. ``shards`` are those of a run in several processes.
     """
 
     run_id: str
@@ -124,6 +127,7 @@ class Summary:
     without_rows: list[RowlessElement] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
     paused: tuple[PausedAccount, ...] = ()
+    shards: list[ShardOutcome] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -192,6 +196,10 @@ class Summary:
         self.started_at += offset
         self.ended_at = self.started_at
         self.today, self.run_id = calendar.today(self.started_at), new_run_id(self.started_at)
+
+    def renamed(self, run_id: str) -> None:
+        """Take over the run's name from the process that shares out its work."""
+        self.run_id = run_id
 
     def groups_damaged(self, paths: Iterable[str]) -> None:
         """Take in raw groups that could not be read, by their paths in quarantine."""
@@ -276,8 +284,9 @@ class Summary:
     def reasons(self) -> dict[str, Exit]:
         """Return everything that kept the run from being complete, each with its exit code."""
         if self.failed is not None:
-            return {_reason_to_fail(self.failed): self.failed.exit_code}
-        found: dict[str, Exit] = {}
+            return {reason_to_fail(self.failed): self.failed.exit_code}
+        lost = [each.error for each in self.shards if each.error is not None]
+        found = {reason_to_fail(error): error.exit_code for error in lost}
         if self.bugs or self.undecodable_days:
             found["bug"] = Exit.BUG
         if self.stopped_by is not None:
@@ -378,5 +387,6 @@ def _still_rowless(found: list[RowlessElement], item: Published) -> list[Rowless
     ]
 
 
-def _reason_to_fail(error: errors.HarvesterError) -> str:
-    return next((name for kind, name in _FAILURES.items() if isinstance(error, kind)), "usage")
+def reason_to_fail(error: errors.HarvesterError) -> str:
+    """Return the reason that an error is for a run which it ended early."""
+    return next((name for kind, name in _FAILURES.items() if isinstance(error, kind)), "bug")

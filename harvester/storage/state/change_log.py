@@ -10,7 +10,7 @@ excludes other runs from the buckets of an object store.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +94,11 @@ class ChangeLog:
         self._append(label_of(entry.path), replace(entry, run_id=self.run_id))
         if announced := self._announced.pop(entry.path, None):
             self._tree.store.delete(announced)
+
+    @property
+    def first(self) -> Mapping[str, int]:
+        """The number of the first entry that `entries` yields, by bucket as in names."""
+        return self._first
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of this run, and those that it took over, as in a record."""
@@ -179,3 +184,14 @@ class ChangeLog:
     def _temp(self, label: str) -> Path:
         bucket = int(label.partition("-of-")[0])
         return self._tree.temp(bucket, f"{self.run_id}.entry")
+
+
+class ChangesOfShards(ChangeLog):
+    """The logs of a run whose shards have opened them, each in a process of its own."""
+
+    def take_in(self, first: Mapping[str, int]) -> None:
+        """Take in the first entries of a shard."""
+        self._first |= first
+
+    def close(self) -> None:
+        """Do nothing: each shard folds its own logs."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
+from anyio import to_thread
 
 from harvester.catalogue.error_codes import Action, platform_rule_for
 from harvester.core import credentials
@@ -89,6 +90,14 @@ class Component:
             )
         return listed
 
+    async def own_token(self, rejected: Secret | None) -> Secret:
+        """Return the platform's token, and not this one. Raises TokenDenied and CallError."""
+        return await self._own_token(rejected)
+
+    async def listed(self, since: float) -> dict[str, Secret]:
+        """Return the list as of ``since`` or later. Raises TokenDenied and CallError."""
+        return await self._list(since=since)
+
     async def refresh(self, appid: str, credential: credentials.RefreshToken) -> IssuedToken:
         """Return an account's token, with its refresh token stored if WeChat replaced it.
 
@@ -138,7 +147,10 @@ class Component:
             if known.listed_at >= since and known.listed_at > -math.inf:
                 return known.listed
             asked_at = self.clock()
-            found = await self._request_list()
+            if self.platform.shared is not None:
+                found = await to_thread.run_sync(self.platform.shared.listed, since)
+            else:
+                found = await self._request_list()
             # A token that was replaced while the list was on its way is newer than the list.
             found |= {
                 appid: known.listed[appid]
@@ -206,6 +218,9 @@ class Component:
             return grant.token
 
     async def _request_own_token(self) -> Grant:
+        if self.platform.shared is not None:
+            known = self.platform.known.token
+            return Grant(await to_thread.run_sync(self.platform.shared.token, known), 0)
         if self.platform.token is not None:
             return await self._read_external(self.platform.token, "component_access_token")
         secret, source = self.platform.secret, self.platform.ticket

@@ -77,6 +77,13 @@ class TokenProviders:
             return denial.with_traceback(None)
 
     @property
+    def component(self) -> Component:
+        """The platform. Raises LookupError if there is none."""
+        if self._component is None:
+            raise LookupError("no platform")
+        return self._component
+
+    @property
     def calls(self) -> int:
         """Number of calls made for tokens."""
         return self._meter.calls

@@ -1,0 +1,124 @@
+"""Run in several processes: the work is shared out by buckets, and recorded as one run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harvester.core.config import Limits
+from harvester.core.errors import UsageError
+from harvester.operations import run as harvesting
+from harvester.operations.access import run_context
+from harvester.operations.processes.cores import usable_cores
+from harvester.operations.processes.launcher import Launcher
+from harvester.operations.processes.messages import ShardTask
+from harvester.operations.processes.platform_service import known_of
+from harvester.operations.processes.supervisor import Supervisor
+from harvester.operations.record.run_log import RunLog, recorded
+from harvester.operations.runtime import (
+    Project,
+    RunContext,
+    RunOptions,
+    Watch,
+    shard_text,
+    show_no_progress,
+)
+from harvester.planning import windows
+from harvester.planning.sharding import of_shard, own_buckets
+
+_ONE_EACH = 0
+
+
+def run(
+    run_log: RunLog, project: Project, options: RunOptions, watch: Watch = show_no_progress
+) -> None:
+    """Fetch and publish the missing days in as many processes as the options say.
+
+    The result is in ``run_log``. Raises UsageError for more processes than buckets or connections,
+    and as `harvester.operations.run.run` as long as no request was made. Later the error of a shard
+    is in the summary.
+    """
+    manifest = project.manifest
+    own = own_buckets(manifest.output.buckets, options.shard)
+    count = _processes(options.processes, len(own), manifest.limits)
+    if count == 1:
+        harvesting.run(run_log, project, options, watch)
+        return
+    harvesting.warn_of_exposure(manifest)
+    project = project._replace(manifest=of_shard(manifest, own))
+    # Read here as well, so that all missing secrets are named before any process begins.
+    context = run_context(project, watch)
+    summary = run_log.summary
+    summary.identified(shard=options.shard_text, labels=options.labels)
+    summary.calendar_read(windows.next_ready_at(project.manifest, summary.started_at))
+    run_log.events.leave_causes_to_shards()
+    shares = _shares(manifest.limits.connections, count)
+    tasks = [
+        _task(run_log, project, context, replace(options, shard=shard, processes=1), part)
+        for shard, part in _shards(options.shard, own, count)
+    ]
+    tasks = [_with_connections(task, share) for task, share in zip(tasks, shares, strict=True)]
+    with recorded(run_log), Launcher() as launcher:
+        supervisor = Supervisor(run_log, project.tree, context, launcher, tasks)
+        harvesting.run_unwrapping_groups(supervisor.run)
+
+
+def _processes(wanted: int, buckets: int, limits: Limits) -> int:
+    """Return the number of processes. Raises UsageError."""
+    if wanted == _ONE_EACH:
+        return min(usable_cores(), buckets, limits.connections)
+    if wanted > buckets:
+        raise UsageError(
+            f"{wanted} processes need at least {wanted} buckets, and this run has {buckets}",
+            f"Use --processes {buckets}; `harvester rewrite --buckets {wanted}` makes a tree with"
+            " more, and a new tree gets output.buckets.",
+        )
+    if wanted > limits.connections:
+        raise UsageError(
+            f"{wanted} processes need at least {wanted} limits.connections, which is"
+            f" {limits.connections}",
+            "They are shared out: raise the limit, or use fewer processes.",
+        )
+    return wanted
+
+
+def _shards(
+    outer: tuple[int, int], own: list[int], count: int
+) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Yield the shards of the processes, and their buckets.
+
+    They are those that ``--shard`` would name if each process were started by hand.
+    """
+    number, total = outer
+    for index in range(count):
+        yield (number + index * total, count * total), own[index::count]
+
+
+def _task(
+    run_log: RunLog, project: Project, context: RunContext, options: RunOptions, own: list[int]
+) -> ShardTask:
+    manifest, summary = of_shard(project.manifest, own), run_log.summary
+    appids = {account.appid for account in manifest.accounts}
+    return ShardTask(
+        run_id=summary.run_id,
+        started_at=summary.started_at,
+        shard=shard_text(*options.shard),
+        own=own,
+        manifest=manifest,
+        manifest_at=project.manifest_at,
+        options=options,
+        log_level=logging.getLogger("harvester").getEffectiveLevel(),
+        platform=known_of(context.platform, appids),
+    )
+
+
+def _shares(connections: int, count: int) -> list[int]:
+    """Divide the requests in flight that the whole run may have."""
+    least, more = divmod(connections, count)
+    return [least + (index < more) for index in range(count)]
+
+
+def _with_connections(task: ShardTask, connections: int) -> ShardTask:
+    limits = replace(task.manifest.limits, connections=connections)
+    return replace(task, manifest=replace(task.manifest, limits=limits))

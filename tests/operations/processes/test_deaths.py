@@ -1,0 +1,189 @@
+"""Processes of a run that die, are told to stop, or lose the one that shares out the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import harvester
+from harvester.sandbox import Rules
+from tests.support.run_harness import DAILY
+from tests.support.shared_runs import (
+    Workplace,
+    has_ended,
+    shard_processes,
+    wait_until,
+    workplace,
+)
+
+LONG = ("2024-01-01", "2026-03-20")
+"""So many days that a run under these rules takes some seconds."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Workplace]:
+    """Return a manifest of which each shard has several seconds of work."""
+    with workplace(tmp_path, Rules(latency=0.05)) as found:
+        found.days = LONG
+        found.options = {
+            "limits": {"per_token": {"rate": "1000/s", "burst": 100}, "connections": 6}
+        }
+        yield found
+
+
+def victim(of_shard: str) -> psutil.Process:
+    """Return the process of a shard, by the bucket that it has locked: shard 2/2 locks 1 and 3."""
+    bucket = {"1/2": 0, "2/2": 1}[of_shard]
+    for process in shard_processes():
+        names = [Path(file.path).name for file in process.open_files()]
+        if f"{bucket:04d}-of-0004.lock" in names:
+            return process
+    raise LookupError(of_shard)
+
+
+def kill_once_at_work(place: Workplace, times: int, killed: list[int]) -> Callable[[], None]:
+    """Return a function that kills the process of the second shard so often, each at its work."""
+
+    def kill() -> None:
+        for _ in range(times):
+            before = place.calls_of(1)
+            wait_until(lambda before=before: place.calls_of(1) > before + 15)  # type: ignore[misc]
+            process = victim("2/2")
+            killed.append(process.pid)
+            process.kill()
+
+    return kill
+
+
+def run_with_deaths(
+    place: Workplace, times: int, events: list[harvester.Event]
+) -> tuple[harvester.Result, list[int]]:
+    """Run in two processes, and kill that of the second shard so often."""
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_once_at_work(place, times, killed))
+    killer.start()
+    found = harvester.run(place.manifest(), processes=2, on_event=events.append)
+    killer.join()
+    return found, killed
+
+
+def test_a_process_that_dies_is_started_again(
+    place: Workplace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every row is there, the death is told, and the calls of both processes are counted."""
+    found, [pid] = run_with_deaths(place, 1, [])
+    assert found.outcome == "complete"
+    assert found.rows == harvester.open(place.output).arrow(DAILY).count_rows()
+    assert found.rows == place.expected_rows()
+    [told] = [line for line in caplog.messages if "another one goes on" in line]
+    assert told.startswith(f"shard 2/2: its process {pid} was ended by SIGKILL")
+    shards = place.record()["shards"]
+    assert [shard["deaths"] for shard in shards] == [0, 1]
+    # Those of the last half second before the death are not known.
+    assert 0.8 * place.calls() <= found.requests <= place.calls()
+    assert sum(shard["requests"] for shard in shards) == found.requests
+    assert not shard_processes()
+
+
+def test_a_shard_whose_process_dies_twice_is_reported(place: Workplace) -> None:
+    """The other shard is harvested, the code and the files tell the truth, and a run goes on."""
+    events: list[harvester.Event] = []
+    found, killed = run_with_deaths(place, 2, events)
+    assert (found.exit_code, found.outcome, found.error) == (1, "bug", None)
+    assert found.reasons == ("died",)
+    [problem] = [event for event in events if isinstance(event, harvester.Problem)]
+    assert (problem.cause, problem.shard, problem.level) == ("died", "2/2", "error")
+    assert f"process {killed[1]} was ended by SIGKILL" in problem.message
+    shards = place.record()["shards"]
+    assert [(shard["outcome"], shard["deaths"]) for shard in shards] == [
+        ("complete", 0),
+        ("bug", 2),
+    ]
+    assert "its process" in shards[1]["error"]
+    [row] = found.datasets
+    assert row.accounts == 12
+    assert 0 < row.days.missing < row.days.wanted / 2
+    with pytest.raises(harvester.RunFailed):
+        found.raise_for_outcome()
+    place.world.rules = Rules()
+    again = harvester.run(place.manifest(), processes=2)
+    assert again.outcome == "complete"
+    assert harvester.open(place.output).arrow(DAILY).count_rows() == place.expected_rows()
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_all_processes_in_order(place: Workplace, number: signal.Signals) -> None:
+    """Answers that came are published and recorded, and no process is left."""
+    with place.start("--log-format", "json") as run:
+        place.wait_for_calls(15)
+        children = shard_processes(run.pid)
+        run.send_signal(number)
+        _, err = run.communicate(timeout=20)
+    assert run.returncode == 128 + number, err
+    assert len(children) == 2
+    wait_until(lambda: all(map(has_ended, children)), 2)
+    record = place.record()
+    assert (record["outcome"], record["state"]) == ("stopped", "finished")
+    assert record["rows"] == harvester.open(place.output).arrow(DAILY).count_rows() > 0
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert (lines[-1]["event"], lines[-1]["shard"]) == ("run_ended", None)
+    assert {line["shard"] for line in lines if line["event"] == "published"} == {"1/2", "2/2"}
+
+
+def test_no_process_is_left_when_the_first_one_is_killed(place: Workplace) -> None:
+    """They publish what they have and end; the next run goes on and records their files."""
+    with place.start() as run:
+        place.wait_for_calls(15)
+        children = shard_processes(run.pid)
+        run.kill()
+        run.communicate()
+    assert len(children) == 2
+    wait_until(lambda: all(map(has_ended, children)), 8)
+    calls = place.calls()
+    rows = harvester.open(place.output).arrow(DAILY).count_rows()
+    assert rows > 0
+    assert not list((place.output / "_harvester/raw").rglob("*.group"))
+    place.world.rules = Rules()
+    found = harvester.run(place.manifest(), processes=2)
+    assert found.outcome == "complete"
+    assert found.rows + rows == place.expected_rows()
+    assert place.calls() == found.requests + calls
+    records = [
+        json.loads(path.read_bytes()) for path in (place.output / "_harvester/runs").glob("*.json")
+    ]
+    assert sorted(record["state"] for record in records) == ["finished", "running"]
+    of_both = [entry["run_id"] for record in records for entry in record["published"]]
+    assert len(set(of_both)) == 2
+
+
+def test_a_cancelled_run_ends_all_processes_in_order(place: Workplace) -> None:
+    """As one in a single process does."""
+
+    async def cancel() -> None:
+        # The host's own task.
+        task = asyncio.create_task(  # noqa: TID251
+            harvester.run_async(place.manifest(), processes=2)
+        )
+        await asyncio.to_thread(place.wait_for_calls, 10)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert not shard_processes()
+    assert place.record()["outcome"] == "stopped"
+    assert [*(place.output / DAILY).iterdir()]
