@@ -7,6 +7,7 @@ from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
 from harvester.operations.record.account_report import DatasetSummary
 from harvester.operations.record.causes import causes
+from harvester.operations.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.operations.record.run_record import plain_row
 from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import Position, Project, Watch, show_no_progress
@@ -16,12 +17,14 @@ __all__ = [
     "DatasetSummary",
     "Gate",
     "LostDays",
+    "NextRequests",
     "Position",
     "PricedPlan",
     "Project",
     "Required",
     "Status",
     "Summary",
+    "SuspiciousGaps",
     "Watch",
     "causes",
     "plain",

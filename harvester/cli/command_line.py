@@ -16,7 +16,7 @@ from harvester.core.inert_text import inert
 
 MANIFEST = "MANIFEST"
 
-_REPEATED = (
+REPEATED = (
     MANIFEST,
     "--output",
     "--begin-date",
@@ -25,6 +25,7 @@ _REPEATED = (
     "--datasets",
     "--jobs",
     "--shard",
+    "--processes",
     "--max-duration",
 )
 """Arguments that a next command repeats: what it is about, and how long it may take."""
@@ -39,7 +40,7 @@ def remember(_app: object, _commands: object, arguments: ArgumentCollection) -> 
         values = tuple(token.value for token in argument.tokens if token.source == "cli")
         if values:
             found[argument.name] = values
-    _typed.set({name: found[name] for name in _REPEATED if name in found})
+    _typed.set({name: found[name] for name in REPEATED if name in found})
 
 
 def typed() -> Mapping[str, tuple[str, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import stat
 from dataclasses import dataclass, replace
 from os import environ
@@ -65,7 +64,6 @@ class Opened(NamedTuple):
     draft: Draft
     manifest: Manifest
     tree: Tree
-    words: str
     clock: CheckedClock
     text: str | None = None
 
@@ -88,7 +86,7 @@ class Opened(NamedTuple):
         source = ManifestText(manifest.file, self.text)
         manifest_at = ManifestReader(source, output, appids, selection)
         narrowed = _narrowed(manifest, selection, self.clock.started_at)
-        return Project(narrowed, self.tree, self.words, self.clock, platform, manifest_at)
+        return Project(narrowed, self.tree, self.clock, platform, manifest_at)
 
 
 def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
@@ -125,23 +123,7 @@ def open_quietly(path: Path | ManifestText, output: str | None, clock: CheckedCl
         manifest = replace(manifest, output=target)
     tree = open_tree(manifest.output)
     rewrite_journal.refuse_unfinished(tree)
-    words = [str(path)] if output is None else [str(path), "--output", output]
-    return Opened(draft, manifest, tree, " ".join(map(_shell_word, words)), clock, text)
-
-
-def _shell_word(text: str) -> str:
-    """Quote a word for a shell; one that could act is written byte by byte, as bash reads it."""
-    if inert(f"/{text}") == f"/{text}":
-        return shlex.quote(text)
-    parts = (
-        character if character.isalnum() or character in "/. " else _as_bytes(character)
-        for character in text
-    )
-    return f"$'{''.join(parts)}'"
-
-
-def _as_bytes(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    return Opened(draft, manifest, tree, clock, text)
 
 
 def open_harvested(path: Path, output: str | None) -> Project:

@@ -28,6 +28,7 @@ from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations import clock_check, runtime, watchers
 from harvester.operations.access import run_context, token_providers
 from harvester.operations.project import warn_of_open_files
+from harvester.operations.record.next_requests import next_requests
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
 from harvester.operations.session import locked_and_recorded
@@ -121,24 +122,29 @@ def execute(state: RunState) -> None:
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
         summary.groups_damaged(damaged)
-        want, queues = _plan_and_harvest(state)
+        harvested = _plan_and_harvest(state)
         while clock.is_off:
             # Nothing was kept so far, and the plan was made for another day.
             state = _by_right_clock(state)
-            want, queues = _plan_and_harvest(state)
-        report_coverage(summary, tree, want, queues, clock())
+            harvested = _plan_and_harvest(state)
+        report_coverage(summary, state.manifest, tree, harvested, clock())
 
 
 def report_coverage(
     summary: Summary,
+    manifest: Manifest,
     tree: layout.Tree,
-    want: windows.Wanted,
-    queues: Sequence[AccountQueue],
+    harvested: tuple[windows.Wanted, Sequence[AccountQueue]],
     now: float,
 ) -> None:
-    """Read the coverage of the wanted days from the files into a summary. Raises StoreError."""
+    """Read the coverage of the wanted days from the files into a summary. Raises StoreError.
+
+    ``harvested`` has the wanted days and the queues of a harvest.
+    """
+    want, queues = harvested
     states = coverage_scan.read_states(tree, want, now)
     summary.state_read(want, states, queues, quarantined_days(tree, states))
+    summary.next_priced(next_requests(manifest, want, states, calendar.today(now)))
 
 
 def _by_right_clock(state: RunState) -> RunState:

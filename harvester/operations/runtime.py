@@ -43,13 +43,11 @@ Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
 class Project(NamedTuple):
     """A manifest, its output tree, and the clock and platform of one operation over them.
 
-    ``words`` are the arguments that name the manifest and the output in a command. ``manifest_at``
-    reads the manifest again as of another time, in seconds since the Unix epoch.
+    ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch.
     """
 
     manifest: Manifest
     tree: Tree
-    words: str
     clock: CheckedClock
     platform: PlatformAtHand
     manifest_at: Callable[[float], Manifest]

@@ -12,6 +12,7 @@ from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount
 from harvester.operations.gate import Gate, Required, read_gate
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
+from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
@@ -31,7 +32,8 @@ class Status:
 
     ``unusable`` counts the quarantined account-days without an earlier good answer. ``foreign`` are
     files in the datasets' folders that are not harvester's. ``gate`` is the answer about required
-    days, if some were. ``paused`` accounts are in none of the others.
+    days, if some were. ``paused`` accounts are in none of the others. ``next_requests`` is
+    the price of a next run.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -43,6 +45,7 @@ class Status:
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     gate: Gate | None = None
+    next_requests: NextRequests = NO_REQUESTS
     paused: tuple[PausedAccount, ...] = ()
 
     @property
@@ -79,6 +82,7 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
         runs=tuple(map(_with_outcome, run_records.last(tree, LAST_RUNS))),
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
+        next_requests=next_requests(manifest, want, states, calendar.today(now)),
         gate=required and read_gate(required, manifest, tree, now, states),
         paused=windows.paused_accounts(manifest),
     )

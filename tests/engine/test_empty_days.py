@@ -51,7 +51,7 @@ def test_two_days_that_come_empty_are_named_and_healed(
     status = run("status", "--format", "json").json
     assert sorted(status["suspicious"], key=str) == by_account
     for printed in (first.err, run("status").out):
-        assert "suspicious gaps: empty days between days with rows" in printed
+        assert "suspicious gaps: 12 empty days in 2 accounts, between days with rows" in printed
         assert "--refetch empty" in printed
         for item in named:
             assert f"{item['appid']} {item['dataset']} {GONE[0]}..{GONE[1]}" in printed

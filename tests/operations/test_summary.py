@@ -175,7 +175,6 @@ def printed(done: Summary, root: Path) -> str:
     project = Project(
         manifest,
         lab.tree,
-        "jobs.yaml",
         clock,
         PlatformAtHand(clock, clock.hear),
         lambda _: manifest,

@@ -310,4 +310,4 @@ class History:
         manifest = Manifest(Path("jobs.yaml"), (), (), output, dict(CATALOGUE))
         clock = CheckedClock(lambda: self.now, lambda: self.now, "boot")
         platform = PlatformAtHand(clock, clock.hear)
-        return Project(manifest, tree, "jobs.yaml", clock, platform, lambda _: manifest)
+        return Project(manifest, tree, clock, platform, lambda _: manifest)

@@ -46,7 +46,7 @@ def status(
     """
     project = verbs.open_project(manifest, selecting.selection(), output)
     found = verbs.survey(project, _required(require, project.clock.started_at, final=final))
-    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found, project.words))
+    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found))
     return found.gate.exit_code if found.gate else Exit.DONE
 
 
@@ -61,6 +61,6 @@ def _required(require: str | None, now: float, *, final: bool) -> Required | Non
 
 def _as_json(found: Status) -> dict[str, object]:
     members = plain(found)
-    del members["unusable"]
+    del members["unusable"], members["next_requests"]
     members["datasets"] = list(map(plain_row, found.datasets))
     return {"complete": found.complete, **members}

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from rich.console import Console
 
-from harvester.api import maintenance
-from harvester.api.reports import plain
+from harvester.api import maintenance, verbs
+from harvester.api.reports import Project, plain
 from harvester.cli import options
+from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines, range_text
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
@@ -50,14 +51,14 @@ def verify(
     answer(
         format,
         lambda: {"undamaged": found.undamaged, **plain(found)},
-        lambda out: _print_verdict(out, found, project.words),
+        lambda out: _print_verdict(out, found, project),
     )
     if any(damage.remedy for damage in found.damaged):
         return Exit.USAGE
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_verdict(out: Console, found: maintenance.Verdict, words: str) -> None:
+def _print_verdict(out: Console, found: maintenance.Verdict, project: Project) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -69,9 +70,12 @@ def _print_verdict(out: Console, found: maintenance.Verdict, words: str) -> None
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
     if any(damage.repaired for damage in found.damaged):
-        print_line(out, f"  harvester run {words}", gap=True)
+        requests = verbs.price(project, None, (1, 1)).plan.requests
+        again = f"to ask for the lost days again: {requests:,} requests"
+        print_next(out, [NextCommand(again, next_command("run"))])
     elif not all(damage.remedy for damage in found.damaged):
-        print_line(out, f"  restore them, or: harvester verify {words} --repair", gap=True)
+        repair = "to move what is damaged to quarantine, if it cannot be restored"
+        print_next(out, [NextCommand(repair, next_command("verify", "--repair"))])
 
 
 def _print_damage(out: Console, damage: maintenance.Damage) -> None:

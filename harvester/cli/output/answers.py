@@ -78,14 +78,20 @@ def print_whole(out: Console, line: str, *, gap: bool = False) -> None:
     _print(out, inert_line(line), gap=gap)
 
 
-def print_lines(out: Console, lines: Sequence[str], indent: int = 2) -> None:
-    """Print the first lines of a list, and how many more there are."""
+def print_lines(
+    out: Console, lines: Sequence[str], indent: int = 2, *, count: int = 0, whole: str = ""
+) -> None:
+    """Print the first lines of a list, and how many more there are.
+
+    ``count`` is the length of a list of which ``lines`` are only a part. ``whole`` is what lists
+    all of it, unless that is this command with ``--format json``.
+    """
     margin = " " * indent
     for line in lines[:MAX_LINES]:
         print_line(out, f"{margin}{line}")
-    if len(lines) > MAX_LINES:
-        more = f"and {len(lines) - MAX_LINES:,} more (--format json lists all)"
-        print_line(out, f"{margin}{more}")
+    more = max(count, len(lines)) - MAX_LINES
+    if more > 0:
+        print_line(out, f"{margin}and {more:,} more ({whole or '--format json'} lists all)")
 
 
 def listed(items: Iterable[str], shown: int = 3) -> str:

@@ -12,10 +12,19 @@ from harvester.api.reports import (
     DatasetSummary,
     Gate,
     LostDays,
+    NextRequests,
     Project,
     Status,
     Summary,
     causes,
+)
+from harvester.cli.next_commands import (
+    NextCommand,
+    days_of,
+    first_rows,
+    next_command,
+    print_next,
+    run_again,
 )
 from harvester.cli.output.answers import (
     MAX_LINES,
@@ -23,7 +32,6 @@ from harvester.cli.output.answers import (
     print_lines,
     print_paused,
     print_table,
-    print_whole,
     range_text,
 )
 from harvester.cli.output.styles import style_of
@@ -43,8 +51,6 @@ _STATES = {
     "empty": TableColumn("empty", rank=4),
 }
 """The columns of account-days by state."""
-
-_SUSPICIOUS_GAPS = "suspicious gaps: empty days between days with rows"
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
 
@@ -79,13 +85,12 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     _print_figures(out, done)
     _print_causes(out, done)
     print_paused(out, done.paused)
-    _print_ranges(out, _SUSPICIOUS_GAPS, done.suspicious)
+    _print_suspicious(out, done.suspicious, done.next_requests, "the run record")
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)
     out.print()
     print_line(out, _verdict(done), style=style_of(done.outcome))
-    for line in _next_steps(done, project):
-        print_whole(out, f"  {line}")
+    print_next(out, _next_steps(done, project))
 
 
 def _verdict(done: Summary) -> str:
@@ -181,49 +186,41 @@ def _print_causes(out: Console, done: Summary) -> None:
         print_line(out, f"  and {more:,} more kinds in the run record", gap=True)
 
 
-def _next_steps(done: Summary, project: Project) -> list[str]:
-    """List commands worth typing now."""
-    output, words = project.tree.store.display_path(), project.words
-    again = [f"harvester run {words} --refetch empty"] if done.suspicious else []
+def _next_steps(done: Summary, project: Project) -> list[NextCommand]:
+    """Return the commands that are worth typing now."""
+    again = run_again(done.next_requests, done.missing, len(done.quarantined))
+    in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))
     if done.exit_code is not Exit.DONE:
-        steps = [f"harvester status {words}"]
-        if list(done.reasons()) != ["quarantined"]:
-            steps.append(f"harvester run {words}")
-        if done.quarantined:
-            steps.append(f"harvester run {words} --refetch quarantined")
-        return steps + again
+        return [*again, in_detail]
     dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
-    query = f"from read_parquet('{output}/{dataset}/ref_month=*/*.parquet') limit 10"
-    return [f"harvester status {words}", f'duckdb -c "{query}"', *again]
+    return [in_detail, first_rows(project.tree.store.display_path(), dataset), *again]
 
 
-def status(out: Console, found: Status, words: str) -> None:
-    """Print the coverage, days that are missing or suspicious with the remedy, and the last runs.
-
-    ``words`` are the manifest and the output as arguments of a command.
-    """
+def status(out: Console, found: Status) -> None:
+    """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
     _print_coverage(out, found.datasets)
     _print_ranges(out, "missing", found.gaps)
-    _print_ranges(out, _SUSPICIOUS_GAPS, found.suspicious)
-    if found.suspicious:
-        _print_advice(out, f"if they should have data: harvester run {words} --refetch empty")
+    _print_suspicious(out, found.suspicious, found.next_requests)
     for item in found.quarantined[:MAX_LINES]:
         where = f"{item.appid} {item.dataset} {calendar.day_text(item.day)}"
         print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=True)
-    if found.quarantined:
-        _print_advice(out, f"to ask again: harvester run {words} --refetch quarantined")
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
     print_paused(out, found.paused)
     _print_runs(out, found)
-    if found.gaps:
-        print_line(out, f"incomplete: harvester run {words}", gap=True)
-    elif found.unusable:
-        out.print(f"\nincomplete: {found.unusable:,} account-days have no answer that fits")
-    else:
-        out.print("\ncomplete")
+    print_line(out, _completeness(found), gap=True)
+    missing = sum(row.days.missing for row in found.datasets)
+    print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
     if found.gate is not None:
         _print_gate(out, found.gate)
+
+
+def _completeness(found: Status) -> str:
+    if found.gaps:
+        return "incomplete: days are missing"
+    if found.unusable:
+        return f"incomplete: {found.unusable:,} account-days have no answer that fits"
+    return "complete"
 
 
 def _print_runs(out: Console, found: Status) -> None:
@@ -260,8 +257,16 @@ def _lost_because(days: LostDays) -> str:
     return days.reason if days.errcode is None else f"{days.reason} ({days.errcode})"
 
 
-def _print_advice(out: Console, line: str) -> None:
-    print_line(out, f"  {line}", gap=True)
+def _print_suspicious(
+    out: Console, ranges: Sequence[DayRange], price: NextRequests, whole: str = ""
+) -> None:
+    """Print how many empty days are odd, and the first of them; ``whole`` lists all."""
+    odd = price.suspicious
+    if odd is not None:
+        title = f"suspicious gaps: {days_of(odd)}, between days with rows"
+        print_line(out, title, gap=True)
+        lines = [f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}" for x in ranges]
+        print_lines(out, lines, count=odd.ranges, whole=whole)
 
 
 def _print_ranges(out: Console, title: str, ranges: Sequence[DayRange]) -> None:

@@ -141,7 +141,7 @@ class _ShardProcess:
         task, clock = self._task, self._clock
         tree = open_tree(task.manifest.output)
         platform = PlatformAtHand(clock, clock.hear)
-        project = Project(task.manifest, tree, "", clock, platform, task.manifest_at)
+        project = Project(task.manifest, tree, clock, platform, task.manifest_at)
         context = run_context(project, self._report)
         context = replace(context, platform=self._shared(context.platform))
         state = harvesting.RunState(

@@ -158,7 +158,8 @@ class Supervisor:
         summary = report.summary or start_summary(task.manifest.file, task.started_at)
         with suppress(HarvesterError):
             want = windows.wanted(task.manifest, self._summary.started_at)
-            harvesting.report_coverage(summary, self._tree, want, (), self._context.clock())
+            now = self._context.clock()
+            harvesting.report_coverage(summary, task.manifest, self._tree, (want, ()), now)
             report.summary = summary
 
     async def _harvest(self, shard: Shard) -> None:

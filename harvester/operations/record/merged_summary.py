@@ -14,6 +14,7 @@ from harvester.core.results import PausedAccount
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.account_report import added
 from harvester.operations.record.answer_drift import AnswerDrift
+from harvester.operations.record.next_requests import merged_requests
 from harvester.operations.record.shard_outcome import ShardOutcome
 from harvester.operations.record.summary import (
     MAX_SUSPICIOUS,
@@ -171,6 +172,7 @@ def _merge_days(into: Summary, parts: Sequence[Summary]) -> None:
     ranges = list(_all(part.suspicious for part in parts))
     ordered = in_order(ranges, (each.dataset for each in ranges))
     into.suspicious = list(islice(ordered, MAX_SUSPICIOUS))
+    into.next_requests = merged_requests([part.next_requests for part in parts])
     into.abandoned = list(_all(part.abandoned for part in parts))
     into.quarantined = list(_all(part.quarantined for part in parts))
 

@@ -17,6 +17,7 @@ from harvester.core.model import DayRange, Window
 from harvester.core.results import PausedAccount
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
+from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests
 from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
 from harvester.operations.record.prospects import comes_at
 from harvester.operations.record.run_id import new_run_id
@@ -79,7 +80,8 @@ class Summary:
     to WeChat, which refused ``quotas_refused`` of them. ``accounts`` are those with trouble,
     ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to
     quarantine. ``without_rows`` has the elements of answers that have no row. ``paused``
-    accounts are not asked. ``shards`` are those of a run in several processes.
+    accounts are not asked. ``shards`` are those of a run in several processes. ``next_requests`` is
+    the price of a next run.
     """
 
     run_id: str
@@ -126,6 +128,7 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     without_rows: list[RowlessElement] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
+    next_requests: NextRequests = NO_REQUESTS
     paused: tuple[PausedAccount, ...] = ()
     shards: list[ShardOutcome] = field(default_factory=list)
 
@@ -257,6 +260,10 @@ class Summary:
         self.accounts = list(account_report.with_trouble(want, states, self.abandoned, queues))
         self.quarantined = list(quarantined)
         self.suspicious = list(islice(coverage_scan.suspicious(states), MAX_SUSPICIOUS))
+
+    def next_priced(self, found: NextRequests) -> None:
+        """Take in the price of a next run."""
+        self.next_requests = found
 
     def file_published(self, item: Published) -> list[str]:
         """Take in the result of publishing a file; return a line for each new oddity."""

@@ -1,0 +1,121 @@
+"""Commands to type next: each on a line of its own, below what it is for and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+
+from harvester.api.reports import NextRequests, SuspiciousGaps
+from harvester.cli import command_line
+from harvester.cli.command_line import MANIFEST, REPEATED, shell_word
+from harvester.cli.output.answers import print_line, print_whole
+from harvester.cli.verbs import app
+from harvester.core.calendar import day_text
+from harvester.core.inert_text import inert
+
+MAX_ODD_DAYS = 100
+"""Suspicious days up to which asking again is proposed. More are the nature of an account."""
+
+
+class NextCommand(NamedTuple):
+    """A command line, and what it is for, with its price."""
+
+    purpose: str
+    line: str
+
+
+def next_command(verb: str, *more: str, instead: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return a verb on what this command was about, as a line for a shell.
+
+    ``more`` are further words. ``instead`` has values by option that replace what was typed. What
+    was typed and is no option of the verb is left out.
+    """
+    known = {argument.name for argument in app[verb].assemble_argument_collection()}
+    words = ["harvester", verb]
+    given = {**command_line.typed(), **(instead or {})}
+    for name in REPEATED:
+        if name in known:
+            words += [word for value in given.get(name, ()) for word in _words(name, value)]
+    return " ".join(map(shell_word, [*words, *more]))
+
+
+def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextCommand]:
+    """Return the runs that would ask for missing, quarantined or suspicious days, with their price.
+
+    ``missing`` and ``quarantined`` are numbers of account-days.
+    """
+    found = []
+    if missing:
+        purpose = (
+            f"{_count(missing, 'account-day')} {_is(missing)} missing: {_price(price.missing)}"
+        )
+        found.append(NextCommand(purpose, next_command("run")))
+    if quarantined:
+        purpose = f"{_count(quarantined, 'day')} in quarantine, to ask again with what is missing"
+        line = next_command("run", "--refetch", "quarantined")
+        found.append(NextCommand(f"{purpose}: {_price(price.quarantined)}", line))
+    odd = price.suspicious
+    if odd is not None and odd.requests is not None and odd.days <= MAX_ODD_DAYS:
+        found.append(
+            NextCommand(
+                f"if {days_of(odd)} should have data: {_price(odd.requests)}", _ask_empty(odd)
+            )
+        )
+    return found
+
+
+def _ask_empty(odd: SuspiciousGaps) -> str:
+    """Return the run over the odd days, and as few others as options can say."""
+    narrowed = {
+        "--begin-date": day_text(odd.begin),
+        "--end-date": day_text(odd.end),
+        "--accounts": ",".join(odd.appids),
+        "--datasets": ",".join(odd.datasets),
+    }
+    instead = {name: [value] for name, value in narrowed.items() if value}
+    return next_command("run", "--refetch", "empty", instead=instead)
+
+
+def first_rows(output: str, dataset: str) -> NextCommand:
+    """Return a query for the first rows of a dataset."""
+    files = f"{output}/{dataset}/ref_month=*/*.parquet".replace("'", "''")
+    query = f"from read_parquet('{files}') limit 10"
+    # Double quotes read better, and suffice where nothing in them acts.
+    quoted = (
+        shell_word(query) if set(query) & {*'"$`\\!'} or inert(query) != query else f'"{query}"'
+    )
+    return NextCommand("the first rows", f"duckdb -c {quoted}")
+
+
+def days_of(odd: SuspiciousGaps) -> str:
+    """Return the number of suspicious days, and of their accounts."""
+    return f"{_count(odd.days, 'empty day')} in {_count(odd.accounts, 'account')}"
+
+
+def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
+    """Print commands to type next. No line is wrapped, so that it can be copied as it stands."""
+    for command in commands:
+        print_line(out, f"  {command.purpose}")
+        print_whole(out, f"    {command.line}")
+
+
+def _words(name: str, value: str) -> list[str]:
+    """Return the words that give an argument a value."""
+    if name == MANIFEST:
+        return [f"./{value}" if value.startswith("-") else value]
+    # Another word that begins so would be taken for an option.
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _price(requests: int) -> str:
+    return _count(requests, "request")

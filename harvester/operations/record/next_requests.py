@@ -1,0 +1,143 @@
+"""Requests that a next run would make, by what it asks again: the price of the commands to type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.config import Manifest
+from harvester.planning.windows import Wanted, count_windows
+from harvester.storage.coverage_scan import States
+
+MAX_NAMED = 5
+"""Accounts that a command names. Of more the command names none and asks all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspiciousGaps:
+    """Empty days between days with rows, and the narrowest selection that has them all.
+
+    ``accounts`` is their number, ``appids`` names them if they are few, and ``datasets`` theirs if
+    there are others. ``requests`` are those of a run over the selection that treats empty days as
+    missing, None if they are not known.
+    """
+
+    days: int
+    ranges: int
+    accounts: int
+    appids: tuple[str, ...]
+    datasets: tuple[str, ...]
+    begin: Day
+    end: Day
+    requests: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NextRequests:
+    """Requests of a next run, without retries.
+
+    ``missing`` are for the missing days, which every run asks, and ``quarantined`` for these and
+    the quarantined ones. ``suspicious`` is None if no gap is.
+    """
+
+    missing: int = 0
+    quarantined: int = 0
+    suspicious: SuspiciousGaps | None = None
+
+
+NO_REQUESTS = NextRequests()
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The missing, quarantined, empty and suspicious days of one dataset of one account."""
+
+    dataset: str
+    appid: str
+    missing: DaySet
+    state: States
+
+
+def next_requests(
+    manifest: Manifest, want: Wanted, states: Mapping[str, Mapping[str, States]], today: Day
+) -> NextRequests:
+    """Count the requests of a run that begins on this Beijing day, by what it asks again."""
+    pricer = _Pricer(manifest, today)
+    days = [
+        _Days(dataset, appid, wanted & ~state.no_ask_today, state)
+        for dataset, of_dataset in want.items()
+        for appid, wanted in of_dataset.items()
+        for state in [states[dataset][appid]]
+    ]
+    return NextRequests(
+        sum(pricer.requests(x.dataset, x.missing) for x in days),
+        sum(pricer.requests(x.dataset, x.missing | x.state.quarantined) for x in days),
+        _suspicious(pricer, days),
+    )
+
+
+def merged_requests(parts: Sequence[NextRequests]) -> NextRequests:
+    """Return the requests of a next run over the accounts of several shards."""
+    found = [part.suspicious for part in parts if part.suspicious is not None]
+    # What a selection costs that lies in several shards no shard alone can say.
+    first = found[0] if len(found) == 1 and found[0].appids else None
+    return NextRequests(
+        sum(part.missing for part in parts),
+        sum(part.quarantined for part in parts),
+        first or (_unpriced(found) if found else None),
+    )
+
+
+def _unpriced(parts: Sequence[SuspiciousGaps]) -> SuspiciousGaps:
+    return SuspiciousGaps(
+        days=sum(part.days for part in parts),
+        ranges=sum(part.ranges for part in parts),
+        accounts=sum(part.accounts for part in parts),
+        appids=(),
+        datasets=(),
+        begin=min(part.begin for part in parts),
+        end=max(part.end for part in parts),
+        requests=None,
+    )
+
+
+class _Pricer:
+    """Counter of the requests for days of a dataset."""
+
+    def __init__(self, manifest: Manifest, today: Day) -> None:
+        self._cuts = {
+            name: (dataset.span, readiness.boundary(dataset, today))
+            for name, dataset in manifest.datasets.items()
+        }
+
+    def requests(self, dataset: str, days: DaySet) -> int:
+        """Count the requests for a day set."""
+        return count_windows(days, *self._cuts[dataset]) if days else 0
+
+
+def _suspicious(pricer: _Pricer, days: list[_Days]) -> SuspiciousGaps | None:
+    found = [(x, odd) for x in days if (odd := x.state.suspicious)]
+    if not found:
+        return None
+    appids = tuple(dict.fromkeys(x.appid for x, _ in found))
+    datasets = tuple(dict.fromkeys(x.dataset for x, _ in found))
+    begin = min(calendar.oldest(odd) for _, odd in found)
+    end = max(calendar.newest(odd) for _, odd in found)
+    named = appids if len(appids) <= MAX_NAMED else ()
+    inside = calendar.day_range(begin, end)
+    asked = [x for x in days if x.dataset in datasets and (not named or x.appid in named)]
+    return SuspiciousGaps(
+        days=sum(calendar.count_days(odd) for _, odd in found),
+        ranges=sum(1 for _, odd in found for _ in calendar.day_ranges(odd)),
+        accounts=len(appids),
+        appids=named,
+        datasets=datasets if {x.dataset for x in days} - {*datasets} else (),
+        begin=begin,
+        end=end,
+        requests=sum(
+            pricer.requests(x.dataset, (x.missing | x.state.empty) & inside) for x in asked
+        ),
+    )
