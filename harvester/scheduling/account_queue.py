@@ -252,12 +252,15 @@ class AccountQueue:
 
     def has_work(self) -> bool:
         """Return whether there is anything to hand out, now or later."""
-        return (
-            bool(self.retries)
-            or self.has_missing()
-            # What waits for the outcome of a probe is handed out later.
-            or any(backlog.missing and backlog.refusals.held for backlog in self.backlogs)
-        )
+        if self.retries:
+            return True
+        for backlog in self.backlogs:  # a generator would cost more than all the rest
+            if backlog.missing and (
+                # What waits for the outcome of a probe is handed out later.
+                backlog.refusals.held or backlog.quota.allocated > backlog.pending_retries
+            ):
+                return True
+        return False
 
     def take_attempt(self, now: float) -> Attempt:
         """Return the retry whose time has come, or else the newest window."""
