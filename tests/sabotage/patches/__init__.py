@@ -6,7 +6,7 @@ change removes it, the fault is planted at the new place of what it breaks, and 
 
 from __future__ import annotations
 
-from tests.sabotage.patches import answers, durability, limits, rows, words
+from tests.sabotage.patches import answers, durability, limits, outcomes, rows, words
 
 SABOTAGES = (
     *durability.SABOTAGES,
@@ -14,4 +14,5 @@ SABOTAGES = (
     *limits.SABOTAGES,
     *answers.SABOTAGES,
     *words.SABOTAGES,
+    *outcomes.SABOTAGES,
 )

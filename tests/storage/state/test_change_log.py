@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.config import Output
+from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
 from harvester.operations.changes import changes
 from harvester.storage.backends import atomic_files
@@ -307,3 +308,30 @@ def test_a_damaged_entry_is_a_gap(tree: Tree) -> None:
     with pytest.raises(Exception, match="older than the changes"):
         changes(tree, behind)
     assert utc_text(NOON).startswith("2026-05-20")
+
+
+def test_a_cursor_of_another_history_of_the_same_length_is_refused(tree: Tree) -> None:
+    """The tree was restored from a copy and went on: its entry of this number is another one."""
+    log = log_of(tree, "one")
+    log.add(entry(1))
+    [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
+    at_the_copy = tree.store.read(last)
+    log.add(entry(2))
+    _, behind = changes(tree, "v1")
+    tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/entries")[-1])
+    assert tree.store.read(last) == at_the_copy
+    log_of(tree, "another").add(entry(3))
+    with pytest.raises(HistoryLost):
+        changes(tree, behind)
+
+
+def test_the_newest_entries_stay_however_old_they_are(tree: Tree) -> None:
+    """An output that had no change for years keeps its numbers, and the cursors of followers."""
+    log = log_of(tree, "one")
+    log.add(entry(1))
+    log.close()
+    _, behind = changes(tree, "v1")
+    log_of(tree, "next", NOON + 3 * 365 * 86_400).close()
+    assert changes(tree, behind) == ([], behind)
+    log_of(tree, "later", NOON + 3 * 365 * 86_400).add(entry(2))
+    assert told(tree, behind) == [(3, 2)]
