@@ -26,7 +26,7 @@ class Window(NamedTuple):
         return f"{self.appid} {self.dataset} {days}"
 
 
-class Answer(NamedTuple):
+class RawAnswer(NamedTuple):
     """The unchanged body that answered a window.
 
     ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is a mask of the window's

@@ -22,7 +22,7 @@ import anyio
 
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action
 from harvester.core.errors import places
-from harvester.core.model import Answer
+from harvester.core.model import RawAnswer
 from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
@@ -214,7 +214,7 @@ class Pipeline:
         """File an answer: its days are published, or quarantined if they cannot be decoded."""
         self._scheduler.answered(attempt, self._tools.clock())
         self._close_if_done(attempt.queue)
-        answer = Answer(attempt.window, asked_at, attempt.refetch, body)
+        answer = RawAnswer(attempt.window, asked_at, attempt.refetch, body)
         await self._writer.append(_Buffered(attempt, answer))
 
     def _close_if_done(self, queue: AccountQueue) -> None:

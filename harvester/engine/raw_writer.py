@@ -13,7 +13,7 @@ from typing import NamedTuple
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from harvester.core.model import Answer
+from harvester.core.model import RawAnswer
 from harvester.scheduling.account_queue import Attempt
 from harvester.storage import raw_log
 from harvester.storage.layout import Tree
@@ -32,7 +32,7 @@ class _Buffered(NamedTuple):
     """An answer in memory, and the attempt it came from."""
 
     attempt: Attempt
-    answer: Answer
+    answer: RawAnswer
 
 
 class RawWriter:

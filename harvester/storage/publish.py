@@ -20,7 +20,7 @@ from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
 from harvester.core.inert_text import inert
-from harvester.core.model import Answer
+from harvester.core.model import RawAnswer
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes
 from harvester.storage.footer import Footer
@@ -307,7 +307,7 @@ def _changes(
 
 def _decoded_answers(
     update: _PartitionUpdate, groups: list[Group]
-) -> Iterator[tuple[Answer, Provenance, BatchResult]]:
+) -> Iterator[tuple[RawAnswer, Provenance, BatchResult]]:
     """Yield the answers of all groups by appid and window, decoded a batch at a time.
 
     Consecutive days of a batch stay one slice all the way to the file.
@@ -322,7 +322,7 @@ def _decoded_answers(
             yield answer, stamp, decoded
 
 
-def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, Provenance]]:
+def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[RawAnswer, Provenance]]:
     """Yield a group's answers by appid. A damaged group ends early; its days are asked again."""
     latest = update.now * 1_000_000
     stamp = Provenance(int(min(group.fetched_at, latest)), group.run_id)
@@ -336,7 +336,7 @@ def _answers(update: _PartitionUpdate, group: Group) -> Iterator[tuple[Answer, P
         update.damaged += [moved] if moved else []
 
 
-def _window_order(item: tuple[Answer, Provenance]) -> tuple[str, Day]:
+def _window_order(item: tuple[RawAnswer, Provenance]) -> tuple[str, Day]:
     return item[0].window.appid, item[0].window.begin
 
 

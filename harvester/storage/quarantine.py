@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from orjson import Fragment
 
 from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
-from harvester.core.model import Answer, bucket_of
+from harvester.core.model import RawAnswer, bucket_of
 from harvester.core.redaction import masked_bytes
 from harvester.storage.layout import QUARANTINE, Tree
 from harvester.storage.state import json_file
@@ -51,7 +51,7 @@ class QuarantinedAnswer:
 
     day: Day
     reason: str
-    answer: Answer
+    answer: RawAnswer
     run_id: str
 
 

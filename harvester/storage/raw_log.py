@@ -26,7 +26,7 @@ import pyarrow as pa
 from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.inert_text import inert
-from harvester.core.model import Answer, Window, bucket_of, is_appid
+from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
 from harvester.storage import arrow_files, arrow_sizes, quarantine
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import MONTHS, RAW, Tree
@@ -106,7 +106,7 @@ class Group:
         """Datasets and months of the group's answers."""
         return frozenset((batch.dataset, month) for batch in self.batches for month in batch.months)
 
-    def answers(self, dataset: str, month: Month) -> Iterator[Answer]:
+    def answers(self, dataset: str, month: Month) -> Iterator[RawAnswer]:
         """Yield the answers with days of a month, by appid and window.
 
         The file is open only while a batch is read, because a publish reads hundreds of groups at
@@ -128,7 +128,7 @@ class Group:
                     raise DamagedGroup(self.path)
                 if begin <= last and end >= first:
                     mask = int.from_bytes(refetch, "little")
-                    yield Answer(Window(appid, dataset, begin, end), asked_at, mask, body)
+                    yield RawAnswer(Window(appid, dataset, begin, end), asked_at, mask, body)
 
     def _refuse_foreign(self, appid: str) -> None:
         """Raise DamagedGroup for an account of another bucket: its rows would be there twice."""
@@ -143,7 +143,7 @@ class UnpublishedGroups(NamedTuple):
     damaged: list[str]
 
 
-def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[Answer]) -> Group:
+def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswer]) -> Group:
     """Write answers of one bucket durably. Raises StoreError.
 
     The group's rows get the newest ``asked_at`` of its answers.
@@ -258,15 +258,15 @@ def _local_copies(tree: Tree, buckets: Iterable[int]) -> Iterator[tuple[str, Pat
             yield name, path
 
 
-def _group_order(answer: Answer) -> tuple[str, str, int, int]:
+def _group_order(answer: RawAnswer) -> tuple[str, str, int, int]:
     window = answer.window
     return (window.dataset, window.appid, window.begin, answer.asked_at)
 
 
-def _batches_of(ordered: list[Answer]) -> Iterator[list[Answer]]:
+def _batches_of(ordered: list[RawAnswer]) -> Iterator[list[RawAnswer]]:
     """Cut sorted answers into record batches, each of one dataset."""
     for _, group in groupby(ordered, key=lambda answer: answer.window.dataset):
-        part: list[Answer] = []
+        part: list[RawAnswer] = []
         size = 0
         for answer in group:
             part.append(answer)
@@ -278,7 +278,7 @@ def _batches_of(ordered: list[Answer]) -> Iterator[list[Answer]]:
             yield part
 
 
-def _columns_of(part: list[Answer]) -> list[pa.Array]:
+def _columns_of(part: list[RawAnswer]) -> list[pa.Array]:
     """Return the columns of a record batch."""
     windows, asked_at, masks, bodies = zip(*part, strict=True)
     # As bytes, because a mask may have hundreds of bits and most have none.
@@ -288,7 +288,7 @@ def _columns_of(part: list[Answer]) -> list[pa.Array]:
     return list(map(pa.array, columns, _SCHEMA.types))
 
 
-def _index_entry(part: list[Answer], arrays: list[pa.Array]) -> Batch:
+def _index_entry(part: list[RawAnswer], arrays: list[pa.Array]) -> Batch:
     spans = {(answer.window.begin, answer.window.end) for answer in part}
     months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
     return Batch(part[0].window.dataset, tuple(sorted(months)), _checksum(arrays))

@@ -19,7 +19,7 @@ import pyarrow.json as pj
 
 from harvester.core.calendar import Day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind, Nesting
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult
 from harvester.tables.decode import Decoder, decoder
@@ -35,7 +35,7 @@ BATCH_BYTES = 1 << 20
 _PIECE_BYTES = 256 << 10
 """Bytes of nested answers that are kept as Python objects before they become Arrow."""
 
-SourcedAnswer: TypeAlias = tuple[Answer, Provenance]
+SourcedAnswer: TypeAlias = tuple[RawAnswer, Provenance]
 BatchResult: TypeAlias = DecodeResult[DayRows | Slice]
 BatchDecoder: TypeAlias = Callable[[Sequence[SourcedAnswer]], Iterable[BatchResult]]
 

@@ -23,7 +23,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Day, Month, instant, month_begin, month_length
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import DamagedOutput
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.tables.columns import Slice
 from harvester.tables.coverage import AccountDays
 from harvester.tables.day_rows import DayRows, DecodeResult
@@ -37,7 +37,7 @@ _AFTER_ALL_APPIDS = "\U0010ffff"
 class DecodedAnswer(NamedTuple):
     """An answer, its content, its origin, and the days it settles: see `settled_masks`."""
 
-    answer: Answer
+    answer: RawAnswer
     decoded: DecodeResult[DayRows | Slice]
     provenance: Provenance
     settled: tuple[int, int]
@@ -47,7 +47,7 @@ class RejectedDay(NamedTuple):
     """A day that an answer put into quarantine, and the reason."""
 
     reason: str
-    answer: Answer
+    answer: RawAnswer
     run_id: str
 
 
@@ -74,7 +74,7 @@ class AccountChange:
         """Mask of the days whose rows differ from those of the file before, once merged."""
         return _mask_of(self.rows.keys() - self.unchanged, self.month)
 
-    def accepted_days(self, answer: Answer) -> int:
+    def accepted_days(self, answer: RawAnswer) -> int:
         """Return the mask of the days for which an answer counts.
 
         A final day counts only if the user asked to refetch it. No day counts if its last answer
@@ -152,7 +152,7 @@ def window_mask(window: Window, month: Month) -> int:
     return _span_mask(window.begin, window.end, month)
 
 
-def refetch_mask(answer: Answer, month: Month) -> int:
+def refetch_mask(answer: RawAnswer, month: Month) -> int:
     """Return the days of a month that an answer replaces even if they are final, as a mask."""
     shift = answer.window.begin - month_begin(month)
     return answer.refetch << shift if shift >= 0 else answer.refetch >> -shift

@@ -16,7 +16,7 @@ from harvester.catalogue.readiness import settled_before
 from harvester.core.calendar import day_of, instant, month_of
 from harvester.core.dataset import Dataset
 from harvester.core.errors import StoreError
-from harvester.core.model import Answer, Window, bucket_of
+from harvester.core.model import RawAnswer, Window, bucket_of
 from harvester.storage import footer as file_footer
 from harvester.storage import publish, quarantine, raw_log
 from harvester.storage.layout import RAW, Partition, Tree
@@ -321,7 +321,7 @@ class Cell:
 Model = dict[tuple[str, int], Cell]
 
 
-def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
+def learn(model: Model, each: RawAnswer, numbers: dict[int, int | None]) -> None:
     """Let an answer count, day by day; a number of None is one that cannot be read."""
     for day in range(max(each.window.begin, MARCH), min(each.window.end, MARCH + 30) + 1):
         cell = model.get((each.window.appid, day), Cell())
@@ -342,7 +342,7 @@ def learn(model: Model, each: Answer, numbers: dict[int, int | None]) -> None:
 
 
 @st.composite
-def told(draw: st.DrawFn) -> tuple[Answer, dict[int, int | None]]:
+def told(draw: st.DrawFn) -> tuple[RawAnswer, dict[int, int | None]]:
     """An answer, and what it says by day."""
     begin = MARCH + draw(st.integers(-4, 30))
     end = begin + draw(st.integers(0, 29))
@@ -361,7 +361,7 @@ HISTORIES = st.lists(st.lists(st.lists(told(), min_size=1, max_size=5), max_size
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HISTORIES)
 def test_any_history_equals_the_model(
-    tmp_path: Path, history: list[list[list[tuple[Answer, dict[int, int | None]]]]]
+    tmp_path: Path, history: list[list[list[tuple[RawAnswer, dict[int, int | None]]]]]
 ) -> None:
     """After any publishes, repeats and recoveries, rows and coverage are those of the model."""
     tree = tree_at(tmp_path / "output")

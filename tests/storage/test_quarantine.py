@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from harvester.core.calendar import parse_month
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.core.secret import Secret
 from harvester.storage import quarantine
 from harvester.storage.layout import Tree
@@ -19,7 +19,7 @@ def entry(
 ) -> QuarantinedAnswer:
     """An answer that puts a day of the month, counted from 0, into quarantine."""
     window = Window(appid(account), DAILY.name, MARCH, MARCH + 29)
-    return QuarantinedAnswer(MARCH + day, reason, Answer(window, 1_700_000_000, 0, raw), "run-1")
+    return QuarantinedAnswer(MARCH + day, reason, RawAnswer(window, 1_700_000_000, 0, raw), "run-1")
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", '{"list":["\u8d26"]}'.encode(), b"x" * 100_000])

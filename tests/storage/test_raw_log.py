@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from harvester.core.calendar import month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, StoreError, UsageError
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.storage import raw_log
 from harvester.storage.backends import regular_files
 from harvester.storage.layout import Tree
@@ -33,12 +33,12 @@ from tests.support.store_backends import Outputs
 MONTH = month_of(MARCH)
 
 
-def some(count: int = 3) -> list[Answer]:
+def some(count: int = 3) -> list[RawAnswer]:
     """Answers of one account, newest day first, as a run asks."""
     return [of_day(MARCH + day) for day in reversed(range(count))]
 
 
-def all_of(group: Group, dataset: str = HOURLY.name) -> list[Answer]:
+def all_of(group: Group, dataset: str = HOURLY.name) -> list[RawAnswer]:
     """Everything a group holds of a dataset, each answer as often as it is found."""
     months = sorted(month for name, month in group.months if name == dataset)
     return [answer for month in months for answer in group.answers(dataset, month)]
@@ -46,7 +46,7 @@ def all_of(group: Group, dataset: str = HOURLY.name) -> list[Answer]:
 
 ANSWERS = st.lists(
     st.builds(
-        lambda account, dataset, begin, length, asked_at, refetch, raw: Answer(
+        lambda account, dataset, begin, length, asked_at, refetch, raw: RawAnswer(
             Window(appid(account), dataset, MARCH + begin, MARCH + begin + length),
             asked_at,
             refetch,
@@ -67,7 +67,7 @@ ANSWERS = st.lists(
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANSWERS)
-def test_what_is_written_is_read(tree: Tree, answers: list[Answer]) -> None:
+def test_what_is_written_is_read(tree: Tree, answers: list[RawAnswer]) -> None:
     """Each dataset and month finds exactly its answers, in order of account and window."""
     group = write_group(tree, 0, "run", answers)
     for dataset in (HOURLY.name, DAILY.name):

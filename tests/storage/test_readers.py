@@ -16,7 +16,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain, Kind
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
@@ -36,7 +36,7 @@ each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALO
 each_nested = pytest.mark.parametrize("dataset", LISTED, ids=[d.name for d in LISTED])
 
 
-def answers(dataset: Dataset, appid: str) -> list[Answer]:
+def answers(dataset: Dataset, appid: str) -> list[RawAnswer]:
     """Return the sandbox's rows of an account's first days in March and April."""
     days = [*range(MARCH, MARCH + 3), MARCH + 31]
     if dataset.grain is Grain.WEEK:
@@ -44,7 +44,7 @@ def answers(dataset: Dataset, appid: str) -> list[Answer]:
     found = []
     for day in days:
         body = json.dumps({"list": expected_rows(dataset.name, appid, day)}, ensure_ascii=False)
-        found.append(Answer(Window(appid, dataset.name, day, day), LONG_AFTER, 0, body.encode()))
+        found.append(RawAnswer(Window(appid, dataset.name, day, day), LONG_AFTER, 0, body.encode()))
     return found
 
 
@@ -67,7 +67,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(tree.store.display_path())
 
 
-def odd(answer: Answer) -> Answer:
+def odd(answer: RawAnswer) -> RawAnswer:
     """The same, but its first row has an undeclared member and lacks a list."""
     value: dict[str, Any] = json.loads(answer.body)
     for first in value["list"][:1]:

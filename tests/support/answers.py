@@ -10,7 +10,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.readiness import period_begin
 from harvester.core.calendar import Day, day_text, instant, parse_day
 from harvester.core.dataset import Dataset, Grain
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.tables.day_rows import DayRows, Decoded
 from harvester.tables.decode import decoder
 
@@ -60,13 +60,13 @@ def body(rows: Iterable[dict[str, Any]]) -> bytes:
 
 def answer(
     window: Window, rows: Iterable[dict[str, Any]], at: int = LONG_AFTER, *, refetch: int = 0
-) -> Answer:
+) -> RawAnswer:
     """Return the answer to a window that was asked for at Unix time ``at``.
 
     ``refetch`` is the mask of its days to be replaced in any case; -1 has them all.
     """
     all_of_it = (1 << (window.end - window.begin + 1)) - 1
-    return Answer(window, at, refetch & all_of_it, body(rows))
+    return RawAnswer(window, at, refetch & all_of_it, body(rows))
 
 
 def as_tuples(rows: DayRows) -> list[tuple[Any, ...]]:
@@ -75,7 +75,7 @@ def as_tuples(rows: DayRows) -> list[tuple[Any, ...]]:
     return list(zip(*(values[cut] for values in (*rows.columns, rows.extra)), strict=True))
 
 
-def of_day(day: Day, number: int = 1, account: int = 1) -> Answer:
+def of_day(day: Day, number: int = 1, account: int = 1) -> RawAnswer:
     """Return an account's settled answer with all hours of a day."""
     window = Window(appid(account), HOURLY.name, day, day)
     return answer(window, [row(day, hour, number) for hour in range(24)])

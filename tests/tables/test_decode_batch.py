@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_of, day_text, parse_day
 from harvester.core.dataset import Nesting
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.tables import day_rows, decode_batch
 from harvester.tables.columns import Slice
@@ -30,14 +30,14 @@ odd_values: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> Answer:
+def answer_of(dataset: str, number: int, day: int, elements: list[Any]) -> RawAnswer:
     """An answer with these elements, to a window as long as the dataset's span allows."""
     end = day + CATALOGUE[dataset].span - 1
     body = json.dumps({"list": elements}).encode()
-    return Answer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=0, body=body)
+    return RawAnswer(Window(appid(number), dataset, day, end), 1_800_000_000, refetch=0, body=body)
 
 
-def true_answer(dataset: str, number: int, day: int) -> Answer:
+def true_answer(dataset: str, number: int, day: int) -> RawAnswer:
     """The final answer of the sandbox."""
     days = range(day, day + CATALOGUE[dataset].span)
     elements = [row for one in days for row in expected_rows(dataset, appid(number), one)]
@@ -65,7 +65,7 @@ def _as_listed(value: Any) -> Any:
 _OURS = {"appid", "ref_date", "_fetched_at", "_run_id"}
 
 
-def same(dataset: str, answers: list[Answer]) -> bool:
+def same(dataset: str, answers: list[RawAnswer]) -> bool:
     """Return whether the batch decoder and the decoder of single answers agree on all answers."""
     read = CATALOGUE[dataset]
     alone = [tuples(decode(read, answer.window, answer.body)) for answer in answers]

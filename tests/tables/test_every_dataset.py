@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_text, month_of, parse_day
 from harvester.core.dataset import DATE_COLUMN, Column, Dataset, Grain, Kind, Nesting
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.storage.layout import Partition
 from harvester.storage.publish import publish
@@ -123,7 +123,7 @@ class Found(NamedTuple):
 def published(dataset: Dataset, windows: list[Window], bodies: list[bytes]) -> Found:
     """The content of the month's file after answers were published."""
     sent = [
-        Answer(window, LONG_AFTER, refetch=0, body=body)
+        RawAnswer(window, LONG_AFTER, refetch=0, body=body)
         for window, body in zip(windows, bodies, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from hypothesis import given
 from harvester.core import calendar
 from harvester.core.calendar import Day, instant, month_of, parse_day
 from harvester.core.errors import StoreError
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.tables import merge, row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.tables.coverage import AccountDays
@@ -34,7 +34,7 @@ def window(begin: int, end: int) -> Window:
     return Window(appid(1), DAILY.name, MARCH + begin, MARCH + end)
 
 
-def given_answers(*answers: Answer, known: AccountDays | None = None) -> AccountChange:
+def given_answers(*answers: RawAnswer, known: AccountDays | None = None) -> AccountChange:
     """The change that these answers make, in this order."""
     change = AccountChange(appid(1), MONTH, known or AccountDays())
     for each in answers:

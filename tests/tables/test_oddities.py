@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, parse_day
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.sandbox import expected_rows
 from harvester.tables.decode_batch import BatchResult, batch_decoder
 from harvester.tables.oddities import MAX_ODDITIES, Oddity, OddityKind, check_of
@@ -39,14 +39,14 @@ def article(*entries: dict[str, Any], msgid: str = "1_1") -> dict[str, Any]:
     return {**own, "detail_list": list(entries)}
 
 
-def answer(number: int, *elements: dict[str, Any], **top: Any) -> Answer:
+def answer(number: int, *elements: dict[str, Any], **top: Any) -> RawAnswer:
     """An answer to an account."""
     window = Window(appid(number), DETAIL.name, DAY, DAY)
     body = json.dumps({"list": elements, **top}).encode()
-    return Answer(window, int(instant(DAY + 40)), 0, body)
+    return RawAnswer(window, int(instant(DAY + 40)), 0, body)
 
 
-def decoded(*answers: Answer) -> Sequence[BatchResult]:
+def decoded(*answers: RawAnswer) -> Sequence[BatchResult]:
     """Decode answers in one batch."""
     return list(batch_decoder(DETAIL)([(each, STAMP) for each in answers]))
 
@@ -167,7 +167,7 @@ def test_what_the_sandbox_answers_is_not_odd(dataset: Any) -> None:
     assert (check_of(dataset) is None) == (dataset.name != DETAIL.name)
     first = parse_day("2026-01-05")
     answers = [
-        Answer(
+        RawAnswer(
             Window(appid(number), dataset.name, first, first),
             int(instant(first + 400)),
             0,

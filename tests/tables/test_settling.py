@@ -11,7 +11,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_text, instant, month_of, parse_day
 from harvester.core.dataset import Dataset
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import publish
@@ -38,11 +38,11 @@ def at(day: int, minute: int = 720) -> int:
 
 def answer(
     dataset: Dataset, days: tuple[int, int], rows: Iterable[Any], asked_at: int, **more: Any
-) -> Answer:
+) -> RawAnswer:
     """An answer about days of May, counted from 0; ``more`` are top-level members."""
     window = Window(appid(1), dataset.name, MAY + days[0], MAY + days[1])
     refetch = more.pop("refetch", 0) & ((1 << (days[1] - days[0] + 1)) - 1)
-    return Answer(window, asked_at, refetch, json.dumps({"list": list(rows), **more}).encode())
+    return RawAnswer(window, asked_at, refetch, json.dumps({"list": list(rows), **more}).encode())
 
 
 def shares(day: int, number: int = 1) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def shares(day: int, number: int = 1) -> dict[str, Any]:
     }
 
 
-def put(tree: Tree, dataset: Dataset, *answers: Answer) -> Published:
+def put(tree: Tree, dataset: Dataset, *answers: RawAnswer) -> Published:
     """Publish answers about May."""
     group = write_group(tree, 0, "run", answers)
     return publish(tree, dataset, in_may(dataset), [group], ANY_TIME)

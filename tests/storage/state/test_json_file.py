@@ -12,7 +12,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Answer, Refusal, ReportedQuota, Window
+from harvester.core.model import RawAnswer, Refusal, ReportedQuota, Window
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
 from harvester.storage import quarantine
@@ -67,7 +67,7 @@ def entries(tree: Tree) -> list[QuarantinedAnswer]:
 def entry(body: bytes) -> QuarantinedAnswer:
     """An answer whose window has more days than an integer of 64 bits has bits."""
     window = Window(ONE, DATASET, parse_day("2026-01-01"), DAY)
-    return QuarantinedAnswer(DAY, "why", Answer(window, 1_779_249_600, 1 << 70, body), "r")
+    return QuarantinedAnswer(DAY, "why", RawAnswer(window, 1_779_249_600, 1 << 70, body), "r")
 
 
 EVIDENCE = (
