@@ -19,7 +19,7 @@ from benchmarks.workload import busy
 from harvester.catalogue import CATALOGUE, readiness
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.planning.windows import windows
 from harvester.sandbox import Rules
 from harvester.sandbox.data import expected_rows
@@ -45,11 +45,11 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[Answer]:
+def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[RawAnswer]:
     newest = readiness.newest_ready(dataset, NOW) - 40
     asked = readiness.periods(dataset.grain, dataset.first_day, newest)
     return [
-        Answer(Window(appid, dataset.name, begin, end), int(NOW), 0, body)
+        RawAnswer(Window(appid, dataset.name, begin, end), int(NOW), 0, body)
         for appid in appids
         for begin, end in reversed(list(islice(windows(asked, dataset.span), WINDOWS)))
         if len(body := archive.body(Asked(dataset, appid, begin, end, NOW))) > _EMPTY
@@ -59,7 +59,7 @@ def _answers(archive: Archive, dataset: Dataset, appids: Iterable[str]) -> list[
 _EMPTY = len('{"list":[],"is_delay":false}')
 
 
-def _cost(answers: list[Answer]) -> dict[str, float]:
+def _cost(answers: list[RawAnswer]) -> dict[str, float]:
     """The bytes of an answer, and the CPU microseconds of loading and of reading one."""
     read = decode_batch.batch_decoder(CATALOGUE[answers[0].window.dataset])
     batches = [

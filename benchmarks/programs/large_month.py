@@ -22,7 +22,7 @@ from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import day_text
-from harvester.core.model import Answer, Window
+from harvester.core.model import RawAnswer, Window
 from harvester.storage import partition_writer, publish, raw_log
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.footer import Footer
@@ -55,7 +55,7 @@ def make(root: Path, count: int) -> None:
     partition_writer.write(draft, _tables(names), lambda: footer)
     shutil.copy(tree.store.display_path(tree.name(HERE)), root / "before.parquet")
     answers = [
-        Answer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, 1, body)
+        RawAnswer(Window(name, DATASET.name, CHANGED, CHANGED), ASKED_AT, 1, body)
         for name, body in zip(names, map(_body, range(count)), strict=True)
     ]
     for number in range(GROUPS):

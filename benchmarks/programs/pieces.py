@@ -21,7 +21,7 @@ from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config import Account, Job, Limits, Manifest, Output, Pace
-from harvester.core.model import Answer, Rate, Window
+from harvester.core.model import Rate, RawAnswer, Window
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations.run import make_queues
 from harvester.planning import windows
@@ -47,7 +47,7 @@ PACE = Pace(Rate(999_999, 1.0), burst=1_000)
 class Work(NamedTuple):
     """The answers of a month, and where to put them."""
 
-    answers: list[Answer]
+    answers: list[RawAnswer]
     root: Path
 
 
@@ -69,13 +69,13 @@ def main(root: Path) -> None:
     print(json.dumps(found))
 
 
-def _answers() -> Iterator[Answer]:
+def _answers() -> Iterator[RawAnswer]:
     for appid in busy(ACCOUNTS):
         for day in range(BEGIN, BEGIN + DAYS):
             body = json.dumps(
                 {"list": expected_rows(DATASET.name, appid, day)}, separators=(",", ":")
             ).encode()
-            yield Answer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, 0, body)
+            yield RawAnswer(Window(appid, DATASET.name, day, day), BEGIN * 86_400 + 10**9, 0, body)
 
 
 def _timed(action: Callable[[], Any]) -> float:
@@ -166,7 +166,7 @@ def _publish(work: Work) -> Iterator[float]:
         yield time.process_time() - begun
 
 
-def _write(tree: Tree, answers: list[Answer]) -> list[raw_log.Group]:
+def _write(tree: Tree, answers: list[RawAnswer]) -> list[raw_log.Group]:
     return [
         raw_log.write_group(tree, 0, "run", answers[number::GROUPS]) for number in range(GROUPS)
     ]

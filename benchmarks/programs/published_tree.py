@@ -11,7 +11,7 @@ from pathlib import Path
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Day, day_text
-from harvester.core.model import Answer, Window, bucket_of
+from harvester.core.model import RawAnswer, Window, bucket_of
 from harvester.storage import raw_log
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
@@ -47,7 +47,7 @@ def main(appids: list[str], begin: Day, end: Day, tree: Tree) -> None:
                 raw_log.delete(tree, group)
 
 
-def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
+def answers(wanted: list[tuple[str, Day]]) -> Iterator[RawAnswer]:
     """A day of 24 busy hours each."""
     for appid, day in wanted:
         dice = random.Random(f"{appid} {day}")
@@ -57,7 +57,7 @@ def answers(wanted: list[tuple[str, Day]]) -> Iterator[Answer]:
             row(text, hour, max(1, round(dice.gauss(size, size / 4)))) for hour in range(24)
         )
         window = Window(appid, HOURLY.name, day, day)
-        yield Answer(
+        yield RawAnswer(
             window, int(calendar.instant(day + 1, 12 * 60)), 0, f'{{"list":[{rows}]}}'.encode()
         )
 
