@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from harvester.api.events import Event, Problem, Progress, Published, RunEnded, RunStarted
+    from harvester.api.fetch import Answer, fetch
     from harvester.api.output import Change, Output, Report, open
     from harvester.api.results import Plan, Result, Status
     from harvester.api.run import run, run_async
@@ -48,6 +49,7 @@ _HOMES = {
         "UsageError",
     ),
     "events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
+    "fetch": ("Answer", "fetch"),
     "output": ("Change", "Output", "Report", "open"),
     "results": ("Plan", "Result", "Status"),
     "run": ("run", "run_async"),
@@ -58,6 +60,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "Busy",
     "Change",
     "Check",
@@ -84,6 +87,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "check",
+    "fetch",
     "open",
     "plan",
     "read_manifest",

@@ -11,6 +11,7 @@ __all__ = [
     "errors",
     "events",
     "feed",
+    "fetch",
     "maintenance",
     "output",
     "progress",

@@ -11,7 +11,7 @@ from harvester.api.arguments import ManifestSource, Names
 from harvester.core.selection import Selection
 from harvester.manifest import Touched
 from harvester.operations import check as checking
-from harvester.operations.check_report import (
+from harvester.operations.asking.check_report import (
     WHOLE_ACCOUNT,
     WORST_FIRST,
     AccountCheck,

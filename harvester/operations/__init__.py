@@ -1,10 +1,11 @@
 """One module per verb, without printing."""
 
 __all__ = [
+    "asking",
     "changes",
     "check",
-    "check_report",
     "clock",
+    "fetch",
     "forget",
     "gate",
     "plain",

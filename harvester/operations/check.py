@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -24,14 +25,20 @@ from harvester.core.errors import CallError, StoreError, UsageError
 from harvester.core.model import bucket_of
 from harvester.manifest import Touched, touched
 from harvester.operations.access import run_context, token_providers, with_paused
-from harvester.operations.check_report import WHOLE_ACCOUNT, AccountCheck, Check, ProbeResult, State
+from harvester.operations.asking.attempts import NOTHING_SENT, few_attempts
+from harvester.operations.asking.check_report import (
+    WHOLE_ACCOUNT,
+    AccountCheck,
+    Check,
+    ProbeResult,
+    State,
+)
+from harvester.operations.asking.probes import Probe, probes
 from harvester.operations.clock_check import correct
-from harvester.operations.probes import Probe, probes
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.run_id import new_run_id
 from harvester.operations.runtime import Project, RunContext
 from harvester.planning.quota import DayLedger, Moment
-from harvester.scheduling import backoff
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
@@ -40,9 +47,6 @@ from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
 from harvester.wechat.transport import Transport
-
-MAX_ATTEMPTS = 3
-"""Maximum attempts at a call, unless the manifest allows fewer."""
 
 _log = logging.getLogger("harvester.check")
 
@@ -60,12 +64,6 @@ STATES = {
     Action.STOP: State.REFUSED,
 }
 """The state after a refusal, by the action of its rule."""
-
-_NOTHING_SENT = (Action.HOST_DOWN, Action.DEFER)
-"""Actions after an attempt that did not reach WeChat, so that WeChat cannot have counted it."""
-
-_REPEATED = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN)
-"""Actions after which a call is made again; a rejected certificate stays rejected."""
 
 
 def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> ProbeResult:
@@ -246,26 +244,15 @@ class _Prober:
 
     async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
         """Return None for an answer, or else the last refusal."""
-        policy = self.manifest.retry
-        refreshed, tries = False, 0
-        while True:
-            outcome = await self._ask(account, probe)
-            if isinstance(outcome, bytes):
-                return None
-            action = outcome.rule.action
-            tries += 1
-            if action is Action.REFRESH_TOKEN and not refreshed:
-                refreshed = True
-            elif action not in _REPEATED or tries >= min(MAX_ATTEMPTS, policy.max_attempts):
-                return outcome
-            elif action is not Action.RETRY_NOW:
-                await anyio.sleep(backoff.delay(tries, policy, self.rng))
+        ask = partial(self._ask, account, probe)
+        outcome = await few_attempts(ask, self.manifest.retry, self.rng)
+        return None if isinstance(outcome, bytes) else outcome
 
     async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | attempt.RefusedAttempt:
         """Make one attempt. It counts against the quota unless nothing was sent."""
         self.calls += 1
         outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
-        if isinstance(outcome, bytes) or outcome.rule.action not in _NOTHING_SENT:
+        if isinstance(outcome, bytes) or outcome.rule.action not in NOTHING_SENT:
             account.calls[probe.dataset.name] += 1
             account.heard_at = self.now()
         await self._pause()

@@ -6,12 +6,11 @@ import logging
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import environ
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -19,7 +18,7 @@ from anyio import to_thread
 from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.config import Manifest, Output
-from harvester.core.errors import HarvesterError, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.engine.call_budget import BudgetPolicy
@@ -27,6 +26,7 @@ from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations import clock_check, runtime, watchers
 from harvester.operations.access import run_context, token_providers
+from harvester.operations.event_loop import run_in_loop
 from harvester.operations.project import warn_of_open_files
 from harvester.operations.record.next_requests import next_requests
 from harvester.operations.record.run_log import RunLog
@@ -172,9 +172,9 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     state.run_log.events.started(summary)
     queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
-        run_unwrapping_groups(partial(clock_check.ask_for_time, manifest, state.context))
+        run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
     if queues and not clock.is_off:
-        run_unwrapping_groups(partial(_harvest, state, queues, _budget_policy(state)))
+        run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
     return want, queues
 
 
@@ -209,25 +209,6 @@ def _warn_of_ci_folder(output: Output) -> None:
             " that stays together with `output.must_exist: true`",
             inert(str(output.path)),
         )
-
-
-def run_unwrapping_groups(harvest: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine; of a group of nothing but HarvesterErrors raise the first by itself."""
-    try:
-        anyio.run(harvest)
-    except BaseExceptionGroup as group:
-        ours, others = group.split(HarvesterError)
-        if ours is None or others is not None:
-            raise
-        raise _first_error(ours) from None
-
-
-def _first_error(group: BaseExceptionGroup[HarvesterError]) -> HarvesterError:
-    """Return the first error that is no group. Those that follow it have the same cause."""
-    error: HarvesterError | BaseExceptionGroup[HarvesterError] = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPolicy) -> None:

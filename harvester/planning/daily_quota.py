@@ -152,13 +152,19 @@ class Quota:
         # No reserve of it, because it is what the account's other users have left.
         return min(calls, self._read(dataset, appid).taught or calls)
 
-    def left(self, ledger: DayLedger, dataset: str, appid: str) -> int:
-        """Return how many calls may still be spent on the day of a ledger."""
+    def left(
+        self, ledger: DayLedger, dataset: str, appid: str, *, reserve_too: bool = False
+    ) -> int:
+        """Return how many calls may still be spent on the day of a ledger.
+
+        ``reserve_too`` counts those that a run leaves to others and to later days.
+        """
         if ledger.exhausted_by(dataset, appid) is not None:
             return 0
         quota, spent = self.limit(dataset, appid).quota, ledger.spent(dataset, appid)
         room = self._room(ledger, dataset, appid)
         kept = self._limits.daily_reserve.of(quota) + self._kept(dataset, appid)
+        kept = 0 if reserve_too else kept
         return max(0, room - kept - spent)
 
     def next_block(self, ledger: DayLedger, dataset: str, appid: str, need: Need) -> Block | None:

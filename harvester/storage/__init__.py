@@ -13,6 +13,7 @@ __all__ = [
     "partition_writer",
     "publication",
     "publish",
+    "published_rows",
     "quarantine",
     "raw_log",
     "state",

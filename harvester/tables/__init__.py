@@ -10,6 +10,7 @@ __all__ = [
     "integrity",
     "merge",
     "oddities",
+    "row_difference",
     "row_groups",
     "schema_upgrade",
 ]

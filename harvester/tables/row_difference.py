@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -58,3 +60,42 @@ def _in_arrow(
             length = rows.rows.stop - rows.rows.start
             yield rows.day, Slice(batch, offset, length)
             offset += length
+
+
+class Differences(NamedTuple):
+    """Rows that only one side has, and values that differ in a row of both."""
+
+    added: tuple[dict[str, Any], ...]
+    removed: tuple[dict[str, Any], ...]
+    changed: tuple[tuple[dict[str, Any], str, Any, Any], ...]
+
+
+def plain_rows(table: pa.Table | pa.RecordBatch, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the columns of these names as rows of values for JSON, without their provenance."""
+    kept = [name for name in names if name not in _PROVENANCE]
+    rows: list[dict[str, Any]] = table.select(kept).to_pylist()
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, dt.date):
+                row[name] = value.isoformat()
+    return rows
+
+
+def differences(
+    published: Iterable[dict[str, Any]], answered: Iterable[dict[str, Any]], key: Sequence[str]
+) -> Differences:
+    """Compare rows by the columns of their key. Changed are (key, column, published, answered)."""
+    old = {tuple(row[name] for name in key): row for row in published}
+    new = {tuple(row[name] for name in key): row for row in answered}
+    changed = [
+        (dict(zip(key, at, strict=True)), name, old[at][name], value)
+        for at, row in new.items()
+        if at in old
+        for name, value in row.items()
+        if value != old[at][name]
+    ]
+    return Differences(
+        tuple(row for at, row in new.items() if at not in old),
+        tuple(row for at, row in old.items() if at not in new),
+        tuple(changed),
+    )

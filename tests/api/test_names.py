@@ -43,6 +43,8 @@ def listen(event: harvester.Event) -> None:
 
 
 days: int = harvester.plan("jobs.yaml").calendar_days
+answer: harvester.Answer = harvester.fetch("jobs.yaml", "Acme", "user_summary", "yesterday")
+values: list[str] = [value.column for value in answer.changed]
 whole: bool = harvester.status("jobs.yaml").complete
 '''
 

@@ -185,6 +185,16 @@ def test_every_member_of_an_answer_in_json_is_explained(
         assert f"`{member}`" in text
 
 
+def test_every_member_of_a_fetched_answer_is_explained(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the values that differ too."""
+    invoke(["fetch", ACCOUNTS[1], "interface_summary", "2026-04-02", "--format", "json"])
+    text = section(CLI, "## harvester fetch")
+    for member in (*json.loads(capsys.readouterr().out), "key", "column", "published", "answered"):
+        assert f"`{member}`" in text
+
+
 def commands(page: Path) -> Iterator[tuple[str, ...]]:
     """Yield the `harvester` commands of a page's blocks, split as a shell would."""
     for block in blocks(page, "sh", "crontab", "yaml"):
@@ -193,7 +203,7 @@ def commands(page: Path) -> Iterator[tuple[str, ...]]:
 
 
 COMMANDS = sorted({command for page in GUIDES for command in commands(page)})
-CHANGING = ("run", "sandbox", "rewrite", "forget")
+CHANGING = ("run", "fetch", "sandbox", "rewrite", "forget")
 ANSWERED = [
     command
     for command in COMMANDS

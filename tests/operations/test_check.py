@@ -17,9 +17,10 @@ from harvester.core.config import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve
-from harvester.operations.check import MAX_ATTEMPTS, STATES, check_accounts, save
-from harvester.operations.check_report import Check, State
-from harvester.operations.probes import probes
+from harvester.operations.asking.attempts import MAX_ATTEMPTS
+from harvester.operations.asking.check_report import Check, State
+from harvester.operations.asking.probes import probes
+from harvester.operations.check import STATES, check_accounts, save
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
 from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults

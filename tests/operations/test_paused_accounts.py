@@ -16,8 +16,8 @@ from harvester.core.config import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.operations import status
+from harvester.operations.asking.check_report import State
 from harvester.operations.check import check_accounts
-from harvester.operations.check_report import State
 from harvester.operations.gate import Required
 from harvester.planning import windows
 from harvester.sandbox import FakeWeChat, Rules

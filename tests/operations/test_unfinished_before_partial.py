@@ -13,8 +13,8 @@ from harvester.core.calendar import parse_day
 from harvester.core.config import Api, Limits, Pace, Retry
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.model import Rate, Window
+from harvester.operations.asking.check_report import State
 from harvester.operations.check import check_accounts
-from harvester.operations.check_report import State
 from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import RunContext
 from harvester.sandbox import TOKEN, Rules

@@ -10,6 +10,7 @@ from harvester.core.config import Limits
 from harvester.core.errors import UsageError
 from harvester.operations import run as harvesting
 from harvester.operations.access import run_context
+from harvester.operations.event_loop import run_in_loop
 from harvester.operations.processes.cores import usable_cores
 from harvester.operations.processes.launcher import Launcher
 from harvester.operations.processes.messages import ShardTask
@@ -61,7 +62,7 @@ def run(
     tasks = [_with_connections(task, share) for task, share in zip(tasks, shares, strict=True)]
     with recorded(run_log), Launcher() as launcher:
         supervisor = Supervisor(run_log, project.tree, context, launcher, tasks)
-        harvesting.run_unwrapping_groups(supervisor.run)
+        run_in_loop(supervisor.run)
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:

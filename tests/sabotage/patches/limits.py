@@ -6,8 +6,10 @@ from tests.sabotage.run import Sabotage
 
 BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
+FETCH = "harvester/operations/fetch.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
 LIMITER = "harvester/engine/rate_limiter.py"
+QUESTION = "harvester/operations/asking/question.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
@@ -17,6 +19,20 @@ SHARDING = "harvester/planning/sharding.py"
 WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
+    Sabotage(
+        "fetch-beside-a-run",
+        FETCH,
+        "with locked(tree, [bucket_of(chosen.appid, tree.buckets)], run):",
+        "with locked(tree, [], run):",
+        "tests/operations/test_fetch.py::test_a_run_at_work_is_not_disturbed",
+    ),
+    Sabotage(
+        "fetch-counts-no-call",
+        QUESTION,
+        "ledger.add(window.dataset, window.appid, 1)",
+        "pass",
+        "tests/operations/test_fetch.py::test_a_question_counts_in_the_ledger",
+    ),
     Sabotage(
         "span-plus-one",
         WINDOWS,

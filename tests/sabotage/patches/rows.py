@@ -7,6 +7,7 @@ from tests.sabotage.run import Sabotage
 CALENDAR = "harvester/core/calendar.py"
 COVERAGE = "harvester/tables/coverage.py"
 DECODE = "harvester/tables/decode.py"
+FETCH = "harvester/operations/fetch.py"
 MERGE = "harvester/tables/merge.py"
 MODEL = "harvester/core/model.py"
 PIPELINE = "harvester/engine/pipeline.py"
@@ -14,6 +15,13 @@ PUBLISH = "harvester/storage/publish.py"
 READINESS = "harvester/catalogue/readiness.py"
 
 SABOTAGES = (
+    Sabotage(
+        "fetch-writes-rows",
+        FETCH,
+        "heard = run_in_loop(question.ask)",
+        "heard = run_in_loop(question.ask); tree.store.write('x.json', b'{}', tree.temp(0, 'x'))",
+        "tests/operations/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
+    ),
     Sabotage(
         "union-instead-of-replace",
         MERGE,

@@ -1,0 +1,47 @@
+"""`fetch`: one window asked now. Apart from the other verbs, because it loads the HTTP client."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+from harvester.api import arguments
+from harvester.api.arguments import ManifestSource
+from harvester.core.selection import ALL
+from harvester.operations import fetch as fetching
+from harvester.operations.asking.answer import Answer, ChangedValue, UnusableDay
+from harvester.operations.project import ManifestText, open_project
+
+__all__ = ["Answer", "ChangedValue", "UnusableDay", "ask", "fetch"]
+
+
+def fetch(
+    manifest: ManifestSource,
+    account: str,
+    dataset: str,
+    begin: str | date,
+    end: str | date | None = None,
+) -> Answer:
+    """Ask WeChat for one window now, and compare its answer with the published rows.
+
+    ``account`` is an appid or a unique name, ``begin`` and ``end`` are Beijing days, both included;
+    without ``end`` it is one day. Nothing is published. In a running event loop call it in a
+    thread. Raises UsageError, Busy if a run holds the account, and HarvesterError if the output
+    cannot be read.
+    """
+    days = str(begin), None if end is None else str(end)
+    given = arguments.source(manifest), None, account, dataset, days
+    return arguments.in_own_record(partial(ask, *given))
+
+
+def ask(
+    manifest: Path | ManifestText,
+    output: str | None,
+    account: str,
+    dataset: str,
+    days: tuple[str, str | None],
+) -> Answer:
+    """Do what `fetch` does, with the secrets of the caller's context. Raises as `fetch`."""
+    project = open_project(manifest, ALL, output)
+    return fetching.fetch(project, account, dataset, *days)
