@@ -74,19 +74,23 @@ class Result:
     def merge(cls, results: Iterable[Self]) -> Self:
         """Return one result of several shards: sums, and the outcome of the most severe.
 
-        Raises ValueError without any.
+        It is ``unauthorised`` only if all of them are, and else that counts as ``partial``. Raises
+        ValueError without any.
         """
         found = list(results)
         if not found:
             raise ValueError("no result to merge")
-        worst = first_of(Exit(each.exit_code) for each in found)
-        one = next(each for each in found if each.exit_code == worst)
+        codes = [Exit(each.exit_code) for each in found]
+        if any(code is not Exit.UNAUTHORISED for code in codes):
+            codes = [Exit.INCOMPLETE if each is Exit.UNAUTHORISED else each for each in codes]
+        worst = first_of(codes)
+        one = found[codes.index(worst)]
         retries = [each.retry_at for each in found if each.retry_at is not None]
         ready = [each.next_ready_at for each in found if each.next_ready_at is not None]
         return cls(
             run_id=one.run_id,
-            outcome=one.outcome,
-            exit_code=one.exit_code,
+            outcome=worst.outcome,
+            exit_code=int(worst),
             reasons=tuple(dict.fromkeys(reason for each in found for reason in each.reasons)),
             retry_at=min(retries, default=None),
             next_ready_at=min(ready, default=None),

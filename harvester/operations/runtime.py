@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import anyio
+
 from harvester.core.config import Api, Manifest
 from harvester.core.credentials import Access, PlatformAccess
 from harvester.operations.clock import CheckedClock
@@ -81,7 +83,9 @@ def shard_text(number: int, count: int) -> str:
 
 
 async def show_no_progress(position: Callable[[], Position]) -> None:
-    """Show no progress at all."""
+    """Show no progress at all, until cancelled: only then the run has ended."""
+    del position
+    await anyio.sleep_forever()
 
 
 @dataclass(frozen=True, slots=True)

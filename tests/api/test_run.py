@@ -259,6 +259,10 @@ def test_results_of_shards_are_merged(wechat: Sandbox, tmp_path: Path) -> None:
     assert row.accounts == 3
     late = replace(parts[0], outcome=Outcome.UNFINISHED, exit_code=75, reasons=("quota",))
     assert harvester.Result.merge([parts[1], late]).outcome == "unfinished"
+    refused = replace(parts[0], outcome=Outcome.UNAUTHORISED, exit_code=4)
+    assert harvester.Result.merge([refused, refused]).outcome == "unauthorised"
+    assert harvester.Result.merge([parts[1], refused]).outcome == "partial"
+    assert harvester.Result.merge([refused, late]).outcome == "unfinished"
 
 
 def test_the_library_leaves_its_host_alone(

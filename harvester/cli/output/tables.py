@@ -83,6 +83,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     _print_coverage(out, done.datasets)
     out.print()
     _print_figures(out, done)
+    _print_lost_shards(out, done)
     _print_causes(out, done)
     print_paused(out, done.paused)
     _print_suspicious(out, done.suspicious, done.next_requests, "the run record")
@@ -171,6 +172,17 @@ def _waited(waits: Mapping[str, float]) -> str:
     longest = sorted(waits.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
     return f" (waited {shown})" if shown else ""
+
+
+def _print_lost_shards(out: Console, done: Summary) -> None:
+    """Print what ended shards early, each with its advice."""
+    for shard in done.shards:
+        if shard.error is not None:
+            name = f"shard {shard.shard}"
+            problem = shard.error.lines[0]
+            whole = problem if problem.startswith(name) else f"{name}: {problem}"
+            print_line(out, f"  {whole}", gap=True)
+            print_line(out, f"    {shard.error.advice}")
 
 
 def _print_causes(out: Console, done: Summary) -> None:

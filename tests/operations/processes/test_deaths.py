@@ -131,6 +131,7 @@ def test_a_signal_ends_all_processes_in_order(place: Workplace, number: signal.S
     with place.start("--log-format", "json") as run:
         place.wait_for_calls(15)
         children = shard_processes(run.pid)
+        run.send_signal(signal.SIGUSR1)
         run.send_signal(number)
         _, err = run.communicate(timeout=20)
     assert run.returncode == 128 + number, err
@@ -141,6 +142,8 @@ def test_a_signal_ends_all_processes_in_order(place: Workplace, number: signal.S
     assert record["rows"] == harvester.open(place.output).arrow(DAILY).count_rows() > 0
     lines = [json.loads(line) for line in err.splitlines()]
     assert (lines[-1]["event"], lines[-1]["shard"]) == ("run_ended", None)
+    [told] = [line["message"] for line in lines if line.get("logger") == "harvester.signals"]
+    assert all(f"process {child.pid}: " in told for child in children), told
     assert {line["shard"] for line in lines if line["event"] == "published"} == {"1/2", "2/2"}
 
 
