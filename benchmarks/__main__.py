@@ -26,6 +26,7 @@ NAMES = (
     "pace",
     "help",
     "connections",
+    "shared",
 )
 NAMED = ("layout",)
 """Run only if they are named: they take longer than all others together."""

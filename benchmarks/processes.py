@@ -83,9 +83,9 @@ def cut_short(command: Sequence[str], seconds: float) -> None:
 
 
 @contextmanager
-def serving(command: Sequence[str]) -> Iterator[IO[str]]:
+def serving(command: Sequence[str], core: int | None = 1) -> Iterator[IO[str]]:
     """A server in a process of its own while the block runs; gives its standard output."""
-    process = _start(command, None, core=1)
+    process = _start(command, None, core=core)
     assert process.stdout is not None
     with process.stdout:
         try:
@@ -96,9 +96,12 @@ def serving(command: Sequence[str]) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def server(*options: object) -> Iterator[str]:
-    """A sandbox in a process of its own while the block runs; gives its address."""
-    with serving(program("server", *options)) as output:
+def server(*options: object, core: int | None = 1) -> Iterator[str]:
+    """A sandbox in a process of its own while the block runs; gives its address.
+
+    Its core is the server's, or with None any that is free.
+    """
+    with serving(program("server", *options), core) as output:
         yield output.readline().strip()
 
 
@@ -117,18 +120,18 @@ def s3_server() -> Iterator[str]:
 
 
 def _start(
-    command: Sequence[str], stderr: int | None, *, core: int, stdin: int | None = None
+    command: Sequence[str], stderr: int | None, *, core: int | None, stdin: int | None = None
 ) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        command, env=_environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
+        command, env=environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
     )
     chosen = cores()
-    if chosen is not None:
+    if chosen is not None and core is not None:
         os.sched_setaffinity(process.pid, {chosen[core]})
     return process
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, with the secret that the manifests name, and what an S3 server wants to be told.
 
     Bytecode is kept, as with every installed package, or each start would compile everything anew.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import harvester
 from harvester.operations.project import open_project
+from harvester.sandbox import Rules
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
     AUTHORIZER_TOKEN_PATH,
@@ -24,8 +27,8 @@ from tests.end_to_end.test_platform_end_to_end import (
     SECRET,
     platform_world,
 )
-from tests.support.run_harness import DAILY
-from tests.support.shared_runs import workplace
+from tests.support.run_harness import BOTH, DAILY, columns, days_between, expected
+from tests.support.shared_runs import Workplace, workplace
 from tests.support.store_backends import output_in
 
 
@@ -84,3 +87,60 @@ def test_the_summary_names_the_shard_that_is_missing(tmp_path: Path) -> None:
     assert run.returncode == 75
     assert "\n  shard 2/2: 0001-of-0004: another run works on this bucket: " in err
     assert "\nunfinished: run again " in err
+
+
+def run_at_once(place: Workplace, output: Path, runs: Sequence[Sequence[str]]) -> list[str]:
+    """Run commands at the same time, all of which must end with 0; return what each one said."""
+    place.world.reset()
+    begun = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "harvester", "run", str(place.path())),
+                *("--output", str(output), "--progress", "none", *options),
+            ],
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for options in runs
+    ]
+    told = [run.communicate()[1] for run in begun]
+    assert [run.returncode for run in begun] == [0] * len(begun), told
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_thousand_accounts_in_processes_and_in_shards(
+    tmp_path: Path, duck: duckdb.DuckDBPyConnection
+) -> None:
+    """Two datasets of a month: each row and each call once, no rate exceeded, either way.
+
+    In one command with two processes, and as four shards at the same time.
+    """
+    ways = {
+        "processes": [["--processes", "2"]],
+        "shards": [["--shard", f"{number}/4"] for number in range(1, 5)],
+    }
+    with workplace(tmp_path, Rules(window_limit=(10, 1.0), latency=0.02)) as place:
+        place.accounts, place.days = 2_000, ("2026-03-01", "2026-03-30")
+        job = {"datasets": [*BOTH], "begin_date": place.days[0], "end_date": place.days[1]}
+        place.options = {"jobs": [job], "limits": {}, "output": {"path": "out", "buckets": 8}}
+        for name, runs in ways.items():
+            told = run_at_once(place, tmp_path / name, runs)
+            assert all(text.count("complete: everything wanted is covered") == 1 for text in told)
+            assert place.calls() == place.accounts * (1 + 30)
+            assert not place.world.counters.errcodes
+            assert max(load.sliding for load in place.world.peak_load().values()) <= 10
+            assert len(list((tmp_path / name / "_harvester/runs").glob("*.json"))) == len(runs)
+    days = days_between(*place.days)
+    for dataset in BOTH:
+        names = ", ".join(columns(dataset))
+        for first in range(0, place.accounts, 250):
+            group = place.appids[first : first + 250]
+            truth = expected(dataset, group, days)
+            for name in ways:
+                files = f"read_parquet('{tmp_path / name / dataset}/ref_month=*/*.parquet')"
+                query = f"select {names} from {files} where appid between ? and ?"
+                rows = duck.execute(query, [group[0], group[-1]]).fetchall()
+                assert sorted(rows) == truth

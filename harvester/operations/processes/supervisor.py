@@ -176,6 +176,9 @@ class Supervisor:
                 await self._hear(shard)
             if not shard.over.is_set() and self._summary.stopped_by is None:
                 await self._bury(shard)
+            else:
+                # So that it is no zombie while the others go on.
+                await to_thread.run_sync(self._launcher.end_of, shard.pid)
         shard.over.set()
 
     async def _hear(self, shard: Shard) -> None:

@@ -8,14 +8,20 @@ BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
 FETCH = "harvester/operations/fetch.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
+DEATHS = "tests/operations/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
 QUESTION = "harvester/operations/asking/question.py"
+MERGED = "harvester/operations/record/merged_summary.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
 RUN = "harvester/operations/run.py"
 SCHEDULER = "harvester/scheduling/scheduler.py"
+SHARD_PROCESS = "harvester/operations/processes/shard_process.py"
 SHARDING = "harvester/planning/sharding.py"
+SHARED = "tests/operations/processes/test_shared_run.py"
+SHARED_RUN = "harvester/operations/processes/shared_run.py"
+SUPERVISOR = "harvester/operations/processes/supervisor.py"
 WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
@@ -207,5 +213,40 @@ SABOTAGES = (
         "if limit is not None and requests > limit:",
         "if False:",
         "tests/end_to_end/test_end_to_end.py::test_a_plan_that_is_too_large_is_refused_before_the_first_request",
+    ),
+    Sabotage(
+        "connections-not-shared-out",
+        SHARED_RUN,
+        "least, more = divmod(connections, count)",
+        "least, more = connections, 0",
+        f"{SHARED}::test_the_connections_are_shared_out",
+    ),
+    Sabotage(
+        "dead-process-not-reported",
+        SUPERVISOR,
+        "shard.report.error = error",
+        "pass",
+        f"{DEATHS}::test_a_shard_whose_process_dies_twice_is_reported",
+    ),
+    Sabotage(
+        "dead-process-not-started-again",
+        SUPERVISOR,
+        "MAX_DEATHS = 1",
+        "MAX_DEATHS = 0",
+        f"{DEATHS}::test_a_process_that_dies_is_started_again",
+    ),
+    Sabotage(
+        "exit-code-of-the-first-shard",
+        MERGED,
+        "parts = [shard.summary for shard in shards if shard.summary is not None]",
+        "parts = [shard.summary for shard in shards[:1] if shard.summary is not None]",
+        f"{SHARED}::test_the_exit_code_is_the_most_severe_of_all_shards",
+    ),
+    Sabotage(
+        "orphans-go-on",
+        SHARD_PROCESS,
+        "self._summary.stop_requested(code)",
+        "pass",
+        f"{DEATHS}::test_a_signal_ends_all_processes_in_order",
     ),
 )
