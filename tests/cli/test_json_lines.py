@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harvester.api.events import Event
+from harvester.api.events import Event, Problem, RunStarted
 from harvester.cli import invoke
 from harvester.cli.output import json_lines
 from harvester.core.exit_codes import Exit
@@ -390,6 +390,27 @@ def test_log_lines_in_a_run_have_its_id(capsys: pytest.CaptureFixture[str]) -> N
     json_lines.tell_log("any", "info", "x")
     found = events_in(capsys.readouterr().err)
     assert [(line["run_id"], line["shard"]) for line in found] == [(log.summary.run_id, "2/8")] * 2
+
+
+def test_lines_after_an_event_of_a_shard_are_about_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In several processes a problem or a log line may be of one shard, and the next one is not."""
+    json_lines.begin(on=True)
+    begun = RunStarted(0.0, "run", None, 1, 1, 1.0, "rate")
+    json_lines.tell(begun)
+    json_lines.tell(Problem(0.0, "run", "2/2", "refused", "no"))
+    log = logging.getLogger("harvester.test")
+    log.warning("of the run")
+    log.handle(log.makeRecord(log.name, 30, "", 0, "of a shard", (), None, extra={"shard": "1/2"}))
+    json_lines.begin(on=False)
+    lines = events_in(capsys.readouterr().err)
+    assert [(line["run_id"], line["shard"]) for line in lines] == [
+        ("run", None),
+        ("run", "2/2"),
+        ("run", None),
+        ("run", "1/2"),
+    ]
 
 
 def test_the_next_command_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

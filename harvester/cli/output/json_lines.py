@@ -18,7 +18,15 @@ from itertools import pairwise
 from typing import Any
 
 from harvester import signals
-from harvester.api.events import CALLED_FROM, Event, Level, Problem, RunEnded, problems_of
+from harvester.api.events import (
+    CALLED_FROM,
+    Event,
+    Level,
+    Problem,
+    Published,
+    RunEnded,
+    problems_of,
+)
 from harvester.core.errors import places
 from harvester.core.inert_text import inert_json
 from harvester.core.redaction import in_no_run
@@ -91,7 +99,9 @@ def tell(event: Event) -> None:
     """Write an event of a run, if lines are on; lines after it have the run's id and shard."""
     if not _state.is_on:
         return
-    _state.run, _state.part = event.run_id, event.shard
+    # In a run of several processes these may be about one of its shards.
+    if not _state.run or not isinstance(event, Problem | Published):
+        _state.run, _state.part = event.run_id, event.shard
     if isinstance(event, Problem) and event.level == "error":
         _state.told.add(_identity(event))
     if isinstance(event, RunEnded) or _LEVELS[event.level] >= _state.least:
@@ -108,10 +118,19 @@ def tell_error(error: BaseException, where: str = "") -> None:
             _write(replace(problem, message=f"{problem.message}{where}").to_dict())
 
 
-def tell_log(logger: str, level: Level, message: str, at: float | None = None) -> None:
-    """Write a log line; a warning or an error of harvester's own is a problem."""
+def tell_log(
+    logger: str,
+    level: Level,
+    message: str,
+    at: float | None = None,
+    shard: str | None = None,
+) -> None:
+    """Write a log line; a warning or an error of harvester's own is a problem.
+
+    ``shard`` is given if another process has logged it.
+    """
     moment = time.time() if at is None else at
-    problem = Problem(moment, _state.run or "", _state.part, "warning", message)
+    problem = Problem(moment, _state.run or "", shard or _state.part, "warning", message)
     line = problem.to_dict()
     line["level"] = level
     if logger.partition(".")[0] != "harvester" or _LEVELS[level] < logging.WARNING:
@@ -138,7 +157,8 @@ class _LogLines(logging.Handler):
         if record.exc_info:
             message = f"{message}: {text_of(record.exc_info[1])}"
         level = [name for name, number in _LEVELS.items() if number <= record.levelno]
-        tell_log(record.name, level[-1] if level else "debug", message, record.created)
+        shard = getattr(record, "shard", None)
+        tell_log(record.name, level[-1] if level else "debug", message, record.created, shard)
 
 
 def _tell_description(text: str) -> None:

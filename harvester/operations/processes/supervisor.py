@@ -193,7 +193,7 @@ class Supervisor:
                 case messages.Told(event):
                     self._take_in(shard, event)
                 case messages.Logged(logger, level, text):
-                    _relog(logger, level, f"shard {shard.task.shard}: {text}")
+                    _relog(logger, level, text, shard.task.shard)
                 case messages.Locking():
                     shard.locking_since = anyio.current_time()
                 case messages.Locked():
@@ -372,8 +372,10 @@ class Supervisor:
         )
 
 
-def _relog(name: str, level: int, text: str) -> None:
-    """Log a line of another process under its own name."""
+def _relog(name: str, level: int, text: str, shard: str) -> None:
+    """Log a line of another process under its own name, with its shard."""
     logger = logging.getLogger(name)
     if logger.isEnabledFor(level):
-        logger.handle(logger.makeRecord(name, level, "", 0, "%s", (text,), None))
+        more = {"shard": shard}
+        line = f"shard {shard}: {text}"
+        logger.handle(logger.makeRecord(name, level, "", 0, "%s", (line,), None, extra=more))
