@@ -1,0 +1,241 @@
+"""The example for Kubernetes: what it does at each exit code, and that it is what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harvester import manifest
+from harvester.core.exit_codes import Exit
+from harvester.core.model import bucket_of
+from harvester.planning.engine_shard import shard_of_engine
+from harvester.testing import sandbox
+from tests.support.doc_pages import ROOT
+from tests.support.example_tools import needs_tools, tool
+
+EXAMPLE = ROOT / "examples/kubernetes"
+FILES = ("harvest.yaml", "gate.yaml")
+
+Spec = dict[str, Any]
+
+
+def documents(name: str) -> list[Spec]:
+    """Return the objects of a file."""
+    return list(yaml.safe_load_all((EXAMPLE / name).read_text()))
+
+
+def harvest() -> tuple[Spec, Spec, Spec]:
+    """Return the ConfigMap, the CronJob's spec and the Job's spec."""
+    config, cron = documents("harvest.yaml")
+    return config, cron["spec"], cron["spec"]["jobTemplate"]["spec"]
+
+
+def gate() -> Spec:
+    """Return the spec of the gate's Job."""
+    [found] = documents("gate.yaml")
+    spec: Spec = found["spec"]
+    return spec
+
+
+def container(job: Spec) -> Spec:
+    """Return the only container of a Job."""
+    [found] = job["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def variables(job: Spec) -> dict[str, str]:
+    """Return the variables of the container."""
+    return {each["name"]: each["value"] for each in container(job)["env"]}
+
+
+def action(job: Spec, code: int, *, disrupted: bool = False) -> str:
+    """Return what a Job does about a failed pod: the first rule that matches, or counting it."""
+    for rule in job["podFailurePolicy"]["rules"]:
+        if disrupted and {"type": "DisruptionTarget", "status": "True"} in rule.get(
+            "onPodConditions", []
+        ):
+            return str(rule["action"])
+        exits = rule.get("onExitCodes")
+        if exits:
+            assert exits["containerName"] == container(job)["name"]
+            assert exits["operator"] == "In"
+            if code in exits["values"]:
+                return str(rule["action"])
+    return "Count"
+
+
+ACTIONS = {
+    Exit.DONE: "Complete",
+    Exit.AGAIN: "Complete",
+    Exit.INCOMPLETE: "Complete",
+    Exit.USAGE: "FailJob",
+    Exit.UNAUTHORISED: "FailJob",
+    Exit.BUG: "FailIndex",
+    Exit.SIGINT: "Count",
+    Exit.SIGTERM: "Count",
+    Exit.SIGHUP: "Count",
+}
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_what_a_shard_does_at_an_exit_code(code: Exit) -> None:
+    """75 and 3 are no failures, 2 and 4 end all shards, 1 ends its own, a signal is counted."""
+    _, _, job = harvest()
+    accepted = {0, *map(int, variables(job)["HARVESTER_OK_EXIT"].split(","))}
+    found = "Complete" if code in accepted else action(job, code)
+    assert found == ACTIONS[code]
+    assert action(job, code, disrupted=True) == "Ignore"
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_what_the_gate_does_at_an_exit_code(code: Exit) -> None:
+    """It is repeated while a run can obtain more, and fails where waiting is no use."""
+    wanted = {Exit.BUG: "FailJob", Exit.USAGE: "FailJob", Exit.INCOMPLETE: "FailJob"}
+    assert action(gate(), code) == wanted.get(code, "Count")
+    assert action(gate(), code, disrupted=True) == "Ignore"
+
+
+def test_the_tables_of_the_page_say_so() -> None:
+    """Each exit code stands there with the action that the rules have."""
+    page = (EXAMPLE / "README.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+) \| `\w+` \| (.*) \|$", page, re.MULTILINE)
+    told = {int(code): text for cell, text in rows for code in cell.split(",")}
+    words = {"Complete": "ends as 0", "Count": "counted", "FailJob": "FailJob:"}
+    assert set(told) == set(Exit)
+    for code in set(Exit) - {Exit.DONE}:
+        assert words.get(ACTIONS[code], ACTIONS[code]) in told[code]
+    assert told[Exit.DONE] == "the index is complete"
+
+
+def test_a_job_is_one_that_kubernetes_accepts() -> None:
+    """The rules of its validation that stand in no schema."""
+    _, cron, job = harvest()
+    assert (cron["schedule"], cron["timeZone"]) == ("40 2,6 * * *", "Etc/UTC")
+    assert cron["concurrencyPolicy"] == "Forbid"
+    for spec in (job, gate()):
+        # With a failure policy nothing else is allowed.
+        assert spec["template"]["spec"]["restartPolicy"] == "Never"
+        assert spec["podReplacementPolicy"] == "Failed"
+        for rule in spec["podFailurePolicy"]["rules"]:
+            assert len(rule) == 2
+            values = rule.get("onExitCodes", {}).get("values", [1])
+            assert values == sorted({*values} - {0})
+    # FailIndex needs a limit per index, and that an Indexed Job.
+    assert job["completionMode"] == "Indexed"
+    assert job["backoffLimitPerIndex"] > 0
+
+
+def test_shards_buckets_and_times_agree() -> None:
+    """As many pods as shards, at least as many buckets, and a budget below the deadline."""
+    config, _, job = harvest()
+    environ = variables(job)
+    count = int(environ["HARVESTER_SHARDS"])
+    assert job["completions"] == job["parallelism"] == count
+    found = manifest.load(
+        EXAMPLE / "jobs.yaml", environ={}, now=time.time(), text=config["data"]["jobs.yaml"]
+    )
+    assert found.output.buckets >= count
+    assert environ["HARVESTER_SHARD"] == "auto"
+    shards = [
+        shard_of_engine({**environ, "JOB_COMPLETION_INDEX": str(index)}) for index in range(count)
+    ]
+    assert shards == [(number, count) for number in range(1, count + 1)]
+    budget = manifest.duration_option("", environ["HARVESTER_MAX_DURATION"])
+    assert budget is not None
+    assert budget < job["activeDeadlineSeconds"]
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] > 6.5
+
+
+def start(folder: Path, jobs: Spec, **environ: str) -> subprocess.Popen[str]:
+    """Start the script of the container, with its variables, in a folder in the place of /."""
+    config, _, job = harvest()
+    script = config["data"]["run.sh"]
+    for path in ("/etc/harvester/jobs.yaml", "/tmp/summary.json", "/dev/termination-log"):
+        assert path in script
+        script = script.replace(path, str(folder / Path(path).name))
+    (folder / "jobs.yaml").write_text(json.dumps(jobs))
+    (folder / "run.sh").write_text(script)
+    given = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        **variables(job),
+        **environ,
+    }
+    shell = container(job)["command"][0]
+    return subprocess.Popen(
+        [shell, str(folder / "run.sh")], env=given, stderr=subprocess.PIPE, text=True
+    )
+
+
+def said(folder: Path) -> list[str]:
+    """Return the lines of the termination message."""
+    return (folder / "termination-log").read_text().splitlines()
+
+
+def test_a_container_leaves_its_outcome(tmp_path: Path) -> None:
+    """The shard of its index; 0 for what is not finished, and the truth in its message."""
+    with sandbox(accounts=8) as wechat:
+        wechat.fail("*", 45009)
+        jobs = wechat.manifest(["interface_summary"], output=str(tmp_path / "output"))
+        jobs["output"] = {"path": jobs["output"], "buckets": 8}
+        own = bucket_of(wechat.accounts[0], 8) % 4
+        with start(tmp_path, jobs, JOB_COMPLETION_INDEX=str(own)) as process:
+            assert process.stderr is not None
+            lines = process.stderr.read()
+        assert process.returncode == 0, lines
+        assert json.loads(lines.splitlines()[-1])["shard"] == f"{own + 1}/4"
+        outcome, code, reasons, retry_at = said(tmp_path)
+        assert (outcome, code) == ("outcome=unfinished", "exit_code=75")
+        assert reasons == "reasons=['quota']"
+        assert re.fullmatch(r"retry_at=20\d\d-.*T16:05:00Z", retry_at)
+
+
+@pytest.mark.slow
+def test_a_container_ends_in_order(tmp_path: Path) -> None:
+    """SIGTERM reaches the run through the shell; what it obtained is published."""
+    with sandbox(accounts=8) as wechat:
+        jobs = wechat.manifest(
+            ["interface_summary_hour"], begin_date="-300d", output=str(tmp_path / "output")
+        )
+        jobs["limits"] = {"per_token": {"rate": "20/s"}}
+        jobs["output"] = {"path": jobs["output"], "buckets": 8}
+        with start(tmp_path, jobs, JOB_COMPLETION_INDEX="0") as process:
+            deadline = time.monotonic() + 30
+            while wechat.server.counters.calls.total() < 20 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            assert process.stderr is not None
+            lines = process.stderr.read()
+        assert process.returncode == Exit.SIGTERM, lines
+        assert time.monotonic() - begun < 10
+        assert said(tmp_path)[:2] == ["outcome=stopped", "exit_code=143"]
+        assert list(tmp_path.glob("output/interface_summary_hour/*/*.parquet"))
+
+
+@needs_tools
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("version", ["1.33", "1.37"])
+def test_the_files_have_the_published_schema(name: str, version: str, tmp_path: Path) -> None:
+    """No unknown member and no wrong type; the same file with a member misspelt is refused."""
+    # The program wants a name, which the server makes.
+    text = (EXAMPLE / name).read_text().replace("generateName: harvester-gate-", "name: gate")
+    for given, is_valid in ((text, True), (text.replace("onExitCodes", "onExitCode"), False)):
+        file = tmp_path / name
+        file.write_text(given)
+        command = [tool("kubernetes-validate"), "-k", version, "--strict", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is is_valid, done.stdout + done.stderr
