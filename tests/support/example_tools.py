@@ -11,20 +11,25 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = os.environ.get("HARVESTER_TEST_TOOLS", "")
-AIRFLOW = os.environ.get("HARVESTER_TEST_AIRFLOW", "")
-AIRFLOW_2 = os.environ.get("HARVESTER_TEST_AIRFLOW_2", "")
-DAGSTER = os.environ.get("HARVESTER_TEST_DAGSTER", "")
+VARIABLES = {
+    name: os.environ.get(name, "")
+    for name in (
+        "HARVESTER_TEST_AIRFLOW",
+        "HARVESTER_TEST_AIRFLOW_2",
+        "HARVESTER_TEST_DAGSTER",
+        "HARVESTER_TEST_TOOLS",
+    )
+}
+AIRFLOW, AIRFLOW_2, DAGSTER, TOOLS = VARIABLES.values()
 
 
-def _needs(name: str, folder: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not folder, reason=f"{name} is not set: see examples/README.md")
+def _needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        not VARIABLES[name], reason=f"{name} is not set: see examples/README.md"
+    )
 
 
-needs_tools = _needs("HARVESTER_TEST_TOOLS", TOOLS)
-needs_airflow = _needs("HARVESTER_TEST_AIRFLOW", AIRFLOW)
-needs_airflow_2 = _needs("HARVESTER_TEST_AIRFLOW_2", AIRFLOW_2)
-needs_dagster = _needs("HARVESTER_TEST_DAGSTER", DAGSTER)
+needs_airflow, needs_airflow_2, needs_dagster, needs_tools = map(_needs, VARIABLES)
 
 
 def tool(name: str) -> str:
