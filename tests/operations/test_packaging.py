@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.support import example_tools
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -178,7 +180,8 @@ def test_workflows_are_careful(path: Path) -> None:
 def test_the_nightly_workflow_has_every_slow_test() -> None:
     """Each folder of tests with a slow one is in a job, and each folder of a job has one.
 
-    The clients of others need Node, so they have a job of their own, which runs on each push.
+    The clients of others need Node, so they have a job of their own, which runs on each push. The
+    examples need engines that nothing else installs, and none of their tests may be skipped there.
     """
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text("utf-8"))
     jobs = workflow["jobs"]
@@ -188,11 +191,14 @@ def test_the_nightly_workflow_has_every_slow_test() -> None:
         for path in (ROOT / "tests").rglob("test_*.py")
         if "mark.slow" in path.read_text("utf-8")
     }
-    assert sorted(named) == sorted(f"tests/{folder}" for folder in slow - {"foreign"})
+    assert sorted(named) == sorted(f"tests/{folder}" for folder in slow - {"foreign", "examples"})
     ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     [run] = [step for step in ci["jobs"]["foreign"]["steps"] if "env" in step]
     assert run["run"] == ".venv/bin/pytest -m '' tests/foreign"
     assert run["env"] == {"HARVESTER_REQUIRE_NODE": "1"}
+    [run] = [step for step in jobs["examples"]["steps"] if "pytest" in step.get("run", "")]
+    assert run["run"] == ".venv/bin/pytest -m '' tests/examples"
+    assert {*run["env"]} == {*example_tools.VARIABLES}
     for job, last in (("slow", ".venv/bin/pytest -m slow $TESTS"), ("sabotage", SABOTAGE)):
         assert jobs[job]["steps"][-1]["run"] == last
 
