@@ -157,16 +157,18 @@ def duck() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A local Spark in UTC, one for all tests, because it takes seconds to start.
-
-    Skipped without Java 17, but failed if HARVESTER_REQUIRE_SPARK is set: CI may not skip it.
-    """
+def java() -> None:
+    """Skip a test without Java 17, or fail it if HARVESTER_REQUIRE_SPARK is set, as in CI."""
     missing = _why_no_spark()
     if missing and SPARK_REQUIRED:
         pytest.fail(f"HARVESTER_REQUIRE_SPARK is set, but {missing}")
     if missing:
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local Spark in UTC, one for all tests, because it takes seconds to start."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
         monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
