@@ -22,8 +22,7 @@ class WhenObtainable(RetryPolicy):
     """Retry when there is something to obtain, and fail where nothing comes by itself."""
 
     def evaluate(self, exception, try_number, max_tries, context=None):
-        retry_at = getattr(exception, "retry_at", None)
-        if retry_at is not None:
+        if (retry_at := getattr(exception, "retry_at", None)) is not None:
             wait = max(retry_at - datetime.now(UTC), timedelta(minutes=1))
             return RetryDecision.retry(wait, str(exception))
         lasting = isinstance(exception, (harvester.RunFailed, harvester.UsageError))
