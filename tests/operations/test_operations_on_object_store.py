@@ -67,6 +67,20 @@ def check(duck: duckdb.DuckDBPyConnection, place: Output, folder: Path, names: l
         )
 
 
+def test_one_window_is_asked_and_compared(
+    place: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The published rows come from the store, and its files stay as they are."""
+    store = open_tree(place).store
+    before = {file.name: file.version for file in store.list(HOURLY)}
+    words = [GONE, HOURLY, DAYS[0], "jobs.yaml", "--format", "json"]
+    capsys.readouterr()
+    assert invoke(["fetch", *words]) == Exit.DONE
+    found = told(capsys)
+    assert found["published"] == found["rows"] > 0
+    assert {file.name: file.version for file in store.list(HOURLY)} == before
+
+
 def test_damage_is_reported_repaired_and_asked_again(
     place: Output,
     tmp_path: Path,

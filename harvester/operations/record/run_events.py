@@ -26,6 +26,9 @@ from harvester.storage import publication
 PROGRESS_SECONDS = 10.0
 """Seconds between two `Progress` events."""
 
+MAX_PAUSED = 100
+"""Paused accounts that the event of an end names; the run record has all of them."""
+
 Listener: TypeAlias = Callable[[Event], object]
 """A function that gets each event, in the thread of the run. It must return at once."""
 
@@ -34,7 +37,6 @@ _LONG_LISTS = {
     "accounts",
     "exceptions",
     "oddities",
-    "paused",
     "quarantined",
     "suspicious",
     "without_rows",
@@ -146,6 +148,7 @@ class RunEvents:
             self._tell_once(problems.quarantined(summary.quarantined, stamp))
             self._tell_once(problems.late(summary.delayed, stamp))
         record = as_record(summary)
+        record["paused"] = record["paused"][:MAX_PAUSED]
         self._tell(
             RunEnded(
                 *stamp,
