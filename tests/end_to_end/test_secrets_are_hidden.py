@@ -357,6 +357,29 @@ def test_a_run_in_which_everything_goes_wrong_shows_no_secret(
     place.check()
 
 
+def test_an_answer_that_repeats_secrets_is_shown_without_them(
+    field: Callable[[int], tuple[Field, FakeWeChat]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The bytes of a fetched answer, its values, and the words of a refusal."""
+    place, world = field(4)
+    for name, value in place.environ.items():
+        monkeypatch.setenv(name, value)
+    for number in range(1, 5):
+        token = world.token_of(appid(number))
+        rows, broken, *_ = data_faults(token)
+        refused = refusal(48001, token), refusal(99_999, token)
+        world.fail(appid(number), (rows, broken, *refused)[number - 1], dataset=DATASET)
+        for form in (["--raw"], [], ["--format", "json"]):
+            words = [appid(number), DATASET, "2026-03-02", str(place.manifest), *form]
+            assert invoke(["fetch", *words]) == Exit.INCOMPLETE
+    said = capsys.readouterr()
+    assert said.out.count("***") > 8
+    place.said += (said.out, said.err)
+    place.check()
+
+
 def live_secrets() -> int:
     """Return the number of secrets in memory, without those of modules that a run froze."""
     return sum(isinstance(item, Secret) for item in gc.get_objects())

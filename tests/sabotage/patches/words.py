@@ -9,6 +9,7 @@ EXITS = "harvester/core/exit_codes.py"
 GATE = "harvester/operations/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/inert_text.py"
+QUESTION = "harvester/operations/asking/question.py"
 REDACTION = "harvester/core/redaction.py"
 RUN_LOG = "harvester/operations/record/run_log.py"
 SAFE_TEXT = "harvester/core/safe_text.py"
@@ -31,6 +32,13 @@ SABOTAGES = (
         "calendar.instant(day + 2) - 1))",
         "calendar.instant(day + 2) - 1), paused_too=True)",
         "tests/operations/test_paused_accounts.py::test_a_paused_account_counts_for_no_gate",
+    ),
+    Sabotage(
+        "fetched-answer-unmasked",
+        QUESTION,
+        "redaction.redacted_bytes(transport.body)",
+        "transport.body",
+        "tests/end_to_end/test_secrets_are_hidden.py::test_an_answer_that_repeats_secrets_is_shown_without_them",
     ),
     Sabotage(
         "exit-0-always",
