@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harvester.operations.gate import Gate, LostDays, Required
+from harvester.operations.coverage.account_status import AccountStatus, DaysOfAccount, MissingDays
+from harvester.operations.coverage.gate import Gate, LostDays, Required
 from harvester.operations.plain import plain
 from harvester.operations.plan import PricedPlan
 from harvester.operations.record.account_report import DatasetSummary
@@ -14,9 +15,12 @@ from harvester.operations.runtime import Position, Project, Watch, show_no_progr
 from harvester.operations.status import Status
 
 __all__ = [
+    "AccountStatus",
     "DatasetSummary",
+    "DaysOfAccount",
     "Gate",
     "LostDays",
+    "MissingDays",
     "NextRequests",
     "Position",
     "PricedPlan",

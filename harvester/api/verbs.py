@@ -13,7 +13,7 @@ from harvester.manifest import end_day_option, load
 from harvester.operations import plan as planning
 from harvester.operations import status as surveying
 from harvester.operations.clock import CheckedClock
-from harvester.operations.gate import Required
+from harvester.operations.coverage.gate import Required
 from harvester.operations.plan import PricedPlan
 from harvester.operations.project import open_project
 from harvester.operations.runtime import Project

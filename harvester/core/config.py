@@ -339,6 +339,11 @@ class Manifest:
     secret_variables: frozenset[str] = frozenset()
 
     @property
+    def names(self) -> dict[str, str]:
+        """The names of the accounts by appid, empty where there is none."""
+        return {account.appid: account.name for account in self.accounts}
+
+    @property
     def asked_accounts(self) -> list[Account]:
         """The accounts that have a job and are not paused, in the manifest's order."""
         return [account for account in self._accounts_with_jobs() if not account.paused]

@@ -49,6 +49,9 @@ _EMPHASIS = re.compile(
 _OPENING = re.compile(r"\s*\"?(?!\*{3}(?:\s|$))(?:[=+@#>|-]|\*(?=\s|\*)|```|~~~)")
 _NUMBER = re.compile(r"\s*[+-]?[\d.,]+%?\s*")
 
+# Chinese and Japanese spreadsheets take these signs for those above.
+_WIDE_FORMULAS = re.compile(r"(?:^|(?<=[,;|]))(?=\s*[\uff1d\uff0b\uff0d\uff20])")
+
 # In JSON none of these stands outside of a text, except the sign of a number.
 _SIGNS = r"(?<=[,;|\"][=@])|(?<=[,;|\"][+-])(?![\d.,]+%?[\"\s\]}])"
 _IN_JSON = re.compile(rf"[:#<\]=+@-](?:{_COMMANDS}|{_TAGS}|{_LINKS}|{_SIGNS})")
@@ -75,6 +78,11 @@ def inert(text: str) -> str:
     if _OPENING.match(text) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
+
+
+def inert_cell(text: str) -> str:
+    """Return a foreign text as a cell of a sheet: as `inert`, and no formula in any language."""
+    return _WIDE_FORMULAS.sub("'", inert(text))
 
 
 def inert_json(document: str) -> str:

@@ -6,17 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from harvester.core import calendar
+from harvester.core.calendar import DaySet
 from harvester.core.config import Manifest
 from harvester.core.exit_codes import Exit
-from harvester.core.model import DayRange
 from harvester.core.results import PausedAccount
-from harvester.operations.gate import Gate, Required, read_gate
+from harvester.operations.coverage.account_status import (
+    AccountStatus,
+    DaysOfAccount,
+    MissingDays,
+    account_days,
+    account_statuses,
+    missing_days,
+)
+from harvester.operations.coverage.gate import Gate, Required, read_gate
+from harvester.operations.coverage.missing_days import ExplainedDays, RunHistory
 from harvester.operations.record.account_report import DatasetSummary, summarise_states
 from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
-from harvester.storage.coverage_scan import States, day_ranges_of
+from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
@@ -25,20 +34,25 @@ from harvester.storage.state.run_records import RunRecord
 LAST_RUNS = 5
 """Number of run records that are shown, newest first."""
 
+SEARCHED_RUNS = 20
+"""Maximum run records that are searched for the causes of missing days."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """The state of all days that a manifest wants, read from the files alone.
 
-    ``unusable`` counts the quarantined account-days without an earlier good answer. ``foreign`` are
-    files in the datasets' folders that are not harvester's. ``gate`` is the answer about required
-    days, if some were. ``paused`` accounts are in none of the others. ``next_requests`` is
-    the price of a next run.
+    ``accounts`` has the worst ones first and the paused ones last. ``unusable`` counts the
+    quarantined account-days without an earlier good answer. ``foreign`` are files in the datasets'
+    folders that are not harvester's. ``gate`` is the answer about required days, if some were.
+    ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
+    of a next run.
     """
 
     datasets: tuple[DatasetSummary, ...]
-    gaps: tuple[DayRange, ...]
-    suspicious: tuple[DayRange, ...]
+    accounts: tuple[AccountStatus, ...]
+    gaps: tuple[MissingDays, ...]
+    suspicious: tuple[DaysOfAccount, ...]
     quarantined: tuple[QuarantinedDay, ...]
     unusable: int
     runs: tuple[RunRecord, ...]
@@ -67,12 +81,19 @@ def status(project: Project, required: Required | None = None) -> Status:
 
 def read(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
     """Read the status at ``now``, in seconds since the Unix epoch. Raises as `status`."""
-    want = windows.wanted(manifest, now)
-    states = coverage_scan.read_states(tree, want, now)
+    want, with_paused = (windows.wanted(manifest, now, paused_too=each) for each in (False, True))
+    all_states = coverage_scan.read_states(tree, with_paused, now)
+    states = {
+        dataset: {appid: all_states[dataset][appid] for appid in of_dataset}
+        for dataset, of_dataset in want.items()
+    }
+    names, history = manifest.names, RunHistory(manifest, tree, now, states)
+    missing = list(_missing(want, history))
     return Status(
         datasets=tuple(summarise_states(want, states)),
-        gaps=tuple(_gaps(want, states)),
-        suspicious=tuple(coverage_scan.suspicious(states)),
+        accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
+        gaps=tuple(missing_days(names, missing)),
+        suspicious=tuple(account_days(names, _suspicious(states))),
         quarantined=tuple(quarantined_days(tree, states)),
         unusable=sum(
             calendar.count_days(state.unanswered)
@@ -83,7 +104,7 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states, calendar.today(now)),
-        gate=required and read_gate(required, manifest, tree, now, states),
+        gate=required and read_gate(required, history),
         paused=windows.paused_accounts(manifest),
     )
 
@@ -109,7 +130,21 @@ def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterat
                 yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 
-def _gaps(want: windows.Wanted, states: dict[str, dict[str, States]]) -> Iterator[DayRange]:
-    for dataset, of_dataset in want.items():
-        for appid, wanted in of_dataset.items():
-            yield from day_ranges_of(appid, dataset, wanted & ~states[dataset][appid].covered)
+def _missing(want: windows.Wanted, history: RunHistory) -> Iterator[ExplainedDays]:
+    """Yield the missing days with the cause that the last run which asked for them met."""
+    missing = {
+        (dataset, appid): lacking
+        for dataset, of_dataset in want.items()
+        for appid, wanted in of_dataset.items()
+        if (lacking := wanted & ~history.states[dataset][appid].covered)
+    }
+    yield from history.explain(missing, SEARCHED_RUNS)
+    for (dataset, appid), days in missing.items():
+        if days:
+            yield ExplainedDays(dataset, appid, days, history.now)
+
+
+def _suspicious(states: dict[str, dict[str, States]]) -> Iterator[tuple[str, str, DaySet]]:
+    for dataset, of_dataset in states.items():
+        for appid, state in of_dataset.items():
+            yield appid, dataset, state.suspicious

@@ -41,6 +41,7 @@ class AccountPrice:
     """The cost of one account: requests, and Beijing days under its quotas."""
 
     appid: str
+    name: str
     requests: int
     calendar_days: int
 
@@ -63,6 +64,7 @@ class EmptyPrefix:
     """
 
     appid: str
+    name: str
     dataset: str
     first_row: Day | None
     empty: int
@@ -128,7 +130,7 @@ class _Item:
 def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, now: float) -> Price:
     """Compute the cost of a plan. ``found`` is the plan of the same missing days."""
     today = calendar.today(now)
-    items = list(_items(manifest, missing, means, today))
+    items, names = list(_items(manifest, missing, means, today)), manifest.names
     requests: Counter[str] = Counter()
     longest: Counter[str] = Counter()
     later_days = 0
@@ -152,7 +154,8 @@ def price(manifest: Manifest, missing: Wanted, found: Plan, means: QuotaState, n
         assumed=origins["assumed"],
         refused=sum(item.is_refused for item in items),
         accounts=tuple(
-            AccountPrice(appid, count, longest[appid]) for appid, count in requests.most_common()
+            AccountPrice(appid, names[appid], count, longest[appid])
+            for appid, count in requests.most_common()
         ),
         shorter_ranges=tuple(_shorter_ranges(items, found.requests, today)),
     )
@@ -162,7 +165,7 @@ def empty_prefixes(
     manifest: Manifest, missing: Wanted, rows: Rows, today: Day
 ) -> tuple[EmptyPrefix, ...]:
     """Return the accounts with requests for days before their first row, the most first."""
-    found = []
+    found, names = [], manifest.names
     for name, of_dataset in missing.items():
         dataset = manifest.datasets[name]
         boundary = readiness.boundary(dataset, today)
@@ -173,7 +176,7 @@ def empty_prefixes(
             in_vain = calendar.count_days(empty & before)
             if in_vain >= MIN_EMPTY_DAYS and lacking & before:
                 requests = count_windows(lacking & before, dataset.span, boundary)
-                found.append(EmptyPrefix(appid, name, first, in_vain, requests))
+                found.append(EmptyPrefix(appid, names[appid], name, first, in_vain, requests))
     return tuple(sorted(found, key=lambda item: -item.requests))
 
 

@@ -18,7 +18,7 @@ import pytest
 from harvester import __version__
 from harvester.cli import app, invoke
 from harvester.cli.options import parse_shard
-from harvester.core.calendar import Day, day_text, parse_day
+from harvester.core.calendar import Day, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
@@ -222,7 +222,8 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     assert found.datasets[0].days.provisional > 0
     ready_again = evening + 24 * 3600
     found = read(lab.manifest(), lab.tree, ready_again)
-    assert [day_text(gap.begin) for gap in found.gaps] == ["2026-05-20"]
+    assert [gap.ranges for gap in found.gaps] == [(("2026-05-20", "2026-05-20"),)]
+    assert [gap.reason for gap in found.gaps] == ["not_asked"]
     assert not found.complete
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from tests.end_to_end.test_kills import sandbox_process, start, write_manifest
-from tests.support.run_harness import DAILY, appid
+from tests.support.run_harness import appid
 
 WELL, SICK = appid(1), appid(2)
 
@@ -43,8 +44,7 @@ def test_lost_days_are_named_in_text(manifest: str, capsys: pytest.CaptureFixtur
     assert invoke(["status", manifest, "--require", "2026-02-03"]) == Exit.INCOMPLETE
     shown = capsys.readouterr().out
     assert "days up to 2026-02-03: nothing more comes by itself" in shown
-    assert f"{SICK} {DAILY} 2026-02-0" in shown
-    assert "refused (48001)" in shown
+    assert re.search(rf"{SICK}: \d+ days? of .*2026-02-0\d.*: refused \(48001\)", shown)
 
 
 def test_a_gate_is_about_the_selected_accounts(

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from harvester.cli import invoke
+from harvester.cli.commands import check
 from harvester.cli.output import tables
 from harvester.core.safe_text import safe_text
 from harvester.sandbox import FakeWeChat, Fault, Row, Rules
@@ -78,6 +79,7 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     root = logging.getLogger()
     handlers = root.handlers[:]
     monkeypatch.setattr(tables, "MAX_LINES", 1000)
+    monkeypatch.setattr(check, "MAX_ROWS", 1000)
     yield Shown(capsys)
     root.handlers[:] = handlers
 
@@ -212,6 +214,9 @@ def test_names_of_accounts(shown: Shown, tmp_path: Path) -> None:
     with wechat() as address:
         manifest = write_manifest(tmp_path, address, named)
         run_and_look(shown, manifest, "check", "plan")
+        shown("status", str(manifest), "--by", "account")
+        shown("status", str(manifest), "--by", "account", "--format", "csv")
+        shown.texts[-2] = shown.texts[-2].replace("\r\n", "\n")
         for text in HOSTILE[::4]:
             shown("plan", str(manifest), "--accounts", f"x{text}", "--jobs", text)
     [document] = [each for each in map(json.loads, shown.documents) if "accounts" in each]

@@ -49,12 +49,21 @@ def test_two_days_that_come_empty_are_named_and_healed(
     by_account = sorted(named, key=str)
     assert sorted(run.record()["suspicious"], key=str) == by_account
     status = run("status", "--format", "json").json
-    assert sorted(status["suspicious"], key=str) == by_account
+    assert status["suspicious"] == [
+        {
+            "appid": appid(number),
+            "name": "",
+            "datasets": ["interface_summary", HOURLY, "user_cumulate"],
+            "days": 3 * 2,
+            "ranges": [[GONE[0], GONE[1]]],
+        }
+        for number in (1, 2)
+    ]
     for printed in (first.err, run("status").out):
         assert "suspicious gaps: 12 empty days in 2 accounts, between days with rows" in printed
         assert "--refetch empty" in printed
-        for item in named:
-            assert f"{item['appid']} {item['dataset']} {GONE[0]}..{GONE[1]}" in printed
+    for number in (1, 2):
+        assert f"{appid(number)}: 6 days of 3 datasets, {GONE[0]}..{GONE[1]}" in run("status").out
 
     world.remove_data_fault(outage)
     world.reset()

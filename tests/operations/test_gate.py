@@ -13,9 +13,9 @@ from harvester.core.calendar import Day, parse_day
 from harvester.core.config import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Rate
-from harvester.operations import gate as gates
 from harvester.operations import status
-from harvester.operations.gate import Gate, LostDays, Required
+from harvester.operations.coverage import gate as gates
+from harvester.operations.coverage.gate import Gate, LostDays, Required
 from harvester.sandbox import Row, expected_rows
 from harvester.sandbox.calls import Reply
 from harvester.storage.state import run_records

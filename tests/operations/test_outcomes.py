@@ -18,8 +18,9 @@ from harvester.core import calendar, errors
 from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.model import Window
-from harvester.operations import gate, status
-from harvester.operations.gate import Required
+from harvester.operations import status
+from harvester.operations.coverage import gate
+from harvester.operations.coverage.gate import Required
 from harvester.operations.record.account_report import (
     AccountSummary,
     DatasetSummary,

@@ -18,7 +18,7 @@ from harvester.core.results import PausedAccount
 from harvester.operations import status
 from harvester.operations.asking.check_report import State
 from harvester.operations.check import check_accounts
-from harvester.operations.gate import Required
+from harvester.operations.coverage.gate import Required
 from harvester.planning import windows
 from harvester.sandbox import FakeWeChat, Rules
 from tests.support.cli import CommandLine, JobScope, command_line

@@ -190,8 +190,8 @@ def test_ten_thousand_refused_accounts_are_few_lines(tmp_path: Path) -> None:
     done = summary_of(gone)
     said = printed(done, tmp_path)
     assert len(said.splitlines()) < 40
-    named = f"10,000 accounts ({appid(0)}, {appid(1)}, {appid(2)}, …)"
-    assert f"{named} 2 datasets: 600,000 days" in said
+    named = f"10,000 accounts ({appid(0)}, {appid(1)}, {appid(2)} and 9,997 more)"
+    assert f"{named}, 2 datasets: 600,000 days" in said
     assert "48001" in said
     assert said.index("48001") < said.index("45009")
     record = as_record(done)
@@ -205,7 +205,7 @@ def test_more_causes_than_fit_are_counted(tmp_path: Path) -> None:
     quarantined = [QuarantinedDay(appid(1), DAILY, 1, f"reason {n}") for n in range(5)]
     done = replace(done, quarantined=quarantined)
     said = printed(done, tmp_path)
-    assert len(causes(done)) == 45
+    assert len(causes(done, {})) == 45
     assert "and 33 more kinds in the run record" in said
 
 

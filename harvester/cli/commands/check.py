@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.api import check as checking
 from harvester.api.reports import plain
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import (
-    answer,
-    listed,
-    named,
-    print_line,
-    print_lines,
-    print_paused,
-    print_table,
-)
+from harvester.cli.output.answers import answer, print_line, print_lines, print_paused, print_table
+from harvester.cli.output.phrases import counted, listed, named
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import Cell, TableColumn
+from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
 from harvester.planning.windows import paused_accounts
@@ -89,15 +81,25 @@ _COLUMNS = (
 """The columns of accounts. The quota is the one of which the fewest calls are left."""
 
 
+MAX_ROWS = 20
+"""Maximum rows of accounts. Those that work have none if not all have one."""
+
+
 def _print_check(out: Console, found: checking.Check) -> None:
     worst_first = sorted(found.accounts, key=lambda each: checking.WORST_FIRST.index(each.state))
-    rows = [row for account in worst_first for row in _rows(account)]
-    columns = _COLUMNS if any(account.name for account in found.accounts) else _COLUMNS[1:]
+    shown = [account for account in worst_first if account.state is not checking.State.WORKS]
+    if len(worst_first) <= MAX_ROWS:
+        shown = worst_first
+    rows = [row for account in shown[:MAX_ROWS] for row in _rows(account)]
+    columns = _COLUMNS if any(row[0] for row in rows) else _COLUMNS[1:]
     if rows:
         print_table(out, columns, [row[-len(columns) :] for row in rows])
+    if folded := worst_first[len(shown[:MAX_ROWS]) :]:
+        accounts = counted(len(folded), "account")
+        print_line(out, f"and {accounts}: {_states(folded)} (--format json lists all)")
     _print_reasons(out, found)
     _print_paused(out, found.paused)
-    accounts, states = _counted(len(found.accounts), "account"), _states(found.accounts)
+    accounts, states = counted(len(found.accounts), "account"), _states(found.accounts)
     print_line(out, f"{accounts}: {states}; {found.calls:,} calls", gap=True)
 
 
@@ -121,7 +123,7 @@ def _rows(account: checking.AccountCheck) -> Iterator[list[Cell]]:
             account.name,
             account.appid,
             checking.WHOLE_ACCOUNT if whole else ", ".join(families[state]),
-            Text(state.value, style_of(state.value)),
+            own(state.value, style_of(state.value)),
             *_quota(account, families[state]),
         ]
 
@@ -221,13 +223,9 @@ def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
 
 
 def _offline(out: Console, sizes: dict[str, int], found: checking.Touched) -> None:
-    accounts, jobs = _counted(sizes["accounts"], "account"), _counted(sizes["jobs"], "job")
+    accounts, jobs = counted(sizes["accounts"], "account"), counted(sizes["jobs"], "job")
     print_line(out, f"{accounts}, {jobs}: no mistakes")
     for what, names in found._asdict().items():
         print_line(out, what if names else f"no {what}", gap=True)
         for name in names:
             print_line(out, f"  {inert(str(name))}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -11,7 +11,7 @@ from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.catalogue.markdown import facts, members, queries, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line, print_table
-from harvester.cli.output.table_layout import TableColumn
+from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
@@ -132,5 +132,5 @@ def _print_descriptions(out: Console, chosen: Sequence[Dataset]) -> None:
             out.print(Text(f"\n{query}\n"), soft_wrap=True)
 
 
-def _member(name: str, column: Column) -> list[Text]:
-    return list(map(Text, (name, column.kind.value, column.unit, column.meaning)))
+def _member(name: str, column: Column) -> list[Cell]:
+    return list(map(own, (name, column.kind.value, column.unit, column.meaning)))

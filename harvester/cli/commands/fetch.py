@@ -16,7 +16,8 @@ from rich.console import Console
 from harvester.api import fetch as fetching
 from harvester.cli import options
 from harvester.cli.output import logs
-from harvester.cli.output.answers import answer, json_text, named, print_line, print_lines
+from harvester.cli.output.answers import answer, json_text, print_line, print_lines
+from harvester.cli.output.phrases import named
 from harvester.cli.output.streams import stdout_output
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert, inert_json

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
+
+from rich.console import Console
 
 from harvester.api import verbs
 from harvester.api.reports import Required, Status, plain, plain_row
 from harvester.cli import options
 from harvester.cli.output import tables
-from harvester.cli.output.answers import answer
+from harvester.cli.output.account_tables import account_counts, account_table
+from harvester.cli.output.answers import answer, print_line, print_paused, print_table
+from harvester.cli.output.status_csv import accounts_csv, datasets_csv
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.manifest import end_day_option
+
+StatusFormat: TypeAlias = Annotated[
+    Literal["text", "json", "csv"],
+    options.value("HARVESTER_FORMAT", help="The format of stdout; csv has the rows alone."),
+]
 
 
 def status(
@@ -23,7 +33,9 @@ def status(
     output: options.Output = None,
     require: Annotated[str | None, options.day("HARVESTER_REQUIRE")] = None,
     final: Annotated[bool, options.flag("HARVESTER_FINAL")] = False,
-    format: options.Format = "text",
+    by: Annotated[Literal["account", "dataset"], options.value("HARVESTER_BY")] = "dataset",
+    incomplete: Annotated[bool, options.flag("HARVESTER_INCOMPLETE")] = False,
+    format: StatusFormat = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
     """Show coverage, gaps, quarantine and the last runs.
@@ -43,11 +55,38 @@ def status(
         require: Be a gate for every day up to this one: yesterday (the newest ready day),
             2024-01-31 or -30d.
         final: With --require: a provisional answer is not enough.
+        by: One row a dataset, or one row an account, the worst first.
+        incomplete: Only accounts or datasets of which a usable answer is missing.
     """
     project = verbs.open_project(manifest, selecting.selection(), output)
     found = verbs.survey(project, _required(require, project.clock.started_at, final=final))
-    answer(format, lambda: _as_json(found), lambda out: tables.status(out, found))
+    shown = _incomplete(found) if incomplete else found
+    if format == "csv":
+        as_csv = accounts_csv if by == "account" else datasets_csv
+        answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
+    else:
+        show = _show_accounts if by == "account" else tables.status
+        answer(format, lambda: _as_json(shown), lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
+
+
+def _show_accounts(out: Console, found: Status) -> None:
+    if found.accounts:
+        print_table(out, *account_table(found.accounts))
+    print_line(out, account_counts(found.accounts), gap=True)
+    rows = {account.appid for account in found.accounts}
+    print_paused(out, [account for account in found.paused if account.appid not in rows])
+    if found.gate is not None:
+        tables.print_gate(out, found.gate)
+
+
+def _incomplete(found: Status) -> Status:
+    """Leave out the accounts and datasets with nothing missing."""
+    return replace(
+        found,
+        datasets=tuple(row for row in found.datasets if row.days.missing or row.days.quarantined),
+        accounts=tuple(account for account in found.accounts if account.is_incomplete),
+    )
 
 
 def _required(require: str | None, now: float, *, final: bool) -> Required | None:

@@ -11,7 +11,8 @@ from harvester.api import maintenance, verbs
 from harvester.api.reports import Project, plain
 from harvester.cli import options
 from harvester.cli.next_commands import NextCommand, next_command, print_next
-from harvester.cli.output.answers import answer, print_line, print_lines, range_text
+from harvester.cli.output.answers import answer, print_line, print_lines
+from harvester.cli.output.phrases import range_text
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.api.reports import plain
+from harvester.cli.output.phrases import named
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
-from harvester.core.calendar import Day, day_text
 from harvester.core.inert_text import inert, inert_json, inert_line
 from harvester.core.results import PausedAccount
 
@@ -40,8 +40,26 @@ def answer(
 
 
 def json_text(value: object) -> str:
-    """Return a value as JSON of several lines, which keeps every text and in which none acts."""
-    return inert_json(json.dumps(value, indent=2, ensure_ascii=False))
+    """Return a value as JSON, which keeps every text and in which none acts.
+
+    Each member has a line, and so has each element of a list in one: to be read, and not too long.
+    """
+    if not isinstance(value, dict):
+        return inert_json(_lines_of(value))
+    members = (f"  {_compact(name)}: {_lines_of(each, 4)}" for name, each in value.items())
+    return inert_json("{\n" + ",\n".join(members) + "\n}")
+
+
+def _lines_of(value: object, margin: int = 2) -> str:
+    """Return a value as JSON, a list of objects with a line for each."""
+    if not isinstance(value, list) or not any(isinstance(each, dict) for each in value):
+        return _compact(value)
+    blanks = " " * margin
+    return f"[\n{blanks}" + f",\n{blanks}".join(map(_compact, value)) + f"\n{blanks[2:]}]"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -94,18 +112,6 @@ def print_lines(
         print_line(out, f"{margin}and {more:,} more ({whole or '--format json'} lists all)")
 
 
-def listed(items: Iterable[str], shown: int = 3) -> str:
-    """Return the first items of a list, and how many more there are."""
-    first = list(items)
-    more = f" and {len(first) - shown:,} more" if len(first) > shown else ""
-    return ", ".join(first[:shown]) + more
-
-
-def range_text(begin: Day, end: Day) -> str:
-    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
-    return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"
-
-
 def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
     """Print the paused accounts with their reasons, those with the same reason on one line."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
@@ -114,11 +120,6 @@ def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
     if alike:
         print_line(out, f"paused, not asked: {sum(map(len, alike.values())):,}", gap=True)
         print_lines(out, list(_lines(alike)))
-
-
-def named(appid: str, name: str) -> str:
-    """Return an account as text: its appid, and the name beside it if there is one."""
-    return f"{appid} {inert(name)}" if name else appid
 
 
 def _lines(alike: dict[str, list[str]]) -> Iterator[str]:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from harvester.api.reports import PricedPlan
 from harvester.cli.output.answers import print_line, print_paused, print_table
+from harvester.cli.output.phrases import named, seconds_text
 from harvester.cli.output.table_layout import TableColumn
-from harvester.cli.output.tables import seconds_text
 from harvester.core import calendar
 from harvester.core.config import ASSUMED_QUOTA
 from harvester.planning.cost import EmptyPrefix, Price
@@ -66,7 +66,7 @@ def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]
     if most.requests > least.requests:
         yield (
             f"{least.requests:,} to {most.requests:,} requests an account; "
-            f"{most.appid} needs the most"
+            f"{named(most.appid, most.name)} needs the most"
         )
     else:
         yield f"{most.requests:,} requests an account"
@@ -93,8 +93,8 @@ def _price_lines(price: Price, barren: tuple[EmptyPrefix, ...]) -> Iterator[str]
             since = f"its first row on {calendar.day_text(first.first_row)}"
         yield (
             f"note: {sum(item.requests for item in barren):,} requests are for days before an "
-            f"account's first row; set its begin_date ({first.appid} {first.dataset}: {since}, "
-            f"{first.empty:,} empty days before)"
+            f"account's first row; set its begin_date ({named(first.appid, first.name)}, "
+            f"{first.dataset}: {since}, {first.empty:,} empty days before)"
         )
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from harvester.core.inert_text import inert
 
 Cell: TypeAlias = str | Text
-"""The content of a cell. A foreign text is a `str`, and made inert; a `Text` stands as it is."""
+"""The content of a cell: a text that is made inert, or one of `own`, which stands as it is."""
 
 _GAP = "  "
 _LONGEST_WORD = 30
@@ -45,6 +45,11 @@ class TableColumn:
     kind: Literal["number", "code", "text"] = "number"
     rank: int = 0
     least: int = 16
+
+
+def own(text: str, style: str = "") -> Text:
+    """Return harvester's own text for a cell, with the name of a style."""
+    return Text(text, style)
 
 
 def table_lines(

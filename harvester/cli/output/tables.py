@@ -6,12 +6,10 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from harvester.api.reports import (
     DatasetSummary,
     Gate,
-    LostDays,
     NextRequests,
     Project,
     Status,
@@ -26,20 +24,25 @@ from harvester.cli.next_commands import (
     print_next,
     run_again,
 )
+from harvester.cli.output.account_tables import (
+    day_lines,
+    lost_lines,
+    missing_lines,
+    missing_title,
+)
 from harvester.cli.output.answers import (
     MAX_LINES,
     print_line,
     print_lines,
     print_paused,
     print_table,
-    range_text,
 )
+from harvester.cli.output.phrases import named, seconds_text
 from harvester.cli.output.styles import style_of
-from harvester.cli.output.table_layout import TableColumn
+from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.core.inert_text import inert
-from harvester.core.model import DayRange
 from harvester.core.safe_text import safe_text
 
 _STATES = {
@@ -66,17 +69,6 @@ _VERDICTS = {
 }
 
 
-def seconds_text(seconds: float) -> str:
-    """Write a duration in its largest unit: 9.4 s, 12 min, 3.5 h, 9.2 days."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:.1f} days"
-
-
 def summary(out: Console, done: Summary, project: Project) -> None:
     """Print the figures of a run, and the next steps."""
     out.print()
@@ -84,9 +76,9 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     out.print()
     _print_figures(out, done)
     _print_lost_shards(out, done)
-    _print_causes(out, done)
+    _print_causes(out, done, project.manifest.names)
     print_paused(out, done.paused)
-    _print_suspicious(out, done.suspicious, done.next_requests, "the run record")
+    _print_suspicious(out, done.next_requests)
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)
     out.print()
@@ -138,11 +130,11 @@ def _print_coverage(out: Console, rows: Sequence[DatasetSummary]) -> None:
     )
 
 
-def _count(row: DatasetSummary, name: str) -> Text:
+def _count(row: DatasetSummary, name: str) -> Cell:
     number = getattr(row.days, name)
     if name == "done":
-        return Text(f"{number:,}", "" if row.days.missing else "done")
-    return Text(f"{number:,}", style_of(name) if number else "")
+        return own(f"{number:,}", "" if row.days.missing else "done")
+    return own(f"{number:,}", style_of(name) if number else "")
 
 
 def _print_figures(out: Console, done: Summary) -> None:
@@ -185,9 +177,9 @@ def _print_lost_shards(out: Console, done: Summary) -> None:
             print_line(out, f"    {shard.error.advice}")
 
 
-def _print_causes(out: Console, done: Summary) -> None:
+def _print_causes(out: Console, done: Summary, names: Mapping[str, str]) -> None:
     """Print the causes that need attention, equal ones together, each with its advice."""
-    found = causes(done)
+    found = causes(done, names)
     for cause in found[:MAX_LINES]:
         count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
         print_line(out, f"  {cause.whose}: {count}: {cause.why}", gap=True)
@@ -211,10 +203,15 @@ def _next_steps(done: Summary, project: Project) -> list[NextCommand]:
 def status(out: Console, found: Status) -> None:
     """Print the coverage, missing and suspicious days, the last runs and commands to type next."""
     _print_coverage(out, found.datasets)
-    _print_ranges(out, "missing", found.gaps)
-    _print_suspicious(out, found.suspicious, found.next_requests)
+    if found.gaps:
+        print_line(out, missing_title(found.gaps), gap=True)
+        print_lines(out, missing_lines(found.gaps))
+    _print_suspicious(out, found.next_requests)
+    print_lines(out, day_lines(found.suspicious))
+    names = {account.appid: account.name for account in found.accounts}
     for item in found.quarantined[:MAX_LINES]:
-        where = f"{item.appid} {item.dataset} {calendar.day_text(item.day)}"
+        account = named(item.appid, names.get(item.appid, ""))
+        where = f"{account}: {item.dataset} {calendar.day_text(item.day)}"
         print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=True)
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
@@ -224,7 +221,7 @@ def status(out: Console, found: Status) -> None:
     missing = sum(row.days.missing for row in found.datasets)
     print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
     if found.gate is not None:
-        _print_gate(out, found.gate)
+        print_gate(out, found.gate)
 
 
 def _completeness(found: Status) -> str:
@@ -247,7 +244,7 @@ def _print_runs(out: Console, found: Status) -> None:
         print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
 
 
-def _print_gate(out: Console, gate: Gate) -> None:
+def print_gate(out: Console, gate: Gate) -> None:
     """Print whether the required days are there, or may still come, and name the lost ones."""
     day = "the newest ready day" if gate.day is None else calendar.day_text(gate.day)
     days = "final days up to" if gate.final else "days up to"
@@ -257,31 +254,11 @@ def _print_gate(out: Console, gate: Gate) -> None:
     else:
         verdict = "nothing more comes by itself" if gate.lost else "all of them are there"
     print_line(out, f"{days} {day}: {verdict}", gap=True)
-    if gate.lost:
-        lines = [
-            f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}: {_lost_because(x)}"
-            for x in gate.lost
-        ]
-        print_lines(out, lines)
+    print_lines(out, lost_lines(gate.lost))
 
 
-def _lost_because(days: LostDays) -> str:
-    return days.reason if days.errcode is None else f"{days.reason} ({days.errcode})"
-
-
-def _print_suspicious(
-    out: Console, ranges: Sequence[DayRange], price: NextRequests, whole: str = ""
-) -> None:
-    """Print how many empty days are odd, and the first of them; ``whole`` lists all."""
-    odd = price.suspicious
-    if odd is not None:
-        title = f"suspicious gaps: {days_of(odd)}, between days with rows"
+def _print_suspicious(out: Console, price: NextRequests) -> None:
+    """Print how many empty days are odd."""
+    if price.suspicious is not None:
+        title = f"suspicious gaps: {days_of(price.suspicious)}, between days with rows"
         print_line(out, title, gap=True)
-        lines = [f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}" for x in ranges]
-        print_lines(out, lines, count=odd.ranges, whole=whole)
-
-
-def _print_ranges(out: Console, title: str, ranges: Sequence[DayRange]) -> None:
-    if ranges:
-        out.print(f"\n{title}")
-        print_lines(out, [f"{x.appid} {x.dataset} {range_text(x.begin, x.end)}" for x in ranges])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, day_text
+from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.summary import Summary
@@ -26,13 +27,16 @@ class Cause(NamedTuple):
     advice: str = ""
 
 
-def causes(summary: Summary) -> list[Cause]:
-    """Return refusals and failures, those with the most days first, then quarantined days."""
-    refused = sorted(_abandoned(summary.abandoned), key=lambda cause: -cause.days)
-    return [*refused, *_quarantined(summary.quarantined)]
+def causes(summary: Summary, names: Mapping[str, str]) -> list[Cause]:
+    """Return refusals and failures, those with the most days first, then quarantined days.
+
+    ``names`` are those of the accounts, by appid.
+    """
+    refused = sorted(_abandoned(summary.abandoned, names), key=lambda cause: -cause.days)
+    return [*refused, *_quarantined(summary.quarantined, names)]
 
 
-def _abandoned(abandoned: Iterable[AbandonedDays]) -> Iterator[Cause]:
+def _abandoned(abandoned: Iterable[AbandonedDays], names: Mapping[str, str]) -> Iterator[Cause]:
     alike: defaultdict[tuple[object, ...], list[AbandonedDays]] = defaultdict(list)
     for item in abandoned:
         # The same code is one cause whatever its message says, which has a rid in it.
@@ -42,18 +46,18 @@ def _abandoned(abandoned: Iterable[AbandonedDays]) -> Iterator[Cause]:
         first = items[0]
         yield Cause(
             sum(item.count for item in items),
-            _subject(items),
+            _subject(items, names),
             str(first.why),
             f"{first.rule.meaning}. {first.rule.advice}",
         )
 
 
-def _quarantined(days: Iterable[QuarantinedDay]) -> Iterator[Cause]:
+def _quarantined(days: Iterable[QuarantinedDay], names: Mapping[str, str]) -> Iterator[Cause]:
     alike: defaultdict[str, list[QuarantinedDay]] = defaultdict(list)
     for item in days:
         alike[item.reason].append(item)
     for reason, items in sorted(alike.items(), key=lambda pair: -len(pair[1])):
-        subject = _subject(items)
+        subject = _subject(items, names)
         when = _days_text({item.day for item in items})
         yield Cause(len(items), f"{subject} {when}", f"quarantined: {safe_text(reason)}")
 
@@ -65,13 +69,15 @@ def _days_text(found: set[Day]) -> str:
     return f"{day_text(min(found))}..{day_text(max(found))}"
 
 
-def _subject(items: Sequence[AbandonedDays | QuarantinedDay]) -> str:
-    """Name the accounts and datasets: ``3 accounts (wx…, wx…, wx…) 2 datasets``."""
+def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str, str]) -> str:
+    """Name the accounts and datasets: ``3 accounts (wx… Acme, wx…, wx…), 2 datasets``."""
     appids = list(dict.fromkeys(item.appid for item in items))
     datasets = list(dict.fromkeys(item.dataset for item in items))
-    named = ", ".join(appids[:_SHOWN])
+    named = ", ".join(
+        f"{appid} {inert(names.get(appid, ''))}".rstrip() for appid in appids[:_SHOWN]
+    )
     if len(appids) > 1:
-        more = ", …" if len(appids) > _SHOWN else ""
+        more = f" and {len(appids) - _SHOWN:,} more" if len(appids) > _SHOWN else ""
         named = f"{len(appids):,} accounts ({named}{more})"
     what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
-    return f"{named} {what}"
+    return f"{named}, {what}"

@@ -6,7 +6,7 @@ from tests.sabotage.run import Sabotage
 
 ATTEMPT = "harvester/wechat/attempt.py"
 EXITS = "harvester/core/exit_codes.py"
-GATE = "harvester/operations/gate.py"
+GATE = "harvester/operations/coverage/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/inert_text.py"
 QUESTION = "harvester/operations/asking/question.py"
