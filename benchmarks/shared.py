@@ -41,7 +41,8 @@ class Round(NamedTuple):
 def run(settings: Settings) -> Result:
     """Measure runs in one process and in two by turns, all on the cores of this machine.
 
-    The server is on the same cores, so two processes share less than two cores among them.
+    The server is on the same cores, so two processes share less than two cores among them. There
+    are so many connections that one process is bound by its core, and not by the latency.
     """
     folder = settings.folder / "shared"
     rounds: dict[int, list[Round]] = {count: [] for count in COUNTS}
@@ -64,7 +65,7 @@ def _manifest(folder: Path, load: Load) -> Path:
 api: {{base_url: "{load.address}"}}
 limits:
   per_token: {{rate: {UNBOUND.rate}/s, burst: {UNBOUND.burst}, concurrency: {UNBOUND.concurrency}}}
-  connections: 200
+  connections: 800
 jobs:
   - datasets: [interface_summary_hour]
     begin_date: 2022-01-01

@@ -40,12 +40,13 @@ _END_SECONDS = 2.0
 
 
 class Launcher:
-    """The forkserver of a run, started with the first process. Threads may use it at once."""
+    """The forkserver of a run. Threads may use it at the same time."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
+        self._has_forked = False
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +56,11 @@ class Launcher:
         with self._lock:
             self._end()
 
+    def prepare(self) -> None:
+        """Start the forkserver, which loads its modules meanwhile. Raises UsageError."""
+        with self._lock, suppress(OSError):
+            self._connected()
+
     def start(self) -> tuple[int, socket.socket]:
         """Start a process; return its number and the socket to it. Raises HarvesterError."""
         ours, its = socket.socketpair()
@@ -63,6 +69,7 @@ class Launcher:
             for _ in range(2):
                 with suppress(OSError, EOFError):
                     control = self._connected()
+                    self._has_forked = True
                     socket.send_fds(control, [bytes(NUMBER_BYTES)], [its.fileno()])
                     return _answer(control), ours
                 self._end()
@@ -92,11 +99,11 @@ class Launcher:
             self._control.close()
             self._control = None
         if self._server is not None:
-            try:
-                self._server.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+            # One that is still loading has nothing to end in order.
+            with suppress(subprocess.TimeoutExpired):
+                self._server.wait(_END_SECONDS if self._has_forked else 0)
+            self._server.kill()
+            self._server.wait()
             self._server = None
 
 

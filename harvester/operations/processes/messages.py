@@ -34,7 +34,8 @@ class ShardTask:
     """The work of one process: the first message to it.
 
     ``own`` are its buckets, and the manifest has their accounts. ``started_at`` is when the whole
-    run began, ``log_level`` the least level of the log lines that are passed on.
+    run began, ``log_level`` the least level of the log lines that are passed on. The shard of the
+    options is that of the whole run: other runs compare it with their own.
     """
 
     run_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from harvester.core.config import Limits
 from harvester.core.errors import UsageError
@@ -46,23 +47,23 @@ def run(
     if count == 1:
         harvesting.run(run_log, project, options, watch)
         return
-    harvesting.warn_of_exposure(manifest)
-    project = project._replace(manifest=of_shard(manifest, own))
-    # Read here as well, so that all missing secrets are named before any process begins.
-    context = run_context(project, watch)
-    summary = run_log.summary
-    summary.identified(shard=options.shard_text, labels=options.labels)
-    summary.calendar_read(windows.next_ready_at(project.manifest, summary.started_at))
-    run_log.events.leave_causes_to_shards()
-    shares = _shares(manifest.limits.connections, count)
-    tasks = [
-        _task(run_log, project, context, replace(options, shard=shard, processes=1), part)
-        for shard, part in _shards(options.shard, own, count)
-    ]
-    tasks = [_with_connections(task, share) for task, share in zip(tasks, shares, strict=True)]
-    with recorded(run_log), Launcher() as launcher:
+    with Launcher() as launcher:
+        launcher.prepare()
+        harvesting.warn_of_exposure(manifest)
+        project = project._replace(manifest=of_shard(manifest, own))
+        # Read here as well, so that all missing secrets are named before any process begins.
+        context = run_context(project, watch)
+        summary = run_log.summary
+        summary.identified(shard=options.shard_text, labels=options.labels)
+        summary.calendar_read(windows.next_ready_at(project.manifest, summary.started_at))
+        run_log.events.leave_causes_to_shards()
+        tasks = [
+            _task(run_log, project, context, replace(options, processes=1), part)
+            for part in _parts(options.shard, own, _shares(manifest.limits.connections, count))
+        ]
         supervisor = Supervisor(run_log, project.tree, context, launcher, tasks)
-        run_in_loop(supervisor.run)
+        with recorded(run_log):
+            run_in_loop(supervisor.run)
 
 
 def _processes(wanted: int, buckets: int, limits: Limits) -> int:
@@ -84,29 +85,37 @@ def _processes(wanted: int, buckets: int, limits: Limits) -> int:
     return wanted
 
 
-def _shards(
-    outer: tuple[int, int], own: list[int], count: int
-) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Yield the shards of the processes, and their buckets.
+class _Part(NamedTuple):
+    """The shard of one process, its buckets, and its share of the connections."""
+
+    name: str
+    own: list[int]
+    connections: int
+
+
+def _parts(outer: tuple[int, int], own: list[int], shares: list[int]) -> Iterator[_Part]:
+    """Yield the shards of the processes, one for each share.
 
     They are those that ``--shard`` would name if each process were started by hand.
     """
-    number, total = outer
-    for index in range(count):
-        yield (number + index * total, count * total), own[index::count]
+    (number, total), count = outer, len(shares)
+    for index, share in enumerate(shares):
+        name = shard_text(number + index * total, count * total)
+        yield _Part(name, own[index::count], share)
 
 
 def _task(
-    run_log: RunLog, project: Project, context: RunContext, options: RunOptions, own: list[int]
+    run_log: RunLog, project: Project, context: RunContext, options: RunOptions, part: _Part
 ) -> ShardTask:
-    manifest, summary = of_shard(project.manifest, own), run_log.summary
+    manifest, summary = of_shard(project.manifest, part.own), run_log.summary
+    limits = replace(manifest.limits, connections=part.connections)
     appids = {account.appid for account in manifest.accounts}
     return ShardTask(
         run_id=summary.run_id,
         started_at=summary.started_at,
-        shard=shard_text(*options.shard),
-        own=own,
-        manifest=manifest,
+        shard=part.name,
+        own=part.own,
+        manifest=replace(manifest, limits=limits),
         manifest_at=project.manifest_at,
         options=options,
         log_level=logging.getLogger("harvester").getEffectiveLevel(),
@@ -118,8 +127,3 @@ def _shares(connections: int, count: int) -> list[int]:
     """Divide the requests in flight that the whole run may have."""
     least, more = divmod(connections, count)
     return [least + (index < more) for index in range(count)]
-
-
-def _with_connections(task: ShardTask, connections: int) -> ShardTask:
-    limits = replace(task.manifest.limits, connections=connections)
-    return replace(task, manifest=replace(task.manifest, limits=limits))
