@@ -15,7 +15,7 @@ from harvester.core import redaction
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.core.selection import Selection
-from harvester.manifest import duration_option
+from harvester.manifest import duration_option, timeout_option
 from harvester.operations.project import ManifestText
 from harvester.planning.engine_shard import shard_of_engine
 
@@ -111,6 +111,13 @@ def seconds(duration: str | timedelta | None) -> float | None:
     if isinstance(duration, timedelta):
         return duration.total_seconds()
     return duration_option("max_duration", duration)
+
+
+def timeout_seconds(timeout: str | timedelta | None) -> float | None:
+    """Return a duration like ``10m``, or ``0``, in seconds. Raises UsageError."""
+    if isinstance(timeout, timedelta):
+        return max(0.0, timeout.total_seconds())
+    return timeout_option("lock_timeout", timeout)
 
 
 def place(output: str | os.PathLike[str] | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 from pathlib import Path
 
 from harvester.api import arguments
@@ -12,8 +11,9 @@ from harvester.core.selection import ALL
 from harvester.operations import fetch as fetching
 from harvester.operations.asking.answer import Answer, ChangedValue, UnusableDay
 from harvester.operations.project import ManifestText, open_project
+from harvester.operations.runtime import Project
 
-__all__ = ["Answer", "ChangedValue", "UnusableDay", "ask", "fetch"]
+__all__ = ["Answer", "ChangedValue", "UnusableDay", "ask", "fetch", "opened"]
 
 
 def fetch(
@@ -31,17 +31,17 @@ def fetch(
     cannot be read.
     """
     days = str(begin), None if end is None else str(end)
-    given = arguments.source(manifest), None, account, dataset, days
-    return arguments.in_own_record(partial(ask, *given))
+    source = arguments.source(manifest)
+    return arguments.in_own_record(lambda: ask(opened(source, None), account, dataset, days))
 
 
-def ask(
-    manifest: Path | ManifestText,
-    output: str | None,
-    account: str,
-    dataset: str,
-    days: tuple[str, str | None],
-) -> Answer:
+def opened(
+    manifest: Path | ManifestText, output: str | None, lock_timeout: float | None = None
+) -> Project:
+    """Open a manifest and its output; a question waits ``lock_timeout`` seconds for its account."""
+    return open_project(manifest, ALL, output)._replace(lock_timeout=lock_timeout)
+
+
+def ask(project: Project, account: str, dataset: str, days: tuple[str, str | None]) -> Answer:
     """Do what `fetch` does, with the secrets of the caller's context. Raises as `fetch`."""
-    project = open_project(manifest, ALL, output)
     return fetching.fetch(project, account, dataset, *days)

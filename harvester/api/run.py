@@ -160,6 +160,7 @@ def run(
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
+    lock_timeout: str | timedelta | None = None,
     labels: Mapping[str, str] | None = None,
     on_event: Callable[[Event], object] | None = None,
     progress: Literal["auto", "none"] = "none",
@@ -184,6 +185,8 @@ def run(
         refetch: Treats the selected days, or those of this state, as missing.
         max_duration: Starts nothing new after this long: ``"50m"`` or a timedelta.
         ignore_spent_quota: Forgets the calls of today, and that WeChat said a quota is spent.
+        lock_timeout: Waits so long for accounts that another run holds: ``"10m"``, ``"0"`` or a
+            timedelta. The default is 0 on a disk, and one lease and 5 seconds in an object store.
         labels: Go into the run record.
         on_event: Gets each event, in the thread of the run; it must return at once.
         progress: ``auto`` draws a bar, in a notebook too.
@@ -193,7 +196,7 @@ def run(
 
     Raises:
         UsageError: The manifest or an argument is wrong; nothing was requested.
-        Busy: Another run holds the accounts.
+        Busy: Another run holds the accounts for longer than ``lock_timeout``.
     """
     options = RunOptions(
         refetch,
@@ -202,6 +205,7 @@ def run(
         ignore_spent_quota=ignore_spent_quota,
         labels=check_labels(labels or {}),
         processes=arguments.processes_of(processes),
+        lock_timeout=arguments.timeout_seconds(lock_timeout),
     )
     execution = Execution(
         Request(
@@ -237,6 +241,7 @@ async def run_async(
     refetch: Refetch | None = None,
     max_duration: str | timedelta | None = None,
     ignore_spent_quota: bool = False,
+    lock_timeout: str | timedelta | None = None,
     labels: Mapping[str, str] | None = None,
     on_event: Callable[[Event], object] | None = None,
     progress: Literal["auto", "none"] = "none",
@@ -253,6 +258,7 @@ async def run_async(
         ignore_spent_quota=ignore_spent_quota,
         labels=check_labels(labels or {}),
         processes=arguments.processes_of(processes),
+        lock_timeout=arguments.timeout_seconds(lock_timeout),
     )
     # In a thread, because it reads small files.
     execution = await asyncio.to_thread(

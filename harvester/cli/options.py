@@ -81,6 +81,14 @@ Shard: TypeAlias = Annotated[
         "AWS Batch, Cloud Run or Slurm has set.",
     ),
 ]
+LockTimeout: TypeAlias = Annotated[
+    str | None,
+    value(
+        "HARVESTER_LOCK_TIMEOUT",
+        help="How long to wait for accounts that another run holds: 10m; by default 0 on a disk, "
+        "and one lease and 5 s in an object store.",
+    ),
+]
 Labels: TypeAlias = Annotated[
     tuple[str, ...],
     value("HARVESTER_LABEL", env_var_split=_at_commas, negative="", show_default=False),

@@ -23,6 +23,9 @@ from harvester.core.errors import InvalidValue
 ASSUMED_QUOTA = 1_000
 """The daily quota while WeChat has not told it."""
 
+USUAL_LEASE = 30.0
+"""The length of a lease in seconds if the manifest names none."""
+
 KINDS = ("secret", "token", "token_command", "token_url", "refresh_token")
 """Kinds of credential, of which one is given. Each other key of a credential belongs to one."""
 
@@ -277,12 +280,29 @@ class Output:
     """The object store's address, if it is not the usual one."""
     single_writer: types.Truth = False
     """A promise that runs never overlap, for an object store without conditional writes."""
+    lease: types.Lease | None = None
+    """How long a dead run keeps others from its buckets in an object store; 30s if left out. 0,
+    for none, only together with single_writer, where it is 0 if left out."""
     keep_history: types.Age = types.written("400d")
     """Duration for which run records and the changes of files are kept, as 400d."""
     follow_links: types.Truth = False
     """The folders of datasets and months may be symbolic links, as to another disk."""
 
-    @field_validator("endpoint", "single_writer")
+    def __post_init__(self) -> None:
+        if self.lease == 0 and not self.single_writer:
+            what = "is 0, so that two runs at once would ask everything twice"
+            raise InvalidValue(what, "set single_writer: true, or 30s", keys=("lease",))
+        if self.lease and self.single_writer:
+            what = "needs conditional writes, and `single_writer` says that there are none"
+            raise InvalidValue(what, keys=("lease", "single_writer"))
+
+    @property
+    def lease_seconds(self) -> float:
+        """The length of a lease in seconds, 0 for none."""
+        usual = 0.0 if self.single_writer else USUAL_LEASE
+        return usual if self.lease is None else self.lease
+
+    @field_validator("endpoint", "single_writer", "lease")
     @classmethod
     def _is_of_a_store(cls, value: object, info: ValidationInfo) -> object:
         # Checked with a context only, because --output may replace the store by a directory.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,16 +144,26 @@ class ManifestError(UsageError):
 class Busy(HarvesterError):
     """A lock conflict: another run holds buckets that this run needs.
 
-    ``owner`` names the holder and ``since`` when it began, RFC 3339 in UTC; both are empty if it
-    left no note.
+    ``owner`` names the holder and ``since`` when it took the bucket, RFC 3339 in UTC; both are
+    empty if it left no note. From ``retry_at`` on the bucket may be free: when the holder's lease
+    ends, or in a minute where it has none.
     """
 
     exit_code = Exit.AGAIN
 
-    def __init__(self, problem: str, advice: str = "", *, owner: str = "", since: str = "") -> None:
+    def __init__(
+        self,
+        problem: str,
+        advice: str = "",
+        *,
+        owner: str = "",
+        since: str = "",
+        retry_at: datetime | None = None,
+    ) -> None:
         super().__init__(problem, advice)
         self.owner = owner
         self.since = since
+        self.retry_at = retry_at
 
 
 class Unauthorised(HarvesterError):
@@ -171,6 +182,12 @@ class ProcessDied(HarvesterError):
     """A process of a run that ended without a word, and so did the one in its place."""
 
 
+class LeaseLost(HarvesterError):
+    """A lease of a bucket that was not renewed in time, so another run may work in the bucket."""
+
+    exit_code = Exit.AGAIN
+
+
 class StoreError(HarvesterError):
     """A failed read or write of the output tree: full disk, missing permission, damaged file."""
 
@@ -185,6 +202,10 @@ class LostRace(StoreError):
 
 class CallError(Exception):
     """A failed attempt at a call. The text names the failure, never the URL."""
+
+
+class NotStarted(CallError):
+    """A call that was not made, because the run has lost the lease of its buckets."""
 
 
 class ConnectionFailed(CallError):

@@ -285,6 +285,7 @@ AccountDay = Annotated[Day, parsed_by(parsers.day), pattern(parsers.DAY)]
 Days = Annotated[int, parsed_by(parsers.days), pattern(parsers.DAYS)]
 Age = Annotated[int, parsed_by(parsers.age), pattern(parsers.AGE)]
 Duration = Annotated[float, parsed_by(parsers.duration), pattern(parsers.DURATION)]
+Lease = Annotated[float, parsed_by(parsers.lease), pattern(parsers.LEASE)]
 RequestRate = Annotated[Rate, parsed_by(parsers.rate), pattern(parsers.RATE)]
 DailyQuota = Annotated[
     int | None,

@@ -18,6 +18,7 @@ from harvester.core.model import Rate, Reserve, is_appid
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"
 DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
+LEASE = rf"0|{DURATION}"
 RATE = r"([1-9][0-9]{0,5})/(s|min)"
 CLOCK = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 DAYS = r"([0-9]{1,4})d"
@@ -90,6 +91,16 @@ def duration(text: str, *, longest: float = 86_400.0) -> float:
         raise InvalidValue("must be longer than nothing")
     if seconds > longest:
         raise InvalidValue(f"must be at most {longest / _SECONDS['h']:g}h")
+    return seconds
+
+
+def lease(text: str) -> float:
+    """Parse ``30s`` as seconds: from one second to an hour, or 0."""
+    if text in {"0", "0s"}:
+        return 0.0
+    seconds = duration(text, longest=3600.0)
+    if seconds < 1:
+        raise InvalidValue("must be 1s or longer, or 0")
     return seconds
 
 

@@ -23,7 +23,8 @@ import anyio
 from harvester.catalogue.error_codes import INTERNAL_ERROR_RULE, Action
 from harvester.core.errors import places
 from harvester.core.model import RawAnswer
-from harvester.engine.call_budget import BudgetPolicy, CallBudget, LedgerFiles
+from harvester.engine.call_budget import BudgetPolicy, CallBudget
+from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
@@ -31,6 +32,7 @@ from harvester.engine.raw_writer import RawWriter, _Buffered
 from harvester.planning.quota import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
+from harvester.storage.backends.claims import MayStart
 from harvester.storage.layout import Tree
 from harvester.storage.publication import Published
 from harvester.storage.publish import TrustedTimes
@@ -78,7 +80,8 @@ class Tools:
     """The effects a run works with, and by which terms its calls are handed out.
 
     ``on_published`` is told of each partition that was replaced, in a thread, while its raw groups
-    still stand.
+    still stand. ``may_start`` tells whether the run still holds its buckets, None if it cannot lose
+    them.
     """
 
     transport: Transport
@@ -88,6 +91,7 @@ class Tools:
     terms: BudgetPolicy
     clock: RunClock
     on_published: Callable[[Published], None]
+    may_start: MayStart | None = None
 
 
 class Pipeline:
@@ -114,7 +118,7 @@ class Pipeline:
         )
         self.counters = RequestCounters(questions=questions.counters)
         self._budget = CallBudget(
-            LedgerFiles(tools.tree, run_id, tools.clock.moment),
+            LedgerFiles(tools.tree, run_id, tools.clock.moment, tools.may_start),
             scheduler,
             tools.terms,
             questions=questions,
@@ -139,6 +143,11 @@ class Pipeline:
     def owes(self) -> bool:
         """True if there are days that were neither answered nor abandoned."""
         return any(work.open for work in self._scheduler.all_backlogs())
+
+    @property
+    def has_lost_lease(self) -> bool:
+        """True if another run may work in the same buckets, so that nothing is asked any more."""
+        return self._tools.may_start is not None and not self._tools.may_start()
 
     def describe(self) -> str:
         """Return what the run waits for, a line for the scheduler, the budget and some accounts."""
@@ -173,6 +182,10 @@ class Pipeline:
             if self._tools.transport.surplus_answers > self.counters.surplus_answers:
                 self._count_surplus()
             if isinstance(outcome, RefusedAttempt):
+                if self.has_lost_lease:
+                    # Whatever it was refused for, the window stays missing for the next run.
+                    self.stop()
+                    continue
                 attempt.refused_at, attempt.retry_reason = (
                     self._tools.clock(),
                     outcome.rule.action.value,
@@ -249,7 +262,7 @@ class Pipeline:
         """Return the next attempt of this worker; None when there will be no more."""
         while not self._stopping:
             now = self._tools.clock()
-            attempt = self._scheduler.next(now)
+            attempt = self._scheduler.next(now, self._tools.may_start)
             if attempt is not None:
                 if self._scheduler.refill_requests:
                     self._budget.wake()
@@ -257,6 +270,8 @@ class Pipeline:
                 await self._tools.spacing.take(attempt.queue.appid)
                 self._count(attempt)
                 return attempt
+            if self.has_lost_lease:
+                self.stop()
             if self._scheduler.is_finished(self._tools.clock()):
                 self._wake_all()
                 return None

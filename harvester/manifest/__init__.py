@@ -1,7 +1,8 @@
 """Reads ``jobs.yaml`` into the configuration, or reports every mistake in it at once.
 
 `read` and `load` read the file, `narrow` applies the command line's selection; `meant`,
-`day_option`, `end_day_option`, `duration_option` and `place_named` parse single options.
+`day_option`, `end_day_option`, `duration_option`, `timeout_option` and `place_named` parse single
+options.
 `access_of` and `platform_of` resolve the references in credentials before a verb calls WeChat,
 `touched` and `secret_files` list the external inputs, and `json_schema` describes the format for
 editors.
@@ -18,6 +19,7 @@ from harvester.manifest.job_selection import (
     meant,
     narrow,
     place_named,
+    timeout_option,
 )
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import Draft, load, read
@@ -39,5 +41,6 @@ __all__ = [
     "platform_of",
     "read",
     "secret_files",
+    "timeout_option",
     "touched",
 ]

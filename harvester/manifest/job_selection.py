@@ -241,6 +241,11 @@ def duration_option(option: str, text: str | None) -> float | None:
     return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
 
 
+def timeout_option(option: str, text: str | None) -> float | None:
+    """Parse ``10m`` or ``0`` as seconds, or return None for None. Raises UsageError."""
+    return 0.0 if text == "0" else duration_option(option, text)
+
+
 def place_named(text: str) -> Path | str:
     """Parse the output of the command line: a path or an object store. Raises UsageError."""
     if "://" not in text:

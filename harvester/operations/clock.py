@@ -7,12 +7,12 @@ import logging
 import time
 from collections import deque
 from email.utils import parsedate_to_datetime
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 from harvester.core.calendar import Clock
 from harvester.planning.quota import Moment
+from harvester.storage.backends.elapsed import boot_seconds
 
 WARN_SECONDS = 120.0
 """Offset in seconds above which a clock is reported."""
@@ -27,15 +27,6 @@ _HALF_SECOND = 0.5
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _log = logging.getLogger("harvester.clock")
-
-
-# Chosen once, because each request asks for the time more than once.
-boot_seconds: Clock = (
-    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_BOOTTIME")
-    else time.monotonic
-)
-"""Returns the seconds since this machine started, sleep included where the system counts it."""
 
 
 def boot_id() -> str:

@@ -61,9 +61,10 @@ def fetch(
     context = run_context(project._replace(manifest=manifest))
     run, tree = start_summary(manifest.file, project.clock.started_at), project.tree
     # Held for the call too: a run beside it would count its own calls alone in the rate.
-    with locked(tree, [bucket_of(chosen.appid, tree.buckets)], run):
+    own = [bucket_of(chosen.appid, tree.buckets)]
+    with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:
         published = published_rows(tree, window)
-        question = Question(manifest, context, tree, run.run_id, window, known)
+        question = Question(manifest, context, tree, run.run_id, window, known, may_start)
         heard = run_in_loop(question.ask)
     now = context.clock()
     if isinstance(heard.outcome, RefusedAttempt):

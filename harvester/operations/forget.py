@@ -24,7 +24,12 @@ from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked_and_recorded, new_run_log
+from harvester.operations.session import (
+    check_lease,
+    claim_of,
+    locked_and_recorded,
+    new_run_log,
+)
 from harvester.planning import windows
 from harvester.storage import (
     layout,
@@ -35,6 +40,7 @@ from harvester.storage import (
     quarantine,
     raw_log,
 )
+from harvester.storage.backends.claims import MayStart
 from harvester.storage.footer import Footer
 from harvester.storage.layout import RAW, Partition, Tree
 from harvester.storage.publication import Published
@@ -85,12 +91,16 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class _Erasure:
-    """One erasure under way; without a run log nothing is changed."""
+    """One erasure under way; without a run log nothing is changed.
+
+    ``may_start`` tells whether the buckets are still held, None if they cannot be lost.
+    """
 
     tree: Tree
     datasets: Mapping[str, Dataset]
     request: erasure.ErasureRequest
     run_log: RunLog | None
+    may_start: MayStart | None = None
 
     @property
     def dry(self) -> bool:
@@ -117,6 +127,7 @@ class _Erasure:
 
     def announce(self, partition: Partition, rows: int) -> None:
         """Announce that a file will lose rows, or all of them."""
+        check_lease(self.may_start)
         if self.run_log is not None:
             name, (dataset, month, _) = self.tree.name(partition), partition
             self.run_log.announce(Published(dataset, month, name, (), (), rows, rows, op="erased"))
@@ -138,7 +149,8 @@ def forget(
 
     Raises UsageError for words that match nothing, for days that the manifest still wants, and for
     files of a newer version or another number of buckets, all before the first change; Busy if
-    another run holds a bucket of the accounts; StoreError if the output cannot be read or written.
+    another run holds a bucket of the accounts, LeaseLost once it may; StoreError if the output
+    cannot be read or written.
     """
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
     request = _request(manifest, accounts, datasets, day_option("--before", before, now))
@@ -148,8 +160,8 @@ def forget(
         receipt = _forget(_Erasure(tree, manifest.datasets, request, None))
         return replace(receipt, not_reached=elsewhere)
     own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
-    with locked_and_recorded(run_log, tree, own):
-        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log))
+    with locked_and_recorded(run_log, tree, own, project.lock_timeout) as may_start:
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log, may_start))
     return replace(receipt, not_reached=elsewhere)
 
 
@@ -184,10 +196,10 @@ def _forget(erasing: _Erasure) -> Receipt:
     _refuse_newer(erasing)
     if erasing.run_log is not None:
         layout.clean_temp(erasing.tree, erasing.buckets)
-        run = erasing.run_log.summary
+        log = erasing.run_log
         # A killed run may have named these accounts in files of a bucket without any of them.
-        since = calendar.utc_text(run.started_at)
-        locks.sweep_elsewhere(erasing.tree, run_id=run.run_id, since=since)
+        claim = claim_of(log.summary, log.now, None)
+        locks.sweep_elsewhere(erasing.tree, erasing.buckets, claim)
         publish.recover(
             erasing.tree,
             erasing.datasets,

@@ -126,9 +126,10 @@ def open_quietly(path: Path | ManifestText, output: str | None, clock: CheckedCl
     return Opened(draft, manifest, tree, clock, text)
 
 
-def open_harvested(path: Path, output: str | None) -> Project:
+def open_harvested(path: Path, output: str | None, *, lock_timeout: float | None = None) -> Project:
     """Open a project whose output exists, with all of its accounts and datasets.
 
+    ``lock_timeout`` is how many seconds to wait for its buckets, None for what is usual there.
     Raises as `open_project`, and UsageError for an output without data: a mistyped path must not
     pass as verified, rewritten or forgotten.
     """
@@ -136,7 +137,7 @@ def open_harvested(path: Path, output: str | None) -> Project:
     store = project.tree.store
     if not any(map(store.exists, (META_DIR, *project.manifest.datasets))):
         raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
-    return project
+    return project._replace(lock_timeout=lock_timeout)
 
 
 def warn_of_open_files(manifest: Manifest) -> None:

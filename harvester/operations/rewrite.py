@@ -31,7 +31,7 @@ from harvester.manifest import place_named
 from harvester.operations import tree_copy
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked, new_run_log
+from harvester.operations.session import check_lease, locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
 from harvester.storage.footer import Footer
@@ -82,16 +82,21 @@ def rewrite(project: Project, to: str | None, buckets: int | None = None) -> New
     """Make a new tree at the place ``to``, with ``buckets`` buckets or as many as the old one has.
 
     Raises UsageError for a missing or unusable place and for a bad number of buckets, Busy if a run
-    is at work in either tree, and as `rewrite_tree`.
+    is at work in either tree, LeaseLost once it may be, and as `rewrite_tree`.
     """
     old, clock, file = project.tree, project.clock, project.manifest.file
     new = open_tree(_place(project.manifest.output, to, buckets))
+    timeout = project.lock_timeout
     old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
     with (
-        locked(old, range(old.buckets), new_log.summary),
-        locked(new, range(new.buckets), new_log.summary),
+        locked(old, range(old.buckets), new_log.summary, clock, timeout) as may_read,
+        locked(new, range(new.buckets), new_log.summary, clock, timeout) as may_write,
     ):
-        return rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
+        made = rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
+        # A run may have changed the old tree meanwhile; repeated, the rewrite notices that.
+        check_lease(may_read)
+        check_lease(may_write)
+        return made
 
 
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:

@@ -39,6 +39,7 @@ from harvester.planning.sharding import of_shard, own_buckets
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan, layout, publish
+from harvester.storage.backends.claims import MayStart
 from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.transport import Transport
@@ -62,7 +63,8 @@ class RunState:
     """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
 
     ``manifest_at`` returns that part of the manifest as of another time. ``agree`` accepts a plan,
-    or raises UsageError. The results go to the summary of ``run_log``.
+    or raises UsageError. The results go to the summary of ``run_log``. ``may_start`` tells whether
+    the run still holds its buckets, None if it cannot lose them.
     """
 
     manifest: Manifest
@@ -73,6 +75,7 @@ class RunState:
     run_log: RunLog
     manifest_at: Callable[[float], Manifest]
     agree: Callable[[Manifest, windows.Plan], None] = check_request_limit
+    may_start: MayStart | None = None
 
     @property
     def summary(self) -> Summary:
@@ -107,9 +110,10 @@ def run(
 def execute(state: RunState) -> None:
     """Recover, scan the coverage, plan, harvest, and scan again, in the buckets of the run.
 
-    Raises Busy if another run holds them; UsageError if the plan exceeds ``limits.max_requests``,
-    or for files of a newer version or another number of buckets; StoreError if the output cannot be
-    read or written.
+    Raises Busy if another run holds them for too long; UsageError if the plan exceeds
+    ``limits.max_requests``, or for files of a newer version or another number of buckets, or if a
+    shard of another number of shards holds them; StoreError if the output cannot be read or
+    written.
     """
     clock, tree, summary = state.context.clock, state.tree, state.summary
     summary.identified(shard=state.options.shard_text, labels=state.options.labels)
@@ -117,7 +121,8 @@ def execute(state: RunState) -> None:
         clock.vouch(ledger.by_wechat(clock.moment()))
     # WeChat may have been asked for the platform's accounts already.
     state = _by_right_clock(state)
-    with locked_and_recorded(state.run_log, tree, state.own):
+    with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as may_start:
+        state = replace(state, may_start=may_start)
         layout.clean_temp(tree, state.own)
         published = state.run_log.record_published
         damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
@@ -225,7 +230,9 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
     connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
     async with (
         context.open_api() as api,
-        Transport(api, connections=connections, on_date=clock.hear) as transport,
+        Transport(
+            api, connections=connections, on_date=clock.hear, may_start=state.may_start
+        ) as transport,
     ):
         providers = token_providers(context, transport, partial(_may_force_refresh, state))
         async with TokenCache(providers.provider, clock) as tokens:
@@ -242,6 +249,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 terms=policy,
                 clock=clock,
                 on_published=state.run_log.record_published,
+                may_start=state.may_start,
             )
             pipeline = Pipeline(scheduler, tools, run_id=summary.run_id, connections=connections)
 
@@ -252,7 +260,9 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 await _run_watched(pipeline, state, count)
                 scheduler.finish(clock(), summary.wanted_accounts)
                 # A run that answered everything before the deadline or just after is complete.
-                summary.harvest_ended(clock(), owes=pipeline.owes)
+                summary.harvest_ended(
+                    clock(), owes=pipeline.owes, lost_lease=pipeline.has_lost_lease
+                )
             finally:
                 count()
 
@@ -280,6 +290,8 @@ async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], 
         tasks.start_soon(watchers.checkpoint, state.run_log, count)
         tasks.start_soon(watchers.log_stalls, pipeline)
         tasks.start_soon(watchers.tell_events, state.run_log, count)
+        if state.may_start is not None:
+            tasks.start_soon(watchers.watch_lease, pipeline, state.may_start)
         if state.options.max_duration is not None:
             tasks.start_soon(_enforce_deadline, pipeline, state)
         await pipeline.run()
@@ -325,6 +337,12 @@ async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:
     await anyio.sleep(_seconds_left(state))
     state.summary.deadline_passed()
     pipeline.stop()
+
+
+def _lock_timeout(state: RunState) -> float | None:
+    """Return how long to wait for other runs: not beyond the time budget."""
+    timeout = state.options.lock_timeout
+    return None if timeout is None else min(timeout, _seconds_left(state))
 
 
 def _seconds_left(state: RunState) -> float:

@@ -46,6 +46,8 @@ class Project(NamedTuple):
     """A manifest, its output tree, and the clock and platform of one operation over them.
 
     ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch.
+    ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
+    holds, None for what is usual in the store.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class Project(NamedTuple):
     clock: CheckedClock
     platform: PlatformAtHand
     manifest_at: Callable[[float], Manifest]
+    lock_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class RunOptions:
     ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
     ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today. ``labels``
     go to the record of the run. ``processes`` share its work; 0 stands for one a core.
+    ``lock_timeout`` is how many seconds the run waits for a bucket that another run holds, None for
+    what is usual in the store.
     """
 
     refetch: Refetch | None = None
@@ -70,6 +75,7 @@ class RunOptions:
     ignore_spent_quota: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     processes: int = 1
+    lock_timeout: float | None = None
 
     @property
     def shard_text(self) -> str | None:

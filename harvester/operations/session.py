@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from harvester.core import calendar
+from harvester.core.calendar import Clock
+from harvester.core.errors import LeaseLost
 from harvester.operations.clock import CheckedClock
 from harvester.operations.record.labels import engine_labels
 from harvester.operations.record.run_events import RunEvents
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.storage import locks
+from harvester.storage.backends.claims import Claim, MayStart
 from harvester.storage.layout import Tree
 
 
@@ -29,19 +31,36 @@ def new_run_log(
     return run_log
 
 
-def locked(tree: Tree, buckets: Iterable[int], run: Summary) -> AbstractContextManager[None]:
-    """Hold the locks of buckets until the block ends. Raises Busy and StoreError."""
-    since = calendar.utc_text(run.started_at)
-    return locks.hold(tree, buckets, run_id=run.run_id, since=since)
+def claim_of(run: Summary, clock: Clock, lock_timeout: float | None) -> Claim:
+    """Return the claim of a run on its buckets; it waits no longer once the run is to stop."""
+    return Claim(run.run_id, clock, run.shard, lock_timeout, lambda: run.stopped_by is not None)
+
+
+def locked(
+    tree: Tree, buckets: Iterable[int], run: Summary, clock: Clock, lock_timeout: float | None
+) -> AbstractContextManager[MayStart | None]:
+    """Hold the locks of buckets until the block ends. Raises as `locks.hold`."""
+    return locks.hold(tree, buckets, claim_of(run, clock, lock_timeout))
 
 
 @contextmanager
-def locked_and_recorded(run_log: RunLog, tree: Tree, own: list[int]) -> Iterator[None]:
+def locked_and_recorded(
+    run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None
+) -> Iterator[MayStart | None]:
     """Hold the locks of buckets and keep the log open until the block ends.
 
-    Raises Busy if another run holds one of them, StoreError, and UsageError for a journal of a
-    newer version.
+    Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
     """
-    with locked(tree, own, run_log.summary), recorded(run_log):
+    held = locked(tree, own, run_log.summary, run_log.now, lock_timeout)
+    with held as may_start, recorded(run_log):
         run_log.open(tree, own)
-        yield
+        yield may_start
+
+
+def check_lease(may_start: MayStart | None) -> None:
+    """Raise LeaseLost if the buckets that are to be changed may be in other hands."""
+    if may_start is not None and not may_start():
+        raise LeaseLost(
+            "another run may work on these buckets, because their lease was not renewed in time",
+            "run again: what is done already stays done",
+        )

@@ -14,7 +14,7 @@ from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
-from harvester.operations.session import locked, new_run_log
+from harvester.operations.session import check_lease, locked, new_run_log
 from harvester.planning import windows
 from harvester.storage import (
     integrity_check,
@@ -97,20 +97,25 @@ def verify(project: Project, *, footers_only: bool = False, repair: bool = False
     damaged files to the quarantine, and the next run asks for the days that are lost; a record
     names the files that are gone then. Files of another version are reported and stay. Raises
     StoreError if a file cannot be read from the disk, UsageError for a tree with another number of
-    buckets, and, to repair, Busy if a run is at work.
+    buckets, and, to repair, Busy if a run is at work,
+    and LeaseLost.
     """
     if not repair:
         return _check_all(project, footers_only=footers_only)
     tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
     own = list(range(tree.buckets))
-    with locked(tree, own, run_log.summary):
+    held = locked(tree, own, run_log.summary, run_log.now, project.lock_timeout)
+    with held as may_start:
         found = _check_all(project, footers_only=footers_only)
         # Files of another version stay, so they alone are nothing to record.
         if all(damage.remedy for damage in found.damaged):
             return found
         with recorded(run_log):
             run_log.open(tree, own)
-            repaired = [_repaired(tree, each, run_log) for each in found.damaged]
+            repaired = []
+            for each in found.damaged:
+                check_lease(may_start)
+                repaired.append(_repaired(tree, each, run_log))
         return replace(found, damaged=tuple(repaired))
 
 

@@ -12,6 +12,7 @@ from harvester.engine.pipeline import Pipeline
 from harvester.operations.record.run_events import PROGRESS_SECONDS
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
+from harvester.storage.backends.claims import MayStart
 
 STALL_SECONDS = 60.0
 """Seconds without the end of a request after which a run is described in the log."""
@@ -27,6 +28,9 @@ PUBLISH_GRACE_SECONDS = 4.5
 
 _EVENT_SECONDS = 1.0
 """Seconds between two looks for events."""
+
+_LEASE_SECONDS = 1.0
+"""Seconds between two looks at the lease while nothing is asked."""
 
 _POLL_SECONDS = 0.1
 """Seconds between two checks for a signal."""
@@ -77,3 +81,11 @@ async def signalled(summary: Summary) -> None:
     # Polled, because a signal handler must not hand anything to a loop that may be gone.
     while summary.stopped_by is None:  # noqa: ASYNC110 - as the line above says
         await anyio.sleep(_POLL_SECONDS)
+
+
+async def watch_lease(pipeline: Pipeline, may_start: MayStart) -> None:
+    """End a run that has lost its lease, also while nothing is handed out."""
+    # Polled, because the thread that renews it knows no event loop.
+    while may_start():  # noqa: ASYNC110 - as the line above says
+        await anyio.sleep(_LEASE_SECONDS)
+    pipeline.stop()

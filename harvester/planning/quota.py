@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
 from harvester.core.model import LearntRefusal, Refusal
+
+T = TypeVar("T")
 
 _MAX_NUMBER = 1 << 40
 """No count of calls and no time, in seconds since the Unix epoch, is greater."""
@@ -130,6 +132,23 @@ class DayLedger:
         self.recent_calls = self.recent_calls + check.recent_calls if together else recent
         self.idle_from += max(0.0, other - own)
 
+    def copied_calls(self) -> Calls:
+        """Return a copy of the numbers of calls."""
+        return {dataset: {**of_dataset} for dataset, of_dataset in self.calls.items()}
+
+    def add_to(self, theirs: DayLedger, base: Calls) -> None:
+        """Add what was entered here since ``base`` to the ledger that another run has written."""
+        entered, self.calls = self.calls, theirs.copied_calls()
+        for dataset, of_dataset in entered.items():
+            known = base.get(dataset, {})
+            for appid, calls in of_dataset.items():
+                self.add(dataset, appid, calls - known.get(appid, 0))
+        self.exhausted = _union(theirs.exhausted, self.exhausted)
+        self.deferred = _union(theirs.deferred, self.deferred)
+        self.merged_checks = [*dict.fromkeys([*theirs.merged_checks, *self.merged_checks])]
+        self.in_use |= theirs.in_use
+        self.enter_recent(theirs.recent_calls, theirs.idle_from)
+
     def enter_recent(self, calls: int, idle_from: float) -> None:
         """Enter an account's calls that WeChat's rate limit may count until ``idle_from``."""
         self.recent_calls = max(self.recent_calls, calls)
@@ -181,6 +200,11 @@ class DayLedger:
         if then.offset is None or now.offset is None:
             return now.at
         return now.at + now.offset - then.offset - DATE_ERROR_SECONDS
+
+
+def _union(one: dict[str, dict[str, T]], other: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
+    """Return the entries of both; those of ``other`` count where both have one."""
+    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}
 
 
 def _idle_on_one_clock(one: DayLedger, other: DayLedger) -> tuple[float, float]:

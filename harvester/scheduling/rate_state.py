@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 NEVER = float("inf")
 """The time of what only another event can bring about."""
+
+
+class RateLimit(Protocol):
+    """The spacing of request starts, polled; `rate_limiter.RateLimiter` is the real one."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which a used-up bucket has room again."""
+
+    def can_start(self, appid: str) -> bool:
+        """Return whether a request of this account may start now."""
 
 
 @dataclass(slots=True)

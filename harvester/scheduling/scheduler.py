@@ -13,8 +13,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
 
 from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import calendar
@@ -29,7 +28,7 @@ from harvester.scheduling.account_queue import (
     MonthTracker,
 )
 from harvester.scheduling.circuit_breaker import CircuitBreaker
-from harvester.scheduling.rate_state import NEVER
+from harvester.scheduling.rate_state import NEVER, RateLimit
 from harvester.scheduling.ready_accounts import ReadyAccounts, cohort_size
 from harvester.scheduling.refusal_learning import RefusalLearning
 from harvester.scheduling.refusal_policy import MIDNIGHT_SECONDS, ExhaustedQuota, RefusalPolicy
@@ -39,17 +38,6 @@ _POLLS_PER_INTERVAL = 16
 
 _LONG_WAIT_SECONDS = 1.0
 """A queue that waits longer lets another one begin."""
-
-
-class RateLimit(Protocol):
-    """The spacing of request starts, polled; `pace.Spacing` is the real one."""
-
-    @property
-    def interval(self) -> float:
-        """Seconds after which a used-up bucket has room again."""
-
-    def can_start(self, appid: str) -> bool:
-        """Return whether a request of this account may start now."""
 
 
 class Scheduler:
@@ -131,8 +119,12 @@ class Scheduler:
 
     # Handing out.
 
-    def next(self, now: float) -> Attempt | None:
-        """Return a window that may be asked now, or None. The caller must start it at once."""
+    def next(self, now: float, may_start: Callable[[], bool] | None = None) -> Attempt | None:
+        """Return a window that may be asked now, or None. The caller must start it at once.
+
+        ``may_start`` tells whether the run still holds its buckets, None if it cannot lose them.
+        Once it returns False, nothing is handed out any more.
+        """
         while self.has_ready(now):
             queue = self._ready.pop()
             rate = queue.rate
@@ -145,6 +137,9 @@ class Scheduler:
                 # Polled, because the limiter does not say when the bucket has room.
                 self._place(queue, now, pause=self._limiter.interval / _POLLS_PER_INTERVAL)
                 continue
+            if may_start is not None and not may_start():
+                self.stop()
+                return None
             attempt = queue.take_attempt(now)
             rate.start(now)
             self.in_flight += 1

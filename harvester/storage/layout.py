@@ -120,8 +120,13 @@ def _open_store(output: Output, options: Mapping[str, str]) -> Store:
         # Imported here, because an output on a disk must not pay for loading obstore.
         from harvester.storage.backends.object_store import ObjectStore  # noqa: PLC0415 - see above
 
-        single = output.single_writer
-        return ObjectStore(output.path, output.endpoint, options, single_writer=single)
+        return ObjectStore(
+            output.path,
+            output.endpoint,
+            options,
+            single_writer=output.single_writer,
+            lease=output.lease_seconds,
+        )
     mode = _mode_of(output.path)
     if mode is not None and not stat.S_ISDIR(mode):
         where = inert(str(output.path))

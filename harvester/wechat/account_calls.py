@@ -9,7 +9,7 @@ aiohttp's, but some of these parts are undocumented, so aiohttp's version has an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
+from harvester.core.errors import NotStarted
 from harvester.core.secret import Secret
 from harvester.wechat.connection_pool import ConnectionPool
 
@@ -35,10 +36,17 @@ class HttpResponse(NamedTuple):
     body: bytes
 
 
+class CallTerms(NamedTuple):
+    """Terms of the calls of one run; ``may_start`` is asked just before a request is written."""
+
+    max_connections: int
+    may_start: Callable[[], bool] | None = None
+
+
 class AccountCalls:
     """Sender of calls to one server; ``pool`` holds the connections of the accounts.
 
-    At most ``max_connections`` are open, unless more are in use.
+    At most so many connections are open as the terms say, unless more are in use.
     """
 
     def __init__(
@@ -48,8 +56,9 @@ class AccountCalls:
         headers: Mapping[str, str],
         *,
         proxy: str | None,
-        max_connections: int,
+        terms: CallTerms,
     ) -> None:
+        self._may_start = terms.may_start
         self._connector = session.connector
         self._timeout = session.timeout
         through = URL(proxy) if proxy else None
@@ -65,7 +74,7 @@ class AccountCalls:
                 lines["Proxy-Authorization"] = words
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._heads: dict[tuple[str, Secret], bytes] = {}
-        self.pool = ConnectionPool(self._connect, max_connections)
+        self.pool = ConnectionPool(self._connect, terms.max_connections)
 
     async def post(
         self, account: str, path: str, body: bytes, token: Secret | None
@@ -88,6 +97,9 @@ class AccountCalls:
             if transport is None:
                 raise aiohttp.ServerDisconnectedError
             protocol.set_response_params(read_until_eof=True)
+            # Here, because a token or a connection may have taken long since it was handed out.
+            if self._may_start is not None:
+                refuse_without_lease(self._may_start)
             transport.write(request)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != _SWITCHING_PROTOCOLS:
@@ -123,6 +135,12 @@ class AccountCalls:
 
     def _head(self, method: str, target: str, end: bytes) -> bytes:
         return f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._lines}".encode("ascii") + end
+
+
+def refuse_without_lease(may_start: Callable[[], bool] | None) -> None:
+    """Raise NotStarted if a request may not be started any more."""
+    if may_start is not None and not may_start():
+        raise NotStarted("the lease of this run's buckets was not renewed in time")
 
 
 async def read_body(content: aiohttp.StreamReader) -> bytes:

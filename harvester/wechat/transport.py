@@ -32,9 +32,11 @@ from harvester.core.secret import Secret
 from harvester.wechat.account_calls import (
     MAX_BODY,
     AccountCalls,
+    CallTerms,
     HttpResponse,
     quoted,
     read_body,
+    refuse_without_lease,
 )
 
 _CONNECT_SECONDS = 10.0
@@ -105,11 +107,17 @@ class Transport:
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
     failure; the error's text names the host and never the URL. An async context manager, to be
     left in the task that entered it. ``on_date`` gets the ``Date`` header of the API's answers
-    whenever it changes, before the answer is returned.
+    whenever it changes, before the answer is returned. ``may_start`` is asked just before a request
+    to the API is written; if it returns False, the call raises NotStarted.
     """
 
     def __init__(
-        self, api: Api, *, connections: int, on_date: Callable[[str], None] = _ignore
+        self,
+        api: Api,
+        *,
+        connections: int,
+        on_date: Callable[[str], None] = _ignore,
+        may_start: Callable[[], bool] | None = None,
     ) -> None:
         base = URL(api.base_url)
         self._base = f"{base.origin()}{base.raw_path.rstrip('/')}"
@@ -119,6 +127,7 @@ class Transport:
         self._seconds = api.timeout
         self._connections = connections
         self._on_date = on_date
+        self._may_start = may_start
         self._date = ""
         self._deadlines: dict[Task[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -144,7 +153,7 @@ class Transport:
             URL(self._base),
             _HEADERS,
             proxy=self._proxy,
-            max_connections=max(MAX_OPEN_CONNECTIONS, self._connections),
+            terms=CallTerms(max(MAX_OPEN_CONNECTIONS, self._connections), self._may_start),
         )
         self._pool = self._calls.pool
         return self
@@ -170,6 +179,7 @@ class Transport:
 
     def post_as_platform(self, path: str, body: bytes, token: Secret | None = None) -> Call:
         """Send a body to the API for the platform, with its own token if it has one."""
+        refuse_without_lease(self._may_start)
         query = f"?{_encoded({'component_access_token': token})}" if token else ""
         response = self._session.post(
             URL(f"{self._base}{path}{query}", encoded=True),

@@ -25,6 +25,7 @@ from harvester.core.exit_codes import Outcome
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
 from harvester.testing import Sandbox
+from tests.support.claims import claim
 
 Manifest = dict[str, Any]
 
@@ -214,12 +215,47 @@ def test_a_busy_output_names_its_owner(manifest: Manifest) -> None:
     harvester.run(manifest)
     tree = open_tree(harvester.read_manifest(manifest).output)
     with (
-        locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"),
+        locks.hold(tree, [0], claim("other", "2026-01-01T00:00:00Z")),
         pytest.raises(harvester.Busy) as caught,
     ):
         harvester.run(manifest, begin_date="-60d")
     assert "run other" in caught.value.owner
     assert caught.value.since == "2026-01-01T00:00:00Z"
+    assert caught.value.retry_at is not None
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.owner, again.retry_at) == (caught.value.owner, caught.value.retry_at)
+
+
+@pytest.mark.parametrize("timeout", ["30s", timedelta(seconds=30)])
+def test_a_run_waits_for_the_owner(manifest: Manifest, timeout: str | timedelta) -> None:
+    """As long as `lock_timeout` says, in a time budget of its own."""
+    harvester.run(manifest)
+    tree = open_tree(harvester.read_manifest(manifest).output)
+    other = locks.hold(tree, [0], claim("other"))
+    other.__enter__()
+    release = threading.Timer(0.3, other.__exit__, (None, None, None))
+    release.start()
+    assert harvester.run(manifest, lock_timeout=timeout).outcome == "complete"
+    release.join()
+
+
+def test_a_stopped_run_waits_no_longer(manifest: Manifest) -> None:
+    """A cancelled task gives up its wait for another run at once."""
+    harvester.run(manifest)
+    tree = open_tree(harvester.read_manifest(manifest).output)
+
+    async def cancelled() -> None:
+        async with asyncio.timeout(0.5):
+            await harvester.run_async(manifest, lock_timeout="10m")
+
+    with locks.hold(tree, [0], claim("other")), pytest.raises(TimeoutError):
+        asyncio.run(cancelled())
+
+
+def test_a_lock_timeout_that_is_none_is_refused(manifest: Manifest) -> None:
+    """Before anything is requested."""
+    with pytest.raises(harvester.UsageError, match="lock_timeout"):
+        harvester.run(manifest, lock_timeout="soon")
 
 
 def test_an_error_of_the_listener_is_logged_once(

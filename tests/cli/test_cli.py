@@ -27,6 +27,7 @@ from harvester.operations.status import read
 from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
 from tests.support.answers import answer
+from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, RunHarness
 
@@ -388,7 +389,7 @@ def test_ok_exit_turns_every_code_into_0(
 ) -> None:
     """`--ok-exit` also covers codes of errors, and the error is still printed."""
     tree = tree_at(manifest.parent / "out")
-    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+    with locks.hold(tree, [0], claim("other", "2026-01-01T00:00:00Z")):
         assert run("run", "--ok-exit", "3,75") == Exit.DONE
     assert "another run works" in capsys.readouterr().err
     assert run("run", "--shard", "1/2", "--ok-exit", "2") == Exit.DONE
@@ -439,7 +440,7 @@ def test_a_locked_output_is_told_in_the_summary_file(run: Command, manifest: Pat
     """The summary has exit code 75 and the reason ``locked``; the output gets no record."""
     wanted = manifest.parent / "summary.json"
     tree = tree_at(manifest.parent / "out")
-    with locks.hold(tree, [0], run_id="other", since="2026-01-01T00:00:00Z"):
+    with locks.hold(tree, [0], claim("other", "2026-01-01T00:00:00Z")):
         assert run("run", "--summary", str(wanted)) == Exit.AGAIN
     record = json.loads(wanted.read_bytes())
     assert (record["exit_code"], record["reasons"]) == (75, ["locked"])

@@ -29,6 +29,7 @@ from tests.cli.test_signals import await_mark
 from tests.cli.test_streams import OLD_CHARSET, shell
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, sandbox_process, write_manifest
 from tests.operations.test_run_events import told
+from tests.support.claims import claim
 from tests.support.event_schema import PAGE, events_in, schema
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import HOURLY, RunHarness, appid
@@ -186,7 +187,7 @@ def test_a_locked_output(tmp_path: Path, address: str) -> None:
     manifest = write_manifest(tmp_path, address, 1)
     assert command("run", str(manifest), *JSON, "--end-date", "2026-02-02")[0] == Exit.DONE
     tree = RunHarness(tmp_path / "output").tree
-    with locks.hold(tree, [0], run_id="another", since="2026-05-20T00:00:00Z"):
+    with locks.hold(tree, [0], claim("another", "2026-05-20T00:00:00Z")):
         code, found = command("run", str(manifest), *JSON)
     assert code == Exit.AGAIN
     assert [line["event"] for line in found] == ["problem", "run_ended"]

@@ -20,6 +20,7 @@ from harvester.core.exit_codes import Exit
 from harvester.storage import locks
 from tests.storage.test_old_tree import ACCOUNTS, Old, clean_run
 from tests.storage.test_old_tree import old as old  # noqa: PLC0414 - a fixture
+from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import published_rows
 
@@ -211,7 +212,7 @@ def test_the_list_of_a_platform_is_not_asked_for_before_the_check(
 def test_commands_that_read_need_no_lock_and_create_nothing(old: Old) -> None:
     """They work while a run holds every bucket, leave the tree as it is, and begin no new one."""
     tree = tree_at(old.output, 2)
-    with locks.hold(tree, range(2), run_id="run", since="today"):
+    with locks.hold(tree, range(2), claim("run")):
         before = state(old.folder)
         for words in (READING["status"], READING["plan"], READING["verify"]):
             assert old(*words).code in {Exit.DONE, Exit.INCOMPLETE}, words

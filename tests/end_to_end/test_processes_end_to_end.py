@@ -27,6 +27,7 @@ from tests.end_to_end.test_platform_end_to_end import (
     SECRET,
     platform_world,
 )
+from tests.support.claims import claim
 from tests.support.run_harness import BOTH, DAILY, columns, days_between, expected
 from tests.support.shared_runs import Workplace, workplace
 from tests.support.store_backends import output_in
@@ -81,7 +82,7 @@ def test_the_summary_names_the_shard_that_is_missing(tmp_path: Path) -> None:
     """Beside the figures of the others; 75, because the other run will end."""
     with workplace(tmp_path) as place:
         tree = open_project(place.path()).tree
-        with locks.hold(tree, [1], run_id="other", since="2026-01-01T00:00:00Z"):
+        with locks.hold(tree, [1], claim("other", "2026-01-01T00:00:00Z")):
             run = place.start()
             _, err = run.communicate(timeout=60)
     assert run.returncode == 75

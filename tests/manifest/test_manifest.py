@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -372,3 +373,38 @@ def test_days_outside_the_statistics_are_clipped(load: Load) -> None:
         calendar.parse_day("2026-06-14"),
     )
     assert made.accounts[0].begin_date == calendar.parse_day("2001-01-01")
+
+
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [
+        ("", 30.0),
+        (", lease: 1m", 60.0),
+        (", lease: 1s", 1.0),
+        (", single_writer: true", 0.0),
+        (", single_writer: true, lease: 0", 0.0),
+        (", single_writer: true, lease: 0s", 0.0),
+    ],
+)
+def test_the_lease_of_an_object_store(load: Load, keys: str, seconds: float) -> None:
+    """Half a minute, unless it is said, or nothing can be leased."""
+    made = load(f"{LEAST}\noutput: {{path: 's3://bucket/x'{keys}}}")
+    assert made.output.lease_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("path: 's3://bucket/x', lease: 0", "`lease` is 0, so that two runs at once would"),
+        ("path: 's3://bucket/x', lease: 10ms", "`lease` must be 1s or longer, or 0"),
+        ("path: 's3://bucket/x', lease: 2h", "`lease` must be at most 1h"),
+        ("path: 's3://bucket/x', lease: soon", "`lease` is not a duration"),
+        ("path: 's3://bucket/x', lease: 30", "`lease` is not a duration"),
+        ("path: 's3://bucket/x', lease: 9s, single_writer: true", "`lease` needs conditional"),
+        ("path: out, lease: 30s", "`lease` is for an object store"),
+    ],
+)
+def test_leases_that_cannot_be(load: Load, output: str, words: str) -> None:
+    """Two runs at once would not be noticed, or the lease would end while it is renewed."""
+    with pytest.raises(ManifestError, match=re.escape(words)):
+        load(f"{LEAST}\noutput: {{{output}}}")

@@ -23,6 +23,7 @@ from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
 from harvester.storage import locks
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import quota_ledger
+from tests.support.claims import claim
 from tests.support.cli import CommandLine, JobScope, command_line
 from tests.support.run_harness import DAILY, HOURLY, appid
 
@@ -256,7 +257,7 @@ def test_a_run_at_work_is_not_disturbed(cli: CommandLine) -> None:
     """Its lock covers the rate and the quota of its accounts, so nothing is asked beside it."""
     cli("run")
     calls = cli.calls()
-    with locks.hold(tree(cli), [0], run_id="a-run", since="2026-02-03T00:00:00Z"):
+    with locks.hold(tree(cli), [0], claim("a-run", "2026-02-03T00:00:00Z")):
         with pytest.raises(Busy):
             fetch(cli, ONE, DAILY, DAY)
         assert text_of(cli, ONE, DAILY, DAY)[0] == Exit.AGAIN

@@ -27,6 +27,7 @@ from harvester.storage.raw_log import write_group
 from harvester.storage.state import account_cache, quota_limits
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import answer, row
+from tests.support.claims import claim
 from tests.support.output_helpers import coverage_of
 from tests.support.run_harness import (
     BOTH,
@@ -386,7 +387,7 @@ def test_temporary_files_of_running_commands_are_left_alone(write: Write) -> Non
     tree = the_tree()
     other = replace(tree, buckets=7)
     theirs, note = other.temp(5, "x"), tree.store.scratch / "learned-1.tmp"
-    with locks.hold(other, [5], run_id="run", since="today"), flock.in_progress(note):
+    with locks.hold(other, [5], claim("run")), flock.in_progress(note):
         for path in (theirs, note):
             path.write_text(STAYS)
         assert invoke(["forget", "--accounts", GONE]) == Exit.DONE
@@ -425,7 +426,7 @@ def test_it_exits_with_75_while_a_run_holds_the_bucket(
 ) -> None:
     """While a run holds the account's bucket it ends with 75, and nothing is touched."""
     tree = the_tree()
-    with locks.hold(tree, [bucket_of_gone(tree)], run_id="run", since="today"):
+    with locks.hold(tree, [bucket_of_gone(tree)], claim("run")):
         assert invoke(["forget", "--accounts", GONE]) == Exit.AGAIN
     assert traces(tree)
 

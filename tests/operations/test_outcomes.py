@@ -37,6 +37,7 @@ from harvester.sandbox import TOKEN, Rules
 from harvester.sandbox.calls import Reply
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import locks
+from tests.support.claims import claim
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid, run_state
 
@@ -51,6 +52,7 @@ MINUTES = {
     "incomplete": 0.0,
     "minute_limit": 1.0,
     "locked": 1.0,
+    "lease": 1.0,
     "deferred": 10.0,
     "unanswered": 10.0,
 }
@@ -69,6 +71,7 @@ CAUSES: dict[str, Any] = {
     "refused": Action.STOP,
     "time_budget": None,
     "stopped": None,
+    "lease": None,
     "incomplete": None,
     "quarantined": None,
     "bug": None,
@@ -77,6 +80,7 @@ CAUSES: dict[str, Any] = {
 
 FAILURES: dict[str, errors.HarvesterError] = {
     "locked": errors.Busy("held"),
+    "lease": errors.LeaseLost("late"),
     "unanswered": errors.Unanswered("no list"),
     "unauthorised": errors.Unauthorised("refused"),
     "store": errors.StoreError("full"),
@@ -116,6 +120,8 @@ def ended_with(*causes: str, ended: float = ENDED) -> Summary:
             done.datasets = [DatasetSummary(DAILY, 1, UNUSABLE)]
         elif cause == "time_budget":
             done.deadline_passed()
+        elif cause == "lease":
+            done.out_of_lease = True
         elif cause == "stopped":
             done.stop_requested(Exit.SIGTERM)
         elif cause == "bug":
@@ -169,9 +175,9 @@ def test_of_two_causes_the_earlier_moment_counts(pair: tuple[str, str]) -> None:
     """Whatever became of the other one."""
     done = ended_with(*pair)
     moments = [moment for cause in pair if (moment := expected(cause)) is not None]
-    if set(pair) == {"bug", "incomplete"}:
-        # What is missing for no other reason is missing because of the bug.
-        moments = []
+    if set(pair) in ({"bug", "incomplete"}, {"lease", "incomplete"}):
+        # What is missing for no other reason is missing because of that.
+        moments = [moment for cause in pair if cause == "lease" and (moment := expected(cause))]
     assert done.retry_at == min(moments, default=None)
 
 
@@ -353,13 +359,15 @@ def test_a_locked_output_is_asked_again_in_a_minute(tmp_path: Path) -> None:
     """The error that the run raises is its reason."""
     lab = RunHarness(tmp_path, begin="2026-05-01", end="2026-05-02")
     with (
-        locks.hold(lab.tree, [0], run_id="other", since="2026-01-01T00:00:00Z"),
+        locks.hold(lab.tree, [0], claim("other", "2026-01-01T00:00:00Z")),
         pytest.raises(errors.Busy) as raised,
     ):
         lab.run()
-    done = ended_with()
+    done = ended_with(ended=lab.now())
     done.ended_by(raised.value)
-    assert done.retry_at == done.ended_at + 60
+    assert done.retry_at == pytest.approx(done.ended_at + 60, abs=5)
+    assert raised.value.retry_at is not None
+    assert raised.value.retry_at.timestamp() == done.retry_at
 
 
 def test_an_outage_is_waited_for_ten_minutes(tmp_path: Path) -> None:
@@ -406,7 +414,7 @@ def test_a_locked_run_knows_the_next_day(tmp_path: Path) -> None:
     options = RunOptions(shard=(2, 2), labels={"team": "growth"})
     log = RunLog(done, lab.now)
     with (
-        locks.hold(lab.tree, [1], run_id="other", since="2026-01-01T00:00:00Z"),
+        locks.hold(lab.tree, [1], claim("other", "2026-01-01T00:00:00Z")),
         pytest.raises(errors.Busy),
     ):
         execute(run_state(lab.manifest(), lab.tree, options, lab.world(), log))
@@ -420,6 +428,6 @@ def test_random_ends_agree_with_the_tables() -> None:
     for _ in range(300):
         causes = chosen.sample([*CAUSES], chosen.randint(0, len(CAUSES)))
         moments = [expected(cause) for cause in causes]
-        if "bug" in causes and "incomplete" in causes:
+        if {"bug", "lease"}.intersection(causes) and "incomplete" in causes:
             moments.remove(expected("incomplete"))
         assert ended_with(*causes).retry_at == min(filter(None, moments), default=None)

@@ -28,6 +28,7 @@ from harvester.storage.raw_log import write_group
 from harvester.storage.state import forced_refreshes, rewrite_journal
 from harvester.tables.coverage import AccountDays
 from tests.support.answers import LONG_AFTER, answer, row
+from tests.support.claims import claim
 from tests.support.output_helpers import coverage_of, tree_at
 from tests.support.run_harness import (
     BOTH,
@@ -465,6 +466,6 @@ def test_the_maximum_of_buckets_is_that_of_the_manifest() -> None:
 def test_it_exits_with_75_while_a_run_is_at_work(harvest: Callable[[int], Tree]) -> None:
     """While a run is at work in the old tree it ends with 75, and makes nothing."""
     source = harvest(2)
-    with locks.hold(source, [1], run_id="run", since="today"):
+    with locks.hold(source, [1], claim("run")):
         assert invoke(["rewrite", "--to", "new"]) == Exit.AGAIN
     assert not Path("new").exists()

@@ -43,6 +43,7 @@ from harvester.tables.coverage import AccountDays, Coverage
 from harvester.tables.integrity import FileIdentity, RowCheck
 from tests.storage.test_readers import answers as told_by_the_sandbox
 from tests.support.answers import DAILY, HOURLY, MARCH, answer, appid, of_day, row
+from tests.support.claims import claim
 from tests.support.output_helpers import ANY_TIME, path_of, tree_at
 from tests.support.run_harness import BOTH, days_between, expected, files_of, published_rows
 from tests.support.sandboxes import BUSY
@@ -429,7 +430,7 @@ def test_a_repair_exits_with_75_while_a_run_is_at_work(
 ) -> None:
     """While a run holds a bucket, --repair ends with 75; to look is always allowed."""
     path = damage_one(here)
-    with locks.hold(tree_at(here / "output"), [0], run_id="run", since="today"):
+    with locks.hold(tree_at(here / "output"), [0], claim("run")):
         assert invoke(["verify", "--repair"]) == Exit.AGAIN
         assert invoke(["verify"]) == Exit.INCOMPLETE
     assert path.exists()

@@ -513,3 +513,17 @@ def test_the_rest_of_a_window_is_asked_at_once_if_its_dataset_was_answered_befor
     rest = _one(schedule, START + 2)
     assert (rest.window.begin, rest.window.end) == (later.window.begin, later.window.end - 1)
     assert sum(gone.count for gone in schedule.abandoned) == 1
+
+
+def test_nothing_is_handed_out_without_the_lease() -> None:
+    """The lease is looked at where each window is handed out, and once lost it ends the run."""
+    schedule = schedule_of([lane(1, 20)], Pace(Rate(1000, 1.0), 20, concurrency=3))
+    holds = [True, False, True]
+    first = schedule.next(START, lambda: holds.pop(0))
+    assert first is not None
+    schedule.answered(first, START)
+    assert schedule.next(START, lambda: holds.pop(0)) is None
+    assert schedule.next(START + 1, lambda: holds.pop(0)) is None
+    assert holds == [True]
+    assert schedule.is_finished(START + 1)
+    assert any(work.open for work in schedule.all_backlogs())

@@ -13,6 +13,7 @@ import pytest
 from harvester.core.errors import Busy, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.storage.locks import hold
+from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
 
 LOCKS = "_harvester/locks"
@@ -23,7 +24,8 @@ import sys
 from pathlib import Path
 from harvester.storage.locks import hold
 from tests.support.output_helpers import tree_at
-with hold(tree_at(Path(sys.argv[1]), 4), [1, 2], run_id="theirs", since="2026-01-01T00:00:00Z"):
+from tests.support.claims import claim
+with hold(tree_at(Path(sys.argv[1]), 4), [1, 2], claim("theirs", "2026-01-01T00:00:00Z")):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -45,7 +47,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
     """The lock's file names host, process, start and run, and outlives the lock."""
     tree, locks = tree_at(tmp_path, 4), tmp_path / LOCKS
-    with hold(tree, [3, 0, 3], run_id="ours", since=SINCE):
+    with hold(tree, [3, 0, 3], claim("ours", SINCE)):
         pass
     assert sorted(path.name for path in locks.iterdir()) == [
         "0000-of-0004.lock",
@@ -56,18 +58,19 @@ def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
         "pid": os.getpid(),
         "since": SINCE,
         "run": "ours",
+        "shard": None,
     }
 
 
 def test_a_held_bucket_is_busy(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     """A bucket another process holds is busy, the error names it, and ours are let go again."""
     tree = tree_at(tmp_path, 4)
-    with pytest.raises(Busy) as caught, hold(tree, [0, 1], run_id="ours", since=SINCE):
+    with pytest.raises(Busy) as caught, hold(tree, [0, 1], claim("ours", SINCE)):
         pass
     assert f"pid {holder.pid}" in str(caught.value)
     assert "since 2026-01-01T00:00:00Z, run theirs" in str(caught.value)
     assert caught.value.exit_code is Exit.AGAIN
-    with hold(tree, [0, 3], run_id="ours", since=SINCE):
+    with hold(tree, [0, 3], claim("ours", SINCE)):
         pass
 
 
@@ -75,7 +78,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path, holder: subprocess.Popen
     """The lock of a process that was killed is free at once."""
     holder.kill()
     holder.wait()
-    with hold(tree_at(tmp_path, 4), [1, 2], run_id="ours", since=SINCE):
+    with hold(tree_at(tmp_path, 4), [1, 2], claim("ours", SINCE)):
         pass
 
 
@@ -83,23 +86,23 @@ def test_one_process_cannot_hold_a_bucket_twice(tmp_path: Path) -> None:
     """Two runs in one process exclude each other too; released, a bucket can be held again."""
     tree = tree_at(tmp_path)
     with (
-        hold(tree, [0], run_id="first", since=SINCE),
+        hold(tree, [0], claim("first", SINCE)),
         pytest.raises(Busy, match="run first"),
-        hold(tree, [0], run_id="second", since=SINCE),
+        hold(tree, [0], claim("second", SINCE)),
     ):
         pass
-    with hold(tree, [0], run_id="third", since=SINCE):
+    with hold(tree, [0], claim("third", SINCE)):
         pass
 
 
 def test_a_lock_file_without_a_holder(tmp_path: Path) -> None:
     """A holder that has not written its name yet is no reason to fail in another way."""
     tree = tree_at(tmp_path)
-    with hold(tree, [0], run_id="first", since=SINCE):
+    with hold(tree, [0], claim("first", SINCE)):
         (tmp_path / LOCKS / "0000-of-0001.lock").write_text("[]")
         with (
             pytest.raises(Busy, match="does not name it yet"),
-            hold(tree, [0], run_id="second", since=SINCE),
+            hold(tree, [0], claim("second", SINCE)),
         ):
             pass
 
@@ -108,6 +111,6 @@ def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
     """A lock that cannot be opened is a StoreError with advice."""
     tree = tree_at(tmp_path)
     (tmp_path / LOCKS / "0000-of-0001.lock").mkdir(parents=True)
-    with pytest.raises(StoreError) as caught, hold(tree, [0], run_id="ours", since=SINCE):
+    with pytest.raises(StoreError) as caught, hold(tree, [0], claim("ours", SINCE)):
         pass
     assert "move it away" in caught.value.advice

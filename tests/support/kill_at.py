@@ -21,6 +21,7 @@ import obstore
 from harvester.core.config import Output
 from harvester.storage.backends import atomic_files
 from tests.support.run_harness import RunHarness
+from tests.support.store_backends import QUICK_LEASE
 
 DIED = 9
 
@@ -55,7 +56,8 @@ def run_until_killed(root: str, count: int) -> None:
     """Run until the Nth change or to the end."""
     die_at(count)
     if "://" in root:
-        harness_for(Path.cwd(), Output(root, endpoint=os.environ["S3_ADDRESS"])).run()
+        output = Output(root, endpoint=os.environ["S3_ADDRESS"], lease=QUICK_LEASE)
+        harness_for(Path.cwd(), output).run()
     else:
         harness_for(Path(root)).run()
 

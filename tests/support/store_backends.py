@@ -24,6 +24,10 @@ CREDENTIALS = {
 }
 
 
+QUICK_LEASE = 1.0
+"""The shortest lease that a manifest may have, in seconds, for runs that die at once."""
+
+
 @dataclass(frozen=True)
 class Outputs:
     """A function that opens the same output at each call, as a new run does."""
@@ -65,8 +69,9 @@ def make_bucket(endpoint: str) -> str:
 
 
 def output_in(endpoint: str) -> Output:
-    """Return an output in a new bucket."""
-    return Output(f"s3://{make_bucket(endpoint)}/some/place", endpoint=endpoint)
+    """Return an output in a new bucket, where no run waits long for one that died."""
+    place = f"s3://{make_bucket(endpoint)}/some/place"
+    return Output(place, endpoint=endpoint, lease=3.0)
 
 
 def conditions_sent(output: Output) -> dict[str, list[dict[str, str]]]:

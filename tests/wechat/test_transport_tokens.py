@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.config import Api
-from harvester.core.errors import BadAnswer, BadTls, CallError
+from harvester.core.errors import BadAnswer, BadTls, CallError, NotStarted
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import Answer, certificate, fault_server, http, say
@@ -98,3 +98,24 @@ async def test_no_error_shows_the_request(way: str, answer: Answer) -> None:
         with pytest.raises(CallError) as caught:
             await call(way, transport, server.url)
     assert not leaks("\n".join(texts_in_error(caught.value)))
+
+
+async def test_no_request_is_written_without_the_lease() -> None:
+    """It is looked at after the connection stands, which may take longer than a lease."""
+    holds = True
+
+    async with (
+        fault_server(say(http()), say(http()), say(http())) as server,
+        Transport(Api(base_url=server.url), connections=1, may_start=lambda: holds) as transport,
+    ):
+        await transport.post(ACCOUNT, "/x", b"{}", Secret("t"))
+        holds = False
+        with pytest.raises(NotStarted, match="the lease"):
+            await transport.post(ACCOUNT, "/x", b"{}", Secret("t"))
+        with pytest.raises(NotStarted, match="the lease"):
+            await transport.get(ACCOUNT, "/x", {})
+        with pytest.raises(NotStarted, match="the lease"):
+            await transport.post_as_platform("/x", b"{}")
+        # A token server is not WeChat.
+        await transport.get_from(Secret(f"{server.url}/t"), {})
+    assert [request.line.split()[1] for request in server.requests] == ["/x?access_token=t", "/t"]

@@ -22,6 +22,7 @@ from harvester.cli.output.streams import stdout_output
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert, inert_json
 from harvester.core.parsers import AGO, DAY
+from harvester.manifest import timeout_option
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")
 
@@ -39,6 +40,7 @@ def fetch(
     *,
     raw: Annotated[bool, options.flag("HARVESTER_RAW")] = False,
     output: options.Output = None,
+    lock_timeout: options.LockTimeout = None,
     format: options.Format = "text",
     _ok_exit: options.OkExit = "",
     logging: options.Logging = options.DEFAULT_LOGGING,
@@ -70,7 +72,9 @@ def fetch(
         manifest, end = Path(end), None
     if raw and format == "json":
         raise UsageError("--raw and --format json are two forms of the answer", "take one of them")
-    found = fetching.ask(manifest, output, account, dataset, (begin, end))
+    timeout = timeout_option("--lock-timeout", lock_timeout)
+    project = fetching.opened(manifest, output, timeout)
+    found = fetching.ask(project, account, dataset, (begin, end))
     if raw:
         _print_raw(found.raw)
     else:

@@ -11,6 +11,7 @@ from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core import calendar
+from harvester.manifest import timeout_option
 
 
 def forget(
@@ -22,6 +23,7 @@ def forget(
     before: Annotated[str | None, options.day("HARVESTER_BEFORE")] = None,
     dry_run: Annotated[bool, options.flag("HARVESTER_DRY_RUN")] = False,
     output: options.Output = None,
+    lock_timeout: options.LockTimeout = None,
     format: options.Format = "text",
 ) -> int:
     """Delete accounts for good: rows, answers, quarantine and names in records.
@@ -35,7 +37,7 @@ def forget(
     Exit codes:
       0   deleted
       2   a mistake in the options, or the manifest still wants the days
-      75  a run is at work
+      75  another run holds the accounts for too long
 
     Params:
         accounts: The accounts: appids, names, tag:NAME, ATTRIBUTE=VALUE or all,
@@ -44,7 +46,8 @@ def forget(
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.
     """
-    project = maintenance.open_harvested(manifest, output)
+    timeout = timeout_option("--lock-timeout", lock_timeout)
+    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
     receipt = maintenance.forget(
         project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
     )

@@ -15,6 +15,7 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.config import Output
 from harvester.core.inert_text import inert, inert_json
+from harvester.manifest import timeout_option
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
@@ -27,6 +28,7 @@ def rewrite(
     to: Annotated[str | None, options.value("HARVESTER_TO")] = None,
     buckets: Annotated[int | None, options.value("HARVESTER_BUCKETS")] = None,
     output: options.Output = None,
+    lock_timeout: options.LockTimeout = None,
     format: options.Format = "text",
 ) -> int:
     """Write a fresh output with another number of buckets or newer columns.
@@ -40,13 +42,14 @@ def rewrite(
     Exit codes:
       0   written; the text says how to switch to it
       2   a mistake in the options, or the place cannot be used
-      75  a run is at work
+      75  another run holds the accounts for too long
 
     Params:
         to: Where the new output is written.
         buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
-    project = maintenance.open_harvested(manifest, output)
+    timeout = timeout_option("--lock-timeout", lock_timeout)
+    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
     made = maintenance.rewrite(project, to, buckets)
     place = replace(project.manifest.output, buckets=made.buckets)
     answer(
@@ -70,6 +73,8 @@ def advice(place: Output, to: str, manifest: Path) -> str:
             keys["endpoint"] = _yaml_text(place.endpoint)
         if place.single_writer:
             keys["single_writer"] = "true"
+        elif place.lease:
+            keys["lease"] = f"{place.lease:g}s"
     elif place.follow_links:
         keys["follow_links"] = "true"
     return "{" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"

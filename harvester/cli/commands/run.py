@@ -19,7 +19,7 @@ from harvester.cli import options
 from harvester.cli.commands.plan import plan
 from harvester.cli.output import json_lines, logs, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
-from harvester.manifest import duration_option
+from harvester.manifest import duration_option, timeout_option
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -45,6 +45,7 @@ class Running:
     ignore_spent_quota: Annotated[bool, options.flag("HARVESTER_IGNORE_SPENT_QUOTA")] = False
     shard: options.Shard = None
     processes: Annotated[str, options.value("HARVESTER_PROCESSES")] = "1"
+    lock_timeout: options.LockTimeout = None
     progress: Annotated[ProgressStyle, options.value("HARVESTER_PROGRESS")] = "auto"
     summary: Annotated[Path | None, options.value("HARVESTER_SUMMARY")] = None
     label: options.Labels = ()
@@ -60,6 +61,7 @@ class Running:
             ignore_spent_quota=self.ignore_spent_quota,
             labels=parse_labels(self.label),
             processes=options.parse_processes(self.processes),
+            lock_timeout=timeout_option("--lock-timeout", self.lock_timeout),
         )
 
 

@@ -15,6 +15,7 @@ from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.cli.output.phrases import range_text
 from harvester.core.exit_codes import Exit
 from harvester.core.inert_text import inert
+from harvester.manifest import timeout_option
 
 
 def verify(
@@ -22,6 +23,7 @@ def verify(
     /,
     *,
     output: options.Output = None,
+    lock_timeout: options.LockTimeout = None,
     footers_only: Annotated[bool, options.flag("HARVESTER_FOOTERS_ONLY")] = False,
     repair: Annotated[bool, options.flag("HARVESTER_REPAIR")] = False,
     format: options.Format = "text",
@@ -40,14 +42,15 @@ def verify(
       0   no damage found
       2   nothing was harvested here, or a file is of another version
       3   files are damaged or missing
-      75  a run is at work (with --repair)
+      75  another run holds the accounts for too long (with --repair)
 
     Params:
         footers_only: Read footers and keys alone; leave out all other data and the digest.
         repair: Move damaged files to quarantine, and record which are gone: the next run asks
             for their days again.
     """
-    project = maintenance.open_harvested(manifest, output)
+    timeout = timeout_option("--lock-timeout", lock_timeout)
+    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
     found = maintenance.verify(project, footers_only=footers_only, repair=repair)
     answer(
         format,

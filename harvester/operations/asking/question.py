@@ -15,12 +15,13 @@ from harvester.core.config import Api, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.secret import Secret
-from harvester.engine.call_budget import LedgerFiles
+from harvester.engine.ledger_files import LedgerFiles
 from harvester.operations.access import token_providers
 from harvester.operations.asking.attempts import MAX_ATTEMPTS, NOTHING_SENT, few_attempts
 from harvester.operations.runtime import RunContext
 from harvester.planning.daily_quota import Quota
 from harvester.planning.quota import DayLedger
+from harvester.storage.backends.claims import MayStart
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_limits
 from harvester.wechat.attempt import RefusedAttempt, attempt
@@ -51,7 +52,8 @@ class Question:
     The calls are entered into the ledger of the bucket, each before it is made, and count in the
     rate of the next run. A question may spend what a run leaves to the account's other users,
     because it is put by one of them; it is not put if WeChat has said that the quota is spent, or
-    if nothing at all is left of it.
+    if nothing at all is left of it. ``may_start`` tells whether the bucket is still held, None if
+    it cannot be lost.
     """
 
     manifest: Manifest
@@ -60,6 +62,7 @@ class Question:
     run_id: str
     window: Window
     dataset: Dataset
+    may_start: MayStart | None = None
     requests: int = 0
     rng: random.Random = field(default_factory=random.Random)
 
@@ -71,7 +74,7 @@ class Question:
     async def ask(self) -> Heard:
         """Return the answer, or why there is none. Raises StoreError and UsageError, in a group."""
         clock, pace = self.context.clock, self.manifest.limits.per_token
-        files = LedgerFiles(self.tree, self.run_id, clock.moment)
+        files = LedgerFiles(self.tree, self.run_id, clock.moment, self.may_start)
         recent = await self._cool_down(files)
         ledger = await files.open(calendar.today(clock()), self.bucket, pace.period)
         if (spent := self._spent(ledger)) is not None:
@@ -88,7 +91,7 @@ class Question:
         window, pace = self.window, self.manifest.limits.per_token
         async with (
             self.context.open_api() as api,
-            _Recorder(api, self.dataset.path, self.context) as transport,
+            _Recorder(api, self.dataset.path, self.context, self.may_start) as transport,
         ):
             providers = token_providers(self.context, transport, _never)
             async with TokenCache(providers.provider, self.context.clock) as tokens:
@@ -149,8 +152,10 @@ class Question:
 class _Recorder(Transport):
     """A transport for one caller that keeps the last answer to a data call."""
 
-    def __init__(self, api: Api, path: str, context: RunContext) -> None:
-        super().__init__(api, connections=1, on_date=context.clock.hear)
+    def __init__(
+        self, api: Api, path: str, context: RunContext, may_start: MayStart | None
+    ) -> None:
+        super().__init__(api, connections=1, on_date=context.clock.hear, may_start=may_start)
         self._path = path
         self.body = b""
 

@@ -19,6 +19,7 @@ Cause: TypeAlias = Literal[
     "usage",
     "store",
     "locked",
+    "lease",
     "unauthorised",
     "unanswered",
     "died",
@@ -32,7 +33,7 @@ Cause: TypeAlias = Literal[
     "quarantined",
     "warning",
 ]
-"""Causes of a problem. The first eight end a command or a shard, the last is a warning in a log."""
+"""Causes of a problem. The first nine end a command or a shard, the last is a warning in a log."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -40,6 +41,7 @@ _ENDING: dict[type[errors.HarvesterError], Cause] = {
     errors.UsageError: "usage",
     errors.StoreError: "store",
     errors.Busy: "locked",
+    errors.LeaseLost: "lease",
     errors.Unauthorised: "unauthorised",
     errors.Unanswered: "unanswered",
     errors.ProcessDied: "died",
@@ -184,7 +186,7 @@ def problems_of(
         causes = (_ENDING[kind] for kind in _ENDING if isinstance(error, kind))
         cause: Cause = next(causes, "bug")
         problem = Problem(time, run_id, shard, cause, "; ".join(error.lines), error.advice)
-        yield replace(problem, retry_at=comes_at_text(cause, time))
+        yield replace(problem, retry_at=comes_at_text(cause, time, error))
 
 
 CALLED_FROM = ", called from "

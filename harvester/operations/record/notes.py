@@ -10,6 +10,7 @@ from harvester.core import calendar
 from harvester.core.model import Window
 from harvester.operations.clock import apart_text
 from harvester.storage.answer_notes import RowlessElement
+from harvester.storage.publication import Published
 
 
 def clock_note(offset: float, repeated: int) -> str:
@@ -40,3 +41,22 @@ def rowless_notes(found: Iterable[RowlessElement]) -> Iterator[str]:
             f"{dataset}: {first.key} of {first.appid} {calendar.day_text(first.day)}{more} came "
             "without a day of statistics and have no row; without_rows of the record names them"
         )
+
+
+def is_about(item: Published, window: Window) -> bool:
+    """Return whether a file was replaced by answers that may include a window's."""
+    return (
+        item.dataset == window.dataset
+        and window.appid in item.appids
+        and any(window.begin <= day <= window.end for day in item.days)
+    )
+
+
+def still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
+    """Return the elements that the answers of a published file say nothing about."""
+    appids, days = set(item.appids), set(item.days)
+    return [
+        each
+        for each in found
+        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
+    ]

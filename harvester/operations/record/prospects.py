@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harvester.core import calendar
+from harvester.core.errors import Busy, HarvesterError
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -16,14 +17,26 @@ _SECONDS = {
     "minute_limit": _MINUTE,
     # A lock on a disk has no end that is known, because its holder may take any time.
     "locked": _MINUTE,
+    # The run that took over may be at work; if there is none, the lease has ended by then.
+    "lease": _MINUTE,
     "deferred": 10 * _MINUTE,
     "unanswered": 10 * _MINUTE,
 }
 
 
-def comes_at_text(reason: str, now: float) -> str | None:
-    """Return the moment of `comes_at` for days that are left ``now``, as RFC 3339 in UTC."""
-    moment = comes_at(reason, now)
+def comes_after(error: HarvesterError | None, reason: str, now: float) -> float | None:
+    """Return the moment of `comes_at` for what an error left ``now``; None if none comes alone.
+
+    Another run that holds a bucket says when its lease ends.
+    """
+    if isinstance(error, Busy) and error.retry_at is not None:
+        return max(now, error.retry_at.timestamp())
+    return comes_at(reason, now)
+
+
+def comes_at_text(reason: str, now: float, error: HarvesterError | None = None) -> str | None:
+    """Return the moment of `comes_after` for days that are left ``now``, as RFC 3339 in UTC."""
+    moment = comes_after(error, reason, now)
     return None if moment is None else calendar.utc_text(moment)
 
 

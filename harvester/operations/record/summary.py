@@ -18,8 +18,14 @@ from harvester.core.results import PausedAccount
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests
-from harvester.operations.record.notes import clock_note, delay_notes, rowless_notes
-from harvester.operations.record.prospects import comes_at
+from harvester.operations.record.notes import (
+    clock_note,
+    delay_notes,
+    is_about,
+    rowless_notes,
+    still_rowless,
+)
+from harvester.operations.record.prospects import comes_after, comes_at
 from harvester.operations.record.run_id import new_run_id
 from harvester.operations.record.shard_outcome import ShardOutcome
 from harvester.planning.windows import Plan, Wanted
@@ -40,6 +46,7 @@ _FAILURES: dict[type[errors.HarvesterError], str] = {
     errors.Unanswered: "unanswered",
     errors.Busy: "locked",
     errors.ProcessDied: "died",
+    errors.LeaseLost: "lease",
     errors.UsageError: "usage",
 }
 
@@ -72,16 +79,17 @@ class Summary:
     not want yet, ``asked_at`` when it stopped asking. ``bound_seconds`` is the lower bound that the
     limits set, ``bound_by`` names the limit. ``wanted_accounts`` counts the accounts with wanted
     days, covered or not. ``stops_gracefully`` is True once the run ends by itself after
-    ``stopped_by`` is set. ``failed`` is the error that ended the run early, ``bugs`` counts
-    internal errors and ``undecodable_days`` the days that such an error quarantined.
-    ``clock_offset`` has the seconds that were added to the machine's clock; ``repeated`` and
-    ``repeated_tokens`` count requests and token calls made before that, whose answers were dropped.
-    ``waits`` has the seconds that refused requests waited, by action. ``quota_questions`` were put
-    to WeChat, which refused ``quotas_refused`` of them. ``accounts`` are those with trouble,
-    ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw groups that were moved to
-    quarantine. ``without_rows`` has the elements of answers that have no row. ``paused``
-    accounts are not asked. ``shards`` are those of a run in several processes. ``next_requests`` is
-    the price of a next run.
+    ``stopped_by`` is set. ``out_of_time`` and ``out_of_lease`` say that it was cut short by its
+    time budget, or by a lease that was not renewed in time. ``failed`` is the error that ended the
+    run early, ``bugs`` counts internal errors and ``undecodable_days`` the days that such an error
+    quarantined. ``clock_offset`` has the seconds that were added to the machine's clock;
+    ``repeated`` and ``repeated_tokens`` count requests and token calls made before that, whose
+    answers were dropped. ``waits`` has the seconds that refused requests waited, by action.
+    ``quota_questions`` were put to WeChat, which refused ``quotas_refused`` of them. ``accounts``
+    are those with trouble, ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw
+    groups that were moved to quarantine. ``without_rows`` has the elements of answers that have no
+    row. ``paused`` accounts are not asked. ``shards`` are those of a run in several processes.
+    ``next_requests`` is the price of a next run.
     """
 
     run_id: str
@@ -112,6 +120,7 @@ class Summary:
     stopped_by: Exit | None = None
     stops_gracefully: bool = False
     out_of_time: bool = False
+    out_of_lease: bool = False
     finished: bool = False
     failed: errors.HarvesterError | None = None
     bugs: int = 0
@@ -165,8 +174,11 @@ class Summary:
         """
         reasons = self.reasons()
         moments = [comes_at(reason, self.ended_at, self.asked_at) for reason in reasons]
-        # Beside another open reason `reasons` does not name them. After an error it is the cause.
-        is_broken = self.failed is not None or Exit.BUG in reasons.values()
+        if self.failed is not None:
+            moments = [comes_after(self.failed, reason, self.ended_at) for reason in reasons]
+        # Beside another open reason `reasons` does not name them. After an error it is the cause,
+        # and after the loss of a lease another run may be asking for them.
+        is_broken = self.failed is not None or Exit.BUG in reasons.values() or self.out_of_lease
         if not is_broken and any(map(_is_unexplained, self.accounts)):
             moments.append(self.ended_at)
         return min((moment for moment in moments if moment is not None), default=None)
@@ -239,10 +251,11 @@ class Summary:
         """Note that the time budget is spent."""
         self.out_of_time = True
 
-    def harvest_ended(self, now: float, *, owes: bool) -> None:
+    def harvest_ended(self, now: float, *, owes: bool, lost_lease: bool = False) -> None:
         """Note the end of asking. A harvest that owes nothing any more was not cut short."""
         self.asked_at = now
         self.out_of_time &= owes
+        self.out_of_lease = lost_lease and owes
 
     def stop_requested(self, code: int) -> None:
         """Ask the run to end, with the exit code of a signal. May be called in a signal handler."""
@@ -274,10 +287,10 @@ class Summary:
             day.reason.startswith(INTERNAL_ERROR) for day in item.quarantined
         )
         # A window whose days were published anew is delayed only if its last answer says so.
-        answered = {window for window in self.delayed if _is_about(item, window)}
+        answered = {window for window in self.delayed if is_about(item, window)}
         self.delayed = (self.delayed - answered) | set(item.delayed)
         if self.without_rows or item.without_rows:
-            self.without_rows = [*_still_rowless(self.without_rows, item), *item.without_rows]
+            self.without_rows = [*still_rowless(self.without_rows, item), *item.without_rows]
         drift = self.drift.setdefault(item.dataset, AnswerDrift(item.dataset))
         return drift.add(item)
 
@@ -305,6 +318,8 @@ class Summary:
             found["not_ready"] = Exit.AGAIN
         if self.out_of_time:
             found["time_budget"] = Exit.AGAIN
+        if self.out_of_lease:
+            found["lease"] = Exit.AGAIN
         # Days without a known cause are asked by the next run, whatever became of the others.
         if {*found.values()} <= {Exit.INCOMPLETE} and any(map(_is_unexplained, self.accounts)):
             found["incomplete"] = Exit.AGAIN
@@ -374,24 +389,6 @@ def _is_locked_out(item: AbandonedDays) -> bool:
 def _is_unexplained(row: account_report.AccountSummary) -> bool:
     """Return whether days are missing without a reason; a quarantined day counts as covered."""
     return row.days.missing > 0 and not {*row.reasons} - {"quarantined"}
-
-
-def _is_about(item: Published, window: Window) -> bool:
-    return (
-        item.dataset == window.dataset
-        and window.appid in item.appids
-        and any(window.begin <= day <= window.end for day in item.days)
-    )
-
-
-def _still_rowless(found: list[RowlessElement], item: Published) -> list[RowlessElement]:
-    """Return the elements that the answers of a published file say nothing about."""
-    appids, days = set(item.appids), set(item.days)
-    return [
-        each
-        for each in found
-        if each.dataset != item.dataset or each.appid not in appids or each.day not in days
-    ]
 
 
 def reason_to_fail(error: errors.HarvesterError) -> str:

@@ -12,8 +12,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, NewType, Protocol
 
+from harvester.storage.backends.claims import Claim, MayStart, Owner
+
 META_DIR = "_harvester"
 """The folder beside the datasets, with all files that are not data files."""
+
+LOCKS = f"{META_DIR}/locks"
+"""The folder of locks and leases."""
 
 PRIVATE_FOLDERS = ("raw", "quarantine", "tmp", "locks", "quota")
 """Folders in `META_DIR` that only their owner may enter: answers, and names of accounts."""
@@ -44,6 +49,13 @@ class LocalCopy(NamedTuple):
     version: Version
 
 
+class Versioned(NamedTuple):
+    """The contents of a small file, and their version."""
+
+    data: bytes
+    version: Version
+
+
 class Tail(NamedTuple):
     """The last bytes of a file."""
 
@@ -62,13 +74,17 @@ class Store(Protocol):
     def is_exclusive(self) -> bool:
         """True if no other run can write to a bucket while `lock` holds it."""
 
-    def lock(self, names: Iterable[str], note: bytes) -> AbstractContextManager[None]:
+    def lock(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[MayStart | None]:
         """Lock these names for the block, all or none.
 
-        ``note`` names the holder to other runs. Raises Busy if another run holds one of them. An
-        object store locks nothing, and raises UsageError if `put_if_version` would not notice a
-        lost race.
+        Yields None if the locks hold until the block ends, else what tells whether they still do.
+        Raises Busy if another run holds one of them for longer than the claim waits, and UsageError
+        if that is a shard of another number of shards. An object store raises UsageError if
+        `put_if_version` would not notice a lost race.
         """
+
+    def owners(self) -> Iterator[Owner]:
+        """Yield the holders of locked names. A reader may ask for them."""
 
     def check_folders(self, names: Iterable[str]) -> None:
         """Check these folders before the first write, and close the private ones to other users.
@@ -117,6 +133,16 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes | memoryview, temp: Path) -> None:
         """Write a small file durably, in the place of any older one, by way of ``temp``."""
+
+    def read_versioned(self, name: str) -> Versioned | None:
+        """Return the contents of a small file and their version; None if there is none."""
+
+    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
+        """Write a small file as `write`, and return its version.
+
+        ``over`` is the version it replaces, None for none. Raises LostRace if another version is
+        there, which may be this write itself; a store with locks does not check that.
+        """
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably; return the path of its local copy."""

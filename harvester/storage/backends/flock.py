@@ -10,28 +10,62 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harvester.core.errors import Busy, StoreError
+from harvester.core.errors import StoreError
 from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
+from harvester.storage.backends.claims import (
+    Claim,
+    Owner,
+    busy,
+    owner_of,
+    parse_note,
+    refuse_other_shards,
+    tell_of_wait,
+)
+from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.25
 
 
 @contextmanager
-def locked(path: Path, note: bytes) -> Iterator[None]:
+def locked(path: Path, claim: Claim) -> Iterator[None]:
     """Hold a lock for the block. Raises Busy naming the holder, StoreError, and UsageError.
 
-    ``note`` is written to the file. A UsageError is about a link or a pipe in its place.
+    The name of the file without its end is that of the bucket. A UsageError is about a link or a
+    pipe in its place, or about another number of shards.
     """
     with _opened(path, lambda: regular_files.open_regular(path, _LOCK_FLAGS, 0o644)) as descriptor:
-        _acquire(descriptor, path)
+        _acquire(descriptor, path, claim)
         with atomic_files.os_errors_as_store_errors(path):
-            _write_note(descriptor, note)
+            _write_note(descriptor, json.dumps(claim.note()).encode())
         yield
+
+
+def owner(path: Path) -> Owner | None:
+    """Return the holder of a lock, None if there is none. Raises StoreError.
+
+    The file is locked for an instant, which others wait for.
+    """
+    with atomic_files.os_errors_as_store_errors(path):
+        try:
+            descriptor = regular_files.open_regular(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder_of(descriptor, path.stem) or Owner(path.stem, "", 0, "", "")
+    else:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -93,30 +127,40 @@ def remove_if_abandoned(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: Path) -> None:
+def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
+    """Lock a file, and wait for that as long as the claim does."""
+    begun, pause = boot_seconds(), _FIRST_PAUSE
+    # At least for a moment, because `owner` locks a file for an instant.
+    until = begun + max(claim.timeout or 0.0, 2 * _FIRST_PAUSE)
+    while not _try_lock(descriptor, path):
+        holder = _holder_of(descriptor, path.stem)
+        refuse_other_shards(holder, claim)
+        left = until - boot_seconds()
+        if left <= 0 or claim.is_stopped():
+            raise busy(path.stem, holder, claim)
+        if pause == _FIRST_PAUSE and claim.timeout:
+            tell_of_wait(path.stem, holder, left)
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _try_lock(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner, since = _holder_of(descriptor)
-        raise Busy(
-            f"{path.stem}: another run works on this bucket: {owner}",
-            "wait until it ends, or stop it; running again then goes on where it stopped",
-            owner=owner,
-            since=since,
-        ) from None
+        return False
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise StoreError(
             f"{inert(str(path))}: this file system cannot lock ({reason})",
             "put the output on a local disk",
         ) from error
+    return True
 
 
-def _holder_of(descriptor: int) -> tuple[str, str]:
-    """Return what the lock file says of its holder, and when that began; both inert."""
+def _holder_of(descriptor: int, bucket: str) -> Owner | None:
+    """Return the holder that a lock file names, None if it names none."""
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        words = "host {host}, pid {pid}, since {since}, run {run}".format_map(holder)
-        return inert(words), inert(str(holder["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return "its lock file does not name it yet", ""
+        return owner_of(bucket, parse_note(os.pread(descriptor, 4096, 0)))
+    except OSError:
+        return None

@@ -8,13 +8,14 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 from harvester.storage.backends import atomic_files, flock, regular_files
 from harvester.storage.backends.base import (
+    LOCKS,
     MAX_READ,
     META_DIR,
     PRIVATE_FOLDERS,
@@ -22,7 +23,12 @@ from harvester.storage.backends.base import (
     LocalCopy,
     Tail,
     Version,
+    Versioned,
 )
+from harvester.storage.backends.claims import Claim, Owner
+from harvester.storage.backends.elapsed import boot_seconds
+
+_LOCK_SUFFIX = ".lock"
 
 _DATA_FOLDER = re.compile(rf"(?!{META_DIR}(?:/|\Z))[^/]+(?:/ref_month=[^/]+)?")
 """Name of a dataset's folder, or of a month in it."""
@@ -54,13 +60,21 @@ class LocalStore:
         return True
 
     @contextmanager
-    def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
-        """Hold one lock file for each name. Raises Busy."""
+    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[None]:
+        """Hold one lock file for each name, taken in order. Raises Busy."""
+        until = boot_seconds() + (claim.timeout or 0.0)
         with ExitStack() as stack:
-            for name in sorted(set(names)):
-                path = self.root / META_DIR / "locks" / f"{name}.lock"
-                stack.enter_context(flock.locked(path, note))
+            for name in sorted({*names}):
+                left = replace(claim, timeout=max(0.0, until - boot_seconds()))
+                path = self.path(f"{LOCKS}/{name}{_LOCK_SUFFIX}")
+                stack.enter_context(flock.locked(path, left))
             yield
+
+    def owners(self) -> Iterator[Owner]:
+        """Yield the holders of lock files."""
+        for file in self.list(LOCKS):
+            if file.name.endswith(_LOCK_SUFFIX) and (owner := flock.owner(self.path(file.name))):
+                yield owner
 
     def check_folders(self, names: Iterable[str]) -> None:
         """Check these folders and all below them, and close private ones to other users."""
@@ -131,6 +145,17 @@ class LocalStore:
         # Not every writer holds a bucket's lock, and unmarked temporary files are removed.
         with flock.in_progress(temp) as descriptor:
             atomic_files.write(temp, descriptor, self.path(name), data)
+
+    def read_versioned(self, name: str) -> Versioned | None:
+        """Return the contents of a file, and their version as in a listing."""
+        version, data = self.version(name), self.read(name)
+        return None if version is None or data is None else Versioned(data, version)
+
+    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
+        """Write a small file durably. No version is compared: the caller holds the lock."""
+        del over
+        self.write(name, data, temp=temp)
+        return self.version(name) or Version("")
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Write a file under a new name, durably."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from os import environ
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ BEYOND_THE_END = "416"
 _NOT_IMPLEMENTED = {"405", "501"}
 
 _RETRY: RetryConfig = {"max_retries": 6}
+_CONNECT_SECONDS = 10.0
+_SECONDS = 300.0
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -51,16 +54,28 @@ _RENAME = "remove that object"
 _AGAIN = "look the code up in the store's manual, then run again"
 
 
-def connect(uri: str, endpoint: str | None, given: Mapping[str, str] = NO_OPTIONS) -> ObjectStore:
+def connect(
+    uri: str,
+    endpoint: str | None,
+    given: Mapping[str, str] = NO_OPTIONS,
+    seconds: float = _SECONDS,
+) -> ObjectStore:
     """Return the prefix of a bucket, without a request.
 
     ``given`` are options of obstore, as ``aws_access_key_id``; they win over the environment.
+    ``seconds`` is the time limit of each request; of a short one a retry must begin within it.
     Raises UsageError if the environment has no usable credentials or region, and for an option that
     the kind of store does not have.
     """
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
-    options: ClientConfig = {"connect_timeout": "10s", "timeout": "5min"}
+    options: ClientConfig = {
+        "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, seconds)),
+        "timeout": timedelta(seconds=seconds),
+    }
+    retry = _RETRY
+    if seconds < _SECONDS:
+        retry = {**_RETRY, "retry_timeout": timedelta(seconds=seconds)}
     # obstore reads this variable only if no options are given.
     if (endpoint or "").startswith("http://") or environ.get("AWS_ALLOW_HTTP") == "true":
         options["allow_http"] = True
@@ -71,7 +86,7 @@ def connect(uri: str, endpoint: str | None, given: Mapping[str, str] = NO_OPTION
             prefix=prefix or None,
             config={**config, **given},
             client_options=options,
-            retry_config=_RETRY,
+            retry_config=retry,
         )
     except UnknownConfigurationKeyError as error:
         unknown = next((key for key in given if repr(key.lower()) in str(error)), "")

@@ -1,38 +1,46 @@
 """Output in an object store: S3, Google Cloud Storage, Azure and compatible ones.
 
-An object is written on this machine and put in one request. There are no locks: a data file is put
-only over the version it was merged from, so one of two runs that replace it at once loses the race,
-reads again and merges again. A store that ignores such conditions is refused.
+An object is written on this machine and put in one request. Leases keep other runs from a bucket,
+and may be lost: so a data file is put only over the version it was merged from, and one of two runs
+that replace it at once loses the race, reads again and merges again. A store that ignores such
+conditions is refused.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
-from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.core.errors import StoreError, UsageError
 from harvester.core.inert_text import inert
-from harvester.storage.backends import atomic_files, object_client
-from harvester.storage.backends.base import MAX_READ, FileInfo, LocalCopy, Tail, Version
+from harvester.storage.backends import atomic_files, lease, object_client
+from harvester.storage.backends.base import (
+    LOCKS,
+    MAX_READ,
+    FileInfo,
+    LocalCopy,
+    Tail,
+    Version,
+    Versioned,
+)
+from harvester.storage.backends.claims import Claim, MayStart, Owner
+from harvester.storage.backends.concurrently import map_concurrently
+from harvester.storage.backends.conditional_objects import ConditionalObjects, version_of
 from harvester.storage.backends.scratch import Scratch
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-_MAX_READERS = 16
-"""Objects read at once."""
+_MIN_PATIENCE = 1.0
+"""Seconds that a request for a lease may take at least."""
 
 _CHUNK_BYTES = 8 << 20
 """Bytes of an object held in memory while it is downloaded."""
@@ -58,10 +66,14 @@ class ObjectStore:
         options: Mapping[str, str] = object_client.NO_OPTIONS,
         *,
         single_writer: bool = False,
+        lease: float = 0.0,
     ) -> None:
         self._uri = uri.rstrip("/")
         self._single_writer = single_writer
-        self._store = object_client.connect(self._uri, endpoint, options)
+        self._lease = lease
+        self._connect = partial(object_client.connect, self._uri, endpoint, options)
+        self._store = self._connect()
+        self._files = ConditionalObjects(self._uri, self._store)
         self._scratch = Scratch()
 
     @property
@@ -79,17 +91,36 @@ class ObjectStore:
         return self._single_writer
 
     @contextmanager
-    def lock(self, names: Iterable[str], note: bytes) -> Iterator[None]:
-        """Check that the store reports lost races; remove the scratch folder after the block.
+    def lock(self, names: Iterable[str], claim: Claim) -> Iterator[MayStart | None]:
+        """Hold one lease for each name; remove the scratch folder after the block.
 
-        Locks nothing. Raises UsageError if the store ignores conditions and
-        ``output.single_writer`` is not set.
+        With ``output.single_writer`` nothing is locked. Else raises Busy, and UsageError if the
+        store ignores conditions.
         """
-        del names, note
-        if not self._single_writer:
-            self._check_conditional_puts()
-        with self._scratch.kept():
-            yield
+        with ExitStack() as stack:
+            may_start = None
+            if not self._single_writer:
+                self._check_conditional_puts()
+                may_start = stack.enter_context(self._leased(names, claim))
+            stack.enter_context(self._scratch.kept())
+            yield may_start
+
+    def _leased(self, names: Iterable[str], claim: Claim) -> AbstractContextManager[MayStart]:
+        # A request that hangs must leave time for another one.
+        patience = max(_MIN_PATIENCE, self._lease / 6)
+        files = ConditionalObjects(self._uri, self._connect(seconds=patience))
+        return lease.held(files, names, claim, self._lease)
+
+    def owners(self) -> Iterator[Owner]:
+        """Yield the holders of leases, as their notes name them."""
+        with self._translated_errors(LOCKS):
+            pages = obstore.list(self._store, LOCKS)
+            put_at = {meta["path"]: meta["last_modified"] for page in pages for meta in page}
+        names = sorted(name for name in put_at if name.endswith(lease.SUFFIX))
+        for name, data in zip(names, map_concurrently(self.read, names), strict=True):
+            owner = lease.owner(name, data or b"", put_at[name], self._lease)
+            if owner is not None:
+                yield owner
 
     def check_folders(self, names: Iterable[str]) -> None:
         """Do nothing: a store has objects alone, and no folders."""
@@ -121,7 +152,7 @@ class ObjectStore:
 
     def tails(self, found: Iterable[FileInfo], length: int) -> Iterator[Tail | None]:
         """Yield the last bytes of each file; many files are read at once."""
-        return _map_concurrently(lambda file: self._read_tail(file, length), found)
+        return map_concurrently(lambda file: self._read_tail(file, length), found)
 
     @contextmanager
     def local_copy(self, name: str, temp: Path) -> Iterator[LocalCopy | None]:
@@ -137,20 +168,16 @@ class ObjectStore:
         """Return the tag and the generation of an object, None if there is none."""
         # A missing bucket counts as none too, because the answer has no body: a put reports it.
         with self._translated_errors(name), suppress(FileNotFoundError):
-            return _version_of(obstore.head(self._store, name))
+            return version_of(obstore.head(self._store, name))
         return None
 
     def put_if_version(self, temp: Path, name: str, over: Version | None) -> None:
         """Put a file over the version it replaces. Raises LostRace if another one is there."""
-        mode = "overwrite" if self._single_writer else _put_mode(over)
-        with self._translated_errors(name):
-            try:
-                obstore.put(self._store, name, temp, mode=mode, use_multipart=False)
-            except (AlreadyExistsError, PreconditionError):
-                # If this was the run's own put, whose answer was lost, the next merge finds it.
-                raise LostRace(
-                    f"{self.display_path(name)}: another run replaced it meanwhile", "run again"
-                ) from None
+        if self._single_writer:
+            self._put(name, temp)
+        else:
+            # If it is lost to the run's own put, whose answer got lost, the next merge finds it.
+            self._files.put(name, temp, over)
 
     def put(self, temp: Path, name: str) -> None:
         """Put a file in the place of any older one."""
@@ -160,6 +187,17 @@ class ObjectStore:
         """Put a small file in the place of an older one."""
         del temp
         self._put(name, bytes(data))
+
+    def read_versioned(self, name: str) -> Versioned | None:
+        """Return the contents of a file and their tag; None if there is none."""
+        return self._files.read(name)
+
+    def write_over(self, name: str, data: bytes, temp: Path, over: Version | None) -> Version:
+        """Put a small file over the version it replaces. Raises LostRace."""
+        if self._single_writer:
+            self.write(name, data, temp)
+            return Version("")
+        return self._files.put(name, data, over)
 
     def append(self, name: str, data: bytes | memoryview, temp: Path) -> Path:
         """Put a file under a new name; return its copy in the scratch folder."""
@@ -172,7 +210,7 @@ class ObjectStore:
 
     def copies(self, names: Iterable[str]) -> Iterator[Path | None]:
         """Yield the copies of files that never change; many files are downloaded at once."""
-        return _map_concurrently(self._cached_copy, names)
+        return map_concurrently(self._cached_copy, names)
 
     def move(self, name: str, to: str) -> bool:
         """Give a file another name; return False if there is none."""
@@ -220,7 +258,7 @@ class ObjectStore:
             # A connection that ends early raises no error in every store.
             if path.stat().st_size != meta["size"]:
                 raise StoreError(f"{self.display_path(name)}: came only in part", "run again")
-            return _version_of(meta)
+            return version_of(meta)
         return None
 
     def _read_tail(self, found: FileInfo, length: int) -> Tail | None:
@@ -298,38 +336,7 @@ class ObjectStore:
         return object_client.translated_errors(self._uri, self.display_path(name))
 
 
-def _map_concurrently(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-    """Yield the result for each item, in order, while a bounded number of calls run."""
-    pool = ThreadPoolExecutor(_MAX_READERS)
-    waiting: deque[Future[_R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) == 2 * _MAX_READERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _file_info(name: str, meta: ObjectMeta) -> FileInfo:
     # Azure quotes the tag in an answer and not in a listing.
     version = (meta["e_tag"] or str(meta["last_modified"])).strip('"')
     return FileInfo(name, meta["size"], version)
-
-
-def _version_of(meta: ObjectMeta) -> Version:
-    """Return the tag of an object, and for Google its generation."""
-    return Version(f"{meta['e_tag'] or ''} {meta['version'] or ''}")
-
-
-def _put_mode(version: Version | None) -> PutMode:
-    if version is None:
-        return "create"
-    tag, _, generation = version.rpartition(" ")
-    if not tag:
-        # Some stores ignore an empty condition, and others never accept it.
-        raise StoreError("this store gives its objects no tags", "name another store")
-    # obstore refuses a member without a value.
-    return {"e_tag": tag, "version": generation} if generation else {"e_tag": tag}

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from harvester.core.errors import UsageError
-from harvester.storage.backends.base import MAX_READ, FileInfo, Store, contents
+from harvester.storage.backends.base import MAX_READ, FileInfo, Store, Version, contents
 
 VERSION = 1
 """The version that is written, and the newest one that is read."""
@@ -48,6 +48,16 @@ def read(
     return _decoded(data, kind, store.display_path(name), **known) or damaged
 
 
+def read_versioned(
+    store: Store, name: str, kind: type[T], **known: object
+) -> tuple[T | None, Version | None]:
+    """Read a file as `read`, with its version; None and None if there is none."""
+    found = store.read_versioned(name)
+    if found is None:
+        return None, None
+    return _decoded(found.data, kind, store.display_path(name), **known), found.version
+
+
 def read_all(store: Store, found: Sequence[FileInfo], kind: type[T]) -> Iterator[T]:
     """Read many files in the order given, without those that are gone or damaged.
 
@@ -65,6 +75,17 @@ def write(store: Store, name: str, value: Any, temp: Path, **spelled: object) ->
     ``spelled`` are members whose form in the file differs from that in ``value``.
     """
     store.write(name, orjson.dumps(members(value, **spelled), default=tuple), temp)
+
+
+def write_over(
+    store: Store, name: str, value: Any, temp: Path, over: Version | None, **spelled: object
+) -> Version:
+    """Write a file as `write`, over a version, None for none; return the new one.
+
+    Raises LostRace if another version is there, and StoreError.
+    """
+    data = orjson.dumps(members(value, **spelled), default=tuple)
+    return store.write_over(name, data, temp, over)
 
 
 def members(value: Any, **spelled: object) -> dict[str, Any]:

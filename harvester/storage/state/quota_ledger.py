@@ -12,16 +12,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
-from harvester.core.errors import StoreError
-from harvester.planning.quota import DayLedger
+from harvester.core.errors import LostRace, StoreError
+from harvester.planning.quota import Calls, DayLedger
+from harvester.storage.backends.base import Version
 from harvester.storage.layout import QUOTA, Tree
 from harvester.storage.state import json_file
 
 _NAME = re.compile(r".*/(\d{4}-\d{2}-\d{2})\.(?:([0-9-]+of-\d+)|check-[\w-]+)\.json")
+
+MAX_RACES = 20
+"""Maximum times in a row that other runs replace a note before it is put."""
+
+
+class StoredLedger(NamedTuple):
+    """A stored note: its version, None if there is none, and the calls in it."""
+
+    version: Version | None
+    calls: Calls
+
 
 json_file.FORMER_NAMES[DayLedger] = {
     "open": "in_use",
@@ -44,6 +56,47 @@ def read(tree: Tree, day: Day, bucket: int) -> DayLedger | None:
         note = note or DayLedger(day)
         note.merge(check)
     return note
+
+
+def read_stored(tree: Tree, day: Day, bucket: int) -> tuple[DayLedger, StoredLedger]:
+    """Return the note of a bucket and a day as `read`, and what it is based on.
+
+    An empty note if there is none. Raises StoreError, because a note that is out of reach would be
+    overwritten.
+    """
+    name = _name(tree, day, bucket)
+    found, version = json_file.read_versioned(tree.store, name, DayLedger, day=day)
+    note = found or DayLedger(day)
+    for check in _checks(tree, day, bucket):
+        note.merge(check)
+    return note, _stored(tree, note, version)
+
+
+def write_over(tree: Tree, note: DayLedger, bucket: int, base: StoredLedger) -> StoredLedger:
+    """Put a note over the version that it is based on; return what it is based on then.
+
+    If another run has put its own meanwhile, what was entered here since ``base`` is added to that.
+    Raises StoreError.
+    """
+    day = calendar.day_text(note.day)
+    name, temp = _name(tree, note.day, bucket), tree.temp(bucket, f"quota-{day}")
+    for _ in range(MAX_RACES):
+        over = base.version
+        with suppress(LostRace):
+            version = json_file.write_over(tree.store, name, note, temp, over, day=day)
+            return _stored(tree, note, version)
+        theirs, base_now = read_stored(tree, note.day, bucket)
+        if (theirs.run, theirs.written) != (note.run, note.written):
+            note.add_to(theirs, base.calls)
+        # Else it was lost to this very write, whose answer did not come.
+        base = base_now
+    raise LostRace(f"{tree.store.display_path(name)}: replaced again and again", "run again")
+
+
+def _stored(tree: Tree, note: DayLedger, version: Version | None) -> StoredLedger:
+    # Where no other run can write, nothing is ever added.
+    calls = {} if tree.store.is_exclusive else note.copied_calls()
+    return StoredLedger(version, calls)
 
 
 def read_all(tree: Tree, bucket: int) -> list[DayLedger]:

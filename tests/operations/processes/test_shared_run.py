@@ -13,6 +13,7 @@ from harvester.core.model import bucket_of
 from harvester.sandbox import Rules
 from harvester.storage import locks
 from harvester.storage.layout import open_tree
+from tests.support.claims import claim
 from tests.support.run_harness import DAILY
 from tests.support.shared_runs import (
     BUCKETS,
@@ -158,7 +159,7 @@ def test_a_shard_that_is_locked_leaves_the_others_to_go_on(place: Workplace) -> 
     """The run is unfinished and names the shard; if all are locked it does not begin."""
     tree = open_tree(harvester.read_manifest(place.manifest()).output)
     events: list[harvester.Event] = []
-    with locks.hold(tree, [1], run_id="other", since="2026-01-01T00:00:00Z"):
+    with locks.hold(tree, [1], claim("other", "2026-01-01T00:00:00Z")):
         found = harvester.run(place.manifest(), processes=2, on_event=events.append)
     assert (found.outcome, found.reasons, found.error) == ("unfinished", ("locked",), None)
     assert place.calls_of(1) == 0
@@ -168,7 +169,7 @@ def test_a_shard_that_is_locked_leaves_the_others_to_go_on(place: Workplace) -> 
     [row] = found.datasets
     assert (row.accounts, row.days.missing) == (12, 20 * (12 - found.requests))
     with (
-        locks.hold(tree, [0, 1], run_id="other", since="2026-01-01T00:00:00Z"),
+        locks.hold(tree, [0, 1], claim("other", "2026-01-01T00:00:00Z")),
         pytest.raises(harvester.Busy, match="run other"),
     ):
         harvester.run(place.manifest(), processes=2)

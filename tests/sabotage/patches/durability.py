@@ -139,15 +139,15 @@ SABOTAGES = (
     Sabotage(
         "lock-not-taken",
         FLOCK,
-        "_acquire(descriptor, path)",
+        "_acquire(descriptor, path, claim)",
         "pass",
         "tests/storage/test_locks.py::test_a_held_bucket_is_busy",
     ),
     Sabotage(
         "unconditional-put",
         OBJECTS,
-        'mode = "overwrite" if self._single_writer else _put_mode(over)',
-        'mode = "overwrite"',
+        "self._files.put(name, temp, over)",
+        "self._put(name, temp)",
         "tests/storage/backends/test_store.py::test_a_lost_race_is_noticed",
     ),
     Sabotage(

@@ -7,6 +7,7 @@ from tests.sabotage.run import Sabotage
 BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
 FETCH = "harvester/operations/fetch.py"
+LEASE = "harvester/storage/backends/lease.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
 DEATHS = "tests/operations/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
@@ -248,5 +249,54 @@ SABOTAGES = (
         "self._summary.stop_requested(code)",
         "pass",
         f"{DEATHS}::test_a_signal_ends_all_processes_in_order",
+    ),
+    Sabotage(
+        "lease-not-checked-at-hand-out",
+        SCHEDULER,
+        "if may_start is not None and not may_start():",
+        "if False:",
+        "tests/scheduling/test_scheduler.py::test_nothing_is_handed_out_without_the_lease",
+    ),
+    Sabotage(
+        "request-written-after-the-lease",
+        "harvester/wechat/account_calls.py",
+        "if self._may_start is not None:",
+        "if False:",
+        "tests/wechat/test_transport_tokens.py::test_no_request_is_written_without_the_lease",
+    ),
+    Sabotage(
+        "lease-taken-over-too-early",
+        LEASE,
+        "return self._since + seconds_of(",
+        "return self._since + 0.9 * seconds_of(",
+        "tests/storage/backends/test_lease.py::test_all_buckets_of_a_dead_run_are_taken_after_one_lease",
+    ),
+    Sabotage(
+        "lease-renewed-without-condition",
+        LEASE,
+        "self._files.put(self._name, data, self._version)",
+        "self._files.put(self._name, data, (self.look(), self._version)[1])",
+        "tests/storage/backends/test_lease.py::test_a_renewal_never_replaces_the_note_of_another_run",
+    ),
+    Sabotage(
+        "lease-counted-from-the-answer",
+        LEASE,
+        "self.good_until = sent_at[beat] + ",
+        "self.good_until = self._terms.clock() + ",
+        "tests/storage/backends/test_lease.py::test_a_lease_counts_from_before_its_put",
+    ),
+    Sabotage(
+        "ledger-put-without-condition",
+        "harvester/storage/state/quota_ledger.py",
+        "over = base.version",
+        "over = tree.store.version(name)",
+        "tests/storage/state/test_quota_ledger.py::test_calls_of_two_runs_are_added",
+    ),
+    Sabotage(
+        "ledger-written-after-the-lease",
+        "harvester/engine/ledger_files.py",
+        "return self._may_write is None or self._may_write()",
+        "return True",
+        "tests/engine/test_lost_lease.py::test_a_run_that_has_lost_its_lease_writes_no_ledger",
     ),
 )

@@ -14,6 +14,7 @@ import pytest
 from harvester.core.errors import Busy, UsageError
 from harvester.storage import arrow_files
 from harvester.storage.backends import flock, regular_files
+from tests.support.claims import claim
 
 
 def link(path: Path) -> None:
@@ -168,6 +169,7 @@ def test_a_lock_with_a_second_name_is_locked_and_not_changed(tmp_path: Path) -> 
     path, victim = tmp_path / "x.lock", tmp_path / "victim"
     victim.write_bytes(b"precious")
     path.hardlink_to(victim)
-    with flock.locked(path, b"note"), pytest.raises(Busy), flock.locked(path, b"other"):
+    ours, theirs = claim("ours"), claim("theirs")
+    with flock.locked(path, ours), pytest.raises(Busy), flock.locked(path, theirs):
         pass
     assert victim.read_bytes() == b"precious"

@@ -21,8 +21,9 @@ from harvester.core.errors import LostRace, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client, object_store
 from harvester.storage.backends.base import Store, Version, contents
-from harvester.storage.backends.object_store import _put_mode
+from harvester.storage.backends.conditional_objects import put_mode
 from harvester.storage.layout import Tree, open_tree
+from tests.support.claims import claim
 from tests.support.store_backends import Outputs, output_in, s3_process
 
 
@@ -186,7 +187,7 @@ def test_a_lost_race_is_noticed(objects: Tree) -> None:
 
 def test_the_probe_leaves_nothing(objects: Tree) -> None:
     """A store that keeps its promises is asked about them once, and nothing is left of it."""
-    with objects.store.lock([], b""):
+    with objects.store.lock([], claim("ours")):
         objects.store.append("d/x", b"1", objects.temp(0, "x"))
         assert objects.store.scratch.exists()
     assert names(objects.store) == ["d/x"]
@@ -196,11 +197,11 @@ def test_the_probe_leaves_nothing(objects: Tree) -> None:
 def test_probes_of_killed_runs_are_swept(objects: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that a killed run left is removed by a later one; a young one may be in use."""
     objects.store.append("_harvester/probe/1-gone", b"", objects.temp(0, "x"))
-    with objects.store.lock([], b""):
+    with objects.store.lock([], claim("ours")):
         pass
     assert names(objects.store) == ["_harvester/probe/1-gone"]
     monkeypatch.setattr(object_store, "_PROBE_LIFE", timedelta(seconds=-1))
-    with objects.store.lock([], b""):
+    with objects.store.lock([], claim("ours")):
         pass
     assert names(objects.store) == []
 
@@ -215,12 +216,12 @@ def test_a_store_that_ignores_conditions(monkeypatch: pytest.MonkeyPatch, kind: 
         tree = open_tree(output)
         with (
             pytest.raises(UsageError, match="ignores conditions") as caught,
-            tree.store.lock([], b""),
+            tree.store.lock([], claim("ours")),
         ):
             pass
         assert "single_writer: true" in caught.value.advice
         alone = open_tree(Output(output.path, endpoint=output.endpoint, single_writer=True))
-        with alone.store.lock([], b""):
+        with alone.store.lock([], claim("ours")):
             alone.store.put_if_version(made(alone, b"1"), "d/x", None)
             alone.store.put_if_version(made(alone, b"2"), "d/x", None)
         assert alone.store.read("d/x") == b"2"
@@ -230,7 +231,7 @@ def every_call(tree: Tree) -> Iterator[StoreError]:
     """Each thing that can be done to a store, done."""
     store, temp = tree.store, tree.temp(0, "x")
     for call in (
-        lambda: store.lock([], b"").__enter__(),
+        lambda: store.lock([], claim("ours")).__enter__(),
         lambda: store.exists("d"),
         lambda: store.list("d"),
         lambda: store.read("d/x"),
@@ -308,12 +309,12 @@ def test_a_download_that_ends_early_is_an_error(
 
 def test_what_a_put_replaces() -> None:
     """S3 and Azure know a version by its tag, Google by its generation. None has no name at all."""
-    assert _put_mode(None) == "create"
-    assert _put_mode(Version('"tag" ')) == {"e_tag": '"tag"'}
-    assert _put_mode(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
+    assert put_mode(None) == "create"
+    assert put_mode(Version('"tag" ')) == {"e_tag": '"tag"'}
+    assert put_mode(Version('"tag" 1700000000')) == {"e_tag": '"tag"', "version": "1700000000"}
     for nothing in (" ", "tag"):
         with pytest.raises(StoreError, match="no tags"):
-            _put_mode(Version(nothing))
+            put_mode(Version(nothing))
 
 
 class Google(BaseHTTPRequestHandler):

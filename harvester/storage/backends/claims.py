@@ -1,0 +1,143 @@
+"""Claims on buckets: what a run tells others when it locks them, and what it learns of a holder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from harvester.core.calendar import Clock, utc_text
+from harvester.core.errors import Busy, UsageError
+from harvester.core.inert_text import inert
+
+MayStart: TypeAlias = Callable[[], bool]
+"""Returns whether the holder of buckets may still start a request in them.
+
+Once it has returned False it never returns True again.
+"""
+
+LOCK_SECONDS = 60.0
+"""Seconds until a bucket is tried again whose lock does not say when it ends."""
+
+_UNKNOWN = "its note does not name it yet"
+_ADVICE = "wait until it ends, or stop it; running again then goes on where it stopped"
+_MAX_PID = 1 << 32
+
+_log = logging.getLogger("harvester.locks")
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of a run on buckets.
+
+    ``now`` is in seconds since the Unix epoch. ``shard`` is one like ``2/8``, None if the run is
+    no part of several. The run waits ``timeout`` seconds for a bucket that another run holds, None
+    for what is usual in the store, and no longer once ``is_stopped`` returns True.
+    """
+
+    run_id: str
+    now: Clock
+    shard: str | None = None
+    timeout: float | None = None
+    is_stopped: Callable[[], bool] = _never
+
+    def note(self) -> dict[str, Any]:
+        """Return what names the run to others, from this moment on."""
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": utc_text(self.now()),
+            "run": self.run_id,
+            "shard": self.shard,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The holder of a bucket, as its note names it; all texts are safe to print.
+
+    ``since`` is when it took the bucket, RFC 3339 in UTC. The note of a lease says in
+    ``renewed_at`` when it was last put, by the store's clock, and the lease ends at
+    ``lease_ends_at`` unless it is put again; both are None for a lock on a disk, which ends with
+    its process.
+    """
+
+    bucket: str
+    host: str
+    pid: int
+    since: str
+    run_id: str
+    shard: str | None = None
+    renewed_at: str | None = None
+    lease_ends_at: str | None = None
+
+    def __str__(self) -> str:
+        shard = f", shard {self.shard}" if self.shard else ""
+        return f"host {self.host}, pid {self.pid}, since {self.since}, run {self.run_id}{shard}"
+
+
+def owner_of(bucket: str, note: Mapping[str, Any]) -> Owner | None:
+    """Return the holder that a note names, None if it names none."""
+    try:
+        texts = [inert(str(note[name])) for name in ("host", "since", "run")]
+        pid, shard = int(note["pid"]), str(note.get("shard"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    host, since, run_id = texts
+    if not 0 <= pid < _MAX_PID:
+        return None
+    return Owner(bucket, host, pid, since, run_id, inert(shard) if _count_of(shard) else None)
+
+
+def parse_note(data: bytes) -> dict[str, Any]:
+    """Return the members of a note; none for damaged contents."""
+    try:
+        note = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def busy(bucket: str, owner: Owner | None, claim: Claim, seconds: float = LOCK_SECONDS) -> Busy:
+    """Return the error for a bucket that another run holds for at least ``seconds`` more."""
+    who = owner or _UNKNOWN
+    until = datetime.fromtimestamp(claim.now(), UTC) + timedelta(seconds=seconds)
+    return Busy(
+        f"{bucket}: another run works on this bucket: {who}",
+        _ADVICE,
+        owner=str(owner or ""),
+        since=owner.since if owner else "",
+        retry_at=until,
+    )
+
+
+def tell_of_wait(bucket: str, owner: Owner | None, seconds: float) -> None:
+    """Log that a run waits for a bucket that another run holds."""
+    _log.info("%s: waiting up to %.0f s for another run: %s", bucket, seconds, owner or _UNKNOWN)
+
+
+def refuse_other_shards(owner: Owner | None, claim: Claim) -> None:
+    """Raise UsageError if the holder of a bucket is a shard of another number of shards."""
+    ours, theirs = _count_of(claim.shard), _count_of(owner.shard if owner else None)
+    if owner is not None and ours and theirs and ours != theirs:
+        raise UsageError(
+            f"{owner.bucket}: this run is shard {claim.shard}, and shard {owner.shard} holds the"
+            f" bucket: {owner}",
+            "use one number of shards for all runs into an output, or wait until that run ends",
+        )
+
+
+def _count_of(shard: Any) -> int:
+    """Return the number of shards in a name like ``2/8``, 0 for any other value."""
+    number, slash, total = shard.partition("/") if isinstance(shard, str) else ("", "", "")
+    is_shard = slash and number.isdecimal() and total.isdecimal() and len(shard) < 20
+    return int(total) if is_shard else 0

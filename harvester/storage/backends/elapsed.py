@@ -1,0 +1,16 @@
+"""Elapsed seconds of this machine, whatever is done to its clock."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from harvester.core.calendar import Clock
+
+# Chosen once, because each request asks for the time more than once.
+boot_seconds: Clock = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+"""Returns the seconds since this machine started, sleep included where the system counts it."""
