@@ -70,21 +70,23 @@ def status(
     output: str | os.PathLike[str] | None = None,
     require: AnyDay = None,
     final: bool = False,
+    owners: bool = False,
 ) -> Status:
     """Return the coverage of an output. Reads the files alone and needs no secret.
 
     With ``require`` its ``gate`` tells whether every wanted day up to that one is there; with
-    ``final`` provisional answers are not enough. Raises UsageError, and HarvesterError if the
+    ``final`` provisional answers are not enough. With ``owners`` it names the runs that hold
+    buckets. Raises UsageError, and HarvesterError if the
     output cannot be read.
     """
     chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
     project = open_project(arguments.source(manifest), chosen, arguments.place(output))
     if require is None:
-        return survey(project, None)
+        return survey(project, None, owners=owners)
     day = end_day_option("require", str(require), project.clock.started_at)
-    return survey(project, Required(day, final))
+    return survey(project, Required(day, final), owners=owners)
 
 
-def survey(project: Project, required: Required | None) -> Status:
+def survey(project: Project, required: Required | None, *, owners: bool = False) -> Status:
     """Return the status of an opened project. Raises as `status`."""
-    return surveying.status(project, required)
+    return surveying.status(project, required, owners=owners)

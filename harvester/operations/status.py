@@ -25,6 +25,7 @@ from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests,
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
 from harvester.storage import coverage_scan, quarantine, unmanaged_files
+from harvester.storage.backends.claims import Owner
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
@@ -46,7 +47,7 @@ class Status:
     quarantined account-days without an earlier good answer. ``foreign`` are files in the datasets'
     folders that are not harvester's. ``gate`` is the answer about required days, if some were.
     ``paused`` accounts are in none of the others but ``accounts``. ``next_requests`` is the price
-    of a next run.
+    of a next run. ``owners`` are the holders of buckets, None if they were not asked for.
     """
 
     datasets: tuple[DatasetSummary, ...]
@@ -61,6 +62,7 @@ class Status:
     gate: Gate | None = None
     next_requests: NextRequests = NO_REQUESTS
     paused: tuple[PausedAccount, ...] = ()
+    owners: tuple[Owner, ...] | None = None
 
     @property
     def complete(self) -> bool:
@@ -71,12 +73,14 @@ class Status:
         return not self.gaps and not self.unusable
 
 
-def status(project: Project, required: Required | None = None) -> Status:
+def status(project: Project, required: Required | None = None, *, owners: bool = False) -> Status:
     """Read the status of a project from its files, and judge the required days.
 
-    Raises StoreError, and UsageError for files of a newer version or another number of buckets.
+    With ``owners`` the holders of buckets are read as well. Raises StoreError, and UsageError for
+    files of a newer version or another number of buckets.
     """
-    return read(project.manifest, project.tree, project.clock.started_at, required)
+    found = read(project.manifest, project.tree, project.clock.started_at, required)
+    return replace(found, owners=tuple(project.tree.store.owners())) if owners else found
 
 
 def read(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:

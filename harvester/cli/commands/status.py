@@ -35,6 +35,7 @@ def status(
     final: Annotated[bool, options.flag("HARVESTER_FINAL")] = False,
     by: Annotated[Literal["account", "dataset"], options.value("HARVESTER_BY")] = "dataset",
     incomplete: Annotated[bool, options.flag("HARVESTER_INCOMPLETE")] = False,
+    owners: Annotated[bool, options.flag("HARVESTER_OWNERS")] = False,
     format: StatusFormat = "text",
     _ok_exit: options.OkExit = "",
 ) -> int:
@@ -57,9 +58,11 @@ def status(
         final: With --require: a provisional answer is not enough.
         by: One row a dataset, or one row an account, the worst first.
         incomplete: Only accounts or datasets of which a usable answer is missing.
+        owners: Also list which run holds which bucket, and since when.
     """
     project = verbs.open_project(manifest, selecting.selection(), output)
-    found = verbs.survey(project, _required(require, project.clock.started_at, final=final))
+    required = _required(require, project.clock.started_at, final=final)
+    found = verbs.survey(project, required, owners=owners)
     shown = _incomplete(found) if incomplete else found
     if format == "csv":
         as_csv = accounts_csv if by == "account" else datasets_csv
@@ -76,6 +79,7 @@ def _show_accounts(out: Console, found: Status) -> None:
     print_line(out, account_counts(found.accounts), gap=True)
     rows = {account.appid for account in found.accounts}
     print_paused(out, [account for account in found.paused if account.appid not in rows])
+    tables.print_owners(out, found)
     if found.gate is not None:
         tables.print_gate(out, found.gate)
 

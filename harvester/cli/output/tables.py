@@ -217,6 +217,7 @@ def status(out: Console, found: Status) -> None:
         print_line(out, f"note: {line}", gap=True)
     print_paused(out, found.paused)
     _print_runs(out, found)
+    print_owners(out, found)
     print_line(out, _completeness(found), gap=True)
     missing = sum(row.days.missing for row in found.datasets)
     print_next(out, run_again(found.next_requests, missing, len(found.quarantined)))
@@ -242,6 +243,19 @@ def _print_runs(out: Console, found: Status) -> None:
             ended = f"{inert(record.outcome or 'unknown')}, exit {record.exit_code}"
         figures = f"{record.requests:,} requests, {record.rows:,} rows"
         print_line(out, f"  {inert(record.started_at)}  {ended}{reasons}  {figures}")
+
+
+def print_owners(out: Console, found: Status) -> None:
+    """Print which run holds which bucket, if that was asked for."""
+    if found.owners is None:
+        return
+    out.print("\nowners" if found.owners else "\nowners: no run holds a bucket")
+    for owner in found.owners:
+        lease = ""
+        if owner.lease_ends_at is not None:
+            lease = f"; renewed {owner.renewed_at}, ends {owner.lease_ends_at} unless renewed"
+        who = owner if owner.run_id else "its note does not name it"
+        print_line(out, f"  {owner.bucket}  {who}{lease}")
 
 
 def print_gate(out: Console, gate: Gate) -> None:
