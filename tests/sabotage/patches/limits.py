@@ -29,8 +29,8 @@ SABOTAGES = (
     Sabotage(
         "fetch-beside-a-run",
         FETCH,
-        "with locked(tree, [bucket_of(chosen.appid, tree.buckets)], run):",
-        "with locked(tree, [], run):",
+        "with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:",
+        "with locked(tree, [], run, context.clock, project.lock_timeout) as may_start:",
         "tests/operations/test_fetch.py::test_a_run_at_work_is_not_disturbed",
     ),
     Sabotage(
