@@ -84,7 +84,10 @@ def cut_short(command: Sequence[str], seconds: float) -> None:
 
 @contextmanager
 def serving(command: Sequence[str], core: int | None = 1) -> Iterator[IO[str]]:
-    """A server in a process of its own while the block runs; gives its standard output."""
+    """A server in a process of its own while the block runs; gives its standard output.
+
+    Its core is the server's, or with None any that is free.
+    """
     process = _start(command, None, core=core)
     assert process.stdout is not None
     with process.stdout:
@@ -96,12 +99,9 @@ def serving(command: Sequence[str], core: int | None = 1) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def server(*options: object, core: int | None = 1) -> Iterator[str]:
-    """A sandbox in a process of its own while the block runs; gives its address.
-
-    Its core is the server's, or with None any that is free.
-    """
-    with serving(program("server", *options), core) as output:
+def server(*options: object) -> Iterator[str]:
+    """A sandbox in a process of its own while the block runs; gives its address."""
+    with serving(program("server", *options)) as output:
         yield output.readline().strip()
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import processes
-from benchmarks.processes import server
+from benchmarks.processes import program, serving
 from benchmarks.result import Limit, Result, Settings, Table
 from benchmarks.workload import UNBOUND, Load, busy, write_text
 from harvester.core.calendar import day_text
 
 ACCOUNTS = 200
-DAYS = 150
+DAYS = 300
 BUCKETS = 8
 LATENCY = 0.05
 COUNTS = (1, 2)
@@ -41,15 +41,17 @@ class Round(NamedTuple):
 def run(settings: Settings) -> Result:
     """Measure runs in one process and in two by turns, all on the cores of this machine.
 
-    The server is on the same cores, so two processes share less than two cores among them. There
-    are so many connections that one process is bound by its core, and not by the latency.
+    The server is on the same cores, so it is one that takes little. There are so many
+    connections that one process is bound by its core, and not by the latency.
     """
     folder = settings.folder / "shared"
     rounds: dict[int, list[Round]] = {count: [] for count in COUNTS}
-    with server("--cache-mib", 256, "--latency", LATENCY, "--jitter", 0, core=None) as address:
-        load = Load(address, busy(ACCOUNTS), 30 if settings.quick else DAYS)
+    lean = program("lean_server", "--latency", LATENCY)
+    with serving(lean, core=None) as output:
+        address = output.readline().strip()
+        load = Load(address, busy(ACCOUNTS), 60 if settings.quick else DAYS)
         manifest = _manifest(folder, load)
-        _harvest(manifest, 1)  # fills the server's cache
+        _harvest(manifest, 1)  # fills the server's memory
         for _ in range(1 if settings.quick else settings.rounds):
             for count in COUNTS:
                 rounds[count].append(_harvest(manifest, count))

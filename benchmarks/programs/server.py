@@ -15,13 +15,12 @@ def main() -> None:
     parser.add_argument("--cache-mib", type=int, default=16)
     parser.add_argument("--rate", type=int)
     parser.add_argument("--latency", type=float, default=0.0)
-    parser.add_argument("--jitter", type=float, help="as much as the latency if left out")
     parser.add_argument("--faults", type=float, default=0.0)
     options = parser.parse_args()
     rules = Rules(
         window_limit=None if options.rate is None else (options.rate, 1.0),
         latency=options.latency,
-        latency_jitter=options.latency if options.jitter is None else options.jitter,
+        latency_jitter=options.latency,
         fault_rate=options.faults,
         cache_bytes=options.cache_mib << 20,
     )
