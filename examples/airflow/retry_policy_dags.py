@@ -41,7 +41,10 @@ def wechat_daily():
 
     @task(retries=2, retry_delay=timedelta(minutes=5))
     def harvest(shard):
-        result = harvester.run(MANIFEST, begin_date="-3d", shard=shard, max_duration="50m")
+        # Longer than a task of the backfill holds the accounts.
+        result = harvester.run(
+            MANIFEST, begin_date="-3d", shard=shard, max_duration="50m", lock_timeout="1h"
+        )
         if result.outcome != "unfinished":
             result.raise_for_outcome()
         return result.outcome

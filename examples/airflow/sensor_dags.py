@@ -54,7 +54,8 @@ def wechat_daily_by_sensor():
 
     @task(retries=2, retry_delay=timedelta(minutes=5))
     def shard(name):
-        record = harvest("--begin-date=-3d", "--shard", name)
+        # It waits for longer than a task of the backfill holds the accounts.
+        record = harvest("--begin-date=-3d", "--shard", name, "--lock-timeout", "1h")
         if record["outcome"] not in {"complete", "unfinished"}:
             raise AirflowFailException(f"{record['outcome']}: {record['reasons']}")
 

@@ -51,7 +51,7 @@ def materialised(result, row):
 def wechat(context: dg.AssetExecutionContext):
     """Fetch what the selected datasets lack."""
     names = sorted(key.to_user_string() for key in context.selected_asset_keys)
-    result = harvester.run(MANIFEST, datasets=names, max_duration="50m")
+    result = harvester.run(MANIFEST, datasets=names, max_duration="50m", lock_timeout="10m")
     for row in result.datasets:
         yield materialised(result, row)
     if result.outcome == "unfinished":

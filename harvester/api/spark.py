@@ -52,6 +52,7 @@ def harvest(
     output: str | os.PathLike[str] | None = None,
     max_duration: str | timedelta | None = None,
     accept: Collection[str] = ("complete", "unfinished", "partial"),
+    lock_timeout: str | timedelta | None = "10m",
     forward_env: Names = (),
 ) -> DataFrame:
     """Fetch the days that the output lacks, and publish them: an action, one task a shard.
@@ -67,6 +68,8 @@ def harvest(
         output: Replaces the manifest's output. All executors must reach it at this place.
         max_duration: Each task starts nothing new after this long: ``"50m"`` or a timedelta.
         accept: Outcomes of a shard that are no error.
+        lock_timeout: A task waits so long for accounts that another run, or an earlier attempt of
+            itself, holds: ``"10m"`` or a timedelta.
         forward_env: Environment variables of the driver, names or globs, that the tasks get. Their
             values travel with the tasks.
 
@@ -76,7 +79,7 @@ def harvest(
 
     Raises:
         UsageError: The manifest or an argument is wrong.
-        Busy: Another run holds the accounts of a shard.
+        Busy: Another run holds the accounts of a shard for longer than ``lock_timeout``.
         Unfinished, PartialFailure, Unauthorised, Stopped, RunFailed: A shard has an outcome that is
             not accepted. All shards have ended, and what they obtained is published.
     """
@@ -88,6 +91,7 @@ def harvest(
         _shared_place(found, output),
         count,
         arguments.seconds(max_duration),
+        arguments.timeout_seconds(lock_timeout),
         _outcomes(accept),
         context.applicationId,
     )
@@ -108,6 +112,7 @@ class _Task:
     output: str
     count: int
     max_duration: float | None
+    lock_timeout: float | None
     accept: frozenset[str]
     application: str
 
@@ -132,14 +137,18 @@ class _Task:
         labels = {"spark_application": self.application}
         if attempt is not None:
             labels["spark_attempt"] = str(attempt.attemptNumber())
-        duration = None if self.max_duration is None else timedelta(seconds=self.max_duration)
         return run(
             self.manifest,
             output=self.output,
             shard=(index + 1, self.count),
-            max_duration=duration,
+            max_duration=_duration(self.max_duration),
+            lock_timeout=_duration(self.lock_timeout),
             labels=labels,
         )
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _row(shard: str, result: Result) -> tuple[Any, ...]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 import harvester
+from harvester.storage import locks
+from harvester.storage.layout import open_tree
 from harvester.testing import sandbox
+from tests.support.claims import claim
 from tests.support.doc_pages import API, blocks
 
 pytest.importorskip("pyspark")
@@ -69,6 +72,12 @@ def test_one_row_a_shard(
         again = harvest(spark, manifest, max_duration=timedelta(minutes=5))
         assert [(row.shard, row.requests) for row in again.collect()] == [("1/2", 0), ("2/2", 0)]
         assert wechat.server.counters.calls.total() == calls
+        tree = open_tree(harvester.read_manifest(manifest).output)
+        with (
+            locks.hold(tree, [0], claim("other")),
+            pytest.raises(harvester.Busy, match=r"^shard 1/2: .*run other"),
+        ):
+            harvest(spark, manifest, lock_timeout="0")
 
 
 def test_an_error_of_a_task_names_its_shard(
@@ -135,6 +144,7 @@ def test_a_mistake_is_raised_before_any_task(spark: SparkSession, tmp_path: Path
         ({"shards": 0}, "0 shards"),
         ({"accept": ["done"]}, "'done' is no outcome"),
         ({"max_duration": "soon"}, "max_duration"),
+        ({"lock_timeout": "soon"}, "lock_timeout"),
         ({"forward_env": ["NO_SUCH_*"]}, r"no variable NO_SUCH_\* is set"),
     ]
     for arguments, words in wrong:

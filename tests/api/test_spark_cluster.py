@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -229,6 +230,45 @@ def test_a_killed_driver_costs_the_last_seconds(lab: Lab) -> None:
     rows, _ = rows_of(lab.submit())
     assert sum(row["requests"] for row in rows) == lab.calls - before
     lab.assert_exact(repeated=8 * RATE * 4)
+
+
+def test_a_task_waits_for_another_run(lab: Lab) -> None:
+    """A shard that a run outside of the cluster owns is not asked twice, and fails no other one."""
+    command = [sys.executable, "-m", "harvester", "run", str(lab.manifest), "--shard", "1/2"]
+    outside = lab.cluster.start([*command, "--progress", "none"])
+    wait_for(lambda: lab.calls > 20)
+    rows, log = rows_of(lab.submit())
+    outside.communicate()
+    assert outside.returncode == 0
+    assert "Lost task" not in log
+    assert [row["outcome"] for row in rows] == ["complete"] * 2
+    assert rows[1]["requests"] == 4 * DAYS
+    lab.assert_exact()
+
+
+def test_a_speculative_copy_waits(
+    cluster: Cluster,
+    wechat: FakeWeChat,
+    address: str,
+    tmp_path: Path,
+    s3_output: Output,
+) -> None:
+    """In an object store too: the copy asks nothing while the first attempt is at work."""
+    lab = Lab(cluster, wechat, tmp_path, s3_output)
+    # The first shard ends soon, so that a slot is free for a copy of the second one.
+    lab.write(address, begin_of_first="2026-04-28")
+    rows, log = rows_of(
+        lab.submit(
+            "spark.speculation=true",
+            "spark.speculation.interval=100ms",
+            "spark.speculation.multiplier=1.1",
+            "spark.speculation.quantile=0.5",
+            "spark.speculation.minTaskRuntime=100ms",
+        )
+    )
+    assert "as speculatable" in log
+    assert [row["outcome"] for row in rows] == ["complete"] * 2
+    lab.assert_exact(4 * 2 + 4 * DAYS)
 
 
 def test_an_error_is_told_once(lab: Lab) -> None:
