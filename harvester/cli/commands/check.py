@@ -75,8 +75,8 @@ _COLUMNS = (
     TableColumn("appid", "code"),
     TableColumn("family", "code"),
     TableColumn("state", "code"),
-    TableColumn("calls a day", rank=2),
-    TableColumn("used", rank=1),
+    TableColumn("calls a day", rank=1),
+    TableColumn("used", rank=2),
 )
 """The columns of accounts. The quota is the one of which the fewest calls are left."""
 

@@ -157,12 +157,12 @@ def _lines(shown: Sequence[tuple[TableColumn, int, int]], row: Sequence[Text]) -
 
 
 def _block(columns: Sequence[TableColumn], row: Sequence[Text], room: int) -> Iterator[Text]:
-    """Yield a row as its first cell, and below it the others with their headings."""
-    yield from (Text(line, row[0].style) for line in wrapped(row[0].plain, room))
+    """Yield a row as its first cell that is not empty, and below it the others with headings."""
+    cells = [(column, cell) for column, cell in zip(columns, row, strict=True) if cell.plain]
+    for _, first in cells[:1]:
+        yield from (Text(line, first.style) for line in wrapped(first.plain, room))
     line = Text()
-    for column, cell in zip(columns[1:], row[1:], strict=True):
-        if not cell.plain:
-            continue
+    for column, cell in cells[1:]:
         pair = Text.assemble(f"{_GAP}{column.heading} ", (cell.plain, cell.style))
         if line and _cells(line) + _cells(pair) > room:
             yield line

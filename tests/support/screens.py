@@ -1,0 +1,194 @@
+"""Screens of a story: the output of the verbs at several widths of a terminal.
+
+``python -m tests.support.screens`` writes them to docs/screens, for readers, and to
+tests/data/screens, for the tests. The story is the same each time: a fixed day, the emulator's
+data, one account with a wrong secret, one without permission, one whose quota is spent, one paused.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from harvester.api.check import probe_accounts
+from harvester.api.run import Execution
+from harvester.cli import invoke
+from harvester.core.calendar import instant, parse_day
+from harvester.operations import clock
+from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from tests.support.run_harness import appid
+from tests.support.sandboxes import Clock, serve_in_thread
+
+ROOT = Path(__file__).parents[2]
+NOON = instant(parse_day("2026-05-20"), 12 * 60)
+HOUR = 3600.0
+
+ACCOUNTS = (12, 300)
+WIDTHS = (60, 80, 100, 200)
+"""Accounts and widths of the screens that the tests compare."""
+
+DOCUMENTED = (60, 80, 120)
+"""Widths of the screens in docs, of 300 accounts."""
+
+NAMES = (
+    "Acme Service",
+    "上海华东旗舰店官方服务号",
+    "Blue Mountain Coffee Roasters International",
+    "北京悦读",
+    "Café Zürich",
+    "",
+)
+
+_RID = "1a2b3c4d-1a2b3c4d-1a2b3c4d"
+
+_COMMANDS = [
+    "plan jobs.yaml",
+    "check jobs.yaml",
+    "run jobs.yaml --progress none --log-level error",
+    "status jobs.yaml",
+    "status jobs.yaml --by account",
+    "status jobs.yaml --by account --incomplete",
+    "status jobs.yaml --require yesterday --datasets user_summary",
+    "verify jobs.yaml",
+    "datasets",
+    "datasets upstream_msg_dist",
+    "explain 45009",
+]
+
+
+def commands(accounts: int) -> list[str]:
+    """Return the command lines of the story; many accounts are not listed one by one."""
+    return [
+        line for line in _COMMANDS if accounts <= ACCOUNTS[0] or not line.endswith("--by account")
+    ]
+
+
+def screens(accounts: int, widths: tuple[int, ...]) -> dict[int, str]:
+    """Tell the story once, and return its screens by width."""
+    found: dict[int, list[str]] = {width: [] for width in widths}
+    with tempfile.TemporaryDirectory() as folder, _story(Path(folder), accounts) as now:
+        for line in commands(accounts):
+            for width in widths:
+                os.environ["COLUMNS"] = str(width)
+                found[width].append(f"$ harvester {line}\n{_printed(line)}")
+            if line.startswith("run "):
+                now.now += HOUR
+    return {width: "\n".join(parts) for width, parts in found.items()}
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Yield every file of screens with its content."""
+    for accounts in ACCOUNTS:
+        widths = {*WIDTHS, *(DOCUMENTED if accounts == ACCOUNTS[-1] else ())}
+        for width, screen in screens(accounts, tuple(sorted(widths))).items():
+            if width in WIDTHS:
+                yield ROOT / f"tests/data/screens/{accounts}-accounts-{width}.txt", screen
+            if width in DOCUMENTED and accounts == ACCOUNTS[-1]:
+                yield ROOT / f"docs/screens/{width}-columns.txt", screen
+
+
+@contextmanager
+def _story(folder: Path, accounts: int) -> Iterator[Clock]:
+    """Serve the emulator, be in a folder with a manifest of it, and yield the clock of the verbs.
+
+    What follows the run must be later, because a day is asked at most once before that moment.
+    """
+    now = Clock(NOON)
+    world = FakeWeChat(Rules(history=True), Clock(NOON))
+    world.fail(appid(3), 40125, dataset=TOKEN)
+    world.fail(appid(5), 48001)
+    world.fail(appid(7), 45009, dataset="article_read")
+    fixed = SimpleNamespace(time=now)
+    variables = {"SECRET": "a-secret-of-the-story", "TZ": "UTC", "COLUMNS": "80"}
+    with (
+        serve_in_thread(world) as address,
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(clock, "time", fixed),
+        mock.patch("harvester.cli.commands.run.Execution", _once(Execution)),
+        mock.patch("harvester.api.check.probe_accounts", _kept(probe_accounts)),
+        chdir(folder),
+    ):
+        time.tzset()
+        Path("jobs.yaml").write_text(_manifest(address, accounts), "utf-8")
+        yield now
+
+
+def _manifest(address: str, accounts: int) -> str:
+    lines = "".join(f"  - {{{', '.join(_members(number))}}}\n" for number in range(1, accounts + 1))
+    return (
+        f'version: 1\napi: {{base_url: "{address}"}}\n'
+        'defaults: {credential: {secret: "${SECRET}"}}\n'
+        f"accounts:\n{lines}"
+        "jobs: [{datasets: all, begin_date: -2d}]\n"
+        "limits: {per_token: {rate: 10000/s, burst: 100, concurrency: 1}}\n"
+        "retry: {max_attempts: 2, initial_delay: 1ms, max_delay: 2ms}\noutput: out\n"
+    )
+
+
+def _members(number: int) -> Iterator[str]:
+    """Yield the members of an account of the manifest."""
+    yield f"appid: {appid(number)}"
+    if name := NAMES[number % len(NAMES)]:
+        yield f'name: "{name}"'
+    yield f"tags: [t{number % 3}]"
+    if number == 9:
+        yield "paused: new secret asked for"
+
+
+def _once(kind: type[Any]) -> Any:
+    """Return a maker of executions of which the first alone runs, and is shown ever after."""
+    made: list[Any] = []
+
+    class Replayed(kind):  # type: ignore[misc]
+        """An execution that runs once."""
+
+        def execute(self) -> Any:
+            """Run, or return the result of the first run."""
+            self.result = getattr(self, "result", None) or super().execute()
+            return self.result
+
+    def maker(*given: Any) -> Any:
+        made[:] = made or [Replayed(*given)]
+        return made[0]
+
+    return maker
+
+
+def _kept(function: Any) -> Any:
+    """Return a function that is called once, and returns the same ever after."""
+    found: list[Any] = []
+
+    def kept(*given: Any) -> Any:
+        found[:] = found or [function(*given)]
+        return found[0]
+
+    return kept
+
+
+def _printed(line: str) -> str:
+    """Return what a command prints, without what differs from run to run."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        invoke(line.split())
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{8}){2}\b", _RID, out.getvalue())
+    return re.sub(r"^(  time +)[\d.]+ (s|min)", r"\g<1>5.0 s", text, flags=re.MULTILINE)
+
+
+def main() -> None:
+    """Write all files of screens."""
+    for path, screen in files():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(screen, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
