@@ -58,7 +58,7 @@ class Rule:
 
     ``advice`` is one sentence that says what the operator has to do. It refers to nothing that the
     refusal may not have said. ``repeats`` is how often a request is repeated, after a delay, before
-    the action is taken.
+    the action is taken. ``is_local`` is as in `CallError`.
     """
 
     action: Action
@@ -66,6 +66,7 @@ class Rule:
     meaning: str
     advice: str
     repeats: int = 0
+    is_local: bool = False
 
 
 _WAIT = "Nothing to do; if it lasts for hours, look for news from WeChat and run again later."

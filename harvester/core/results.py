@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from harvester.core.calendar import Day
 
 Op: TypeAlias = Literal["replaced", "deleted", "erased"]
 """Operation on a file. Of an ``erased`` file neither days nor accounts are named."""
@@ -40,3 +42,17 @@ class Change:
     def to_dict(self) -> dict[str, Any]:
         """Return the change as values for JSON."""
         return {**asdict(self), "days": list(self.days), "appids": list(self.appids)}
+
+
+class PendingDays(NamedTuple):
+    """Days of one dataset that a run still owes: of how many accounts, and between which days.
+
+    ``first`` names the first accounts.
+    """
+
+    dataset: str
+    accounts: int
+    account_days: int
+    begin: Day
+    end: Day
+    first: tuple[str, ...]

@@ -106,6 +106,8 @@ class Pipeline:
         self._idle: deque[anyio.Event] = deque()
         self._timer_until = _NEVER
         self._stopping = False
+        # Looked up once, because it would be for every request.
+        self._logs_attempts = _log.isEnabledFor(logging.DEBUG)
         self._workers = anyio.CancelScope()
         datasets = {each.dataset.name: each.dataset for each in scheduler.all_backlogs()}
         self._writer = RawWriter(tools.tree, run_id, self._on_durable)
@@ -138,6 +140,11 @@ class Pipeline:
                         workers.start_soon(self._work)
             self._budget.close()
             self._writer.close()
+
+    @property
+    def queues(self) -> list[AccountQueue]:
+        """The accounts that owed something when the run began."""
+        return self._scheduler.queues
 
     @property
     def owes(self) -> bool:
@@ -173,8 +180,11 @@ class Pipeline:
 
     async def _work(self) -> None:
         while (attempt := await self._next()) is not None:
-            asked_at = int(self._tools.clock())
+            began = self._tools.clock()
+            asked_at = int(began)
             outcome = await self._ask(attempt)
+            if self._logs_attempts:
+                _log.debug("%s: %s", attempt.window, _verdict(outcome, self._tools.clock() - began))
             if self._tools.clock.is_off:
                 # Planned by a wrong clock: what it brought is asked for again by the right one.
                 self.stop()
@@ -319,6 +329,13 @@ class Pipeline:
     def _wake_all(self) -> None:
         while self._idle:
             self._idle.popleft().set()
+
+
+def _verdict(outcome: bytes | RefusedAttempt, seconds: float) -> str:
+    """Return how an attempt ended, for the log: what came, and what is done about it."""
+    if isinstance(outcome, RefusedAttempt):
+        return f"{outcome.rule.action.value} after {seconds:.3f} s: {outcome.why}"
+    return f"answered after {seconds:.3f} s, {len(outcome):,} bytes"
 
 
 MAX_DESCRIBED = 20

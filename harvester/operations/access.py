@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -9,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from os import environ
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from harvester.core import redaction
 from harvester.core.calendar import Clock
@@ -21,6 +23,10 @@ from harvester.operations.runtime import Project, RunContext, Watch, show_no_pro
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
 
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+_log = logging.getLogger("harvester.run")
+
 
 def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
     """Return the clock, the API, and the credentials of the accounts that a project asks.
@@ -28,6 +34,7 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
     Raises UsageError that names each missing variable and file once.
     """
     manifest, clock = project.manifest, project.clock
+    _warn_of_ignored_proxy(manifest.api)
     _permit_names(manifest)
     return RunContext(
         clock=clock,
@@ -86,6 +93,20 @@ async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
 
     async with emulator.serve(now) as address:
         yield replace(manifest.api, base_url=address)
+
+
+def _warn_of_ignored_proxy(api: Api) -> None:
+    """Warn of a proxy in the environment, which is for no call of harvester's."""
+    host = urlsplit(api.base_url).hostname or ""
+    if api.proxy is not None or api.is_sandbox or proxy_bypass(host):
+        return
+    names = [name for name in _PROXY_VARIABLES if environ.get(name)]
+    if names:
+        _log.warning(
+            "%s is set and ignored: calls go to WeChat directly. If they need the proxy, name it in"
+            " api.proxy of the manifest",
+            names[0],
+        )
 
 
 def _permit_names(manifest: Manifest) -> None:

@@ -16,13 +16,13 @@ from functools import partial
 
 import anyio
 
-from harvester.catalogue.error_codes import Action, Scope
+from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.config import Manifest
 from harvester.core.credentials import Access
 from harvester.core.errors import CallError, StoreError, UsageError
-from harvester.core.model import bucket_of
+from harvester.core.model import Refusal, bucket_of
 from harvester.manifest import Touched, touched
 from harvester.operations.access import run_context, token_providers, with_paused
 from harvester.operations.asking.attempts import NOTHING_SENT, few_attempts
@@ -64,6 +64,11 @@ STATES = {
     Action.STOP: State.REFUSED,
 }
 """The state after a refusal, by the action of its rule."""
+
+
+def _concerns_all(rule: Rule) -> bool:
+    """Return whether no account can be asked for this cause; a token server is that of some."""
+    return rule.is_local and rule.action is not Action.RETRY_NOW
 
 
 def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> ProbeResult:
@@ -219,11 +224,20 @@ class _Prober:
     credentials: Callable[[str], Access]
     calls: int = 0
     rng: random.Random = field(default_factory=random.Random)
+    _never_heard: bool = True
+    _cut_off: attempt.RefusedAttempt | None = None
 
     async def probe(self, account: AccountCheck, asked: list[Probe]) -> None:
-        """Make the probes of an account, up to the first result that holds for all of it."""
+        """Make the probes of an account, up to the first result that holds for all of it.
+
+        If WeChat was never heard, for a cause on this machine's side, that is the result of all
+        further accounts.
+        """
         for probe in asked:
-            finding = _probe_result(probe, await self._try(account, probe))
+            refused = self._cut_off or await self._try(account, probe)
+            if refused is not None and self._never_heard and _concerns_all(refused.rule):
+                self._cut_off = refused
+            finding = _probe_result(probe, refused)
             account.findings.append(finding)
             if finding.is_of_account:
                 break
@@ -252,6 +266,8 @@ class _Prober:
         """Make one attempt. It counts against the quota unless nothing was sent."""
         self.calls += 1
         outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
+        if isinstance(outcome, bytes) or isinstance(outcome.why, Refusal):
+            self._never_heard, self._cut_off = False, None
         if isinstance(outcome, bytes) or outcome.rule.action not in NOTHING_SENT:
             account.calls[probe.dataset.name] += 1
             account.heard_at = self.now()

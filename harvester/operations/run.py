@@ -38,6 +38,7 @@ from harvester.planning.daily_quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler
+from harvester.scheduling.standing import pending
 from harvester.storage import coverage_scan, layout, publish
 from harvester.storage.backends.claims import MayStart
 from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
@@ -174,6 +175,7 @@ def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueu
     plan = windows.summarise(manifest, want, missing, summary.today)
     state.agree(manifest, plan)
     summary.plan_made(want, plan)
+    state.run_log.events.take_names({each.appid: each.name for each in manifest.accounts})
     state.run_log.events.started(summary)
     queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
     if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
@@ -263,6 +265,7 @@ async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPo
                 summary.harvest_ended(
                     clock(), owes=pipeline.owes, lost_lease=pipeline.has_lost_lease
                 )
+                summary.cut_short(pending(queues))
             finally:
                 count()
 
@@ -284,12 +287,20 @@ async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
 
 async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
     """Run the pipeline beside the tasks that show, record and end it."""
+    pace = state.manifest.limits.per_token
+    position = watchers.Positions(
+        state.summary,
+        pipeline,
+        state.context.clock,
+        count=count,
+        window_seconds=pace.period / pace.count,
+    )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(state.context.watch, partial(_position, state, count, pipeline))
+        tasks.start_soon(state.context.watch, position)
         tasks.start_soon(watchers.watch_signals, pipeline, state.summary)
         tasks.start_soon(watchers.checkpoint, state.run_log, count)
         tasks.start_soon(watchers.log_stalls, pipeline)
-        tasks.start_soon(watchers.tell_events, state.run_log, count)
+        tasks.start_soon(watchers.tell_events, state.run_log, count, position)
         if state.may_start is not None:
             tasks.start_soon(watchers.watch_lease, pipeline, state.may_start)
         if state.options.max_duration is not None:
@@ -316,20 +327,6 @@ async def _may_force_refresh(state: RunState, appid: str) -> bool:
     """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
     spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
     return await to_thread.run_sync(spend)
-
-
-def _position(state: RunState, count: Callable[[], None], pipeline: Pipeline) -> runtime.Position:
-    count()
-    summary = state.summary
-    return runtime.Position(
-        done=summary.answered,
-        windows=summary.windows,
-        requests=summary.requests,
-        retries=summary.retries,
-        files=len(summary.published),
-        seconds=state.context.clock() - summary.started_at,
-        describe=pipeline.describe,
-    )
 
 
 async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:

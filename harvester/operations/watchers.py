@@ -1,4 +1,7 @@
-"""Tasks beside a running pipeline: they record it, tell of it, and end it on a signal."""
+"""Tasks beside a running pipeline: they record it, tell of it, and end it on a signal.
+
+They learn from `Positions` how far it is.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from collections.abc import Callable
 import anyio
 from anyio import to_thread
 
+from harvester.core.calendar import Clock
 from harvester.engine.pipeline import Pipeline
 from harvester.operations.record.run_events import PROGRESS_SECONDS
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
+from harvester.operations.runtime import Position
+from harvester.scheduling.standing import Standing, standing
 from harvester.storage.backends.claims import MayStart
 
 STALL_SECONDS = 60.0
@@ -35,7 +41,71 @@ _LEASE_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 """Seconds between two checks for a signal."""
 
+_ACCOUNTS_PER_SECOND = 1_000
+"""Accounts that may be looked at each second. That takes a five-hundredth of the time."""
+
 _log = logging.getLogger("harvester.run")
+
+
+class Positions:
+    """The position of a run whenever it is asked for.
+
+    ``count`` brings the summary up to date. ``window_seconds`` is the time that an account needs
+    for a window at its rate.
+    """
+
+    def __init__(
+        self,
+        summary: Summary,
+        pipeline: Pipeline,
+        clock: Clock,
+        *,
+        count: Callable[[], None],
+        window_seconds: float,
+    ) -> None:
+        self._summary = summary
+        self._queues = pipeline.queues
+        self._clock = clock
+        self._count = count
+        self._describe = pipeline.describe
+        self._window_seconds = window_seconds
+        self._standing = Standing(0, 0, 0, 0, 0)
+        self._looked_at: float | None = None
+
+    def __call__(self) -> Position:
+        """Return the position now."""
+        self._count()
+        now, summary = self._clock(), self._summary
+        seconds, found = now - summary.started_at, self._accounts(now)
+        least = found.longest * self._window_seconds
+        left = None
+        if summary.answered:
+            left = max(least, found.windows_left * seconds / summary.answered)
+        return Position(
+            done=summary.answered,
+            windows=summary.windows,
+            requests=summary.requests,
+            retries=summary.retries,
+            files=len(summary.published),
+            seconds=seconds,
+            describe=self._describe,
+            rows=summary.rows,
+            accounts=summary.wanted_accounts,
+            # Those that owe nothing have no queue.
+            accounts_done=summary.wanted_accounts - len(self._queues) + found.done,
+            accounts_waiting=found.waiting,
+            accounts_refused=found.refused,
+            seconds_left=left,
+            least_seconds_left=least,
+        )
+
+    def _accounts(self, now: float) -> Standing:
+        """Return the standing of the accounts: that of a moment ago if they are many."""
+        pause = max(1.0, len(self._queues) / _ACCOUNTS_PER_SECOND)
+        if self._looked_at is None or not 0 <= now - self._looked_at < pause:
+            self._looked_at = now
+            self._standing = standing(self._queues, now)
+        return self._standing
 
 
 async def log_stalls(pipeline: Pipeline) -> None:
@@ -48,7 +118,9 @@ async def log_stalls(pipeline: Pipeline) -> None:
         await anyio.sleep(STALL_SECONDS)
 
 
-async def tell_events(run_log: RunLog, count: Callable[[], None]) -> None:
+async def tell_events(
+    run_log: RunLog, count: Callable[[], None], position: Callable[[], Position]
+) -> None:
     """Tell of new causes and files every second, and of the progress every ten."""
     told_at = run_log.now()
     while True:
@@ -58,7 +130,7 @@ async def tell_events(run_log: RunLog, count: Callable[[], None]) -> None:
         events.checked(run_log.summary, now)
         if now - told_at >= PROGRESS_SECONDS:
             told_at = now
-            events.progressed(run_log.summary, now)
+            events.progressed(run_log.summary, position(), now)
 
 
 async def checkpoint(run_log: RunLog, count: Callable[[], None]) -> None:

@@ -36,6 +36,13 @@ OUTAGE = Rule(
     "no request was answered for a while, so the rest is left to a later run",
     "See whether WeChat can be reached from here, then run again.",
 )
+CUT_OFF = Rule(
+    Action.DEFER,
+    Scope.RUN,
+    "WeChat was never reached, and the cause lies on this side, so all is left to a later run",
+    "Check this machine's network, api.base_url, api.proxy and api.ca_file, then run again.",
+    is_local=True,
+)
 _FAILED = (Action.RETRY, Action.RETRY_NOW)
 
 
@@ -135,12 +142,12 @@ class Abandoned:
             self.days = [item for item in self.days if not _is_quota(item)]
         return told
 
-    def defer_all(self, why: Refusal | str) -> None:
+    def defer_all(self, why: Refusal | str, rule: Rule = OUTAGE) -> None:
         """Leave everything to a later run, also what failed since the checkpoint."""
         self.defer_failures()
         for queue in self._queues:
             for backlog in queue.backlogs:
-                self.stop_dataset(queue, backlog, OUTAGE, why)
+                self.stop_dataset(queue, backlog, rule, why)
 
     def defer_failures(self) -> None:
         """Defer the failures since the checkpoint: in an outage they say nothing of a window."""

@@ -3,11 +3,13 @@
 A request that never left this machine says nothing about its account: the host is away. After
 `FAILURES_TO_OPEN` of them only a probe is handed out every `PROBE_SECONDS`, and the first response
 of the host closes the breaker. A run without an answer for `GIVE_UP_SECONDS` gives up, whatever
-the reason.
+the reason. A run that has heard nothing of WeChat since its start, and each failure of which has
+its cause on this machine's side, gives up after `LOCAL_GIVE_UP_SECONDS` already.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 FAILURES_TO_OPEN = 5
@@ -15,6 +17,12 @@ FAILURES_TO_OPEN = 5
 
 PROBE_SECONDS = 30.0
 """Between two attempts at a host that is away."""
+
+LOCAL_PROBE_SECONDS = 10.0
+"""Between two attempts at a host that was never heard, for causes on this machine's side."""
+
+LOCAL_GIVE_UP_SECONDS = 30.0
+"""So long such causes are waited out: a network that is just coming up may take some seconds."""
 
 OUTAGE_SECONDS = 20.0
 """A disturbance of several accounts that lasts so long is no fault of their windows. One window
@@ -35,7 +43,9 @@ class CircuitBreaker:
     counts what came to nothing since the last answer, of these ``accounts``, and ``since`` is when
     that began. A disturbance lasts until as many attempts were answered as had failed:
     ``unmatched`` counts the failures without an answer yet, of the ``disturbed`` accounts, and
-    ``disturbed_since`` is when it began. ``never_answered`` is True until the first answer.
+    ``disturbed_since`` is when it began. ``never_answered`` is True until the first answer,
+    ``never_heard`` until the first answer or refusal of WeChat's, and ``all_local`` until the first
+    failure whose cause is not on this machine's side. ``last_failure`` says what failed last.
     """
 
     not_before: float = 0.0
@@ -46,16 +56,19 @@ class CircuitBreaker:
     disturbed_since: float = 0.0
     disturbed: set[str] = field(default_factory=set)
     never_answered: bool = True
+    never_heard: bool = True
+    all_local: bool = True
+    last_failure: str = ""
     _unreachable_in_a_row: int = 0
 
     def probe_sent(self, now: float) -> None:
         """Take in that a probe starts."""
-        self.not_before = now + PROBE_SECONDS
+        self.not_before = now + self._probe_seconds
 
     def answered(self) -> None:
         """Take in a good answer."""
         self.failures = 0
-        self.never_answered = False
+        self.never_answered = self.never_heard = False
         self.accounts.clear()
         self.unmatched = max(0, self.unmatched - 1)
         if not self.unmatched:
@@ -67,8 +80,14 @@ class CircuitBreaker:
         self._unreachable_in_a_row = 0
         self.not_before = 0.0
 
-    def failed(self, appid: str, now: float) -> None:
+    def heard(self) -> None:
+        """Take in that WeChat itself refused something."""
+        self.never_heard = False
+
+    def failed(self, appid: str, now: float, why: str = "", *, is_local: bool = False) -> None:
         """Count a failed attempt of an account."""
+        self.all_local &= is_local
+        self.last_failure = why
         if not self.failures:
             self.since = now
         if not self.unmatched:
@@ -82,7 +101,21 @@ class CircuitBreaker:
         """Count an attempt that did not reach the host."""
         self._unreachable_in_a_row += 1
         if self._unreachable_in_a_row >= FAILURES_TO_OPEN:
-            self.not_before = max(self.not_before, now + PROBE_SECONDS)
+            self.not_before = max(self.not_before, now + self._probe_seconds)
+
+    @property
+    def _probe_seconds(self) -> float:
+        return LOCAL_PROBE_SECONDS if self.is_cut_off else PROBE_SECONDS
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True if WeChat was never heard, and only for causes on this machine's side."""
+        return self.never_heard and self.all_local and self.failures > 0
+
+    @property
+    def cut_off_ends(self) -> float:
+        """The moment at which a run that is cut off gives up; infinite for any other run."""
+        return self.since + LOCAL_GIVE_UP_SECONDS if self.is_cut_off else math.inf
 
     @property
     def is_shared(self) -> bool:
@@ -107,5 +140,7 @@ class CircuitBreaker:
         return many or self.is_outage(now)
 
     def gave_up(self, now: float) -> bool:
-        """Return whether several attempts had no answer for `GIVE_UP_SECONDS`."""
+        """Return whether the run has waited for an answer as long as it may."""
+        if now >= self.cut_off_ends:
+            return True
         return self.failures >= FAILURES_TO_OPEN and now - self.since >= GIVE_UP_SECONDS

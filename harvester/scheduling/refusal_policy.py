@@ -14,9 +14,10 @@ from harvester.core import calendar
 from harvester.core.config import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
-from harvester.scheduling.abandoned import TOO_MANY_FAILURES, Abandoned
+from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandoned
 from harvester.scheduling.account_queue import AccountQueue, Attempt, Backlog
 from harvester.scheduling.circuit_breaker import CircuitBreaker
+from harvester.scheduling.troubles import Troubles
 
 MINUTE_LIMITS_IN_A_ROW = 10
 """Stop a dataset after so many consecutive minutes in which every call got 45011."""
@@ -69,6 +70,7 @@ class RefusalPolicy:
         self._jitter = jitter
         self._interval = interval
         self._learners: dict[str, set[str]] = {}
+        self.troubles = Troubles()
         self.day_number = 0
         self.exhausted: list[ExhaustedQuota] = []
         self.shortened_spans: dict[str, int] = {}
@@ -88,17 +90,24 @@ class RefusalPolicy:
 
     def react(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Do what the rule of a failed attempt says."""
-        # Every refusal but this one is a response of the host, so it closes the breaker.
-        if rule.action is not Action.HOST_DOWN:
+        self.troubles.take(attempt, rule, why, now)
+        action = rule.action
+        if isinstance(why, Refusal):
+            self._breaker.heard()
+        elif rule.is_local and action is Action.RETRY and self._breaker.never_heard:
+            # A page from a server that never spoke as WeChat does is not the host's response.
+            action = Action.HOST_DOWN
+        # Every other refusal is a response of the host, so it closes the breaker.
+        if action is not Action.HOST_DOWN:
             self._breaker.host_responded()
         # A request in flight when its dataset was stopped gets no retry.
         if attempt.backlog.abandoned_by is not None:
             self._abandoned.fail_attempt(attempt, attempt.backlog.abandoned_by, why)
         else:
-            self._handlers[rule.action](attempt, rule, now, why)
+            self._handlers[action](attempt, rule, now, why)
         # After the handler, which may have counted the failure that decides it.
         if self._breaker.gave_up(now):
-            self._abandoned.defer_all(why)
+            self._abandoned.defer_all(why, CUT_OFF if self._breaker.is_cut_off else OUTAGE)
 
     def start_day(self) -> None:
         """Count a new day. What WeChat said of the quotas of the day before counts no more."""
@@ -118,7 +127,7 @@ class RefusalPolicy:
         self.retries += 1
         attempt.queue.put_retry(attempt, until)
 
-    def _fail(self, queue: AccountQueue, now: float) -> None:
+    def _fail(self, queue: AccountQueue, rule: Rule, now: float, why: Refusal | str) -> None:
         """Count a failed attempt, and slow the account down.
 
         A queue in trouble asks one thing at a time until an answer comes, so that a server that is
@@ -127,7 +136,7 @@ class RefusalPolicy:
         # The first failure of a disturbance: an outage, if it is one, began here.
         if not self._breaker.unmatched:
             self._abandoned.checkpoint()
-        self._breaker.failed(queue.appid, now)
+        self._breaker.failed(queue.appid, now, str(why), is_local=rule.is_local)
         queue.rate.fail()
         excess = queue.rate.failures - FAILURES_BEFORE_PAUSE
         if excess > 0:
@@ -139,7 +148,7 @@ class RefusalPolicy:
         Not if several accounts fail and none is answered: then it is no fault of this one.
         """
         backlog = attempt.backlog
-        self._fail(attempt.queue, now)
+        self._fail(attempt.queue, rule, now, why)
         attempt.tries += 1
         if attempt.tries >= self._backoff.max_attempts:
             self._abandoned.fail_attempt(attempt, rule, why)
@@ -159,8 +168,7 @@ class RefusalPolicy:
 
     def _host_down(self, attempt: Attempt, rule: Rule, now: float, why: Refusal | str) -> None:
         """Try again without counting a try, because nothing was sent."""
-        del rule, why
-        self._fail(attempt.queue, now)
+        self._fail(attempt.queue, rule, now, why)
         self._breaker.host_unreachable(now)
         delay = backoff.delay(attempt.queue.rate.failures, self._backoff, self._jitter)
         self._wait(attempt, now + delay)

@@ -19,7 +19,7 @@ from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import calendar
 from harvester.core.config import Limits, Retry
 from harvester.core.model import LearntRefusal, Refusal
-from harvester.scheduling.abandoned import QUOTA_SPENT, Abandoned
+from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import (
     AbandonedDays,
     AccountQueue,
@@ -69,6 +69,7 @@ class Scheduler:
         self._refusals = RefusalPolicy(
             self._abandoned, self._breaker, policy=policy, jitter=jitter, interval=limiter.interval
         )
+        self.troubles = self._refusals.troubles
         self._learning = RefusalLearning(self._abandoned)
         self.refill_requests: list[tuple[AccountQueue, Backlog]] = []
         self.in_flight = 0
@@ -180,14 +181,17 @@ class Scheduler:
         """Return when to look again if nothing is ready; None if an event must come first."""
         if now >= self._day_ends:
             return None
-        # Ready queues that are not handed out wait for the breaker alone.
-        if len(self._ready):
-            return self._breaker.not_before
         heads = [line[0][0] for line in (self._pausing, self._timed) if line]
-        return max(min(heads), self._breaker.not_before) if heads else None
+        # Ready queues that are not handed out wait for the breaker alone.
+        if not (heads or len(self._ready)):
+            return None
+        at = max(0.0 if len(self._ready) else min(heads), self._breaker.not_before)
+        return min(at, self._breaker.cut_off_ends) if self._breaker.never_heard else at
 
     def is_finished(self, now: float) -> bool:
         """Return whether nothing is in flight and nothing will come up."""
+        if self._breaker.never_heard and now >= self._breaker.cut_off_ends:
+            self._abandoned.defer_all(self._breaker.last_failure, CUT_OFF)
         # A queue may have lost its backlog while it stood in a heap.
         while self._pausing and not self._pausing[0][1].has_work():
             self._remove(self._pausing.popleft()[1])

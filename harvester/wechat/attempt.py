@@ -30,12 +30,39 @@ _NO_ANSWER = Rule(
 )
 _CUT_OFF = replace(_NO_ANSWER, action=Action.RETRY_NOW, meaning="the connection failed")
 _UNREACHED = replace(_NO_ANSWER, action=Action.HOST_DOWN, meaning="WeChat was not reached")
+_NOT_CONNECTED = replace(_UNREACHED, is_local=True)
+_NO_TOKEN_SERVER = replace(
+    _CUT_OFF,
+    meaning="the token server was not reached",
+    is_local=True,
+    advice="Check that the token server runs and can be reached from here, then run again.",
+)
+_FOREIGN_PAGE = Rule(
+    Action.RETRY,
+    Scope.WINDOW,
+    "a page came instead of WeChat's JSON",
+    "A proxy or a network that wants a sign-in answers: sign in, set api.proxy, or allow"
+    " api.base_url there.",
+    is_local=True,
+)
 _BAD_TLS = Rule(
     Action.DEFER,
     Scope.RUN,
     "the server's certificate was not accepted",
     "Set api.ca_file if your own proxy signs the traffic; the check cannot be switched off.",
+    is_local=True,
 )
+
+_RULES: tuple[tuple[type[errors.CallError], Rule], ...] = (
+    (errors.BadTls, _BAD_TLS),
+    (errors.NotConnected, _NOT_CONNECTED),
+    (errors.Unreachable, _UNREACHED),
+    (errors.NoTokenServer, _NO_TOKEN_SERVER),
+    (errors.ConnectionFailed, _CUT_OFF),
+    (errors.ForeignPage, _FOREIGN_PAGE),
+    (errors.CallError, _NO_ANSWER),
+)
+"""The rule of each failure: the first row that fits."""
 
 _OTHER_WINDOW = replace(
     _NO_ANSWER,
@@ -72,7 +99,7 @@ async def attempt(
     except TokenDenied as denial:
         return RefusedAttempt(denial.rule, denial.why)
     except errors.CallError as error:
-        return RefusedAttempt(_rule_of(error), f"no token: {error}")
+        return RefusedAttempt(_rule_of(error), f"{error} (asked for a token)")
     try:
         status, body = await transport.post(window.appid, dataset.path, window_body(window), token)
     except errors.CallError as error:
@@ -107,8 +134,4 @@ def _refused(window: Window, refusal: Refusal, tokens: TokenCache, token: Secret
 
 
 def _rule_of(error: errors.CallError) -> Rule:
-    if isinstance(error, errors.BadTls):
-        return _BAD_TLS
-    if isinstance(error, errors.Unreachable):
-        return _UNREACHED
-    return _CUT_OFF if isinstance(error, errors.ConnectionFailed) else _NO_ANSWER
+    return next(rule for kind, rule in _RULES if isinstance(error, kind))

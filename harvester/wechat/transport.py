@@ -1,8 +1,8 @@
 """Sends requests to WeChat and to token servers: one session, one attempt per call.
 
 A token and a URL meet here and in `account_calls` alone. aiohttp puts the whole URL into the text
-of some of its errors, so none of them leaves this module: each is replaced by a `CallError` with
-neither the text nor the cause of the original.
+of some of its errors, so none of them leaves this module: `foreign_errors` replaces each by a
+`CallError` with neither the text nor the cause of the original.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import ssl
 from asyncio import CancelledError, Task
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import UnionType
 from typing import Any, Self, TypeAlias, cast
 
 import aiohttp
@@ -38,12 +37,15 @@ from harvester.wechat.account_calls import (
     read_body,
     refuse_without_lease,
 )
+from harvester.wechat.foreign_errors import is_foreign_page, refused_by_proxy, translate
 
 _CONNECT_SECONDS = 10.0
 MAX_OPEN_CONNECTIONS = 640
 """Maximum of open connections, unless more requests are in flight. Over TLS each takes 0.3 MiB."""
 _PASSED = -1.0
 """Deadline of a call that is being cancelled because its time is over."""
+
+_PROXY_AUTHENTICATION = 407
 
 _HEADERS = {
     "Accept": "*/*",
@@ -55,41 +57,6 @@ _HEADERS = {
 
 Query: TypeAlias = Mapping[str, str | Secret]
 Call: TypeAlias = Coroutine[Any, Any, tuple[int, bytes]]
-
-# The first row that fits a foreign error decides what becomes of it.
-_FAILURES: tuple[tuple[type[BaseException] | UnionType, type[errors.CallError], str], ...] = (
-    (aiohttp.ConnectionTimeoutError, errors.Unreachable, "no connection in time"),
-    (TimeoutError, errors.CallTimedOut, "no answer in time"),
-    (
-        aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError,
-        errors.BadTls,
-        "the server's certificate was not accepted (api.ca_file may name its authority)",
-    ),
-    # Not as the certificate, because the next handshake may succeed.
-    (
-        aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch | ssl.SSLError,
-        errors.Unreachable,
-        "the TLS handshake failed",
-    ),
-    (aiohttp.ClientConnectorDNSError, errors.Unreachable, "the server's name was not found"),
-    (
-        aiohttp.ClientProxyConnectionError,
-        errors.Unreachable,
-        "the proxy (api.proxy) was not reached",
-    ),
-    (aiohttp.ClientHttpProxyError, errors.BadAnswer, "the proxy (api.proxy) refused the call"),
-    (aiohttp.ClientConnectorError, errors.Unreachable, "the server was not reached"),
-    (aiohttp.ClientResponseError | HttpProcessingError, errors.BadAnswer, "the answer is not HTTP"),
-    (
-        aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | aiohttp.RedirectClientError,
-        errors.BadAnswer,
-        "the address is not that of an HTTP server",
-    ),
-    (aiohttp.ClientPayloadError, errors.ConnectionFailed, "the answer was cut off"),
-    (aiohttp.ServerDisconnectedError, errors.ConnectionFailed, "the server closed the connection"),
-    (ValueError, errors.BadAnswer, "the answer violates HTTP"),
-    (BaseException, errors.ConnectionFailed, "the connection broke"),
-)
 
 
 def _ignore(_: str) -> None:
@@ -229,7 +196,8 @@ class Transport:
                 raise
             answer = errors.CallTimedOut(f"{server}: no whole answer within {self._seconds:g} s")
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            answer = translate(error, server)
+            # The address of a token server may be a secret.
+            answer = translate(error, server, named=server is self._host)
         finally:
             if self._deadlines.pop(task) == _PASSED:
                 task.uncancel()
@@ -238,12 +206,19 @@ class Transport:
             raise answer
         return answer
 
-    def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.BadAnswer:
+    def _checked(self, response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
         date = response.headers.get("Date", self._date)
         # Compared first, because a thousand answers of one second have the same text.
         if date != self._date and server is self._host:
             self._date = date
             self._on_date(date)
+        if server is self._host and response.body[:1] != b"{":
+            if response.status == _PROXY_AUTHENTICATION:
+                return refused_by_proxy(server, response.status)
+            if is_foreign_page(response.status, response.body):
+                return errors.ForeignPage(
+                    f"{server}: HTML instead of JSON (HTTP {response.status})"
+                )
         return _checked(response, server)
 
     def _start_clock(self, task: Task[Any]) -> None:
@@ -266,21 +241,6 @@ class Transport:
         self._timer = self._loop.call_at(min(waiting), self._expire) if waiting else None
 
 
-def translate(error: BaseException, server: str) -> errors.CallError:
-    """Return the error of this package for a foreign one, without any text of the foreign one."""
-    failure, words = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
-    return failure(f"{server}: {words}{_detail(error)}")
-
-
-def _detail(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f": HTTP {getattr(error, 'status', 0)}"
-    number = getattr(error, "errno", None)
-    if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
-        return f": {os.strerror(number)}"
-    return ""
-
-
 async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
     response = await awaitable
     try:
@@ -290,13 +250,13 @@ async def _read(awaitable: Awaitable[aiohttp.ClientResponse]) -> HttpResponse:
         response.close()
 
 
-def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | errors.BadAnswer:
+def _checked(response: HttpResponse, server: str) -> tuple[int, bytes] | errors.CallError:
     status, headers, body = response
     if len(body) > MAX_BODY:
         return errors.BadAnswer(f"{server}: an answer of more than {MAX_BODY >> 20} MiB")
     if 300 <= status < 400:
         target = _host_of(headers.get("Location", ""))
-        return errors.BadAnswer(
+        return errors.ForeignPage(
             f"{server}: HTTP {status}, a redirect{target}, which is not followed"
         )
     # With a length aiohttp has noticed a body that was cut off. A body that ends with its

@@ -16,18 +16,20 @@ from harvester.api.events import Event, Problem, Progress, Published, RunEnded, 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
-from harvester.core.calendar import Day, instant, parse_day, utc_text
+from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
 from harvester.core.config import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.operations.record import events
-from harvester.operations.record.problems import KnownCauses, Stamp
+from harvester.operations.record.events import REPEAT_SECONDS, Stamp
+from harvester.operations.record.passing_problems import QUIET_SECONDS
+from harvester.operations.record.problems import KnownCauses
 from harvester.operations.record.run_events import PROGRESS_SECONDS, RunEvents
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.record.summary import Summary, start_summary
 from harvester.operations.run import execute
 from harvester.operations.runtime import RunOptions
-from harvester.sandbox import Row, expected_rows
+from harvester.sandbox import Row, call_faults, expected_rows
 from harvester.sandbox.data_faults import Delayed
 from harvester.scheduling.abandoned import OUTAGE, QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import AbandonedDays
@@ -196,13 +198,112 @@ def test_failures_of_an_outage_become_deferred(lab: VirtualTimeHarness) -> None:
     open_causes: dict[tuple[str, str | None], Problem] = {}
     for problem in problems_in(found):
         key = problem.cause, problem.dataset
-        assert (key in open_causes) is problem.resolved
+        assert (key in open_causes) is (problem.resolved or problem.repeated)
         if problem.resolved:
             del open_causes[key]
         else:
             open_causes[key] = problem
-    assert set(open_causes) == {("deferred", None)}
+    assert set(open_causes) == {("deferred", None), ("unreachable", None)}
     assert open_causes["deferred", None].scope == "run"
+
+
+def test_a_host_that_is_away_is_told_at_once_each_minute_and_when_it_is_back(
+    lab: VirtualTimeHarness,
+) -> None:
+    """Within ten seconds of its first failure, with the attempts that met it so far."""
+    began = lab.now()
+    lab.net.down = lambda now: began + 5 <= now < began + 305
+    first, *again, gone = problems_in(events_of(lab))
+    assert (first.cause, first.repeated, first.resolved) == ("unreachable", False, False)
+    assert first.message == "WeChat was not reached: the server was not reached"
+    assert began + 5 <= first.time < began + 15
+    assert all(each.repeated and not each.resolved for each in again)
+    moments = [each.time for each in (first, *again)]
+    assert all(later - earlier >= REPEAT_SECONDS for earlier, later in pairwise(moments))
+    assert 3 <= len(again) <= 5
+    counts = [each.attempts for each in (first, *again, gone)]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-2]
+    assert (gone.resolved, gone.repeated, gone.cause) == (True, False, "unreachable")
+    assert gone.time >= began + 305
+
+
+def test_a_single_failure_is_told_once_and_is_over_soon(lab: VirtualTimeHarness) -> None:
+    """A closed connection that is repeated at once is no trouble at all."""
+    lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
+    lab.sandbox.fail(appid(2), -1, times=1)
+    lab.sandbox.fail(appid(3), call_faults.CLOSED, times=1)
+    first, gone = problems_in(events_of(lab))
+    assert (first.cause, first.errcode, first.accounts) == ("no_answer", -1, (appid(2),))
+    assert (first.attempts, first.count, first.retry_at) == (1, 1, None)
+    assert gone == replace(first, time=gone.time, resolved=True)
+    assert gone.time - first.time >= QUIET_SECONDS - 1
+
+
+def test_a_minute_limit_is_told_when_it_is_met(lab: VirtualTimeHarness) -> None:
+    """The run waits for the next minute, and the moment is told."""
+    lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
+    lab.sandbox.fail(appid(2), 45011, times=1)
+    first, *_ = problems_in(events_of(lab))
+    assert (first.cause, first.errcode, first.accounts) == ("minute_limit", 45011, (appid(2),))
+    assert first.retry_at is not None
+
+
+def test_names_stand_beside_appids(lab: VirtualTimeHarness) -> None:
+    """Empty where an account has none; what acts in a name is inert."""
+    found: list[Event] = []
+    run_events = RunEvents(found.append)
+    run_events.take_names({appid(1): "Acme \x1b[31m", appid(2): ""})
+    summary = start_summary(Path("jobs.yaml"), 1.0)
+    refused = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
+    summary.abandoned = [refused, replace(refused, appid=appid(2))]
+    run_events.checked(summary, 2.0)
+    [problem] = problems_in(found)
+    assert len(problem.names) == len(problem.accounts) == 2
+    assert problem.names[0].startswith("Acme ")
+    assert "\x1b" not in problem.names[0]
+    assert problem.names[1] == ""
+
+
+def test_a_cause_of_more_accounts_is_told_again_after_a_minute() -> None:
+    """Not sooner, and not if no account came to it."""
+    refused = AbandonedDays(appid(1), HOURLY, TODAY, TODAY, 1, rule_for(48001), "no")
+    given_up, days = KnownCauses(), [refused]
+    assert len([*given_up.changes(days, Stamp(0.0, "run", None))]) == 1
+    days.append(replace(refused, appid=appid(2)))
+    assert [*given_up.changes(days, Stamp(59.0, "run", None))] == []
+    [again] = given_up.changes(days, Stamp(60.0, "run", None))
+    assert (again.repeated, again.count) == (True, 2)
+    assert [*given_up.changes(days, Stamp(130.0, "run", None))] == []
+
+
+def test_progress_counts_accounts_and_knows_the_bound(lab: VirtualTimeHarness) -> None:
+    """Done, waiting and refused; the others are being asked."""
+    lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
+    lab.sandbox.fail(appid(1), 48001)
+    lab.sandbox.fail(appid(2), 45009)
+    found = [event for event in events_of(lab) if isinstance(event, Progress)]
+    assert {(each.accounts, each.accounts_refused, each.accounts_waiting) for each in found} == {
+        (5, 1, 1)
+    }
+    assert [each.accounts_done for each in found[:4]] == [0] * 4
+    for each in found:
+        assert each.seconds_left is not None
+        assert each.least_seconds_left <= each.seconds_left
+        assert each.least_seconds_left == pytest.approx(50 - each.seconds, abs=4)
+
+
+def test_what_was_pending_is_named(lab: VirtualTimeHarness) -> None:
+    """By dataset, with its first accounts; nothing of a run that came to its end."""
+    lab.limits = Limits(Pace(Rate(1, 1.0), 1, concurrency=1))
+    done = lab.run(max_duration=10.5)
+    [pending] = done.pending
+    assert (pending.dataset, pending.accounts) == (HOURLY, 5)
+    assert pending.account_days == 250 - done.answered
+    assert pending.first == tuple(map(appid, (1, 2, 3)))
+    assert day_text(pending.begin) == "2026-03-01"
+    assert day_text(pending.end) < "2026-04-12"
+    assert lab.run().pending == []
 
 
 def test_days_in_quarantine_are_told_also_of_an_earlier_run(lab: VirtualTimeHarness) -> None:

@@ -16,8 +16,15 @@ from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.sandbox import ANYONE, TOKEN, Fault, Rules, call_faults
 from harvester.sandbox.calls import Reply, Request
+from harvester.scheduling.abandoned import CUT_OFF
 from harvester.scheduling.account_queue import FAILURE_BUDGET
-from harvester.scheduling.circuit_breaker import GIVE_UP_SECONDS, PROBE_SECONDS, CircuitBreaker
+from harvester.scheduling.circuit_breaker import (
+    GIVE_UP_SECONDS,
+    LOCAL_GIVE_UP_SECONDS,
+    LOCAL_PROBE_SECONDS,
+    PROBE_SECONDS,
+    CircuitBreaker,
+)
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import (
     BOTH,
@@ -369,6 +376,70 @@ def test_the_breaker_opens_after_five_and_closes_with_a_word() -> None:
     assert reach.not_before == 40 + PROBE_SECONDS
     reach.host_responded()
     assert reach.not_before == 0
+
+
+def test_a_run_that_is_cut_off_gives_up_after_half_a_minute() -> None:
+    """So long as nothing of WeChat was heard, and each failure has its cause on this side."""
+    breaker = CircuitBreaker()
+    assert not breaker.gave_up(1000.0)
+    breaker.failed("wx", 100.0, "connection refused", is_local=True)
+    assert breaker.cut_off_ends == 100 + LOCAL_GIVE_UP_SECONDS
+    assert not breaker.gave_up(99 + LOCAL_GIVE_UP_SECONDS)
+    assert breaker.gave_up(100 + LOCAL_GIVE_UP_SECONDS)
+    assert breaker.last_failure == "connection refused"
+
+
+@pytest.mark.parametrize("change", ["answered", "heard", "other"])
+def test_ten_minutes_are_waited_once_anything_else_was_seen(change: str) -> None:
+    """An answer, a refusal, or a failure that may be WeChat's own."""
+    breaker = CircuitBreaker()
+    for second in range(4):
+        breaker.failed("wx", second, is_local=True)
+    match change:
+        case "answered":
+            breaker.answered()
+        case "heard":
+            breaker.heard()
+        case _:
+            breaker.failed("wx", 4.0, is_local=False)
+    for second in range(5, 12):
+        breaker.failed("wx", second, is_local=True)
+    assert not breaker.gave_up(LOCAL_GIVE_UP_SECONDS + 100)
+    assert breaker.gave_up(GIVE_UP_SECONDS + 5)
+
+
+def test_a_host_of_local_causes_is_probed_more_often() -> None:
+    """There is less time for it."""
+    breaker = CircuitBreaker()
+    for second in range(5):
+        breaker.failed("wx", second, is_local=True)
+        breaker.host_unreachable(second)
+    assert breaker.not_before == 4 + LOCAL_PROBE_SECONDS
+    breaker.heard()
+    breaker.probe_sent(40)
+    assert breaker.not_before == 40 + PROBE_SECONDS
+
+
+@pytest.mark.parametrize("max_delay", [30.0, 3600.0])
+@pytest.mark.parametrize("accounts", [1, 3])
+def test_a_run_that_is_cut_off_ends_though_its_accounts_wait(
+    lab: VirtualTimeHarness, max_delay: float, accounts: int
+) -> None:
+    """The end comes from the breaker and not from the next attempt, which may be hours away."""
+    lab.accounts, lab.retry = accounts, Retry(initial_delay=max_delay, max_delay=max_delay)
+    lab.net.refused = lambda _: True
+    began = lab.now()
+    done = lab.run()
+    assert done.reasons() == {"deferred": Exit.AGAIN}
+    assert {item.rule for item in done.abandoned} == {CUT_OFF}
+    assert lab.now() - began <= LOCAL_GIVE_UP_SECONDS + 5
+
+
+def test_a_refused_connection_after_an_answer_is_waited_out(lab: VirtualTimeHarness) -> None:
+    """WeChat was there, so it may come back."""
+    began = lab.now()
+    lab.net.refused = lambda now: began + 2 <= now < began + 302
+    assert lab.run().exit_code is Exit.DONE
 
 
 # Isolation

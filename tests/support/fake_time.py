@@ -23,7 +23,13 @@ import pytest
 from harvester.core import calendar
 from harvester.core.calendar import Day, instant, parse_day
 from harvester.core.config import Api
-from harvester.core.errors import BadAnswer, CallTimedOut, ConnectionFailed, Unreachable
+from harvester.core.errors import (
+    BadAnswer,
+    CallTimedOut,
+    ConnectionFailed,
+    NotConnected,
+    Unreachable,
+)
 from harvester.core.secret import Secret
 from harvester.operations import check as checking
 from harvester.operations import clock_check
@@ -81,9 +87,10 @@ class FakeNetwork:
     """A network to the emulator, with delays and outages, that records the calls.
 
     ``there`` and ``back`` are the maximum seconds of either way. ``down`` returns whether the
-    network is down at a moment, ``refuse`` the errcode that a data call with a body is answered
-    with, None or 0 for the emulator's own answer; ``attempts`` has the moments of all attempts.
-    Answers have the time of the emulator's clock, unless ``sends_date`` is False.
+    network is down at a moment, ``refused`` whether it refuses connections, ``refuse`` the errcode
+    that a data call with a body is answered with, None or 0 for the emulator's own answer;
+    ``attempts`` has the moments of all attempts. Answers have the time of the emulator's clock,
+    unless ``sends_date`` is False.
     """
 
     harness: VirtualTimeHarness
@@ -91,6 +98,7 @@ class FakeNetwork:
     there: float = 0.02
     back: float = 0.02
     down: Callable[[float], bool] = lambda _: False
+    refused: Callable[[float], bool] = lambda _: False
     refuse: Callable[[Call, bytes], int | None] = lambda _, __: None
     sends_date: bool = True
     attempts: list[float] = field(default_factory=list)
@@ -99,6 +107,8 @@ class FakeNetwork:
     async def post(self, path: str, body: bytes, token: Secret | None) -> tuple[int, bytes]:
         """Make one call as `Transport.post` does."""
         self.attempts.append(self.harness.now())
+        if self.refused(self.harness.now()):
+            raise NotConnected("127.0.0.1:9: connection refused")
         if self.down(self.harness.now()):
             await anyio.sleep(self.rng.uniform(0, self.there))
             raise Unreachable("the server was not reached")

@@ -19,6 +19,7 @@ from harvester.cli import options
 from harvester.cli.commands.plan import plan
 from harvester.cli.output import json_lines, logs, streams, tables, workflow_commands
 from harvester.cli.output.answers import console
+from harvester.cli.output.event_lines import EventLines
 from harvester.manifest import duration_option, timeout_option
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
@@ -105,7 +106,7 @@ def run(
             output,
             running.run_options,
             summary=running.summary,
-            on_event=json_lines.tell,
+            on_event=json_lines.tell if json_lines.is_on() else EventLines().tell,
             watch=_watch(running.progress, terminal),
         )
     )
@@ -153,5 +154,6 @@ def _watch(style: ProgressStyle, terminal: Console) -> Watch:
     if style == "none" or json_lines.is_on():
         return show_no_progress
     if style == "bar" or (style == "auto" and terminal.is_terminal):
+        logs.print_to(terminal)
         return partial(progress.show_bar, console=terminal)
     return progress.log_lines

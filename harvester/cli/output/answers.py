@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import environ
 from typing import Literal
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.api.reports import plain
-from harvester.cli.output.phrases import named
+from harvester.cli.output.phrases import named, range_text
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
 from harvester.core.inert_text import inert, inert_json, inert_line
-from harvester.core.results import PausedAccount
+from harvester.core.results import PausedAccount, PendingDays
 
 MAX_LINES = 12
 """Lines of a list that are printed as text."""
@@ -91,9 +91,9 @@ def print_line(out: Console, line: str, *, gap: bool = False, style: str = "") -
     _print(out, "\n".join(lines), style, gap=gap)
 
 
-def print_whole(out: Console, line: str, *, gap: bool = False) -> None:
+def print_whole(out: Console, line: str, *, gap: bool = False, style: str = "") -> None:
     """Print a line that is to be copied, such as a command, and never wrapped."""
-    _print(out, inert_line(line), gap=gap)
+    _print(out, inert_line(line), style, gap=gap)
 
 
 def print_lines(
@@ -120,6 +120,21 @@ def print_paused(out: Console, paused: Iterable[PausedAccount]) -> None:
     if alike:
         print_line(out, f"paused, not asked: {sum(map(len, alike.values())):,}", gap=True)
         print_lines(out, list(_lines(alike)))
+
+
+def print_pending(out: Console, pending: Sequence[PendingDays], names: Mapping[str, str]) -> None:
+    """Print how much was pending, a line for each dataset with its first accounts, by ``names``."""
+    if not pending:
+        return
+    print_line(out, f"pending: {sum(each.account_days for each in pending):,} days", gap=True)
+    print_lines(out, [_pending_line(each, names) for each in pending])
+
+
+def _pending_line(days: PendingDays, names: Mapping[str, str]) -> str:
+    shown = ", ".join(named(appid, names.get(appid, "")) for appid in days.first)
+    more = f" and {days.accounts - len(days.first):,} more" * (days.accounts > len(days.first))
+    when = range_text(days.begin, days.end)
+    return f"{days.dataset} {when}: {days.account_days:,} days of {shown}{more}"
 
 
 def _lines(alike: dict[str, list[str]]) -> Iterator[str]:

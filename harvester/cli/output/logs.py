@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
+
+from rich.console import Console
 
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines
+from harvester.cli.output.answers import print_whole
 from harvester.core.redaction import in_no_run
 from harvester.core.safe_text import own_text
 
 _MAX_LINE = 2_000
+_STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
 
 
 class _TextLines(logging.Formatter):
@@ -24,6 +29,25 @@ class _TextLines(logging.Formatter):
         return in_no_run(own_text, super().format(record), _MAX_LINE)
 
 
+class _AboveTheBar(logging.Handler):
+    """A handler that prints above the bar which a console may show."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            # Not wrapped, because a line that is copied must be a line.
+            print_whole(self._console, self.format(record), style=_STYLES.get(record.levelno, ""))
+
+
+def print_to(console: Console) -> None:
+    """Send log records to a console that shows a bar, unless they are lines of JSON."""
+    if not json_lines.is_on():
+        _handle_by(_AboveTheBar(console))
+
+
 def set_up(options: Logging) -> None:
     """Send log records to stderr.
 
@@ -34,9 +58,12 @@ def set_up(options: Logging) -> None:
     if json_lines.is_on():
         json_lines.set_level(options.log_level)
     else:
-        logging.Formatter.converter = time.gmtime
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_TextLines())
-        # Libraries log warnings and errors alone.
-        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+        _handle_by(logging.StreamHandler(sys.stderr))
     logging.getLogger("harvester").setLevel(options.log_level.upper())
+
+
+def _handle_by(handler: logging.Handler) -> None:
+    logging.Formatter.converter = time.gmtime
+    handler.setFormatter(_TextLines())
+    # Libraries log warnings and errors alone.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -35,6 +35,7 @@ from harvester.cli.output.answers import (
     print_line,
     print_lines,
     print_paused,
+    print_pending,
     print_table,
 )
 from harvester.cli.output.phrases import named, seconds_text
@@ -78,6 +79,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     _print_lost_shards(out, done)
     _print_causes(out, done, project.manifest.names)
     print_paused(out, done.paused)
+    print_pending(out, done.pending, project.manifest.names)
     _print_suspicious(out, done.next_requests)
     for note in done.notes():
         print_line(out, f"  note: {note}", gap=True)

@@ -15,7 +15,7 @@ from harvester.core.errors import HarvesterError
 from harvester.operations.record.events import Problem, Published
 from harvester.operations.record.merged_summary import Counts, PlannedWork
 from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import RunOptions
+from harvester.operations.runtime import Position, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,10 @@ class Answered(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """The counters of the process."""
+    """The counters of the process, and how far it is; the position's text is left out."""
 
     counts: Counts
+    at: Position
 
 
 class Told(NamedTuple):

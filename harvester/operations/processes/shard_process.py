@@ -170,8 +170,8 @@ class _ShardProcess:
     async def _report(self, position: Callable[[], Position]) -> None:
         """Tell the counters until cancelled."""
         while True:
-            position()
-            self._parent.tell(messages.Counted(Counts.of(self._log.summary)))
+            at = position()._replace(describe=str)
+            self._parent.tell(messages.Counted(Counts.of(self._log.summary), at))
             await anyio.sleep(_COUNT_SECONDS)
 
     def _pass_on(self, event: Event) -> None:

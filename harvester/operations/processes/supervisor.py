@@ -58,6 +58,7 @@ class Shard:
     pid: int = 0
     asked: int | None = None
     locking_since: float | None = None
+    at: Position | None = None
     over: anyio.Event = field(default_factory=anyio.Event)
 
     def send(self, message: messages.ToShard) -> None:
@@ -121,7 +122,7 @@ class Supervisor:
                 beside.start_soon(self._context.watch, self._position)
                 beside.start_soon(self._pass_signal_on)
                 beside.start_soon(watchers.checkpoint, self._log, self._count)
-                beside.start_soon(watchers.tell_events, self._log, self._count)
+                beside.start_soon(watchers.tell_events, self._log, self._count, self._position)
                 beside.start_soon(self._judge_often)
                 await self._harvest_all()
                 beside.cancel_scope.cancel()
@@ -188,8 +189,8 @@ class Supervisor:
         while True:
             message = await to_thread.run_sync(channel.receive, abandon_on_cancel=True)
             match message:
-                case messages.Counted(counts):
-                    shard.report.counts = counts
+                case messages.Counted(counts, at):
+                    shard.report.counts, shard.at = counts, at
                 case messages.Told(event):
                     self._take_in(shard, event)
                 case messages.Logged(logger, level, text):
@@ -360,7 +361,8 @@ class Supervisor:
 
     def _position(self) -> Position:
         self._count()
-        summary = self._summary
+        summary, parts = self._summary, [each.at for each in self._shards if each.at is not None]
+        left = [at.seconds_left for at in parts if at.seconds_left is not None]
         return Position(
             done=summary.answered,
             windows=summary.windows,
@@ -369,6 +371,13 @@ class Supervisor:
             files=len(summary.published),
             seconds=self._context.clock() - summary.started_at,
             describe=lambda: "\n".join(shard.describe() for shard in self._shards),
+            rows=summary.rows,
+            accounts=sum(at.accounts for at in parts),
+            accounts_done=sum(at.accounts_done for at in parts),
+            accounts_waiting=sum(at.accounts_waiting for at in parts),
+            accounts_refused=sum(at.accounts_refused for at in parts),
+            seconds_left=max(left, default=None),
+            least_seconds_left=max((at.least_seconds_left for at in parts), default=0.0),
         )
 
 

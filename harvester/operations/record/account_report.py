@@ -163,3 +163,8 @@ def _counts(wanted: calendar.DaySet, state: States) -> DayCounts:
         quarantined=state.quarantined,
     )
     return DayCounts(*map(calendar.count_days, sets))
+
+
+def any_unexplained(rows: Iterable[AccountSummary]) -> bool:
+    """Return whether days are missing without a reason; a quarantined day counts as covered."""
+    return any(row.days.missing > 0 and not {*row.reasons} - {"quarantined"} for row in rows)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from harvester.core import errors
 from harvester.core.calendar import utc_text
@@ -31,9 +31,13 @@ Cause: TypeAlias = Literal[
     "quota",
     "minute_limit",
     "quarantined",
+    "unreachable",
+    "foreign_page",
+    "no_answer",
     "warning",
 ]
-"""Causes of a problem. The first nine end a command or a shard, the last is a warning in a log."""
+"""Causes of a problem. The first nine end a command or a shard, the last is a warning in a log.
+The three before it pass, or end as `deferred`."""
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -50,6 +54,17 @@ _ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.value
 
 MAX_ACCOUNTS = 3
 """Accounts that a problem names; ``count`` has the number of all of them."""
+
+REPEAT_SECONDS = 60.0
+"""A problem whose count has grown is told again after so many seconds, and never sooner."""
+
+
+class Stamp(NamedTuple):
+    """The first members of an event: its time, its run, its shard."""
+
+    time: float
+    run_id: str
+    shard: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +101,13 @@ class RunStarted(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(_Event):
-    """The state of a run under way, in numbers since its start; every ten seconds."""
+    """The state of a run under way, in numbers since its start; every ten seconds.
+
+    Of the ``accounts`` with wanted days some are done, wait (for a quota, a limit or a host that is
+    away), or were refused; the others are being asked. ``seconds_left`` is what the rest takes at
+    the speed so far, None before the first answer; ``least_seconds_left`` is its lower bound by the
+    rate limit.
+    """
 
     event: ClassVar[str] = "progress"
 
@@ -96,15 +117,25 @@ class Progress(_Event):
     retries: int
     files: int
     seconds: float
+    rows: int
+    accounts: int
+    accounts_done: int
+    accounts_waiting: int
+    accounts_refused: int
+    seconds_left: float | None
+    least_seconds_left: float
 
 
 @dataclass(frozen=True, slots=True)
 class Problem(_Event):
     """A cause of trouble when it first appears, and once more when it is gone (``resolved``).
 
-    ``accounts`` are the first three of ``count``, the number so far. ``dataset`` is None if all of
-    them are concerned, ``errcode`` without an answer of WeChat's. ``file``, ``line`` and ``column``
-    are set for a mistake of the manifest. ``run_id`` is empty before a run has begun.
+    It comes again (``repeated``), at most once a minute, while its count grows. ``accounts`` are
+    the first three of ``count``, the number so far, and ``names`` their names, empty where there is
+    none. ``attempts`` counts those that met a cause for which the run tries again. ``dataset`` is
+    None if all of them are concerned, ``errcode`` without an answer of WeChat's. ``file``, ``line``
+    and ``column`` are set for a mistake of the manifest. ``run_id`` is empty before a run has
+    begun.
     """
 
     event: ClassVar[str] = "problem"
@@ -115,9 +146,12 @@ class Problem(_Event):
     scope: str | None = None
     dataset: str | None = None
     accounts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     count: int = 0
+    attempts: int = 0
     errcode: int | None = None
     retry_at: str | None = None
+    repeated: bool = False
     resolved: bool = False
     file: str | None = None
     line: int | None = None

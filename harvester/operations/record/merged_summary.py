@@ -22,6 +22,8 @@ from harvester.operations.record.summary import (
     Summary,
     reason_to_fail,
 )
+from harvester.scheduling.standing import merged_pending
+from harvester.scheduling.troubles import Troubles
 
 T = TypeVar("T")
 
@@ -143,7 +145,7 @@ def without_secrets(summary: Summary) -> Summary:
         for name, each in summary.drift.items()
     }
     quarantined = [day._replace(reason=safe_text(day.reason)) for day in summary.quarantined]
-    return replace(summary, drift=drift, quarantined=quarantined)
+    return replace(summary, drift=drift, quarantined=quarantined, troubles=Troubles())
 
 
 def _merge_times(into: Summary, parts: Sequence[Summary]) -> None:
@@ -175,6 +177,7 @@ def _merge_days(into: Summary, parts: Sequence[Summary]) -> None:
     into.next_requests = merged_requests([part.next_requests for part in parts])
     into.abandoned = list(_all(part.abandoned for part in parts))
     into.quarantined = list(_all(part.quarantined for part in parts))
+    into.pending = merged_pending(_all(part.pending for part in parts))
 
 
 def _merge_notes(into: Summary, parts: Sequence[Summary]) -> None:

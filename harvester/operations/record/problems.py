@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import NamedTuple, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from harvester.catalogue.error_codes import Scope
 from harvester.core.model import Refusal, Window
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.account_report import reason_of
-from harvester.operations.record.events import MAX_ACCOUNTS, Cause, Problem
+from harvester.operations.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Cause, Problem, Stamp
 from harvester.operations.record.prospects import comes_at_text
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publication import QuarantinedDay
@@ -28,20 +28,21 @@ _LATE_ADVICE = "What there is so far is published, and asked for again on a late
 _Key: TypeAlias = tuple[Cause, str, str | None, int | None]
 
 
-class Stamp(NamedTuple):
-    """The first members of an event: its time, its run, its shard."""
-
-    time: float
-    run_id: str
-    shard: str | None
-
-
 @dataclass(slots=True)
 class _OpenCause:
-    """A cause of days that are given up; ``first`` is where it appeared."""
+    """A cause of days that are given up; ``first`` is where it appeared.
+
+    ``told`` is the number of accounts that was told last.
+    """
 
     first: AbandonedDays
     accounts: dict[str, None] = field(default_factory=dict)
+    told_at: float = 0.0
+    told: int = 0
+
+    def is_due(self, now: float) -> bool:
+        """Return whether it has more accounts than were told a minute ago."""
+        return len(self.accounts) > self.told and now - self.told_at >= REPEAT_SECONDS
 
 
 class KnownCauses:
@@ -55,6 +56,8 @@ class KnownCauses:
     def changes(self, days: list[AbandonedDays], stamp: Stamp) -> Iterator[Problem]:
         """Take in the days of `Scheduler.abandoned`; yield new causes, then those that are gone.
 
+        A cause of more accounts than were told is told again, a minute after the last time.
+
         That list only grows, or is another one, so its days are looked at once each.
         """
         before = dict(self._causes)
@@ -65,8 +68,12 @@ class KnownCauses:
             cause.accounts.setdefault(item.appid)
         self._seen = len(days)
         for key, cause in self._causes.items():
-            if key not in before:
-                yield _given_up(key, cause, stamp)
+            told = before.get(key)
+            if told is not None:
+                cause.told_at, cause.told = told.told_at, told.told
+            if told is None or cause.is_due(stamp.time):
+                cause.told_at, cause.told = stamp.time, len(cause.accounts)
+                yield replace(_given_up(key, cause, stamp), repeated=told is not None)
         for key, cause in before.items():
             if key not in self._causes:
                 yield replace(_given_up(key, cause, stamp), retry_at=None, resolved=True)

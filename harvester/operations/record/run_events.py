@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from harvester.core.calendar import day_text
 from harvester.core.errors import places
+from harvester.core.inert_text import inert
+from harvester.core.model import Window
 from harvester.operations.record import problems
 from harvester.operations.record.events import (
     Event,
@@ -17,10 +20,13 @@ from harvester.operations.record.events import (
     Published,
     RunEnded,
     RunStarted,
+    Stamp,
     problems_of,
 )
+from harvester.operations.record.passing_problems import OpenTroubles
 from harvester.operations.record.run_record import as_record
 from harvester.operations.record.summary import Summary
+from harvester.operations.runtime import Position
 from harvester.storage import publication
 
 PROGRESS_SECONDS = 10.0
@@ -57,6 +63,9 @@ class RunEvents:
         self._shard: str | None = None
         self._published: deque[tuple[Published, tuple[publication.QuarantinedDay, ...]]] = deque()
         self._given_up = problems.KnownCauses()
+        self._troubles = OpenTroubles()
+        self._delayed: Iterable[Window] = ()
+        self._names: Mapping[str, str] = {}
         self._told: set[tuple[str, str | None, str]] = set()
         self._shards_tell = False
         self._has_told_end = False
@@ -74,6 +83,10 @@ class RunEvents:
         """Take in which part of the accounts the run is about, like ``2/8``."""
         self._shard = shard
 
+    def take_names(self, names: Mapping[str, str]) -> None:
+        """Take in the names of the accounts by appid; those without a name may be left out."""
+        self._names = names
+
     def started(self, summary: Summary) -> None:
         """Tell that the run is planned."""
         self._tell(
@@ -86,17 +99,25 @@ class RunEvents:
             )
         )
 
-    def progressed(self, summary: Summary, now: float) -> None:
+    def progressed(self, summary: Summary, at: Position, now: float) -> None:
         """Tell how far the run is."""
+        left = at.seconds_left
         self._tell(
             Progress(
                 *self._stamp(summary, now),
-                summary.answered,
-                summary.windows,
-                summary.requests,
-                summary.retries,
-                len(summary.published),
-                round(now - summary.started_at, 3),
+                at.done,
+                at.windows,
+                at.requests,
+                at.retries,
+                at.files,
+                round(at.seconds, 3),
+                at.rows,
+                at.accounts,
+                at.accounts_done,
+                at.accounts_waiting,
+                at.accounts_refused,
+                None if left is None else round(left, 3),
+                round(at.least_seconds_left, 3),
             )
         )
 
@@ -128,8 +149,14 @@ class RunEvents:
             event, quarantined = self._published.popleft()
             self._tell(event)
             self._tell_once(problems.quarantined(quarantined, stamp))
+        for problem in self._troubles.changes(summary.troubles, summary.answered, stamp):
+            self._tell(problem)
         for problem in self._given_up.changes(summary.abandoned, stamp):
             self._tell(problem)
+        # Another set for each change, so the windows are looked at once.
+        if summary.delayed is not self._delayed:
+            self._delayed = summary.delayed
+            self._tell_once(problems.late(summary.delayed, stamp))
 
     def failed(self, summary: Summary, error: Exception, now: float) -> None:
         """Tell of the error that ends the run, once, after what happened before it."""
@@ -146,7 +173,6 @@ class RunEvents:
         if not self._shards_tell:
             # Days that an earlier run put into quarantine are known only now.
             self._tell_once(problems.quarantined(summary.quarantined, stamp))
-            self._tell_once(problems.late(summary.delayed, stamp))
         record = as_record(summary)
         record["paused"] = record["paused"][:MAX_PAUSED]
         self._tell(
@@ -163,8 +189,8 @@ class RunEvents:
             )
         )
 
-    def _stamp(self, summary: Summary, now: float) -> problems.Stamp:
-        return problems.Stamp(now, summary.run_id, self._shard)
+    def _stamp(self, summary: Summary, now: float) -> Stamp:
+        return Stamp(now, summary.run_id, self._shard)
 
     def _tell_once(self, found: Iterable[Problem]) -> None:
         """Tell of problems whose cause was not told for their dataset yet."""
@@ -175,6 +201,9 @@ class RunEvents:
                 self._tell(problem)
 
     def _tell(self, event: Event) -> None:
+        if isinstance(event, Problem) and event.accounts:
+            names = tuple(inert(self._names.get(appid, "")) for appid in event.accounts)
+            event = replace(event, names=names)
         try:
             self._listener(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on

@@ -9,7 +9,7 @@ from harvester import __version__
 from harvester.core import calendar
 from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
-from harvester.core.results import PausedAccount
+from harvester.core.results import PausedAccount, PendingDays
 from harvester.core.safe_text import safe_text
 from harvester.operations.plain import plain
 from harvester.operations.record import labels
@@ -63,6 +63,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
         "datasets": list(map(plain_row, summary.datasets)),
         "accounts": [_account(row, summary) for row in summary.accounts[:MAX_LISTED]],
         "paused": list(map(_paused, summary.paused[:MAX_LISTED])),
+        "pending": list(map(_pending, summary.pending)),
         "exceptions": [_exception(item) for item in summary.abandoned[:MAX_LISTED]],
         "left_out": _left_out(
             summary.accounts, summary.abandoned, summary.without_rows, summary.paused
@@ -91,6 +92,16 @@ def _shard(shard: ShardOutcome) -> dict[str, Any]:
         "rows": shard.rows,
         "deaths": shard.deaths,
         "error": "; ".join(lines) or None,
+    }
+
+
+def _pending(days: PendingDays) -> dict[str, Any]:
+    return {
+        "dataset": days.dataset,
+        "accounts": days.accounts,
+        "account_days": days.account_days,
+        "begin_date": calendar.day_text(days.begin),
+        "end_date": calendar.day_text(days.end),
     }
 
 

@@ -14,7 +14,7 @@ from harvester.core.config import ASSUMED_QUOTA
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
-from harvester.core.results import PausedAccount
+from harvester.core.results import PausedAccount, PendingDays
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests
@@ -31,6 +31,7 @@ from harvester.operations.record.shard_outcome import ShardOutcome
 from harvester.planning.windows import Plan, Wanted
 from harvester.scheduling.account_queue import AbandonedDays, AccountQueue
 from harvester.scheduling.scheduler import Scheduler
+from harvester.scheduling.troubles import Troubles
 from harvester.storage import coverage_scan
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published, QuarantinedDay
@@ -89,7 +90,8 @@ class Summary:
     are those with trouble, ``suspicious`` the first MAX_SUSPICIOUS ranges, ``damaged`` the raw
     groups that were moved to quarantine. ``without_rows`` has the elements of answers that have no
     row. ``paused`` accounts are not asked. ``shards`` are those of a run in several processes.
-    ``next_requests`` is the price of a next run.
+    ``next_requests`` is the price of a next run. ``pending`` days were owed when the run was cut
+    short, and ``troubles`` are the causes for which attempts failed and were made again.
     """
 
     run_id: str
@@ -138,6 +140,8 @@ class Summary:
     without_rows: list[RowlessElement] = field(default_factory=list)
     shortened_spans: dict[str, int] = field(default_factory=dict)
     next_requests: NextRequests = NO_REQUESTS
+    pending: list[PendingDays] = field(default_factory=list)
+    troubles: Troubles = field(default_factory=Troubles)
     paused: tuple[PausedAccount, ...] = ()
     shards: list[ShardOutcome] = field(default_factory=list)
 
@@ -179,7 +183,7 @@ class Summary:
         # Beside another open reason `reasons` does not name them. After an error it is the cause,
         # and after the loss of a lease another run may be asking for them.
         is_broken = self.failed is not None or Exit.BUG in reasons.values() or self.out_of_lease
-        if not is_broken and any(map(_is_unexplained, self.accounts)):
+        if not is_broken and account_report.any_unexplained(self.accounts):
             moments.append(self.ended_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -240,6 +244,7 @@ class Summary:
         self.quota_questions = counters.questions.asked
         self.quotas_refused = counters.questions.refused
         self.abandoned, self.retries = scheduler.abandoned, scheduler.retries
+        self.troubles = scheduler.troubles
         self.shortened_spans = dict(scheduler.shortened_spans)
         self.token_calls = self.repeated_tokens + token_calls
 
@@ -256,6 +261,10 @@ class Summary:
         self.asked_at = now
         self.out_of_time &= owes
         self.out_of_lease = lost_lease and owes
+
+    def cut_short(self, pending: Iterable[PendingDays]) -> None:
+        """Take in the days that were still owed when the run was stopped or its time was over."""
+        self.pending = list(pending)
 
     def stop_requested(self, code: int) -> None:
         """Ask the run to end, with the exit code of a signal. May be called in a signal handler."""
@@ -321,7 +330,7 @@ class Summary:
         if self.out_of_lease:
             found["lease"] = Exit.AGAIN
         # Days without a known cause are asked by the next run, whatever became of the others.
-        if {*found.values()} <= {Exit.INCOMPLETE} and any(map(_is_unexplained, self.accounts)):
+        if {*found.values()} <= {Exit.INCOMPLETE} and account_report.any_unexplained(self.accounts):
             found["incomplete"] = Exit.AGAIN
         # Only if nothing else is open: a later run could obtain that without a credential changed.
         if self._unauthorised() and Exit.AGAIN not in found.values():
@@ -384,11 +393,6 @@ def start_summary(manifest: Path, now: float) -> Summary:
 def _is_locked_out(item: AbandonedDays) -> bool:
     actions = (Action.STOP, Action.REFRESH_TOKEN)
     return item.rule.scope is Scope.ACCOUNT and item.rule.action in actions
-
-
-def _is_unexplained(row: account_report.AccountSummary) -> bool:
-    """Return whether days are missing without a reason; a quarantined day counts as covered."""
-    return row.days.missing > 0 and not {*row.reasons} - {"quarantined"}
 
 
 def reason_to_fail(error: errors.HarvesterError) -> str:

@@ -10,7 +10,16 @@ import anyio
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Clock
 from harvester.core.credentials import Command, HttpSource, SecretReader
-from harvester.core.errors import BadAnswer, BadTls, ConnectionFailed, Unreachable, UsageError
+from harvester.core.errors import (
+    BadAnswer,
+    BadTls,
+    ConnectionFailed,
+    ForeignPage,
+    NotConnected,
+    NoTokenServer,
+    Unreachable,
+    UsageError,
+)
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret
 from harvester.wechat.auth import provider, subprocess_secret
@@ -124,6 +133,10 @@ async def ask_server(source: HttpSource, transport: Transport, member: str) -> G
         status, body = await transport.get_from(source.url, source.headers)
     except BadTls as error:
         raise TokenDenied(_BAD_TLS, str(error)) from None
+    except NotConnected as error:
+        raise NoTokenServer(str(error)) from None
+    except ForeignPage as error:
+        raise BadAnswer(str(error)) from None
     except Unreachable as error:
         raise ConnectionFailed(str(error)) from None
     if status >= 500 or status in _TEMPORARY_STATUS:

@@ -335,9 +335,9 @@ async def test_an_unreachable_token_server_is_named() -> None:
     """Its accounts try again, and the run does not wait for WeChat."""
     kinds: Mapping[str, Access] = {A: HttpSource(Secret("http://127.0.0.1:1/"))}
     async with token_harness(FIRST, kinds=kinds) as at:
-        with pytest.raises(ConnectionFailed, match="the token server: the server was not") as found:
+        with pytest.raises(ConnectionFailed, match=r"server: connection refused$") as found:
             await at.tokens.current(A)
-    assert type(found.value) is ConnectionFailed
+    assert not isinstance(found.value, Unreachable)
 
 
 async def test_a_token_server_that_is_slow_is_named() -> None:

@@ -1,0 +1,125 @@
+"""Events of a run as log lines for people: each cause of trouble, and each file that was replaced.
+
+They go through the log, so that its level, its masks and the place above a bar are theirs too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections import Counter, defaultdict
+
+from harvester.api.events import Event, Problem, Progress, Published, RunEnded
+from harvester.cli.output.phrases import named
+from harvester.core.inert_text import inert
+
+MAX_PUBLISHED_LINE = 1_500
+"""Characters after which the list of replaced files goes on in another line."""
+
+_PUBLISHED_SECONDS = 10.0
+"""Seconds between two lists of replaced files, at first; later a part of the time of the run."""
+
+_SHARE_BETWEEN_LISTS = 1 / 4
+_BEIJING = dt.timezone(dt.timedelta(hours=8))
+_OF_THE_HOST = {"unreachable", "foreign_page", "no_answer"}
+"""Causes that speak of no account, however many meet them."""
+
+_log = logging.getLogger("harvester.events")
+
+
+class EventLines:
+    """A listener that logs a line for each cause, and lists of replaced files."""
+
+    def __init__(self) -> None:
+        self._published: list[Published] = []
+        self._began: float | None = None
+        self._listed_at = 0.0
+
+    def tell(self, event: Event) -> None:
+        """Log what an event says, if it is for people who read along."""
+        if self._began is None:
+            self._began = self._listed_at = event.time
+        match event:
+            case Problem() if event.level != "error":
+                # The error that ends the command is printed at its end.
+                level = logging.INFO if event.resolved else logging.WARNING
+                _log.log(level, "%s", problem_line(event))
+            case Published():
+                self._published.append(event)
+            case Progress() if event.time - self._listed_at >= self._pause(event.time):
+                self._list(event.time)
+            case RunEnded():
+                self._list(event.time)
+            case _:
+                pass
+
+    def _pause(self, now: float) -> float:
+        return max(_PUBLISHED_SECONDS, (now - (self._began or now)) * _SHARE_BETWEEN_LISTS)
+
+    def _list(self, now: float) -> None:
+        published, self._published, self._listed_at = self._published, [], now
+        for line in published_lines(published):
+            _log.info("%s", line)
+
+
+def problem_line(problem: Problem) -> str:
+    """Return a cause as one line: what it is, whom it concerns, until when, and what to do."""
+    where = f"{problem.dataset}: " if problem.dataset else ""
+    text = f"{where}{_subject(problem)}{problem.message}{_extent(problem)}"
+    if problem.resolved:
+        return f"over: {text}"
+    if problem.repeated:
+        return f"still: {text}{_until(problem)}"
+    advice = f". {problem.advice}" if problem.advice else ""
+    return f"{text}{_until(problem)}{advice}"
+
+
+def _subject(problem: Problem) -> str:
+    """Name the first accounts that a cause concerns, and how many more there are."""
+    if problem.scope == "run" or problem.cause in _OF_THE_HOST:
+        return ""
+    if not problem.accounts:
+        return ""
+    names = problem.names or ("",) * len(problem.accounts)
+    shown = [named(*each) for each in zip(problem.accounts, names, strict=True)]
+    more = problem.count - len(shown)
+    return f"{', '.join(shown)}{f' and {more:,} more' if more > 0 else ''}: "
+
+
+def _extent(problem: Problem) -> str:
+    """Return how often a passing cause was met, once it was met more than once."""
+    if problem.attempts < 2:
+        return ""
+    accounts = "1 account" if problem.count == 1 else f"{problem.count:,} accounts"
+    return f" ({problem.attempts:,} attempts of {accounts})"
+
+
+def _until(problem: Problem) -> str:
+    """Return from when on it may be asked again, here and in Beijing."""
+    if problem.retry_at is None or problem.cause not in {"quota", "minute_limit", "not_ready"}:
+        return ""
+    # To the next full minute, because the text must not be earlier than the moment.
+    moment = dt.datetime.fromisoformat(problem.retry_at) + dt.timedelta(seconds=59)
+    here, beijing = moment.astimezone(), moment.astimezone(_BEIJING)
+    local = "" if here.utcoffset() == beijing.utcoffset() else f", {here:%Y-%m-%d %H:%M} here"
+    return f"; waits until {beijing:%Y-%m-%d %H:%M} in Beijing{local}"
+
+
+def published_lines(published: list[Published]) -> list[str]:
+    """Return lines that name each replaced partition once, with the rows that it gained."""
+    months: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    rows: Counter[str] = Counter()
+    for item in published:
+        months[item.dataset].setdefault(item.ref_month)
+        rows[item.dataset] += item.rows_after - item.rows_before
+    texts = [
+        f"{dataset} {', '.join(sorted(found))} ({rows[dataset]:+,} rows)"
+        for dataset, found in months.items()
+    ]
+    lines: list[str] = []
+    for text in texts:
+        if lines and len(lines[-1]) + len(text) < MAX_PUBLISHED_LINE:
+            lines[-1] += f"; {text}"
+        else:
+            lines.append(f"published {text}")
+    return [inert(line) for line in lines]

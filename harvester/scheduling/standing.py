@@ -1,0 +1,109 @@
+"""Standing of the accounts of a run: how many are done, wait or were refused; what is owed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import NamedTuple
+
+from harvester.catalogue.error_codes import Action, Rule, Scope
+from harvester.core import calendar
+from harvester.core.results import PendingDays
+from harvester.scheduling.account_queue import AccountQueue
+
+LONG_PAUSE_SECONDS = 1.0
+"""An account that may ask nothing for longer waits."""
+
+
+_SHOWN = 3
+
+
+class Standing(NamedTuple):
+    """Numbers of accounts, and the windows that are left, in all and of the longest queue.
+
+    ``refused`` accounts were refused something for good, ``waiting`` ones may ask nothing now: for
+    a quota, a limit, or a host that is away. Those in none of the three are being asked.
+    """
+
+    done: int
+    waiting: int
+    refused: int
+    windows_left: int
+    longest: int
+
+
+class _State(Enum):
+    DONE = auto()
+    WAITING = auto()
+    REFUSED = auto()
+    ASKED = auto()
+
+
+def standing(queues: Iterable[AccountQueue], now: float) -> Standing:
+    """Count the accounts by state; ``now`` is in seconds of the scheduler's clock."""
+    counts = dict.fromkeys(_State, 0)
+    total = longest = 0
+    for queue in queues:
+        counts[_state(queue, now)] += 1
+        left = queue.windows_left() + len(queue.retries) + len(queue.blocked_retries)
+        left += queue.rate.in_flight
+        total += left
+        longest = max(longest, left)
+    return Standing(
+        counts[_State.DONE], counts[_State.WAITING], counts[_State.REFUSED], total, longest
+    )
+
+
+def pending(queues: Iterable[AccountQueue]) -> list[PendingDays]:
+    """Return the days that are neither durable nor given up, by dataset."""
+    return merged_pending(
+        PendingDays(
+            backlog.dataset.name,
+            1,
+            calendar.count_days(backlog.open),
+            calendar.oldest(backlog.open),
+            calendar.newest(backlog.open),
+            (queue.appid,),
+        )
+        for queue in queues
+        for backlog in queue.backlogs
+        if backlog.open
+    )
+
+
+def merged_pending(parts: Iterable[PendingDays]) -> list[PendingDays]:
+    """Return one entry a dataset, for days of different accounts."""
+    found: dict[str, PendingDays] = {}
+    for part in parts:
+        known = found.get(part.dataset)
+        found[part.dataset] = part if known is None else _joined(known, part)
+    return [*found.values()]
+
+
+def _joined(one: PendingDays, other: PendingDays) -> PendingDays:
+    return PendingDays(
+        one.dataset,
+        one.accounts + other.accounts,
+        one.account_days + other.account_days,
+        min(one.begin, other.begin),
+        max(one.end, other.end),
+        (*one.first, *other.first)[:_SHOWN],
+    )
+
+
+def _state(queue: AccountQueue, now: float) -> _State:
+    is_open = is_left = False
+    for backlog in queue.backlogs:
+        rule = backlog.abandoned_by
+        if rule is not None and _is_refusal(rule):
+            return _State.REFUSED
+        is_left |= rule is not None or bool(backlog.quota_exhausted)
+        is_open |= bool(backlog.missing or backlog.in_progress)
+    if is_open:
+        pauses = not queue.rate.in_flight and queue.rate.not_before > now + LONG_PAUSE_SECONDS
+        return _State.WAITING if pauses else _State.ASKED
+    return _State.WAITING if is_left else _State.DONE
+
+
+def _is_refusal(rule: Rule) -> bool:
+    return rule.action in (Action.STOP, Action.REFRESH_TOKEN) and rule.scope is not Scope.WINDOW

@@ -1,0 +1,99 @@
+"""Progress of a run: nothing is cut at any width, and log lines come less and less often."""
+
+from __future__ import annotations
+
+import logging
+import re
+from itertools import pairwise
+
+import anyio
+import pytest
+from rich.console import Console
+
+from harvester.api.progress import Bar, log_lines
+from harvester.operations.runtime import Position
+from tests.support.fake_time import Time, VirtualLoop
+
+LARGE = Position(
+    done=123_456,
+    windows=964_500,
+    requests=130_000,
+    retries=1_234,
+    files=5_400,
+    seconds=13_000.0,
+    describe=str,
+    rows=98_765_432,
+    accounts=10_000,
+    accounts_done=1_234,
+    accounts_waiting=2_345,
+    accounts_refused=120,
+    seconds_left=400_000.0,
+    least_seconds_left=396_000.0,
+)
+
+
+def drawn(at: Position, width: int, *, ascii_only: bool = False) -> list[str]:
+    """Return the lines of a bar on a terminal."""
+    console = Console(width=width, force_terminal=True, color_system=None)
+    options = console.options.update(width=width)
+    options.encoding = "ascii" if ascii_only else "utf-8"
+    lines = console.render_lines(Bar(at), options, pad=False)
+    return ["".join(part.text for part in line) for line in lines]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_no_number_of_a_bar_is_cut(width: int) -> None:
+    """Each stands beside its word, on as many lines as the terminal needs."""
+    lines = drawn(LARGE, width)
+    assert all(len(line) <= width for line in lines)
+    assert "…" not in "".join(lines)
+    for part in (
+        "123,456 of 964,500 windows",
+        "4.6 days left (at least 4.6 days)",
+        "1,234 of 10,000 accounts done",
+        "2,345 waiting",
+        "120 refused",
+        "98,765,432 rows",
+        "5,400 files",
+        "10 requests/s",
+    ):
+        assert any(part in line for line in lines), part
+
+
+def test_a_bar_shows_the_part_that_is_done() -> None:
+    """In characters that an old terminal has, where it is one."""
+    half = LARGE._replace(done=50, windows=100)
+    [first, *_] = drawn(half, 100, ascii_only=True)
+    bar = re.match(r"[#-]+", first)
+    assert bar is not None
+    assert bar[0].count("#") == bar[0].count("-")
+    assert set(drawn(half, 100)[0]) & set("━─") == set("━─")
+
+
+def test_the_time_left_is_not_known_before_the_first_answer() -> None:
+    """The lower bound is."""
+    text = "".join(drawn(LARGE._replace(done=0, seconds_left=None), 100))
+    assert "at least 4.6 days left" in text
+
+
+def test_lines_come_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+    """Six in the first minute or so, and 38 in two hours; five minutes are the longest pause."""
+    clock = Time()
+    at: list[float] = []
+
+    def position() -> Position:
+        at.append(clock.elapsed)
+        return LARGE._replace(seconds=clock.elapsed)
+
+    async def watch() -> None:
+        with anyio.move_on_after(2 * 3600):
+            await log_lines(position)
+
+    with caplog.at_level(logging.INFO, "harvester"):
+        anyio.run(watch, backend_options={"loop_factory": lambda: VirtualLoop(clock)})
+    gaps = [later - earlier for earlier, later in pairwise(at)]
+    assert at[0] == pytest.approx(10.0, abs=0.1)
+    assert sum(moment <= 61 for moment in at) >= 5
+    assert max(gaps) == pytest.approx(300.0, abs=0.1)
+    assert len(at) <= 50
+    assert "123,456 of 964,500 windows; 4.6 days left (at least 4.6 days); " in caplog.text
