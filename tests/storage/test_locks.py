@@ -5,16 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harvester.core.config import Output
 from harvester.core.errors import Busy, StoreError
 from harvester.core.exit_codes import Exit
+from harvester.storage.layout import open_tree
 from harvester.storage.locks import hold
 from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
+from tests.support.store_backends import conditions_sent
 
 LOCKS = "_harvester/locks"
 SINCE = "2026-05-01T02:00:00Z"
@@ -114,3 +119,34 @@ def test_a_folder_where_the_lock_belongs(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught, hold(tree, [0], claim("ours", SINCE)):
         pass
     assert "move it away" in caught.value.advice
+
+
+def test_the_puts_of_a_lease(s3_output: Output) -> None:
+    """At most one for each bucket in a third of a lease, from the first one on, and one at the end.
+
+    At 30 seconds that is one in ten.
+    """
+    output = replace(s3_output, buckets=2, lease=3.0)
+    begun = time.monotonic()
+    with hold(open_tree(output), [0, 1], claim("ours")) as may_start:
+        time.sleep(2.6)
+        assert may_start is not None
+        assert may_start()
+    seconds = time.monotonic() - begun
+    puts = conditions_sent(s3_output)
+    for bucket in ("0000-of-0002", "0001-of-0002"):
+        sent = puts[f"{LOCKS}/{bucket}.lease"]
+        assert 3 <= len(sent) - 1 <= 1 + seconds / 1.0
+        assert [*sent[0]] == ["HTTP_IF_NONE_MATCH"]
+        assert all([*each] == ["HTTP_IF_MATCH"] for each in sent[1:])
+
+
+def test_a_lease_is_renewed_while_the_program_is_busy(s3_output: Output) -> None:
+    """By a thread of its own: neither an event loop nor a publish has time for it."""
+    output = replace(s3_output, lease=1.0)
+    with hold(open_tree(output), [0], claim("ours")) as may_start:
+        assert may_start is not None
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            sum(range(10_000))
+        assert may_start()
