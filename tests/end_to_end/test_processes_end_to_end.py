@@ -33,7 +33,13 @@ from tests.support.shared_runs import Workplace, workplace
 from tests.support.store_backends import output_in
 
 
-@pytest.mark.parametrize("accounts", [FROM_THE_PLATFORM, FROM_A_FILE], ids=["list", "file"])
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        pytest.param(FROM_THE_PLATFORM, id="list"),
+        pytest.param(FROM_A_FILE, id="file", marks=pytest.mark.slow),
+    ],
+)
 def test_the_platform_is_asked_once_for_all_processes(tmp_path: Path, accounts: str) -> None:
     """One token of its own, at most one list, and one refresh of each account."""
     with platform_world(tmp_path, accounts) as world:

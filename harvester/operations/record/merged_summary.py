@@ -154,6 +154,7 @@ def _merge_times(into: Summary, parts: Sequence[Summary]) -> None:
     into.asked_at = max(asked, default=into.asked_at)
     into.next_day_at = min(ready, default=into.next_day_at)
     into.out_of_time = any(part.out_of_time for part in parts)
+    into.out_of_lease = any(part.out_of_lease for part in parts)
     waits: Counter[str] = Counter()
     for part in parts:
         waits.update(part.waits)

@@ -23,17 +23,17 @@ from tests.support.shared_runs import (
     workplace,
 )
 
-LONG = ("2024-01-01", "2026-03-20")
+LONG = ("2024-09-01", "2026-03-20")
 """So many days that a run under these rules takes some seconds."""
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Workplace]:
     """Return a manifest of which each shard has several seconds of work."""
-    with workplace(tmp_path, Rules(latency=0.05)) as found:
+    with workplace(tmp_path, Rules(latency=0.1)) as found:
         found.days = LONG
         found.options = {
-            "limits": {"per_token": {"rate": "1000/s", "burst": 100}, "connections": 6}
+            "limits": {"per_token": {"rate": "1000/s", "burst": 100}, "connections": 4}
         }
         yield found
 
