@@ -204,8 +204,14 @@ def test_the_example_submits_a_harvest(lab: Lab) -> None:
     lab.assert_exact()
 
 
-def test_a_killed_executor_costs_its_last_seconds(lab: Lab) -> None:
-    """Its shard is repeated on the other one; what was durable is not asked again."""
+@pytest.mark.parametrize("backend", ["disk", "objects"])
+def test_a_killed_executor_costs_its_last_seconds(
+    lab: Lab, backend: str, address: str, request: pytest.FixtureRequest
+) -> None:
+    """Its shard is repeated; what was durable is not asked again. A lease of it is waited out."""
+    if backend == "objects":
+        lab.output = request.getfixturevalue("s3_output")
+        lab.write(address)
     driver = lab.submit()
     wait_for(lambda: lab.calls > 200)
     lab.cluster.executors()[0].kill()
