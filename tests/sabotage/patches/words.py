@@ -50,8 +50,8 @@ SABOTAGES = (
     Sabotage(
         "missing-days-without-75",
         SUMMARY,
-        "if {*found.values()} <= {Exit.INCOMPLETE} and any(map(_is_unexplained, self.accounts)):",
-        "if False:",
+        "and account_report.any_unexplained(self.accounts):",
+        "and False:",
         "tests/operations/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
     Sabotage(
