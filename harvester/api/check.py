@@ -9,8 +9,8 @@ from pathlib import Path
 from harvester.api import arguments
 from harvester.api.arguments import ManifestSource, Names
 from harvester.core.selection import Selection
-from harvester.manifest import Touched
 from harvester.operations import check as checking
+from harvester.operations import inputs
 from harvester.operations.asking.check_report import (
     WHOLE_ACCOUNT,
     WORST_FIRST,
@@ -19,6 +19,7 @@ from harvester.operations.asking.check_report import (
     ProbeResult,
     State,
 )
+from harvester.operations.inputs import Inputs
 from harvester.operations.project import ManifestText, open_project
 from harvester.operations.runtime import Project
 
@@ -27,9 +28,9 @@ __all__ = [
     "WORST_FIRST",
     "AccountCheck",
     "Check",
+    "Inputs",
     "ProbeResult",
     "State",
-    "Touched",
     "check",
     "check_offline",
     "probe_accounts",
@@ -60,7 +61,7 @@ def probe_accounts(manifest: Path | ManifestText, chosen: Selection, output: str
 
 def check_offline(
     manifest: Path | ManifestText, chosen: Selection, output: str | None
-) -> tuple[Project, Touched]:
+) -> tuple[Project, Inputs]:
     """Check the manifest alone; return what a run would use. Makes no call. Raises UsageError."""
     project = open_project(manifest, chosen, output, "optional")
-    return project, checking.check_offline(project)
+    return project, inputs.check_offline(project)

@@ -171,7 +171,7 @@ def _context_of(spark: SparkSession) -> SparkContext:
     except PySparkException:
         raise UsageError(
             "a session of Spark Connect cannot start the tasks of a harvest",
-            "Use a classic session, as spark-submit starts it.",
+            "use a classic session, as spark-submit starts it",
         ) from None
 
 
@@ -186,7 +186,7 @@ def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
     if asked is None:
         return min(slots, buckets)
     if asked < 1:
-        raise UsageError(f"{asked} shards", "Write at least 1, or leave it out.")
+        raise UsageError(f"{asked} shards", "write at least 1, or leave it out")
     own_buckets(buckets, (1, asked))
     if asked > slots:
         _log.warning(
@@ -211,7 +211,7 @@ def _outcomes(accept: Collection[str]) -> frozenset[str]:
     unknown = sorted(word for word in words if word not in _OUTCOMES)
     if unknown:
         known = ", ".join(_OUTCOMES)
-        raise UsageError(f"accept: '{inert(unknown[0])}' is no outcome", f"Write some of {known}.")
+        raise UsageError(f"accept: '{inert(unknown[0])}' is no outcome", f"write some of {known}")
     return frozenset(words)
 
 

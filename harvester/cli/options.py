@@ -164,7 +164,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     number, slash, total = text.partition("/")
     if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
         return int(number), int(total)
-    raise UsageError(f"--shard '{inert(text)}' is not a shard", "Write 1/8 for the first of eight.")
+    raise UsageError(f"--shard `{inert(text)}` is not a shard", "write 1/8 for the first of eight")
 
 
 def parse_processes(text: str) -> int:
@@ -174,7 +174,7 @@ def parse_processes(text: str) -> int:
     if _is_count(text) and int(text) >= 1:
         return int(text)
     raise UsageError(
-        f"--processes '{inert(text)}' is not a number from 1 on", "Write 4, or auto for all cores."
+        f"--processes `{inert(text)}` is not a number from 1 on", "write 4, or auto for all cores"
     )
 
 
@@ -185,8 +185,8 @@ def parse_ok_exit(text: str) -> frozenset[int]:
     for code in codes:
         if code not in known:
             raise UsageError(
-                f"--ok-exit '{inert(code)}' is no exit code of harvester",
-                f"Write one or more of {', '.join(sorted(known, key=int))}.",
+                f"--ok-exit `{inert(code)}` is no exit code of harvester",
+                f"write one or more of {', '.join(sorted(known, key=int))}",
             )
     return frozenset(map(int, codes))
 

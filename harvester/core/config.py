@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from harvester.core import field_types as types
 from harvester.core.calendar import Day
 from harvester.core.dataset import Dataset
-from harvester.core.errors import InvalidValue
+from harvester.core.errors import InvalidValue, Place
 
 ASSUMED_QUOTA = 1_000
 """The daily quota while WeChat has not told it."""
@@ -130,7 +130,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         if (self.verify_ticket is None) == (self.component_token is None):
-            raise InvalidValue("needs either verify_ticket or component_token")
+            raise InvalidValue("needs either verify_ticket or component_token", "write one of them")
         if self.verify_ticket is not None and self.secret is None:
             raise InvalidValue("needs its secret with a verify_ticket", 'write secret: "${NAME}"')
         if self.component_token is not None and self.secret is not None:
@@ -213,7 +213,11 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.burst > self.count:
-            raise InvalidValue(f"is more than the {self.count:,} of the rate", keys=("burst",))
+            what, hint = (
+                f"is more than the {self.count:,} of the rate",
+                "lower it, or raise the rate",
+            )
+            raise InvalidValue(what, hint, keys=("burst",))
 
     @property
     def count(self) -> int:
@@ -247,7 +251,7 @@ class Limits:
         if self.daily_reserve.of(quota) >= quota:
             assumed = " that are assumed" if self.daily_quota is None else ""
             what = f"leaves nothing of the {quota:,} calls of `daily_quota`{assumed}"
-            raise InvalidValue(what, keys=("daily_reserve", "daily_quota"))
+            raise InvalidValue(what, "reserve fewer", keys=("daily_reserve", "daily_quota"))
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -263,7 +267,8 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.initial_delay > self.max_delay:
-            raise InvalidValue("is longer than `max_delay`", keys=("initial_delay", "max_delay"))
+            keys = ("initial_delay", "max_delay")
+            raise InvalidValue("is longer than `max_delay`", "swap them", keys=keys)
 
 
 @dataclass(frozen=True, config=types.CLOSED)
@@ -341,7 +346,8 @@ class Manifest:
     ``references`` are the texts with references that were resolved while loading.
     ``all_jobs`` are the manifest's jobs if options narrowed ``jobs``, and else empty.
     ``secret_variables`` are the variables of all credentials, if any of these has a command: it
-    does not inherit them.
+    does not inherit them. ``credential_places`` has the place of each account's credential by
+    appid; PLATFORM and DEFAULTS stand for those of the platform and of all other accounts.
     """
 
     file: Path
@@ -357,6 +363,9 @@ class Manifest:
     references: tuple[str, ...] = ()
     all_jobs: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
     secret_variables: frozenset[str] = frozenset()
+    credential_places: Mapping[str, Place] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def names(self) -> dict[str, str]:

@@ -112,6 +112,10 @@ class Place(NamedTuple):
         return f"{file}: {self.cell}" if self.cell else f"{file}:{self.line}:{self.column}"
 
 
+DEFAULTS, PLATFORM = "defaults", "platform"
+"""Keys of the places of the defaults' credential and of the platform's secrets."""
+
+
 class Mistake(NamedTuple):
     """One mistake in a manifest or in its accounts file."""
 

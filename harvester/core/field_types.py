@@ -86,7 +86,7 @@ def text_of(value: object) -> str:
     """Return quoted or unquoted text, for values with their own grammar. Raises InvalidValue."""
     if isinstance(value, str):
         return value
-    raise InvalidValue(_must_be("text", value))
+    raise InvalidValue(_must_be("text", value), "quote it, or write a single value")
 
 
 def plain_text(value: object) -> str:
@@ -151,7 +151,7 @@ def _whole_number(value: object, low: int, high: int) -> int:
         hint = "leave the quotes out" if quoted else ""
         raise InvalidValue(_must_be("a whole number", value), hint)
     if not low <= value <= high:
-        raise InvalidValue(f"must be from {low:,} to {high:,}")
+        raise InvalidValue(f"must be from {low:,} to {high:,}", "write a number in between")
     return value
 
 
@@ -167,7 +167,7 @@ def _quota(value: object, info: pydantic.ValidationInfo) -> int | None:
     if value == "auto" or (value is None and info.context is None):
         return None
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
-        raise InvalidValue("must be auto or a whole number")
+        raise InvalidValue("must be auto or a whole number", "write auto or 1000")
     return _whole_number(value, 1, MAX_QUOTA)
 
 
@@ -175,7 +175,7 @@ def _truth(value: object) -> bool:
     if isinstance(value, references.Resolved) and value in {"true", "false"}:
         return value == "true"
     if not isinstance(value, bool):
-        raise InvalidValue(_must_be("true or false", value))
+        raise InvalidValue(_must_be("true or false", value), "write true or false without quotes")
     return value
 
 
@@ -220,7 +220,7 @@ def _command_word(value: object) -> str:
         raise InvalidValue("must not hold a secret", hint)
     references.check_template(text)
     if "\0" in text:
-        raise InvalidValue("is not a word of a command")
+        raise InvalidValue("is not a word of a command", "remove the NUL character")
     return str(text)
 
 

@@ -50,7 +50,7 @@ def day(text: str, hint: str = "write 2024-01-31") -> Day:
     try:
         return parse_day(text)
     except ValueError:
-        raise InvalidValue("is a day that no calendar has") from None
+        raise InvalidValue("is a day that no calendar has", hint) from None
 
 
 def begin_day(text: str, today: Day) -> Day:
@@ -79,7 +79,8 @@ def _job_day(text: str, today: Day, hint: str) -> Day:
         first = day_text(FIRST_DAY)
         raise InvalidValue(f"is before {first}, when WeChat's statistics begin", "write earliest")
     if explicit >= today:
-        raise InvalidValue(f"is after yesterday, which is {day_text(today - 1)} in Beijing")
+        what = f"is after yesterday, which is {day_text(today - 1)} in Beijing"
+        raise InvalidValue(what, hint)
     return explicit
 
 
@@ -88,9 +89,10 @@ def duration(text: str, *, longest: float = 86_400.0) -> float:
     match = _matched(DURATION, text, "is not a duration", "write 30s, 500ms, 5m or 1h")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
-        raise InvalidValue("must be longer than nothing")
+        raise InvalidValue("must be longer than nothing", "write 30s, 500ms, 5m or 1h")
     if seconds > longest:
-        raise InvalidValue(f"must be at most {longest / _SECONDS['h']:g}h")
+        most = f"{longest / _SECONDS['h']:g}h"
+        raise InvalidValue(f"must be at most {most}", f"write {most} or less")
     return seconds
 
 
@@ -237,7 +239,7 @@ def place(text: str) -> str:
 def path(text: str) -> str:
     """Check a path on this machine."""
     if not text.strip() or "\0" in text:
-        raise InvalidValue("is not a path")
+        raise InvalidValue("is not a path", "write one such as output/wechat")
     if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", text):
         raise InvalidValue("is not a path", "write it without a scheme")
     if text.startswith("~"):

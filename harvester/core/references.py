@@ -49,7 +49,8 @@ def quote_safe(text: str, longest: int = _MAX_QUOTED) -> str:
     """Return a space and the text in backticks, or an empty text if it could be a secret."""
     if isinstance(text, Resolved) or len(text) > longest or holds_secret(text):
         return ""
-    return f" `{inert(text)}`"
+    # Inert with the quotes, because a hyphen behind one is no formula of a spreadsheet.
+    return f" {inert(f'`{text}`')}"
 
 
 def quote_safe_name(text: str) -> str:

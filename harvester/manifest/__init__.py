@@ -4,6 +4,7 @@
 `day_option`, `end_day_option`, `duration_option`, `timeout_option` and `place_named` parse single
 options.
 `access_of` and `platform_of` resolve the references in credentials before a verb calls WeChat,
+`whose_credential` names one in messages,
 `touched` and `secret_files` list the external inputs, and `json_schema` describes the format for
 editors.
 """
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 from harvester.manifest.diagnostics import nearest
 from harvester.manifest.external_inputs import Touched, secret_files, touched
-from harvester.manifest.job_selection import (
+from harvester.manifest.json_schema import json_schema
+from harvester.manifest.loader import Draft, load, read
+from harvester.manifest.option_selection import (
     day_option,
     duration_option,
     end_day_option,
@@ -21,9 +24,7 @@ from harvester.manifest.job_selection import (
     place_named,
     timeout_option,
 )
-from harvester.manifest.json_schema import json_schema
-from harvester.manifest.loader import Draft, load, read
-from harvester.manifest.resolve_credentials import access_of, platform_of
+from harvester.manifest.resolve_credentials import access_of, platform_of, whose_credential
 
 __all__ = [
     "Draft",
@@ -43,4 +44,5 @@ __all__ = [
     "secret_files",
     "timeout_option",
     "touched",
+    "whose_credential",
 ]

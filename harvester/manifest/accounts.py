@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.config import Account, Credential
+from harvester.core.config import KINDS, Account, Credential
 from harvester.core.errors import Place
 from harvester.core.references import quote_safe, quote_safe_name
+from harvester.manifest import csv_header
 from harvester.manifest.build import CredentialRules, check_credential
-from harvester.manifest.diagnostics import LoadContext, Step, Where, nearest
+from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 from harvester.manifest.interpolation import resolve_all
-from harvester.manifest.text_file import Unreadable, read_text
+from harvester.manifest.text_file import SAVE, Unreadable, read_text
 from harvester.manifest.validation import check, fields_of
 
 _IN_CREDENTIAL = [name for name in fields_of(Credential) if name not in {"timeout", "headers"}]
@@ -31,6 +32,10 @@ _SHARED = (("token_command", "timeout"), ("token_url", "headers"))
 
 RawAccount: TypeAlias = tuple[Any, Where]
 """An account before validation, and the places of its parts."""
+
+
+_EXCEL = "in Excel: File, Save As, `CSV UTF-8`; elsewhere: save it as UTF-8 text with commas"
+_CELLS = "give each row a cell for each column, and quote a cell that has a comma"
 
 
 class BrokenCsv(Exception):
@@ -123,7 +128,8 @@ def read_csv(path: str, named: Place, context: LoadContext) -> Iterator[RawAccou
         place = Place(file, flaw.line, flaw.column) if flaw.line else named
         named_file = quote_safe_name(path) or " a file"
         subject = "this file" if flaw.line else f"`accounts_file` names{named_file}, which"
-        context.mistakes.add(place, f"{subject} {flaw.what}", flaw.hint)
+        hint = _EXCEL if flaw.hint == SAVE else flaw.hint
+        context.mistakes.add(place, f"{subject} {flaw.what}", hint)
         context.accounts_unknown = True
         return
     rows = csv_rows(text)
@@ -146,11 +152,11 @@ def _accounts(
         where = table.where(number)
         if len(cells) == len(table.header):
             value = table.value(cells)
-            resolve_all(value, where, context)
+            resolve_all(value, context)
             yield value, where
         else:
             what = f"cells in this row: {len(cells)}, columns: {len(table.header)}"
-            context.mistakes.add(where(), what)
+            context.mistakes.add(where(), what, _CELLS)
             context.accounts_unknown = True
 
 
@@ -158,20 +164,43 @@ def _check_header(table: _Table, row: int, context: LoadContext) -> bool:
     """Report unknown, duplicate and missing columns. Return whether the header is right."""
     mistakes = context.mistakes
     before = len(mistakes.found)
-    for index, name in enumerate(table.header):
-        place = table.place(row, index)
-        is_attribute = name.startswith(ATTRIBUTE) and name != ATTRIBUTE
-        if name not in COLUMNS and not is_attribute:
-            hint = nearest(name, COLUMNS) or f"known are {', '.join(COLUMNS)}, {ATTRIBUTE}NAME"
-            mistakes.add(place, f"unknown column{quote_safe(name)}", hint)
-        elif name in table.header[:index]:
-            mistakes.add(place, f"the column{quote_safe(name)} comes twice")
-    if "appid" not in table.header:
-        hint = f"the first line names the columns: {', '.join(COLUMNS)}"
-        mistakes.add(table.place(row), "there is no column `appid`", hint)
+    flaw = csv_header.mistake_of(table.header, COLUMNS)
+    if flaw is not None:
+        mistakes.add(table.place(row, flaw.first), flaw.what, flaw.hint)
+    if flaw is None or flaw.meant:
+        _check_columns(table, row, flaw.meant if flaw else {}, mistakes)
     is_right = len(mistakes.found) == before
     context.accounts_unknown |= not is_right
     return is_right
+
+
+def _check_columns(
+    table: _Table, row: int, meant: Mapping[int, str], mistakes: Diagnostics
+) -> None:
+    """Report unknown, duplicate and missing columns. ``meant`` has those with another spelling."""
+    header = [meant.get(index, name) for index, name in enumerate(table.header)]
+    hints = ""
+    for index, name in enumerate(header):
+        place = table.place(row, index)
+        is_attribute = name.startswith(ATTRIBUTE) and name != ATTRIBUTE
+        if name not in COLUMNS and not is_attribute:
+            hint = nearest(name, COLUMNS)
+            hints += hint
+            known = f"known are {', '.join(COLUMNS)}, {ATTRIBUTE}NAME"
+            mistakes.add(place, f"unknown column{quote_safe(name)}", hint or known)
+        elif name in header[:index]:
+            what = f"the column{quote_safe(name)} comes twice"
+            mistakes.add(place, what, "leave one of them out")
+    # The misspelt column is told already.
+    if "appid" not in header and "`appid`" not in hints:
+        hint = f"the first line names the columns: {', '.join(COLUMNS)}"
+        mistakes.add(table.place(row), "there is no column `appid`", hint)
+
+
+def place_of(credential: Any, where: Where, *loc: Step) -> Place:
+    """Return the place of what a credential or a platform refers to."""
+    kinds = [kind for kind in KINDS if isinstance(credential, dict) and kind in credential]
+    return where((*loc, *kinds[:1]))
 
 
 def validate_accounts(
@@ -199,6 +228,8 @@ def validate_accounts(
             mistakes.add(where(("appid",)), f"the account `{appid}` comes twice", hint)
             continue
         accounts[appid], first[appid] = account, where
+        if value.get("credential"):
+            context.credential_places[appid] = place_of(value["credential"], where, "credential")
         begin, end = account.begin_date, account.end_date
         if begin is not None and end is not None and begin > end:
             what = "the account ends before it begins"

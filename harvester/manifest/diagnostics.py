@@ -19,6 +19,18 @@ from harvester.core.references import quote_safe
 INVALID: Final = object()
 """Placeholder of a value that was reported already, so that it is not reported again."""
 
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Placeholder of a value whose reference leads nowhere. It is told where the value is judged.
+
+    That is never, if it stands under an unknown key, which is a mistake enough.
+    """
+
+    what: str
+    hint: str
+
+
 Step = str | int
 """A key of a mapping or an index of a list."""
 
@@ -59,8 +71,8 @@ class LoadContext:
 
     ``references`` are the texts whose references were resolved. ``invalid_accounts`` holds the
     appids and tags of accounts with mistakes: a job may name these. ``accounts_unknown`` is true if
-    some accounts could not be read at all, so that a job may name anything. ``environ`` is hidden
-    in the repr, because it holds secrets.
+    some accounts could not be read at all, so that a job may name anything. ``credential_places``
+    are those of the manifest. ``environ`` is hidden in the repr, because it holds secrets.
     """
 
     folder: Path
@@ -70,6 +82,7 @@ class LoadContext:
     references: dict[str, None] = field(default_factory=dict)
     invalid_accounts: set[str] = field(default_factory=set)
     accounts_unknown: bool = False
+    credential_places: dict[str, Place] = field(default_factory=dict)
 
 
 def key_label(key: str) -> str:

@@ -17,12 +17,16 @@ _Item = TypeVar("_Item")
 
 
 class Touched(NamedTuple):
-    """Each name once, in the order of the manifest. Files are whole paths."""
+    """Each name once, in the order of the manifest. Files are whole paths.
+
+    ``required`` are the variables without a default.
+    """
 
     variables: tuple[str, ...]
     files: tuple[Path, ...]
     programs: tuple[str, ...]
     hosts: tuple[str, ...]
+    required: tuple[str, ...]
 
 
 def touched(manifest: Manifest) -> Touched:
@@ -42,6 +46,7 @@ def touched(manifest: Manifest) -> Touched:
         files=_each_once(files),
         programs=_each_once(_programs(accounts, platform)),
         hosts=_each_once(host for url in urls if "://" in url and (host := urlsplit(url).hostname)),
+        required=_each_once(_variables(texts, required=True)),
     )
 
 
@@ -82,10 +87,10 @@ def _bodies(texts: Iterable[str]) -> Iterator[str]:
     return (match[1] for text in texts for match in REFERENCE.finditer(text))
 
 
-def _variables(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the name of the variable of each reference to one."""
+def _variables(texts: Iterable[str], *, required: bool = False) -> Iterator[str]:
+    """Yield the name of the variable of each reference to one, or of each without a default."""
     bodies = (body for body in _bodies(texts) if not body.startswith("file:"))
-    return (body.partition(":-")[0] for body in bodies)
+    return (body.partition(":-")[0] for body in bodies if not (required and ":-" in body))
 
 
 def _files(texts: Iterable[str], folder: Path) -> Iterator[Path]:

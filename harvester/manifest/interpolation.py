@@ -15,15 +15,16 @@ from typing import Any
 from harvester.core import references
 from harvester.core.errors import InvalidValue
 from harvester.core.secret import Secret
-from harvester.manifest.diagnostics import INVALID, LoadContext, Where, key_label
+from harvester.manifest.diagnostics import LoadContext, Unresolved
 from harvester.manifest.text_file import Unreadable, read_text
 
+_OR_DEFAULT = ", or write ${NAME:-default}"
 _MAX_FILE_BYTES = 64 * 1024
 _SECRET_KEYS = frozenset({"secret", "verify_ticket", "component_token", "command"})
 """Keys of the platform whose references are resolved later."""
 
 
-def resolve_all(value: Any, where: Where, context: LoadContext) -> None:
+def resolve_all(value: Any, context: LoadContext) -> None:
     """Replace every reference inside of ``value`` by its text, in place, except in credentials."""
 
     def walk(node: Any, loc: tuple[str | int, ...]) -> None:
@@ -37,11 +38,7 @@ def resolve_all(value: Any, where: Where, context: LoadContext) -> None:
                 try:
                     node[step] = resolve(child, context.environ, context.folder)
                 except InvalidValue as flaw:
-                    # An item of a list has an index; the message names the key of its list.
-                    name = next(part for part in (step, *reversed(loc)) if isinstance(part, str))
-                    what = f"{key_label(name)} {flaw.what}"
-                    context.mistakes.add(where((*loc, step)), what, flaw.hint)
-                    node[step] = INVALID
+                    node[step] = Unresolved(flaw.what, flaw.hint)
 
     if isinstance(value, dict | list):
         walk(value, ())
@@ -56,15 +53,21 @@ def resolve(text: str, environ: Mapping[str, str], folder: Path) -> references.R
         raise InvalidValue("holds a `${` that is no reference", f"write {references.FORMS}")
     return references.Resolved(
         references.REFERENCE.sub(
-            lambda match: _fetch(references.parse(match[1]), environ, folder), text
+            lambda match: _fetch(references.parse(match[1]), environ, folder, _OR_DEFAULT), text
         )
     )
 
 
 def _fetch(
-    reference: references.Variable | references.File, environ: Mapping[str, str], folder: Path
+    reference: references.Variable | references.File,
+    environ: Mapping[str, str],
+    folder: Path,
+    otherwise: str = "",
 ) -> str:
-    """Return the value of a variable or the text of a file, without line breaks at the end."""
+    """Return the value of a variable or the text of a file, without line breaks at the end.
+
+    ``otherwise`` is what else may be done than to set an unset variable.
+    """
     if isinstance(reference, references.File):
         return _fetch_file(reference.path, folder)
     value = environ.get(reference.name, "").rstrip("\r\n")
@@ -73,22 +76,26 @@ def _fetch(
     if reference.default is not None:
         return reference.default
     state = "empty" if reference.name in environ else "not set"
-    raise InvalidValue(
-        f"refers to the variable{references.quote_safe_name(reference.name)}, which is {state}",
-        "set it, or write ${NAME:-default}",
-    )
+    quoted = references.quote_safe_name(reference.name)
+    what = f"refers to the variable{quoted}, which is {state}"
+    name = quoted.strip(" `") or "NAME"
+    raise InvalidValue(what, f"set it before the start: export {name}=…{otherwise}")
 
 
 def _fetch_file(path: str, folder: Path) -> str:
     if "{" in path:
-        raise InvalidValue("refers to a file by {appid} or {name}, which only a credential can")
+        raise InvalidValue(
+            "refers to a file by {appid} or {name}, which only a credential can",
+            "name the file itself",
+        )
     text, flaw = "", "is empty"
     try:
         text = read_text(folder / path, largest=_MAX_FILE_BYTES).rstrip("\r\n")
     except Unreadable as error:
         flaw = error.what
     if not text:
-        raise InvalidValue(f"refers to the file{references.quote_safe_name(path)}, which {flaw}")
+        what = f"refers to the file{references.quote_safe_name(path)}, which {flaw}"
+        raise InvalidValue(what, "write the file, or correct its path, from the manifest's folder")
     return text
 
 
@@ -109,7 +116,7 @@ class Interpolator:
         """Return the single word that a credential's reference names. Raises InvalidValue."""
         value = self._resolve(references.check_credential(text)[2:-1])
         if not value.isprintable() or " " in value:
-            raise InvalidValue("refers to more than one word")
+            raise InvalidValue("refers to more than one word", "let it hold the secret alone")
         return Secret(value)
 
     def text(self, text: str, quote: Callable[[str], str] = str) -> str:
@@ -137,7 +144,9 @@ class Interpolator:
     def substitute(self, text: str, quote: Callable[[str], str] = str) -> str:
         """Return a text with ``{appid}`` and ``{name}`` replaced. Raises InvalidValue."""
         if "{name}" in text and not self.name:
-            raise InvalidValue("needs {name}, but the account has no name")
+            raise InvalidValue(
+                "needs {name}, but the account has no name", "name it, or use {appid}"
+            )
         fills = {"appid": self.appid, "name": self.name}
         return references.FILL.sub(lambda match: quote(fills[match[1]]), text)
 
@@ -146,7 +155,8 @@ class Interpolator:
         is_path = body.startswith("file:")
         # The name comes from a list that others may edit: it must not lead out of the folder.
         if is_path and "{name}" in body and self.name and not _is_path_part(self.name):
-            raise InvalidValue("needs {name}, but the account's name cannot be part of a path")
+            what = "needs {name}, but the account's name cannot be part of a path"
+            raise InvalidValue(what, "use {appid}")
         filled = self.substitute(body)
         reference = references.File(filled[5:]) if is_path else references.Variable(filled, None)
         return _fetch(reference, self.environ, self.folder)

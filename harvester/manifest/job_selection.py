@@ -1,25 +1,20 @@
-"""Lookup of the names in jobs and in command-line options, and parsers of single options."""
+"""Lookup of the names in jobs."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.core import calendar, parsers
-from harvester.core.config import Account, Job, Manifest
-from harvester.core.errors import InvalidValue, UsageError
-from harvester.core.model import is_appid
+from harvester.core.config import Account, Job
+from harvester.core.errors import InvalidValue
 from harvester.core.references import quote_safe
-from harvester.core.selection import Selection
 from harvester.manifest import models
 from harvester.manifest.attributes import Attributed, attributed, is_attribute, with_attribute
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest
 
-_T = TypeVar("_T")
+MAX_LISTED = 10
+"""Known names that a hint lists."""
 
 MAX_HINTS = 20
 """Unknown appids of a job that get a hint. More are no typing errors, and a hint takes time."""
@@ -48,6 +43,18 @@ def tags_of(accounts: Iterable[Account]) -> dict[str, list[str]]:
     return tagged
 
 
+def known_tags(tags: Iterable[str]) -> str:
+    """Return a hint with the tags that accounts have."""
+    found = [*tags]
+    return f"the tags are {listed(found)}" if found else "no account has a tag"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, without those that could be a secret."""
+    shown = [name.strip(" `") for name in map(quote_safe, names[:MAX_LISTED]) if name]
+    return ", ".join(shown) + (", …" if len(names) > MAX_LISTED else "")
+
+
 def job_of(
     written: models.WrittenJob, index: int, where: Where, *, known: Known, context: LoadContext
 ) -> Job:
@@ -70,11 +77,11 @@ def _datasets(written: models.WrittenJob, where: Where, mistakes: Diagnostics) -
         found = matching(pattern)
         names.update(dict.fromkeys(dataset.name for dataset in found))
         if not found:
-            mistakes.add(where(("datasets", index)), *_unknown_dataset(pattern))
+            mistakes.add(where(("datasets", index)), *unknown_dataset(pattern))
     return tuple(names)
 
 
-def _unknown_dataset(pattern: str) -> tuple[str, str]:
+def unknown_dataset(pattern: str) -> tuple[str, str]:
     """Return the mistake and the hint for a pattern that matches no dataset."""
     retired = retirement(pattern)
     if retired:
@@ -119,8 +126,9 @@ class _Finder(NamedTuple):
         others = (item for item in self.unknown(names, self.known.appids) if item[0] not in found)
         for count, (index, name) in enumerate(others):
             hint = nearest(name, self.known.appids) if count < MAX_HINTS else ""
-            if name in self.known.tags:
-                hint = f"a tag is written {{tags: [{name}]}}"
+            tag = name.removeprefix("tag:")
+            if tag in self.known.tags:
+                hint = f"a tag is written {{tags: [{tag}]}}"
             self.report((*loc, index), f"unknown account{quote_safe(name)}", hint)
         known = self.known.appids
         chosen = (
@@ -133,7 +141,7 @@ class _Finder(NamedTuple):
     def tags(self, names: Sequence[str], loc: tuple[Step, ...]) -> frozenset[str]:
         """Return the appids that have any of the tags."""
         for index, name in self.unknown(names, self.known.tags):
-            hint = nearest(name, self.known.tags) or "no account has it"
+            hint = nearest(name, self.known.tags) or known_tags(self.known.tags)
             self.report((*loc, index), f"unknown tag{quote_safe(name)}", hint)
         return frozenset().union(*(self.known.tags.get(name, ()) for name in names))
 
@@ -169,153 +177,3 @@ class _Finder(NamedTuple):
     def report(self, loc: tuple[Step, ...], what: str, hint: str) -> None:
         """Report a mistake at a part of the job."""
         self.context.mistakes.add(self.where(loc), what, hint)
-
-
-def narrow(manifest: Manifest, selection: Selection, now: float) -> Manifest:
-    """Return the selected part of a manifest. A selection never adds to a job.
-
-    Jobs without days, accounts or datasets left are dropped, but kept in ``all_jobs``. ``now`` is
-    in seconds since the Unix epoch. Raises UsageError for names that the manifest does not have,
-    and if no job is left.
-    """
-    today = calendar.today(now)
-    begin = day_option("--begin-date", selection.begin_date, now)
-    end = end_day_option("--end-date", selection.end_date, now)
-    if begin is not None and end is not None and begin > end:
-        raise UsageError("--begin-date is after --end-date", "swap them")
-    accounts = _chosen_accounts(manifest.accounts, selection.accounts)
-    wanted = frozenset(name for job in manifest.jobs for name in job.datasets)
-    names = _chosen_datasets(selection.datasets, wanted)
-    appids = {account.appid for account in accounts}
-    jobs = [
-        dataclasses.replace(
-            job,
-            datasets=tuple(name for name in job.datasets if name in names),
-            appids=tuple(appid for appid in job.appids if appid in appids),
-            begin=job.begin if begin is None else max(job.begin, begin),
-            end=_earlier(job.end, end),
-        )
-        for job in _chosen_jobs(manifest.jobs, selection.jobs)
-    ]
-    left = tuple(job for job in jobs if _has_work(job, today))
-    if not left:
-        raise UsageError(
-            "the options leave nothing of the manifest's jobs",
-            "they narrow what a job has and never widen it",
-        )
-    everything = manifest.all_jobs or manifest.jobs
-    return dataclasses.replace(manifest, accounts=accounts, jobs=left, all_jobs=everything)
-
-
-def meant(
-    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str]
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the appids and datasets that an option names, whether jobs have them or not.
-
-    An appid need not be in the manifest any more; ``all`` means the manifest's accounts. Without
-    words for datasets all are returned. Raises UsageError for unknown words.
-    """
-    plain = [word for word in accounts if is_appid(word)]
-    others = [word for word in accounts if word not in plain and word != "all"]
-    named = _chosen_accounts(manifest.accounts, others) if others else ()
-    every = manifest.accounts if "all" in accounts else ()
-    appids = frozenset([*plain, *(account.appid for account in (*named, *every))])
-    return appids, _chosen_datasets(datasets, frozenset(manifest.datasets))
-
-
-def day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
-    """Parse a day, ``2024-01-31`` or ``-30d``, or return None for None. Raises UsageError."""
-    return _option(option, text, lambda text: parsers.begin_day(text, calendar.today(now)))
-
-
-def end_day_option(option: str, text: str | None, now: float) -> calendar.Day | None:
-    """Parse ``yesterday``, ``2024-01-31`` or ``-30d``; None is the newest day that is ready.
-
-    Raises UsageError.
-    """
-    return _option(option, text, lambda text: parsers.end_day(text, calendar.today(now)))
-
-
-def duration_option(option: str, text: str | None) -> float | None:
-    """Parse ``50m`` as seconds, or return None for None. Raises UsageError."""
-    return _option(option, text, lambda text: parsers.duration(text, longest=math.inf))
-
-
-def timeout_option(option: str, text: str | None) -> float | None:
-    """Parse ``10m`` or ``0`` as seconds, or return None for None. Raises UsageError."""
-    return 0.0 if text == "0" else duration_option(option, text)
-
-
-def place_named(text: str) -> Path | str:
-    """Parse the output of the command line: a path or an object store. Raises UsageError."""
-    if "://" not in text:
-        return Path(text)
-    return _parsed("the output named on the command line", text, parsers.place)
-
-
-def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
-    return None if text is None else _parsed(option, text, parse)
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], _T]) -> _T:
-    try:
-        return parse(text)
-    except InvalidValue as flaw:
-        problem, advice = f"{option} {flaw.what}", flaw.hint
-    # Raised outside of the handler, so that the InvalidValue is not attached to it.
-    raise UsageError(problem, advice)
-
-
-def _earlier(end: calendar.Day | None, other: calendar.Day | None) -> calendar.Day | None:
-    """Return the earlier end. None is the newest day that is ready, so later than any other."""
-    return min((day for day in (end, other) if day is not None), default=None)
-
-
-def _has_work(job: Job, today: calendar.Day) -> bool:
-    end = today - 1 if job.end is None else job.end
-    return bool(job.datasets and job.appids) and job.begin <= end
-
-
-def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tuple[Account, ...]:
-    if not words:
-        return accounts
-    by_name = {f"tag:{tag}": appids for tag, appids in tags_of(accounts).items()}
-    for account in accounts:
-        for name in dict.fromkeys((account.appid, account.name or account.appid)):
-            by_name.setdefault(name, []).append(account.appid)
-    known = attributed(accounts)
-    for word in words:
-        if is_attribute(word) and word not in by_name:
-            by_name[word] = _parsed("--accounts:", word, lambda word: with_attribute(word, known))
-    _check_known("--accounts", "account", words, by_name)
-    chosen = {appid for word in words for appid in by_name[word]}
-    return tuple(account for account in accounts if account.appid in chosen)
-
-
-def _chosen_datasets(patterns: Sequence[str], wanted: frozenset[str]) -> frozenset[str]:
-    """Return the datasets that an option names, or ``wanted`` without patterns."""
-    if not patterns:
-        return wanted
-    names: set[str] = set()
-    for pattern in patterns:
-        found = matching(pattern)
-        if not found:
-            what, hint = _unknown_dataset(pattern)
-            raise UsageError(f"--datasets: {what}", hint)
-        names.update(dataset.name for dataset in found)
-    return frozenset(names)
-
-
-def _chosen_jobs(jobs: tuple[Job, ...], names: Sequence[str]) -> tuple[Job, ...]:
-    if not names:
-        return jobs
-    _check_known("--jobs", "job", names, [job.name for job in jobs])
-    return tuple(job for job in jobs if job.name in names)
-
-
-def _check_known(option: str, noun: str, words: Sequence[str], known: Collection[str]) -> None:
-    """Raise UsageError for the first word that is not known."""
-    for word in words:
-        if word not in known:
-            hint = nearest(word, known) or f"the manifest has no such {noun}"
-            raise UsageError(f"{option}: unknown {noun}{quote_safe(word)}", hint)

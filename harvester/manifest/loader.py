@@ -12,17 +12,23 @@ from typing import Any
 from harvester.core import calendar
 from harvester.core.config import Account, Job, Manifest
 from harvester.core.dataset import Dataset
-from harvester.core.errors import ManifestError, Place
+from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
 from harvester.core.references import quote_safe
 from harvester.manifest import build, models
-from harvester.manifest.accounts import read_csv, validate_accounts
+from harvester.manifest.accounts import place_of, read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where
 from harvester.manifest.external_inputs import secret_variables
 from harvester.manifest.interpolation import resolve_all
 from harvester.manifest.job_selection import job_of, known_from
 from harvester.manifest.text_file import Unreadable, read_text
-from harvester.manifest.validation import check, salvage
+from harvester.manifest.validation import check, fields_of, is_mistyped, salvage
 from harvester.manifest.yaml_reader import Document, parse
+
+_INIT = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
+
+
+SOURCES = ("accounts", "accounts_file", "accounts_from")
+"""Keys that give accounts, of which a manifest needs one."""
 
 
 def load(
@@ -121,6 +127,7 @@ class Draft:
             retry=root.retry,
             references=tuple(context.references),
             secret_variables=secret_variables(accounts.values(), root.platform),
+            credential_places=context.credential_places,
         )
 
     def _jobs(self, accounts: Sequence[Account]) -> tuple[Job, ...]:
@@ -143,7 +150,7 @@ def _draft(document: Document | None, context: LoadContext) -> Draft | None:
     value, where, mistakes = document.value, document.where, context.mistakes
     # Keys may be missing where the YAML has mistakes.
     partial = bool(mistakes.found)
-    resolve_all(value, where, context)
+    resolve_all(value, context)
     if not isinstance(value, dict):
         check(models.Root, value, where, context)
         return None
@@ -156,7 +163,7 @@ def _draft(document: Document | None, context: LoadContext) -> Draft | None:
     build.check_files(root.api, where, mistakes)
     build.check_platform(root, bad, where, mistakes)
     rules = build.credential_rules(root, bad, partial=partial)
-    if "jobs" not in value:
+    if "jobs" not in value and not is_mistyped("jobs", value, fields_of(models.Root)):
         mistakes.add(where(), "`jobs` is missing", "one `- datasets: …` each")
     return Draft(
         document,
@@ -173,7 +180,8 @@ def _document(path: Path, text: str | None, context: LoadContext) -> Document | 
         text = read_text(path) if text is None else text
     except Unreadable as flaw:
         place = Place(path, max(flaw.line, 1), flaw.column)
-        context.mistakes.add(place, f"the manifest {flaw.what}", flaw.hint)
+        hint = _INIT if flaw.is_missing else flaw.hint
+        context.mistakes.add(place, f"the manifest {flaw.what}", hint)
         return None
     return parse(text, path, context.mistakes)
 
@@ -193,14 +201,19 @@ def _accounts(
         written += read_csv(root.accounts_file, where(("accounts_file",)), context)
     given = {} if "defaults" in bad else value.get("defaults", {})
     defaults = {**given, "credential": root.defaults.credential}
+    places = context.credential_places
+    places[DEFAULTS] = place_of(given.get("credential"), where, "defaults", "credential")
+    places[PLATFORM] = where(("platform", "secret"))
     accounts = validate_accounts(written, defaults, rules, context)
-    sources = [name for name in ("accounts", "accounts_file", "accounts_from") if name in value]
+    sources = [name for name in SOURCES if name in value]
     if not sources:
-        mistakes.add(where(), "`accounts` is missing", "list them, or name an accounts_file")
+        if not any(is_mistyped(name, value, fields_of(models.Root)) for name in SOURCES):
+            hint = "list them, or name an accounts_file"
+            mistakes.add(where(), "`accounts` is missing", hint)
     elif not accounts and not context.accounts_unknown and not value.get("accounts"):
         name = sources[-1]
         if name != "accounts_from" and name not in bad and len(mistakes.found) == before:
-            mistakes.add(where((name,)), f"`{name}` holds no account")
+            mistakes.add(where((name,)), f"`{name}` holds no account", "add one")
     # A job may name accounts that authorised the platform, which only WeChat knows.
     context.accounts_unknown |= not sources or "accounts_from" in sources or "accounts" in bad
     return accounts

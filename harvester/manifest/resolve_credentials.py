@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from harvester.core import config, credentials, parsers
 from harvester.core.errors import InvalidValue, UsageError
+from harvester.core.inert_text import inert
 from harvester.core.secret import Secret
 from harvester.manifest.interpolation import Interpolator
 
@@ -68,8 +69,15 @@ class _Resolver(NamedTuple):
             return make()
         except InvalidValue as flaw:
             problem = f"{self.whose} {flaw.what}"
+            advice = f"{flaw.hint}; {advice}" if flaw.hint else advice
         # Raised outside of the handler, so that the InvalidValue is not attached to it.
         raise UsageError(problem, advice)
+
+
+def whose_credential(account: config.Account) -> str:
+    """Name the credential of an account in messages."""
+    name = f" ({inert(account.name)})" if account.name else ""
+    return f"the credential of {account.appid}{name}"
 
 
 def access_of(
@@ -89,7 +97,7 @@ def access_of(
     if credential is None:
         return credentials.RefreshToken()
     interpolator = Interpolator(account.appid, account.name, folder, environ)
-    resolver = _Resolver(interpolator, f"the credential of {account.appid}", hidden)
+    resolver = _Resolver(interpolator, whose_credential(account), hidden)
     if credential.secret is not None:
         return credentials.AppSecret(
             resolver.secret(credential.secret, _APPSECRET), account.legacy_token
@@ -161,5 +169,5 @@ def _url(
 
 def _header(value: str) -> str:
     if not value.isprintable():
-        raise InvalidValue("has a header that is not one line")
+        raise InvalidValue("has a header that is not one line", "remove the line breaks")
     return value

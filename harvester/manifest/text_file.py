@@ -8,6 +8,9 @@ from pathlib import Path
 MAX_BYTES = 16 * 1024 * 1024
 """Maximum size of a manifest or an accounts file."""
 
+SAVE = "save it as UTF-8 text"
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_MISSING = "does not exist"
 _BOM = b"\xef\xbb\xbf"
 # The complement of what YAML calls printable. The byte order mark belongs to it, because it may
 # only stand at the beginning.
@@ -29,20 +32,43 @@ class Unreadable(Exception):
         self.line = line
         self.column = column
 
+    @property
+    def is_missing(self) -> bool:
+        """True if there is no such file."""
+        return self.what == _MISSING
+
 
 def read_text(file: Path, *, largest: int = MAX_BYTES) -> str:
     """Return the text of a file without its byte order mark. Raises Unreadable."""
     data = _read_bytes(file, largest).removeprefix(_BOM)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable("is not UTF-8 text but UTF-16", "save it as UTF-8")
+        raise Unreadable("is not UTF-8 text but UTF-16", SAVE)
+    if data.startswith((_ZIP, _OLE)):
+        what = "is an Excel workbook" if _is_workbook(data) else "is an archive"
+        raise Unreadable(f"{what}, not text", SAVE)
     text = data.decode(errors="surrogateescape")
     if bad := _UNPRINTABLE.search(text):
         line, column = _position(text[: bad.start()])
         if "\udc80" <= bad[0] <= "\udcff":  # a byte that is no UTF-8
-            raise Unreadable("is not UTF-8 text", "save it as UTF-8", line=line, column=column)
+            what = "is GBK text, not UTF-8" if _is_gbk(data) else "is not UTF-8 text"
+            raise Unreadable(what, SAVE, line=line, column=column)
         what = f"holds U+{ord(bad[0]):04X}, which is no character of a text"
-        raise Unreadable(what, line=line, column=column)
+        raise Unreadable(what, "remove it", line=line, column=column)
     return text
+
+
+def _is_workbook(data: bytes) -> bool:
+    """Return whether an archive is a workbook of Excel, new or old."""
+    return data.startswith(_OLE) or b"[Content_Types].xml" in data[:4096] or b"xl/" in data[:4096]
+
+
+def _is_gbk(data: bytes) -> bool:
+    """Return whether bytes that are no UTF-8 are Chinese text as Windows saves it."""
+    try:
+        text = data.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
 def _read_bytes(file: Path, largest: int) -> bytes:
@@ -50,15 +76,16 @@ def _read_bytes(file: Path, largest: int) -> bytes:
         with file.open("rb") as stream:
             data = stream.read(largest + 1)
     except FileNotFoundError:
-        raise Unreadable("does not exist") from None
+        raise Unreadable(_MISSING, "correct the path") from None
     except IsADirectoryError:
-        raise Unreadable("is a directory") from None
+        raise Unreadable("is a directory", "name a file in it") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        raise Unreadable(f"cannot be read: {reason or 'not a path'}") from None
+        what = f"cannot be read: {reason or 'not a path'}"
+        raise Unreadable(what, "correct its path or its permissions") from None
     if len(data) > largest:
         size = f"{largest // 1024} KiB" if largest < 1024**2 else f"{largest // 1024**2} MiB"
-        raise Unreadable(f"is larger than {size}")
+        raise Unreadable(f"is larger than {size}", "split it, or name another file")
     return data
 
 

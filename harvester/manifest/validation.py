@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from harvester.manifest.diagnostics import (
     Diagnostics,
     LoadContext,
     Step,
+    Unresolved,
     Where,
     key_label,
     nearest,
@@ -33,6 +34,7 @@ _TYPES = {
     "tuple_type": "must be a list",
     "too_short": "is empty",
 }
+_MISSING = {"appid": "each account begins `- appid: wx…`", "jobs": "one `- datasets: …` each"}
 _KIND_EXAMPLES = {"token_command": "[…]", "token_url": '"https://…"'}
 _EXAMPLES = {
     "": "begin with `accounts:` and `jobs:`",
@@ -59,7 +61,7 @@ def check(
     """
     valid: Model | None
     valid, flaws = _validated(model, value, context)
-    for flaw in flaws:
+    for flaw in _told_once(model, flaws):
         _report(model, flaw, where, context.mistakes, item_of)
     return valid
 
@@ -69,7 +71,7 @@ def salvage(
 ) -> tuple[Model, set[str]]:
     """Return the model of the valid keys of a mapping, and the invalid keys, which are reported."""
     good, flaws = _validated(model, value, context)
-    for flaw in flaws:
+    for flaw in _told_once(model, flaws):
         _report(model, flaw, where, context.mistakes)
     bad = {str(flaw["loc"][0]) for flaw in flaws}
     if bad:
@@ -87,21 +89,48 @@ def _validated(model: Any, value: object, context: LoadContext) -> tuple[Any, li
         return None, error.errors(include_url=False)
 
 
+def is_mistyped(name: str, written: Iterable[str], known: Collection[str]) -> bool:
+    """Return whether a key that is missing stands there with another spelling."""
+    return any(key not in known and f"`{name}`" in nearest(key, known) for key in written)
+
+
+def _told_once(model: type[Any], flaws: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out missing keys that an unknown key is most similar to."""
+    unknown = [_steps(flaw) for flaw in flaws if flaw["type"] == "unexpected_keyword_argument"]
+
+    def is_told(loc: tuple[Step, ...]) -> bool:
+        owner = _owner(model, loc)
+        siblings = [str(other[-1]) for other in unknown if other[:-1] == loc[:-1]]
+        return is_mistyped(str(loc[-1]), siblings, fields_of(owner) if owner else ())
+
+    return [flaw for flaw in flaws if flaw["type"] != "missing" or not is_told(_steps(flaw))]
+
+
+def _steps(flaw: ErrorDetails) -> tuple[Step, ...]:
+    """Return the path of a flaw in the file: pydantic adds the tags of `union_by_kind`."""
+    return tuple(step for step in flaw["loc"] if not str(step).startswith("["))
+
+
 def _report(
     model: type[Any], flaw: ErrorDetails, where: Where, mistakes: Diagnostics, item_of: str = ""
 ) -> None:
-    # The tags of union_by_kind are steps of pydantic's path, but not of the file.
-    loc = tuple(step for step in flaw["loc"] if not str(step).startswith("["))
+    loc = _steps(flaw)
     kind = flaw["type"]
     if kind == "unexpected_keyword_argument":
         what, hint = _unknown_key(_owner(model, loc), str(loc[-1]), in_secret="credential" in loc)
         mistakes.add(where(loc, key=True), what, hint)
         return
     if kind == "missing":
-        mistakes.add(where(loc), f"`{loc[-1]}` is missing")
+        mistakes.add(where(loc), f"`{loc[-1]}` is missing", _MISSING.get(str(loc[-1]), "add it"))
         return
-    # Reported already, where the reference or the YAML was read.
+    # Reported already, where the YAML was read.
     if flaw["input"] is INVALID:
+        return
+    if isinstance(flaw["input"], Unresolved):
+        # An item of a list has an index; the message names the key of its list.
+        name = next((step for step in reversed(loc) if isinstance(step, str)), item_of)
+        what = f"{key_label(name)} {flaw['input'].what}"
+        mistakes.add(where(loc), what, flaw["input"].hint)
         return
     reason = flaw.get("ctx", {}).get("error")
     # Keys that contradict each other: the mistake is shown at the first that is written.

@@ -106,7 +106,9 @@ class _Reader:
         if isinstance(next(self.events), yaml.DocumentStartEvent):
             value, positions = self.value(next(self.events), 1)
         if value is None:
-            self.mistakes.add(Place(self.file, 1, 1), "the manifest is empty")
+            self.mistakes.add(
+                Place(self.file, 1, 1), "the manifest is empty", "`harvester init` prints one"
+            )
             return None
         next(self.events)
         after = next(self.events)
@@ -131,7 +133,7 @@ class _Reader:
             plain = event.style is None or event.style == ""
             return parse_scalar(event.value) if plain else event.value, event.start_mark
         if depth > MAX_DEPTH:
-            self.refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+            self.refuse(event, f"nested deeper than {MAX_DEPTH} levels", "no key of a manifest is")
             raise _TooDeep
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(event, depth)
@@ -144,7 +146,7 @@ class _Reader:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             value, items[len(values)] = self.value(event, depth + 1)
             if value is None:
-                self.refuse(event, "this list item has no value")
+                self.refuse(event, "this list item has no value", "give it one or remove it")
                 value = INVALID
             values.append(value)
         return values, NodePositions(start.start_mark, {}, items)
@@ -228,7 +230,7 @@ _SYNTAX = (
         "an unknown escape in these double quotes",
         "use single quotes, or write the character itself",
     ),
-    ("<document start>", "nothing may follow the end of the document", ""),
+    ("<document start>", "nothing may follow the end of the document", "remove it"),
     ("key", "this does not fit the lines above it", "check indentation and quotes"),
     ("'-' indicator", "this does not fit the lines above it", "check indentation and quotes"),
     ("<block end>", "this does not fit the lines above it", "check indentation and quotes"),
@@ -244,11 +246,11 @@ def _report_syntax(
     unknown = ("not valid YAML", "look at this line and the one above")
     what, hint = next((words for part, *words in _SYNTAX if part in problem), unknown)
     if "end of stream" in problem and context is not None:
-        mark, what, hint = context, "a quote that is never closed", ""
+        mark, what, hint = context, "a quote that is never closed", "close it"
     elif "escape" in problem and context is not None:  # libyaml and PyYAML differ in the column
         mark = context
     elif "expected ':'" in problem and context is not None:
-        mark, what, hint = context, "a key without its `:`", ""
+        mark, what, hint = context, "a key without its `:`", "write key: value"
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
     around = line[max(mark.column - 1, 0) : mark.column + 1] if mark else ""

@@ -8,6 +8,7 @@ __all__ = [
     "coverage",
     "fetch",
     "forget",
+    "inputs",
     "plain",
     "plan",
     "processes",

@@ -16,9 +16,9 @@ from harvester.core import redaction
 from harvester.core.calendar import Clock
 from harvester.core.config import Account, Api, Manifest
 from harvester.core.credentials import Access, AppSecret
-from harvester.core.errors import UsageError
+from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, UsageError
 from harvester.core.secret import Secret
-from harvester.manifest import access_of
+from harvester.manifest import access_of, whose_credential
 from harvester.operations.runtime import Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
@@ -121,18 +121,19 @@ def _credentials(manifest: Manifest) -> Callable[[str], Access]:
     if manifest.api.is_sandbox:
         return lambda _appid: AppSecret(Secret("sandbox"))
     found: dict[str, Access] = {}
-    problems: defaultdict[str, list[UsageError]] = defaultdict(list)
-    access = _reader(manifest)
+    problems: defaultdict[tuple[Place, str], list[UsageError]] = defaultdict(list)
+    access, places = _reader(manifest), manifest.credential_places
+    nowhere = Place(manifest.file, 1, 1)
     for account in manifest.asked_accounts:
         try:
             found[account.appid] = access(account)
         except UsageError as error:
-            # Grouped without the appid, because thousands may lack the same variable.
-            problems[error.problem.partition(account.appid)[2]].append(error)
+            place = places.get(account.appid) or places.get(DEFAULTS, nowhere)
+            # Grouped without the account, because thousands may lack the same variable.
+            problem = error.problem.removeprefix(whose_credential(account))
+            problems[place, problem].append(error)
     if problems:
-        [first, *_] = next(iter(problems.values()))
-        told = map(_summarise, problems.values())
-        raise UsageError(tuple(told), f"{first.advice}; nothing was requested")
+        raise ManifestError([_mistake(place, alike) for (place, _), alike in problems.items()])
     return found.__getitem__
 
 
@@ -142,6 +143,8 @@ def _reader(manifest: Manifest) -> Callable[[Account], Access]:
     return partial(access_of, folder=folder, environ=environ, hidden=hidden)
 
 
-def _summarise(alike: list[UsageError]) -> str:
+def _mistake(place: Place, alike: list[UsageError]) -> Mistake:
+    """Return what is wrong with the credentials of accounts that lack the same."""
     more = len(alike) - 1
-    return f"{alike[0].problem} (and so for {more:,} more)" if more else alike[0].problem
+    what = alike[0].problem + (f", and so for {more:,} more" if more else "")
+    return Mistake(place, what, alike[0].advice)

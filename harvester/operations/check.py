@@ -23,7 +23,6 @@ from harvester.core.config import Manifest
 from harvester.core.credentials import Access
 from harvester.core.errors import CallError, StoreError, UsageError
 from harvester.core.model import Refusal, bucket_of
-from harvester.manifest import Touched, touched
 from harvester.operations.access import run_context, token_providers, with_paused
 from harvester.operations.asking.attempts import NOTHING_SENT, few_attempts
 from harvester.operations.asking.check_report import (
@@ -109,12 +108,6 @@ def check(project: Project) -> Check:
     except StoreError as error:
         _log.warning("the quotas and the calls of this check are not saved: %s", error)
     return found
-
-
-def check_offline(project: Project) -> Touched:
-    """Return the hosts, variables, files and commands that a run would use. Makes no call."""
-    warn_of_open_files(project.manifest)
-    return touched(project.manifest)
 
 
 def check_accounts(manifest: Manifest, context: RunContext) -> Check:

@@ -89,7 +89,7 @@ def refuse_wanted(target: ErasureRequest, want: Wanted) -> None:
     begin = "" if target.before is None else f", or let them begin on {day_text(target.before)}"
     raise UsageError(
         ("the manifest still wants what is to be forgotten:", *lines),
-        f"Take the accounts off the jobs{begin}; the next run would fetch all of it again.",
+        f"take the accounts off the jobs{begin}; the next run would fetch all of it again",
     )
 
 

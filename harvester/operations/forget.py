@@ -184,7 +184,7 @@ def _request(
 ) -> erasure.ErasureRequest:
     if not accounts:
         words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
-        raise UsageError("--accounts is missing", f"Name accounts: {words}.")
+        raise UsageError("--accounts is missing", f"name accounts: {words}")
     appids, names = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
     return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))

@@ -8,6 +8,7 @@ from os import environ
 from harvester.core.calendar import Clock
 from harvester.core.config import Account, Manifest
 from harvester.core.credentials import PlatformAccess
+from harvester.core.errors import PLATFORM, ManifestError, Mistake, Place, UsageError
 from harvester.manifest import platform_of
 from harvester.storage import layout
 from harvester.storage.layout import Tree
@@ -55,10 +56,15 @@ class PlatformAtHand:
 
     def _open(self, manifest: Manifest) -> PlatformAccess | None:
         if self._platform is None and manifest.platform is not None:
-            self._platform = platform_of(
-                manifest.platform,
-                folder=manifest.file.parent,
-                environ=environ,
-                hidden=manifest.secret_variables,
-            )
+            try:
+                self._platform = platform_of(
+                    manifest.platform,
+                    folder=manifest.file.parent,
+                    environ=environ,
+                    hidden=manifest.secret_variables,
+                )
+            except UsageError as error:
+                place = manifest.credential_places.get(PLATFORM, Place(manifest.file, 1, 1))
+                problem, advice = error.problem, error.advice
+                raise ManifestError([Mistake(place, problem, advice)]) from None
         return self._platform

@@ -102,13 +102,13 @@ def rewrite(project: Project, to: str | None, buckets: int | None = None) -> New
 def _place(old: Output, to: str | None, buckets: int | None) -> Output:
     """Return the output of the new tree, which must not overlap with the old one."""
     if to is None:
-        raise UsageError("--to is missing", "Name a new place for the tree.")
+        raise UsageError("--to is missing", "name a new place for the tree")
     if "${" in to:
         problem = f"{inert(to)}: a manifest would fill in what ${{…}} means"
         raise UsageError(problem, "name another place")
     if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
         problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
-        raise UsageError(problem, "Look at `harvester plan`.")
+        raise UsageError(problem, "look at `harvester plan`")
     new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
     one, other = (
         PurePosixPath(place.path) if isinstance(place.path, str) else place.path.resolve()

@@ -55,7 +55,7 @@ def check_request_limit(manifest: Manifest, plan: windows.Plan) -> None:
     if limit is not None and requests > limit:
         raise UsageError(
             f"this run would make {requests:,} requests, and limits.max_requests is {limit:,}",
-            "Look at `harvester plan`; then narrow the range or raise the limit.",
+            "look at `harvester plan`; then narrow the range or raise the limit",
         )
 
 

@@ -42,12 +42,12 @@ def shard_of_engine(environ: Mapping[str, str]) -> tuple[int, int]:
         known = ", ".join(engine.index for engine in _ENGINES)
         raise UsageError(
             f"shard auto: no engine has set an index; looked for {known}",
-            "Write 1/8 for the first of eight.",
+            "write 1/8 for the first of eight",
         )
     shards = {_shard(environ, engine): engine.index for engine in found}
     if len(shards) > 1:
         told = ", ".join(f"{name} means {shard[0]}/{shard[1]}" for shard, name in shards.items())
-        raise UsageError(f"shard auto: engines disagree: {told}", "Write the shard, as 1/8.")
+        raise UsageError(f"shard auto: engines disagree: {told}", "write the shard, as 1/8")
     return next(iter(shards))
 
 
@@ -70,12 +70,12 @@ def _count(environ: Mapping[str, str], engine: _Engine) -> int:
     if not names:
         raise UsageError(
             f"shard auto: {engine.index} is set, and the number of shards is not known",
-            f"Set {SHARDS} to the number of tasks of {engine.name}.",
+            f"set {SHARDS} to the number of tasks of {engine.name}",
         )
     counts = {name: _number(environ, name) for name in names}
     if len({*counts.values()}) > 1:
         told = ", ".join(f"{name} is {count}" for name, count in counts.items())
-        raise UsageError(f"shard auto: {told}", f"Remove {SHARDS}, or set it to the same number.")
+        raise UsageError(f"shard auto: {told}", f"remove {SHARDS}, or set it to the same number")
     return counts[names[0]]
 
 
@@ -89,7 +89,7 @@ def _slurm_index(environ: Mapping[str, str], task: int) -> int:
     if not whole or task < first or (task - first) % step:
         raise UsageError(
             "shard auto: the array of Slurm has gaps, so an id is no position in it",
-            "Submit it as a range, --array=0-7, or write the shard, as 1/8.",
+            "submit it as a range, --array=0-7, or write the shard, as 1/8",
         )
     return (task - first) // step
 
@@ -98,4 +98,4 @@ def _number(environ: Mapping[str, str], name: str, default: str = "") -> int:
     text = environ.get(name) or default
     if text.isdecimal() and len(text) <= _MAX_DIGITS:
         return int(text)
-    raise UsageError(f"shard auto: {name} is '{inert(text[:80])}', and no number")
+    raise UsageError(f"shard auto: {name} is `{inert(text[:80])}`, and no number")

@@ -16,7 +16,7 @@ def own_buckets(buckets: int, shard: tuple[int, int]) -> list[int]:
     if buckets < total:
         raise UsageError(
             f"{total} shards need at least {total} buckets, and output.buckets is {buckets}",
-            "A bucket is written by one shard alone; a new tree can have more of them.",
+            "a bucket is written by one shard alone; a new tree can have more of them",
         )
     return [bucket for bucket in range(buckets) if bucket % total == number - 1]
 

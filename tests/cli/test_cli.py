@@ -507,9 +507,9 @@ def test_a_variable_that_all_accounts_lack_is_named_once(
     manifest.write_text(live_manifest("${NO_SUCH}"))
     assert run("run") == Exit.USAGE
     error = capsys.readouterr().err
-    assert error.count("NO_SUCH") == 1
+    assert error.count("`NO_SUCH`") == 1
     assert "the credential of wx0000000000000001 refers to" in error
-    assert "(and so for 1 more)" in error
+    assert "not set, and so for 1 more (set it" in error
 
 
 @pytest.mark.parametrize(
@@ -521,7 +521,7 @@ def test_a_variable_that_all_accounts_lack_is_named_once(
         (("--ok-exit", "7"), "is no exit code"),
         (("--accounts", "wx0000000000000009"), "wx0000000000000009"),
         (("--datasets", "interface_sumary"), "interface_summary"),
-        (("--begin-date", "yesteryear"), "--begin-date is not a day"),
+        (("--begin-date", "yesteryear"), "--begin-date `yesteryear` is not a day"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_exit_2(

@@ -187,12 +187,18 @@ def test_ways_to_write_a_file(load: Load, mangle: Callable[[bytes], bytes]) -> N
     [
         (
             LEAST.encode("utf-16"),
-            "1:1: the manifest is not UTF-8 text but UTF-16 (save it as UTF-8)",
+            "1:1: the manifest is not UTF-8 text but UTF-16 (save it as UTF-8 text)",
         ),
-        ("a: 1\nb: 你".encode("gbk"), "2:4: the manifest is not UTF-8 text (save it as UTF-8)"),
-        (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text"),
-        (b"PK\x03\x04", "1:3: the manifest holds U+0003, which is no character of a text"),
-        (b" " * (16 * 1024**2 + 1), "1:1: the manifest is larger than 16 MiB"),
+        (
+            "a: 1\nb: 你".encode("gbk"),
+            "2:4: the manifest is GBK text, not UTF-8 (save it as UTF-8 text)",
+        ),
+        (b"a: b\0", "1:5: the manifest holds U+0000, which is no character of a text (remove it)"),
+        (b"PK\x03\x04", "1:1: the manifest is an archive, not text (save it as UTF-8 text)"),
+        (
+            b" " * (16 * 1024**2 + 1),
+            "1:1: the manifest is larger than 16 MiB (split it, or name another file)",
+        ),
     ],
     ids=["UTF-16", "GBK", "NUL", "a zip file", "too large"],
 )
@@ -204,9 +210,10 @@ def test_files_that_are_no_text(load: Load, data: bytes, says: str) -> None:
 
 def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     """A missing manifest and a directory have different messages."""
-    with refused("1:1: the manifest does not exist"):
+    init = "`harvester init jobs.yaml` writes one; yours is named behind the verb, as in run FILE"
+    with refused(f"1:1: the manifest does not exist ({init})"):
         manifest.load(tmp_path / "jobs.yaml", environ={}, now=NOW)
-    with refused("1:1: the manifest is a directory"):
+    with refused("1:1: the manifest is a directory (name a file in it)"):
         manifest.load(tmp_path, environ={}, now=NOW)
 
 
@@ -360,7 +367,8 @@ def test_yesterday_ends_at_midnight_in_beijing(load: Load, tmp_path: Path) -> No
     midnight = calendar.instant(calendar.parse_day("2026-06-15"))
     load(text)
     manifest.load(file, environ={}, now=midnight)
-    with refused("3:21: `begin_date` is after yesterday, which is 2026-06-13 in Beijing"):
+    what = "`begin_date` is after yesterday, which is 2026-06-13 in Beijing"
+    with refused(f"3:21: {what} (write 2024-01-31, -30d or earliest)"):
         manifest.load(file, environ={}, now=midnight - 1)
 
 

@@ -240,8 +240,9 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
         manifest.access_of(
             account(Credential(secret=reference), name), folder=tmp_path, environ=environ
         )
-    assert caught.value.problem == f"the credential of {ONE} {says}"
-    assert caught.value.advice == "it must give the account's AppSecret and nothing else"
+    whose = f"{ONE} ({name})" if name else ONE
+    assert caught.value.problem == f"the credential of {whose} {says}"
+    assert caught.value.advice.endswith("it must give the account's AppSecret and nothing else")
     assert "hunter2" not in everything_in(caught.value)
 
 

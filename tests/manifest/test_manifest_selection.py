@@ -137,13 +137,13 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         ),
         (
             Selection(accounts=("tag:retial",)),
-            "--accounts: unknown account `tag:retial`",
-            "did you mean `tag:retail`?",
+            "--accounts: unknown tag `retial`",
+            "did you mean `retail`?",
         ),
         (
             Selection(accounts=("5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0",)),
             "--accounts: unknown account",
-            "the manifest has no such account",
+            f"the manifest has tag:retail, tag:food, {A}, Acme, {B}, {C}, Best",
         ),
         (
             Selection(datasets=("interface_sumary",)),
@@ -158,17 +158,17 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         (Selection(jobs=("day",)), "--jobs: unknown job `day`", "did you mean `days`?"),
         (
             Selection(begin_date="2014-11-30"),
-            "--begin-date is before 2014-12-01, when WeChat's statistics begin",
+            "--begin-date `2014-11-30` is before 2014-12-01, when WeChat's statistics begin",
             "write earliest",
         ),
         (
             Selection(end_date="2026-06-15"),
-            "--end-date is after yesterday, which is 2026-06-14 in Beijing",
-            "",
+            "--end-date `2026-06-15` is after yesterday, which is 2026-06-14 in Beijing",
+            "write 2024-01-31, -30d or yesterday",
         ),
         (
             Selection(end_date="today"),
-            "--end-date is not a day",
+            "--end-date `today` is not a day",
             "write 2024-01-31, -30d or yesterday",
         ),
         (
@@ -178,13 +178,38 @@ def test_calls_kept_for_the_day_ignore_the_selection_of_jobs(
         ),
         (
             Selection(end_date="2023-12-31"),
-            "the options leave nothing of the manifest's jobs",
-            "they narrow what a job has and never widen it",
+            "--end-date `2023-12-31` is before the first day of the jobs",
+            "the jobs have 2024-01-01 to 2026-06-14",
         ),
         (
             Selection(accounts=(B,), jobs=("days",)),
-            "the options leave nothing of the manifest's jobs",
-            "they narrow what a job has and never widen it",
+            "--accounts: no job has these accounts",
+            f"the jobs have 2 accounts: {A}, {C}",
+        ),
+        (
+            Selection(accounts=(B,), datasets=(DAY,)),
+            "--accounts and --datasets: no job has both",
+            f"the jobs have {HOUR} of 3 accounts; {DAY} of 2 accounts",
+        ),
+        (
+            Selection(datasets=(DAY, "user_summary")),
+            "--datasets: no job has `user_summary`",
+            f"the jobs have {DAY}, {HOUR}",
+        ),
+        (
+            Selection(datasets=(HOUR,), jobs=("days",)),
+            "--datasets: not in these jobs",
+            f"they have {DAY}",
+        ),
+        (
+            Selection(begin_date="2025-01-01", jobs=("hours",)),
+            "--begin-date `2025-01-01` is after the last day of the jobs",
+            "the jobs have 2024-01-01 to 2024-12-31",
+        ),
+        (
+            Selection(accounts=("tag:retail",), datasets=(HOUR,), end_date="-3000d"),
+            "--end-date `-3000d` is before the first day of the jobs",
+            "the jobs have 2024-01-01 to 2024-12-31",
         ),
     ],
 )

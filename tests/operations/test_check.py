@@ -513,7 +513,7 @@ def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_offline_lists_what_a_run_would_use(
-    manifest: Path, capsys: pytest.CaptureFixture[str]
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is asked, nothing needs to be there, and nothing is written."""
     manifest.write_text(
@@ -542,11 +542,16 @@ def test_offline_lists_what_a_run_would_use(
         ],
         "programs": ["vault"],
         "hosts": ["api.test", "tokens.test"],
+        "unset": ["TWO", "THREE"],
+        "missing": [str(manifest.parent / "secrets/wx0000000000000001")],
     }
+    monkeypatch.setenv("TWO", "a secret")
     assert invoke(["check", str(manifest), "--offline"]) == Exit.DONE
     printed = capsys.readouterr().out
     assert "5 accounts, 1 job: no mistakes" in printed
-    assert "secrets/wx0000000000000001" in printed
+    assert "secrets/wx0000000000000001: missing\n" in printed
+    assert "  OUT\n  TWO\n  THREE: not set\n" in printed
+    assert "a run would end with 2: 1 variable and 1 file to set up" in printed
     assert sorted(manifest.parent.iterdir()) == before
 
 

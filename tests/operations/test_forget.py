@@ -260,7 +260,7 @@ def test_days_that_the_manifest_still_wants_are_not_forgotten(
     assert invoke(["forget", "--accounts", f"{GONE},{STAYS}"]) == Exit.USAGE
     said = capsys.readouterr().err
     assert f"{STAYS} {DAILY} 2026-03-30..2026-04-02" in said
-    assert "Take the accounts off the jobs" in said
+    assert "take the accounts off the jobs" in said
     assert before == {p: p.read_bytes() for p in Path("output").rglob("*") if p.is_file()}
 
 

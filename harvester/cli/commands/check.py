@@ -222,10 +222,22 @@ def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
     }
 
 
-def _offline(out: Console, sizes: dict[str, int], found: checking.Touched) -> None:
+def _offline(out: Console, sizes: dict[str, int], found: checking.Inputs) -> None:
     accounts, jobs = counted(sizes["accounts"], "account"), counted(sizes["jobs"], "job")
     print_line(out, f"{accounts}, {jobs}: no mistakes")
-    for what, names in found._asdict().items():
+    marks: dict[object, str] = dict.fromkeys(found.unset, "not set")
+    marks |= dict.fromkeys(found.missing, "missing")
+    for what in ("variables", "files", "programs", "hosts"):
+        names = getattr(found, what)
         print_line(out, what if names else f"no {what}", gap=True)
         for name in names:
-            print_line(out, f"  {inert(str(name))}")
+            mark = f": {marks[name]}" if name in marks else ""
+            print_line(out, f"  {inert(str(name))}{mark}")
+    lacks = [
+        counted(len(names), noun)
+        for names, noun in ((found.unset, "variable"), (found.missing, "file"))
+        if names
+    ]
+    if lacks:
+        line = f"a run would end with 2: {' and '.join(lacks)} to set up before it starts"
+        print_line(out, line, gap=True)

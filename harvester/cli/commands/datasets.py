@@ -36,7 +36,7 @@ def datasets(name: str | None = None, /, *, format: Format = "text") -> int:
     pattern = "all" if name is None else name
     chosen = matching(pattern)
     if not chosen:
-        unknown = f"there is no dataset '{inert(pattern)}'", f"There are {', '.join(CATALOGUE)}."
+        unknown = f"there is no dataset `{inert(pattern)}`", f"there are {', '.join(CATALOGUE)}"
         raise UsageError(*(retirement(pattern) or unknown))
     show = _print_list if name is None else _print_descriptions
     answer(format, lambda: list(map(_dataset_as_json, chosen)), lambda out: show(out, chosen))

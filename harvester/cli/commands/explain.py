@@ -52,7 +52,7 @@ def _parse_errcode(text: str) -> int:
         return int(text)
     except ValueError:
         raise UsageError(
-            f"'{inert(text)}' is no errcode", "It is a whole number: 45009 or -1."
+            f"`{inert(text)}` is no errcode", "it is a whole number: 45009 or -1"
         ) from None
 
 

@@ -33,10 +33,10 @@ def init(file: Path | None = None, /) -> int:
             new.write(text)
     except FileExistsError:
         raise UsageError(
-            f"{inert(str(file))}: exists already", "Name another file, or remove it."
+            f"{inert(str(file))}: exists already", "name another file, or remove it"
         ) from None
     except OSError as error:
         raise UsageError(
-            f"{inert(str(file))}: {error.strerror}", "Name a file in a folder that can be written."
+            f"{inert(str(file))}: {error.strerror}", "name a file in a folder that can be written"
         ) from None
     return 0

@@ -77,7 +77,7 @@ def sandbox(
     """
     if not 0 <= fault_rate < 1:
         raise UsageError(
-            "--fault-rate must be from 0 to below 1", "Write 0.1 to make a tenth of the calls fail."
+            "--fault-rate must be from 0 to below 1", "write 0.1 to make a tenth of the calls fail"
         )
     refusals = [refusal for text in refuse for refusal in _refusals(text)]
     rules = Rules(
@@ -100,7 +100,7 @@ def sandbox(
         run(server, port=port, announce=lambda address: _announce(address, told))
     except OSError as error:
         raise UsageError(
-            f"cannot listen on port {port}: {error.strerror}", "Write --port 0 to take a free one."
+            f"cannot listen on port {port}: {error.strerror}", "write --port 0 to take a free one"
         ) from None
     return 0
 
@@ -110,8 +110,8 @@ def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
     found = _REFUSAL.fullmatch(text)
     if not found or int(found[1]) == 0:
         raise UsageError(
-            f"--refuse: '{inert(text)}' begins with no errcode",
-            "Write 45009, or 45009:interface_summary for the calls of one dataset.",
+            f"--refuse: `{inert(text)}` begins with no errcode",
+            "write 45009, or 45009:interface_summary for the calls of one dataset",
         )
     code, name = int(found[1]), found[2]
     if name is None or name in (TOKEN, QUOTA):
@@ -122,7 +122,7 @@ def _refusals(text: str) -> Iterator[tuple[int, str | None]]:
         close = difflib.get_close_matches(name[:60], (*CATALOGUE, TOKEN, QUOTA), n=1)
         hint = f"Did you mean {close[0]}?" if close else "`harvester datasets` lists them."
         raise UsageError(
-            *(retirement(name) or (f"--refuse: there is no dataset '{inert(name)}'", hint))
+            *(retirement(name) or (f"--refuse: there is no dataset `{inert(name)}`", hint))
         )
     for dataset in datasets:
         yield code, dataset.name

@@ -31,15 +31,15 @@ def usage_error(error: CycloptsError, verbs: Iterable[str]) -> UsageError:
     match error:
         case UnknownCommandError(unused_tokens=[word, *_]):
             hint = _similar(word, verbs) or f"the verbs are {', '.join(verbs)}"
-            return UsageError(f"there is no verb{_quoted(word)}", hint)
+            return UsageError(f"there is no verb{quote_safe(word)}", hint)
         case UnknownOptionError(token=token, argument_collection=known):
             name = (token.keyword or token.value).partition("=")[0]
             names = [each for argument in known for each in argument.names if each[:1] == "-"]
-            problem = f"`{command}` has no option{_quoted(name)}"
+            problem = f"`{command}` has no option{quote_safe(name)}"
             return UsageError(problem, _similar(name, names) or lists)
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             hint = "quote a text with blanks, and separate several names by commas"
-            return UsageError(f"`{command}`: one word too many:{_quoted(word)}", hint)
+            return UsageError(f"`{command}`: one word too many:{quote_safe(word)}", hint)
         case MissingArgumentError(argument=argument, keyword=keyword) if argument is not None:
             return UsageError(f"{keyword or argument.name} has no value", lists)
         case RepeatArgumentError(token=token):
@@ -56,17 +56,11 @@ def _unfit(error: Any, lists: str) -> UsageError:
     if get_origin(wanted) is Literal:
         choices = get_args(wanted)
         hint = _similar(token.value, choices) or f"write one of {', '.join(choices)}"
-        return UsageError(f"{name}: no such choice{_quoted(token.value)}", hint)
+        return UsageError(f"{name}: no such choice{quote_safe(token.value)}", hint)
     kind = _KINDS.get(wanted)
     if kind is None:
         return UsageError(tuple(map(inert, str(error).split("\n"))), lists)
-    return UsageError(f"{name}:{_quoted(token.value)} is not {kind}", lists)
-
-
-def _quoted(word: str) -> str:
-    """Return a word that was typed, and nothing if it could be a secret."""
-    # An option is no formula of a spreadsheet, so its hyphen is left as it is.
-    return f" `{inert(f'/{word}')[1:]}`" if quote_safe(word) else ""
+    return UsageError(f"{name}:{quote_safe(token.value)} is not {kind}", lists)
 
 
 def _similar(word: str, known: Iterable[str]) -> str:

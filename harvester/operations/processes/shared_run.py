@@ -73,14 +73,14 @@ def _processes(wanted: int, buckets: int, limits: Limits) -> int:
     if wanted > buckets:
         raise UsageError(
             f"{wanted} processes need at least {wanted} buckets, and this run has {buckets}",
-            f"Use --processes {buckets}; `harvester rewrite --buckets {wanted}` makes a tree with"
-            " more, and a new tree gets output.buckets.",
+            f"use --processes {buckets}; `harvester rewrite --buckets {wanted}` makes a tree with"
+            " more, and a new tree gets output.buckets",
         )
     if wanted > limits.connections:
         raise UsageError(
             f"{wanted} processes need at least {wanted} limits.connections, which is"
             f" {limits.connections}",
-            "They are shared out: raise the limit, or use fewer processes.",
+            "they are shared out: raise the limit, or use fewer processes",
         )
     return wanted
 

@@ -36,18 +36,18 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 def check_labels(given: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of a caller. Raises UsageError for too many, and for unfit ones."""
     if len(given) > MAX_LABELS:
-        raise UsageError(f"{len(given)} labels", f"Give at most {MAX_LABELS}.")
+        raise UsageError(f"{len(given)} labels", f"give at most {MAX_LABELS}")
     for name, value in given.items():
-        what = f"the label '{inert(name[:80])}'"
+        what = f"the label `{inert(name[:80])}`"
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{what} has no name that is one",
-                "Write up to 63 letters, digits and _ . / - with a letter or digit first.",
+                "write up to 63 letters, digits and _ . / - with a letter or digit first",
             )
         if _SECRET_NAME.search(name):
-            raise UsageError(f"{what} is named as a secret", "Run records are no place for one.")
+            raise UsageError(f"{what} is named as a secret", "run records are no place for one")
         if len(value) > MAX_VALUE:
-            raise UsageError(f"{what} is too long", f"Give at most {MAX_VALUE} characters.")
+            raise UsageError(f"{what} is too long", f"give at most {MAX_VALUE} characters")
     return dict(given)
 
 
@@ -60,9 +60,9 @@ def parse_labels(texts: tuple[str, ...]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
-            raise UsageError("a label without a `=`", "Write --label team=growth.")
+            raise UsageError("a label without a `=`", "write --label team=growth")
         if found.setdefault(name, value) != value:
-            raise UsageError(f"the label '{inert(name[:80])}' is given twice", "Give it once.")
+            raise UsageError(f"the label `{inert(name[:80])}` is given twice", "give it once")
     return check_labels(found)
 
 

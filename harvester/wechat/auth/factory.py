@@ -61,7 +61,7 @@ class TokenProviders:
                 if self._component is None:
                     raise UsageError(
                         f"{appid} has a refresh token, but the manifest has no platform",
-                        "Add the section `platform` to the manifest.",
+                        "add the section `platform` to the manifest",
                     )
                 return PlatformToken(appid, credential, self._component)
 
