@@ -50,8 +50,8 @@ SABOTAGES = (
     Sabotage(
         "missing-days-without-75",
         SUMMARY,
-        "and account_report.any_unexplained(self.accounts):",
-        "and False:",
+        "<= {Exit.INCOMPLETE} and account_report.any_unexplained(self.accounts):",
+        "<= set() and False:",
         "tests/operations/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
     Sabotage(
