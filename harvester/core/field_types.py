@@ -148,7 +148,7 @@ def _whole_number(value: object, low: int, high: int) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         quoted = isinstance(value, str) and _DIGITS.fullmatch(value)
-        hint = "leave the quotes out" if quoted else ""
+        hint = "leave the quotes out" if quoted else "write digits alone"
         raise InvalidValue(_must_be("a whole number", value), hint)
     if not low <= value <= high:
         raise InvalidValue(f"must be from {low:,} to {high:,}", "write a number in between")

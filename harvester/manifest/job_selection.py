@@ -126,6 +126,7 @@ class _Finder(NamedTuple):
         others = (item for item in self.unknown(names, self.known.appids) if item[0] not in found)
         for count, (index, name) in enumerate(others):
             hint = nearest(name, self.known.appids) if count < MAX_HINTS else ""
+            hint = hint or "name one of `accounts`"
             tag = name.removeprefix("tag:")
             if tag in self.known.tags:
                 hint = f"a tag is written {{tags: [{tag}]}}"

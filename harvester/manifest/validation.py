@@ -35,6 +35,12 @@ _TYPES = {
     "too_short": "is empty",
 }
 _MISSING = {"appid": "each account begins `- appid: wx…`", "jobs": "one `- datasets: …` each"}
+_FORMS = {
+    "mapping": "as in {key: value}",
+    "list": "as in [a, b]",
+    "empty": "give it a value or leave it out",
+    "": "see docs/manifest.md",
+}
 _KIND_EXAMPLES = {"token_command": "[…]", "token_url": '"https://…"'}
 _EXAMPLES = {
     "": "begin with `accounts:` and `jobs:`",
@@ -151,7 +157,8 @@ def _explain(flaw: ErrorDetails, name: str) -> tuple[str, str]:
     if isinstance(reason, InvalidValue):
         return reason.what, reason.hint
     text = flaw["msg"] if flaw["type"] == "form" else _TYPES.get(flaw["type"], "is not right")
-    return text, _EXAMPLES.get(name, "")
+    usual = next(hint for word, hint in _FORMS.items() if word in text)
+    return text, _EXAMPLES.get(name, usual)
 
 
 def _unknown_key(owner: type[Any] | None, name: str, *, in_secret: bool) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from harvester.core.calendar import Clock
-from harvester.core.errors import LeaseLost
+from harvester.core.errors import LeaseLost, UsageError
 from harvester.operations.clock import CheckedClock
 from harvester.operations.record.labels import engine_labels
 from harvester.operations.record.run_events import RunEvents
@@ -40,7 +40,26 @@ def locked(
     tree: Tree, buckets: Iterable[int], run: Summary, clock: Clock, lock_timeout: float | None
 ) -> AbstractContextManager[MayStart | None]:
     """Hold the locks of buckets until the block ends. Raises as `locks.hold`."""
+    make_folder(tree)
     return locks.hold(tree, buckets, claim_of(run, clock, lock_timeout))
+
+
+def make_folder(tree: Tree) -> None:
+    """Make the folder of an output on a disk. Raises UsageError if that cannot be."""
+    root = getattr(tree.store, "root", None)
+    if not isinstance(root, Path):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        flaw = "" if os.access(root, os.W_OK | os.X_OK) else "it is not writable"
+    except OSError as error:
+        flaw = error.strerror or type(error).__name__
+    if flaw:
+        place = tree.store.display_path()
+        raise UsageError(
+            f"{place}: the output cannot be written there: {flaw}",
+            "name another folder as `output.path` or --output, or correct its permissions",
+        )
 
 
 @contextmanager

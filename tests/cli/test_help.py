@@ -118,6 +118,26 @@ def test_a_dry_run_is_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert invoke(["run", str(manifest), "--dry-run", "--max-duration", "50"]) == Exit.USAGE
 
 
+def test_an_output_that_cannot_be_made_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 2, and the message has the folder."""
+    manifest = tmp_path / "jobs.yaml"
+    printed(capsys, "init", str(manifest))
+    assert invoke(["run", str(manifest), "--output", "/proc/nowhere/out"]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert "error: /proc/nowhere/out: the output cannot be written there: No such file" in told
+    assert "name another folder as `output.path` or --output" in told
+
+
+def test_init_says_what_to_type_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The proposed commands name the new file."""
+    said = printed(capsys, "init", str(tmp_path / "my jobs.yaml"))
+    assert f"\n    harvester run '{tmp_path}/my jobs.yaml'\n" in said
+    assert invoke(["sandbox", "--port", "99999999"]) == Exit.USAGE
+    assert "--port must be from 0 to 65535" in capsys.readouterr().err
+
+
 def test_a_shell_completes_verbs_and_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,13 @@ def test_no_message_of_the_corpus_repeats_a_secret(case: Case) -> None:
         assert secret not in case.says
 
 
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_every_mistake_has_a_place_a_cause_and_a_remedy(case: Case) -> None:
+    """Each line begins with its place and ends with what to do, in brackets."""
+    for line in case.says.splitlines():
+        assert re.fullmatch(r"(?:\d+:\d+|[\w.]+:\d+:\d+|[\w.]+: row .+?): .+ \(.+\)", line), line
+
+
 def test_the_corpus_is_large() -> None:
     """The corpus has at least sixty cases."""
     assert len({case.name for case in CASES}) >= 60

@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from harvester.cli.command_line import shell_word
+from harvester.cli.next_commands import NextCommand, print_next
 from harvester.cli.output import streams
+from harvester.cli.output.answers import console, print_line
 from harvester.core.errors import UsageError
 from harvester.core.inert_text import inert
 
@@ -39,4 +42,12 @@ def init(file: Path | None = None, /) -> int:
         raise UsageError(
             f"{inert(str(file))}: {error.strerror}", "name a file in a folder that can be written"
         ) from None
+    name = shell_word(str(file))
+    steps = (
+        NextCommand("what a run would ask of the built-in emulator", f"harvester plan {name}"),
+        NextCommand("ask it, and write the files", f"harvester run {name}"),
+    )
+    with streams.stdout_output():
+        print_line(console(), f"{inert(str(file))}: written")
+        print_next(console(), steps)
     return 0

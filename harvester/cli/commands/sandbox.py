@@ -23,6 +23,7 @@ PLATFORM = "wxc000000000000001"
 PLATFORM_ACCOUNTS = tuple(f"wx{number:016x}" for number in (1, 2, 3))
 """The accounts that have authorised it."""
 
+_LAST_PORT = 65_535
 _PLATFORM_SECRET = "sandbox"
 _REFUSAL = re.compile(r"(-?[0-9]{1,9})(?::(.*))?", re.DOTALL)
 
@@ -75,6 +76,8 @@ def sandbox(
         platform: Emulate a third-party platform with three accounts too, and
             print its secret and ticket as assignments of variables.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise UsageError(f"--port must be from 0 to {_LAST_PORT}", "write --port 0 for a free one")
     if not 0 <= fault_rate < 1:
         raise UsageError(
             "--fault-rate must be from 0 to below 1", "write 0.1 to make a tenth of the calls fail"
