@@ -44,7 +44,8 @@ _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 
 _MAKE_BUCKET = "make it, or correct `output.path`"
 _CREDENTIALS = (
-    "check that the environment has credentials (AWS_…, GOOGLE_… or AZURE_…)"
+    "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, GOOGLE_APPLICATION_CREDENTIALS,"
+    " or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, to credentials"
     " that may list, read, write and delete there"
 )
 _REGION = "set AWS_REGION to the bucket's region"
