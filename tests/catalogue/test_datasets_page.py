@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
 from itertools import accumulate
@@ -80,7 +81,7 @@ def test_one_dataset_in_words(dataset: Dataset, capsys: pytest.CaptureFixture[st
     assert ", ".join(("appid", *dataset.key)) in printed
     assert final_text(dataset) in printed
     for name, column in members(dataset.columns):
-        assert f" {name} " in printed
+        assert re.search(rf"^ *{re.escape(name)} ", printed, re.MULTILINE)
         assert all(str(code) in printed for code in column.labels)
 
 

@@ -174,10 +174,10 @@ def test_an_unusable_answer_is_kept_reported_and_replaced(
     printed = run("status").out
     when = named[0][2] if len(named) <= 3 else f"{named[0][2]}..{named[-1][2]}"
     count = "1 day" if len(named) == 1 else f"{len(named)} days"
-    assert f"{SICK} {dataset} {when}: {count}: quarantined: {named[0][3]}" in done.err
+    assert f"{SICK}, {dataset} {when}: {count}: quarantined: {named[0][3]}" in done.err
     for name, of, day, reason in named:
         assert odd.reason in reason
-        assert f"quarantined: {name} {of} {day}: {reason}" in printed
+        assert f"quarantined: {name}: {of} {day}: {reason}" in printed
         kept = run.output / "_harvester" / "quarantine" / of / name / f"{day}.json"
         assert body_of(kept) == body
 

@@ -214,7 +214,8 @@ def status(out: Console, found: Status) -> None:
     for item in found.quarantined[:MAX_LINES]:
         account = named(item.appid, names.get(item.appid, ""))
         where = f"{account}: {item.dataset} {calendar.day_text(item.day)}"
-        print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=True)
+        is_first = item is found.quarantined[0]
+        print_line(out, f"quarantined: {where}: {safe_text(item.reason)}", gap=is_first)
     for line in (*found.warnings, *(f"not harvester's: {inert(name)}" for name in found.foreign)):
         print_line(out, f"note: {line}", gap=True)
     print_paused(out, found.paused)
