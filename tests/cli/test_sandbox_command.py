@@ -95,10 +95,10 @@ def test_odd_answers_are_an_option(emulator: Callable[..., FakeWeChat]) -> None:
 
 
 MISTAKES = [
-    (["--refuse", "quota"], "'quota' begins with no errcode"),
-    (["--refuse", "0"], "'0' begins with no errcode"),
-    (["--refuse", ""], "'' begins with no errcode"),
-    (["--refuse", "45009:"], "there is no dataset ''"),
+    (["--refuse", "quota"], "`quota` begins with no errcode"),
+    (["--refuse", "0"], "`0` begins with no errcode"),
+    (["--refuse", ""], "`` begins with no errcode"),
+    (["--refuse", "45009:"], "there is no dataset ``"),
     (["--refuse", "45009:interface_sumary"], "Did you mean interface_summary?"),
     (["--refuse", "45009:tokens"], "Did you mean token?"),
     (["--refuse", "45009:zzz"], "`harvester datasets` lists them"),

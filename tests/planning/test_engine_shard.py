@@ -53,8 +53,8 @@ def test_an_index_is_a_shard(environ: dict[str, str], shard: tuple[int, int]) ->
         ({"JOB_COMPLETION_INDEX": "0"}, "the number of shards is not known"),
         ({"JOB_COMPLETION_INDEX": "4", "HARVESTER_SHARDS": "4"}, "is 4, and there are 4 shards"),
         ({"JOB_COMPLETION_INDEX": "0", "HARVESTER_SHARDS": "0"}, "is 0, and there are 0 shards"),
-        ({"JOB_COMPLETION_INDEX": "-1", "HARVESTER_SHARDS": "4"}, "is '-1', and no number"),
-        ({"JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "four"}, "is 'four', and no number"),
+        ({"JOB_COMPLETION_INDEX": "-1", "HARVESTER_SHARDS": "4"}, "is `-1`, and no number"),
+        ({"JOB_COMPLETION_INDEX": "1", "HARVESTER_SHARDS": "four"}, "is `four`, and no number"),
         ({"JOB_COMPLETION_INDEX": "9" * 5000, "HARVESTER_SHARDS": "4"}, "and no number"),
         (
             {
