@@ -59,8 +59,8 @@ def test_a_gate_is_about_the_selected_accounts(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--require", "tomorrow"), "--require is not a day"),
-        (("--require", "2099-01-01"), "--require is after yesterday"),
+        (("--require", "tomorrow"), "--require `tomorrow` is not a day"),
+        (("--require", "2099-01-01"), "--require `2099-01-01` is after yesterday"),
         (("--final",), "--final is a part of --require"),
     ],
 )

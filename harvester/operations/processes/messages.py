@@ -164,9 +164,9 @@ class Channel:
         """Wait for the next message. Raises EOFError or OSError if the other process is gone."""
         try:
             return pickle.load(self._in)  # noqa: S301 - the other process is a part of this run
-        except (pickle.UnpicklingError, ValueError) as error:
+        except (pickle.UnpicklingError, ValueError):
             # It died in the middle of a message, or this end was closed.
-            raise EOFError from error
+            raise EOFError from None
 
     def close(self) -> None:
         """End it, also for a thread that waits in `receive`."""

@@ -45,7 +45,7 @@ class ShardLog(RunLog):
         with self._lock:
             self.summary.renamed(self._ask(messages.ClockMoved(self.summary.clock_offset)))
             if self._place is not None:
-                self._place.changes.run_id = self.summary.run_id
+                self._place.changes.rename(self.summary.run_id)
 
     def _close(self) -> None:
         """Report the end; once it is recorded, fold the change logs.

@@ -147,8 +147,7 @@ class Supervisor:
             for shard in self._shards:
                 if shard.report.summary is None or shard.report.error is not None:
                     await to_thread.run_sync(self._read_coverage, shard)
-        merged_summary.shards_merged(self._summary, self._reports)
-        self._summary.token_calls += self._platform.calls
+        merged_summary.shards_merged(self._summary, self._reports, self._platform.calls)
         await to_thread.run_sync(self._log.close)
         for shard in self._shards:
             shard.go_on()
@@ -352,8 +351,7 @@ class Supervisor:
             shard.send(messages.Stop(int(self._summary.stopped_by or 0)))
 
     def _count(self) -> None:
-        merged_summary.counts_merged(self._summary, self._reports)
-        self._summary.token_calls += self._platform.calls
+        merged_summary.counts_merged(self._summary, self._reports, self._platform.calls)
 
     @property
     def _reports(self) -> list[ShardReport]:

@@ -111,20 +111,21 @@ def plan_merged(into: Summary, shards: Iterable[ShardReport]) -> None:
         into.bound_seconds, into.bound_by = slowest.bound_seconds, slowest.bound_by
 
 
-def counts_merged(into: Summary, shards: Sequence[ShardReport]) -> None:
-    """Take in the counters and files of shards under way."""
+def counts_merged(into: Summary, shards: Sequence[ShardReport], token_calls: int = 0) -> None:
+    """Take in the counters and files of shards under way, and the calls for tokens made here."""
     totals = map(sum, zip(*(shard.total for shard in shards), strict=True))
     for name, total in zip(Counts._fields, totals, strict=True):
         setattr(into, name, total)
+    into.token_calls += token_calls
     into.published = [file for shard in shards for file in shard.files]
 
 
-def shards_merged(into: Summary, shards: Sequence[ShardReport]) -> None:
-    """Take in the ends of all shards.
+def shards_merged(into: Summary, shards: Sequence[ShardReport], token_calls: int = 0) -> None:
+    """Take in the ends of all shards, as `counts_merged`.
 
     If no shard was harvested, the most severe of their errors is that of the run.
     """
-    counts_merged(into, shards)
+    counts_merged(into, shards, token_calls)
     parts = [shard.summary for shard in shards if shard.summary is not None]
     for name in _SUMS:
         setattr(into, name, sum(getattr(part, name) for part in parts))

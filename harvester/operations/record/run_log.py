@@ -104,7 +104,8 @@ class RunLog:
             if self._place is None:
                 return
             changes = self._place.changes
-            former, changes.run_id = changes.run_id, self.summary.run_id
+            former = changes.run_id
+            changes.rename(self.summary.run_id)
             self._write(self._place)
             run_records.delete(self._place.tree, former)
 

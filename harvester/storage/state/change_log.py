@@ -53,6 +53,10 @@ class ChangeLog:
         self._announced: dict[str, str] = {}
         self._count = 0
 
+    def rename(self, run_id: str) -> None:
+        """Report further changes under another name, because the clock of the run was wrong."""
+        self.run_id = run_id
+
     def open(self, labels: Iterable[str], *, is_new: bool = False) -> None:
         """Begin the logs that do not exist, and report what dead runs could not report.
 
