@@ -151,6 +151,9 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("operations.reading.arrow_dataset", "harvester.storage.backends.object_files.filesystem"): (
         "no output on a disk pays for obstore"
     ),
+    ("api.run", "harvester.operations.processes.shared_run"): (
+        "no run in one process pays for what supervises several"
+    ),
     ("api.engines", "duckdb"): "an extra that not every user has",
     ("api.engines", "polars"): "an extra that not every user has",
 }

@@ -31,8 +31,8 @@ from harvester.api.results import Result, result_of
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.selection import Selection
+from harvester.operations import run as harvesting
 from harvester.operations.clock import CheckedClock
-from harvester.operations.processes import shared_run
 from harvester.operations.project import ManifestText, open_quietly
 from harvester.operations.record import run_record, summary_file
 from harvester.operations.record.events import Event
@@ -134,6 +134,12 @@ class Execution:
         opened = open_quietly(request.manifest, request.output, self._clock)
         self._log.begin_copy(opened.manifest)
         self._project = opened.project(request.selection, "asked")
+        if options.processes == 1:
+            harvesting.run(self._log, self._project, options, self._watch)
+            return
+        # Most runs have one process, and need none of what supervises several.
+        from harvester.operations.processes import shared_run  # noqa: PLC0415 - see above
+
         shared_run.run(self._log, self._project, options, self._watch)
 
     async def _watch(self, position: Callable[[], Position]) -> None:
