@@ -103,10 +103,16 @@ def _print_check(out: Console, found: checking.Check) -> None:
     print_line(out, f"{accounts}: {states}; {found.calls:,} calls", gap=True)
 
 
+def _verb(state: checking.State, count: int) -> str:
+    return "work" if state is checking.State.WORKS and count > 1 else state.value
+
+
 def _states(accounts: Sequence[checking.AccountCheck]) -> str:
     counts = Counter(account.state for account in accounts)
     return ", ".join(
-        f"{counts[state]:,} {state.value}" for state in checking.WORST_FIRST if counts[state]
+        f"{counts[state]:,} {_verb(state, counts[state])}"
+        for state in checking.WORST_FIRST
+        if counts[state]
     )
 
 
