@@ -196,6 +196,13 @@ class StoreError(HarvesterError):
     """A failed read or write of the output tree: full disk, missing permission, damaged file."""
 
 
+class AccessRefused(StoreError):
+    """A place that permissions or missing credentials close to this user.
+
+    The first read of an output makes it a UsageError; after that it is a failure of the store.
+    """
+
+
 class DamagedOutput(StoreError):
     """A file of the output that is damaged or not harvester's; it is named, and left as it is."""
 

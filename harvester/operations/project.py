@@ -104,8 +104,9 @@ def open_project(
 
     ``output`` replaces the output of the manifest. Raises ManifestError for mistakes; UsageError
     for options that match nothing, for an output that does not fit the manifest, is an unfinished
-    rewrite or has a side file of a newer version, and for a platform without known accounts;
-    StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and Unanswered.
+    rewrite, may not be read or has a side file of a newer version, and for a platform without known
+    accounts; StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and
+    Unanswered.
     """
     return open_quietly(path, output, clock or CheckedClock()).project(selection, authorised)
 

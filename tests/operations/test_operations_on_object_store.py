@@ -10,13 +10,15 @@ from urllib.request import Request, urlopen
 import duckdb
 import pytest
 
+import harvester
 from harvester.cli import invoke
 from harvester.core.calendar import parse_month
 from harvester.core.config import Output
+from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.layout import Partition, open_tree
 from tests.support.run_harness import BOTH, HOURLY, appid, days_between, expected, published_rows
-from tests.support.store_backends import conditions_sent, download
+from tests.support.store_backends import CREDENTIALS, conditions_sent, download, s3_process
 
 DAYS = ("2026-03-30", "2026-04-02")
 ACCOUNTS = [appid(number) for number in range(1, 5)]
@@ -195,3 +197,48 @@ def test_a_rewrite_into_more_buckets(
     capsys.readouterr()
     assert invoke(["plan", "--format", "json"]) == Exit.DONE
     assert told(capsys)["requests"] == 0
+
+
+REFUSED_MANIFEST = """
+version: 1
+api: {base_url: sandbox}
+accounts: [{appid: wx0000000000000001}]
+jobs: [{datasets: [interface_summary], begin_date: -3d}]
+"""
+
+
+@pytest.mark.usefixtures("s3_keys")
+def test_an_output_that_refuses_the_first_read_is_a_mistake_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 with the place, the cause and the variables, whatever the verb."""
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.yaml").write_text(REFUSED_MANIFEST)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with s3_process("--refusing") as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        for verb in ("plan", "run", "check", "status", "verify", "changes"):
+            assert invoke([verb, "jobs.yaml", "--output", "s3://nobucket/x"]) == Exit.USAGE, verb
+            told = capsys.readouterr().err
+            assert "s3://nobucket/x/_harvester/rewrite.json: refused (403 Signature" in told
+            assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION" in told
+            assert "AKIDEXAMPLE" not in told
+        Path("jobs.yaml").unlink()
+        assert invoke(["status", "--output", "s3://nobucket/x"]) == Exit.USAGE
+        with pytest.raises(UsageError, match="refused"):
+            harvester.open("s3://nobucket/x", endpoint=address)
+
+
+def test_a_machine_without_credentials_for_the_output_is_told_their_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the environment nor the machine has any, which is a mistake of the user."""
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.yaml").write_text(REFUSED_MANIFEST)
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    assert invoke(["plan", "jobs.yaml", "--output", "s3://nobucket/x"]) == Exit.USAGE
+    told = capsys.readouterr().err
+    assert "error: s3://nobucket/x: no credentials were found" in told
+    assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION" in told

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harvester.core.errors import StoreError
+from harvester.core.errors import AccessRefused, StoreError
 from harvester.core.inert_text import inert
 from harvester.storage.backends.base import META_DIR, PRIVATE_FOLDERS
 
@@ -49,7 +49,8 @@ def store_error(path: Path, error: OSError) -> StoreError:
     """Return the StoreError for an OSError about a path."""
     # Arrow puts its own text, of many lines, in the place of the system's.
     words = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
-    return StoreError(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
+    kind = AccessRefused if isinstance(error, PermissionError) else StoreError
+    return kind(f"{inert(str(path))}: {inert(words)}", _advice(path, error))
 
 
 def refuse_shortage(error: OSError | MemoryError) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from obstore.exceptions import BaseError, InvalidPathError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import AccessRefused, StoreError, UsageError
 from harvester.core.references import quote_safe
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     if word in _NO_BUCKET or isinstance(error, FileNotFoundError):
         return StoreError(f"{uri}: there is no such bucket", _MAKE_BUCKET)
     if _REFUSED & {number, word}:
-        return StoreError(f"{where}: refused ({number} {word})", _CREDENTIALS)
+        return AccessRefused(f"{where}: refused ({f'{number} {word}'.strip()})", _CREDENTIALS)
     if _ELSEWHERE & {number, word}:
         return StoreError(f"{uri}: the bucket is in another region", _REGION)
     if number:
@@ -148,7 +148,7 @@ def _as_store_error(uri: str, where: str, error: Exception) -> StoreError:
     if isinstance(error, InvalidPathError):
         return StoreError(f"{where}: a name with an empty part in it", _RENAME)
     if _WITHOUT_CREDENTIALS.search(str(error)):
-        return StoreError(f"{uri}: no credentials were found", _CREDENTIALS)
+        return AccessRefused(f"{uri}: no credentials were found", _CREDENTIALS)
     return StoreError(f"{uri}: the store cannot be reached", _NETWORK)
 
 

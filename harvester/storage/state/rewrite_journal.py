@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from harvester.core.errors import UsageError
+from harvester.core.errors import AccessRefused, UsageError
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
@@ -62,9 +62,13 @@ def is_journal(name: str) -> bool:
 def refuse_unfinished(tree: Tree) -> None:
     """Raise UsageError for an unfinished tree: a run would fetch again what it still lacks.
 
-    Raises also as `read`.
+    It is the first read of an output, so a place that refuses it is a UsageError too. Raises also
+    as `read`.
     """
-    found = read(tree)
+    try:
+        found = read(tree)
+    except AccessRefused as error:
+        raise UsageError(error.problem, error.advice) from None
     if found and not found.get("finished"):
         place = tree.store.display_path()
         count = found.get("buckets")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -11,18 +13,20 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import ClassVar
+from unittest.mock import Mock
 
 import obstore
 import pytest
 from obstore.exceptions import GenericError
 
 from harvester.core.config import Output
-from harvester.core.errors import LostRace, StoreError, UsageError
+from harvester.core.errors import AccessRefused, LostRace, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client, object_store
 from harvester.storage.backends.base import Store, Version, contents
 from harvester.storage.backends.conditional_objects import put_mode
 from harvester.storage.layout import Tree, open_tree
+from harvester.storage.state import rewrite_journal
 from tests.support.claims import claim
 from tests.support.store_backends import Outputs, output_in, s3_process
 
@@ -269,6 +273,19 @@ def test_a_refusal_shows_no_secret() -> None:
             assert "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in error.advice
 
 
+def test_a_folder_that_refuses_the_first_read_is_a_mistake_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's refusal is told with the path; a disk that fails is not one."""
+    tree = open_tree(Output(tmp_path))
+    for code, kind in ((errno.EACCES, UsageError), (errno.EIO, StoreError)):
+        monkeypatch.setattr(os, "open", Mock(side_effect=OSError(code, "no")))
+        with pytest.raises(kind, match=r"rewrite\.json: ") as caught:
+            rewrite_journal.refuse_unfinished(tree)
+        monkeypatch.undo()
+        assert caught.value.exit_code is (Exit.USAGE if kind is UsageError else Exit.BUG)
+
+
 @pytest.mark.usefixtures("s3_keys")
 def test_a_store_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection names the output and says what to look at."""
@@ -401,7 +418,7 @@ def test_where_no_credentials_are_found() -> None:
         "Generic S3 error: Error after 1 retries: PUT http://169.254.169.254/latest"
     )
     with (
-        pytest.raises(StoreError, match="no credentials were found"),
+        pytest.raises(AccessRefused, match="no credentials were found"),
         object_client.translated_errors("s3://b", "x"),
     ):
         raise said
