@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -201,6 +202,26 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
         assert not ends_within(run, 0.3)
         code, seconds = stop(run, signal.SIGTERM)
     assert (code, seconds < 1) == (Exit.SIGTERM, True)
+
+
+def test_the_summary_after_ctrl_c_names_what_was_pending(tmp_path: Path) -> None:
+    """By datasets with their days and accounts, as many days as are in the record."""
+    command = [*PYTHON, "harvester", "run", str(tmp_path / "jobs.yaml"), "--progress", "log"]
+    with sandbox_process("--latency", "0.05") as address:
+        write_manifest(tmp_path, address, 2, "2025-09-01")
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as run:
+            raw = tmp_path / "output/_harvester/raw"
+            while not list(raw.glob("*/*")):
+                assert not ends_within(run, 0.02)
+            run.send_signal(signal.SIGINT)
+            said = run.communicate(timeout=GONE)[1]
+    assert run.returncode == Exit.SIGINT
+    [path] = (tmp_path / "output/_harvester/runs").glob("*.json")
+    days = sum(each["account_days"] for each in record_of(path)["pending"])
+    assert days > 100
+    one_line = " ".join(said.split())
+    told = rf"pending: {days:,} days .*\binterface_summary_hour 2025-09-01\.\.\S+ [\d,]+ days of "
+    assert re.search(f"{told}{appid(1)}, {appid(2)} ", one_line), said
 
 
 def test_signals_as_a_ci_runner_sends_them(tmp_path: Path) -> None:

@@ -43,8 +43,16 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Comman
         yield at
 
 
-@pytest.mark.parametrize("mode", ["log", "none"])
-@pytest.mark.parametrize("kind", ["closed", "page"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("closed", "log"),
+        ("closed", "none"),
+        ("page", "log"),
+        ("page", "none"),
+        ("certificate", "log"),
+    ],
+)
 def test_a_cause_is_one_line_of_a_log(
     mode: str,
     kind: str,

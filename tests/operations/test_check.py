@@ -23,10 +23,11 @@ from harvester.operations.asking.probes import probes
 from harvester.operations.check import STATES, check_accounts, save
 from harvester.planning.daily_quota import KnownQuota
 from harvester.planning.quota import DayLedger
-from harvester.sandbox import QUOTA, TOKEN, Rules, call_faults
+from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Rules, call_faults
 from harvester.storage.state import quota_ledger, quota_limits
 from harvester.wechat.quota_api import quota_or_reason, reported_quota
 from tests.support.answers import period_end
+from tests.support.cli import JobScope, command_line
 from tests.support.fake_time import Killed, VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid
 
@@ -510,6 +511,26 @@ def test_check_prints_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -
     assert (found["works"], found["refused"], found["calls"]) == (2, 0, 10)
     assert [account["authorised"] for account in found["accounts"]] == [True, True]
     assert found["accounts"][0]["quotas"][0]["used"] == 1
+
+
+def test_alike_refusals_are_one_cause_although_their_rid_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In text one reason names both accounts; JSON keeps the rid of each, to show to WeChat."""
+    world = FakeWeChat(Rules(), lambda: calendar.instant(TODAY, 12 * 60))
+    scope = JobScope((DAILY,), "2026-05-10", "2026-05-12", accounts=3)
+    with pytest.MonkeyPatch.context() as patch, command_line(tmp_path, scope, world, capsys) as at:
+        patch.setenv("COMMANDS_SECRET", "s" * 32)
+        for name in (appid(1), appid(2)):
+            world.fail(name, 48001)
+        text, found = at("check").out, at("check", "--format", "json").json
+    [reason] = [line for line in text.splitlines() if " 48001 " in line]
+    assert reason.startswith(f"  {appid(1)}, {appid(2)}: ")
+    findings = [finding for account in found["accounts"][:2] for finding in account["findings"]]
+    assert {finding["errcode"] for finding in findings} == {48001}
+    rids = [finding["rid"] for finding in findings]
+    assert all(rids)
+    assert len({*rids}) == 2
 
 
 def test_offline_lists_what_a_run_would_use(
