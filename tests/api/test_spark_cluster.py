@@ -286,7 +286,7 @@ def test_an_error_is_told_once(lab: Lab) -> None:
     try:
         told = ("spark.eventLog.enabled=true", f"spark.eventLog.dir={logs.as_uri()}")
         printed, log = lab.submit(*told).communicate(timeout=300)
-        assert "ERROR UsageError shard 1/2: " in printed, log[-4000:]
+        assert "ERROR ManifestError shard 1/2: " in printed, log[-4000:]
         assert "Lost task" not in log
         assert lab.calls == 0
         rows, log = rows_of(lab.submit(*told, forward_env=["SENT_*"]))
