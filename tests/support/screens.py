@@ -58,6 +58,8 @@ _COMMANDS = [
     "status jobs.yaml --by account",
     "status jobs.yaml --by account --incomplete",
     "status jobs.yaml --require yesterday --datasets user_summary",
+    "status jobs.yaml --owners --datasets user_summary",
+    f"fetch {appid(1)} user_summary 2026-05-18 jobs.yaml --log-level error",
     "verify jobs.yaml",
     "datasets",
     "datasets upstream_msg_dist",
