@@ -30,6 +30,7 @@ from harvester.storage.backends.claims import (
 from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
+_LOOK = 0.001
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
 
@@ -51,7 +52,7 @@ def locked(path: Path, claim: Claim) -> Iterator[None]:
 def owner(path: Path) -> Owner | None:
     """Return the holder of a lock, None if there is none. Raises StoreError.
 
-    The file is locked for an instant, which others wait for.
+    The file is locked for an instant, shared, which `locked` tells from a run that holds it.
     """
     with atomic_files.os_errors_as_store_errors(path):
         try:
@@ -129,19 +130,31 @@ def remove_if_abandoned(path: Path) -> bool:
 
 def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
     """Lock a file, and wait for that as long as the claim does."""
-    begun, pause = boot_seconds(), _FIRST_PAUSE
-    # At least for a moment, because `owner` locks a file for an instant.
-    until = begun + max(claim.timeout or 0.0, 2 * _FIRST_PAUSE)
+    until, pause = boot_seconds() + (claim.timeout or 0.0), _FIRST_PAUSE
     while not _try_lock(descriptor, path):
+        if _is_looked_at(descriptor) and not claim.is_stopped():
+            time.sleep(_LOOK)
+            continue
         holder = _holder_of(descriptor, path.stem)
         refuse_other_shards(holder, claim)
         left = until - boot_seconds()
         if left <= 0 or claim.is_stopped():
             raise busy(path.stem, holder, claim)
-        if pause == _FIRST_PAUSE and claim.timeout:
+        if pause == _FIRST_PAUSE:
             tell_of_wait(path.stem, holder, left)
         time.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_looked_at(descriptor: int) -> bool:
+    """Return whether no run holds the lock: `owner` shares it for an instant, a run does not."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    # Kept, it would keep another run away that waits for the same lock.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
 
 
 def _try_lock(descriptor: int, path: Path) -> bool:
