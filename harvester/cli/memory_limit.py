@@ -18,8 +18,8 @@ address space is reserved by threads and never used.
 
 def refuse_low_limit() -> None:
     """Raise UsageError if the address space of this process is limited to less than a run needs."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE:
+    if _is_limit_low():
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         raise UsageError(
             f"this process may use {_mebibytes(limit)} of address space, and a run needs"
             f" {_mebibytes(MIN_ADDRESS_SPACE)}",
@@ -40,6 +40,11 @@ def shortage(error: BaseException) -> HarvesterError | None:
     )
 
 
+def _is_limit_low() -> bool:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE
+
+
 def _is_shortage(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
@@ -49,6 +54,8 @@ def _is_shortage(error: BaseException) -> bool:
         # The loader of shared libraries and the start of a thread tell it by their text alone.
         or (isinstance(error, ImportError) and ("map segment" in text or "memory" in text))
         or (isinstance(error, RuntimeError) and text == "can't start new thread")
+        # Python's name for compiled code that failed and did not say why.
+        or (isinstance(error, SystemError) and _is_limit_low())
     )
 
 

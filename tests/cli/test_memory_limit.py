@@ -72,6 +72,17 @@ def test_a_lack_of_memory_is_told_from_a_bug(error: Exception) -> None:
     assert memory_limit.shortage(outer) is not None
 
 
+def test_compiled_code_that_fails_under_a_low_limit_lacked_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some of it sets no exception when it gets no memory."""
+    failed = SystemError("error return without exception set")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (60 << 20, 60 << 20))
+    assert memory_limit.shortage(failed) is not None
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert memory_limit.shortage(failed) is None
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.EIO, "x"), RuntimeError("y")])
 def test_a_bug_stays_a_bug(error: Exception) -> None:
     """Other errors are reported with their place."""
