@@ -11,6 +11,7 @@ from harvester.api.reports import NextRequests, SuspiciousGaps
 from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, REPEATED, shell_word
 from harvester.cli.output.answers import print_line, print_whole
+from harvester.cli.output.phrases import counted
 from harvester.cli.verbs import app
 from harvester.core.calendar import day_text
 from harvester.core.inert_text import inert
@@ -49,11 +50,11 @@ def run_again(price: NextRequests, missing: int, quarantined: int) -> list[NextC
     found = []
     if missing:
         purpose = (
-            f"{_count(missing, 'account-day')} {_is(missing)} missing: {_price(price.missing)}"
+            f"{counted(missing, 'account-day')} {_is(missing)} missing: {_price(price.missing)}"
         )
         found.append(NextCommand(purpose, next_command("run")))
     if quarantined:
-        purpose = f"{_count(quarantined, 'day')} in quarantine, to ask again with what is missing"
+        purpose = f"{counted(quarantined, 'day')} in quarantine, to ask again with what is missing"
         line = next_command("run", "--refetch", "quarantined")
         found.append(NextCommand(f"{purpose}: {_price(price.quarantined)}", line))
     odd = price.suspicious
@@ -91,7 +92,7 @@ def first_rows(output: str, dataset: str) -> NextCommand:
 
 def days_of(odd: SuspiciousGaps) -> str:
     """Return the number of suspicious days, and of their accounts."""
-    return f"{_count(odd.days, 'empty day')} in {_count(odd.accounts, 'account')}"
+    return f"{counted(odd.days, 'empty day')} in {counted(odd.accounts, 'account')}"
 
 
 def print_next(out: Console, commands: Sequence[NextCommand]) -> None:
@@ -109,13 +110,9 @@ def _words(name: str, value: str) -> list[str]:
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
 def _price(requests: int) -> str:
-    return _count(requests, "request")
+    return counted(requests, "request")

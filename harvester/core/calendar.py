@@ -49,6 +49,11 @@ def day_text(day: Day) -> str:
     return date_of(day).isoformat()
 
 
+def range_text(begin: Day, end: Day) -> str:
+    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
+    return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"
+
+
 @functools.lru_cache(maxsize=16_384)
 def parse_day(text: str) -> Day:
     """Return the day of ``2024-01-31``, zero-padded as WeChat writes it.

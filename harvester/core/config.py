@@ -286,8 +286,8 @@ class Output:
     single_writer: types.Truth = False
     """A promise that runs never overlap, for an object store without conditional writes."""
     lease: types.Lease | None = None
-    """How long a dead run keeps others from its buckets in an object store; 30s if left out. 0,
-    for none, only together with single_writer, where it is 0 if left out."""
+    """Duration after which the buckets of a dead run are free, in an object store; 30s if left out.
+    0, for no lease, only together with single_writer, where it is 0 if left out."""
     keep_history: types.Age = types.written("400d")
     """Duration for which run records and the changes of files are kept, as 400d."""
     follow_links: types.Truth = False

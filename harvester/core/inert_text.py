@@ -80,6 +80,11 @@ def inert(text: str) -> str:
     return text
 
 
+def named(appid: str, name: str) -> str:
+    """Return an account as text: its appid, and the name beside it if there is one."""
+    return f"{appid} {inert(name)}" if name else appid
+
+
 def inert_cell(text: str) -> str:
     """Return a foreign text as a cell of a sheet: as `inert`, and no formula in any language."""
     return _WIDE_FORMULAS.sub("'", inert(text))

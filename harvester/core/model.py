@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harvester.core.calendar import Day, day_text
+from harvester.core.calendar import Day, range_text
 
 
 class Window(NamedTuple):
@@ -20,10 +20,7 @@ class Window(NamedTuple):
     end: Day
 
     def __str__(self) -> str:
-        days = day_text(self.begin)
-        if self.end != self.begin:
-            days = f"{days}..{day_text(self.end)}"
-        return f"{self.appid} {self.dataset} {days}"
+        return f"{self.appid} {self.dataset} {range_text(self.begin, self.end)}"
 
 
 class RawAnswer(NamedTuple):

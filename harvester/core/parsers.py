@@ -9,11 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import re
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harvester.core.calendar import FIRST_DAY, Day, day_text, parse_day
-from harvester.core.errors import InvalidValue
+from harvester.core.errors import InvalidValue, UsageError
 from harvester.core.model import Rate, Reserve, is_appid
+
+T = TypeVar("T")
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 AGO = r"-[1-9][0-9]{0,4}d"
@@ -245,3 +249,16 @@ def path(text: str) -> str:
     if text.startswith("~"):
         raise InvalidValue("begins with `~`, which is not filled in", "write ${HOME}/…")
     return text
+
+
+def parsed(subject: str, text: str, parse: Callable[[str], T]) -> T:
+    """Return an option or argument as a parser reads it.
+
+    Raises UsageError, which begins with ``subject``.
+    """
+    try:
+        return parse(text)
+    except InvalidValue as flaw:
+        problem, advice = f"{subject} {flaw.what}", flaw.hint
+    # Raised outside of the handler, so that the InvalidValue is not attached to it.
+    raise UsageError(problem, advice)

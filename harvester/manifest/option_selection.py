@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 from harvester.catalogue import matching
 from harvester.core import calendar, parsers
 from harvester.core.config import Account, Job, Manifest
-from harvester.core.errors import InvalidValue, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
 from harvester.core.references import quote_safe
 from harvester.core.selection import Selection
@@ -140,20 +140,11 @@ def place_named(text: str) -> Path | str:
     """Parse the output of the command line: a path or an object store. Raises UsageError."""
     if "://" not in text:
         return Path(text)
-    return _parsed("--output", text, parsers.place)
+    return parsers.parsed("--output", text, parsers.place)
 
 
 def _option(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
-    return None if text is None else _parsed(f"{option}{quote_safe(text)}", text, parse)
-
-
-def _parsed(option: str, text: str, parse: Callable[[str], _T]) -> _T:
-    try:
-        return parse(text)
-    except InvalidValue as flaw:
-        problem, advice = f"{option} {flaw.what}", flaw.hint
-    # Raised outside of the handler, so that the InvalidValue is not attached to it.
-    raise UsageError(problem, advice)
+    return None if text is None else parsers.parsed(f"{option}{quote_safe(text)}", text, parse)
 
 
 def _earlier(end: calendar.Day | None, other: calendar.Day | None) -> calendar.Day | None:
@@ -176,7 +167,9 @@ def _chosen_accounts(accounts: tuple[Account, ...], words: Sequence[str]) -> tup
     known = attributed(accounts)
     for word in words:
         if is_attribute(word) and word not in by_name:
-            by_name[word] = _parsed("--accounts:", word, lambda word: with_attribute(word, known))
+            by_name[word] = parsers.parsed(
+                "--accounts:", word, lambda word: with_attribute(word, known)
+            )
     tags = [name.removeprefix(_TAG) for name in by_name if name.startswith(_TAG)]
     for word in words:
         if word.startswith(_TAG) and word not in by_name:

@@ -240,8 +240,9 @@ def test_an_answer_that_is_still_being_computed_is_not_the_last(tmp_path: Path) 
     )
     done = lab.run()
     assert (done.exit_code, list(done.reasons())) == (Exit.AGAIN, ["not_ready"])
-    [note] = [note for note in done.notes() if "still computing" in note]
-    assert f"{appid(1)} article_read" in note
+    [note] = [note for note in done.notes({}) if "still computing" in note]
+    assert note.startswith("article_read: ")
+    assert f"of {appid(1)}" in note
     assert done.datasets[0].days.provisional > 0
     assert done.datasets[0].days.missing == 0
     lab.today, lab.end = "2026-05-25", "2026-05-19"

@@ -62,7 +62,7 @@ def assert_rows_are_right(harness: RepeatingHarness, duck: duckdb.DuckDBPyConnec
     first = set(published_rows(duck, harness.root, DAILY))
     assert first <= set(truth(harness))
     assert summary.surplus_answers > 0
-    assert any("no request asked for" in note for note in map(str, summary.notes()))
+    assert any("no request asked for" in note for note in map(str, summary.notes({})))
     harness.advance(86_400)
     harness.honest = True
     harness.run()

@@ -204,7 +204,7 @@ def test_a_server_that_does_not_tell_leaves_a_thousand(
     assert str(done.abandoned[0].why) == "1,000 calls a day (assumed), 100 of them reserved"
     warnings = [each for each in caplog.messages if "1,000 calls a day are assumed" in each]
     assert len(warnings) == 1
-    assert len([note for note in done.notes() if "1,000 calls a day" in note]) == 1
+    assert len([note for note in done.notes({}) if "1,000 calls a day" in note]) == 1
     record = as_record(done)
     assert (record["quota_questions"], record["assumed"]) == (2, ["daily_quota"])
     lab.run()

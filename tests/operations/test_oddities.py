@@ -112,7 +112,7 @@ def test_odd_numbers_are_said_once_for_a_dataset(
     assert shares.startswith(f"{DETAIL}: read_finish_rate was 63.5, first of {ONE} {DETAIL}")
     record = as_record(done)
     bare = (
-        f"{DETAIL}: 77_1 of {ONE} 2026-03-09 and 1 more came without a day of statistics and "
+        f"{DETAIL}: 77_1 of {ONE} on 2026-03-09 and 1 more came without a day of statistics and "
         "have no row; without_rows of the record names them"
     )
     assert record["notes"] == [falls, shares, bare]

@@ -17,7 +17,7 @@ from harvester.cli.output import tables
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.core.model import Refusal
+from harvester.core.model import Refusal, Window
 from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.operations.record import run_record as recording
@@ -31,6 +31,7 @@ from harvester.planning import windows
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage import coverage_scan, publish, raw_log
+from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import QuarantinedDay
 from tests.support.run_harness import BOTH, DAILY, HOURLY, RunHarness, appid
 
@@ -326,3 +327,14 @@ def test_a_stopped_run_says_to_run_again_now(tmp_path: Path) -> None:
     done.stop_requested(Exit.SIGINT)
     said = printed(done, tmp_path).splitlines()
     assert "stopped: what was harvested is safe; run again now" in said
+
+
+def test_oddities_name_the_account_beside_its_appid() -> None:
+    """The first window that WeChat still computes, and the first element without a row."""
+    done = start_summary(Path("jobs.yaml"), 0.0)
+    done.delayed = {Window(appid(1), DAILY, BROKEN, BROKEN + 1), Window(appid(2), DAILY, BROKEN, 9)}
+    done.without_rows = [RowlessElement(appid(2), "article_total_detail", BROKEN, "msgid 1_2")]
+    computing, rowless = done.notes({appid(1): "Acme", appid(2): "城市生活"})
+    assert f"still computing 2026-03-02..2026-03-03 of {appid(1)} Acme and 1 more" in computing
+    assert f"msgid 1_2 of {appid(2)} 城市生活 on 2026-03-02 came" in rowless
+    assert f"of {appid(1)} and" in done.notes({})[0]

@@ -85,7 +85,7 @@ def test_every_moment_is_by_the_corrected_clock(
     assert done.clock_offset == pytest.approx(-skew, abs=1.5)
     assert abs(done.started_at - instant(TODAY, 12 * 60)) < 5
     assert 0 <= done.seconds < 60
-    [note] = [note for note in done.notes() if "clock" in note]
+    [note] = [note for note in done.notes({}) if "clock" in note]
     assert note.startswith("this machine's clock is ")
     assert ("ahead of WeChat's" in note) is (skew > 0)
     record = record_of(lab)
@@ -139,7 +139,7 @@ def test_a_clock_that_is_minutes_off_is_told_once_and_left_alone(
     assert done.started_at == pytest.approx(instant(TODAY, 12 * 60) + skew)
     [warning] = [text for text in caplog.messages if "clock" in text]
     assert "WeChat's" in warning
-    assert not [note for note in done.notes() if "clock" in note]
+    assert not [note for note in done.notes({}) if "clock" in note]
 
 
 @pytest.mark.parametrize("skew", [0.0, 100.0, -100.0])
@@ -260,7 +260,7 @@ def test_answers_that_show_the_clock_are_asked_for_again(
     done = lab.run()
     assert (done.exit_code, done.today) == (Exit.DONE, TODAY)
     assert 1 <= done.repeated <= 8
-    assert f"{done.repeated} requests of before were made again" in done.notes()[0]
+    assert f"{done.repeated} requests of before were made again" in done.notes({})[0]
     for dataset in lab.datasets:
         assert published_rows(duck, lab.root, dataset) == rows_up_to(lab, dataset, "2026-05-19")
     assert record_of(lab)["run_id"] == done.run_id

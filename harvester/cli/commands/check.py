@@ -15,11 +15,11 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, print_line, print_lines, print_paused, print_table
-from harvester.cli.output.phrases import counted, listed, named
+from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert
+from harvester.core.inert_text import inert, named
 from harvester.planning.windows import paused_accounts
 
 

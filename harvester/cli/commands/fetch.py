@@ -17,10 +17,10 @@ from harvester.api import fetch as fetching
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, json_text, print_line, print_lines
-from harvester.cli.output.phrases import named
+from harvester.cli.output.phrases import counted
 from harvester.cli.output.streams import stdout_output
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert, inert_json
+from harvester.core.inert_text import inert, inert_json, named
 from harvester.core.parsers import AGO, DAY
 from harvester.manifest import timeout_option
 
@@ -127,7 +127,7 @@ def _show_answer(out: Console, value: Any) -> None:
 
 def _show_differences(out: Console, found: fetching.Answer) -> None:
     asked = f" (asked {found.published_at})" if found.published_at else ""
-    rows = f"{found.rows:,} row{'' if found.rows == 1 else 's'}"
+    rows = counted(found.rows, "row")
     counts = f"{rows} answered, {found.published:,} published{asked}"
     print_line(out, f"{found.outcome}: {counts}", gap=True)
     if found.is_delay:

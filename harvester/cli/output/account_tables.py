@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from harvester.api.reports import AccountStatus, DaysOfAccount, LostDays, MissingDays
-from harvester.cli.output.phrases import counted, named
+from harvester.cli.output.phrases import counted
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
+from harvester.core.inert_text import named
 
 _COLUMNS = (
     TableColumn("name", "text"),

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.api.reports import plain
-from harvester.cli.output.phrases import named, range_text
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
-from harvester.core.inert_text import inert, inert_json, inert_line
+from harvester.core.calendar import range_text
+from harvester.core.inert_text import inert, inert_json, inert_line, named
 from harvester.core.results import PausedAccount, PendingDays
 
 MAX_LINES = 12

@@ -1,16 +1,10 @@
-"""Phrases that several answers use: accounts, counts, lists and days as text."""
+"""Phrases that several answers use: counts, lists, days and durations as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harvester.core.calendar import Day, day_text
-from harvester.core.inert_text import inert
-
-
-def named(appid: str, name: str) -> str:
-    """Return an account as text: its appid, and the name beside it if there is one."""
-    return f"{appid} {inert(name)}" if name else appid
+from harvester.api.progress import duration_text
 
 
 def counted(count: int, noun: str) -> str:
@@ -25,17 +19,6 @@ def listed(items: Iterable[str], shown: int = 3) -> str:
     return ", ".join(first[:shown]) + more
 
 
-def range_text(begin: Day, end: Day) -> str:
-    """Write days as ``2024-01-31`` or ``2024-01-01..2024-01-31``."""
-    return day_text(begin) if begin == end else f"{day_text(begin)}..{day_text(end)}"
-
-
 def seconds_text(seconds: float) -> str:
-    """Write a duration in its largest unit: 9.4 s, 12 min, 3.5 h, 9.2 days."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86_400:.1f} days"
+    """Write a duration as `duration_text` does, but seconds with a decimal: 9.4 s."""
+    return f"{seconds:.1f} s" if seconds < 120 else duration_text(seconds)

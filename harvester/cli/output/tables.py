@@ -38,12 +38,12 @@ from harvester.cli.output.answers import (
     print_pending,
     print_table,
 )
-from harvester.cli.output.phrases import named, seconds_text
+from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit, Outcome
-from harvester.core.inert_text import inert
+from harvester.core.inert_text import inert, named
 from harvester.core.safe_text import safe_text
 
 _STATES = {
@@ -81,7 +81,7 @@ def summary(out: Console, done: Summary, project: Project) -> None:
     print_paused(out, done.paused)
     print_pending(out, done.pending, project.manifest.names)
     _print_suspicious(out, done.next_requests)
-    for note in done.notes():
+    for note in done.notes(project.manifest.names):
         print_line(out, f"  note: {note}", gap=True)
     out.print()
     print_line(out, _verdict(done), style=style_of(done.outcome))

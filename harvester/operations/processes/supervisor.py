@@ -173,7 +173,7 @@ class Supervisor:
             shard.channel = Channel(connection)
             with suppress(OSError, EOFError):
                 await to_thread.run_sync(shard.channel.send, shard.task)
-                await self._hear(shard)
+                await self._hear(shard, shard.channel)
             if not shard.over.is_set() and self._summary.stopped_by is None:
                 await self._bury(shard)
             else:
@@ -181,10 +181,8 @@ class Supervisor:
                 await to_thread.run_sync(self._launcher.end_of, shard.pid)
         shard.over.set()
 
-    async def _hear(self, shard: Shard) -> None:
+    async def _hear(self, shard: Shard, channel: Channel) -> None:
         """Take in the messages of a process until it ends. Raises EOFError or OSError then."""
-        channel = shard.channel
-        assert channel is not None  # noqa: S101 - it was just made
         while True:
             message = await to_thread.run_sync(channel.receive, abandon_on_cancel=True)
             match message:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from harvester.catalogue import CATALOGUE, retirement
 from harvester.core import parsers
 from harvester.core.config import Output
-from harvester.core.errors import InvalidValue, UsageError
+from harvester.core.errors import UsageError
 from harvester.core.references import quote_safe
 from harvester.manifest import nearest
 from harvester.storage import layout
@@ -96,12 +96,7 @@ def in_order(found: Iterable[Partition]) -> list[Partition]:
 
 def valid(what: str, text: str, parse: Callable[[str], T]) -> T:
     """Return an argument as `parse` reads it. Raises UsageError."""
-    try:
-        return parse(text)
-    except InvalidValue as flaw:
-        problem, advice = f"{what}{quote_safe(text)} {flaw.what}", flaw.hint
-    # Raised outside of the handler, so that the InvalidValue is not attached to it.
-    raise UsageError(problem, advice)
+    return parsers.parsed(f"{what}{quote_safe(text)}", text, parse)
 
 
 def _place(

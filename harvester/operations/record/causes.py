@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, day_text
-from harvester.core.inert_text import inert
+from harvester.core.inert_text import named
 from harvester.core.model import Refusal
 from harvester.core.safe_text import safe_text
 from harvester.operations.record.summary import Summary
@@ -73,11 +73,9 @@ def _subject(items: Sequence[AbandonedDays | QuarantinedDay], names: Mapping[str
     """Name the accounts and datasets: ``3 accounts (wx… Acme, wx…, wx…), 2 datasets``."""
     appids = list(dict.fromkeys(item.appid for item in items))
     datasets = list(dict.fromkeys(item.dataset for item in items))
-    named = ", ".join(
-        f"{appid} {inert(names.get(appid, ''))}".rstrip() for appid in appids[:_SHOWN]
-    )
+    shown = ", ".join(named(appid, names.get(appid, "")) for appid in appids[:_SHOWN])
     if len(appids) > 1:
         more = f" and {len(appids) - _SHOWN:,} more" if len(appids) > _SHOWN else ""
-        named = f"{len(appids):,} accounts ({named}{more})"
+        shown = f"{len(appids):,} accounts ({shown}{more})"
     what = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
-    return f"{named}, {what}"
+    return f"{shown}, {what}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
 
 from harvester.core import calendar
+from harvester.core.inert_text import named
 from harvester.core.model import Window
 from harvester.operations.clock import apart_text
 from harvester.storage.answer_notes import RowlessElement
@@ -19,26 +20,29 @@ def clock_note(offset: float, repeated: int) -> str:
     return f"{apart_text(offset)}: all times of this run are WeChat's{again}. Set it, as with NTP"
 
 
-def delay_notes(delayed: Iterable[Window]) -> Iterator[str]:
+def delay_notes(delayed: Iterable[Window], names: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each dataset with windows that WeChat calls preliminary."""
     by_dataset = attrgetter("dataset")
     for dataset, windows in groupby(sorted(sorted(delayed), key=by_dataset), key=by_dataset):
-        first, *others = map(str, windows)
+        first, *others = windows
+        account = named(first.appid, names.get(first.appid, ""))
+        days = calendar.range_text(first.begin, first.end)
         more = f" and {len(others):,} more windows" if others else ""
         yield (
-            f"{dataset}: WeChat is still computing {first}{more}; "
+            f"{dataset}: WeChat is still computing {days} of {account}{more}; "
             "what it has so far is published and asked again on a later day"
         )
 
 
-def rowless_notes(found: Iterable[RowlessElement]) -> Iterator[str]:
+def rowless_notes(found: Iterable[RowlessElement], names: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each dataset with elements that have no row."""
     by_dataset = attrgetter("dataset")
     for dataset, elements in groupby(sorted(sorted(found), key=by_dataset), key=by_dataset):
         first, *others = elements
+        account = named(first.appid, names.get(first.appid, ""))
         more = f" and {len(others):,} more" if others else ""
         yield (
-            f"{dataset}: {first.key} of {first.appid} {calendar.day_text(first.day)}{more} came "
+            f"{dataset}: {first.key} of {account} on {calendar.day_text(first.day)}{more} came "
             "without a day of statistics and have no row; without_rows of the record names them"
         )
 

@@ -76,7 +76,7 @@ def as_record(summary: Summary) -> dict[str, Any]:
             _oddity(seen) for drift in summary.drift.values() for seen in drift.oddities.values()
         ],
         "without_rows": plain(summary.without_rows[:MAX_LISTED]),
-        "notes": summary.notes(),
+        "notes": summary.notes({}),
         "shards": list(map(_shard, summary.shards)),
     }
 

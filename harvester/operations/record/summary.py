@@ -337,8 +337,8 @@ class Summary:
             found = {"unauthorised": Exit.UNAUTHORISED, **found}
         return found
 
-    def notes(self) -> list[str]:
-        """Return the oddities of the run that are no errors, a line each."""
+    def notes(self, names: Mapping[str, str]) -> list[str]:
+        """Return the oddities that are no errors, a line each. ``names`` are by appid."""
         found = [
             f"a damaged raw group was moved to quarantine as {inert(path)}" for path in self.damaged
         ]
@@ -355,7 +355,7 @@ class Summary:
                 f"times): {ASSUMED_QUOTA:,} calls a day of each dataset of each account are "
                 "assumed where it is unknown; set limits.daily_quota if you know better"
             )
-        found += delay_notes(self.delayed)
+        found += delay_notes(self.delayed, names)
         for dataset, span in self.shortened_spans.items():
             found.append(
                 f"{dataset}: WeChat refused longer windows, {span} days at once worked; "
@@ -363,7 +363,7 @@ class Summary:
             )
         for _, drift in sorted(self.drift.items()):
             found += drift.notes()
-        found += rowless_notes(self.without_rows)
+        found += rowless_notes(self.without_rows, names)
         return found
 
     def _unauthorised(self) -> bool:
