@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import secrets
 import struct
@@ -27,8 +28,9 @@ from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, mo
 from harvester.core.errors import OtherVersion, UsageError
 from harvester.core.inert_text import inert
 from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
-from harvester.storage import arrow_files, arrow_sizes, quarantine
-from harvester.storage.backends import atomic_files
+from harvester.storage import arrow_batches, arrow_files, quarantine
+from harvester.storage.arrow_batches import BatchPlace
+from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
 
@@ -73,7 +75,7 @@ class DamagedGroup(Exception):
 
 
 class Batch(NamedTuple):
-    """Index entry of a record batch: the dataset of its answers and their months.
+    """A record batch of a group: the dataset of its answers, their months, and its place.
 
     ``checksum`` is the CRC-32 of its columns, because neither Arrow nor lz4 has any.
     """
@@ -81,6 +83,7 @@ class Batch(NamedTuple):
     dataset: str
     months: tuple[Month, ...]
     checksum: int
+    place: BatchPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,11 @@ class Group:
         """
         first, last = month_begin(month), month_end(month)
         ours = set[str]()
-        for place, batch in enumerate(self.batches):
+        for batch in self.batches:
             if batch.dataset != dataset or month not in batch.months:
                 continue
             # No variable holds the columns, or each body would be in memory twice, in every group.
-            columns = (each.to_pylist() for each in _read_columns(self.path, place, batch.checksum))
+            columns = (each.to_pylist() for each in _read_columns(self.path, batch))
             rows = zip(*columns, strict=True)
             for appid, begin, end, asked_at, refetch, body in rows:
                 if appid not in ours:
@@ -165,7 +168,8 @@ def write_group(tree: Tree, bucket: int, run_id: str, answers: Sequence[RawAnswe
     number = _next_group_number(tree, folder, bucket)
     name = f"{folder}/{bucket:04d}-{number:06d}-{index['id']}.group"
     path = tree.store.append(name, data, tree.temp(bucket, f"{run_id}.group"))
-    return _group_from_index(name, path, len(data), index)
+    places = arrow_batches.places(pa.BufferReader(data))
+    return _group_from_index(name, path, len(data), index, places)
 
 
 def existing(tree: Tree, groups: Iterable[Group]) -> list[Group]:
@@ -212,7 +216,8 @@ def open_group(name: str, path: Path) -> Group:
     read the file.
     """
     with _errors_as_damage(path), arrow_files.open_file(path) as source:
-        sizes = arrow_sizes.decompressed_sizes(source)
+        places = arrow_batches.places(source)
+        sizes = arrow_batches.decompressed_sizes(source, places)
         reader = pa.ipc.open_file(source)
         index = json_file.parse(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
@@ -223,10 +228,10 @@ def open_group(name: str, path: Path) -> Group:
                 f" older than version {VERSION}",
                 "run the harvester that wrote it once more: it publishes the group",
             )
-        group = _group_from_index(name, path, source.size(), index)
+        group = _group_from_index(name, path, source.size(), index, places)
         is_ours = (
             reader.schema.equals(_SCHEMA)
-            and reader.num_record_batches == len(group.batches) == len(sizes) <= _MAX_BATCHES
+            and reader.num_record_batches == len(group.batches) <= _MAX_BATCHES
             and max(sizes, default=0) <= MAX_BATCH_BYTES
             and sum(sizes) <= MAX_GROUP_BYTES
             and _is_plausible(group)
@@ -288,10 +293,11 @@ def _columns_of(part: list[RawAnswer]) -> list[pa.Array]:
     return list(map(pa.array, columns, _SCHEMA.types))
 
 
-def _index_entry(part: list[RawAnswer], arrays: list[pa.Array]) -> Batch:
+def _index_entry(part: list[RawAnswer], arrays: list[pa.Array]) -> tuple[Any, ...]:
+    """Return what the index says of a record batch: its dataset, its months, its checksum."""
     spans = {(answer.window.begin, answer.window.end) for answer in part}
     months = {month for begin, end in spans for month in range(month_of(begin), month_of(end) + 1)}
-    return Batch(part[0].window.dataset, tuple(sorted(months)), _checksum(arrays))
+    return part[0].window.dataset, sorted(months), _checksum(arrays)
 
 
 def _checksum(arrays: list[pa.Array]) -> int:
@@ -324,8 +330,13 @@ def _bucket_of_name(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _group_from_index(name: str, path: Path, size: int, index: dict[str, Any]) -> Group:
-    batches = tuple(Batch(dataset, tuple(months), crc) for dataset, months, crc in index["batches"])
+def _group_from_index(
+    name: str, path: Path, size: int, index: dict[str, Any], places: Iterable[BatchPlace]
+) -> Group:
+    batches = tuple(
+        Batch(dataset, tuple(months), crc, place)
+        for (dataset, months, crc), place in zip(index["batches"], places, strict=True)
+    )
     members = {key: index[key] for key in ("id", "run_id", "bucket", "buckets", "fetched_at")}
     return Group(name, path, size=size, batches=batches, **members)
 
@@ -346,13 +357,16 @@ def _is_plausible(group: Group) -> bool:
     )
 
 
-def _read_columns(path: Path, place: int, checksum: int) -> list[pa.Array]:
-    with _errors_as_damage(path), arrow_files.open_file(path) as source:
-        batch = pa.ipc.open_file(source).get_batch(place)
+def _read_columns(path: Path, batch: Batch) -> list[pa.Array]:
+    with _errors_as_damage(path), regular_files.reader(path) as file:
+        # At its place, because to read the index again would cost more than to read the batch.
+        at, head, body = batch.place
+        data = os.pread(file.fileno(), head + body, at)
+        record = pa.ipc.read_record_batch(pa.py_buffer(data), _SCHEMA)
         # Lengths are checked first, because the checksum reads through them.
-        batch.validate(full=True)
-        arrays: list[pa.Array] = batch.columns
-        if _checksum(arrays) != checksum or any(array.null_count for array in arrays):
+        record.validate(full=True)
+        arrays: list[pa.Array] = record.columns
+        if _checksum(arrays) != batch.checksum or any(array.null_count for array in arrays):
             raise DamagedGroup(path)
         return arrays
 

@@ -180,9 +180,15 @@ def _parse_lists(layout: _BatchLayout, bodies: list[bytes]) -> pa.ListArray:
     """Parse the ``list`` of each body, in order, with one call of Arrow's JSON reader."""
     # Each body must be one line with one document: after a line break inside of a body, or with
     # more or less than one bracket in it, Arrow could read one body as two, or two as one.
-    data = b"\n".join(bodies)
-    if data.count(b"\n") >= len(bodies) or {*map(bytes.count, bodies, repeat(b"["))} != {1}:
+    first = [*map(bytes.find, bodies, repeat(b"["))]
+    if (
+        any(map(bytes.__contains__, bodies, repeat(b"\n")))
+        or -1 in first
+        # Found from both ends, because a search takes a tenth of the time of a count.
+        or first != [*map(bytes.rfind, bodies, repeat(b"["))]
+    ):
         raise _NeedsRowDecoding("a body of more than one line or document")
+    data = b"\n".join(bodies)
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
     table = pj.read_json(pa.BufferReader(data), read_options=whole, parse_options=layout.options)
     [lists] = table.column("list").chunks

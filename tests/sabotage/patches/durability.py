@@ -174,7 +174,7 @@ SABOTAGES = (
     Sabotage(
         "group-checksum-not-compared",
         RAW_LOG,
-        "if _checksum(arrays) != checksum or ",
+        "if _checksum(arrays) != batch.checksum or ",
         "if ",
         "tests/storage/test_raw_log.py::test_every_damage_is_noticed_or_harmless",
     ),

@@ -1,4 +1,4 @@
-"""Sizes of the record batches of an Arrow file, read before one of them is decompressed.
+"""Places and sizes of the record batches of an Arrow file, without decompressing one of them.
 
 A kilobyte of lz4 or zstd may stand for gigabytes, and pyarrow takes no limit. Arrow refuses a
 buffer that decompresses to another size than its first eight bytes state, so these are the limit.
@@ -8,6 +8,7 @@ The tables of the file's index are FlatBuffers, of which a few fields are needed
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -52,8 +53,16 @@ class _Table(NamedTuple):
         return list(form.iter_unpack(self.data[at + 4 : end]))
 
 
-def decompressed_sizes(source: pa.NativeFile) -> list[int]:
-    """Return the bytes that each record batch takes in memory.
+class BatchPlace(NamedTuple):
+    """Place of a record batch: its offset in the file, and the bytes of its head and its body."""
+
+    at: int
+    head: int
+    body: int
+
+
+def places(source: pa.NativeFile) -> list[BatchPlace]:
+    """Return the places of all record batches.
 
     Raises ValueError, and struct.error, for an index that is damaged or too long.
     """
@@ -62,12 +71,24 @@ def decompressed_sizes(source: pa.NativeFile) -> list[int]:
     if not 0 < length <= min(MAX_INDEX_BYTES, end):
         raise ValueError("an index of an impossible length")
     index = _root(_read(source, end - length, length))
-    return [_batch_size(source, *block) for block in index.structs(_INDEX_BATCHES, _BLOCK)]
+    found = [BatchPlace(*block) for block in index.structs(_INDEX_BATCHES, _BLOCK)]
+    for place in found:
+        if min(place) < 0 or place.head > MAX_INDEX_BYTES or sum(place) > end:
+            raise ValueError("a batch in an impossible place")
+    return found
+
+
+def decompressed_sizes(source: pa.NativeFile, found: Iterable[BatchPlace]) -> list[int]:
+    """Return the bytes that each of the record batches takes in memory.
+
+    Raises ValueError, and struct.error, for a batch whose head is damaged.
+    """
+    return [_batch_size(source, *place) for place in found]
 
 
 def _batch_size(source: pa.NativeFile, at: int, head_length: int, body_length: int) -> int:
-    if not 8 < head_length <= MAX_INDEX_BYTES or min(at, body_length) < 0:
-        raise ValueError("a batch of an impossible length")
+    if head_length <= 8:
+        raise ValueError("a batch without a head")
     # Eight bytes of marker and length precede the table.
     message = _root(_read(source, at + 8, head_length - 8))
     batch = _Table(message.data, message.field(_MESSAGE_HEADER))
