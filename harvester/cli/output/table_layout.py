@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from typing import Literal, TypeAlias
 
@@ -28,8 +29,7 @@ _WIDE = (
     r"\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uffe6"
     r"\U0001f300-\U0001faff\U00020000-\U0003fffd"
 )
-# A word with the blanks behind it, or one wide character: Chinese has no blanks between words.
-_WORDS = re.compile(rf"(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])\s*")
+_NARROW_WORDS = re.compile(r"\S+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def wrapped(text: str, width: int, *, fold: bool = True) -> list[str]:
     A longer word is folded, or else stays whole.
     """
     lines = [""]
-    for word in _WORDS.findall(text):
+    for word in _words(text):
         bare = word.rstrip()
         if lines[-1] and cell_len(lines[-1]) + cell_len(bare) > width:
             lines.append("")
@@ -103,6 +103,18 @@ def wrapped(text: str, width: int, *, fold: bool = True) -> list[str]:
             lines.append("")
         lines[-1] += rest + word[len(bare) :]
     return [line.rstrip() for line in lines]
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text, each with the blanks behind it."""
+    return _NARROW_WORDS.findall(text) if text.isascii() else _wide_words().findall(text)
+
+
+@cache
+def _wide_words() -> re.Pattern[str]:
+    # Compiled when it is needed, because that takes longer than the tables of a run. One wide
+    # character is a word: Chinese has no blanks between words.
+    return re.compile(rf"(?:[^\s{_WIDE}]+|(?!\s)[{_WIDE}])\s*")
 
 
 def _inert(cell: Cell) -> Text:
@@ -121,7 +133,7 @@ def _least(column: TableColumn, cells: Sequence[Text], natural: int) -> int:
     """Return the cells that a column needs at least."""
     if column.kind != "text":
         return natural
-    words = {word.rstrip() for cell in cells for word in _WORDS.findall(cell.plain)}
+    words = {word.rstrip() for cell in cells for word in _words(cell.plain)}
     longest = min(_LONGEST_WORD, max(map(cell_len, words), default=0))
     return min(natural, max(column.least, longest))
 
