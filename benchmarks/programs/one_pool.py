@@ -11,10 +11,10 @@ from harvester.wechat.connection_pool import ConnectionPool, PooledConnection
 class OnePool(ConnectionPool):
     """A pool that takes all accounts for one."""
 
-    async def take(self, account: str) -> PooledConnection:
+    def take_idle(self, account: str) -> PooledConnection | None:
         """Return any connection."""
         del account
-        return await super().take("")
+        return super().take_idle("")
 
     def give_back(self, account: str, pooled: PooledConnection) -> None:
         """Keep a connection for any account."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 
 from harvester.core.calendar import FIRST_DAY, Day
 
@@ -122,14 +123,24 @@ class Dataset:
     @property
     def api(self) -> str:
         """WeChat's name of the endpoint, such as ``getinterfacesummary``."""
-        return f"get{self.name.replace('_', '')}"
+        return _api_of(self.name)
 
     @property
     def path(self) -> str:
         """The path of the endpoint below the API's address."""
-        return f"/datacube/{self.api}"
+        return _path_of(self.name)
 
     @property
     def source(self) -> str:
         """The address of WeChat's page about the endpoint."""
         return f"{PAGES}/{self.pages}/api_{self.api}.html"
+
+
+@cache
+def _path_of(name: str) -> str:
+    # Cached, because each request asks for it.
+    return f"/datacube/{_api_of(name)}"
+
+
+def _api_of(name: str) -> str:
+    return f"get{name.replace('_', '')}"

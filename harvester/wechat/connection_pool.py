@@ -47,24 +47,24 @@ class ConnectionPool:
         self._connect = connect
         self._limit = limit
         # The account that was served longest ago comes first.
-        self._idle: OrderedDict[str, list[tuple[Connection, float]]] = OrderedDict()
+        self._idle: OrderedDict[str, list[tuple[PooledConnection, float]]] = OrderedDict()
         self._open = 0
         self.surplus = 0
 
-    async def take(self, account: str) -> PooledConnection:
-        """Return a connection of the account: an idle one, or else a new one.
-
-        Raises aiohttp's errors.
-        """
+    def take_idle(self, account: str) -> PooledConnection | None:
+        """Return an idle connection of the account, None if it has none."""
         while (idle := self._idle.get(account)) is not None:
-            connection, since = idle.pop()
+            pooled, since = idle.pop()
             if not idle:
                 del self._idle[account]
-            protocol = _protocol(connection)
-            if self._is_usable(protocol, since):
-                return PooledConnection(connection, protocol, reused=True)
-            self._count_surplus(protocol)
-            self._close(connection)
+            if self._is_usable(pooled.protocol, since):
+                return pooled
+            self._count_surplus(pooled.protocol)
+            self._close(pooled.connection)
+        return None
+
+    async def open(self) -> PooledConnection:
+        """Return a new connection, for an account that has no idle one. Raises aiohttp's errors."""
         if self._open >= self._limit:
             self._close_oldest()
         self._open += 1
@@ -73,7 +73,8 @@ class ConnectionPool:
         except BaseException:
             self._open -= 1
             raise
-        protocol = _protocol(connection)
+        # A connection that this program has not closed has its protocol.
+        protocol = cast("ResponseHandler", connection.protocol)
         if protocol.should_close:
             # An answer that came before any request would be read as the answer to it.
             self.surplus += protocol.is_connected()
@@ -88,7 +89,8 @@ class ConnectionPool:
             self._count_surplus(pooled.protocol)
             self._close(pooled.connection)
             return
-        self._idle.setdefault(account, []).append((pooled.connection, monotonic()))
+        again = pooled if pooled.reused else pooled._replace(reused=True)
+        self._idle.setdefault(account, []).append((again, monotonic()))
         self._idle.move_to_end(account)
 
     def discard(self, pooled: PooledConnection) -> None:
@@ -108,15 +110,15 @@ class ConnectionPool:
         """Count the surplus answers that came to idle connections, which are closed then."""
         for account in [*self._idle]:
             before = self.surplus
-            for connection, _ in self._idle[account]:
-                self._count_surplus(_protocol(connection))
+            for pooled, _ in self._idle[account]:
+                self._count_surplus(pooled.protocol)
             if self.surplus > before:
                 self.close_account(account)
 
     def close_account(self, account: str) -> None:
         """Close the idle connections of an account, which is done or not trusted any more."""
-        for connection, _ in self._idle.pop(account, ()):
-            self._close(connection)
+        for pooled, _ in self._idle.pop(account, ()):
+            self._close(pooled.connection)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -135,16 +137,11 @@ class ConnectionPool:
         """Close the connection that has been idle longest, if one is idle."""
         if self._idle:
             account, idle = next(iter(self._idle.items()))
-            connection, _ = idle.pop(0)
+            pooled, _ = idle.pop(0)
             if not idle:
                 del self._idle[account]
-            self._close(connection)
+            self._close(pooled.connection)
 
     def _close(self, connection: Connection) -> None:
         self._open -= 1
         connection.close()
-
-
-def _protocol(connection: Connection) -> ResponseHandler:
-    """Return the protocol of a connection that was not closed by this program."""
-    return cast("ResponseHandler", connection.protocol)
