@@ -9,10 +9,9 @@ from rich.console import Console
 
 from harvester.api.reports import NextRequests, SuspiciousGaps
 from harvester.cli import command_line
-from harvester.cli.command_line import MANIFEST, REPEATED, shell_word
+from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
 from harvester.cli.output.answers import print_line, print_whole
 from harvester.cli.output.phrases import counted
-from harvester.cli.verbs import app
 from harvester.core.calendar import day_text
 from harvester.core.inert_text import inert
 
@@ -33,12 +32,10 @@ def next_command(verb: str, *more: str, instead: Mapping[str, Sequence[str]] | N
     ``more`` are further words. ``instead`` has values by option that replace what was typed. What
     was typed and is no option of the verb is left out.
     """
-    known = {argument.name for argument in app[verb].assemble_argument_collection()}
     words = ["harvester", verb]
     given = {**command_line.typed(), **(instead or {})}
-    for name in REPEATED:
-        if name in known:
-            words += [word for value in given.get(name, ()) for word in _words(name, value)]
+    for name in PROPOSED[verb]:
+        words += [word for value in given.get(name, ()) for word in _words(name, value)]
     return " ".join(map(shell_word, [*words, *more]))
 
 

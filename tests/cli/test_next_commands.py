@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harvester.catalogue import CATALOGUE
 from harvester.cli import app, invoke
-from harvester.cli.command_line import shell_word
+from harvester.cli.command_line import PROPOSED, REPEATED, shell_word
 from harvester.cli.next_commands import (
     MAX_ODD_DAYS,
     NextCommand,
@@ -65,6 +65,13 @@ def proposals(printed: str) -> dict[str, list[str]]:
     """Return the printed commands, split as a shell does, by what they are for."""
     pairs = re.findall(r"^  (\S.*)\n    (harvester .*)$", printed, flags=re.MULTILINE)
     return {purpose: shlex.split(line)[1:] for purpose, line in pairs}
+
+
+@pytest.mark.parametrize("verb", PROPOSED)
+def test_a_next_command_has_the_arguments_of_its_verb(verb: str) -> None:
+    """The table names all that the verb has of those that are repeated."""
+    known = {argument.name for argument in app[verb].assemble_argument_collection()}
+    assert PROPOSED[verb] == tuple(name for name in REPEATED if name in known)
 
 
 def price(purpose: str) -> int:
