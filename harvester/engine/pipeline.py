@@ -28,7 +28,7 @@ from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.publish_queue import PublishQueue
 from harvester.engine.quota_questions import QuestionCounters, QuotaQuestions
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.engine.raw_writer import RawWriter, _Buffered
+from harvester.engine.raw_writer import RawWriter
 from harvester.planning.quota import Moment
 from harvester.scheduling.account_queue import AccountQueue, Attempt
 from harvester.scheduling.scheduler import Scheduler
@@ -238,7 +238,7 @@ class Pipeline:
         self._scheduler.answered(attempt, self._tools.clock())
         self._close_if_done(attempt.queue)
         answer = RawAnswer(attempt.window, asked_at, attempt.refetch, body)
-        await self._writer.append(_Buffered(attempt, answer))
+        await self._writer.append(attempt, answer)
 
     def _close_if_done(self, queue: AccountQueue) -> None:
         if not queue.rate.in_flight and not queue.has_work():

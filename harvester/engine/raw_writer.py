@@ -8,7 +8,6 @@ more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -28,13 +27,6 @@ GROUP_SECONDS = 2.0
 _MAX_BUFFERED = 2 * GROUP_BYTES
 
 
-class _Buffered(NamedTuple):
-    """An answer in memory, and the attempt it came from."""
-
-    attempt: Attempt
-    answer: RawAnswer
-
-
 class RawWriter:
     """Gathers answers and writes them; ``on_durable`` hears of each group that is safe."""
 
@@ -44,17 +36,17 @@ class RawWriter:
         self._tree = tree
         self._run_id = run_id
         self._on_durable = on_durable
-        self._held: dict[int, list[_Buffered]] = {}
+        self._held: dict[int, list[tuple[Attempt, RawAnswer]]] = {}
         self._bytes = 0
         self._closing = False
         self._due = anyio.Event()
         self._drained = anyio.Event()
         self._disk = CapacityLimiter(1)
 
-    async def append(self, held: _Buffered) -> None:
-        """Take an answer. Waits only while the disk is far behind."""
-        self._held.setdefault(held.attempt.queue.bucket, []).append(held)
-        self._bytes += len(held.answer.body)
+    async def append(self, attempt: Attempt, answer: RawAnswer) -> None:
+        """Take the answer to an attempt. Waits only while the disk is far behind."""
+        self._held.setdefault(attempt.queue.bucket, []).append((attempt, answer))
+        self._bytes += len(answer.body)
         if self._bytes >= GROUP_BYTES:
             self._due.set()
         while self._bytes >= _MAX_BUFFERED:
@@ -86,7 +78,7 @@ class RawWriter:
                 self._tree,
                 bucket,
                 self._run_id,
-                [item.answer for item in answers],
+                [answer for _, answer in answers],
                 limiter=self._disk,
             )
-            self._on_durable(group, [item.attempt for item in answers])
+            self._on_durable(group, [attempt for attempt, _ in answers])

@@ -82,8 +82,8 @@ SABOTAGES = (
     Sabotage(
         "publish-before-the-log",
         PIPELINE,
-        "await self._writer.append(_Buffered(attempt, answer))",
-        "self._scheduler.durable(attempt); await self._writer.append(_Buffered(attempt, answer))",
+        "await self._writer.append(attempt, answer)",
+        "self._scheduler.durable(attempt); await self._writer.append(attempt, answer)",
         "tests/scheduling/test_months_are_published_once.py::test_a_month_is_published_while_older_ones_are_asked",
     ),
     Sabotage(
