@@ -144,6 +144,7 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("operations.platform_accounts", "harvester.operations.authorised_accounts"): (
         "no command without a platform pays for aiohttp"
     ),
+    ("cli.commands.run", "harvester.cli.commands.plan.plan"): "no run shows a plan but a dry one",
     ("__main__", "harvester.cli.main"): "signals are obeyed while the rest is loaded",
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"

@@ -19,6 +19,7 @@ __all__ = [
     "results",
     "run",
     "spark",
+    "status_reports",
     "testing",
     "verbs",
 ]

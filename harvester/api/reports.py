@@ -1,32 +1,20 @@
-"""Reports of the operations, as the command line prints them."""
+"""Reports of runs, as the command line prints them."""
 
 from __future__ import annotations
 
-from harvester.operations.coverage.account_status import AccountStatus, DaysOfAccount, MissingDays
-from harvester.operations.coverage.gate import Gate, LostDays, Required
 from harvester.operations.plain import plain
-from harvester.operations.plan import PricedPlan
 from harvester.operations.record.account_report import DatasetSummary
 from harvester.operations.record.causes import causes
 from harvester.operations.record.next_requests import NextRequests, SuspiciousGaps
 from harvester.operations.record.run_record import plain_row
 from harvester.operations.record.summary import Summary
 from harvester.operations.runtime import Position, Project, Watch, show_no_progress
-from harvester.operations.status import Status
 
 __all__ = [
-    "AccountStatus",
     "DatasetSummary",
-    "DaysOfAccount",
-    "Gate",
-    "LostDays",
-    "MissingDays",
     "NextRequests",
     "Position",
-    "PricedPlan",
     "Project",
-    "Required",
-    "Status",
     "Summary",
     "SuspiciousGaps",
     "Watch",

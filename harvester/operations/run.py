@@ -32,7 +32,6 @@ from harvester.operations.record.next_requests import next_requests
 from harvester.operations.record.run_log import RunLog
 from harvester.operations.record.summary import Summary
 from harvester.operations.session import locked_and_recorded
-from harvester.operations.status import quarantined_days
 from harvester.planning import windows
 from harvester.planning.daily_quota import Quota
 from harvester.planning.sharding import of_shard, own_buckets
@@ -149,7 +148,7 @@ def report_coverage(
     """
     want, queues = harvested
     states = coverage_scan.read_states(tree, want, now)
-    summary.state_read(want, states, queues, quarantined_days(tree, states))
+    summary.state_read(want, states, queues, coverage_scan.quarantined_days(tree, states))
     summary.next_priced(next_requests(manifest, want, states, calendar.today(now)))
 
 

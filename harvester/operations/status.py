@@ -24,7 +24,7 @@ from harvester.operations.record.account_report import DatasetSummary, summarise
 from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests, next_requests
 from harvester.operations.runtime import Project
 from harvester.planning import bucket_sizing, windows
-from harvester.storage import coverage_scan, quarantine, unmanaged_files
+from harvester.storage import coverage_scan, unmanaged_files
 from harvester.storage.backends.claims import Owner
 from harvester.storage.coverage_scan import States
 from harvester.storage.layout import Tree
@@ -98,7 +98,7 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
         accounts=tuple(account_statuses(manifest, with_paused, all_states, missing, now)),
         gaps=tuple(missing_days(names, missing)),
         suspicious=tuple(account_days(names, _suspicious(states))),
-        quarantined=tuple(quarantined_days(tree, states)),
+        quarantined=tuple(coverage_scan.quarantined_days(tree, states)),
         unusable=sum(
             calendar.count_days(state.unanswered)
             for of_dataset in states.values()
@@ -119,19 +119,6 @@ def _with_outcome(record: RunRecord) -> RunRecord:
     if record.outcome is not None or record.exit_code is None:
         return record
     return replace(record, outcome=known.get(record.exit_code))
-
-
-def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:
-    """Yield the quarantined days among the wanted ones, with their reasons.
-
-    The coverage decides: an answer in quarantine may be older than a good answer of its day.
-    """
-    for dataset, of_dataset in states.items():
-        for entry in quarantine.entries(tree, dataset):
-            appid = entry.answer.window.appid
-            state = of_dataset.get(appid)
-            if state is not None and calendar.has_day(state.quarantined, entry.day):
-                yield QuarantinedDay(appid, dataset, entry.day, entry.reason)
 
 
 def _missing(want: windows.Wanted, history: RunHistory) -> Iterator[ExplainedDays]:

@@ -12,8 +12,9 @@ from harvester.core import calendar
 from harvester.core.calendar import DaySet, Month
 from harvester.core.model import DayRange
 from harvester.planning.windows import Wanted
-from harvester.storage import layout, partition_reader
+from harvester.storage import layout, partition_reader, quarantine
 from harvester.storage.layout import Tree
+from harvester.storage.publication import QuarantinedDay
 from harvester.tables.coverage import Coverage
 
 Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
@@ -195,3 +196,16 @@ def _add_month(states: dict[str, States], month: Month, coverage: Coverage, now:
             of_account.provisional |= day_set(provisional)
         if quarantined:
             of_account.quarantined |= day_set(quarantined)
+
+
+def quarantined_days(tree: Tree, states: dict[str, dict[str, States]]) -> Iterator[QuarantinedDay]:
+    """Yield the quarantined days among the wanted ones, with their reasons.
+
+    The coverage decides: an answer in quarantine may be older than a good answer of its day.
+    """
+    for dataset, of_dataset in states.items():
+        for entry in quarantine.entries(tree, dataset):
+            appid = entry.answer.window.appid
+            state = of_dataset.get(appid)
+            if state is not None and calendar.has_day(state.quarantined, entry.day):
+                yield QuarantinedDay(appid, dataset, entry.day, entry.reason)

@@ -62,7 +62,15 @@ _SCHEMA = pa.schema(
     ]
 )
 _INDEX_KEY = b"harvester.group"
-_DAMAGE = (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, struct.error)
+_DAMAGE = (
+    pa.ArrowException,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    struct.error,
+)
 _GROUP_NAME = re.compile(rf"{RAW}/[^/]+/(\d{{4,}})-\d+[^/]*\.group")
 
 

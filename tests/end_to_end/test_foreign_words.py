@@ -22,7 +22,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.cli.commands import check
-from harvester.cli.output import tables
+from harvester.cli.output import answers, run_summary, status_tables
 from harvester.core.safe_text import safe_text
 from harvester.sandbox import FakeWeChat, Fault, Row, Rules
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
@@ -78,7 +78,8 @@ def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     """The outputs of one test; lists are printed whole, so that no text is left out."""
     root = logging.getLogger()
     handlers = root.handlers[:]
-    monkeypatch.setattr(tables, "MAX_LINES", 1000)
+    for module in (answers, run_summary, status_tables):
+        monkeypatch.setattr(module, "MAX_LINES", 1000)
     monkeypatch.setattr(check, "MAX_ROWS", 1000)
     yield Shown(capsys)
     root.handlers[:] = handlers

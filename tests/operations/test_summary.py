@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from harvester.catalogue.error_codes import Action, rule_for
-from harvester.cli.output import tables
+from harvester.cli.output import run_summary
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
 from harvester.core.exit_codes import Exit
@@ -180,7 +180,7 @@ def printed(done: Summary, root: Path) -> str:
         PlatformAtHand(clock, clock.hear),
         lambda _: manifest,
     )
-    tables.summary(Console(file=sink, width=140), done, project)
+    run_summary.print_summary(Console(file=sink, width=140), done, project)
     return sink.getvalue()
 
 

@@ -175,6 +175,22 @@ def test_every_damage_is_noticed_or_harmless(tree: Tree) -> None:
     assert damaged < -100
 
 
+def test_damage_to_an_open_group_is_noticed_or_harmless(tree: Tree) -> None:
+    """A publish has read the index before; a byte is flipped, or the file ends, behind its back."""
+    group = write_group(tree, 0, "run", some(2))
+    raw, written = group.path.read_bytes(), all_of(group)
+    damaged = 0
+    for place in range(0, len(raw), 7):
+        flipped = raw[:place] + bytes([raw[place] ^ 0x11]) + raw[place + 1 :]
+        for data in (flipped, raw[:place]):
+            group.path.write_bytes(data)
+            try:
+                assert all_of(group) == written
+            except DamagedGroup:
+                damaged += 1
+    assert damaged > 100
+
+
 def test_a_group_that_is_gone(tree: Tree) -> None:
     """Reading a removed group raises the error of a damaged one."""
     group = write_group(tree, 0, "run", some())

@@ -16,8 +16,7 @@ from harvester.api import progress
 from harvester.api.reports import Watch, show_no_progress
 from harvester.api.run import Execution, ManifestText, Request, RunOptions, parse_labels
 from harvester.cli import options
-from harvester.cli.commands.plan import plan
-from harvester.cli.output import json_lines, logs, streams, tables, workflow_commands
+from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.manifest import duration_option, timeout_option
@@ -95,6 +94,9 @@ def run(
     """
     logs.set_up(logging)
     if running.dry_run:
+        # Loaded only now, because no other run shows a plan.
+        from harvester.cli.commands.plan import plan  # noqa: PLC0415 - as the line above says
+
         running.run_options()
         refetch, shard = running.refetch, running.shard
         return plan(manifest, selecting=selecting, output=output, refetch=refetch, shard=shard)
@@ -120,7 +122,7 @@ def run(
             raise done.error
         if not json_lines.is_on():
             with streams.stderr_output():
-                tables.summary(terminal, execution.summary, execution.opened)
+                run_summary.print_summary(terminal, execution.summary, execution.opened)
     return done.exit_code
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Literal, TypeAlias
 from rich.console import Console
 
 from harvester.api import verbs
-from harvester.api.reports import Required, Status, plain, plain_row
+from harvester.api.reports import plain, plain_row
+from harvester.api.status_reports import Required, Status
 from harvester.cli import options
-from harvester.cli.output import tables
+from harvester.cli.output import status_tables
 from harvester.cli.output.account_tables import account_counts, account_table
 from harvester.cli.output.answers import answer, print_line, print_paused, print_table
 from harvester.cli.output.status_csv import accounts_csv, datasets_csv
@@ -68,7 +69,7 @@ def status(
         as_csv = accounts_csv if by == "account" else datasets_csv
         answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
     else:
-        show = _show_accounts if by == "account" else tables.status
+        show = _show_accounts if by == "account" else status_tables.print_status
         answer(format, lambda: _as_json(shown), lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
 
@@ -79,9 +80,9 @@ def _show_accounts(out: Console, found: Status) -> None:
     print_line(out, account_counts(found.accounts), gap=True)
     rows = {account.appid for account in found.accounts}
     print_paused(out, [account for account in found.paused if account.appid not in rows])
-    tables.print_owners(out, found)
+    status_tables.print_owners(out, found)
     if found.gate is not None:
-        tables.print_gate(out, found.gate)
+        status_tables.print_gate(out, found.gate)
 
 
 def _incomplete(found: Status) -> Status:

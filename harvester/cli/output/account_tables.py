@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harvester.api.reports import AccountStatus, DaysOfAccount, LostDays, MissingDays
+from harvester.api.status_reports import AccountStatus, DaysOfAccount, LostDays, MissingDays
 from harvester.cli.output.phrases import counted
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own

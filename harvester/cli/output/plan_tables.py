@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from harvester.api.reports import PricedPlan
+from harvester.api.status_reports import PricedPlan
 from harvester.cli.output.answers import print_line, print_paused, print_table
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn

@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from harvester.api.reports import Status, plain_row
+from harvester.api.reports import plain_row
+from harvester.api.status_reports import Status
 from harvester.cli.output.account_tables import reason_text
 from harvester.core.inert_text import inert_cell
 

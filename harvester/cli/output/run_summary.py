@@ -1,0 +1,129 @@
+"""The summary of a run, as text."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from harvester.api.reports import Project, Summary, causes
+from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
+from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
+from harvester.cli.output.coverage_table import print_coverage, print_suspicious
+from harvester.cli.output.phrases import seconds_text
+from harvester.cli.output.styles import style_of
+from harvester.core.exit_codes import Exit, Outcome
+
+_BEIJING = dt.timezone(dt.timedelta(hours=8))
+
+_LIMITS = {"rate": "the rate limit", "cpu": "the processor", "quota": "the daily quota"}
+"""The limits that bound the time of a run from below, by ``bound_by``."""
+
+_VERDICTS = {
+    Outcome.COMPLETE: "everything wanted is covered",
+    Outcome.PARTIAL: "finished, but some wanted days could not be obtained",
+    Outcome.UNAUTHORISED: "no account could be authorised",
+    Outcome.STOPPED: "what was harvested is safe",
+    Outcome.BUG: "an internal error; what was harvested is safe",
+}
+
+
+def print_summary(out: Console, done: Summary, project: Project) -> None:
+    """Print the figures of a run, and the next steps."""
+    out.print()
+    print_coverage(out, done.datasets)
+    out.print()
+    _print_figures(out, done)
+    _print_lost_shards(out, done)
+    _print_causes(out, done, project.manifest.names)
+    print_paused(out, done.paused)
+    print_pending(out, done.pending, project.manifest.names)
+    print_suspicious(out, done.next_requests)
+    for note in done.notes(project.manifest.names):
+        print_line(out, f"  note: {note}", gap=True)
+    out.print()
+    print_line(out, _verdict(done), style=style_of(done.outcome))
+    print_next(out, _next_steps(done, project))
+
+
+def _verdict(done: Summary) -> str:
+    """Return the outcome in one line, and if more can be obtained, the time from which on."""
+    words = [_VERDICTS[done.outcome]] if done.outcome in _VERDICTS else []
+    if done.retry_at is not None:
+        when = _time_text(done.retry_at) if done.retry_at > done.ended_at else "now"
+        words.append(f"run again {when}")
+    return f"{done.outcome}: {'; '.join(words)}"
+
+
+def _time_text(moment: float) -> str:
+    """Write a moment in the time of this machine and, if that is another, in Beijing's."""
+    # To the next full minute, because the text must not be earlier than the moment.
+    here = dt.datetime.fromtimestamp(-(-moment // 60) * 60, dt.UTC).astimezone()
+    in_beijing = f"{here.astimezone(_BEIJING):%Y-%m-%d %H:%M} in Beijing"
+    if here.utcoffset() == _BEIJING.utcoffset(None):
+        return f"from {in_beijing} on"
+    return f"from {here:%Y-%m-%d %H:%M} on ({in_beijing})"
+
+
+def _print_figures(out: Console, done: Summary) -> None:
+    bound = ""
+    if done.bound_seconds:
+        limit = _LIMITS[done.bound_by]
+        bound = f" (lower bound from {limit}: {seconds_text(done.bound_seconds)})"
+    figures = {
+        "requests": f"{done.requests:,} for {done.windows:,} windows",
+        **_questions(done.quota_questions),
+        "retries": f"{done.retries:,}{_waited(done.waits)}",
+        "refused": f"{sum(gone.count for gone in done.abandoned):,} account-days",
+        "rows": f"{done.rows:,} new",
+        "files": f"{len({item.path for item in done.published}):,} written",
+        "time": f"{seconds_text(done.seconds)}{bound}",
+    }
+    for name, value in figures.items():
+        print_line(out, f"  {name:<10}{value}")
+
+
+def _questions(count: int) -> dict[str, str]:
+    return {"questions": f"{count:,} for the daily quota"} if count else {}
+
+
+def _waited(waits: Mapping[str, float]) -> str:
+    """Return how long refused requests waited by cause, the longest first; waits overlap."""
+    longest = sorted(waits.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{seconds_text(time)} {cause}" for cause, time in longest if time >= 0.05)
+    return f" (waited {shown})" if shown else ""
+
+
+def _print_lost_shards(out: Console, done: Summary) -> None:
+    """Print what ended shards early, each with its advice."""
+    for shard in done.shards:
+        if shard.error is not None:
+            name = f"shard {shard.shard}"
+            problem = shard.error.lines[0]
+            whole = problem if problem.startswith(name) else f"{name}: {problem}"
+            print_line(out, f"  {whole}", gap=True)
+            print_line(out, f"    {shard.error.advice}")
+
+
+def _print_causes(out: Console, done: Summary, names: Mapping[str, str]) -> None:
+    """Print the causes that need attention, equal ones together, each with its advice."""
+    found = causes(done, names)
+    for cause in found[:MAX_LINES]:
+        count = "1 day" if cause.days == 1 else f"{cause.days:,} days"
+        print_line(out, f"  {cause.whose}: {count}: {cause.why}", gap=True)
+        if cause.advice:
+            print_line(out, f"    {cause.advice}")
+    if len(found) > MAX_LINES:
+        more = len(found) - MAX_LINES
+        print_line(out, f"  and {more:,} more kinds in the run record", gap=True)
+
+
+def _next_steps(done: Summary, project: Project) -> list[NextCommand]:
+    """Return the commands that are worth typing now."""
+    again = run_again(done.next_requests, done.missing, len(done.quarantined))
+    in_detail = NextCommand("coverage, gaps and the last runs", next_command("status"))
+    if done.exit_code is not Exit.DONE:
+        return [*again, in_detail]
+    dataset = done.datasets[0].dataset if done.datasets else "interface_summary"
+    return [in_detail, first_rows(project.tree.store.display_path(), dataset), *again]
