@@ -33,6 +33,10 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 # the file that it names, and with them tokens can be read from recorded traffic.
 os.environ.pop("SSLKEYLOGFILE", None)
 
+# Set before the manifest's models are made, because a plugin of pydantic sees all that they check,
+# the secrets in it included. To look for plugins also takes longer than to read a manifest.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Errors are printed to stderr.

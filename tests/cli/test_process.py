@@ -29,3 +29,30 @@ def test_the_command_dumps_no_core_and_logs_no_keys(tmp_path: Path) -> None:
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "0 (0, 0) False"
     assert not log.exists()
+
+
+PLUGIN = """
+import sys
+sys.stderr.write("the plugin was loaded")
+class Plugin:
+    def new_schema_validator(self, *_, **__):
+        return None, None, None
+plugin = Plugin()
+"""
+
+
+def test_the_command_loads_no_plugin_of_pydantic(tmp_path: Path) -> None:
+    """A plugin that another package has installed would see the secrets of the manifest."""
+    (tmp_path / "spy.py").write_text(PLUGIN)
+    package = tmp_path / "spy-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    loads = [sys.executable, "-c", "import harvester.core.config"]
+    told = subprocess.run(loads, env=environ, capture_output=True, text=True, check=True).stderr
+    assert told == "the plugin was loaded"
+    asks = [sys.executable, "-m", "harvester", "plan", "missing.yaml"]
+    told = subprocess.run(asks, env=environ, capture_output=True, text=True, check=False).stderr
+    assert "missing.yaml" in told
+    assert "plugin" not in told
