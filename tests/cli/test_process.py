@@ -49,6 +49,8 @@ def test_the_command_loads_no_plugin_of_pydantic(tmp_path: Path) -> None:
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n")
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    # The command line sets it, which this process may have loaded.
+    environ.pop("PYDANTIC_DISABLE_PLUGINS", None)
     loads = [sys.executable, "-c", "import harvester.core.config"]
     told = subprocess.run(loads, env=environ, capture_output=True, text=True, check=True).stderr
     assert told == "the plugin was loaded"
