@@ -39,8 +39,13 @@ _DATED = re.compile(rb'"ref_date"\s*:\s*"(\d{4}-\d\d-\d\d)"')
 
 def window_body(window: Window) -> bytes:
     """Return the body that asks a datacube endpoint for a window."""
-    begin, end = day_text(window.begin), day_text(window.end)
-    return f'{{"begin_date":"{begin}","end_date":"{end}"}}'.encode()
+    return _body_of(window.begin, window.end)
+
+
+@lru_cache(maxsize=4_096)
+def _body_of(begin: Day, end: Day) -> bytes:
+    # Cached, because all accounts of a run are asked for the same days.
+    return f'{{"begin_date":"{day_text(begin)}","end_date":"{day_text(end)}"}}'.encode()
 
 
 def refusal_of(status: int, body: bytes) -> Refusal | None:
