@@ -99,8 +99,9 @@ def _print_check(out: Console, found: checking.Check) -> None:
         print_line(out, f"and {accounts}: {_states(folded)} (--format json lists all)")
     _print_reasons(out, found)
     _print_paused(out, found.paused)
-    accounts, states = counted(len(found.accounts), "account"), _states(found.accounts)
-    print_line(out, f"{accounts}: {states}; {found.calls:,} calls", gap=True)
+    states = f": {_states(found.accounts)}" if found.accounts else ""
+    accounts = f"{counted(len(found.accounts), 'account')}{states}"
+    print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
 
 
 def _verb(state: checking.State, count: int) -> str:
