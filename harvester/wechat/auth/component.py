@@ -202,7 +202,8 @@ class Component:
             if self._denied is not None:
                 raise TokenDenied(*self._denied.args)
             own = known.token
-            if own is not None and own is not rejected and self.clock() < known.renew_at:
+            # By value, because another process of the run may have met the rejection.
+            if own is not None and own != rejected and self.clock() < known.renew_at:
                 return own
             try:
                 grant = await self._request_own_token()
