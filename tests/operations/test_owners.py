@@ -14,6 +14,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.core.errors import Busy
 from harvester.core.exit_codes import Exit
+from harvester.storage.backends import flock
 from harvester.storage.backends.claims import Owner
 from harvester.storage.locks import hold
 from tests.support.claims import claim
@@ -96,6 +97,20 @@ def test_a_run_that_is_stopped_waits_for_no_list_of_owners(tmp_path: Path) -> No
         fcntl.flock(looking, fcntl.LOCK_SH)
         stopped = claim("next", is_stopped=lambda: True)
         with pytest.raises(Busy), hold(tree, [0], stopped):
+            pass
+
+
+def test_a_program_that_shares_a_lock_for_long_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends as one that finds another run there."""
+    monkeypatch.setattr(flock, "_LONGEST_LOOK", 0.05)
+    tree = tree_at(tmp_path)
+    with hold(tree, [0], claim("first")):
+        pass
+    with (tmp_path / "_harvester/locks/0000-of-0001.lock").open() as foreign:
+        fcntl.flock(foreign, fcntl.LOCK_SH)
+        with pytest.raises(Busy), hold(tree, [0], claim("next")):
             pass
 
 

@@ -31,6 +31,7 @@ from harvester.storage.backends.elapsed import boot_seconds
 
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT
 _LOOK = 0.001
+_LONGEST_LOOK = 10.0
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
 
@@ -130,9 +131,12 @@ def remove_if_abandoned(path: Path) -> bool:
 
 def _acquire(descriptor: int, path: Path, claim: Claim) -> None:
     """Lock a file, and wait for that as long as the claim does."""
-    until, pause = boot_seconds() + (claim.timeout or 0.0), _FIRST_PAUSE
+    begun, pause = boot_seconds(), _FIRST_PAUSE
+    until = begun + (claim.timeout or 0.0)
     while not _try_lock(descriptor, path):
-        if _is_looked_at(descriptor) and not claim.is_stopped():
+        # Not for ever, because another program may share the lock for as long as it likes.
+        is_patient = boot_seconds() < begun + _LONGEST_LOOK and not claim.is_stopped()
+        if is_patient and _is_looked_at(descriptor):
             time.sleep(_LOOK)
             continue
         holder = _holder_of(descriptor, path.stem)
