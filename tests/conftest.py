@@ -21,8 +21,8 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
-from harvester.core import redaction
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
+from harvester.core.text import redaction
 from harvester.operations.record.labels import ENGINE_VARIABLES
 from harvester.storage.layout import Tree
 from tests.support.secret_canary import no_secrets

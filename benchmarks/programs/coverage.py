@@ -16,7 +16,7 @@ from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.manifest import place_named
 from harvester.storage import coverage_scan, partition_writer
 from harvester.storage.footer import Footer

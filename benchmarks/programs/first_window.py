@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.workload import Broad, read_broad
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Account, Credential, Job, Manifest, Output
+from harvester.core.config.settings import Account, Credential, Job, Manifest, Output
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations.run import make_queues
 from harvester.planning import windows as plan

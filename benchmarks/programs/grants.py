@@ -17,7 +17,7 @@ import time
 from benchmarks.workload import BEGIN, appids
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range
-from harvester.core.config import Limits, Pace, Retry
+from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.model import Rate
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.scheduling.account_queue import Attempt, Backlog, make_queue

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from benchmarks.workload import BEGIN, busy
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Account, Job, Limits, Manifest, Output, Pace
+from harvester.core.config.settings import Account, Job, Limits, Manifest, Output, Pace
 from harvester.core.model import Rate, RawAnswer, Window
 from harvester.engine.rate_limiter import RateLimiter
 from harvester.operations.run import make_queues

@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from harvester.core import redaction
+from harvester.core.config.selection import Selection
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
-from harvester.core.selection import Selection
+from harvester.core.text import redaction
+from harvester.core.text.inert_text import inert
 from harvester.manifest import duration_option, timeout_option
 from harvester.operations.project import ManifestText
 from harvester.planning.engine_shard import shard_of_engine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harvester.api import arguments
 from harvester.api.arguments import ManifestSource, Names
-from harvester.core.selection import Selection
+from harvester.core.config.selection import Selection
 from harvester.operations import check as checking
 from harvester.operations import inputs
 from harvester.operations.asking.check_report import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harvester.api import arguments
 from harvester.api.arguments import ManifestSource
-from harvester.core.selection import ALL
+from harvester.core.config.selection import ALL
 from harvester.operations import fetch as fetching
 from harvester.operations.asking.answer import Answer, ChangedValue, UnusableDay
 from harvester.operations.project import ManifestText, open_project

@@ -28,9 +28,9 @@ from harvester.api.arguments import (
 )
 from harvester.api.progress import show_bar
 from harvester.api.results import Result, result_of
+from harvester.core.config.selection import Selection
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.selection import Selection
 from harvester.operations import run as harvesting
 from harvester.operations.clock import CheckedClock
 from harvester.operations.project import ManifestText, open_quietly

@@ -26,10 +26,10 @@ from harvester.api.arguments import ManifestSource, Names
 from harvester.api.results import Outcome, Result, RunFailed
 from harvester.api.run import run
 from harvester.api.verbs import read_manifest
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError, UsageError
 from harvester.core.exit_codes import Exit, first_of
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.operations.record.events import problems_of
 from harvester.planning.sharding import own_buckets
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from harvester.api import arguments
 from harvester.api.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
 from harvester.api.results import Plan, Status, plan_of
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.manifest import end_day_option, load
 from harvester.operations import plan as planning
 from harvester.operations import status as surveying

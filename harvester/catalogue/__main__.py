@@ -20,7 +20,7 @@ from pathlib import Path
 from harvester.catalogue.drift import addresses, differences
 from harvester.catalogue.markdown import page
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert, inert_line
+from harvester.core.text.inert_text import inert, inert_line
 from harvester.wechat.official_pages import Pages, fetch_pages, read_pages
 
 

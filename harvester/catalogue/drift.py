@@ -14,7 +14,7 @@ from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.catalogue.error_codes import is_known
 from harvester.catalogue.official_page import OfficialPage, read_page
 from harvester.core.dataset import Column, Dataset, Kind
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 _TYPES = {
     Kind.COUNT: {"number", "int", "integer", "long"},

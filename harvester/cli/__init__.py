@@ -19,9 +19,9 @@ from harvester.cli.options import parse_ok_exit
 from harvester.cli.output import hooks, json_lines, streams
 from harvester.cli.output.usage import usage_error
 from harvester.cli.verbs import VERBS, app, spelled_out
-from harvester.core import redaction
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit
+from harvester.core.text import redaction
 
 __all__ = ["app", "invoke", "main"]
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 from cyclopts.argument import ArgumentCollection
 
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 MANIFEST = "MANIFEST"
 

@@ -13,7 +13,7 @@ from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
 from harvester.cli.output.answers import print_line, print_whole
 from harvester.cli.output.phrases import counted
 from harvester.core.calendar import day_text
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 MAX_ODD_DAYS = 100
 """Suspicious days up to which asking again is proposed. More are the nature of an account."""

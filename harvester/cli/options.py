@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
+from harvester.core.config.selection import Selection
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert
-from harvester.core.selection import Selection
+from harvester.core.text.inert_text import inert
 from harvester.planning.engine_shard import shard_of_engine
 
 _MAX_DIGITS = 9

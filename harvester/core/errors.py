@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 
 class HarvesterError(Exception):

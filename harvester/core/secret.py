@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn, final
 
-from harvester.core.redaction import conceal
-from harvester.core.secret_words import MASK
+from harvester.core.text.redaction import conceal
+from harvester.core.text.secret_words import MASK
 
 
 @final

@@ -16,7 +16,7 @@ import anyio
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import Pace
+from harvester.core.config.settings import Pace
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.engine.quota_questions import QuotaAnswer, QuotaQuestions
 from harvester.planning.daily_quota import Block, Need, Pair, Quota, block

@@ -16,7 +16,7 @@ import anyio
 
 from harvester.core import calendar
 from harvester.core.calendar import Clock, Day
-from harvester.core.config import ASSUMED_QUOTA
+from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.dataset import Dataset
 from harvester.core.errors import CallError
 from harvester.core.model import ReportedQuota

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 
 from aiolimiter import AsyncLimiter
 
-from harvester.core.config import Pace
+from harvester.core.config.settings import Pace
 
 RATE_MARGIN = 0.95
 """The limiter runs a little ahead of the rate, because each late wake-up would be lost for good;

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.config import KINDS, Account, Credential
+from harvester.core.config.references import quote_safe, quote_safe_name
+from harvester.core.config.settings import KINDS, Account, Credential
 from harvester.core.errors import Place
-from harvester.core.references import quote_safe, quote_safe_name
 from harvester.manifest import csv_header
 from harvester.manifest.build import CredentialRules, check_credential
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest

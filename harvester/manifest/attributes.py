@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
-from harvester.core.config import Account
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account
 from harvester.core.errors import InvalidValue
-from harvester.core.references import quote_safe
 from harvester.manifest.diagnostics import nearest
 
 MAX_KNOWN = 8

@@ -6,9 +6,9 @@ import dataclasses
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, retirement
-from harvester.core.config import Account, Api, texts_of
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Api, texts_of
 from harvester.core.dataset import Dataset
-from harvester.core.references import quote_safe
 from harvester.manifest.diagnostics import Diagnostics, Where, nearest
 from harvester.manifest.models import Override, Root
 from harvester.manifest.validation import fields_of

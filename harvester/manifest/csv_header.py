@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from harvester.core.config.references import quote_safe
 from harvester.core.model import is_appid
-from harvester.core.references import quote_safe
 
 _SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", "，": "`，`"}
 _ENGLISH = {

@@ -1,7 +1,7 @@
 """The list of mistakes that all readers of a manifest append to, and the state they share.
 
 Readers report every mistake and continue. What a message repeats of the manifest passes
-`harvester.core.references.quote_safe`, because a secret may stand in the wrong place.
+`harvester.core.config.references.quote_safe`, because a secret may stand in the wrong place.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from harvester.core.calendar import Day
+from harvester.core.config.references import quote_safe
 from harvester.core.errors import MAX_MISTAKES, Mistake, Place
-from harvester.core.references import quote_safe
 
 INVALID: Final = object()
 """Placeholder of a value that was reported already, so that it is not reported again."""

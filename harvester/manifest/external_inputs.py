@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from harvester.core.config import Account, Manifest, Platform, texts_of
-from harvester.core.references import REFERENCE
+from harvester.core.config.references import REFERENCE
+from harvester.core.config.settings import Account, Manifest, Platform, texts_of
 
 _Item = TypeVar("_Item")
 

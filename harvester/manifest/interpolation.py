@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harvester.core import references
+from harvester.core.config import references
 from harvester.core.errors import InvalidValue
 from harvester.core.secret import Secret
 from harvester.manifest.diagnostics import LoadContext, Unresolved

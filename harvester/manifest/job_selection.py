@@ -6,9 +6,9 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.core.config import Account, Job
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Job
 from harvester.core.errors import InvalidValue
-from harvester.core.references import quote_safe
 from harvester.manifest import models
 from harvester.manifest.attributes import Attributed, attributed, is_attribute, with_attribute
 from harvester.manifest.diagnostics import Diagnostics, LoadContext, Step, Where, nearest

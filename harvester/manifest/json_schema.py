@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harvester.core import config
+from harvester.core.config import settings
 from harvester.manifest import models
 from harvester.manifest.validation import fields_of
 
@@ -23,9 +23,9 @@ def json_schema() -> dict[str, Any]:
     which is resolved and validated when the manifest is loaded.
     """
     schema: dict[str, Any] = _tidied(TypeAdapter(models.Root).json_schema())
-    sentences = {**_sentences(config), **_sentences(models)}
+    sentences = {**_sentences(settings), **_sentences(models)}
     for name, model in {"Root": schema, **schema["$defs"]}.items():
-        made = getattr(models, name, None) or getattr(config, name)
+        made = getattr(models, name, None) or getattr(settings, name)
         bases = [base.__name__ for base in made.__mro__]
         for key, field in fields_of(made).items():
             [sentence] = [sentences[base, key] for base in bases if (base, key) in sentences]

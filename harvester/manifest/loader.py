@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harvester.core import calendar
-from harvester.core.config import Account, Job, Manifest
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DEFAULTS, PLATFORM, ManifestError, Place
-from harvester.core.references import quote_safe
 from harvester.manifest import build, models
 from harvester.manifest.accounts import place_of, read_csv, validate_accounts
 from harvester.manifest.diagnostics import LoadContext, Step, TooManyMistakes, Where

@@ -13,8 +13,8 @@ from pydantic import WithJsonSchema as Schema
 from pydantic.dataclasses import dataclass
 
 from harvester.catalogue import CATALOGUE
-from harvester.core import config, field_types, parsers
 from harvester.core.calendar import Day
+from harvester.core.config import field_types, parsers, settings
 from harvester.core.errors import InvalidValue
 
 
@@ -131,8 +131,8 @@ class Override:
 
 
 _Output = Annotated[
-    Annotated[field_types.Place, AfterValidator(config.Output), Tag("[text]")]
-    | Annotated[config.Output, Tag("[mapping]")],
+    Annotated[field_types.Place, AfterValidator(settings.Output), Tag("[text]")]
+    | Annotated[settings.Output, Tag("[mapping]")],
     field_types.union_by_kind("must be a path or a mapping"),
 ]
 _SOURCES = ("accounts", "accounts_file", "accounts_from")
@@ -148,26 +148,26 @@ class Root:
 
     version: Annotated[int, *_only(1, "the only version there is")] = 1
     """The version of this format."""
-    api: config.Api = Field(default_factory=config.Api)
+    api: settings.Api = Field(default_factory=settings.Api)
     """WeChat's address. Leave it out to talk to https://api.weixin.qq.com."""
-    defaults: config.Defaults = Field(default_factory=config.Defaults)
+    defaults: settings.Defaults = Field(default_factory=settings.Defaults)
     """Settings of every account that does not set them itself."""
-    accounts: list[config.Account] | None = None
+    accounts: list[settings.Account] | None = None
     """The Official Accounts."""
     accounts_file: PathText | None = None
     """More accounts: a CSV file in UTF-8. Its columns are the keys of accounts and of their
     credentials; tags are separated by ;."""
     accounts_from: Annotated[str, *_only("platform", "the only place there is")] | None = None
     """platform: the accounts that authorised the platform are added."""
-    platform: config.Platform | None = None
+    platform: settings.Platform | None = None
     """A third-party platform that accounts have authorised."""
     jobs: Annotated[list[WrittenJob], Field(min_length=1)] | None = None
     """Datasets to fetch, of accounts and days."""
-    limits: config.Limits = Field(default_factory=config.Limits)
+    limits: settings.Limits = Field(default_factory=settings.Limits)
     """Limits of a run."""
-    retry: config.Retry = Field(default_factory=config.Retry)
+    retry: settings.Retry = Field(default_factory=settings.Retry)
     """Attempts at one window, and the delays between them."""
-    output: Annotated[config.Output, field_types.validated_as(_Output)] = field_types.written(
+    output: Annotated[settings.Output, field_types.validated_as(_Output)] = field_types.written(
         "output"
     )
     """The place for the files: a directory, s3://…, gs://…, az://…, or a mapping with more."""

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from harvester.catalogue import matching
-from harvester.core import calendar, parsers
-from harvester.core.config import Account, Job, Manifest
+from harvester.core import calendar
+from harvester.core.config import parsers
+from harvester.core.config.references import quote_safe
+from harvester.core.config.selection import Selection
+from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
-from harvester.core.references import quote_safe
-from harvester.core.selection import Selection
 from harvester.manifest.attributes import attributed, is_attribute, with_attribute
 from harvester.manifest.diagnostics import nearest
 from harvester.manifest.job_selection import known_tags, listed, tags_of, unknown_dataset

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
-from harvester.core import config, credentials, parsers
+from harvester.core.config import credentials, parsers, settings
 from harvester.core.errors import InvalidValue, UsageError
-from harvester.core.inert_text import inert
 from harvester.core.secret import Secret
+from harvester.core.text.inert_text import inert
 from harvester.manifest.interpolation import Interpolator
 
 T = TypeVar("T")
@@ -74,14 +74,14 @@ class _Resolver(NamedTuple):
         raise UsageError(problem, advice)
 
 
-def whose_credential(account: config.Account) -> str:
+def whose_credential(account: settings.Account) -> str:
     """Name the credential of an account in messages."""
     name = f" ({inert(account.name)})" if account.name else ""
     return f"the credential of {account.appid}{name}"
 
 
 def access_of(
-    account: config.Account,
+    account: settings.Account,
     *,
     folder: Path,
     environ: Mapping[str, str],
@@ -112,7 +112,7 @@ def access_of(
 
 
 def platform_of(
-    platform: config.Platform,
+    platform: settings.Platform,
     *,
     folder: Path,
     environ: Mapping[str, str],
@@ -133,7 +133,7 @@ def platform_of(
 
 
 def _external(
-    given: str | config.External | None, resolver: _Resolver
+    given: str | settings.External | None, resolver: _Resolver
 ) -> credentials.ExternalSource | None:
     if given is None:
         return None
@@ -145,7 +145,7 @@ def _external(
 
 
 def _sink(
-    sink: config.Sink | None, folder: Path, hidden: frozenset[str]
+    sink: settings.Sink | None, folder: Path, hidden: frozenset[str]
 ) -> credentials.FileSink | credentials.CommandSink | None:
     if sink is None:
         return None

@@ -11,9 +11,9 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from harvester.core.config import KINDS, Account
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import KINDS, Account
 from harvester.core.errors import InvalidValue
-from harvester.core.references import quote_safe
 from harvester.manifest.diagnostics import (
     INVALID,
     Diagnostics,

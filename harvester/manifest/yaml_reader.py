@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Protocol
 
 import yaml
 
+from harvester.core.config.field_types import AmbiguousScalar
 from harvester.core.errors import Place
-from harvester.core.field_types import AmbiguousScalar
 from harvester.manifest.diagnostics import INVALID, Diagnostics, Step
 
 MAX_DEPTH = 20

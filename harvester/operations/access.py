@@ -12,12 +12,12 @@ from os import environ
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
-from harvester.core import redaction
 from harvester.core.calendar import Clock
-from harvester.core.config import Account, Api, Manifest
-from harvester.core.credentials import Access, AppSecret
+from harvester.core.config.credentials import Access, AppSecret
+from harvester.core.config.settings import Account, Api, Manifest
 from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, UsageError
 from harvester.core.secret import Secret
+from harvester.core.text import redaction
 from harvester.manifest import access_of, whose_credential
 from harvester.operations.runtime import Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenProviders

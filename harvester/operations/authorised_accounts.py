@@ -10,8 +10,8 @@ import anyio
 
 from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import Clock
-from harvester.core.config import Api, Retry
-from harvester.core.credentials import Access, PlatformAccess
+from harvester.core.config.credentials import Access, PlatformAccess
+from harvester.core.config.settings import Api, Retry
 from harvester.core.errors import BadTls, CallError, Unanswered, Unauthorised
 from harvester.scheduling import backoff
 from harvester.wechat.auth import TokenDenied, TokenProviders

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Manifest, Output
+from harvester.core.config.selection import Selection
+from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
-from harvester.core.selection import Selection
 from harvester.manifest import day_option, end_day_option, meant, narrow, place_named, read
 from harvester.operations.clock import CheckedClock
 from harvester.storage import layout, partition_reader

@@ -19,8 +19,8 @@ import anyio
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Clock
-from harvester.core.config import Manifest
-from harvester.core.credentials import Access
+from harvester.core.config.credentials import Access
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import CallError, StoreError, UsageError
 from harvester.core.model import Refusal, bucket_of
 from harvester.operations.access import run_context, token_providers, with_paused

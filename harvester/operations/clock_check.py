@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from harvester.core.config import Manifest
-from harvester.core.credentials import Access, AppSecret, RefreshToken
+from harvester.core.config.credentials import Access, AppSecret, RefreshToken
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import CallError
 from harvester.operations.runtime import RunContext
 from harvester.wechat.auth import TokenDenied, TokenProviders

@@ -10,13 +10,13 @@ from harvester.catalogue import matching, readiness, retirement
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import Account, Job, Manifest
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
-from harvester.core.references import quote_safe
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.manifest import end_day_option, nearest
 from harvester.operations.access import run_context
 from harvester.operations.asking.answer import Answer, ChangedValue, UnusableDay

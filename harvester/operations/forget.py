@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.manifest import day_option, meant
 from harvester.operations import erasure
 from harvester.operations.record.run_log import RunLog

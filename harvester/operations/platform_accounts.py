@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from os import environ
 
 from harvester.core.calendar import Clock
-from harvester.core.config import Account, Manifest
-from harvester.core.credentials import PlatformAccess
+from harvester.core.config.credentials import PlatformAccess
+from harvester.core.config.settings import Account, Manifest
 from harvester.core.errors import PLATFORM, ManifestError, Mistake, Place, UsageError
 from harvester.manifest import platform_of
 from harvester.storage import layout

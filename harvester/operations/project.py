@@ -10,10 +10,10 @@ from os import environ
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from harvester.core.config import Manifest, Output
+from harvester.core.config.selection import ALL, Selection
+from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
-from harvester.core.selection import ALL, Selection
+from harvester.core.text.inert_text import inert
 from harvester.manifest import Draft, narrow, place_named, read, secret_files
 from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand

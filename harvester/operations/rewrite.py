@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 
 from harvester.core import calendar
 from harvester.core.calendar import Month
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.dataset import Dataset
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
+from harvester.core.text.inert_text import inert
 from harvester.manifest import place_named
 from harvester.operations import tree_copy
 from harvester.operations.record.run_log import RunLog, recorded

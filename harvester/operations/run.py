@@ -17,10 +17,10 @@ from anyio import to_thread
 
 from harvester.catalogue import readiness
 from harvester.core import calendar
-from harvester.core.config import Manifest, Output
+from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
+from harvester.core.text.inert_text import inert
 from harvester.engine.call_budget import BudgetPolicy
 from harvester.engine.pipeline import Pipeline, Tools
 from harvester.engine.rate_limiter import RateLimiter

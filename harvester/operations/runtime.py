@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import anyio
 
-from harvester.core.config import Api, Manifest
-from harvester.core.credentials import Access, PlatformAccess
+from harvester.core.config.credentials import Access, PlatformAccess
+from harvester.core.config.settings import Api, Manifest
 from harvester.operations.clock import CheckedClock
 from harvester.operations.platform_accounts import PlatformAtHand
 from harvester.storage.coverage_scan import Refetch

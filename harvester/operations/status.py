@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.operations.coverage.account_status import (

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
-from harvester.core.inert_text import inert
 from harvester.core.model import bucket_of
+from harvester.core.text.inert_text import inert
 from harvester.operations.record.run_log import RunLog, recorded
 from harvester.operations.runtime import Project
 from harvester.operations.session import check_lease, locked, new_run_log

@@ -8,7 +8,7 @@ from math import ceil
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.dataset import DATE_COLUMN, Dataset, Kind
 from harvester.core.model import bucket_of
 

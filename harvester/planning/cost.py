@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.planning.daily_quota import Quota
 from harvester.planning.quota import DayLedger
 from harvester.planning.windows import Plan, Wanted, count_windows

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import ASSUMED_QUOTA, Limits, Pace
+from harvester.core.config.settings import ASSUMED_QUOTA, Limits, Pace
 from harvester.core.model import ReportedQuota
 from harvester.planning.quota import Calls, DayLedger, are_counts
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 SHARDS = "HARVESTER_SHARDS"
 """The variable that has the number of shards where an engine does not tell it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harvester.core.config import Job, Manifest
+from harvester.core.config.settings import Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import FIRST_DAY, NO_DAYS, Day, DaySet
-from harvester.core.config import Account, Job, Manifest, Pace
+from harvester.core.config.settings import Account, Job, Manifest, Pace
 from harvester.core.dataset import Dataset
-from harvester.core.inert_text import inert
 from harvester.core.results import PausedAccount
+from harvester.core.text.inert_text import inert
 from harvester.planning import bucket_sizing, sharding
 from harvester.planning.daily_quota import with_retries
 from harvester.planning.quota import Calls

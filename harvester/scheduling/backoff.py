@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from harvester.core.config import Retry
+from harvester.core.config.settings import Retry
 
 _MINUTE = 60.0
 _SPREAD = 5.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 
-from harvester.core.config import Limits
+from harvester.core.config.settings import Limits
 from harvester.scheduling.account_queue import AccountQueue
 
 MIN_COHORT = 512

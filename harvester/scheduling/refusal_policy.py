@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
-from harvester.core.config import Retry
+from harvester.core.config.settings import Retry
 from harvester.core.model import Refusal
 from harvester.scheduling import backoff
 from harvester.scheduling.abandoned import CUT_OFF, OUTAGE, TOO_MANY_FAILURES, Abandoned

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from harvester.catalogue.error_codes import Rule, rule_for
 from harvester.core import calendar
-from harvester.core.config import Limits, Retry
+from harvester.core.config.settings import Limits, Retry
 from harvester.core.model import LearntRefusal, Refusal
 from harvester.scheduling.abandoned import CUT_OFF, QUOTA_SPENT, Abandoned
 from harvester.scheduling.account_queue import (

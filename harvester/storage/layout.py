@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import FIRST_DAY, Month, month_of, month_text, parse_month
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, flock
 from harvester.storage.backends.base import META_DIR, FileInfo, Store
 from harvester.storage.backends.local import LocalStore

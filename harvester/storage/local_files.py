@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage import arrow_files
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.versioned_files import VersionedFiles

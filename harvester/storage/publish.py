@@ -19,8 +19,8 @@ from harvester.core import calendar
 from harvester.core.calendar import Clock, Day, Month
 from harvester.core.dataset import Dataset
 from harvester.core.errors import LostRace, StoreError
-from harvester.core.inert_text import inert
 from harvester.core.model import RawAnswer
+from harvester.core.text.inert_text import inert
 from harvester.storage import layout, partition_reader, partition_writer, quarantine, raw_log
 from harvester.storage.answer_notes import AnswerNotes
 from harvester.storage.footer import Footer

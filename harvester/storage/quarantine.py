@@ -18,7 +18,7 @@ from orjson import Fragment
 
 from harvester.core.calendar import Day, Month, day_text, parse_day, parse_month
 from harvester.core.model import RawAnswer, bucket_of
-from harvester.core.redaction import masked_bytes
+from harvester.core.text.redaction import masked_bytes
 from harvester.storage.layout import QUARANTINE, Tree
 from harvester.storage.state import json_file
 

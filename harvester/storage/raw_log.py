@@ -26,8 +26,8 @@ import pyarrow as pa
 
 from harvester.core.calendar import FIRST_DAY, Month, month_begin, month_end, month_of
 from harvester.core.errors import OtherVersion, UsageError
-from harvester.core.inert_text import inert
 from harvester.core.model import RawAnswer, Window, bucket_of, is_appid
+from harvester.core.text.inert_text import inert
 from harvester.storage import arrow_batches, arrow_files, quarantine
 from harvester.storage.arrow_batches import BatchPlace
 from harvester.storage.backends import atomic_files, regular_files

@@ -42,9 +42,9 @@ from typing import Any, TypeAlias
 from harvester.core.calendar import Day, parse_day
 from harvester.core.dataset import DATE_COLUMN, Dataset
 from harvester.core.errors import BadAnswer, places
-from harvester.core.lenient_json import parse
 from harvester.core.model import Window
-from harvester.core.safe_text import safe_text
+from harvester.core.text.lenient_json import parse
+from harvester.core.text.safe_text import safe_text
 from harvester.tables import decode_strict
 from harvester.tables.columns import JSON_TYPES, ValueMismatch, check_counts
 from harvester.tables.day_rows import DayRows, Decoded, DecodeResult

@@ -12,8 +12,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from harvester.core.dataset import Column, Kind
-from harvester.core.redaction import masked
-from harvester.core.safe_text import safe_text
+from harvester.core.text.redaction import masked
+from harvester.core.text.safe_text import safe_text
 from harvester.tables import columns
 from harvester.tables.columns import ValueMismatch
 from harvester.tables.record_layout import Level, Members, RecordLayout, flatten, level_of

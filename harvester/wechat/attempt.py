@@ -12,8 +12,8 @@ from harvester.catalogue.error_codes import Action, Rule, Scope, rule_for
 from harvester.core import errors
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window
-from harvester.core.redaction import redacted_bytes
 from harvester.core.secret import Secret
+from harvester.core.text.redaction import redacted_bytes
 from harvester.wechat.auth.provider import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
 from harvester.wechat.protocol import answers_another_window, refusal_of, window_body

@@ -15,9 +15,9 @@ from typing import Any
 
 from harvester.core.calendar import Day, day_text
 from harvester.core.errors import BadAnswer, Malformed
-from harvester.core.lenient_json import parse
 from harvester.core.model import Refusal, Window
-from harvester.core.safe_text import safe_text
+from harvester.core.text.lenient_json import parse
+from harvester.core.text.safe_text import safe_text
 
 PERMANENT_STATUS = frozenset({404, 412})
 """HTTP errors for a wrong path (404) and for a body without Content-Length (412).

@@ -12,8 +12,8 @@ from typing import Any
 from harvester.catalogue.error_codes import Action, rule_for
 from harvester.core.dataset import Dataset
 from harvester.core.errors import BadAnswer
-from harvester.core.lenient_json import parse
 from harvester.core.model import Refusal, ReportedQuota
+from harvester.core.text.lenient_json import parse
 from harvester.wechat.protocol import members_of
 
 _MAX_CALLS = 10**9

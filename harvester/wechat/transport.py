@@ -23,11 +23,11 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.core import errors
-from harvester.core.config import Api
-from harvester.core.inert_text import inert
-from harvester.core.lenient_json import is_document
-from harvester.core.safe_text import safe_text
+from harvester.core.config.settings import Api
 from harvester.core.secret import Secret
+from harvester.core.text.inert_text import inert
+from harvester.core.text.lenient_json import is_document
+from harvester.core.text.safe_text import safe_text
 from harvester.wechat.account_calls import (
     MAX_BODY,
     AccountCalls,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.storage.state import rewrite_journal
 from tests.support.harvested_output import Lab, harvest, opened
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid

@@ -21,7 +21,7 @@ import pytest
 
 import harvester
 from harvester.core import calendar
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.model import bucket_of
 from harvester.sandbox import FakeWeChat, Rules
 from tests.support.doc_pages import ROOT

@@ -20,7 +20,7 @@ from harvester.catalogue import __main__ as program
 from harvester.catalogue.drift import addresses, differences
 from harvester.catalogue.official_page import read_page
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert_line
+from harvester.core.text.inert_text import inert_line
 from harvester.wechat.official_pages import Pages
 
 FOLDER = Path(__file__).parent / "pages"

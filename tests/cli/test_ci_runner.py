@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 
 MANIFEST = """

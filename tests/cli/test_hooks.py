@@ -47,7 +47,7 @@ Odd()
 import contextvars
 from harvester.cli.options import Logging
 from harvester.cli.output import logs
-from harvester.core import redaction
+from harvester.core.text import redaction
 logs.set_up(Logging())
 def other_run():
     redaction.start_record(threading.RLock())
@@ -56,7 +56,7 @@ contextvars.Context().run(other_run)
 """,
     "a warning in another run": """
 import contextvars
-from harvester.core import redaction
+from harvester.core.text import redaction
 def other_run():
     redaction.start_record(threading.RLock())
     warnings.warn(f'unclosed {raw}')

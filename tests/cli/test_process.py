@@ -51,7 +51,7 @@ def test_the_command_loads_no_plugin_of_pydantic(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     # The command line sets it, which this process may have loaded.
     environ.pop("PYDANTIC_DISABLE_PLUGINS", None)
-    loads = [sys.executable, "-c", "import harvester.core.config"]
+    loads = [sys.executable, "-c", "import harvester.core.config.settings"]
     told = subprocess.run(loads, env=environ, capture_output=True, text=True, check=True).stderr
     assert told == "the plugin was loaded"
     asks = [sys.executable, "-m", "harvester", "plan", "missing.yaml"]

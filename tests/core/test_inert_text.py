@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.inert_text import inert, inert_json, inert_line
+from harvester.core.text.inert_text import inert, inert_json, inert_line
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json
 
 each_hostile = pytest.mark.parametrize("text", HOSTILE)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harvester.core import parsers
+from harvester.core.config import parsers
 from harvester.core.errors import InvalidValue
 
 

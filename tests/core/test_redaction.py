@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
-from harvester.core import redaction
-from harvester.core.escapes import layers
-from harvester.core.redaction import masked, permit, redacted
-from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.core.secret_index import SHORTEST
+from harvester.core.text import redaction
+from harvester.core.text.escapes import layers
+from harvester.core.text.redaction import masked, permit, redacted
+from harvester.core.text.safe_text import safe_text
+from harvester.core.text.secret_index import SHORTEST
 from tests.support.doc_pages import ROOT
 from tests.support.secret_canary import no_secrets
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.secret_index import PIECE, SecretIndex, united
+from harvester.core.text.secret_index import PIECE, SecretIndex, united
 from tests.support.run_harness import appid
 
 TOKEN_LETTERS = string.ascii_lowercase + string.digits + "-_"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.core.secret_words import (
+from harvester.core.text.secret_words import (
     has_secret_parameter,
     holds_secret,
     is_secret_name,

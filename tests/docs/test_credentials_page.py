@@ -23,8 +23,8 @@ from anyio.from_thread import start_blocking_portal
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.core.redaction import masked
 from harvester.core.secret import Secret
+from harvester.core.text.redaction import masked
 from harvester.manifest import load
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.sandbox.server import serve

@@ -19,7 +19,7 @@ from harvester import catalogue
 from harvester.catalogue.error_codes import DATA_RULES
 from harvester.cli import app, invoke
 from harvester.core.calendar import day_text, instant, parse_day
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from tests.docs.test_docs import ShippedLab
 from tests.support.doc_pages import API, blocks, section, table_rows
 from tests.support.store_backends import CREDENTIALS

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.core.calendar import Day, date_of, day_range, parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, bucket_of

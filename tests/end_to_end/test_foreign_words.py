@@ -23,7 +23,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.cli.commands import check
 from harvester.cli.output import answers, run_summary, status_tables
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.sandbox import FakeWeChat, Fault, Row, Rules
 from tests.support.hostile_texts import FRIENDLY, HOSTILE, acts, acts_in_json, numbers_in
 from tests.support.run_harness import appid

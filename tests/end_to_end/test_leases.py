@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Rules
 from harvester.storage.layout import Tree, open_tree

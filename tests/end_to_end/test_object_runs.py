@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.storage import layout
 from harvester.storage.layout import open_tree

@@ -12,7 +12,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day
-from harvester.core.config import Api, Limits, Pace
+from harvester.core.config.settings import Api, Limits, Pace
 from harvester.core.model import Rate
 from harvester.sandbox import Row, Rules, expected_rows
 from tests.support.repeating_server import MODES, RepeatingServer

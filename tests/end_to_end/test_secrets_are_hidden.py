@@ -27,9 +27,8 @@ from anyio.from_thread import start_blocking_portal
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import DATA_RULES, TOKEN_RULES, Action, Scope
 from harvester.cli import invoke
-from harvester.core import calendar, redaction
-from harvester.core.config import Api
-from harvester.core.credentials import (
+from harvester.core import calendar
+from harvester.core.config.credentials import (
     Access,
     AppSecret,
     HttpSource,
@@ -37,10 +36,12 @@ from harvester.core.credentials import (
     RefreshToken,
     SecretReader,
 )
+from harvester.core.config.settings import Api
 from harvester.core.errors import CallError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret
+from harvester.core.text import redaction
 from harvester.sandbox import QUOTA, TOKEN, FakeWeChat, Fault, Rules, Wire, call_faults
 from harvester.sandbox.server import serve
 from harvester.storage import publish

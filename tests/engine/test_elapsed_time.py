@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.planning.quota import DayLedger, Moment

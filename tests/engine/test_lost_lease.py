@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.operations.record.run_record import as_record

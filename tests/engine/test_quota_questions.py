@@ -16,7 +16,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import day_text, instant, parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.core.secret import Secret

@@ -6,7 +6,7 @@ from functools import partial
 import anyio
 import pytest
 
-from harvester.core.config import Pace
+from harvester.core.config.settings import Pace
 from harvester.core.model import Rate
 from harvester.engine.rate_limiter import RATE_MARGIN, RateLimiter
 from tests.support.fake_time import Time, VirtualLoop

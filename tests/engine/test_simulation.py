@@ -17,7 +17,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import parse_day
-from harvester.core.config import Limits, Pace, Retry
+from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.operations.record.summary import Summary

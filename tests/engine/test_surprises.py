@@ -16,7 +16,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import parse_day
-from harvester.core.config import Limits, Pace, Retry
+from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.scheduling.refusal_learning import SAMPLES

@@ -11,9 +11,9 @@ import pytest
 from harvester import manifest
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.credentials import Command, CommandSink
+from harvester.core.config.credentials import Command, CommandSink
+from harvester.core.config.selection import Selection
 from harvester.core.exit_codes import Exit
-from harvester.core.selection import Selection
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 

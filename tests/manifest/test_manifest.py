@@ -13,7 +13,16 @@ import pytest
 from harvester import manifest
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config import Api, Credential, Job, Limits, Manifest, Output, Pace, Retry
+from harvester.core.config.settings import (
+    Api,
+    Credential,
+    Job,
+    Limits,
+    Manifest,
+    Output,
+    Pace,
+    Retry,
+)
 from harvester.core.errors import ManifestError
 from harvester.core.model import Rate
 

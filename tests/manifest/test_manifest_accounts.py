@@ -12,7 +12,7 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config import Account, Credential, Manifest
+from harvester.core.config.settings import Account, Credential, Manifest
 from harvester.core.errors import ManifestError
 from harvester.manifest.accounts import csv_rows
 

@@ -10,7 +10,7 @@ import yaml
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 LEAST: dict[str, Any] = {

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from harvester import manifest
-from harvester.core import calendar, credentials
-from harvester.core.config import Account, Credential
+from harvester.core import calendar
+from harvester.core.config import credentials
+from harvester.core.config.field_types import AmbiguousScalar
+from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
-from harvester.core.field_types import AmbiguousScalar
 from harvester.core.secret import Secret
 from harvester.manifest.interpolation import Interpolator
 from harvester.manifest.yaml_reader import parse_scalar

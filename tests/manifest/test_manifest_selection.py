@@ -11,9 +11,9 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config import Manifest
+from harvester.core.config.selection import Selection
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.core.selection import Selection
 from harvester.manifest import narrow
 from harvester.planning.windows import calls_kept
 

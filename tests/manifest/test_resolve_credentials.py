@@ -9,11 +9,12 @@ from typing import TypeAlias
 import pytest
 
 from harvester import manifest
-from harvester.core import calendar, credentials
-from harvester.core.config import Account, Credential, Manifest
+from harvester.core import calendar
+from harvester.core.config import credentials
+from harvester.core.config.settings import Account, Credential, Manifest
 from harvester.core.errors import ManifestError, UsageError
-from harvester.core.redaction import masked
 from harvester.core.secret import Secret
+from harvester.core.text.redaction import masked
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE, TWO, THREE = (f"wx{number:016x}" for number in (1, 2, 3))

@@ -12,7 +12,7 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import ManifestError
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)

@@ -18,7 +18,7 @@ from harvester.cli.output.answers import json_text
 from harvester.cli.output.status_csv import accounts_csv, csv_text, datasets_csv
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, parse_day
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.operations import status as surveying
 from harvester.operations.status import Status, read
 from harvester.planning.windows import Wanted

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from harvester.core.config import Api, Retry
-from harvester.core.credentials import PlatformAccess, SecretReader
+from harvester.core.config.credentials import PlatformAccess, SecretReader
+from harvester.core.config.settings import Api, Retry
 from harvester.core.errors import Unanswered, Unauthorised
 from harvester.core.secret import Secret
 from harvester.operations import authorised_accounts

@@ -13,7 +13,7 @@ from harvester.catalogue import CATALOGUE, readiness
 from harvester.catalogue.error_codes import Action
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.dataset import Grain
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve

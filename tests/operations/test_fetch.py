@@ -17,7 +17,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.calendar import Day
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import FakeWeChat, Row, Rules, expected_rows
 from harvester.storage import locks

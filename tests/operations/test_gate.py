@@ -10,7 +10,7 @@ import pytest
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import DayRange, Rate
 from harvester.operations import status

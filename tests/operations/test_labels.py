@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from harvester.core import redaction
 from harvester.core.errors import UsageError
+from harvester.core.text import redaction
 from harvester.operations.record.labels import (
     ENGINE_VARIABLES,
     MAX_LABELS,

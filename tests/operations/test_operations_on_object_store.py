@@ -13,7 +13,7 @@ import pytest
 import harvester
 from harvester.cli import invoke
 from harvester.core.calendar import parse_month
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.layout import Partition, open_tree

@@ -12,7 +12,7 @@ import pytest
 
 from harvester.cli import invoke
 from harvester.core import calendar
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.exit_codes import Exit
 from harvester.core.results import PausedAccount
 from harvester.operations import status

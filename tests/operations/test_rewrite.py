@@ -17,7 +17,7 @@ import pytest
 from harvester.cli import invoke
 from harvester.cli.commands.rewrite import advice
 from harvester.core.calendar import parse_day
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window, bucket_of
 from harvester.manifest import json_schema

@@ -17,7 +17,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import rule_for
 from harvester.core import errors
 from harvester.core.calendar import Day, day_text, instant, parse_day, utc_text
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.operations.record import events

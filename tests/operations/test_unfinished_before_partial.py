@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Api, Limits, Pace, Retry
+from harvester.core.config.settings import Api, Limits, Pace, Retry
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.model import Rate, Window
 from harvester.operations.asking.check_report import State

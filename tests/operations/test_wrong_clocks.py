@@ -18,8 +18,8 @@ import pytest
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.calendar import instant, parse_day
-from harvester.core.config import Limits, Pace
-from harvester.core.credentials import AppSecret, PlatformCache, SecretReader
+from harvester.core.config.credentials import AppSecret, PlatformCache, SecretReader
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.core.secret import Secret

@@ -12,7 +12,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.calendar import day_range, instant, parse_day
-from harvester.core.config import Account, Job, Limits, Manifest, Output
+from harvester.core.config.settings import Account, Job, Limits, Manifest, Output
 from harvester.core.model import Refusal, Reserve
 from harvester.planning import cost, windows
 from harvester.planning.daily_quota import Quota

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import instant, parse_day
-from harvester.core.config import ASSUMED_QUOTA, Limits
+from harvester.core.config.settings import ASSUMED_QUOTA, Limits
 from harvester.core.model import Refusal, ReportedQuota, Reserve
 from harvester.planning.daily_quota import (
     MAX_QUESTIONS,

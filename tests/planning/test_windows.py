@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.calendar import DaySet, day_range, parse_day
-from harvester.core.config import Account, Job, Pace
+from harvester.core.config.settings import Account, Job, Pace
 from harvester.core.model import Rate
 from harvester.planning import windows
 from tests.support.run_harness import RunHarness, appid

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.config import Retry
+from harvester.core.config.settings import Retry
 from harvester.scheduling.backoff import delay, until_next_minute
 
 SECONDS = st.floats(0.001, 3600)

@@ -7,7 +7,7 @@ import pytest
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action
 from harvester.core.calendar import day_range
-from harvester.core.config import Pace
+from harvester.core.config.settings import Pace
 from harvester.core.model import Rate
 from harvester.scheduling.account_queue import Backlog, make_queue
 from harvester.scheduling.scheduler import Scheduler

@@ -11,7 +11,7 @@ import pytest
 
 from harvester.catalogue import error_codes
 from harvester.core import calendar
-from harvester.core.config import Limits, Pace, Retry
+from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.sandbox import ANYONE, TOKEN, Fault, Rules, call_faults

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Job, Limits, Manifest, Pace
+from harvester.core.config.settings import Job, Limits, Manifest, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
 from harvester.operations.record.summary import PublishedFile

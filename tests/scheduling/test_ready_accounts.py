@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import day_range, parse_day
-from harvester.core.config import Limits, Pace
+from harvester.core.config.settings import Limits, Pace
 from harvester.core.model import Rate
 from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
 from harvester.scheduling.ready_accounts import MIN_COHORT, ReadyAccounts, cohort_size

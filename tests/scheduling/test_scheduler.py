@@ -15,7 +15,7 @@ from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core import calendar
 from harvester.core.calendar import day_range, parse_day
-from harvester.core.config import Limits, Pace, Retry
+from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.model import Rate, Refusal
 from harvester.scheduling.account_queue import (
     AccountQueue,

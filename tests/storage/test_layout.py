@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import parse_month
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import StoreError, UsageError
 from harvester.storage import layout
 from harvester.storage.backends import atomic_files, flock

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import Busy, StoreError
 from harvester.core.exit_codes import Exit
 from harvester.storage.layout import open_tree

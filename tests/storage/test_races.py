@@ -12,7 +12,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import month_of
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace
 from harvester.core.model import Window
 from harvester.storage import layout, raw_log

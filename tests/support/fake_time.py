@@ -22,7 +22,7 @@ import pytest
 
 from harvester.core import calendar
 from harvester.core.calendar import Day, instant, parse_day
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.errors import (
     BadAnswer,
     CallTimedOut,

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harvester.catalogue import CATALOGUE
-from harvester.core.config import Manifest, Output
+from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost, LostRace
 from harvester.core.model import Window, bucket_of
 from harvester.core.results import Change

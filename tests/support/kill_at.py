@@ -18,7 +18,7 @@ from typing import Any
 
 import obstore
 
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.storage.backends import atomic_files
 from tests.support.run_harness import RunHarness
 from tests.support.store_backends import QUICK_LEASE

@@ -13,7 +13,8 @@ import duckdb
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.calendar import Day, date_of, day_range, each_day, instant, parse_day
-from harvester.core.config import (
+from harvester.core.config.credentials import AppSecret
+from harvester.core.config.settings import (
     Account,
     Api,
     Credential,
@@ -24,7 +25,6 @@ from harvester.core.config import (
     Pace,
     Retry,
 )
-from harvester.core.credentials import AppSecret
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
 from harvester.core.model import Rate
 from harvester.core.secret import Secret

@@ -14,8 +14,8 @@ from urllib.parse import quote, quote_plus
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harvester.core import redaction
 from harvester.core.secret import Secret
+from harvester.core.text import redaction
 from harvester.storage.footer import COVERAGE
 from harvester.tables import coverage
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Tree, open_tree
 from tests.support.s3_server import TOLD

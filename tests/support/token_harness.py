@@ -10,8 +10,8 @@ from typing import TypeAlias
 import orjson
 import pytest
 
-from harvester.core.config import Api
-from harvester.core.credentials import Access, AppSecret, PlatformAccess
+from harvester.core.config.credentials import Access, AppSecret, PlatformAccess
+from harvester.core.config.settings import Api
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenProviders as Sources
 from harvester.wechat.auth.app_secret import Budget

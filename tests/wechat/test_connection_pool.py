@@ -9,7 +9,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
 from harvester.wechat import transport as module

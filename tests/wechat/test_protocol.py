@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from harvester.core.calendar import parse_day
 from harvester.core.errors import BadAnswer
-from harvester.core.lenient_json import parse
 from harvester.core.model import Refusal, Window
-from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
+from harvester.core.text.lenient_json import parse
+from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth.token_api import Grant, grant_of, stable_body
 from harvester.wechat.protocol import answers_another_window, refusal_of, window_body
 

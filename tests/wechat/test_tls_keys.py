@@ -12,7 +12,7 @@ import pytest
 CALLS = """
 import asyncio, pathlib, ssl, sys
 import aiohttp
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.errors import CallError
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport

@@ -17,7 +17,7 @@ import aiohttp
 import anyio
 import pytest
 
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.errors import (
     BadAnswer,
     BadTls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport
 from tests.support.fault_server import ROWS, Answer, fault_server, say

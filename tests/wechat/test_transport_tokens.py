@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.core.config import Api
+from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, BadTls, CallError, NotStarted
 from harvester.core.secret import Secret
 from harvester.wechat.transport import Transport

@@ -10,7 +10,7 @@ from harvester.api import feed
 from harvester.cli import options
 from harvester.cli.output.streams import stdout_output
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert_json
+from harvester.core.text.inert_text import inert_json
 
 _DEFAULT = Path("jobs.yaml")
 

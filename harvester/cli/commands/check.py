@@ -19,7 +19,7 @@ from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert, named
+from harvester.core.text.inert_text import inert, named
 from harvester.planning.windows import paused_accounts
 
 

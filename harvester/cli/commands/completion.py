@@ -11,7 +11,7 @@ from harvester.cli.output.answers import console, print_line
 from harvester.cli.output.streams import stdout_output
 from harvester.cli.verbs import app
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 
 def install_completion(

@@ -15,7 +15,7 @@ from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.dataset import Column, Dataset
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 
 def datasets(name: str | None = None, /, *, format: Format = "text") -> int:

@@ -11,7 +11,7 @@ from harvester.catalogue.error_codes import Action, Rule, is_known, rule_for, to
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 DOES = {
     Action.RETRY: "repeats the request later, a bounded number of times",

@@ -19,9 +19,9 @@ from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, json_text, print_line, print_lines
 from harvester.cli.output.phrases import counted
 from harvester.cli.output.streams import stdout_output
+from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert, inert_json, named
-from harvester.core.parsers import AGO, DAY
+from harvester.core.text.inert_text import inert, inert_json, named
 from harvester.manifest import timeout_option
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")

@@ -10,7 +10,7 @@ from harvester.cli.next_commands import NextCommand, print_next
 from harvester.cli.output import streams
 from harvester.cli.output.answers import console, print_line
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 
 def init(file: Path | None = None, /) -> int:

@@ -13,8 +13,8 @@ from rich.console import Console
 from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
-from harvester.core.config import Output
-from harvester.core.inert_text import inert, inert_json
+from harvester.core.config.settings import Output
+from harvester.core.text.inert_text import inert, inert_json
 from harvester.manifest import timeout_option
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from harvester.catalogue import CATALOGUE, matching, retirement
 from harvester.cli.output import streams
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.sandbox import ANYONE, QUOTA, TOKEN, FakeWeChat, Rules
 from harvester.sandbox.server import run
 

@@ -14,7 +14,7 @@ from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.core.calendar import range_text
 from harvester.core.exit_codes import Exit
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.manifest import timeout_option
 
 

@@ -12,7 +12,7 @@ from harvester.cli.output.phrases import counted
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
-from harvester.core.inert_text import named
+from harvester.core.text.inert_text import named
 
 _COLUMNS = (
     TableColumn("name", "text"),

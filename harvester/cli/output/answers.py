@@ -15,8 +15,8 @@ from harvester.api.reports import plain
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
 from harvester.core.calendar import range_text
-from harvester.core.inert_text import inert, inert_json, inert_line, named
 from harvester.core.results import PausedAccount, PendingDays
+from harvester.core.text.inert_text import inert, inert_json, inert_line, named
 
 MAX_LINES = 12
 """Lines of a list that are printed as text."""

@@ -10,7 +10,7 @@ import logging
 from collections import Counter, defaultdict
 
 from harvester.api.events import Event, Problem, Progress, Published, RunEnded
-from harvester.core.inert_text import inert, named
+from harvester.core.text.inert_text import inert, named
 
 MAX_PUBLISHED_LINE = 1_500
 """Characters after which the list of replaced files goes on in another line."""

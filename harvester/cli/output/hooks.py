@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import TextIO
 
 from harvester.cli.output import json_lines
-from harvester.core import redaction
-from harvester.core.inert_text import inert_line
-from harvester.core.redaction import in_no_run, redacted
+from harvester.core.text import redaction
+from harvester.core.text.inert_text import inert_line
+from harvester.core.text.redaction import in_no_run, redacted
 
 
 class _Redacting(logging.Formatter):

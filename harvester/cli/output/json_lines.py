@@ -28,9 +28,9 @@ from harvester.api.events import (
     problems_of,
 )
 from harvester.core.errors import places
-from harvester.core.inert_text import inert_json
-from harvester.core.redaction import in_no_run
-from harvester.core.safe_text import own_text
+from harvester.core.text.inert_text import inert_json
+from harvester.core.text.redaction import in_no_run
+from harvester.core.text.safe_text import own_text
 
 VARIABLE = "HARVESTER_LOG_FORMAT"
 

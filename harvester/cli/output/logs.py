@@ -12,8 +12,8 @@ from rich.console import Console
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines
 from harvester.cli.output.answers import print_whole
-from harvester.core.redaction import in_no_run
-from harvester.core.safe_text import own_text
+from harvester.core.text.redaction import in_no_run
+from harvester.core.text.safe_text import own_text
 
 _MAX_LINE = 2_000
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}

@@ -11,8 +11,8 @@ from harvester.cli.output.answers import print_line, print_paused, print_table
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
 from harvester.core import calendar
-from harvester.core.config import ASSUMED_QUOTA
-from harvester.core.inert_text import named
+from harvester.core.config.settings import ASSUMED_QUOTA
+from harvester.core.text.inert_text import named
 from harvester.planning.cost import EmptyPrefix, Price
 from harvester.planning.windows import DatasetPlan
 

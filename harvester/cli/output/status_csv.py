@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from harvester.api.reports import plain_row
 from harvester.api.status_reports import Status
 from harvester.cli.output.account_tables import reason_text
-from harvester.core.inert_text import inert_cell
+from harvester.core.text.inert_text import inert_cell
 
 _ACCOUNT = ["name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until"]
 

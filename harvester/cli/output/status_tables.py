@@ -15,8 +15,8 @@ from harvester.cli.output.account_tables import (
 from harvester.cli.output.answers import MAX_LINES, print_line, print_lines, print_paused
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.core import calendar
-from harvester.core.inert_text import inert, named
-from harvester.core.safe_text import safe_text
+from harvester.core.text.inert_text import inert, named
+from harvester.core.text.safe_text import safe_text
 
 
 def print_status(out: Console, found: Status) -> None:

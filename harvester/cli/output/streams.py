@@ -16,8 +16,8 @@ from harvester.cli.output import json_lines
 from harvester.cli.output.styles import STYLES
 from harvester.cli.output.workflow_commands import annotations_of
 from harvester.core.errors import HarvesterError, places
-from harvester.core.inert_text import inert_line
-from harvester.core.redaction import masked
+from harvester.core.text.inert_text import inert_line
+from harvester.core.text.redaction import masked
 
 
 class Terminal(Console):

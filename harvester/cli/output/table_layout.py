@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 Cell: TypeAlias = str | Text
 """The content of a cell: a text that is made inert, or one of `own`, which stands as it is."""

@@ -16,9 +16,9 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from harvester.core.config.references import quote_safe
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
-from harvester.core.references import quote_safe
+from harvester.core.text.inert_text import inert
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from os import environ
 
 from harvester.core.errors import HarvesterError, ManifestError, Mistake
-from harvester.core.inert_text import inert, inert_line
-from harvester.core.redaction import masked
+from harvester.core.text.inert_text import inert, inert_line
+from harvester.core.text.redaction import masked
 
 MAX_ANNOTATIONS = 10
 """Annotations of one kind that GitHub shows for a step."""

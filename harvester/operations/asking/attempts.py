@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from harvester.catalogue.error_codes import Action
-from harvester.core.config import Retry
+from harvester.core.config.settings import Retry
 from harvester.scheduling import backoff
 from harvester.wechat.attempt import RefusedAttempt
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from harvester.catalogue import readiness
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.dataset import Dataset, Grain
 from harvester.core.model import Window
 

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import anyio
 
 from harvester.catalogue.error_codes import Action, rule_for
-from harvester.core import calendar, redaction
-from harvester.core.config import Api, Manifest
+from harvester.core import calendar
+from harvester.core.config.settings import Api, Manifest
 from harvester.core.dataset import Dataset
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.secret import Secret
+from harvester.core.text import redaction
 from harvester.engine.ledger_files import LedgerFiles
 from harvester.operations.access import token_providers
 from harvester.operations.asking.attempts import MAX_ATTEMPTS, NOTHING_SENT, few_attempts

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
-from harvester.core.config import Account, Manifest
+from harvester.core.config.settings import Account, Manifest
 from harvester.operations.coverage.missing_days import NOT_ASKED, ExplainedDays
 from harvester.planning.windows import Wanted
 from harvester.storage.coverage_scan import States

@@ -14,7 +14,7 @@ from harvester.catalogue import readiness
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.operations.record.account_report import reason_for
 from harvester.operations.record.prospects import comes_at
 from harvester.storage.coverage_scan import States

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
 from harvester.operations.record.events import Problem, Published
 from harvester.operations.record.merged_summary import Counts, PlannedWork

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import anyio
 
-from harvester.core.credentials import Access, PlatformAccess
+from harvester.core.config.credentials import Access, PlatformAccess
 from harvester.core.secret import Secret
 from harvester.operations.processes.messages import KnownPlatform, ListWanted, TokenWanted
 from harvester.operations.runtime import RunContext

@@ -22,11 +22,11 @@ from typing import Any
 
 import anyio
 
-from harvester.core import redaction
-from harvester.core.config import Manifest
-from harvester.core.credentials import PlatformAccess, SharedPlatform
+from harvester.core.config.credentials import PlatformAccess, SharedPlatform
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError
 from harvester.core.secret import Secret
+from harvester.core.text import redaction
 from harvester.operations import run as harvesting
 from harvester.operations.access import run_context
 from harvester.operations.clock import CheckedClock

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from harvester.core.config import Limits
+from harvester.core.config.settings import Limits
 from harvester.core.errors import UsageError
 from harvester.operations import run as harvesting
 from harvester.operations.access import run_context

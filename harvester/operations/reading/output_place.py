@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from harvester.catalogue import CATALOGUE, retirement
-from harvester.core import parsers
-from harvester.core.config import Output
+from harvester.core.config import parsers
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Output
 from harvester.core.errors import UsageError
-from harvester.core.references import quote_safe
 from harvester.manifest import nearest
 from harvester.storage import layout
 from harvester.storage.backends.base import META_DIR, FileInfo, Store

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from harvester.core import calendar, parsers
+from harvester.core import calendar
 from harvester.core.calendar import Day
+from harvester.core.config import parsers
 from harvester.core.errors import UsageError
 from harvester.core.model import bucket_of
 from harvester.operations.reading.output_place import valid

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.storage.answer_notes import SeenOddity
 from harvester.storage.publication import Published
 from harvester.tables.oddities import MAX_ODDITIES, OddityKind

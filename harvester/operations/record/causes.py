@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harvester.core.calendar import Day, day_text
-from harvester.core.inert_text import named
 from harvester.core.model import Refusal
-from harvester.core.safe_text import safe_text
+from harvester.core.text.inert_text import named
+from harvester.core.text.safe_text import safe_text
 from harvester.operations.record.summary import Summary
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.publication import QuarantinedDay

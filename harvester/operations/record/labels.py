@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from harvester.core.errors import UsageError
-from harvester.core.inert_text import inert
-from harvester.core.safe_text import own_text, safe_text
+from harvester.core.text.inert_text import inert
+from harvester.core.text.safe_text import own_text, safe_text
 
 MAX_LABELS = 20
 """Maximum labels of the caller."""

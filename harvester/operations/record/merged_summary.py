@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from harvester.core.errors import HarvesterError
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.results import PausedAccount
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.operations.record.account_report import added
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.next_requests import merged_requests

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harvester.catalogue import readiness
 from harvester.core import calendar
 from harvester.core.calendar import Day, DaySet
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.planning.windows import Wanted, count_windows
 from harvester.storage.coverage_scan import States
 

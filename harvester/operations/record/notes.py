@@ -7,8 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 
 from harvester.core import calendar
-from harvester.core.inert_text import named
 from harvester.core.model import Window
+from harvester.core.text.inert_text import named
 from harvester.operations.clock import apart_text
 from harvester.storage.answer_notes import RowlessElement
 from harvester.storage.publication import Published

@@ -11,7 +11,7 @@ from itertools import islice
 
 from harvester.catalogue.error_codes import Action
 from harvester.core.model import Refusal
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.operations.record.events import (
     MAX_ACCOUNTS,
     REPEAT_SECONDS,

@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 
 from harvester.catalogue.error_codes import Scope
 from harvester.core.model import Refusal, Window
-from harvester.core.safe_text import safe_text
+from harvester.core.text.safe_text import safe_text
 from harvester.operations.record.account_report import reason_of
 from harvester.operations.record.events import MAX_ACCOUNTS, REPEAT_SECONDS, Cause, Problem, Stamp
 from harvester.operations.record.prospects import comes_at_text

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from harvester.core.calendar import day_text
 from harvester.core.errors import places
-from harvester.core.inert_text import inert
 from harvester.core.model import Window
+from harvester.core.text.inert_text import inert
 from harvester.operations.record import problems
 from harvester.operations.record.events import (
     Event,

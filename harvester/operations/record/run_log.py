@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harvester.core.calendar import Clock
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import StoreError
 from harvester.operations.record import summary_file
 from harvester.operations.record.run_events import RunEvents

@@ -7,10 +7,10 @@ from typing import Any
 
 from harvester import __version__
 from harvester.core import calendar
-from harvester.core.inert_text import inert
 from harvester.core.model import Refusal
 from harvester.core.results import PausedAccount, PendingDays
-from harvester.core.safe_text import safe_text
+from harvester.core.text.inert_text import inert
+from harvester.core.text.safe_text import safe_text
 from harvester.operations.plain import plain
 from harvester.operations.record import labels
 from harvester.operations.record.account_report import AccountSummary, DatasetSummary, DayCounts

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core import calendar, errors
-from harvester.core.config import ASSUMED_QUOTA
+from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.exit_codes import Exit, Outcome, first_of
-from harvester.core.inert_text import inert
 from harvester.core.model import DayRange, Window
 from harvester.core.results import PausedAccount, PendingDays
+from harvester.core.text.inert_text import inert
 from harvester.operations.record import account_report
 from harvester.operations.record.answer_drift import AnswerDrift
 from harvester.operations.record.next_requests import NO_REQUESTS, NextRequests

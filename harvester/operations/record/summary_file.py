@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harvester.core.config import Manifest
+from harvester.core.config.settings import Manifest
 from harvester.core.errors import StoreError, UsageError
 from harvester.manifest import touched
 from harvester.storage.backends.base import META_DIR

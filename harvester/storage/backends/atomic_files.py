@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import AccessRefused, StoreError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends.base import META_DIR, PRIVATE_FOLDERS
 
 _ADVICE = {

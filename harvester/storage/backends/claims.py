@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from harvester.core.calendar import Clock, utc_text
 from harvester.core.errors import Busy, UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 
 MayStart: TypeAlias = Callable[[], bool]
 """Returns whether the holder of buckets may still start a request in them.

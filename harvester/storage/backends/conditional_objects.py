@@ -10,7 +10,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from harvester.core.errors import LostRace, StoreError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import object_client
 from harvester.storage.backends.base import Version, Versioned
 

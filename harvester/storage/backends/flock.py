@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harvester.core.errors import StoreError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.backends.claims import (
     Claim,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from obstore.exceptions import BaseError, InvalidPathError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from harvester.core.config.references import quote_safe
 from harvester.core.errors import AccessRefused, StoreError, UsageError
-from harvester.core.references import quote_safe
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig

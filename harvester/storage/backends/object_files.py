@@ -13,7 +13,7 @@ from obstore.exceptions import PreconditionError
 from pyarrow import fs
 
 from harvester.core.errors import StoreError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import object_client
 from harvester.storage.backends.versioned_files import AGAIN, REPLACED, VersionedFiles
 

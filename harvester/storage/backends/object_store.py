@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 
 from harvester.core.errors import StoreError, UsageError
-from harvester.core.inert_text import inert
+from harvester.core.text.inert_text import inert
 from harvester.storage.backends import atomic_files, lease, object_client
 from harvester.storage.backends.base import (
     LOCKS,

@@ -18,11 +18,11 @@ import anyio
 from anyio import to_thread
 
 from harvester.catalogue.error_codes import Action, platform_rule_for
-from harvester.core import credentials
 from harvester.core.calendar import Clock
+from harvester.core.config import credentials
 from harvester.core.model import Refusal
-from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
+from harvester.core.text.safe_text import safe_text
 from harvester.wechat.auth import external, provider, refresh_token_store, token_api
 from harvester.wechat.auth.provider import IssuedToken, Meter, TokenDenied, TokenProvider
 from harvester.wechat.auth.token_api import Grant

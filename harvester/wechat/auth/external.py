@@ -9,7 +9,7 @@ import anyio
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
 from harvester.core.calendar import Clock
-from harvester.core.credentials import Command, HttpSource, SecretReader
+from harvester.core.config.credentials import Command, HttpSource, SecretReader
 from harvester.core.errors import (
     BadAnswer,
     BadTls,

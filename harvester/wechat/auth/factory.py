@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.core import credentials
 from harvester.core.calendar import Clock
+from harvester.core.config import credentials
 from harvester.core.errors import UsageError
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret

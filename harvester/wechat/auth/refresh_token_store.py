@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 
 from harvester.catalogue.error_codes import Action, Rule, Scope
-from harvester.core.credentials import CommandSink, FileSink
+from harvester.core.config.credentials import CommandSink, FileSink
 from harvester.core.errors import CallTimedOut
 from harvester.core.secret import Secret
 from harvester.wechat.auth import subprocess_secret

@@ -17,11 +17,11 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from harvester.core.credentials import Command
+from harvester.core.config.credentials import Command
 from harvester.core.errors import CallTimedOut
-from harvester.core.safe_text import safe_text
 from harvester.core.secret import Secret
-from harvester.core.secret_words import MASK
+from harvester.core.text.safe_text import safe_text
+from harvester.core.text.secret_words import MASK
 
 MAX_COMMANDS = 8
 """Maximum number of commands that run at the same time."""

@@ -26,8 +26,8 @@ import anyio
 import pytest
 
 import harvester
-from harvester.core.config import Output
-from harvester.core.credentials import PlatformAccess, SecretReader
+from harvester.core.config.credentials import PlatformAccess, SecretReader
+from harvester.core.config.settings import Output
 from harvester.core.errors import HarvesterError, StoreError, UsageError
 from harvester.core.secret import Secret
 from harvester.operations.processes import forkserver, launcher, messages, shard_process

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage import layout, unmanaged_files

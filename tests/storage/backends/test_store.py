@@ -19,7 +19,7 @@ import obstore
 import pytest
 from obstore.exceptions import GenericError
 
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import AccessRefused, LostRace, StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.storage.backends import object_client, object_store

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harvester.core.config import Limits
+from harvester.core.config.settings import Limits
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
 from harvester.operations import watchers

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar import instant, parse_day, utc_text
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
 from harvester.operations.changes import changes

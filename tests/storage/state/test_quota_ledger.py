@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.calendar import parse_day
-from harvester.core.config import Output
+from harvester.core.config.settings import Output
 from harvester.core.errors import LostRace
 from harvester.core.model import Refusal
 from harvester.planning.quota import DayLedger, Moment

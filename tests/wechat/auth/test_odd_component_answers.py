@@ -14,8 +14,7 @@ import orjson
 import pytest
 
 from harvester.catalogue.error_codes import Action
-from harvester.core.config import Api
-from harvester.core.credentials import (
+from harvester.core.config.credentials import (
     Command,
     ExternalSource,
     FileSink,
@@ -25,6 +24,7 @@ from harvester.core.credentials import (
     SecretReader,
     SharedPlatform,
 )
+from harvester.core.config.settings import Api
 from harvester.core.errors import BadAnswer, UsageError
 from harvester.core.model import Refusal
 from harvester.core.secret import Secret

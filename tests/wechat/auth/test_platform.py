@@ -14,8 +14,7 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core.config import Api
-from harvester.core.credentials import (
+from harvester.core.config.credentials import (
     Command,
     CommandSink,
     ExternalSource,
@@ -24,6 +23,7 @@ from harvester.core.credentials import (
     RefreshToken,
     SecretReader,
 )
+from harvester.core.config.settings import Api
 from harvester.core.model import Window
 from harvester.core.secret import Secret
 from harvester.sandbox import TOKEN, FakeWeChat

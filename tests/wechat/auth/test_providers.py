@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from harvester.catalogue.error_codes import Action, Scope
-from harvester.core.credentials import Access, AppSecret, HttpSource, SecretReader
+from harvester.core.config.credentials import Access, AppSecret, HttpSource, SecretReader
 from harvester.core.errors import (
     BadAnswer,
     BadTls,

@@ -11,8 +11,8 @@ import pytest
 
 from harvester.catalogue import CATALOGUE
 from harvester.catalogue.error_codes import Action
-from harvester.core.config import Api
-from harvester.core.credentials import AppSecret
+from harvester.core.config.credentials import AppSecret
+from harvester.core.config.settings import Api
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.core.secret import Secret

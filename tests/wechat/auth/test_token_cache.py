@@ -9,7 +9,7 @@ import anyio.lowlevel
 import orjson
 import pytest
 
-from harvester.core.credentials import Access, SecretReader
+from harvester.core.config.credentials import Access, SecretReader
 from harvester.core.errors import BadAnswer, CallError, CallTimedOut, ConnectionFailed
 from harvester.core.secret import Secret
 from harvester.wechat.auth import TokenDenied

@@ -14,10 +14,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harvester.core.credentials import Command
+from harvester.core.config.credentials import Command
 from harvester.core.errors import CallTimedOut
-from harvester.core.redaction import masked
 from harvester.core.secret import Secret
+from harvester.core.text.redaction import masked
 from harvester.wechat.auth import subprocess_secret
 from tests.support.token_harness import FIRST, A, denial, token_harness
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 from pydantic import Field, Tag, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from harvester.core import field_types as types
 from harvester.core.calendar import Day
+from harvester.core.config import field_types as types
 from harvester.core.dataset import Dataset
 from harvester.core.errors import InvalidValue, Place
 

@@ -19,9 +19,9 @@ from contextvars import Context, ContextVar
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from harvester.core import escapes
-from harvester.core.secret_index import SecretIndex, Span, united
-from harvester.core.secret_words import MASK, mask_named
+from harvester.core.text import escapes
+from harvester.core.text.secret_index import SecretIndex, Span, united
+from harvester.core.text.secret_words import MASK, mask_named
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,8 +10,8 @@ import re
 from typing import NamedTuple
 
 from harvester.core.errors import InvalidValue
-from harvester.core.inert_text import inert
-from harvester.core.secret_words import holds_secret
+from harvester.core.text.inert_text import inert
+from harvester.core.text.secret_words import holds_secret
 
 FORMS = "${NAME}, ${NAME:-default} or ${file:path}"
 SECRET_FORMS = 'write "${NAME}" or "${file:path}"'

@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from harvester.core.block_table import BLOCK, WINDOW, BlockTable
+from harvester.core.text.block_table import BLOCK, WINDOW, BlockTable
 
 PIECE = WINDOW
 """Bytes of a value from which on a part of it is found."""

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import pydantic
 
-from harvester.core import parsers, references
 from harvester.core.calendar import Day
+from harvester.core.config import parsers, references
 from harvester.core.errors import InvalidValue
 from harvester.core.model import APPID, Rate, Reserve
-from harvester.core.secret_words import has_secret_parameter, holds_secret, is_secret_name
+from harvester.core.text.secret_words import has_secret_parameter, holds_secret, is_secret_name
 
 
 class AmbiguousScalar(str):

@@ -1,7 +1,7 @@
 """Detection of unregistered secrets, by their form or by the name before them.
 
-`harvester.core.redaction` finds registered secrets by value. This module is for texts whose secrets
-are not registered: printed foreign texts, and literals in a manifest.
+`harvester.core.text.redaction` finds registered secrets by value. This module is for texts whose
+secrets are not registered: printed foreign texts, and literals in a manifest.
 """
 
 from __future__ import annotations

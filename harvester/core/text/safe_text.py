@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import string
 
-from harvester.core.inert_text import inert, inert_line
-from harvester.core.redaction import redacted
-from harvester.core.secret_words import mask_words
+from harvester.core.text.inert_text import inert, inert_line
+from harvester.core.text.redaction import redacted
+from harvester.core.text.secret_words import mask_words
 
 _MAX_MESSAGE = 300
 _MAX_SCANNED = 4096

@@ -1,0 +1,1 @@
+"""The configuration: its values, the types of its fields, credentials and references."""

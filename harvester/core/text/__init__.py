@@ -1,0 +1,1 @@
+"""Texts: foreign ones made safe, secrets masked."""
