@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # A session and cold workers take their time on a busy machine.
-pytestmark = pytest.mark.timeout(180)
-
 COLUMNS = [
     *("shard", "run_id", "outcome", "exit_code", "reasons"),
     *("retry_at", "requests", "rows", "published"),

@@ -30,7 +30,7 @@ from tests.support.sandboxes import serve_in_thread
 from tests.support.spark_cluster import SETTINGS, Cluster, spark_cluster
 from tests.support.store_backends import CREDENTIALS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 BUCKETS = 4
 RATE = 10

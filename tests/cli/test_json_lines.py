@@ -34,8 +34,6 @@ from tests.support.event_schema import PAGE, events_in, schema
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
 from tests.support.run_harness import HOURLY, RunHarness, appid
 
-pytestmark = pytest.mark.timeout(120)
-
 CLI_PAGE = PAGE.parent / "cli.md"
 JSON = ("--log-format", "json")
 

@@ -38,8 +38,6 @@ GONE = 7.0
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @contextmanager
 def silent_server() -> Iterator[str]:
@@ -307,7 +305,6 @@ def test_signals_at_a_few_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyCo
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_signals_at_twenty_random_moments(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """Twenty signals at random moments leave the output exact."""
     stop_at_random(tmp_path, duck, 20, "2024-08-01")

@@ -16,8 +16,6 @@ from harvester.core.secret import Secret
 from tests.end_to_end.test_kills import ENVIRONMENT, sandbox_process, write_manifest
 from tests.support.run_harness import appid
 
-pytestmark = pytest.mark.timeout(120)
-
 OLD_CHARSET = {
     "LANG": "C",
     "LC_ALL": "C",

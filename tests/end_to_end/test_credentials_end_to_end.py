@@ -119,7 +119,6 @@ def write_accounts(folder: Path, world: FakeWeChat) -> None:
     (folder / "accounts.csv").write_text("\n".join(lines))
 
 
-@pytest.mark.timeout(120)
 def test_three_hundred_accounts_by_one_line_each(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -168,7 +167,6 @@ jobs:
 """
 
 
-@pytest.mark.timeout(60)
 def test_a_signal_does_not_wait_for_a_command(tmp_path: Path) -> None:
     """SIGTERM ends the run in time, and the command with it."""
     with serving(world()) as (address, _):

@@ -30,6 +30,8 @@ from tests.support.run_harness import appid
 from tests.support.sandboxes import serve_in_thread
 
 DATASET = "interface_summary"
+DAY = "2026-05-15"
+"""A day on which each of the accounts has rows."""
 APPIDS = {appid(number): text for number, text in enumerate(HOSTILE, 1)}
 
 # Nothing depends on the runner but the annotations of errors, so most tests run with them.
@@ -112,7 +114,7 @@ def write_manifest(
         "api": {"base_url": address, "timeout": "5s", **api},
         "defaults": {"credential": {"secret": "${file:secret}"}},
         "accounts": [{"appid": each, **more} for each, more in given.items()],
-        "jobs": [{"datasets": [DATASET], "begin_date": "-3d", "end_date": "-3d"}],
+        "jobs": [{"datasets": [DATASET], "begin_date": DAY, "end_date": DAY}],
         "retry": {"max_attempts": 1, "initial_delay": "1ms", "max_delay": "1ms"},
         "limits": {"per_token": {"rate": "10000/s"}},
         "output": "out",

@@ -161,7 +161,6 @@ def cases(verbs: Iterable[str], always: str) -> list[Any]:
     ]
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(("name", "verb"), cases(WRITING, "run"))
 def test_a_plant_is_refused_before_the_first_write(
     target: Old, outside: Path, name: str, verb: str
@@ -179,7 +178,6 @@ def test_a_plant_is_refused_before_the_first_write(
     assert target.world.counters.requests == 0
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(("name", "verb"), cases(READING, "status"))
 def test_a_command_that_reads_ends_and_writes_nothing(
     target: Old, outside: Path, name: str, verb: str

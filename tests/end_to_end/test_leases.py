@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import duckdb
-import pytest
 
 from harvester.cli import invoke
 from harvester.core.config.settings import Output
@@ -148,7 +147,6 @@ def until(is_so: Callable[[], bool], seconds: float = 60.0) -> float:
     return time.monotonic()
 
 
-@pytest.mark.timeout(300)
 def test_two_full_attempts_at_once(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -168,7 +166,6 @@ def test_two_full_attempts_at_once(
         assert all(leases), "a lease was put without a condition"
 
 
-@pytest.mark.timeout(300)
 def test_a_holder_that_is_killed(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -189,7 +186,6 @@ def test_a_holder_that_is_killed(
         lab.assert_exact(duck)
 
 
-@pytest.mark.timeout(300)
 def test_a_holder_that_is_stopped_for_longer_than_its_lease(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection
 ) -> None:

@@ -139,7 +139,6 @@ def test_the_output_on_the_command_line(
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])
-@pytest.mark.timeout(1200)
 def test_two_runs_at_once_both_finish(
     tmp_path: Path,
     s3_output: Output,
@@ -160,7 +159,6 @@ def test_two_runs_at_once_both_finish(
 
 
 @pytest.mark.parametrize("times", [5, pytest.param(30, marks=pytest.mark.slow)])
-@pytest.mark.timeout(600)
 def test_kills_in_a_row_then_one_run_is_exact(
     tmp_path: Path,
     s3_output: Output,
@@ -213,7 +211,6 @@ def lives(output: Output, count: int, folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.timeout(600)
 def test_a_run_that_dies_at_any_change_of_the_store_is_mended_by_the_next(
     tmp_path: Path, s3_output: Output, duck: duckdb.DuckDBPyConnection, step: int
 ) -> None:

@@ -98,7 +98,6 @@ def kept(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "refresh").iterdir()}
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("accounts", [FROM_THE_PLATFORM, FROM_A_FILE], ids=["list", "file"])
 def test_three_hundred_accounts_through_one_platform(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection, accounts: str

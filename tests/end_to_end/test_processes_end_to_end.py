@@ -117,7 +117,6 @@ def run_at_once(place: Workplace, output: Path, runs: Sequence[Sequence[str]]) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_two_thousand_accounts_in_processes_and_in_shards(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:

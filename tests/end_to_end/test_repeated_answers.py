@@ -104,7 +104,6 @@ def test_a_repeated_token_is_never_another_account_s(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_4_800_windows_with_repeated_tokens(
     tmp_path: Path, duck: duckdb.DuckDBPyConnection
 ) -> None:
@@ -113,7 +112,6 @@ def test_4_800_windows_with_repeated_tokens(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
 def test_4_800_windows_of_100_accounts(

@@ -477,7 +477,6 @@ def test_a_run_that_crashes_shows_no_secret(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [DATASET, TOKEN])
 def test_each_fault_alone_shows_no_secret(
     field: Callable[[int], tuple[Field, FakeWeChat]], kind: str

@@ -262,9 +262,7 @@ def test_each_dataset_of_an_account_is_probed_before_it_is_asked_at_once(tmp_pat
         assert starts[3] - starts[1] < 2.0
 
 
-@pytest.mark.parametrize(
-    "accounts", [6, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
-)
+@pytest.mark.parametrize("accounts", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_the_probe_costs_a_backfill_hardly_any_time(
     tmp_path: Path, accounts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

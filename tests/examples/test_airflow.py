@@ -143,7 +143,6 @@ DAILY = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("python", "file", "dag_id"), DAILY)
 def test_the_daily_harvest_ends_at_once(
     python: str, file: str, dag_id: str, tmp_path: Path
@@ -164,7 +163,6 @@ BACKFILL = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("python", "file", "dag_id"), BACKFILL)
 def test_a_backfill_waits_for_quota(python: str, file: str, dag_id: str, tmp_path: Path) -> None:
     """Each shard is asked again five minutes after midnight in Beijing, and no sooner."""
@@ -184,7 +182,6 @@ def test_a_backfill_waits_for_quota(python: str, file: str, dag_id: str, tmp_pat
 
 @needs_airflow
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_backfill_that_no_run_completes_fails(tmp_path: Path) -> None:
     """Refused accounts end it, and no retry is spent."""
     with sandbox(accounts=8) as wechat:

@@ -65,7 +65,7 @@ def materialise(wechat: Sandbox, folder: Path, *names: str) -> dict[str, Any]:
     return found
 
 
-pytestmark = [needs_dagster, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [needs_dagster, pytest.mark.slow]
 
 
 def test_each_dataset_is_an_asset(tmp_path: Path) -> None:

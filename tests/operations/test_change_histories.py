@@ -37,7 +37,6 @@ def test_a_follower_ends_with_exactly_the_files(tmp_path: Path, seed: int) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)
 def test_a_thousand_histories(tmp_path: Path) -> None:
     """The same, and the cursors stay valid in most of them."""
     resets = 0

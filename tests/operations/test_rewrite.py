@@ -191,7 +191,6 @@ def killed_at(patch: pytest.MonkeyPatch, at: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(180)
 def test_a_killed_rewrite_continues_when_it_is_repeated(
     harvest: Callable[[int], Tree],
     monkeypatch: pytest.MonkeyPatch,

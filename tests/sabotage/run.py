@@ -86,7 +86,8 @@ def environment(tree: Path) -> dict[str, str]:
     """Return the environment in which every Python process imports the package below ``tree``."""
     # A copy with a fault in it says nothing about the coverage of the package.
     kept = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
-    return {**kept, "PYTHONPATH": str(tree)}
+    # A fault may make its test hang, and that the test hangs is its way to notice.
+    return {**kept, "PYTHONPATH": str(tree), "PYTEST_TIMEOUT": "120"}
 
 
 def run_tests(tree: Path, tests: Iterable[str]) -> PytestResult:

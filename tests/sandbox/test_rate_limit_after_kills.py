@@ -70,7 +70,6 @@ async def counted_runs(folder: Path, limit: tuple[int, float]) -> AsyncIterator[
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("rate", "limit", "burst"),
     [("4/s", (4, 1.0), 1), ("4/s", (4, 1.0), 4), ("20/min", (20, 60.0), 20)],

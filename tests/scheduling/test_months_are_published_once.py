@@ -53,7 +53,6 @@ def rewritten(published: list[PublishedFile]) -> float:
     return sum(each.rows_after for each in published) / sum(final.values())
 
 
-@pytest.mark.timeout(180)
 def test_a_month_is_written_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """Accounts differ in speed and in what they lack: at most 1.2 rows are written for each."""
     dice = random.Random(6)

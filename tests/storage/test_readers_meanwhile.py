@@ -157,7 +157,6 @@ def ask_all(
 
 
 @pytest.mark.parametrize("queries", QUERIES)
-@pytest.mark.timeout(300)
 def test_duckdb(replaced: Replaced, duck: duckdb.DuckDBPyConnection, queries: int) -> None:
     """By a pattern, and by a view that was made before."""
     source = f"read_parquet('{replaced.pattern}', hive_partitioning = true)"
@@ -173,7 +172,6 @@ def test_duckdb(replaced: Replaced, duck: duckdb.DuckDBPyConnection, queries: in
 
 
 @pytest.mark.parametrize("queries", QUERIES)
-@pytest.mark.timeout(300)
 def test_polars(replaced: Replaced, queries: int) -> None:
     """By a pattern for each query, and by a lazy frame that was made before."""
 
@@ -202,7 +200,6 @@ def test_polars(replaced: Replaced, queries: int) -> None:
 
 
 @pytest.mark.parametrize("queries", SPARK_QUERIES)
-@pytest.mark.timeout(600)
 def test_spark(replaced: Replaced, spark: SparkSession, queries: int) -> None:
     """Opened or refreshed for each query, or opened once: all of a replacement or its beginning."""
     path = str(replaced.folder)

@@ -13,7 +13,6 @@ from tests.support.run_harness import BOTH, appid, days_between, expected, publi
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.slow)])
-@pytest.mark.timeout(1200)
 def test_two_runs_at_once(tmp_path: Path, duck: duckdb.DuckDBPyConnection, times: int) -> None:
     """Started together they never both work: one ends with 75, and the files are exact."""
     with sandbox_process() as address:

@@ -144,7 +144,6 @@ def test_a_month_of_daily_runs_ends_in_the_truth(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_more_accounts_in_other_trouble(tmp_path: Path, duck: duckdb.DuckDBPyConnection) -> None:
     """The same for a dozen accounts, among them quiet ones, with the troubles on other days."""
     month = month_of(tmp_path, accounts=12, seed=7)

@@ -79,7 +79,6 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("code", "for_ever"), CASES)
 def test_whichever_call_fails_the_next_run_ends_exact(
     tmp_path: Path, code: int, *, for_ever: bool

@@ -21,7 +21,6 @@ from tests.support.store_backends import Outputs, all_names, download
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
-@pytest.mark.timeout(600)
 def test_a_store_that_fails_at_any_call(
     tmp_path: Path,
     outputs: Outputs,

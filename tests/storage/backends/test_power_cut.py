@@ -85,7 +85,6 @@ def trouble(tree: Tree, promised: set[int]) -> str:
     return f"lost: {sorted(lost)}" if lost else ""
 
 
-@pytest.mark.timeout(180)
 def test_every_state_that_a_power_cut_may_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

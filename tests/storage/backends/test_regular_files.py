@@ -59,7 +59,6 @@ FLAGS = [
 ]
 
 
-@pytest.mark.timeout(5)
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.parametrize(("plant", "kind"), PLANTS)
 def test_only_regular_files_are_opened(

@@ -278,7 +278,6 @@ def seconds_of(tree: Tree, cursor: str) -> tuple[float, list[Change]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
 def test_a_year_of_sixteen_shards(
     tmp_path: Path, s3_output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
