@@ -192,7 +192,7 @@ class Plan:
 
     ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
     ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
-    last of them. ``assumed`` names what is not known, as ``daily_quota``. ``paused`` accounts are
+    last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
     not asked. ``price`` has further figures.
     """
 

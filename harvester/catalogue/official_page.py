@@ -39,7 +39,7 @@ class OfficialPage:
     """The statements of one page.
 
     Attributes:
-        api: The endpoint's name in its address, ``getusersummary``.
+        api: The endpoint's name in its address, ``"getusersummary"``.
         spans: Each number of days that a request may have, by the page's sentences.
         permissions: Ids of the permission sets.
         members: Types of the answer's members by path, ``list.detail.read_user``; list elements

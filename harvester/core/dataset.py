@@ -50,7 +50,7 @@ class Grain(Enum):
 
 
 class Nesting(Enum):
-    """The place of a row's metrics in an element of the answer's ``list``."""
+    """The place of a row's metrics in an element of the answer's list."""
 
     FLAT = "flat"
     """The element is the row."""
@@ -90,13 +90,13 @@ class Dataset:
     ``span`` is the maximum number of days of one request, both ends included. ``ready_minutes`` is
     the time after midnight, on the Beijing day after a period, from which the period may be asked.
     ``settle`` is the age in days that a period must exceed before an answer with rows is final.
-    ``key`` names the columns that are unique together with ``appid``. ``columns`` has WeChat's
+    ``key`` names the columns that are unique together with the appid. ``columns`` has WeChat's
     columns in the order of the file. ``pages`` is the folder of the family in WeChat's
     documentation, which was read on the day ``checked``. ``may_be_delayed`` is True if an answer
-    may have the mark ``is_delay``. ``sparse`` is True if days without rows are ordinary, also
-    between days with rows, because nothing was published or read. ``notes`` warn of wrong ways to
-    add up the numbers, and ``example`` is a query for DuckDB over the files. ``check_query`` is one
-    that decides what WeChat's documentation leaves open.
+    may have the mark ``"is_delay"``. ``sparse`` is True if days without rows are ordinary,
+    also between days with rows, because nothing was published or read. ``notes`` warn of wrong
+    ways to add up the numbers, and ``example`` is a query for DuckDB over the files.
+    ``check_query`` is one that decides what WeChat's documentation leaves open.
     """
 
     name: str

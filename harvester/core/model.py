@@ -27,7 +27,7 @@ class RawAnswer(NamedTuple):
     """The unchanged body that answered a window.
 
     ``asked_at`` is in whole seconds since the Unix epoch. ``refetch`` is a mask of the window's
-    days, bit 0 being ``begin``: days that the user wants replaced although they are final.
+    days, bit 0 being its first: days that the user wants replaced although they are final.
     """
 
     window: Window

@@ -30,11 +30,11 @@ GATHER_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class BudgetPolicy:
-    """By which the calls of a day are handed out.
+    """Policy for allocating one day's calls.
 
-    ``kept`` tells how many calls to leave, at a moment, for what gets ready later that day.
-    ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user knows
-    that they are. ``forget_refusals`` does so with the refusals that earlier runs have learnt.
+    ``reserved_later`` returns the calls to keep, at a moment, for data that gets ready later that
+    day. ``forget`` takes the quotas of the run's own accounts and datasets for unspent: the user
+    knows that they are. ``forget_refusals`` drops the refusals that earlier runs have learnt.
     """
 
     quota: Quota

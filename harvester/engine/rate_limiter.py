@@ -20,7 +20,7 @@ the scheduler's reserved slots keep the rate itself."""
 
 
 class RateLimiter:
-    """One leaky bucket per account, holding ``burst`` requests. Made inside the running loop."""
+    """One leaky bucket per account, of the burst of ``pace``. Made inside the running loop."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace

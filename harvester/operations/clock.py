@@ -41,7 +41,7 @@ class CheckedClock:
     """Clock in seconds since the Unix epoch. It steps in `correct` and `move` alone.
 
     ``started_at`` is the time at which the operation began. ``offset`` is the median of WeChat's
-    time minus ours, None before the first ``Date``. While ``is_off`` is True, `correct` would
+    time minus ours, None before the first answer. While ``is_off`` is True, `correct` would
     change the clock. Between two corrections it counts the machine's elapsed seconds, so that
     differences of its times are durations. One thread at a time may call anything but `__call__`.
     By default it is the clock of this machine.

@@ -18,7 +18,7 @@ from harvester.storage.state import account_cache
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``on_date`` gets the ``Date`` of WeChat's answers.
+    ``on_date`` gets the Date header of WeChat's answers.
     """
 
     def __init__(self, clock: Clock, on_date: Callable[[str], None]) -> None:

@@ -37,7 +37,7 @@ Pair: TypeAlias = tuple[str, str]
 
 
 class QuotaLimit(NamedTuple):
-    """The size of a quota, and its origin: ``read`` from WeChat, ``set`` or ``assumed``."""
+    """The size of a quota, and its origin: ``"read"`` from WeChat, ``"set"`` or ``"assumed"``."""
 
     quota: int
     origin: str

@@ -74,9 +74,9 @@ class Revised(DataFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delayed(DataFault):
-    """Answers with ``is_delay`` true while one of their periods is at most ``days`` days old.
+    """Answers with ``"is_delay"`` true while one of their periods is at most ``days`` days old.
 
-    Their figures are preliminary, as with `Revised`. Datasets without ``is_delay`` are not hit.
+    Their figures are preliminary, as with `Revised`. Datasets without ``"is_delay"`` are not hit.
     """
 
     days: int = 1

@@ -16,7 +16,7 @@ UNLIMITED = 10_000_000
 
 
 class PeakLoad(NamedTuple):
-    """The most calls of one account that arrived within the seconds of ``window_limit``.
+    """The most calls of one account that arrived within the seconds of `Rules.window_limit`.
 
     ``sliding`` is the maximum over all windows of that length, ``fixed`` over those that begin at a
     multiple of the length since the Unix epoch. Refused calls are included.

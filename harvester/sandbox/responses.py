@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
 
 class Archive:
-    """Answers by window. The cache keeps ``cache_bytes`` of final answers, the last ones sent."""
+    """Answers by window. `Rules.cache_bytes` of final answers are cached, the last ones sent."""
 
     def __init__(self, source: Source, rules: Rules) -> None:
         self.data_faults = list(rules.data_faults)

@@ -31,7 +31,7 @@ class Rules:
         spans: Maximum days of a window by dataset where it is not the catalogue's; more days answer
             61501.
         odd_answers: Whether the form of answers varies in odd but legal ways, see `odd_answers`.
-        delay_text: Whether ``is_delay`` is a string, as seen in some answers, and not a boolean.
+        delay_text: Whether ``"is_delay"`` is a string, as seen in some answers, and not a boolean.
         data_faults: Data faults from the start; `FakeWeChat.add_data_fault` adds more.
         cache_bytes: Maximum bytes of answers kept to be sent again.
         history: Whether the counters keep every window asked for, which takes memory.

@@ -175,11 +175,11 @@ class Backlog:
 class Attempt:
     """One window on its way: handed out by the schedule, handed back with a verdict.
 
-    ``days`` is the set of the days between the window's ends. ``since`` is when it was refused
-    last, and ``cause`` what was done about that; it is empty for a first attempt. ``repeats``
-    counts refusals after which it was repeated instead of a stop. ``halved`` is how many days the
-    half has that it is, or is a part of, and ``midnights`` on which day of the run it was handed
-    out.
+    ``days`` is the set of the days between the window's ends. ``tries`` counts failures, and
+    ``repeats`` refusals after which the window was repeated instead of a stop. ``refused_at`` is
+    the time of the last refusal, and ``retry_reason`` its action; empty for a first attempt.
+    ``split_span`` is the number of days of the half that the window is, or is a part of; 0 for a
+    window that was not split. ``day_number`` is the day of the run on which it was handed out.
     """
 
     queue: AccountQueue

@@ -49,10 +49,11 @@ class ExhaustedQuota(NamedTuple):
 
 
 class RefusalPolicy:
-    """The queues' part in what goes wrong. ``interval`` is what spaces a queue that is not slowed.
+    """Decision about each refused attempt: retry, pause or abandonment.
 
-    ``narrowed`` has the datasets of which WeChat takes fewer days at once, and how many it took;
-    ``midnights`` counts the Beijing days of the run.
+    ``interval`` is the number of seconds between an account's requests at full rate.
+    ``shortened_spans`` has the days that WeChat takes at once of a dataset, where these are fewer
+    than the catalogue says. ``day_number`` counts the Beijing days of the run.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ Rows_co = TypeVar("Rows_co", covariant=True)
 class DayRows(NamedTuple):
     """The rows of one account and day as Python lists, sorted by the dataset's key.
 
-    ``columns`` has a list for each column of the dataset except ``ref_date``, which is the day.
+    ``columns`` has a list for each column of the dataset except its date, which is the day.
     ``extra`` has the undeclared members of each row as JSON. The rows are the slice from ``start``
     to ``stop`` of these lists, because all days of an answer share them. A rate may be an integer
     that a double holds exactly. An element of a LIST is a dictionary with exactly its fields.

@@ -19,7 +19,7 @@ Members: TypeAlias = dict[str, Any]
 class Level(NamedTuple):
     """The declared members of one level of an element.
 
-    ``required`` and ``optional`` are names of columns without ``ref_date``. ``width`` is the least
+    ``required`` and ``optional`` are names of columns without the date. ``width`` is the least
     number of members. ``declared`` has all names. ``prefix`` is the path of the level, such as
     ``detail.``.
     """
@@ -32,7 +32,7 @@ class Level(NamedTuple):
 
 
 class RecordLayout(NamedTuple):
-    """The columns of a dataset without ``ref_date``, and indices into these columns.
+    """The columns of a dataset without the date, and indices into these columns.
 
     ``own`` and ``nested`` are the levels of an element. Their columns, one level after the other,
     are brought into the dataset's order by ``order``, which is empty if they are in that order.

@@ -73,7 +73,7 @@ class Transport:
     Every call returns the HTTP status and the complete body of the answer. It raises CallTimedOut
     if that takes longer than ``api.timeout`` seconds in all, and another CallError for any other
     failure; the error's text names the host and never the URL. An async context manager, to be
-    left in the task that entered it. ``on_date`` gets the ``Date`` header of the API's answers
+    left in the task that entered it. ``on_date`` gets the Date header of the API's answers
     whenever it changes, before the answer is returned. ``may_start`` is asked just before a request
     to the API is written; if it returns False, the call raises NotStarted.
     """

@@ -25,6 +25,10 @@ NO_VERBS = {
 # A sentence about such a person hides which component does it.
 PERSONS = re.compile(r"(?i)\b(nobody|somebody|everybody|anybody|whoever|whomever|someone|no one)\b")
 
+# What the rule about members looks at: a word that may be a name. A value has its quotes, a path
+# its dots, a command its spaces: ``"refused"``, ``api.timeout``, ``kill -9``.
+NAMED = re.compile(r"``(\w+)``")
+
 each_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
 
 
@@ -95,3 +99,50 @@ def test_pages_are_about_components(page: Path) -> None:
         for match in PERSONS.finditer(line)
     ]
     assert not found, "\n".join(found)
+
+
+def _own_members(node: ast.ClassDef) -> set[str]:
+    """Return the attributes of a class, without those of its bases, and its parameters."""
+    found: set[str] = set()
+    for statement in node.body:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(statement.name)
+            case ast.AnnAssign(target=ast.Name(name)):
+                found.add(name)
+            case ast.Assign():
+                found |= {each.id for each in statement.targets if isinstance(each, ast.Name)}
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Attribute(value=ast.Name("self"), attr=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.FunctionDef(name="__init__"):
+                found |= {each.arg for each in ast.walk(inner.args) if isinstance(each, ast.arg)}
+    return found
+
+
+def _members(node: ast.ClassDef, classes: dict[str, list[ast.ClassDef]]) -> set[str]:
+    """Return the attributes and parameters of a class and of its bases."""
+    names = (ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases)
+    bases = [base for name in names for base in classes.get(name, ()) if base is not node]
+    return _own_members(node).union(*(_members(base, classes) for base in bases))
+
+
+def test_classes_name_members_that_they_have() -> None:
+    """A word in double backquotes in a class's docstring is an attribute or a parameter of it."""
+    found = [
+        (module, node)
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+    classes: dict[str, list[ast.ClassDef]] = {}
+    for _, node in found:
+        classes.setdefault(node.name, []).append(node)
+    astray = [
+        f"{module.file}:{node.lineno} {node.name} has no {name}"
+        for module, node in found
+        for name in sorted(set(NAMED.findall(ast.get_docstring(node) or "")))
+        if name not in _members(node, classes)
+    ]
+    assert not astray, "\n".join(astray)

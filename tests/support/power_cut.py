@@ -20,9 +20,10 @@ Files = dict[str, bytes]
 
 
 class Change(NamedTuple):
-    """One change: ``made`` and ``flushed`` for a file, ``renamed``, ``folder`` for its flush.
+    """One change of a file or a folder.
 
-    Paths are relative to the root. ``data`` is what a file holds.
+    ``what`` is ``"made"``, ``"flushed"`` or ``"renamed"``, or ``"folder"`` for the flush of a
+    folder. Paths are relative to the root. ``data`` is what a file holds.
     """
 
     what: str

@@ -36,9 +36,9 @@ _NARROW_WORDS = re.compile(r"\S+\s*")
 class TableColumn:
     """A column of a table.
 
-    A ``text`` is wrapped where the table is too wide, down to ``least`` cells; a ``number`` stands
-    at the right, and a ``code`` at the left. The columns with the highest ``rank`` are left out
-    first, and those with 0 never.
+    ``kind`` is ``"text"``, wrapped where the table is too wide, down to ``least`` cells;
+    ``"number"``, at the right; or ``"code"``, at the left. The columns with the highest ``rank``
+    are left out first, and those with 0 never.
     """
 
     heading: str

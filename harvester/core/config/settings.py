@@ -328,7 +328,7 @@ class Output:
 class Job:
     """Datasets of accounts for a range of days, all by name.
 
-    ``end`` is None for ``yesterday``: the newest day that is ready, which differs by dataset.
+    ``end`` is None for ``"yesterday"``: the newest day that is ready, which differs by dataset.
     """
 
     name: str

@@ -32,12 +32,13 @@ class UnusableDay:
 class Answer:
     """WeChat's answer to one window, as `harvester fetch` prints it. Nothing of it is published.
 
-    ``outcome`` is ``same`` or ``different``, compared with the published rows, or ``refused``;
-    then ``errcode`` is WeChat's, or None if the network or a spent quota is the cause. ``rows`` and
-    ``published`` count the rows of the answer and the published ones; those that only one of them
-    has are ``added`` or ``removed``. ``published_at`` is when the newest published row was asked,
-    RFC 3339 in UTC. ``is_delay`` is True if WeChat was still computing the answer. ``answer`` is
-    the answer itself, text if it is no JSON, and ``raw`` its bytes; secrets in it are masked.
+    ``outcome`` is ``"same"`` or ``"different"``, compared with the published rows, or
+    ``"refused"``; then ``errcode`` is WeChat's, or None if the network or a spent quota is the
+    cause. ``rows`` and ``published`` count the rows of the answer and the published ones; those
+    that only one of them has are ``added`` or ``removed``. ``published_at`` is when the newest
+    published row was asked, RFC 3339 in UTC. ``is_delay`` is True if WeChat was still computing the
+    answer. ``answer`` is the answer itself, text if it is no JSON, and ``raw`` its bytes; secrets
+    in it are masked.
     """
 
     appid: str

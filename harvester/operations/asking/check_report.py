@@ -32,7 +32,7 @@ WORST_FIRST = (State.REFUSED, State.NO_ANSWER, State.NOT_READY, State.WORKS)
 class ProbeResult:
     """The result of one probe; the members after ``state`` are empty if it was answered.
 
-    ``family`` is ``all`` if the result holds for the whole account, so that its other probes are
+    ``family`` is ``"all"`` if the result holds for the whole account, so that its other probes are
     left out. ``errcode`` is None if the refusal came from the network and not from WeChat.
     """
 

@@ -38,8 +38,8 @@ class Required(NamedTuple):
 class LostDays:
     """Missing days that no run obtains by itself.
 
-    ``reason`` is ``refused``, ``failed`` or ``quarantined``; ``errcode`` is None without an answer
-    of WeChat's, and ``run_id`` names the run that asked, except for quarantined days.
+    ``reason`` is ``"refused"``, ``"failed"`` or ``"quarantined"``; ``errcode`` is None without an
+    answer of WeChat's, and ``run_id`` names the run that asked, except for quarantined days.
     """
 
     appid: str

@@ -69,9 +69,9 @@ _SUMS = (
 class ShardReport:
     """The reports of one shard so far.
 
-    ``counts`` are those of the process at work. Of processes that died, ``deaths`` counts how many
-    they were and ``lost`` has the last counts of each. ``files`` were published. ``summary`` is
-    that of the process which ended, ``error`` what ended the shard early.
+    ``counts`` are of the process at work, and ``lost`` are the last ones of each process that died.
+    ``files`` were published. ``summary`` is of the process that ended, and ``error`` is what ended
+    the shard early.
     """
 
     shard: str

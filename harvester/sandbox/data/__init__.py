@@ -24,7 +24,7 @@ class Table(NamedTuple):
     Attributes:
         rows: Returns the final rows of (appid, day).
         period: Returns the days that the rows of a day sum up; none if no period begins with it.
-        has_is_delay: Whether answers have the member ``is_delay``.
+        has_is_delay: Whether answers have the member ``"is_delay"``.
         growing: Name of the list that gets an entry on each of ``unsettled_days`` days.
         unsettled_days: Without ``growing``, days for which all figures are preliminary.
     """

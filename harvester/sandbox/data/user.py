@@ -13,7 +13,7 @@ from harvester.sandbox.data.account import Row, audience_of, followers, split, w
 
 
 class Channel(NamedTuple):
-    """A ``user_source``: its share of new and lost followers in thousandths, and its first day."""
+    """A source of followers: its share of new and lost ones in thousandths, and its first day."""
 
     source: int
     came: int

@@ -87,8 +87,8 @@ class Terms:
 class BucketLease:
     """The lease of one bucket, as one run sees it and may hold it. For one thread at a time.
 
-    Requests may be started while ``clock`` is before ``good_until``, and the lease is to be renewed
-    at ``due_at``.
+    Requests may be started until ``good_until``, and the lease is to be renewed at ``due_at``: both
+    by the clock of ``terms``.
     """
 
     def __init__(self, files: NoteFiles, bucket: str, terms: Terms) -> None:

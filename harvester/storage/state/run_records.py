@@ -61,7 +61,7 @@ class RunResult:
 class RunRecord:
     """The head of a run record. Times are RFC 3339 in UTC.
 
-    A run that is ``running``, or was killed, has no exit code and no outcome yet. Records of
+    A run that is ``"running"``, or was killed, has no exit code and no outcome yet. Records of
     version 1 have neither ``outcome`` nor ``retry_at``.
     """
 
