@@ -18,7 +18,6 @@ from tests.support.import_graph import (
     PACKAGE,
     PURE,
     ROOT,
-    Module,
     drawing,
     imports,
     levels,
@@ -184,9 +183,6 @@ MAX_LINES = 41_500
 MAX_MEDIAN_FUNCTION = 7
 MAX_P95_FUNCTION = 22
 
-each_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
-each_room = pytest.mark.parametrize("room", DIRECTIONS)
-
 
 def _functions(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
     """Every function with its line and length: signature and body without the docstring."""
@@ -221,18 +217,16 @@ def test_every_module_stands_in_a_room() -> None:
     assert files == PACKAGE_ROOT
 
 
-@each_module
-def test_imports_keep_their_directions(module: Module) -> None:
+def test_imports_keep_their_directions() -> None:
     """A room imports from the rooms that the table of directions allows, and from no other."""
-    if module.room not in DIRECTIONS:
-        return
-    allowed = {*DIRECTIONS[module.room], module.room, "__init__", "signals"}
-    astray = [
+    assert not [
         f"{module.file}:{line} imports {name}"
+        for module in MODULES
+        if module.room in DIRECTIONS
         for name, _, line in own_imports(module.name)
-        if name.partition(".")[0] not in allowed
+        if name.partition(".")[0]
+        not in {*DIRECTIONS[module.room], module.room, "__init__", "signals"}
     ]
-    assert not astray
 
 
 def test_only_the_command_line_knows_signals() -> None:
@@ -241,35 +235,38 @@ def test_only_the_command_line_knows_signals() -> None:
     assert users == {"__main__", "cli"}
 
 
-@each_room
-def test_a_room_has_a_charter(room: str) -> None:
+def test_a_room_has_a_charter() -> None:
     """The docstring of a room's ``__init__`` says in a sentence what the room does."""
-    assert ast.get_docstring(BY_NAME[room].tree)
+    assert not [room for room in DIRECTIONS if not ast.get_docstring(BY_NAME[room].tree)]
 
 
-@each_module
-def test_rooms_are_entered_by_their_faces(module: Module) -> None:
+def test_rooms_are_entered_by_their_faces() -> None:
     """A room imports from another only names of its ``__all__``; core has no private part."""
+    faces = {room: _face(room) for room in DIRECTIONS}
     around = []
-    for name, attribute, line in own_imports(module.name):
-        room, _, inner = name.partition(".")
-        if room in {module.room, "core", "__init__", "signals"} or module.name == "__main__":
-            continue
-        taken = inner.partition(".")[0] if inner else attribute
-        if taken not in _face(room):
-            around.append(f"{module.file}:{line} imports {name} {attribute}")
+    for module in MODULES:
+        for name, attribute, line in own_imports(module.name):
+            room, _, inner = name.partition(".")
+            if room in {module.room, "core", "__init__", "signals"} or module.name == "__main__":
+                continue
+            taken = inner.partition(".")[0] if inner else attribute
+            if taken not in faces.get(room, ()):
+                around.append(f"{module.file}:{line} imports {name} {attribute}")
     assert not around
 
 
-@each_room
-def test_a_face_names_what_is_there_and_used(room: str) -> None:
-    """Each name of a face exists, and another room or a test of another room needs it."""
-    tree = BY_NAME[room].tree
-    defined = {alias.asname or alias.name for node in ast.walk(tree) for alias in _aliases(node)}
-    defined |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    for name in _face(room):
-        assert name in defined or f"{room}.{name}" in BY_NAME, f"{room}.{name} does not exist"
+def test_a_face_names_what_is_there() -> None:
+    """Each name of a face exists."""
+    missing = []
+    for room in DIRECTIONS:
+        tree = BY_NAME[room].tree
+        defined = {each.asname or each.name for node in ast.walk(tree) for each in _aliases(node)}
+        defined |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        kinds = ast.FunctionDef | ast.ClassDef
+        defined |= {node.name for node in tree.body if isinstance(node, kinds)}
+        modules = {name for name in _face(room) if f"{room}.{name}" in BY_NAME}
+        missing += [f"{room}.{name}" for name in _face(room) - defined - modules]
+    assert not missing
 
 
 def _twice(names: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -326,40 +323,43 @@ def test_there_are_few_arrows_and_no_circle() -> None:
     assert levels((a, b) for a, b in module_arrows() if a not in {b, "__init__"})
 
 
-@pytest.mark.parametrize("folder", sorted({module.folder for module in MODULES}))
-def test_a_folder_is_flat(folder: str) -> None:
+def test_a_folder_is_flat() -> None:
     """Inside of a folder the longest chain of imports is short."""
-    found = levels_inside(folder)
-    assert max(found.values(), default=1) <= MAX_LEVELS_INSIDE, found
+    found = {folder: levels_inside(folder) for folder in {module.folder for module in MODULES}}
+    assert not {
+        folder: inside
+        for folder, inside in found.items()
+        if max(inside.values(), default=1) > MAX_LEVELS_INSIDE
+    }
 
 
-@pytest.mark.parametrize(
-    "module",
-    [m for m in MODULES if m.room == "core" and not m.is_face],
-    ids=lambda m: m.name,
-)
-def test_core_holds_what_three_rooms_share(module: Module) -> None:
-    """Nothing stands in core that fewer than three rooms import, directly or through core."""
-    users = {module.name}
+def _rooms_that_use(module: str) -> set[str]:
+    """The rooms that import a module of core, directly or through core."""
+    users = {module}
     while more := {a for a, b in module_arrows() if b in users and a.startswith("core.")} - users:
         users |= more
-    rooms = {a.partition(".")[0] for a, b in module_arrows() if b in users} - {"core"}
-    assert len(rooms) >= 3 or module.name in SHARED_BY_TWO, (
-        f"{module.file} is used by {sorted(rooms)} alone"
-    )
+    return {a.partition(".")[0] for a, b in module_arrows() if b in users} - {"core"}
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in MODULES if m.room == "sandbox"], ids=lambda m: m.name
-)
-def test_the_sandbox_stands_alone(module: Module) -> None:
+def test_core_holds_what_three_rooms_share() -> None:
+    """Nothing stands in core that fewer than three rooms import, directly or through core."""
+    shared = [m for m in MODULES if m.room == "core" and not m.is_face]
+    assert not {
+        module.file: rooms
+        for module in shared
+        if len(rooms := _rooms_that_use(module.name)) < 3 and module.name not in SHARED_BY_TWO
+    }
+
+
+def test_the_sandbox_stands_alone() -> None:
     """The emulator shares the catalogue and the calendar with the client, so it can disagree."""
-    borrowed = [
+    assert not [
         f"{module.file}:{line} imports {name}"
+        for module in MODULES
+        if module.room == "sandbox"
         for name, _, line in own_imports(module.name)
         if name not in SANDBOX_MAY_USE and name.partition(".")[0] not in {"catalogue", "sandbox"}
     ]
-    assert not borrowed
 
 
 def test_no_late_imports() -> None:
@@ -370,73 +370,73 @@ def test_no_late_imports() -> None:
     assert found == set(LATE_IMPORTS)
 
 
-@each_module
-def test_third_party_packages_stay_in_their_modules(module: Module) -> None:
+def test_third_party_packages_stay_in_their_modules() -> None:
     """Each third-party package is used by the modules that the table names, and by no other."""
     strangers = []
-    for name, line, _ in imports(module.name):
-        package = name.partition(".")[0]
-        if package in sys.stdlib_module_names or package == "harvester":
-            continue
-        places = THIRD_PARTY.get(package, ())
-        if not any(f"{module.name}.".startswith(f"{place}.") for place in places):
-            strangers.append(f"{module.file}:{line} imports {package}")
+    for module in MODULES:
+        for name, line, _ in imports(module.name):
+            package = name.partition(".")[0]
+            if package in sys.stdlib_module_names or package == "harvester":
+                continue
+            places = THIRD_PARTY.get(package, ())
+            if not any(f"{module.name}.".startswith(f"{place}.") for place in places):
+                strangers.append(f"{module.file}:{line} imports {package}")
     assert not strangers
 
 
-@pytest.mark.parametrize("package", THIRD_PARTY)
-def test_every_place_of_a_third_party_package_uses_it(package: str) -> None:
+def test_every_place_of_a_third_party_package_uses_it() -> None:
     """The table of third-party packages names no module that does without."""
-    users = [
-        f"{module.name}."
+    users = {
+        (name.partition(".")[0], module.name)
         for module in MODULES
-        if any(name.partition(".")[0] == package for name, _, _ in imports(module.name))
+        for name, _, _ in imports(module.name)
+    }
+    assert not [
+        f"{place} does not import {package}"
+        for package, places in THIRD_PARTY.items()
+        for place in places
+        if not any(it == package and f"{user}.".startswith(f"{place}.") for it, user in users)
     ]
-    for place in THIRD_PARTY[package]:
-        assert any(user.startswith(f"{place}.") for user in users), place
 
 
-@each_module
-def test_pure_rooms_have_no_effects(module: Module) -> None:
+def test_pure_rooms_have_no_effects() -> None:
     """Pure rooms import nothing that acts, waits or reads a clock, and open no file."""
-    if module.room not in PURE:
-        return
+    pure = [module for module in MODULES if module.room in PURE]
     effects = [
         f"{module.file}:{line} imports {name}"
+        for module in pure
         for name, line, _ in imports(module.name)
         if name.partition(".")[0] in EFFECTS
     ]
     opens = [
         f"{module.file}:{node.lineno} opens a file"
+        for module in pure
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"open", "io.open"}
     ]
     assert not effects + opens
 
 
-@each_module
-def test_the_clock_is_read_at_the_edges(module: Module) -> None:
+def test_the_clock_is_read_at_the_edges() -> None:
     """Below the operations the time of day is a parameter, so a test can choose it."""
-    if module.room in {"operations", "api", "cli", "sandbox"}:
-        return
-    reads = [
+    assert not [
         f"{module.file}:{node.lineno} reads {ast.unparse(node)}"
+        for module in MODULES
+        if module.room not in {"operations", "api", "cli", "sandbox"}
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute)
         and any(f".{ast.unparse(node)}".endswith(f".{clock}") for clock in CLOCKS)
     ]
-    assert not reads
 
 
-@each_module
-def test_functions_are_short(module: Module) -> None:
+def test_functions_are_short() -> None:
     """A function fits on a screen: at most 50 lines of signature and body."""
-    long = [
+    assert not [
         f"{module.file}:{line} {name} has {length} lines"
+        for module in MODULES
         for name, line, length in _functions(module.tree)
         if length > MAX_FUNCTION_LINES
     ]
-    assert not long
 
 
 def test_most_functions_are_very_short() -> None:
@@ -446,10 +446,10 @@ def test_most_functions_are_very_short() -> None:
     assert statistics.quantiles(lengths, n=20)[-1] <= MAX_P95_FUNCTION
 
 
-@each_module
-def test_files_are_short(module: Module) -> None:
+def test_files_are_short() -> None:
     """A file has at most 400 lines."""
-    assert module.text.count("\n") <= MAX_FILE_LINES
+    lengths = {module.file: module.text.count("\n") for module in MODULES}
+    assert not {file: lines for file, lines in lengths.items() if lines > MAX_FILE_LINES}
 
 
 def test_the_package_is_small() -> None:

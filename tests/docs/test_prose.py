@@ -5,9 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.support.doc_pages import PAGES, ROOT
 from tests.support.import_graph import MODULES, Module
@@ -29,8 +26,6 @@ PERSONS = re.compile(r"(?i)\b(nobody|somebody|everybody|anybody|whoever|whomever
 # its dots, a command its spaces: ``"refused"``, ``api.timeout``, ``kill -9``.
 NAMED = re.compile(r"``(\w+)``")
 
-each_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
-
 
 def _documented(module: Module) -> Iterator[tuple[ast.AST, str, str, int]]:
     """Yield every documented node with its name, its docstring and its line."""
@@ -49,53 +44,47 @@ def _is_value(node: ast.AST) -> bool:
     return any("property" in decorator for decorator in decorators)
 
 
-@each_module
-def test_summaries_say_what_a_thing_does_or_is(module: Module) -> None:
+def test_summaries_say_what_a_thing_does_or_is() -> None:
     """A function's summary begins with a verb, any other with a noun; none asks a question."""
     astray = [
         f"{module.file}:{line} {name}: {text.splitlines()[0]}"
+        for module in MODULES
         for node, name, text, line in _documented(module)
         if re.split(r"\W", text, maxsplit=1)[0] in (QUESTIONS if _is_value(node) else NO_VERBS)
     ]
     assert not astray, "\n".join(astray)
 
 
-@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
-def test_summaries_of_tests_and_benchmarks_ask_no_question(folder: str) -> None:
+def test_summaries_of_tests_and_benchmarks_ask_no_question() -> None:
     """A summary is a statement about the product or a part of the laboratory."""
     opening = re.compile(rf'"""(?:{"|".join(sorted(QUESTIONS))})\b.*')
     astray = [
         f"{file.relative_to(ROOT)}: {match[0]}"
+        for folder in ("tests", "benchmarks")
         for file in sorted((ROOT / folder).rglob("*.py"))
         for match in opening.finditer(file.read_text("utf-8"))
     ]
     assert not astray, "\n".join(astray)
 
 
-@each_module
-def test_sentences_are_about_components(module: Module) -> None:
+def test_sentences_are_about_components() -> None:
     """No docstring and no message has an indefinite person for a subject."""
-    texts = [(text, line) for _, _, text, line in _documented(module)]
-    texts += [
-        (node.value, node.lineno)
+    found = {
+        f"{module.file}:{node.lineno} {match[0]}"
+        for module in MODULES
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
-    found = {
-        f"{module.file}:{line} {match[0]}"
-        for text, line in texts
-        for match in PERSONS.finditer(text)
+        for match in PERSONS.finditer(node.value)
     }
     assert not found, "\n".join(sorted(found))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_pages_are_about_components(page: Path) -> None:
+def test_pages_are_about_components() -> None:
     """No page has an indefinite person for a subject."""
-    lines = page.read_text("utf-8").splitlines()
     found = [
         f"{page.name}:{number} {match[0]}"
-        for number, line in enumerate(lines, 1)
+        for page in PAGES
+        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1)
         for match in PERSONS.finditer(line)
     ]
     assert not found, "\n".join(found)
