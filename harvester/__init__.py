@@ -12,50 +12,65 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from harvester.api.check import Check, check
-    from harvester.api.errors import (
+    from harvester.core.errors import (
         Busy,
         DamagedOutput,
         HarvesterError,
         HistoryLost,
-        PartialFailure,
-        RunFailed,
-        Stopped,
         Unanswered,
-        Unauthorised,
-        Unfinished,
         UsageError,
     )
-    from harvester.api.events import Event, Problem, Progress, Published, RunEnded, RunStarted
-    from harvester.api.fetch import Answer, fetch
-    from harvester.api.output import Change, Output, Report, open
-    from harvester.api.results import Plan, Result, Status
-    from harvester.api.run import run, run_async
-    from harvester.api.verbs import plan, read_manifest, status
+    from harvester.readers.output import Change, Output, Report, open
+    from harvester.runs.record.events import (
+        Event,
+        Problem,
+        Progress,
+        Published,
+        RunEnded,
+        RunStarted,
+    )
+    from harvester.verbs.api_check import Check, check
+    from harvester.verbs.api_fetch import Answer, fetch
+    from harvester.verbs.api_verbs import plan, read_manifest, status
+    from harvester.verbs.results import (
+        PartialFailure,
+        Plan,
+        Result,
+        RunFailed,
+        Status,
+        Stopped,
+        Unauthorised,
+        Unfinished,
+    )
+    from harvester.verbs.run import run, run_async
 
 _HOMES = {
-    "check": ("Check", "check"),
-    "errors": (
+    "core.errors": (
         "Busy",
         "DamagedOutput",
         "HarvesterError",
         "HistoryLost",
-        "PartialFailure",
-        "RunFailed",
-        "Stopped",
         "Unanswered",
-        "Unauthorised",
-        "Unfinished",
         "UsageError",
     ),
-    "events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "fetch": ("Answer", "fetch"),
-    "output": ("Change", "Output", "Report", "open"),
-    "results": ("Plan", "Result", "Status"),
-    "run": ("run", "run_async"),
-    "verbs": ("plan", "read_manifest", "status"),
+    "readers.output": ("Change", "Output", "Report", "open"),
+    "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
+    "verbs.api_check": ("Check", "check"),
+    "verbs.api_fetch": ("Answer", "fetch"),
+    "verbs.api_verbs": ("plan", "read_manifest", "status"),
+    "verbs.results": (
+        "PartialFailure",
+        "Plan",
+        "Result",
+        "RunFailed",
+        "Status",
+        "Stopped",
+        "Unauthorised",
+        "Unfinished",
+    ),
+    "verbs.run": ("run", "run_async"),
 }
-"""The public names, by the module of `harvester.api` that has them."""
+"""The public names, by the module that has them."""
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -103,7 +118,7 @@ if not TYPE_CHECKING:
         """Load the module of a public name when it is first used."""
         if name not in _HOME_OF:
             raise AttributeError(f"module 'harvester' has no attribute {name!r}")
-        return getattr(import_module(f"harvester.api.{_HOME_OF[name]}"), name)
+        return getattr(import_module(f"harvester.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

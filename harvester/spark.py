@@ -1,5 +1,5 @@
 """A harvest on a Spark cluster. Needs pyspark: the extra `spark`."""
 
-from harvester.api.spark import harvest
+from harvester.readers.spark import harvest
 
 __all__ = ["harvest"]

@@ -1,5 +1,5 @@
 """The emulator of WeChat for the tests of programs that use harvester."""
 
-from harvester.api.testing import Sandbox, sandbox
+from harvester.readers.testing import Sandbox, sandbox
 
 __all__ = ["Sandbox", "sandbox"]

@@ -23,8 +23,9 @@ from blockbuster import blockbuster_ctx
 
 from harvester.core.config.settings import Output
 from harvester.core.text import redaction
-from harvester.operations.record.labels import ENGINE_VARIABLES
+from harvester.runs.record.labels import ENGINE_VARIABLES
 from harvester.storage.layout import Tree
+from harvester.testing import Sandbox, sandbox
 from tests.support.secret_canary import no_secrets
 from tests.support.store_backends import CREDENTIALS, Outputs, output_in, s3_process
 
@@ -114,6 +115,19 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(os, "stat", refusing)
     return folder
+
+
+@pytest.fixture(scope="session")
+def wechat() -> Iterator[Sandbox]:
+    """Three accounts."""
+    with sandbox(accounts=3) as found:
+        yield found
+
+
+@pytest.fixture
+def manifest(wechat: Sandbox, tmp_path: Path) -> dict[str, Any]:
+    """Return a manifest of one dataset of all accounts, with an output of its own."""
+    return wechat.manifest(["interface_summary"], output=str(tmp_path / "output"))
 
 
 @pytest.fixture(scope="session")

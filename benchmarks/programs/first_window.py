@@ -13,8 +13,8 @@ from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
 from harvester.core.config.settings import Account, Credential, Job, Manifest, Output
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.operations.run import make_queues
 from harvester.planning import windows as plan
+from harvester.runs.harvest import make_queues
 from harvester.scheduling.scheduler import Scheduler
 from harvester.storage import coverage_scan
 from harvester.storage.layout import open_tree

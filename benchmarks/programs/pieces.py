@@ -23,8 +23,8 @@ from harvester.core import calendar
 from harvester.core.config.settings import Account, Job, Limits, Manifest, Output, Pace
 from harvester.core.model import Rate, RawAnswer, Window
 from harvester.engine.rate_limiter import RateLimiter
-from harvester.operations.run import make_queues
 from harvester.planning import windows
+from harvester.runs.harvest import make_queues
 from harvester.sandbox.data import expected_rows
 from harvester.scheduling.account_queue import Attempt
 from harvester.scheduling.scheduler import Scheduler

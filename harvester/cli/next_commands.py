@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from harvester.api.reports import NextRequests, SuspiciousGaps
 from harvester.cli import command_line
 from harvester.cli.command_line import MANIFEST, PROPOSED, shell_word
 from harvester.cli.output.answers import print_line, print_whole
 from harvester.cli.output.phrases import counted
 from harvester.core.calendar import day_text
 from harvester.core.text.inert_text import inert
+from harvester.runs.record.next_requests import NextRequests, SuspiciousGaps
 
 MAX_ODD_DAYS = 100
 """Suspicious days up to which asking again is proposed. More are the nature of an account."""

@@ -3,8 +3,7 @@
 `read` and `load` read the file, `narrow` applies the command line's selection; `meant`,
 `day_option`, `end_day_option`, `duration_option`, `timeout_option` and `place_named` parse single
 options.
-`access_of` and `platform_of` resolve the references in credentials before a verb calls WeChat,
-`whose_credential` names one in messages,
+`CredentialReader` resolves the references in credentials before a verb calls WeChat,
 `touched` and `secret_files` list the external inputs, and `json_schema` describes the format for
 editors.
 """
@@ -24,12 +23,12 @@ from harvester.manifest.option_selection import (
     place_named,
     timeout_option,
 )
-from harvester.manifest.resolve_credentials import access_of, platform_of, whose_credential
+from harvester.manifest.resolve_credentials import CredentialReader
 
 __all__ = [
+    "CredentialReader",
     "Draft",
     "Touched",
-    "access_of",
     "day_option",
     "duration_option",
     "end_day_option",
@@ -39,10 +38,8 @@ __all__ = [
     "narrow",
     "nearest",
     "place_named",
-    "platform_of",
     "read",
     "secret_files",
     "timeout_option",
     "touched",
-    "whose_credential",
 ]

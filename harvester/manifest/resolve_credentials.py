@@ -6,6 +6,7 @@ Only verbs that call WeChat do this, for the accounts they call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import environ
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
@@ -171,3 +172,23 @@ def _header(value: str) -> str:
     if not value.isprintable():
         raise InvalidValue("has a header that is not one line", "remove the line breaks")
     return value
+
+
+class CredentialReader:
+    """Reader of the secrets that a manifest refers to, in this process or another of its run."""
+
+    def access(self, manifest: settings.Manifest, account: settings.Account) -> credentials.Access:
+        """Return the credential of an account. Raises as `access_of`."""
+        folder, hidden = manifest.file.parent, manifest.secret_variables
+        return access_of(account, folder=folder, environ=environ, hidden=hidden)
+
+    def platform(self, manifest: settings.Manifest) -> credentials.PlatformAccess | None:
+        """Return the platform of a manifest that has one. Raises as `platform_of`."""
+        if manifest.platform is None:
+            return None
+        folder, hidden = manifest.file.parent, manifest.secret_variables
+        return platform_of(manifest.platform, folder=folder, environ=environ, hidden=hidden)
+
+    def whose(self, account: settings.Account) -> str:
+        """Name the credential of an account in messages."""
+        return whose_credential(account)

@@ -23,9 +23,9 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Window
 from harvester.manifest import duration_option
-from harvester.operations.status import read
 from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
+from harvester.verbs.status import read
 from tests.support.answers import answer
 from tests.support.claims import claim
 from tests.support.output_helpers import tree_at

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from harvester.api.events import Problem, Progress, Published, RunEnded
 from harvester.cli.output.event_lines import (
     MAX_PUBLISHED_LINE,
     EventLines,
     problem_line,
     published_lines,
 )
+from harvester.runs.record.events import Problem, Progress, Published, RunEnded
 
 STAMP = (1_779_249_600.0, "20260520T040000Z-000000", None)
 REFUSED = Problem(

@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from harvester.api.events import Event, Problem, RunStarted
 from harvester.cli import invoke
 from harvester.cli.output import json_lines
 from harvester.core.exit_codes import Exit
-from harvester.operations.record.run_events import RunEvents
-from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import start_summary
+from harvester.runs.record.events import Event, Problem, RunStarted
+from harvester.runs.record.run_events import RunEvents
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.summary import start_summary
 from harvester.storage import locks
 from tests.cli.test_hooks import BEGIN, FAILURES
 from tests.cli.test_signals import await_mark
 from tests.cli.test_streams import OLD_CHARSET, shell
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, sandbox_process, write_manifest
-from tests.operations.test_run_events import told
+from tests.runs.test_run_events import told
 from tests.support.claims import claim
 from tests.support.event_schema import PAGE, events_in, schema
 from tests.support.fake_time import VirtualTimeHarness, in_virtual_time
@@ -258,7 +258,7 @@ def test_a_signal_before_the_first_request_prints_nothing_else(tmp_path: Path) -
     """The run ends at once, and on a terminal too the cursor is not shown again."""
     manifest = str(write_manifest(tmp_path, "http://127.0.0.1:9", 1))
     mark = tmp_path / "mark"
-    what = ("harvester.operations.project:read", str(mark), "run", manifest, *JSON)
+    what = ("harvester.verbs.project:read", str(mark), "run", manifest, *JSON)
     run = [*PYTHON, "tests.support.hanging_call", *what]
     keyboard, terminal = pty.openpty()
     with subprocess.Popen(run, stderr=terminal, env=ENVIRONMENT) as process:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harvester.api.events import Problem, RunStarted
 from harvester.cli.options import Logging
 from harvester.cli.output import json_lines, logs
 from harvester.cli.output.answers import console
 from harvester.core.errors import StoreError
+from harvester.runs.record.events import Problem, RunStarted
 
 STARTED = RunStarted(0.0, "run", "2/4", 10, 20, 1.5, "rate")
 LOG = logging.getLogger("harvester.test")

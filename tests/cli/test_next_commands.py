@@ -25,7 +25,7 @@ from harvester.cli.next_commands import (
 from harvester.core import calendar
 from harvester.core.calendar import Day, day_text, parse_day
 from harvester.core.exit_codes import Exit
-from harvester.operations.record.next_requests import (
+from harvester.runs.record.next_requests import (
     NextRequests,
     merged_requests,
     next_requests,

@@ -10,8 +10,8 @@ import anyio
 import pytest
 from rich.console import Console
 
-from harvester.api.progress import Bar, log_lines
-from harvester.operations.runtime import Position
+from harvester.runs.runtime import Position
+from harvester.verbs.progress import Bar, log_lines
 from tests.support.fake_time import Time, VirtualLoop
 
 LARGE = Position(

@@ -84,7 +84,7 @@ def record_of(path: Path) -> dict[str, Any]:
     [
         ("import:cyclopts", signal.SIGINT),
         ("import:pyarrow", signal.SIGHUP),
-        ("harvester.operations.project:read", signal.SIGTERM),
+        ("harvester.verbs.project:read", signal.SIGTERM),
         ("harvester.storage.publish:recover", signal.SIGINT),
         ("harvester.storage.coverage_scan:read_missing", signal.SIGTERM),
     ],
@@ -114,7 +114,7 @@ def test_a_signal_is_told_to_the_runner(tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in runner.items():
         monkeypatch.setitem(ENVIRONMENT, name, value)
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
-    what = "harvester.operations.project:read"
+    what = "harvester.verbs.project:read"
     with hanging(what, tmp_path / "mark", "run", str(manifest)) as process:
         assert stop(process, signal.SIGTERM)[0] == Exit.SIGTERM
     lines = outputs.read_text().splitlines()
@@ -126,7 +126,7 @@ def test_a_signal_is_told_to_the_runner(tmp_path: Path, monkeypatch: pytest.Monk
 def test_other_verbs_end_at_once(tmp_path: Path, verb: str) -> None:
     """The exit code is the signal's, and nothing is printed."""
     manifest = write_manifest(tmp_path, "http://127.0.0.1:9", 1)
-    what = "harvester.operations.project:read"
+    what = "harvester.verbs.project:read"
     with hanging(what, tmp_path / "mark", verb, str(manifest)) as process:
         assert stop(process, signal.SIGINT)[0] == Exit.SIGINT
         assert process.stderr is not None

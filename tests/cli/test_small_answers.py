@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from harvester.api.fetch import Answer
 from harvester.cli import invoke
 from harvester.cli.commands import check as check_command
 from harvester.cli.commands import fetch as fetch_command
@@ -17,13 +16,14 @@ from harvester.cli.output.answers import console
 from harvester.core.calendar import parse_day
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
-from harvester.operations.asking.answer import UnusableDay
-from harvester.operations.asking.check_report import AccountCheck, Check, ProbeResult, State
-from harvester.operations.plan import PricedPlan
-from harvester.operations.record.shard_outcome import ShardOutcome
-from harvester.operations.record.summary import start_summary
 from harvester.planning.cost import AccountPrice, EmptyPrefix, Price
 from harvester.planning.windows import DatasetPlan, Plan
+from harvester.runs.record.shard_outcome import ShardOutcome
+from harvester.runs.record.summary import start_summary
+from harvester.verbs.api_fetch import Answer
+from harvester.verbs.asking.answer import UnusableDay
+from harvester.verbs.asking.check_report import AccountCheck, Check, ProbeResult, State
+from harvester.verbs.plan import PricedPlan
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 ONE, TWO = appid(1), appid(2)

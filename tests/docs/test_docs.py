@@ -23,8 +23,8 @@ from harvester.core.config.settings import Output
 from harvester.core.exit_codes import Exit
 from harvester.manifest import duration_option, json_schema, load
 from harvester.manifest.accounts import COLUMNS
-from harvester.operations.record.account_report import reason_of
 from harvester.planning.engine_shard import SHARDS
+from harvester.runs.record.account_report import reason_of
 from harvester.sandbox import Row, expected_rows
 from harvester.scheduling.account_queue import AbandonedDays
 from harvester.storage.layout import open_tree

@@ -12,7 +12,6 @@ import duckdb
 import pytest
 
 import harvester
-from harvester.operations.project import open_project
 from harvester.sandbox import Rules
 from harvester.sandbox.platform import (
     AUTHORIZER_LIST_PATH,
@@ -20,6 +19,7 @@ from harvester.sandbox.platform import (
     COMPONENT_TOKEN_PATH,
 )
 from harvester.storage import locks
+from harvester.verbs.project import open_project
 from tests.end_to_end.test_platform_end_to_end import (
     ACCOUNTS,
     FROM_A_FILE,

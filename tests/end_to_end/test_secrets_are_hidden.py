@@ -448,7 +448,7 @@ fetch.attempt = crash
 """,
     "of the interpreter": """
 import os
-from harvester.operations import run
+from harvester.runs import harvest as run
 def crash(*args, **more):
     raise BaseException(os.environ['CANARY_wx0000000000000001'])
 run._make_whole = crash

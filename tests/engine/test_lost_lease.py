@@ -14,7 +14,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate
-from harvester.operations.record.run_record import as_record
+from harvester.runs.record.run_record import as_record
 from harvester.storage.backends.claims import Claim, MayStart
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Tree

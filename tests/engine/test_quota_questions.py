@@ -20,8 +20,8 @@ from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
 from harvester.core.secret import Secret
-from harvester.operations.record.run_record import as_record
 from harvester.planning.daily_quota import MAX_QUESTIONS, UNASKED_CALLS
+from harvester.runs.record.run_record import as_record
 from harvester.sandbox import QUOTA, Fault, Rules
 from harvester.sandbox.call_faults import Refused
 from harvester.sandbox.calls import Reply, Request

@@ -20,7 +20,7 @@ from harvester.core.calendar import parse_day
 from harvester.core.config.settings import Limits, Pace, Retry
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, Reserve
-from harvester.operations.record.summary import Summary
+from harvester.runs.record.summary import Summary
 from harvester.sandbox import Rules
 from harvester.storage.state import quota_ledger
 from tests.support.fake_time import Call, Killed, VirtualTimeHarness, in_virtual_time

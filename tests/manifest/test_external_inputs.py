@@ -14,6 +14,7 @@ from harvester.core import calendar
 from harvester.core.config.credentials import Command, CommandSink
 from harvester.core.config.selection import Selection
 from harvester.core.exit_codes import Exit
+from harvester.manifest import resolve_credentials
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 
@@ -157,11 +158,13 @@ def test_commands_do_not_inherit_the_variables_of_credentials(tmp_path: Path) ->
     chosen = manifest.narrow(made, Selection(accounts=("wx0000000000000001",)), NOW)
     [one] = chosen.accounts
     names = chosen.secret_variables
-    command = manifest.access_of(one, folder=tmp_path, environ={}, hidden=names)
+    command = resolve_credentials.access_of(one, folder=tmp_path, environ={}, hidden=names)
     assert isinstance(command, Command)
     assert command.hidden == hidden
     assert made.platform is not None
-    opened = manifest.platform_of(made.platform, folder=tmp_path, environ={"P": "s"}, hidden=names)
+    opened = resolve_credentials.platform_of(
+        made.platform, folder=tmp_path, environ={"P": "s"}, hidden=names
+    )
     assert isinstance(opened.ticket, Command)
     assert isinstance(opened.sink, CommandSink)
     assert opened.ticket.hidden == opened.sink.command("wx0000000000000001").hidden == hidden

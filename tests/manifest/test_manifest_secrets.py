@@ -19,6 +19,7 @@ from harvester.core.config.field_types import AmbiguousScalar
 from harvester.core.config.settings import Account, Credential
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
+from harvester.manifest import resolve_credentials
 from harvester.manifest.interpolation import Interpolator
 from harvester.manifest.yaml_reader import parse_scalar
 
@@ -198,7 +199,9 @@ def test_a_credential_is_resolved_for_each_account(tmp_path: Path) -> None:
     environ = {"A": APPSECRET, f"S_{ONE}": f"{APPSECRET}\n"}
 
     def read(credential: Credential) -> Secret:
-        found = manifest.access_of(account(credential, "acme"), folder=tmp_path, environ=environ)
+        found = resolve_credentials.access_of(
+            account(credential, "acme"), folder=tmp_path, environ=environ
+        )
         if isinstance(found, credentials.AppSecret):
             return found.secret
         assert isinstance(found, credentials.SecretReader)
@@ -238,7 +241,7 @@ def test_references_that_fail(tmp_path: Path, reference: str, name: str, says: s
     (tmp_path / "large").write_text("x" * 70_000)
     environ = {"EMPTY": "", "NEWLINE": "\n", "TWO": "hunter2 x", "LINES": "hunter2\nx"}
     with pytest.raises(UsageError) as caught:
-        manifest.access_of(
+        resolve_credentials.access_of(
             account(Credential(secret=reference), name), folder=tmp_path, environ=environ
         )
     whose = f"{ONE} ({name})" if name else ONE

@@ -15,6 +15,7 @@ from harvester.core.config.settings import Account, Credential, Manifest
 from harvester.core.errors import ManifestError, UsageError
 from harvester.core.secret import Secret
 from harvester.core.text.redaction import masked
+from harvester.manifest import resolve_credentials
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 ONE, TWO, THREE = (f"wx{number:016x}" for number in (1, 2, 3))
@@ -38,7 +39,7 @@ def load(tmp_path: Path) -> Load:
 
 def opened(account: Account, folder: Path, **environ: str) -> credentials.Access:
     """Return an account's resolved credential."""
-    return manifest.access_of(account, folder=folder, environ=environ)
+    return resolve_credentials.access_of(account, folder=folder, environ=environ)
 
 
 def test_one_credential_in_defaults_serves_all_accounts(load: Load, tmp_path: Path) -> None:
@@ -194,13 +195,13 @@ def test_the_platform_is_resolved(load: Load, tmp_path: Path) -> None:
     """The secret is found by the platform's appid, and each account has its own token file."""
     platform = load(PLATFORM).platform
     assert platform is not None
-    ready = manifest.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
+    ready = resolve_credentials.platform_of(platform, folder=tmp_path, environ={f"P_{OTHER}": "s"})
     assert (ready.appid, ready.secret, ready.token) == (OTHER, Secret("s"), None)
     assert ready.ticket == credentials.Command(("cat", f"{OTHER}.ticket"), tmp_path, 2.0)
     assert isinstance(ready.sink, credentials.FileSink)
     assert ready.sink.path(ONE) == tmp_path / "refresh" / ONE
     with pytest.raises(UsageError, match="the secret of the platform refers to the variable"):
-        manifest.platform_of(platform, folder=tmp_path, environ={})
+        resolve_credentials.platform_of(platform, folder=tmp_path, environ={})
 
 
 def test_authorised_accounts_need_owns_tokens_in_defaults(load: Load) -> None:

@@ -13,9 +13,8 @@ from harvester.core.calendar import month_of
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.errors import OtherVersion
 from harvester.core.model import Window
-from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import start_summary
-from harvester.operations.rewrite import NewTree, rewrite_tree
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.summary import start_summary
 from harvester.storage import integrity_check, layout, partition_reader, raw_log
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import publish
@@ -23,6 +22,7 @@ from harvester.tables.columns import arrow_schema
 from harvester.tables.integrity import FileIdentity
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
 from harvester.tables.schema_upgrade import upgraded
+from harvester.verbs.rewrite import NewTree, rewrite_tree
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, decode, row
 from tests.support.output_helpers import ANY_TIME, path_of, rows_of, tree_at
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from harvester.operations.record import events
+from harvester.runs.record import events
 
 PAGE = Path(__file__).parents[2] / "docs" / "events.schema.json"
 

@@ -31,15 +31,15 @@ from harvester.core.errors import (
     Unreachable,
 )
 from harvester.core.secret import Secret
-from harvester.operations import check as checking
-from harvester.operations import clock_check
-from harvester.operations import run as running
-from harvester.operations.record.summary import Summary
-from harvester.operations.runtime import RunOptions
+from harvester.runs import clock_check
+from harvester.runs import harvest as running
+from harvester.runs.record.summary import Summary
+from harvester.runs.runtime import RunOptions
 from harvester.sandbox.call_faults import Refused, Wire
 from harvester.sandbox.calls import Reply, Request
 from harvester.sandbox.server import date_text
 from harvester.storage.layout import Tree
+from harvester.verbs import check as checking
 from tests.support.run_harness import RunHarness, run_once
 
 

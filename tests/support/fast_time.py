@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harvester.operations import clock
+from harvester.runs import clock
 
 
 class _FastSelector(selectors.BaseSelector):

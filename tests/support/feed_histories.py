@@ -21,18 +21,19 @@ from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost, LostRace
 from harvester.core.model import Window, bucket_of
 from harvester.core.results import Change
-from harvester.operations import forget, rewrite, verify
-from harvester.operations.changes import changes
-from harvester.operations.clock import CheckedClock
-from harvester.operations.platform_accounts import PlatformAtHand
-from harvester.operations.record.run_log import RunLog, recorded
-from harvester.operations.record.summary import start_summary
-from harvester.operations.runtime import Project
+from harvester.manifest import CredentialReader
+from harvester.runs.clock import CheckedClock
+from harvester.runs.platform_accounts import PlatformAtHand
+from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.record.summary import start_summary
+from harvester.runs.runtime import Project
 from harvester.storage import layout, publish, raw_log
 from harvester.storage.backends.base import Version
 from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import TrustedTimes
+from harvester.verbs import forget, rewrite, verify
+from harvester.verbs.changes import changes
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 
 ACCOUNTS = tuple(appid(number) for number in range(1, 7))
@@ -309,5 +310,5 @@ class History:
         output = Output(tree.store.root, tree.buckets)  # type: ignore[attr-defined]
         manifest = Manifest(Path("jobs.yaml"), (), (), output, dict(CATALOGUE))
         clock = CheckedClock(lambda: self.now, lambda: self.now, "boot")
-        platform = PlatformAtHand(clock, clock.hear)
-        return Project(manifest, tree, clock, platform, lambda _: manifest)
+        platform = PlatformAtHand(clock, clock.hear, CredentialReader().platform)
+        return Project(manifest, tree, clock, platform, lambda _: manifest, CredentialReader())

@@ -28,12 +28,12 @@ from harvester.core.config.settings import (
 from harvester.core.dataset import Column, Dataset, Kind, Nesting
 from harvester.core.model import Rate
 from harvester.core.secret import Secret
-from harvester.operations.clock import CheckedClock
-from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import Summary, start_summary
-from harvester.operations.run import RunState, execute
-from harvester.operations.runtime import RunContext, RunOptions, show_no_progress
 from harvester.planning.sharding import of_shard, own_buckets
+from harvester.runs.clock import CheckedClock
+from harvester.runs.harvest import RunState, execute
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.runtime import RunContext, RunOptions, show_no_progress
 from harvester.sandbox import FakeWeChat as Sandbox
 from harvester.sandbox import Row, Rules, expected_rows
 from harvester.sandbox.server import serve

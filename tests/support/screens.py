@@ -19,12 +19,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from harvester.api.check import probe_accounts
-from harvester.api.run import Execution
 from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
-from harvester.operations import clock
+from harvester.runs import clock
 from harvester.sandbox import TOKEN, FakeWeChat, Rules
+from harvester.verbs.api_check import probe_accounts
+from harvester.verbs.run import Execution
 from tests.support.run_harness import appid
 from tests.support.sandboxes import Clock, serve_in_thread
 
@@ -116,7 +116,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
         mock.patch.dict(os.environ, variables),
         mock.patch.object(clock, "time", fixed),
         mock.patch("harvester.cli.commands.run.Execution", _once(Execution)),
-        mock.patch("harvester.api.check.probe_accounts", _kept(probe_accounts)),
+        mock.patch("harvester.verbs.api_check.probe_accounts", _kept(probe_accounts)),
         chdir(folder),
     ):
         time.tzset()

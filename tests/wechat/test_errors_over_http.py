@@ -11,7 +11,7 @@ from harvester.catalogue import error_codes
 from harvester.catalogue.error_codes import Action, Scope
 from harvester.core.calendar import parse_day
 from harvester.core.exit_codes import Exit
-from harvester.operations.record.summary import Summary
+from harvester.runs.record.summary import Summary
 from harvester.sandbox import TOKEN, Fault, call_faults
 from tests.support.run_harness import (
     BOTH,

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from harvester.api import feed
 from harvester.cli import options
 from harvester.cli.output.streams import stdout_output
+from harvester.core.errors import HistoryLost
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert_json
+from harvester.verbs import changes as feed
 
 _DEFAULT = Path("jobs.yaml")
 
@@ -44,7 +45,7 @@ def changes(
     tree, chosen = feed.open_feed(None if alone else manifest, selecting.selection(), output)
     try:
         found, cursor = feed.changes(tree, since, chosen)
-    except feed.HistoryLost as error:
+    except HistoryLost as error:
         _print({"reset": True, "cursor": error.cursor})
         raise
     _print(*(change.to_dict() for change in found), {"cursor": cursor})

@@ -9,8 +9,6 @@ from typing import Annotated
 
 from rich.console import Console
 
-from harvester.api import check as checking
-from harvester.api.reports import plain
 from harvester.catalogue import CATALOGUE
 from harvester.cli import options
 from harvester.cli.output import logs
@@ -19,8 +17,10 @@ from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.exit_codes import Exit
+from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert, named
 from harvester.planning.windows import paused_accounts
+from harvester.verbs import api_check as checking
 
 
 def check(

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from harvester.api import fetch as fetching
 from harvester.cli import options
 from harvester.cli.output import logs
 from harvester.cli.output.answers import answer, json_text, print_line, print_lines
@@ -23,6 +22,7 @@ from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert, inert_json, named
 from harvester.manifest import timeout_option
+from harvester.verbs import api_fetch as fetching
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from rich.console import Console
 
-from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core import calendar
 from harvester.manifest import timeout_option
+from harvester.verbs import forget as forgetting
+from harvester.verbs import project as projects
 
 
 def forget(
@@ -47,15 +48,15 @@ def forget(
         dry_run: Show what would be deleted, and change nothing.
     """
     timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
-    receipt = maintenance.forget(
+    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
+    receipt = forgetting.forget(
         project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
     )
     answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
     return 0
 
 
-def _print_receipt(out: Console, receipt: maintenance.Receipt) -> None:
+def _print_receipt(out: Console, receipt: forgetting.Receipt) -> None:
     until = "" if receipt.before is None else f" before {calendar.day_text(receipt.before)}"
     owners = "1 account" if len(receipt.accounts) == 1 else f"{len(receipt.accounts):,} accounts"
     verb = "would be" if receipt.dry_run else "were"

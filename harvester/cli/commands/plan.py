@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harvester.api import verbs
-from harvester.api.results import plan_of
 from harvester.cli import options
 from harvester.cli.output import plan_tables
 from harvester.cli.output.answers import answer
+from harvester.verbs import api_verbs as verbs
+from harvester.verbs.results import plan_of
 
 
 def plan(

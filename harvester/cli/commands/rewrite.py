@@ -10,12 +10,13 @@ from typing import Annotated
 
 from rich.console import Console
 
-from harvester.api import maintenance
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.config.settings import Output
 from harvester.core.text.inert_text import inert, inert_json
 from harvester.manifest import timeout_option
+from harvester.verbs import project as projects
+from harvester.verbs import rewrite as rewriting
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
@@ -49,8 +50,8 @@ def rewrite(
         buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
     timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
-    made = maintenance.rewrite(project, to, buckets)
+    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
+    made = rewriting.rewrite(project, to, buckets)
     place = replace(project.manifest.output, buckets=made.buckets)
     answer(
         format,
@@ -97,7 +98,7 @@ def _yaml_text(text: str) -> str:
     return inert_json(json.dumps(text, ensure_ascii=False))
 
 
-def _print_tree(out: Console, made: maintenance.NewTree, manifest: Path, output: str) -> None:
+def _print_tree(out: Console, made: rewriting.NewTree, manifest: Path, output: str) -> None:
     kept = f", {made.kept:,} of them made before" if made.kept else ""
     out.print(f"{made.files:,} files{kept}, {made.rows:,} rows")
     print_line(out, f"to switch to it, write into {inert(str(manifest))}:", gap=True)

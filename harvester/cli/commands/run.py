@@ -12,14 +12,14 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from harvester import signals
-from harvester.api import progress
-from harvester.api.reports import Watch, show_no_progress
-from harvester.api.run import Execution, ManifestText, Request, RunOptions, parse_labels
 from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
 from harvester.manifest import duration_option, timeout_option
+from harvester.runs.runtime import Watch, show_no_progress
+from harvester.verbs import progress
+from harvester.verbs.run import Execution, ManifestText, Request, RunOptions, parse_labels
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 

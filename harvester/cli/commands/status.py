@@ -8,9 +8,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from rich.console import Console
 
-from harvester.api import verbs
-from harvester.api.reports import plain, plain_row
-from harvester.api.status_reports import Required, Status
 from harvester.cli import options
 from harvester.cli.output import status_tables
 from harvester.cli.output.account_tables import account_counts, account_table
@@ -18,7 +15,12 @@ from harvester.cli.output.answers import answer, print_line, print_paused, print
 from harvester.cli.output.status_csv import accounts_csv, datasets_csv
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
+from harvester.core.plain import plain
 from harvester.manifest import end_day_option
+from harvester.runs.record.run_record import plain_row
+from harvester.verbs import api_verbs as verbs
+from harvester.verbs.gate import Required
+from harvester.verbs.status import Status
 
 StatusFormat: TypeAlias = Annotated[
     Literal["text", "json", "csv"],

@@ -7,15 +7,18 @@ from typing import Annotated
 
 from rich.console import Console
 
-from harvester.api import maintenance, verbs
-from harvester.api.reports import Project, plain
 from harvester.cli import options
 from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.core.calendar import range_text
 from harvester.core.exit_codes import Exit
+from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.manifest import timeout_option
+from harvester.runs.runtime import Project
+from harvester.verbs import api_verbs as verbs
+from harvester.verbs import project as projects
+from harvester.verbs import verify as verifying
 
 
 def verify(
@@ -50,8 +53,8 @@ def verify(
             for their days again.
     """
     timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = maintenance.open_harvested(manifest, output, lock_timeout=timeout)
-    found = maintenance.verify(project, footers_only=footers_only, repair=repair)
+    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
+    found = verifying.verify(project, footers_only=footers_only, repair=repair)
     answer(
         format,
         lambda: {"undamaged": found.undamaged, **plain(found)},
@@ -62,7 +65,7 @@ def verify(
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_verdict(out: Console, found: maintenance.Verdict, project: Project) -> None:
+def _print_verdict(out: Console, found: verifying.Verdict, project: Project) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -82,7 +85,7 @@ def _print_verdict(out: Console, found: maintenance.Verdict, project: Project) -
         print_next(out, [NextCommand(repair, next_command("verify", "--repair"))])
 
 
-def _print_damage(out: Console, damage: maintenance.Damage) -> None:
+def _print_damage(out: Console, damage: verifying.Damage) -> None:
     kind = "of another version" if damage.remedy else "missing" if damage.missing else "damaged"
     print_line(out, f"{kind}: {inert(damage.path)}")
     for flaw in damage.flaws:

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harvester.api.status_reports import AccountStatus, DaysOfAccount, LostDays, MissingDays
 from harvester.cli.output.phrases import counted
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.calendar import day_text
 from harvester.core.text.inert_text import named
+from harvester.verbs.account_status import AccountStatus, DaysOfAccount, MissingDays
+from harvester.verbs.gate import LostDays
 
 _COLUMNS = (
     TableColumn("name", "text"),

@@ -11,10 +11,10 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from harvester.api.reports import plain
 from harvester.cli.output.streams import Terminal, stdout_output
 from harvester.cli.output.table_layout import Cell, TableColumn, line_lines, table_lines
 from harvester.core.calendar import range_text
+from harvester.core.plain import plain
 from harvester.core.results import PausedAccount, PendingDays
 from harvester.core.text.inert_text import inert, inert_json, inert_line, named
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harvester.api.reports import DatasetSummary, NextRequests
 from harvester.cli.next_commands import days_of
 from harvester.cli.output.answers import print_line, print_table
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
+from harvester.runs.record.account_report import DatasetSummary
+from harvester.runs.record.next_requests import NextRequests
 
 _STATES = {
     "done": TableColumn("covered"),

@@ -9,8 +9,8 @@ import datetime as dt
 import logging
 from collections import Counter, defaultdict
 
-from harvester.api.events import Event, Problem, Progress, Published, RunEnded
 from harvester.core.text.inert_text import inert, named
+from harvester.runs.record.events import Event, Problem, Progress, Published, RunEnded
 
 MAX_PUBLISHED_LINE = 1_500
 """Characters after which the list of replaced files goes on in another line."""

@@ -18,7 +18,11 @@ from itertools import pairwise
 from typing import Any
 
 from harvester import signals
-from harvester.api.events import (
+from harvester.core.errors import places
+from harvester.core.text.inert_text import inert_json
+from harvester.core.text.redaction import in_no_run
+from harvester.core.text.safe_text import own_text
+from harvester.runs.record.events import (
     CALLED_FROM,
     Event,
     Level,
@@ -27,10 +31,6 @@ from harvester.api.events import (
     RunEnded,
     problems_of,
 )
-from harvester.core.errors import places
-from harvester.core.text.inert_text import inert_json
-from harvester.core.text.redaction import in_no_run
-from harvester.core.text.safe_text import own_text
 
 VARIABLE = "HARVESTER_LOG_FORMAT"
 

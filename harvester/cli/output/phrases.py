@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harvester.api.progress import duration_text
+from harvester.verbs.progress import duration_text
 
 
 def counted(count: int, noun: str) -> str:

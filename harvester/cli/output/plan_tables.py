@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from harvester.api.status_reports import PricedPlan
 from harvester.cli.output.answers import print_line, print_paused, print_table
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.table_layout import TableColumn
@@ -15,6 +14,7 @@ from harvester.core.config.settings import ASSUMED_QUOTA
 from harvester.core.text.inert_text import named
 from harvester.planning.cost import EmptyPrefix, Price
 from harvester.planning.windows import DatasetPlan
+from harvester.verbs.plan import PricedPlan
 
 _LIMITS = {"rate": "limits.per_token.rate", "cpu": "the processor", "quota": "the daily quota"}
 

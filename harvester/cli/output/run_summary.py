@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from harvester.api.reports import Project, Summary, causes
 from harvester.cli.next_commands import NextCommand, first_rows, next_command, print_next, run_again
 from harvester.cli.output.answers import MAX_LINES, print_line, print_paused, print_pending
 from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.cli.output.phrases import seconds_text
 from harvester.cli.output.styles import style_of
 from harvester.core.exit_codes import Exit, Outcome
+from harvester.runs.record.causes import causes
+from harvester.runs.record.summary import Summary
+from harvester.runs.runtime import Project
 
 _BEIJING = dt.timezone(dt.timedelta(hours=8))
 

@@ -6,10 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from harvester.api.reports import plain_row
-from harvester.api.status_reports import Status
 from harvester.cli.output.account_tables import reason_text
 from harvester.core.text.inert_text import inert_cell
+from harvester.runs.record.run_record import plain_row
+from harvester.verbs.status import Status
 
 _ACCOUNT = ["name", "appid", "tags", "percent", "newest_day", "state", "reason", "waiting_until"]
 

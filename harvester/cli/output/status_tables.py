@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from harvester.api.status_reports import Gate, Status
 from harvester.cli.next_commands import print_next, run_again
 from harvester.cli.output.account_tables import (
     day_lines,
@@ -17,6 +16,8 @@ from harvester.cli.output.coverage_table import print_coverage, print_suspicious
 from harvester.core import calendar
 from harvester.core.text.inert_text import inert, named
 from harvester.core.text.safe_text import safe_text
+from harvester.verbs.gate import Gate
+from harvester.verbs.status import Status
 
 
 def print_status(out: Console, found: Status) -> None:

@@ -190,14 +190,14 @@ SABOTAGES = (
         FOOTER,
         "return _seal_of(end.replace(stated, _EMPTY_SEAL)) == stated",
         "return True",
-        "tests/operations/test_verify.py::test_every_flipped_bit_that_changes_anything_is_reported",
+        "tests/verbs/test_verify.py::test_every_flipped_bit_that_changes_anything_is_reported",
     ),
     Sabotage(
         "digest-not-compared",
         INTEGRITY,
         "return opened.keys[DIGEST] == digest(opened.source, length)",
         "return True",
-        "tests/operations/test_verify.py::test_a_page_that_changed_costs_the_accounts_of_its_row_group",
+        "tests/verbs/test_verify.py::test_a_page_that_changed_costs_the_accounts_of_its_row_group",
     ),
     Sabotage(
         "misplaced-month-accepted",

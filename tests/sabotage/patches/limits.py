@@ -6,23 +6,23 @@ from tests.sabotage.run import Sabotage
 
 BREAKER = "harvester/scheduling/circuit_breaker.py"
 BUDGET = "harvester/engine/call_budget.py"
-FETCH = "harvester/operations/fetch.py"
+FETCH = "harvester/verbs/fetch.py"
 LEASE = "harvester/storage/backends/lease.py"
 LEARNING = "harvester/scheduling/refusal_learning.py"
-DEATHS = "tests/operations/processes/test_deaths.py"
+DEATHS = "tests/runs/processes/test_deaths.py"
 LIMITER = "harvester/engine/rate_limiter.py"
-QUESTION = "harvester/operations/asking/question.py"
-MERGED = "harvester/operations/record/merged_summary.py"
+QUESTION = "harvester/verbs/asking/question.py"
+MERGED = "harvester/runs/record/merged_summary.py"
 QUOTA = "harvester/planning/daily_quota.py"
 RATE = "harvester/scheduling/rate_state.py"
 REFUSAL = "harvester/scheduling/refusal_policy.py"
-RUN = "harvester/operations/run.py"
+RUN = "harvester/runs/harvest.py"
 SCHEDULER = "harvester/scheduling/scheduler.py"
-SHARD_PROCESS = "harvester/operations/processes/shard_process.py"
+SHARD_PROCESS = "harvester/runs/processes/shard_process.py"
 SHARDING = "harvester/planning/sharding.py"
-SHARED = "tests/operations/processes/test_shared_run.py"
-SHARED_RUN = "harvester/operations/processes/shared_run.py"
-SUPERVISOR = "harvester/operations/processes/supervisor.py"
+SHARED = "tests/runs/processes/test_shared_run.py"
+SHARED_RUN = "harvester/runs/processes/shared_run.py"
+SUPERVISOR = "harvester/runs/processes/supervisor.py"
 WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
@@ -31,14 +31,14 @@ SABOTAGES = (
         FETCH,
         "with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:",
         "with locked(tree, [], run, context.clock, project.lock_timeout) as may_start:",
-        "tests/operations/test_fetch.py::test_a_run_at_work_is_not_disturbed",
+        "tests/verbs/test_fetch.py::test_a_run_at_work_is_not_disturbed",
     ),
     Sabotage(
         "fetch-counts-no-call",
         QUESTION,
         "ledger.add(window.dataset, window.appid, 1)",
         "pass",
-        "tests/operations/test_fetch.py::test_a_question_counts_in_the_ledger",
+        "tests/verbs/test_fetch.py::test_a_question_counts_in_the_ledger",
     ),
     Sabotage(
         "span-plus-one",

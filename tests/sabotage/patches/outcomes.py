@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tests.sabotage.run import Sabotage
 
-API_RUN = "harvester/api/run.py"
+API_RUN = "harvester/verbs/run.py"
 EXIT_CODES = "harvester/core/exit_codes.py"
 FOLDING = "harvester/storage/state/change_folding.py"
 LOG = "harvester/storage/state/change_log.py"
-PROSPECTS = "harvester/operations/record/prospects.py"
+PROSPECTS = "harvester/runs/record/prospects.py"
 READER = "harvester/storage/state/change_reader.py"
 
-UNFINISHED = "tests/operations/test_unfinished_before_partial.py"
-OUTCOMES = "tests/operations/test_outcomes.py"
+UNFINISHED = "tests/runs/test_unfinished_before_partial.py"
+OUTCOMES = "tests/runs/test_outcomes.py"
 CHANGE_LOG = "tests/storage/state/test_change_log.py"
-API = "tests/api/test_run.py"
+API = "tests/verbs/test_run.py"
 
 SABOTAGES = (
     Sabotage(

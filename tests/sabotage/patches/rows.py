@@ -7,7 +7,7 @@ from tests.sabotage.run import Sabotage
 CALENDAR = "harvester/core/calendar.py"
 COVERAGE = "harvester/tables/coverage.py"
 DECODE = "harvester/tables/decode.py"
-FETCH = "harvester/operations/fetch.py"
+FETCH = "harvester/verbs/fetch.py"
 MERGE = "harvester/tables/merge.py"
 MODEL = "harvester/core/model.py"
 PIPELINE = "harvester/engine/pipeline.py"
@@ -20,7 +20,7 @@ SABOTAGES = (
         FETCH,
         "heard = run_in_loop(question.ask)",
         "heard = run_in_loop(question.ask); tree.store.write('x.json', b'{}', tree.temp(0, 'x'))",
-        "tests/operations/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
+        "tests/verbs/test_fetch.py::test_an_answer_like_the_published_rows_is_the_same",
     ),
     Sabotage(
         "union-instead-of-replace",

@@ -6,16 +6,16 @@ from tests.sabotage.run import Sabotage
 
 ATTEMPT = "harvester/wechat/attempt.py"
 EXITS = "harvester/core/exit_codes.py"
-GATE = "harvester/operations/coverage/gate.py"
+GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
-INERT_TEXT = "harvester/core/text/inert_text.py"
-QUESTION = "harvester/operations/asking/question.py"
-REDACTION = "harvester/core/text/redaction.py"
-RUN_LOG = "harvester/operations/record/run_log.py"
-SAFE_TEXT = "harvester/core/text/safe_text.py"
+INERT_TEXT = "harvester/core/inert_text.py"
+QUESTION = "harvester/verbs/asking/question.py"
+REDACTION = "harvester/core/redaction.py"
+RUN_LOG = "harvester/runs/record/run_log.py"
+SAFE_TEXT = "harvester/core/safe_text.py"
 SECRET = "harvester/core/secret.py"
 STREAMS = "harvester/cli/output/streams.py"
-SUMMARY = "harvester/operations/record/summary.py"
+SUMMARY = "harvester/runs/record/summary.py"
 WINDOWS = "harvester/planning/windows.py"
 
 SABOTAGES = (
@@ -24,14 +24,14 @@ SABOTAGES = (
         WINDOWS,
         "if paused_too or not one.paused",
         "if True",
-        "tests/operations/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",
+        "tests/runs/test_paused_accounts.py::test_a_paused_account_is_not_asked_and_leaves_the_run_complete",
     ),
     Sabotage(
         "paused-account-counts-for-the-gate",
         GATE,
         "calendar.instant(day + 2) - 1))",
         "calendar.instant(day + 2) - 1), paused_too=True)",
-        "tests/operations/test_paused_accounts.py::test_a_paused_account_counts_for_no_gate",
+        "tests/runs/test_paused_accounts.py::test_a_paused_account_counts_for_no_gate",
     ),
     Sabotage(
         "fetched-answer-unmasked",
@@ -45,14 +45,14 @@ SABOTAGES = (
         EXITS,
         "return min(codes, key=[*Exit].index, default=Exit.DONE)",
         "return Exit.DONE",
-        "tests/operations/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
+        "tests/runs/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
     ),
     Sabotage(
         "missing-days-without-75",
         SUMMARY,
         "<= {Exit.INCOMPLETE} and account_report.any_unexplained(self.accounts):",
         "<= set() and False:",
-        "tests/operations/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
+        "tests/runs/test_summary.py::test_days_that_were_lost_on_the_way_are_unfinished",
     ),
     Sabotage(
         "bug-without-1",
@@ -66,14 +66,14 @@ SABOTAGES = (
         SUMMARY,
         'found["quarantined"] = Exit.INCOMPLETE',
         "pass",
-        "tests/operations/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
+        "tests/runs/test_summary.py::test_the_record_tells_of_each_account_that_needs_attention",
     ),
     Sabotage(
         "time-budget-without-75",
         SUMMARY,
         'found["time_budget"] = Exit.AGAIN',
         "pass",
-        "tests/operations/test_summary.py::test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on",
+        "tests/runs/test_summary.py::test_a_time_budget_starts_nothing_new_and_the_next_run_goes_on",
     ),
     Sabotage(
         "published-not-told",

@@ -11,11 +11,11 @@ import pytest
 from harvester.core.config.settings import Limits
 from harvester.core.errors import StoreError, UsageError
 from harvester.core.exit_codes import Exit
-from harvester.operations import watchers
-from harvester.operations.record.run_log import RunLog
-from harvester.operations.record.summary import Summary, start_summary
-from harvester.operations.run import execute
-from harvester.operations.runtime import RunOptions
+from harvester.runs import watchers
+from harvester.runs.harvest import execute
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.runtime import RunOptions
 from harvester.sandbox import Rules
 from harvester.storage.backends import atomic_files
 from harvester.storage.layout import Tree
@@ -93,7 +93,8 @@ def test_whatever_a_killed_run_replaced_stands_in_a_record(
 
 def run_with_copy(lab: RunHarness, copy: Path) -> Summary:
     """A run whose record is wanted elsewhere too."""
-    books = RunLog(start_summary(lab.manifest().file, lab.now()), lab.now, copy)
+    books = RunLog(start_summary(lab.manifest().file, lab.now()), lab.now)
+    books.begin_copy(copy)
     execute(run_state(lab.manifest(), lab.tree, RunOptions(), lab.world(), books))
     return books.summary
 

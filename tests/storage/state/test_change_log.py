@@ -15,7 +15,6 @@ from harvester.core.calendar import instant, parse_day, utc_text
 from harvester.core.config.settings import Output
 from harvester.core.errors import HistoryLost
 from harvester.core.results import Change
-from harvester.operations.changes import changes
 from harvester.storage.backends import atomic_files
 from harvester.storage.backends.base import FileInfo
 from harvester.storage.layout import CHANGES, Tree, open_tree
@@ -30,6 +29,7 @@ from harvester.storage.state.change_entries import (
     shelves,
 )
 from harvester.storage.state.change_log import ChangeLog
+from harvester.verbs.changes import changes
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import appid
 from tests.support.store_backends import all_names

@@ -1,1 +1,0 @@
-"""Reading of an output without its manifest."""

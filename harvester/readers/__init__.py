@@ -1,0 +1,8 @@
+"""An output for programs: Arrow, DuckDB, Polars, Spark, and the emulator for tests.
+
+Needs no manifest and no secret of WeChat.
+"""
+
+from __future__ import annotations
+
+__all__ = ["output", "spark", "testing"]

@@ -1,0 +1,185 @@
+"""Readers of an output: Arrow, DuckDB, Polars, coverage, codes, runs and verification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from harvester.core.plain import plain
+from harvester.core.results import Change
+from harvester.readers import engines, output_tables, row_filter
+from harvester.readers.arrow_dataset import arrow_dataset
+from harvester.readers.output_place import (
+    Harvested,
+    datasets,
+    in_order,
+    located,
+    open_place,
+)
+from harvester.runs.clock import CheckedClock
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, Names
+from harvester.verbs.verify import Damage, Verdict
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+__all__ = ["Change", "Output", "Report", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a verification, as `verify --format json` has it.
+
+    ``files``, ``rows`` and ``groups`` count what was checked. ``damaged`` are damaged or missing
+    files, with the days that they cost. ``foreign`` are files in the datasets' folders that are not
+    harvester's; query engines may read them.
+    """
+
+    files: int
+    rows: int
+    groups: int
+    damaged: tuple[Damage, ...]
+    foreign: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Verdict) -> Self:
+        """Return the report of an operation."""
+        return cls(found.files, found.rows, found.groups, found.damaged, found.foreign)
+
+    @property
+    def undamaged(self) -> bool:
+        """True if no damage was found."""
+        return not self.damaged
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as `verify --format json` prints it."""
+        return {"undamaged": self.undamaged, **plain(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output that is read without its manifest and without secrets of WeChat.
+
+    ``place`` is its folder or URI. Each call looks at the files anew, so an output is opened once
+    and stays open while runs replace its files.
+    """
+
+    place: str
+    _harvested: Harvested = field(repr=False, compare=False)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that are there."""
+        return datasets(self._harvested.store)
+
+    def arrow(
+        self,
+        name: str,
+        *,
+        begin_date: AnyDay = None,
+        end_date: AnyDay = None,
+        accounts: Names = None,
+    ) -> ds.Dataset:
+        """Return a dataset's rows as an Arrow dataset; no row is read yet.
+
+        Its last column is ``ref_month``, from the path. Days are Beijing days of ``ref_date``, both
+        included, and ``accounts`` are appids; files and row groups without such rows are not read.
+        Raises UsageError for an unknown or absent dataset, a wrong day and what is no appid.
+        """
+        appids = None if accounts is None else arguments.names(accounts)
+        now = CheckedClock().started_at
+        chosen = row_filter.filter_of(begin_date, end_date, appids, now)
+        return arrow_dataset(self._harvested, name, chosen)
+
+    def polars(self, name: str) -> pl.LazyFrame:
+        """Return a dataset's rows as a lazy frame of Polars.
+
+        Raises UsageError as `arrow`, and HarvesterError if Polars is not installed.
+        """
+        tree, found = located(self._harvested.store, name)
+        place = self._harvested.place
+        paths = [place.location(tree.name(each)) for each in in_order(found)]
+        return engines.polars_frame(place, paths)
+
+    def duckdb(
+        self, con: duckdb.DuckDBPyConnection | None = None, schema: str = "wechat"
+    ) -> duckdb.DuckDBPyConnection:
+        """Return a DuckDB connection with one view for each dataset that is there.
+
+        Without ``con`` it is a new one, in memory, whose default schema is ``schema``. A view lists
+        the files at each query; for datasets that come later, call this again. Raises
+        HarvesterError if DuckDB, or an extension that it needs for an object store, is not
+        installed.
+        """
+        return engines.duckdb_views(self._harvested.place, self.datasets, con, schema)
+
+    def coverage(self, name: str | None = None) -> pa.Table:
+        """Return the state of each known day, of one dataset or of all, from the footers alone.
+
+        A row is a range of equal days of an account, cut at months: ``dataset``, ``appid``,
+        ``begin_date``, ``end_date``, ``state`` and ``has_rows``. ``state`` is ``final``,
+        ``provisional`` (asked again on later days) or ``quarantined`` (the last answer was not
+        usable). ``has_rows`` is null if there was no usable answer at all. Raises UsageError as
+        `arrow`, and DamagedOutput.
+        """
+        return output_tables.coverage(self._harvested.store, name)
+
+    def codes(self) -> pa.Table:
+        """Return the known values of columns with codes, and their labels.
+
+        ``code_int`` is null for codes that are text. ``label_zh`` is null: the catalogue has
+        English labels alone.
+        """
+        return output_tables.codes()
+
+    def runs(self) -> pa.Table:
+        """Return the runs that left a record, oldest first; ``_run_id`` of a row is a ``run_id``.
+
+        ``exit_code`` and ``ended_at`` are null for a run that goes on, or was killed.
+        """
+        return output_tables.runs(self._harvested.store)
+
+    def changes(self, since: str | None = None) -> tuple[list[Change], str]:
+        """Return the files that were replaced or deleted since a cursor, and the next cursor.
+
+        Without a cursor every file that exists is listed. A reader that keeps the cursor is told
+        each replacement at least once, in the order in which those of a bucket became durable.
+        Raises HistoryLost, with a new ``cursor``, if something is missing since then: read
+        everything once and go on from there.
+        """
+        return output_tables.changes(self._harvested.store, since)
+
+    def verify(self, *, footers_only: bool = False) -> Report:
+        """Check every file against itself, and that all published files are there.
+
+        Every byte is read, unless ``footers_only``. Repairs nothing. Raises HarvesterError if a
+        file cannot be read at all.
+        """
+        return Report.of(output_tables.verify(self._harvested.store, footers_only=footers_only))
+
+
+def open(
+    output: str | os.PathLike[str],
+    *,
+    endpoint: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Output:
+    """Open an output for reading: a folder, or ``s3://…``, ``gs://…``, ``az://…``.
+
+    Args:
+        output: The folder or the URI.
+        endpoint: The address of an object store, if it is not the usual one.
+        storage_options: Options of obstore, such as ``aws_access_key_id``, ``aws_region`` or
+            ``allow_http``. They win over the environment.
+
+    Raises UsageError if nothing was harvested there, and HarvesterError if it cannot be read.
+    """
+    found = open_place(output, endpoint, storage_options)
+    return Output(str(found.place.path), found)

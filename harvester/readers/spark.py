@@ -1,0 +1,275 @@
+"""A harvest on a Spark cluster: one task and one row a shard.
+
+Spark gives place, start and retry; the output gives ownership of buckets; the run of a shard gives
+exactness. So any number of attempts of a task may run, at any time, on any machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkContext, TaskContext
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import HarvesterError, UsageError
+from harvester.core.exit_codes import Exit, first_of
+from harvester.core.text.inert_text import inert
+from harvester.planning.sharding import own_buckets
+from harvester.runs.record.events import problems_of
+from harvester.verbs import arguments
+from harvester.verbs.api_verbs import read_manifest
+from harvester.verbs.arguments import ManifestSource, Names
+from harvester.verbs.results import Outcome, Result, RunFailed
+from harvester.verbs.run import run
+
+_SCHEMA = (
+    "shard string not null, run_id string not null, outcome string not null,"
+    " exit_code int not null, reasons array<string> not null, retry_at timestamp,"
+    " requests bigint not null, rows bigint not null, published array<struct<"
+    "dataset: string, ref_month: string, path: string, rows_before: bigint, rows_after: bigint>>"
+    " not null"
+)
+_OUTCOMES = tuple(map(str, Outcome))
+_log = logging.getLogger("harvester.spark")
+_environment_lock = threading.Lock()
+
+
+def harvest(
+    spark: SparkSession,
+    manifest: ManifestSource,
+    shards: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    max_duration: str | timedelta | None = None,
+    accept: Collection[str] = ("complete", "unfinished", "partial"),
+    lock_timeout: str | timedelta | None = "10m",
+    forward_env: Names = (),
+) -> DataFrame:
+    """Fetch the days that the output lacks, and publish them: an action, one task a shard.
+
+    Tasks read the manifest and its secrets where they run, so both must be there. A task that
+    Spark repeats or runs twice asks nothing again that an earlier one has made durable.
+
+    Args:
+        spark: The session. Its executors need harvester and pyspark.
+        manifest: A path that exists on the driver and on each executor, or a mapping.
+        shards: The number of tasks, at most ``output.buckets``; by default one for each slot of
+            the cluster.
+        output: Replaces the manifest's output. All executors must reach it at this place.
+        max_duration: Each task starts nothing new after this long: ``"50m"`` or a timedelta.
+        accept: Outcomes of a shard that are no error.
+        lock_timeout: A task waits so long for accounts that another run, or an earlier attempt of
+            itself, holds: ``"10m"`` or a timedelta.
+        forward_env: Environment variables of the driver, names or globs, that the tasks get. Their
+            values travel with the tasks.
+
+    Returns:
+        One row a shard: ``shard``, ``run_id``, ``outcome``, ``exit_code``, ``reasons``,
+        ``retry_at``, ``requests``, ``rows`` and ``published``.
+
+    Raises:
+        UsageError: The manifest or an argument is wrong.
+        Busy: Another run holds the accounts of a shard for longer than ``lock_timeout``.
+        Unfinished, PartialFailure, Unauthorised, Stopped, RunFailed: A shard has an outcome that is
+            not accepted. All shards have ended, and what they obtained is published.
+    """
+    context = _context_of(spark)
+    found = read_manifest(manifest)
+    count = _number_of_shards(shards, found.output.buckets, _slots(context))
+    task = _Task(
+        manifest if isinstance(manifest, Mapping) else os.fspath(manifest),
+        _shared_place(found, output),
+        count,
+        arguments.seconds(max_duration),
+        arguments.timeout_seconds(lock_timeout),
+        _outcomes(accept),
+        context.applicationId,
+    )
+    with _forwarded(context, _variables(forward_env)):
+        tasks = context.parallelize(range(count), count).setName("harvester").map(task)
+        # Only now the variables of the workers are fixed: an RDD is made when it is needed.
+        tasks.id()
+    ends = tasks.collect()
+    _raise_worst([end for end in ends if isinstance(end, HarvesterError)])
+    return spark.createDataFrame(ends, _SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """The work of an executor. Holds names of secrets at most, because it is sent to others."""
+
+    manifest: str | Mapping[str, Any]
+    output: str
+    count: int
+    max_duration: float | None
+    lock_timeout: float | None
+    accept: frozenset[str]
+    application: str
+
+    def __call__(self, index: int) -> tuple[Any, ...] | HarvesterError:
+        """Run a shard, and return its row or its error.
+
+        An error is not raised: Spark would repeat the task, and then stop the other ones.
+        """
+        shard = f"{index + 1}/{self.count}"
+        try:
+            result = self._run(index)
+        except HarvesterError as error:
+            return _named(error, shard)
+        except Exception as error:  # noqa: BLE001 - a bug, told without foreign texts
+            [problem] = problems_of(error, 0.0)
+            return _named(HarvesterError(problem.message, problem.advice), shard)
+        failure = None if result.outcome in self.accept else _failure_of(result)
+        return _row(shard, result) if failure is None else _named(failure, shard)
+
+    def _run(self, index: int) -> Result:
+        attempt = TaskContext.get()
+        labels = {"spark_application": self.application}
+        if attempt is not None:
+            labels["spark_attempt"] = str(attempt.attemptNumber())
+        return run(
+            self.manifest,
+            output=self.output,
+            shard=(index + 1, self.count),
+            max_duration=_duration(self.max_duration),
+            lock_timeout=_duration(self.lock_timeout),
+            labels=labels,
+        )
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _row(shard: str, result: Result) -> tuple[Any, ...]:
+    return (
+        shard,
+        result.run_id,
+        str(result.outcome),
+        result.exit_code,
+        list(result.reasons),
+        result.retry_at,
+        result.requests,
+        result.rows,
+        [tuple(file) for file in result.published],
+    )
+
+
+def _context_of(spark: SparkSession) -> SparkContext:
+    try:
+        return spark.sparkContext
+    except PySparkException:
+        raise UsageError(
+            "a session of Spark Connect cannot start the tasks of a harvest",
+            "use a classic session, as spark-submit starts it",
+        ) from None
+
+
+def _slots(context: SparkContext) -> int:
+    """Return the number of tasks that the cluster runs at once, as far as is known now."""
+    cores = int(context.getConf().get("spark.task.cpus") or 1)
+    return max(1, context.defaultParallelism // cores)
+
+
+def _number_of_shards(asked: int | None, buckets: int, slots: int) -> int:
+    """Return the number of tasks. Raises UsageError."""
+    if asked is None:
+        return min(slots, buckets)
+    if asked < 1:
+        raise UsageError(f"{asked} shards", "write at least 1, or leave it out")
+    own_buckets(buckets, (1, asked))
+    if asked > slots:
+        _log.warning(
+            "%d shards, and the cluster runs %d tasks at once: the others wait for a free slot,"
+            " although waiting is what takes most of a shard's time",
+            asked,
+            slots,
+        )
+    return asked
+
+
+def _shared_place(manifest: Manifest, output: str | os.PathLike[str] | None) -> str:
+    """Return the output as the driver sees it: an executor's folder has another meaning."""
+    given = arguments.place(output)
+    if given is None:
+        given = os.fspath(manifest.output.path)
+    return given if "://" in given else str(Path(given).absolute())
+
+
+def _outcomes(accept: Collection[str]) -> frozenset[str]:
+    words = {accept} if isinstance(accept, str) else set(accept)
+    unknown = sorted(word for word in words if word not in _OUTCOMES)
+    if unknown:
+        known = ", ".join(_OUTCOMES)
+        raise UsageError(f"accept: '{inert(unknown[0])}' is no outcome", f"write some of {known}")
+    return frozenset(words)
+
+
+def _variables(forward_env: Names) -> dict[str, str]:
+    """Return the variables that are asked for. Raises UsageError for a name that is not set."""
+    found: dict[str, str] = {}
+    for pattern in arguments.names(forward_env):
+        named = {name: os.environ[name] for name in os.environ if fnmatchcase(name, pattern)}
+        if not named:
+            raise UsageError(f"forward_env: no variable {inert(pattern)} is set on the driver")
+        found |= named
+    return found
+
+
+@contextmanager
+def _forwarded(context: SparkContext, variables: Mapping[str, str]) -> Iterator[None]:
+    """Have the workers of RDDs that are made in the block started with these variables.
+
+    They are no settings of the application, which its event log and its pages would show.
+    """
+    if not variables:
+        yield
+        return
+    with _environment_lock:
+        before = dict(context.environment)
+        context.environment.update(variables)
+        try:
+            yield
+        finally:
+            context.environment.clear()
+            context.environment.update(before)
+
+
+def _failure_of(result: Result) -> HarvesterError | None:
+    """Return what `Result.raise_for_outcome` raises."""
+    try:
+        result.raise_for_outcome()
+    except HarvesterError as error:
+        return error
+    return None
+
+
+def _named(error: HarvesterError, shard: str) -> HarvesterError:
+    """Have an error name its shard; that of an outcome does so by itself."""
+    if not isinstance(error, RunFailed):
+        error.lines = (f"shard {shard}: {error.lines[0]}", *error.lines[1:])
+        error.problem = "\n".join(error.lines)
+        error.args = (error.problem,)
+    return error
+
+
+def _raise_worst(failures: Sequence[HarvesterError]) -> None:
+    """Raise the most severe failure with a note for each other one; nothing if there is none."""
+    if not failures:
+        return
+    code = first_of(Exit(failure.exit_code) for failure in failures)
+    worst = next(failure for failure in failures if failure.exit_code == code)
+    for failure in failures:
+        if failure is not worst:
+            worst.add_note(failure.problem)
+    raise worst

@@ -1,0 +1,146 @@
+"""Access to WeChat: its API or the sandbox, and the credential of each account."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from os import environ
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+from harvester.core.calendar import Clock
+from harvester.core.config.credentials import Access, AppSecret
+from harvester.core.config.settings import Api, Manifest
+from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, UsageError
+from harvester.core.secret import Secret
+from harvester.core.text import redaction
+from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
+from harvester.wechat.auth import TokenProviders
+from harvester.wechat.transport import Transport
+
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+_log = logging.getLogger("harvester.run")
+
+
+def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext:
+    """Return the clock, the API, and the credentials of the accounts that a project asks.
+
+    Raises UsageError that names each missing variable and file once.
+    """
+    manifest, clock = project.manifest, project.clock
+    _warn_of_ignored_proxy(manifest.api)
+    _permit_names(manifest)
+    return RunContext(
+        clock=clock,
+        open_api=partial(_open_api, manifest, clock),
+        credentials=_credentials(manifest, project.credentials),
+        watch=watch,
+        platform=project.platform.needed_by(manifest, manifest.asked_accounts),
+    )
+
+
+def with_paused(project: Project, context: RunContext) -> RunContext:
+    """Return a context with the credentials of the paused accounts too.
+
+    They are read when they are looked up, which raises UsageError if a variable or file is missing.
+    """
+    manifest = project.manifest
+    paused = {account.appid: account for account in manifest.paused_accounts}
+    if not paused or manifest.api.is_sandbox:
+        return context
+
+    def credentials(appid: str) -> Access:
+        return (
+            project.credentials.access(manifest, paused[appid])
+            if appid in paused
+            else context.credentials(appid)
+        )
+
+    platform = context.platform
+    with suppress(UsageError):
+        # A platform that none but paused accounts need may lack its secrets like they do.
+        platform = platform or project.platform.needed_by(manifest, manifest.paused_accounts)
+    return replace(context, credentials=credentials, platform=platform)
+
+
+def token_providers(
+    context: RunContext, transport: Transport, may_force_refresh: Callable[[str], Awaitable[bool]]
+) -> TokenProviders:
+    """Return the providers of the accounts' tokens.
+
+    ``may_force_refresh`` decides whether the token of an appid may be replaced by force.
+    """
+    return TokenProviders(
+        context.credentials,
+        transport,
+        clock=context.clock,
+        budget=may_force_refresh,
+        platform=context.platform,
+    )
+
+
+@asynccontextmanager
+async def _open_api(manifest: Manifest, now: Clock) -> AsyncIterator[Api]:
+    """Yield WeChat's API, or that of a sandbox that runs while the block lasts."""
+    if not manifest.api.is_sandbox:
+        yield manifest.api
+        return
+    # Loaded only here: no run against WeChat should pay for an emulator and a web server.
+    from harvester.runs import emulator  # noqa: PLC0415 - as the line above says
+
+    async with emulator.serve(now) as address:
+        yield replace(manifest.api, base_url=address)
+
+
+def _warn_of_ignored_proxy(api: Api) -> None:
+    """Warn of a proxy in the environment, which is for no call of harvester's."""
+    host = urlsplit(api.base_url).hostname or ""
+    if api.proxy is not None or api.is_sandbox or proxy_bypass(host):
+        return
+    names = [name for name in _PROXY_VARIABLES if environ.get(name)]
+    if names:
+        _log.warning(
+            "%s is set and ignored: calls go to WeChat directly. If they need the proxy, name it in"
+            " api.proxy of the manifest",
+            names[0],
+        )
+
+
+def _permit_names(manifest: Manifest) -> None:
+    """Keep the names of datasets, columns and WeChat's host readable though a secret has them."""
+    for dataset in manifest.datasets.values():
+        redaction.permit(dataset.name, *(column.name for column in dataset.columns))
+    redaction.permit(urlsplit(manifest.api.base_url).netloc)
+
+
+def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Access]:
+    """Read the credential of each account that is asked; returns a look-up by appid."""
+    if manifest.api.is_sandbox:
+        return lambda _appid: AppSecret(Secret("sandbox"))
+    found: dict[str, Access] = {}
+    problems: defaultdict[tuple[Place, str], list[UsageError]] = defaultdict(list)
+    places = manifest.credential_places
+    nowhere = Place(manifest.file, 1, 1)
+    for account in manifest.asked_accounts:
+        try:
+            found[account.appid] = reader.access(manifest, account)
+        except UsageError as error:
+            place = places.get(account.appid) or places.get(DEFAULTS, nowhere)
+            # Grouped without the account, because thousands may lack the same variable.
+            problem = error.problem.removeprefix(reader.whose(account))
+            problems[place, problem].append(error)
+    if problems:
+        raise ManifestError([_mistake(place, alike) for (place, _), alike in problems.items()])
+    return found.__getitem__
+
+
+def _mistake(place: Place, alike: list[UsageError]) -> Mistake:
+    """Return what is wrong with the credentials of accounts that lack the same."""
+    more = len(alike) - 1
+    what = alike[0].problem + (f", and so for {more:,} more" if more else "")
+    return Mistake(place, what, alike[0].advice)

@@ -1,0 +1,321 @@
+"""A run from lock to record: recover, scan coverage, plan, fetch, publish, and report."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import anyio
+from anyio import to_thread
+
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import UsageError
+from harvester.core.model import bucket_of
+from harvester.engine.call_budget import BudgetPolicy
+from harvester.engine.pipeline import Pipeline, Tools
+from harvester.engine.rate_limiter import RateLimiter
+from harvester.planning import windows
+from harvester.planning.daily_quota import Quota
+from harvester.planning.sharding import of_shard, own_buckets
+from harvester.runs import clock_check, runtime, watchers
+from harvester.runs.access import run_context, token_providers
+from harvester.runs.event_loop import run_in_loop
+from harvester.runs.record.next_requests import next_requests
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.record.summary import Summary
+from harvester.runs.session import locked_and_recorded
+from harvester.scheduling.account_queue import AccountQueue, Backlog, make_queue
+from harvester.scheduling.scheduler import Scheduler
+from harvester.scheduling.standing import pending
+from harvester.storage import coverage_scan, layout, publish
+from harvester.storage.backends.claims import MayStart
+from harvester.storage.state import forced_refreshes, quota_ledger, quota_limits
+from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.transport import Transport
+
+
+def check_request_limit(manifest: Manifest, plan: windows.Plan) -> None:
+    """Raise UsageError if a plan makes more requests than ``limits.max_requests``."""
+    limit, requests = manifest.limits.max_requests, plan.requests
+    if limit is not None and requests > limit:
+        raise UsageError(
+            f"this run would make {requests:,} requests, and limits.max_requests is {limit:,}",
+            "look at `harvester plan`; then narrow the range or raise the limit",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Inputs of one run; ``own`` are the buckets of its shard, and the manifest has their accounts.
+
+    ``manifest_at`` returns that part of the manifest as of another time. ``agree`` accepts a plan,
+    or raises UsageError. The results go to the summary of ``run_log``. ``may_start`` tells whether
+    the run still holds its buckets, None if it cannot lose them.
+    """
+
+    manifest: Manifest
+    tree: layout.Tree
+    options: runtime.RunOptions
+    context: runtime.RunContext
+    own: list[int]
+    run_log: RunLog
+    manifest_at: Callable[[float], Manifest]
+    agree: Callable[[Manifest, windows.Plan], None] = check_request_limit
+    may_start: MayStart | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of the run so far."""
+        return self.run_log.summary
+
+
+def run(
+    run_log: RunLog,
+    project: runtime.Project,
+    options: runtime.RunOptions,
+    watch: runtime.Watch = runtime.show_no_progress,
+) -> None:
+    """Fetch and publish the missing days, as far as they can be had now.
+
+    The result is in ``run_log``. Raises UsageError for missing secrets or a shard without buckets,
+    and as `execute`.
+    """
+    own = own_buckets(project.manifest.output.buckets, options.shard)
+    # Narrowed before secrets are read: the runner of a shard needs those of its own accounts alone.
+    project = project._replace(manifest=of_shard(project.manifest, own))
+    context = run_context(project, watch)
+
+    def manifest_at(now: float) -> Manifest:
+        return of_shard(project.manifest_at(now), own)
+
+    state = RunState(project.manifest, project.tree, options, context, own, run_log, manifest_at)
+    execute(state)
+
+
+def execute(state: RunState) -> None:
+    """Recover, scan the coverage, plan, harvest, and scan again, in the buckets of the run.
+
+    Raises Busy if another run holds them for too long; UsageError if the plan exceeds
+    ``limits.max_requests``, or for files of a newer version or another number of buckets, or if a
+    shard of another number of shards holds them; StoreError if the output cannot be read or
+    written.
+    """
+    clock, tree, summary = state.context.clock, state.tree, state.summary
+    summary.identified(shard=state.options.shard_text, labels=state.options.labels)
+    for ledger in quota_ledger.read_all(tree, state.own[0])[-1:]:
+        clock.vouch(ledger.by_wechat(clock.moment()))
+    # WeChat may have been asked for the platform's accounts already.
+    state = _by_right_clock(state)
+    with locked_and_recorded(state.run_log, tree, state.own, _lock_timeout(state)) as may_start:
+        state = replace(state, may_start=may_start)
+        layout.clean_temp(tree, state.own)
+        published = state.run_log.record_published
+        damaged = publish.recover(tree, state.manifest.datasets, state.own, published, now=clock)
+        summary.groups_damaged(damaged)
+        harvested = _plan_and_harvest(state)
+        while clock.is_off:
+            # Nothing was kept so far, and the plan was made for another day.
+            state = _by_right_clock(state)
+            harvested = _plan_and_harvest(state)
+        report_coverage(summary, state.manifest, tree, harvested, clock())
+
+
+def report_coverage(
+    summary: Summary,
+    manifest: Manifest,
+    tree: layout.Tree,
+    harvested: tuple[windows.Wanted, Sequence[AccountQueue]],
+    now: float,
+) -> None:
+    """Read the coverage of the wanted days from the files into a summary. Raises StoreError.
+
+    ``harvested`` has the wanted days and the queues of a harvest.
+    """
+    want, queues = harvested
+    states = coverage_scan.read_states(tree, want, now)
+    summary.state_read(want, states, queues, coverage_scan.quarantined_days(tree, states))
+    summary.next_priced(next_requests(manifest, want, states, calendar.today(now)))
+
+
+def _by_right_clock(state: RunState) -> RunState:
+    """Correct a clock that is off; return the state by which the run goes on."""
+    moved, summary = clock_check.correct(state.context), state.summary
+    if moved:
+        summary.clock_corrected(moved)
+        state.run_log.restart()
+        state = replace(state, manifest=state.manifest_at(summary.started_at))
+    summary.calendar_read(windows.next_ready_at(state.manifest, summary.started_at))
+    return state
+
+
+def _plan_and_harvest(state: RunState) -> tuple[windows.Wanted, list[AccountQueue]]:
+    """Plan, ask for what is missing and publish it; return the wanted days and the queues.
+
+    Keeps nothing if that shows that the clock is off.
+    """
+    manifest, summary, clock = state.manifest, state.summary, state.context.clock
+    want = windows.wanted(manifest, summary.started_at)
+    missing, refetch = coverage_scan.to_ask(state.tree, want, clock(), state.options.refetch)
+    plan = windows.summarise(manifest, want, missing, summary.today)
+    state.agree(manifest, plan)
+    summary.plan_made(want, plan)
+    state.run_log.events.take_names({each.appid: each.name for each in manifest.accounts})
+    state.run_log.events.started(summary)
+    queues = make_queues(manifest, missing, refetch, summary.today) if plan.requests else []
+    if (clock.is_doubted or not (queues or clock.is_checked)) and not manifest.api.is_sandbox:
+        run_in_loop(partial(clock_check.ask_for_time, manifest, state.context))
+    if queues and not clock.is_off:
+        run_in_loop(partial(_harvest, state, queues, _budget_policy(state)))
+    return want, queues
+
+
+def make_queues(
+    manifest: Manifest, missing: windows.Wanted, refetch: windows.Wanted, today: calendar.Day
+) -> list[AccountQueue]:
+    """Return a queue for each account with missing days, its datasets in the catalogue's order."""
+    backlogs: defaultdict[str, list[Backlog]] = defaultdict(list)
+    for name, dataset in manifest.datasets.items():
+        chosen = refetch.get(name, {})
+        boundary = readiness.boundary(dataset, today)
+        for appid, lacking in missing.get(name, {}).items():
+            again = chosen.get(appid, calendar.NO_DAYS)
+            backlogs[appid].append(Backlog(dataset, lacking, boundary, refetch=again))
+    buckets = manifest.output.buckets
+    return [make_queue(appid, bucket_of(appid, buckets), of) for appid, of in backlogs.items()]
+
+
+async def _harvest(state: RunState, queues: list[AccountQueue], policy: BudgetPolicy) -> None:
+    """Ask WeChat for what the queues owe, publish it, and report to the summary."""
+    manifest, context, summary = state.manifest, state.context, state.summary
+    clock = context.clock
+    summary.harvest_begun()
+    pace = manifest.limits.per_token
+    limiter = RateLimiter(pace)
+    scheduler = Scheduler(
+        queues, manifest.limits, policy=manifest.retry, limiter=limiter, jitter=random.Random()
+    )
+    # More workers than all accounts together may use would never be busy.
+    connections = min(manifest.limits.connections, len(queues) * pace.concurrency)
+    async with (
+        context.open_api() as api,
+        Transport(
+            api, connections=connections, on_date=clock.hear, may_start=state.may_start
+        ) as transport,
+    ):
+        providers = token_providers(context, transport, partial(_may_force_refresh, state))
+        async with TokenCache(providers.provider, clock) as tokens:
+            if not clock.is_checked:
+                await _first_token(state, tokens, queues[0].appid)
+            if clock.is_off:
+                summary.stopped_before_harvest(providers.calls)
+                return
+            tools = Tools(
+                transport=transport,
+                tokens=tokens,
+                spacing=limiter,
+                tree=state.tree,
+                terms=policy,
+                clock=clock,
+                on_published=state.run_log.record_published,
+                may_start=state.may_start,
+            )
+            pipeline = Pipeline(scheduler, tools, run_id=summary.run_id, connections=connections)
+
+            def count() -> None:
+                summary.counted(pipeline.counters, scheduler, providers.calls)
+
+            try:
+                await _run_watched(pipeline, state, count)
+                scheduler.finish(clock(), summary.wanted_accounts)
+                # A run that answered everything before the deadline or just after is complete.
+                summary.harvest_ended(
+                    clock(), owes=pipeline.owes, lost_lease=pipeline.has_lost_lease
+                )
+                summary.cut_short(pending(queues))
+            finally:
+                count()
+
+
+async def _first_token(state: RunState, tokens: TokenCache, appid: str) -> None:
+    """Wait for an account's token, until the run is told to stop or its time budget ends."""
+    with anyio.move_on_after(_seconds_left(state)):
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(_cancel_on_signal, waiting.cancel_scope, state.summary)
+            await tokens.request_ahead(appid)
+            waiting.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope, summary: Summary) -> None:
+    await watchers.signalled(summary)
+    # As a data call: the answer may be a refresh token that is nowhere else.
+    scope.deadline = anyio.current_time() + watchers.IN_FLIGHT_GRACE_SECONDS
+
+
+async def _run_watched(pipeline: Pipeline, state: RunState, count: Callable[[], None]) -> None:
+    """Run the pipeline beside the tasks that show, record and end it."""
+    pace = state.manifest.limits.per_token
+    position = watchers.Positions(
+        state.summary,
+        pipeline,
+        state.context.clock,
+        count=count,
+        window_seconds=pace.period / pace.count,
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(state.context.watch, position)
+        tasks.start_soon(watchers.watch_signals, pipeline, state.summary)
+        tasks.start_soon(watchers.checkpoint, state.run_log, count)
+        tasks.start_soon(watchers.log_stalls, pipeline)
+        tasks.start_soon(watchers.tell_events, state.run_log, count, position)
+        if state.may_start is not None:
+            tasks.start_soon(watchers.watch_lease, pipeline, state.may_start)
+        if state.options.max_duration is not None:
+            tasks.start_soon(_enforce_deadline, pipeline, state)
+        await pipeline.run()
+        tasks.cancel_scope.cancel()
+
+
+def _budget_policy(state: RunState) -> BudgetPolicy:
+    """Return the rules by which the calls of a day are allocated. Raises StoreError."""
+    limits, forget = state.manifest.limits, state.options.ignore_spent_quota
+    quota = Quota(limits, quota_limits.read_known(state.tree, state.own))
+    kept = partial(windows.calls_kept, state.manifest)
+    return BudgetPolicy(
+        quota,
+        limits.per_token,
+        kept,
+        forget=forget,
+        forget_refusals=state.options.refetch == "refused",
+    )
+
+
+async def _may_force_refresh(state: RunState, appid: str) -> bool:
+    """Return whether the account's token may be replaced by force, and count it: 20 a day may."""
+    spend = partial(forced_refreshes.spend, state.tree, appid, state.context.clock())
+    return await to_thread.run_sync(spend)
+
+
+async def _enforce_deadline(pipeline: Pipeline, state: RunState) -> None:
+    """Stop the pipeline at the end of the run's time budget."""
+    await anyio.sleep(_seconds_left(state))
+    state.summary.deadline_passed()
+    pipeline.stop()
+
+
+def _lock_timeout(state: RunState) -> float | None:
+    """Return how long to wait for other runs: not beyond the time budget."""
+    timeout = state.options.lock_timeout
+    return None if timeout is None else min(timeout, _seconds_left(state))
+
+
+def _seconds_left(state: RunState) -> float:
+    """Return the seconds that are left of the time budget, infinite without one."""
+    budget = state.options.max_duration
+    spent = state.context.clock() - state.summary.started_at
+    return math.inf if budget is None else max(0.0, budget - spent)

@@ -1,0 +1,69 @@
+"""The manifest's third-party platform, for the operations that call WeChat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from harvester.core.calendar import Clock
+from harvester.core.config.credentials import PlatformAccess
+from harvester.core.config.settings import Account, Manifest
+from harvester.core.errors import PLATFORM, ManifestError, Mistake, Place, UsageError
+from harvester.storage import layout
+from harvester.storage.layout import Tree
+from harvester.storage.state import account_cache
+
+
+class PlatformAtHand:
+    """The platform of one operation, opened when it is first needed and then kept with its tokens.
+
+    ``on_date`` gets the ``Date`` of WeChat's answers, and ``open_platform`` reads its secrets.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        on_date: Callable[[str], None],
+        open_platform: Callable[[Manifest], PlatformAccess | None],
+    ) -> None:
+        self._read = open_platform
+        self._clock = clock
+        self._on_date = on_date
+        self._platform: PlatformAccess | None = None
+
+    def authorised(self, manifest: Manifest, tree: Tree) -> Sequence[str]:
+        """Ask WeChat for the authorised accounts, and cache them for operations without calls.
+
+        Raises UsageError for missing secrets, Unauthorised if WeChat refuses the platform,
+        Unanswered if it does not answer, StoreError if the list cannot be written, and as
+        `layout.check_folders`.
+        """
+        platform = self._open(manifest)
+        if platform is None:
+            return ()
+        layout.check_folders(tree)
+        # Loaded only here: an operation without calls does not load the HTTP client.
+        from harvester.runs import authorised_accounts  # noqa: PLC0415 - as the line above says
+
+        appids = authorised_accounts.ask(
+            platform, manifest.api, manifest.retry, clock=self._clock, on_date=self._on_date
+        )
+        account_cache.write(tree, appids)
+        return appids
+
+    def needed_by(self, manifest: Manifest, accounts: Iterable[Account]) -> PlatformAccess | None:
+        """Open the platform if one of the accounts gets its token through it.
+
+        Raises UsageError for missing secrets.
+        """
+        through = any(account.uses_platform for account in accounts)
+        return self._open(manifest) if through and not manifest.api.is_sandbox else None
+
+    def _open(self, manifest: Manifest) -> PlatformAccess | None:
+        if self._platform is None and manifest.platform is not None:
+            try:
+                self._platform = self._read(manifest)
+            except UsageError as error:
+                place = manifest.credential_places.get(PLATFORM, Place(manifest.file, 1, 1))
+                problem, advice = error.problem, error.advice
+                raise ManifestError([Mistake(place, problem, advice)]) from None
+        return self._platform

@@ -1,0 +1,178 @@
+"""Messages between the process that shares out a run and those that harvest its shards."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import HarvesterError
+from harvester.runs.record.events import Problem, Published
+from harvester.runs.record.merged_summary import Counts, PlannedWork
+from harvester.runs.record.summary import Summary
+from harvester.runs.runtime import Credentials, Position, RunOptions
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlatform:
+    """The tokens of a platform that are known, its secrets as texts: see `PlatformCache`."""
+
+    token: str | None = field(repr=False)
+    renew_at: float
+    listed: Mapping[str, str] = field(repr=False)
+    listed_at: float
+    replaced_at: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """The work of one process: the first message to it.
+
+    ``own`` are its buckets, and the manifest has their accounts. ``started_at`` is when the whole
+    run began, ``log_level`` the least level of the log lines that are passed on. The shard of the
+    options is that of the whole run: other runs compare it with their own.
+    """
+
+    run_id: str
+    started_at: float
+    shard: str
+    own: list[int]
+    manifest: Manifest
+    manifest_at: Callable[[float], Manifest]
+    credentials: Credentials
+    options: RunOptions
+    log_level: int
+    platform: KnownPlatform | None
+
+
+class Stop(NamedTuple):
+    """Order to end, with the exit code of a signal."""
+
+    code: int
+
+
+class Answered(NamedTuple):
+    """Answer to the question of this number, or the error that is to be raised."""
+
+    number: int
+    value: Any = None
+    error: Exception | None = None
+
+
+class Counted(NamedTuple):
+    """The counters of the process, and how far it is; the position's text is left out."""
+
+    counts: Counts
+    at: Position
+
+
+class Told(NamedTuple):
+    """An event for the listener of the run."""
+
+    event: Problem | Published
+
+
+class Logged(NamedTuple):
+    """A line for the log, in which the secrets of its process are masked."""
+
+    logger: str
+    level: int
+    text: str
+
+
+class Locking(NamedTuple):
+    """Note that the process is about to lock its buckets."""
+
+
+class Locked(NamedTuple):
+    """Note that the process holds its buckets."""
+
+
+class Planned(NamedTuple):
+    """Question whether the process may begin to ask WeChat."""
+
+    plan: PlannedWork
+
+
+class ClockMoved(NamedTuple):
+    """Question for the name of the run, because the clock was off by so many seconds in all."""
+
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWanted:
+    """Question for the platform's token, and not this one."""
+
+    rejected: str | None = field(repr=False)
+
+
+class ListWanted(NamedTuple):
+    """Question for the platform's list of accounts, as of this time or later."""
+
+    since: float
+
+
+class Ended(NamedTuple):
+    """Report of the end, asked until it is in the record of the run.
+
+    ``first`` are the numbers of the first entries of the change logs that belong to the run, by
+    bucket as in names.
+    """
+
+    summary: Summary
+    error: HarvesterError | None
+    first: Mapping[str, int]
+
+
+Question: TypeAlias = Planned | ClockMoved | TokenWanted | ListWanted | Ended
+
+
+class Asked(NamedTuple):
+    """A question, by its number."""
+
+    number: int
+    question: Question
+
+
+FromShard: TypeAlias = Counted | Told | Logged | Locking | Locked | Asked
+ToShard: TypeAlias = ShardTask | Stop | Answered
+
+
+class Channel:
+    """Messages to another process of this run, and from it. Threads may send at the same time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._in = connection.makefile("rb")
+        self._out = connection.makefile("wb")
+        self._lock = threading.Lock()
+
+    def send(self, message: FromShard | ToShard) -> None:
+        """Send a message. Raises OSError if the other process is gone."""
+        # Made first: one that cannot be made must not leave a part of it on the way.
+        data = pickle.dumps(message)
+        with self._lock:
+            self._out.write(data)
+            self._out.flush()
+
+    def receive(self) -> Any:
+        """Wait for the next message. Raises EOFError or OSError if the other process is gone."""
+        try:
+            return pickle.load(self._in)  # noqa: S301 - the other process is a part of this run
+        except (pickle.UnpicklingError, ValueError):
+            # It died in the middle of a message, or this end was closed.
+            raise EOFError from None
+
+    def close(self) -> None:
+        """End it, also for a thread that waits in `receive`."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        for each in (self._in, self._out, self._connection):
+            with suppress(OSError):
+                each.close()

@@ -1,0 +1,232 @@
+"""Process that harvests one shard, and tells all of it to the process that shares out the run.
+
+If that process dies, this one ends by itself: in order if it asks WeChat, and else at once, because
+the output is safe at any moment.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import anyio
+
+from harvester.core.config.credentials import PlatformAccess, SharedPlatform
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import HarvesterError
+from harvester.core.secret import Secret
+from harvester.core.text import redaction
+from harvester.planning.sharding import of_shard
+from harvester.planning.windows import Plan
+from harvester.runs import harvest as harvesting
+from harvester.runs.access import run_context
+from harvester.runs.clock import CheckedClock
+from harvester.runs.platform_accounts import PlatformAtHand
+from harvester.runs.processes import messages
+from harvester.runs.processes.messages import Channel, KnownPlatform, Question, ShardTask
+from harvester.runs.processes.shard_log import ShardLog
+from harvester.runs.record.events import Event, Problem, Published
+from harvester.runs.record.merged_summary import Counts, PlannedWork
+from harvester.runs.record.run_events import RunEvents
+from harvester.runs.record.run_log import recorded
+from harvester.runs.record.summary import Summary, start_summary
+from harvester.runs.runtime import Position, Project
+from harvester.storage.layout import open_tree
+
+END_SECONDS = 6.0
+"""Seconds that an orderly end may take once the process that shares out the run is gone."""
+
+_COUNT_SECONDS = 0.5
+
+
+def work(connection: socket.socket) -> None:
+    """Harvest the shard that the first message is about, and end this process."""
+    channel = Channel(connection)
+    redaction.start_record(threading.RLock())
+    task = channel.receive()
+    # As the command does: requests make few cycles.
+    gc.set_threshold(200_000, 20, 50)
+    shard = _ShardProcess(channel, task)
+    with suppress(HarvesterError, OSError, EOFError):
+        shard.harvest()
+    # The interpreter's shutdown would wait for a resolver or a store thread that hangs.
+    os._exit(0)
+
+
+class Parent:
+    """The process that shares out the run, as the process of a shard sees it."""
+
+    def __init__(self, channel: Channel, summary: Summary) -> None:
+        self._channel = channel
+        self._summary = summary
+        self._numbers = count()
+        self._answers: dict[int, Future[Any]] = {}
+        self._is_gone = False
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def tell(self, message: messages.FromShard) -> None:
+        """Send a message. One that cannot be sent is lost: this process ends soon."""
+        with suppress(OSError):
+            self._channel.send(message)
+
+    def ask(self, question: Question) -> Any:
+        """Return the answer to a question, or raise the error that it is.
+
+        Raises EOFError if the other process is gone.
+        """
+        number, answer = next(self._numbers), Future[Any]()
+        self._answers[number] = answer
+        self.tell(messages.Asked(number, question))
+        if self._is_gone:
+            raise EOFError
+        return answer.result()
+
+    def _listen(self) -> None:
+        """Take in orders and answers, until the other process has no use for this one."""
+        code = int(signal.SIGTERM) + 128
+        with suppress(OSError, EOFError):
+            while True:
+                match self._channel.receive():
+                    case messages.Answered(number, value, None):
+                        self._answers.pop(number).set_result(value)
+                    case messages.Answered(number, _, error):
+                        self._answers.pop(number).set_exception(error)
+                    case messages.Stop(code):
+                        self._stop(code)
+        self._is_gone = True
+        self._stop(code)
+        for answer in [*self._answers.values()]:
+            answer.set_exception(EOFError())
+        time.sleep(END_SECONDS)
+        os._exit(code)
+
+    def _stop(self, code: int) -> None:
+        """Let the run end in order if it asks WeChat, and end the process else."""
+        if not self._summary.stops_gracefully:
+            os._exit(code)
+        self._summary.stop_requested(code)
+
+
+class _ShardProcess:
+    """The harvest of one shard."""
+
+    def __init__(self, channel: Channel, task: ShardTask) -> None:
+        self._task = task
+        self._clock = CheckedClock()
+        summary = start_summary(task.manifest.file, task.started_at)
+        summary.renamed(task.run_id)
+        self._parent = Parent(channel, summary)
+        _pass_log_on(self._parent, task.log_level)
+        events = RunEvents(self._pass_on)
+        events.take_shard(task.shard)
+        self._log = ShardLog(summary, self._clock, self._parent.tell, self._parent.ask, events)
+
+    def harvest(self) -> None:
+        """Harvest the shard. Raises the error that ends it early, once that is told."""
+        with recorded(self._log):
+            self._harvest()
+
+    def _harvest(self) -> None:
+        task, clock = self._task, self._clock
+        tree = open_tree(task.manifest.output)
+        platform = PlatformAtHand(clock, clock.hear, task.credentials.platform)
+        project = Project(task.manifest, tree, clock, platform, task.manifest_at, task.credentials)
+        context = run_context(project, self._report)
+        context = replace(context, platform=self._shared(context.platform))
+        state = harvesting.RunState(
+            task.manifest,
+            tree,
+            task.options,
+            context,
+            task.own,
+            self._log,
+            self._manifest_at,
+            self._agree,
+        )
+        self._parent.tell(messages.Locking())
+        harvesting.execute(state)
+
+    def _manifest_at(self, now: float) -> Manifest:
+        return of_shard(self._task.manifest_at(now), self._task.own)
+
+    def _agree(self, _: Manifest, plan: Plan) -> None:
+        """Wait until the run may begin. Raises UsageError if all shards would ask too much."""
+        planned = PlannedWork(
+            plan.requests, plan.account_days, plan.bound_seconds, plan.bound_by, plan.paused
+        )
+        self._parent.ask(messages.Planned(planned))
+
+    async def _report(self, position: Callable[[], Position]) -> None:
+        """Tell the counters until cancelled."""
+        while True:
+            at = position()._replace(describe=str)
+            self._parent.tell(messages.Counted(Counts.of(self._log.summary), at))
+            await anyio.sleep(_COUNT_SECONDS)
+
+    def _pass_on(self, event: Event) -> None:
+        """Pass on an event, but for those that the other process makes of the whole run."""
+        match event:
+            case Problem(cause="bug"):
+                self._log.bug = HarvesterError(event.message, event.advice)
+            case Problem() if event.level == "error":
+                # It is told with the end of the shard.
+                pass
+            case Problem() | Published():
+                self._parent.tell(messages.Told(event))
+
+    def _shared(self, platform: PlatformAccess | None) -> PlatformAccess | None:
+        """Return the platform with what is known of it, its token and its list asked elsewhere."""
+        if platform is None:
+            return None
+        if self._task.platform is not None:
+            _take_in(platform, self._task.platform)
+        return replace(platform, shared=SharedPlatform(self._token, self._listed))
+
+    def _token(self, rejected: Secret | None) -> Secret:
+        known = None if rejected is None else rejected.reveal()
+        return Secret(self._parent.ask(messages.TokenWanted(known)))
+
+    def _listed(self, since: float) -> dict[str, Secret]:
+        found = self._parent.ask(messages.ListWanted(since))
+        return {appid: Secret(text) for appid, text in found.items()}
+
+
+def _take_in(platform: PlatformAccess, found: KnownPlatform) -> None:
+    known = platform.known
+    known.token = None if found.token is None else Secret(found.token)
+    known.renew_at, known.listed_at = found.renew_at, found.listed_at
+    known.listed = {appid: Secret(text) for appid, text in found.listed.items()}
+    known.replaced_at = dict(found.replaced_at)
+
+
+class _ToParent(logging.Handler):
+    """A handler that passes log lines on. Their tracebacks are left out."""
+
+    def __init__(self, parent: Parent) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - logging would print a traceback
+            text = "a log record whose arguments do not fit its text"
+        safe = redaction.in_no_run(redaction.redacted, text)
+        self._parent.tell(messages.Logged(record.name, record.levelno, safe))
+
+
+def _pass_log_on(parent: Parent, level: int) -> None:
+    # Libraries log warnings and errors alone.
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToParent(parent)], force=True)
+    logging.getLogger("harvester").setLevel(level)

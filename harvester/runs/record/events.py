@@ -1,0 +1,235 @@
+"""Events of a run, as programs get them and as `--log-format json` writes them.
+
+All are frozen and can be pickled. ``time`` is in seconds since the Unix epoch, ``shard`` is like
+``2/8`` or None. ``to_dict`` returns the JSON object of a log line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+from harvester.core import errors
+from harvester.core.calendar import utc_text
+from harvester.runs.record.prospects import comes_at_text
+
+Cause: TypeAlias = Literal[
+    "manifest",
+    "usage",
+    "store",
+    "locked",
+    "lease",
+    "unauthorised",
+    "unanswered",
+    "died",
+    "bug",
+    "refused",
+    "failed",
+    "deferred",
+    "not_ready",
+    "quota",
+    "minute_limit",
+    "quarantined",
+    "unreachable",
+    "foreign_page",
+    "no_answer",
+    "warning",
+]
+"""Causes of a problem. The first nine end a command or a shard, the last is a warning in a log.
+The three before it pass, or end as `deferred`."""
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+_ENDING: dict[type[errors.HarvesterError], Cause] = {
+    errors.UsageError: "usage",
+    errors.StoreError: "store",
+    errors.Busy: "locked",
+    errors.LeaseLost: "lease",
+    errors.Unauthorised: "unauthorised",
+    errors.Unanswered: "unanswered",
+    errors.ProcessDied: "died",
+}
+_ENDS_A_COMMAND: frozenset[Cause] = frozenset({"manifest", "bug", *_ENDING.values()})
+
+MAX_ACCOUNTS = 3
+"""Accounts that a problem names; ``count`` has the number of all of them."""
+
+REPEAT_SECONDS = 60.0
+"""A problem whose count has grown is told again after so many seconds, and never sooner."""
+
+
+class Stamp(NamedTuple):
+    """The first members of an event: its time, its run, its shard."""
+
+    time: float
+    run_id: str
+    shard: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    event: ClassVar[str]
+
+    time: float
+    run_id: str
+    shard: str | None
+
+    @property
+    def level(self) -> Level:
+        """The weight of the event: `error` for a problem that ends a command."""
+        return "info"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the event: its time in RFC 3339, its name, its members."""
+        members = asdict(self)
+        when = utc_text(members.pop("time"))
+        return {"time": when, "level": self.level, "event": self.event, **members}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(_Event):
+    """A planned run. ``windows`` are the requests that it needs if none fails."""
+
+    event: ClassVar[str] = "run_started"
+
+    windows: int
+    account_days: int
+    bound_seconds: float
+    bound_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(_Event):
+    """The state of a run under way, in numbers since its start; every ten seconds.
+
+    Of the ``accounts`` with wanted days some are done, wait (for a quota, a limit or a host that is
+    away), or were refused; the others are being asked. ``seconds_left`` is what the rest takes at
+    the speed so far, None before the first answer; ``least_seconds_left`` is its lower bound by the
+    rate limit.
+    """
+
+    event: ClassVar[str] = "progress"
+
+    done: int
+    windows: int
+    requests: int
+    retries: int
+    files: int
+    seconds: float
+    rows: int
+    accounts: int
+    accounts_done: int
+    accounts_waiting: int
+    accounts_refused: int
+    seconds_left: float | None
+    least_seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(_Event):
+    """A cause of trouble when it first appears, and once more when it is gone (``resolved``).
+
+    It comes again (``repeated``), at most once a minute, while its count grows. ``accounts`` are
+    the first three of ``count``, the number so far, and ``names`` their names, empty where there is
+    none. ``attempts`` counts those that met a cause for which the run tries again. ``dataset`` is
+    None if all of them are concerned, ``errcode`` without an answer of WeChat's. ``file``, ``line``
+    and ``column`` are set for a mistake of the manifest. ``run_id`` is empty before a run has
+    begun.
+    """
+
+    event: ClassVar[str] = "problem"
+
+    cause: Cause
+    message: str
+    advice: str = ""
+    scope: str | None = None
+    dataset: str | None = None
+    accounts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    count: int = 0
+    attempts: int = 0
+    errcode: int | None = None
+    retry_at: str | None = None
+    repeated: bool = False
+    resolved: bool = False
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def level(self) -> Level:
+        """The weight of the event: `error` for a problem that ends a command."""
+        return "error" if self.cause in _ENDS_A_COMMAND else "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Published(_Event):
+    """A replaced file: the days (``2024-01-31``) and the number of accounts with news."""
+
+    event: ClassVar[str] = "published"
+
+    dataset: str
+    ref_month: str
+    path: str
+    begin_date: str | None
+    end_date: str | None
+    accounts: int
+    rows_before: int
+    rows_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(_Event):
+    """The end of a run; ``record`` is its run record without the lists of accounts and days."""
+
+    event: ClassVar[str] = "run_ended"
+
+    exit_code: int
+    outcome: str
+    reasons: tuple[str, ...]
+    retry_at: str | None
+    requests: int
+    rows: int
+    seconds: float
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+Event: TypeAlias = RunStarted | Progress | Problem | Published | RunEnded
+"""Any event of a run."""
+
+
+def problems_of(
+    error: BaseException, time: float, run_id: str = "", shard: str | None = None
+) -> Iterator[Problem]:
+    """Yield the problems that an error which ends a command stands for.
+
+    They are the mistakes of a manifest, each with its place, or one problem. Of a bug they have the
+    type and the place, without the text of foreign errors, which may hold a URL.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, errors.HarvesterError):
+        yield Problem(time, run_id, shard, "bug", _bug_text(error), _REPORT)
+    elif isinstance(error, errors.UsageError) and error.mistakes:
+        for place, what, hint in error.mistakes:
+            text = f"{place.cell}: {what}" if place.cell else what
+            mistake = Problem(time, run_id, shard, "manifest", text, hint)
+            yield replace(mistake, file=str(place.file), line=place.line, column=place.column)
+    else:
+        causes = (_ENDING[kind] for kind in _ENDING if isinstance(error, kind))
+        cause: Cause = next(causes, "bug")
+        problem = Problem(time, run_id, shard, cause, "; ".join(error.lines), error.advice)
+        yield replace(problem, retry_at=comes_at_text(cause, time, error))
+
+
+CALLED_FROM = ", called from "
+"""Words between the frames in the message of a bug."""
+
+_REPORT = "Please report it with the message."
+
+
+def _bug_text(error: BaseException) -> str:
+    """Name the type and the frames of an error, the innermost first, because a line has an end."""
+    frames = CALLED_FROM.join(reversed(errors.places(error)))
+    return f"a bug in harvester: {type(error).__name__} at {frames or 'an unknown place'}"

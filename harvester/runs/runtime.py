@@ -1,0 +1,135 @@
+"""Inputs of an operation: project, options, and the context of a run outside the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import anyio
+
+from harvester.core.config.credentials import Access, PlatformAccess
+from harvester.core.config.settings import Account, Api, Manifest
+from harvester.runs.clock import CheckedClock
+from harvester.runs.platform_accounts import PlatformAtHand
+from harvester.storage.coverage_scan import Refetch
+from harvester.storage.layout import Tree
+
+
+class Position(NamedTuple):
+    """The progress of a run.
+
+    Windows, requests, retries, files and published rows are counts; ``seconds`` is elapsed time.
+    ``describe`` returns what the run waits for, in lines for people. Of the ``accounts`` with
+    wanted days some are done, wait, or were refused; the others are being asked. ``seconds_left``
+    is what the rest will take at the speed so far, None before the first answer, and
+    ``least_seconds_left`` the lower bound that the rate limit sets for it.
+    """
+
+    done: int
+    windows: int
+    requests: int
+    retries: int
+    files: int
+    seconds: float
+    describe: Callable[[], str]
+    rows: int = 0
+    accounts: int = 0
+    accounts_done: int = 0
+    accounts_waiting: int = 0
+    accounts_refused: int = 0
+    seconds_left: float | None = None
+    least_seconds_left: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Requests per second so far."""
+        return self.requests / self.seconds if self.seconds > 0 else 0.0
+
+
+Watch: TypeAlias = Callable[[Callable[[], Position]], Coroutine[Any, Any, None]]
+"""A task that shows progress until it is cancelled."""
+
+
+class Credentials(Protocol):
+    """A reader of the secrets that a manifest refers to. It can be pickled."""
+
+    def access(self, manifest: Manifest, account: Account) -> Access:
+        """Return the credential of an account. Raises UsageError."""
+
+    def platform(self, manifest: Manifest) -> PlatformAccess | None:
+        """Return the platform of a manifest that has one. Raises UsageError."""
+
+    def whose(self, account: Account) -> str:
+        """Name the credential of an account in messages."""
+
+
+class Project(NamedTuple):
+    """A manifest, its output tree, and the clock and platform of one operation over them.
+
+    ``manifest_at`` reads the manifest again as of another time, in seconds since the Unix epoch,
+    and ``credentials`` reads the secrets that it refers to.
+    ``lock_timeout`` is how many seconds a verb other than a run waits for buckets that another run
+    holds, None for what is usual in the store.
+    """
+
+    manifest: Manifest
+    tree: Tree
+    clock: CheckedClock
+    platform: PlatformAtHand
+    manifest_at: Callable[[float], Manifest]
+    credentials: Credentials
+    lock_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of one run, beyond the manifest.
+
+    ``refetch`` selects covered days that are asked again, ``shard`` is (number, count) of the run,
+    ``max_duration`` is in seconds. ``ignore_spent_quota`` forgets what was spent today. ``labels``
+    go to the record of the run. ``processes`` share its work; 0 stands for one a core.
+    ``lock_timeout`` is how many seconds the run waits for a bucket that another run holds, None for
+    what is usual in the store.
+    """
+
+    refetch: Refetch | None = None
+    shard: tuple[int, int] = (1, 1)
+    max_duration: float | None = None
+    ignore_spent_quota: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+    lock_timeout: float | None = None
+
+    @property
+    def shard_text(self) -> str | None:
+        """The shard as ``2/8``; None if it is the only one."""
+        return shard_text(*self.shard) if self.shard[1] > 1 else None
+
+
+def shard_text(number: int, count: int) -> str:
+    """Return a shard as ``2/8``."""
+    return f"{number}/{count}"
+
+
+async def show_no_progress(position: Callable[[], Position]) -> None:
+    """Show no progress at all, until cancelled: only then the run has ended."""
+    del position
+    await anyio.sleep_forever()
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """Everything that a run needs outside of its output: clock, API, secrets, progress display.
+
+    ``clock`` hears WeChat's time. ``open_api`` keeps the API reachable while its block lasts.
+    ``credentials`` returns the credential of an appid, and ``platform`` is the third-party platform
+    of the accounts that authorised one.
+    """
+
+    clock: CheckedClock
+    open_api: Callable[[], AbstractAsyncContextManager[Api]]
+    credentials: Callable[[str], Access]
+    watch: Watch = show_no_progress
+    platform: PlatformAccess | None = None

@@ -1,0 +1,84 @@
+"""Sessions of work on an output: buckets are locked and the work is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from harvester.core.calendar import Clock
+from harvester.core.errors import LeaseLost, UsageError
+from harvester.runs.clock import CheckedClock
+from harvester.runs.record.labels import engine_labels
+from harvester.runs.record.run_events import RunEvents
+from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.record.summary import Summary, start_summary
+from harvester.storage import locks
+from harvester.storage.backends.claims import Claim, MayStart
+from harvester.storage.layout import Tree
+
+
+def new_run_log(
+    manifest: Path,
+    clock: CheckedClock,
+    events: RunEvents | None = None,
+) -> RunLog:
+    """Return the log of a run that began with its clock; tells ``events``."""
+    run_log = RunLog(start_summary(manifest, clock.started_at), clock, events)
+    run_log.summary.identified(labels=engine_labels(os.environ))
+    return run_log
+
+
+def claim_of(run: Summary, clock: Clock, lock_timeout: float | None) -> Claim:
+    """Return the claim of a run on its buckets; it waits no longer once the run is to stop."""
+    return Claim(run.run_id, clock, run.shard, lock_timeout, lambda: run.stopped_by is not None)
+
+
+def locked(
+    tree: Tree, buckets: Iterable[int], run: Summary, clock: Clock, lock_timeout: float | None
+) -> AbstractContextManager[MayStart | None]:
+    """Hold the locks of buckets until the block ends. Raises as `locks.hold`."""
+    make_folder(tree)
+    return locks.hold(tree, buckets, claim_of(run, clock, lock_timeout))
+
+
+def make_folder(tree: Tree) -> None:
+    """Make the folder of an output on a disk. Raises UsageError if that cannot be."""
+    root = getattr(tree.store, "root", None)
+    if not isinstance(root, Path):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        flaw = "" if os.access(root, os.W_OK | os.X_OK) else "it is not writable"
+    except OSError as error:
+        flaw = error.strerror or type(error).__name__
+    if flaw:
+        place = tree.store.display_path()
+        raise UsageError(
+            f"{place}: the output cannot be written there: {flaw}",
+            "name another folder as `output.path` or --output, or correct its permissions",
+        )
+
+
+@contextmanager
+def locked_and_recorded(
+    run_log: RunLog, tree: Tree, own: list[int], lock_timeout: float | None
+) -> Iterator[MayStart | None]:
+    """Hold the locks of buckets and keep the log open until the block ends.
+
+    Raises as `locks.hold`, StoreError, and UsageError for a journal of a newer version.
+    """
+    held = locked(tree, own, run_log.summary, run_log.now, lock_timeout)
+    with held as may_start, recorded(run_log):
+        run_log.open(tree, own)
+        yield may_start
+
+
+def check_lease(may_start: MayStart | None) -> None:
+    """Raise LeaseLost if the buckets that are to be changed may be in other hands."""
+    if may_start is not None and not may_start():
+        raise LeaseLost(
+            "another run may work on these buckets, because their lease was not renewed in time",
+            "run again: what is done already stays done",
+        )

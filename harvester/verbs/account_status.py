@@ -1,0 +1,220 @@
+"""State of each account, over all of its datasets, for people who think in accounts."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from harvester.core import calendar
+from harvester.core.calendar import DaySet
+from harvester.core.config.settings import Account, Manifest
+from harvester.planning.windows import Wanted
+from harvester.storage.coverage_scan import States
+from harvester.verbs.missing_days import NOT_ASKED, ExplainedDays
+
+_WORST_FIRST = (
+    "refused",
+    "failed",
+    "quarantined",
+    "deferred",
+    "minute_limit",
+    "not_ready",
+    "quota",
+)
+"""Reasons in the order in which they need attention; any other comes behind them."""
+
+_STATES = ("missing", "quarantined", "provisional", "final")
+"""States of days, the worst first."""
+
+PAUSED = "paused"
+"""Reason of what is missing of an account that the manifest pauses."""
+
+Ranges: TypeAlias = tuple[tuple[str, str], ...]
+"""First and last days, both included, as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaysOfAccount:
+    """Days of one account, the same ones in each of ``datasets``.
+
+    ``days`` counts them over the datasets, and ``ranges`` has them once.
+    """
+
+    appid: str
+    name: str
+    datasets: tuple[str, ...]
+    days: int
+    ranges: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class MissingDays(DaysOfAccount):
+    """Missing days of one account with the same reason.
+
+    ``errcode`` is None without an answer of WeChat's. ``retry_at`` is the moment from which a run
+    may obtain them (RFC 3339 in UTC), None if none does by itself.
+    """
+
+    reason: str = NOT_ASKED
+    errcode: int | None = None
+    retry_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """One account over all of its datasets.
+
+    ``wanted`` and ``done`` count account-days. ``percent`` is 100 only if every wanted day is
+    covered, and None without one. ``newest_day`` is the newest day with an answer. ``state`` is the
+    worst of a day, ``reason`` and ``errcode`` are the worst of what is missing. ``waiting_until``
+    is set if no run before that moment can obtain a missing day.
+    """
+
+    appid: str
+    name: str
+    tags: tuple[str, ...]
+    wanted: int
+    done: int
+    percent: float | None
+    newest_day: str | None
+    state: str
+    reason: str
+    errcode: int | None = None
+    waiting_until: str | None = None
+    paused: str = ""
+
+    @property
+    def is_incomplete(self) -> bool:
+        """True if a wanted day of an account that is not paused has no usable answer."""
+        return not self.paused and self.state in ("missing", "quarantined")
+
+
+class _Lack(NamedTuple):
+    """Cause of missing days of an account: the worst one, and the first moment to ask again."""
+
+    reason: str = ""
+    errcode: int | None = None
+    at: float | None = None
+
+
+def account_days(
+    names: Mapping[str, str], found: Iterable[tuple[str, str, DaySet]]
+) -> Iterator[DaysOfAccount]:
+    """Yield days of accounts and datasets, the datasets of an account with the same days as one."""
+    alike: defaultdict[tuple[str, DaySet], list[str]] = defaultdict(list)
+    for appid, dataset, days in found:
+        if days:
+            alike[appid, days].append(dataset)
+    for (appid, days), datasets in alike.items():
+        yield DaysOfAccount(appid, names.get(appid, ""), *_merged(days, datasets))
+
+
+def missing_days(
+    names: Mapping[str, str], explained: Iterable[ExplainedDays]
+) -> Iterator[MissingDays]:
+    """Yield missing days, with the datasets that miss the same for the same reason together."""
+    # A record has the refused window and the rest of its dataset as two entries.
+    together: defaultdict[ExplainedDays, DaySet] = defaultdict(int)
+    for item in explained:
+        together[item._replace(days=calendar.NO_DAYS, run_id="")] |= item.days
+    alike: defaultdict[ExplainedDays, list[str]] = defaultdict(list)
+    for item, days in together.items():
+        alike[item._replace(dataset="", days=days)].append(item.dataset)
+    for item, datasets in alike.items():
+        name, at = names.get(item.appid, ""), _time(item.at)
+        merged = _merged(item.days, datasets)
+        yield MissingDays(item.appid, name, *merged, item.reason, item.errcode, at)
+
+
+def _merged(days: DaySet, datasets: list[str]) -> tuple[tuple[str, ...], int, Ranges]:
+    ranges = calendar.day_ranges(days)
+    return (
+        tuple(datasets),
+        calendar.count_days(days) * len(datasets),
+        tuple((calendar.day_text(begin), calendar.day_text(end)) for begin, end in ranges),
+    )
+
+
+def account_statuses(
+    manifest: Manifest,
+    want: Wanted,
+    states: Mapping[str, Mapping[str, States]],
+    explained: Iterable[ExplainedDays],
+    now: float,
+) -> list[AccountStatus]:
+    """Return the accounts that want days, the worst first, and paused ones at the end.
+
+    ``want`` and ``states`` have the paused accounts too, ``explained`` the missing days of the
+    others. ``now`` is in seconds since the Unix epoch.
+    """
+    lacks: defaultdict[str, list[ExplainedDays]] = defaultdict(list)
+    for item in explained:
+        lacks[item.appid].append(item)
+    sets: defaultdict[str, list[tuple[DaySet, States]]] = defaultdict(list)
+    for dataset, of_dataset in want.items():
+        for appid, wanted in of_dataset.items():
+            sets[appid].append((wanted, states[dataset][appid]))
+    found = [
+        _status(account, sets[account.appid], _lack(lacks[account.appid], now))
+        for account in manifest.accounts
+        if account.appid in sets
+    ]
+    return sorted(found, key=_urgency)
+
+
+def _status(account: Account, sets: list[tuple[DaySet, States]], lack: _Lack) -> AccountStatus:
+    wanted = sum(calendar.count_days(days) for days, _ in sets)
+    done = sum(calendar.count_days(days & state.covered) for days, state in sets)
+    answered = functools.reduce(operator.or_, (state.answered for _, state in sets))
+    is_present = {
+        "missing": done < wanted,
+        "quarantined": any(state.unanswered for _, state in sets),
+        "provisional": any(state.provisional for _, state in sets),
+        "final": True,
+    }
+    state = next(filter(is_present.__getitem__, _STATES))
+    if state == "quarantined":
+        lack = _Lack(state)
+    elif state == "missing" and account.paused:
+        lack = _Lack(PAUSED)
+    return AccountStatus(
+        account.appid,
+        account.name,
+        tuple(sorted(account.tags)),
+        wanted,
+        done,
+        # Rounded down, because 100 means that nothing is missing.
+        percent=1000 * done // wanted / 10 if wanted else None,
+        newest_day=calendar.day_text(calendar.newest(answered)) if answered else None,
+        state=state,
+        reason=lack.reason,
+        errcode=lack.errcode,
+        waiting_until=_time(lack.at),
+        paused=account.paused,
+    )
+
+
+def _lack(explained: list[ExplainedDays], now: float) -> _Lack:
+    """Return why days of an account are missing, and when the first of them may be asked."""
+    if not explained:
+        return _Lack()
+    worst = min(explained, key=lambda item: _rank(item.reason))
+    at = min((item.at for item in explained if item.at is not None), default=now)
+    return _Lack(worst.reason, worst.errcode, at if at > now else None)
+
+
+def _rank(reason: str) -> int:
+    return _WORST_FIRST.index(reason) if reason in _WORST_FIRST else len(_WORST_FIRST)
+
+
+def _urgency(account: AccountStatus) -> tuple[bool, int, int, float]:
+    percent = 100.0 if account.percent is None else account.percent
+    return bool(account.paused), _STATES.index(account.state), _rank(account.reason), percent
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else calendar.utc_text(moment)

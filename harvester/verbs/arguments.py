@@ -1,0 +1,143 @@
+"""Arguments of the API as the operations take them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from datetime import date, timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from harvester.core.config.selection import Selection
+from harvester.core.errors import UsageError
+from harvester.core.text import redaction
+from harvester.core.text.inert_text import inert
+from harvester.manifest import duration_option, timeout_option
+from harvester.planning.engine_shard import shard_of_engine
+from harvester.verbs.project import ManifestText
+
+T = TypeVar("T")
+
+Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
+"""Covered days that are asked again."""
+
+ManifestSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
+"""A path of ``jobs.yaml``, or its content as a mapping."""
+
+Names: TypeAlias = str | Sequence[str] | None
+"""One name or several; a name may hold several with commas, as on the command line."""
+
+AnyDay: TypeAlias = str | date | None
+"""A Beijing day: a date, or a text as in a job (``2024-01-31``, ``-30d``, ``yesterday``)."""
+
+ShardName: TypeAlias = str | tuple[int, int] | None
+"""A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"`` the one of an
+engine's index in the environment."""
+
+
+Processes: TypeAlias = int | Literal["auto"]
+"""The number of processes that share the work of a run; ``auto`` is one a core."""
+
+
+def in_own_record(function: Callable[[], T]) -> T:
+    """Call a function with a record of secrets of its own, which ends with it."""
+
+    def call() -> T:
+        redaction.start_record(RLock())
+        return function()
+
+    return copy_context().run(call)
+
+
+def source(manifest: ManifestSource) -> ManifestText:
+    """Return a manifest as the operations read it.
+
+    A mapping is written as JSON, which the reader of YAML takes; mistakes are reported with their
+    place in that text, whose lines are those of ``json.dumps(mapping, indent=2)``. Relative paths
+    in a mapping count from the working directory. Raises UsageError for a value that JSON has not.
+    """
+    if not isinstance(manifest, Mapping):
+        return ManifestText(Path(manifest), None)
+    try:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError):
+        raise UsageError(
+            "the mapping is no manifest: it refers to itself, or has a value that is none of text,"
+            " number, date, path, list and mapping"
+        ) from None
+    return ManifestText(Path("mapping"), text)
+
+
+def selection(
+    accounts: Names, datasets: Names, jobs: Names, begin_date: AnyDay, end_date: AnyDay
+) -> Selection:
+    """Return the filters of a call."""
+    named = map(names, (accounts, datasets, jobs))
+    return Selection(_day(begin_date), _day(end_date), *named)
+
+
+def shard_of(shard: ShardName) -> tuple[int, int]:
+    """Return the number and the count of a shard; None is the only one. Raises UsageError."""
+    if shard is None:
+        return 1, 1
+    if shard == "auto":
+        return shard_of_engine(os.environ)
+    try:
+        number, total = shard.split("/") if isinstance(shard, str) else shard
+        found = int(number), int(total)
+    except (TypeError, ValueError):
+        found = 0, 0
+    if not 1 <= found[0] <= found[1]:
+        name = inert(str(shard))
+        raise UsageError(f"shard {name} is not a shard", 'write "1/8" for the first of eight')
+    return found
+
+
+def processes_of(processes: object) -> int:
+    """Return the number of processes, 0 for one a core. Raises UsageError."""
+    if processes == "auto":
+        return 0
+    if isinstance(processes, int) and processes >= 1:
+        return processes
+    text = inert(str(processes))
+    raise UsageError(f"processes {text} is not a number from 1 on", 'write 4 or "auto"')
+
+
+def seconds(duration: str | timedelta | None) -> float | None:
+    """Return a duration like ``50m`` in seconds. Raises UsageError."""
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    return duration_option("max_duration", duration)
+
+
+def timeout_seconds(timeout: str | timedelta | None) -> float | None:
+    """Return a duration like ``10m``, or ``0``, in seconds. Raises UsageError."""
+    if isinstance(timeout, timedelta):
+        return max(0.0, timeout.total_seconds())
+    return timeout_option("lock_timeout", timeout)
+
+
+def place(output: str | os.PathLike[str] | None) -> str | None:
+    """Return the output that replaces the manifest's."""
+    return None if output is None else os.fspath(output)
+
+
+def names(given: Names) -> tuple[str, ...]:
+    """Return the names of an argument, each by itself."""
+    given = (given,) if isinstance(given, str) else tuple(given or ())
+    return tuple(part for name in given for each in name.split(",") if (part := each.strip()))
+
+
+def _day(day: AnyDay) -> str | None:
+    return day.isoformat() if isinstance(day, date) else day
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    raise TypeError(f"a {type(value).__name__} has no place in it")

@@ -1,0 +1,173 @@
+"""The change feed: which files were replaced or deleted since a cursor. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from os import environ
+from pathlib import Path
+
+from harvester.catalogue import CATALOGUE
+from harvester.core import calendar
+from harvester.core.config.selection import Selection
+from harvester.core.config.settings import Manifest, Output
+from harvester.core.errors import HistoryLost
+from harvester.core.model import bucket_of
+from harvester.core.results import Change
+from harvester.manifest import day_option, end_day_option, meant, narrow, place_named, read
+from harvester.runs.clock import CheckedClock
+from harvester.storage import layout, partition_reader
+from harvester.storage.backends.base import FileInfo
+from harvester.storage.layout import Tree, open_tree
+from harvester.storage.state import account_cache, change_reader, rewrite_journal
+from harvester.storage.state.change_entries import (
+    BrokenHistory,
+    LogPosition,
+    cursor,
+    parse_cursor,
+)
+
+FROM_THE_BEGINNING = "begin"
+"""Cursor before everything: each file that exists is listed once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenChanges:
+    """Part of a feed. None stands for all accounts, all datasets, or no limit of days."""
+
+    appids: frozenset[str] | None = None
+    datasets: frozenset[str] | None = None
+    begin_date: str | None = None
+    end_date: str | None = None
+
+    def part_of(self, change: Change) -> Change | None:
+        """Return a change without the days and accounts that are not chosen; None if none is left.
+
+        A deleted or erased file concerns all accounts of its bucket.
+        """
+        months = (self.begin_date or "")[:7], (self.end_date or "9999")[:7]
+        if self.datasets is not None and change.dataset not in self.datasets:
+            return None
+        if not months[0] <= change.ref_month <= months[1]:
+            return None
+        if change.op != "replaced":
+            return change if self._has_bucket(change.path) else None
+        begin, end = self.begin_date or "", self.end_date or "9999"
+        days = tuple(day for day in change.days if begin <= day <= end)
+        appids = change.appids
+        if self.appids is not None:
+            appids = tuple(appid for appid in appids if appid in self.appids)
+        is_narrowed = self.appids is not None or days != change.days
+        if is_narrowed and not (days and appids):
+            return None
+        return replace(change, days=days, appids=appids)
+
+    def _has_bucket(self, path: str) -> bool:
+        bucket, _, count = layout.label_of(path).partition("-of-")
+        return self.appids is None or any(
+            bucket_of(appid, int(count)) == int(bucket) for appid in self.appids
+        )
+
+
+ALL_CHANGES = ChosenChanges()
+"""The whole feed."""
+
+
+def changes(
+    tree: Tree, since: str | None = None, chosen: ChosenChanges = ALL_CHANGES
+) -> tuple[list[Change], str]:
+    """Return the changes since a cursor, and the next cursor.
+
+    Without a cursor, or with ``begin``, all files that exist are listed. Changes of a bucket are in
+    the order in which they became durable; each is returned at least once to a reader that keeps
+    the cursors. Raises HistoryLost for a cursor of another tree or of dropped history, StoreError,
+    and UsageError for a file of a newer version.
+    """
+    if since is None or since == FROM_THE_BEGINNING:
+        positions, files = change_reader.ends(tree)
+        return _chosen(_present(tree, positions, files), chosen), cursor(positions)
+    before = parse_cursor(since)
+    try:
+        if before is None:
+            raise BrokenHistory
+        news = change_reader.since(tree.store, before)
+    except BrokenHistory:
+        raise HistoryLost(
+            f"{tree.store.display_path()}: the cursor is of another output, or older than the"
+            " changes that are kept",
+            "read everything once, then go on from the new cursor",
+            cursor(change_reader.ends(tree)[0]),
+        ) from None
+    return _chosen((entry.change() for entry in news.entries), chosen), cursor(news.positions)
+
+
+def _chosen(found: Iterable[Change], chosen: ChosenChanges) -> list[Change]:
+    return [part for change in found if (part := chosen.part_of(change)) is not None]
+
+
+def _present(
+    tree: Tree, positions: Mapping[str, LogPosition], files: list[FileInfo]
+) -> Iterator[Change]:
+    """Yield every data file as a change from nothing."""
+    footers = partition_reader.rows_and_footers(tree.store, files)
+    for file, found in zip(files, footers, strict=True):
+        if found is not None:
+            rows, known = found[0], found[1].coverage
+            mask, appids = known.filled()
+            days = calendar.each_day(calendar.from_month_mask(mask, known.month))
+            label = layout.label_of(file.name)
+            yield Change(
+                seq=positions.get(label, LogPosition()).seq,
+                op="replaced",
+                dataset=file.name.partition("/")[0],
+                ref_month=calendar.month_text(known.month),
+                path=file.name,
+                days=tuple(map(calendar.day_text, days)),
+                appids=appids,
+                run_id=None,
+                rows_before=0,
+                rows_after=rows,
+            )
+
+
+def open_feed(
+    path: Path | None, selection: Selection, output: str | None, clock: CheckedClock | None = None
+) -> tuple[Tree, ChosenChanges]:
+    """Open a feed for reading, of a manifest or of an output alone. Creates nothing.
+
+    Raises ManifestError, UsageError for words that match nothing and for an unfinished rewrite, and
+    StoreError.
+    """
+    now = (clock or CheckedClock()).started_at
+    if path is None:
+        # No account is known by name.
+        manifest = Manifest(Path(), (), (), Output(), dict(CATALOGUE))
+    else:
+        manifest = read(path, environ=environ, now=now).manifest()
+    place = manifest.output
+    if output is not None:
+        place = replace(place, path=place_named(output))
+    # An output that does not exist yet has no changes.
+    tree = open_tree(replace(place, must_exist=False))
+    rewrite_journal.refuse_unfinished(tree)
+    if path is not None and manifest.from_platform:
+        manifest = read(path, environ=environ, now=now).manifest(account_cache.read(tree))
+    return tree, _parsed(manifest, selection, now)
+
+
+def _parsed(manifest: Manifest, selection: Selection, now: float) -> ChosenChanges:
+    """Return what a selection chooses. Raises UsageError."""
+    accounts = selection.accounts if "all" not in selection.accounts else ()
+    appids, datasets = meant(manifest, accounts, selection.datasets)
+    if selection.jobs:
+        jobs = narrow(manifest, selection, now).jobs
+        appids = frozenset(appid for job in jobs for appid in job.appids)
+        datasets = frozenset(name for job in jobs for name in job.datasets)
+    begin = day_option("--begin-date", selection.begin_date, now)
+    end = end_day_option("--end-date", selection.end_date, now)
+    return ChosenChanges(
+        appids if accounts or selection.jobs else None,
+        datasets if selection.datasets or selection.jobs else None,
+        None if begin is None else calendar.day_text(begin),
+        None if end is None else calendar.day_text(end),
+    )

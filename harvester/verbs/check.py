@@ -1,0 +1,287 @@
+"""Check of every account: whether it gets a token, which datasets it may ask, and its quotas.
+
+An account costs a call for its token, one for each family of its datasets, and one for each
+dataset's quota. A paused account costs one token and one call, which show whether it works again.
+The result of an account changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+
+from harvester.catalogue.error_codes import Action, Rule, Scope
+from harvester.core import calendar
+from harvester.core.calendar import Clock
+from harvester.core.config.credentials import Access
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import CallError, StoreError, UsageError
+from harvester.core.model import Refusal, bucket_of
+from harvester.planning.quota import DayLedger, Moment
+from harvester.runs.access import run_context, token_providers, with_paused
+from harvester.runs.clock_check import correct
+from harvester.runs.record.run_id import new_run_id
+from harvester.runs.runtime import Project, RunContext
+from harvester.storage import layout
+from harvester.storage.layout import Tree
+from harvester.storage.state import quota_ledger, quota_limits
+from harvester.verbs.asking.attempts import NOTHING_SENT, few_attempts
+from harvester.verbs.asking.check_report import (
+    WHOLE_ACCOUNT,
+    AccountCheck,
+    Check,
+    ProbeResult,
+    State,
+)
+from harvester.verbs.asking.probes import Probe, probes
+from harvester.verbs.project import warn_of_open_files
+from harvester.wechat import attempt
+from harvester.wechat.auth import TokenDenied
+from harvester.wechat.auth.token_cache import TokenCache
+from harvester.wechat.quota_api import QUOTA_PATH, quota_body, reported_quota
+from harvester.wechat.transport import Transport
+
+_log = logging.getLogger("harvester.check")
+
+
+STATES = {
+    Action.RETRY: State.NO_ANSWER,
+    Action.RETRY_NOW: State.NO_ANSWER,
+    Action.HOST_DOWN: State.NO_ANSWER,
+    Action.SLOW_DOWN: State.NOT_READY,
+    Action.NOT_READY: State.NOT_READY,
+    Action.WAIT_FOR_QUOTA: State.NOT_READY,
+    Action.DEFER: State.NO_ANSWER,
+    Action.REFRESH_TOKEN: State.REFUSED,
+    Action.SPLIT: State.REFUSED,
+    Action.STOP: State.REFUSED,
+}
+"""The state after a refusal, by the action of its rule."""
+
+
+def _concerns_all(rule: Rule) -> bool:
+    """Return whether no account can be asked for this cause; a token server is that of some."""
+    return rule.is_local and rule.action is not Action.RETRY_NOW
+
+
+def _probe_result(probe: Probe, refused: attempt.RefusedAttempt | None) -> ProbeResult:
+    family, probed = probe.dataset.family, (probe.dataset.permission, probe.dataset.name)
+    day = probe.window.begin
+    if refused is None:
+        return ProbeResult(family, *probed, day, State.WORKS)
+    rule, why, _ = refused
+    # A server that was not reached would not answer the account's other calls either.
+    if rule.scope in (Scope.ACCOUNT, Scope.RUN) or isinstance(why, str):
+        family = WHOLE_ACCOUNT
+    errcode, errmsg, rid = (None, why, "") if isinstance(why, str) else why
+    told = errmsg, rid, rule.meaning, rule.advice
+    return ProbeResult(family, *probed, day, STATES[rule.action], errcode, *told)
+
+
+def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
+    """Return the finding for a credential with a variable or a file that is missing."""
+    probed = (probe.dataset.permission, probe.dataset.name, probe.window.begin)
+    told = error.problem, "", "the credential cannot be read", error.advice
+    return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
+
+
+def check(project: Project) -> Check:
+    """Probe every account of a project that has a job, and save the quotas for later runs.
+
+    A missing secret of a paused account is a finding of that account. Raises UsageError if other
+    secrets are missing, if the output holds quotas of a newer version, and as
+    `layout.check_folders`. If the quotas cannot be written the error is logged.
+    """
+    warn_of_open_files(project.manifest)
+    with suppress(StoreError):
+        # What cannot be read is reported when the quotas are saved.
+        layout.check_folders(project.tree)
+    found = check_accounts(project.manifest, with_paused(project, run_context(project)))
+    try:
+        save(found, project.manifest, project.tree, project.clock.moment())
+    except StoreError as error:
+        _log.warning("the quotas and the calls of this check are not saved: %s", error)
+    return found
+
+
+def check_accounts(manifest: Manifest, context: RunContext) -> Check:
+    """Probe every account that has a job."""
+    return anyio.run(_check, manifest, context)
+
+
+def save(found: Check, manifest: Manifest, tree: Tree, now: Moment) -> None:
+    """Save the reported quotas, and the calls that the check has spent of them.
+
+    Raises StoreError, and UsageError for quotas of a newer version.
+    """
+    reported = {
+        (account.appid, dataset): quota
+        for account in found.accounts
+        for dataset, quota in account.allowances.items()
+    }
+    if reported:
+        quota_limits.write(tree, reported, now.at)
+    spent = _spent(found, manifest, now)
+    if spent:
+        quota_ledger.leave(tree, spent)
+
+
+def _spent(found: Check, manifest: Manifest, now: Moment) -> dict[int, DayLedger]:
+    """Return the calls of the check as a ledger of today for each bucket."""
+    today, name = calendar.today(now.at), new_run_id(now.at)
+    period = manifest.limits.per_token.period
+    spent: dict[int, DayLedger] = {}
+    for account in found.everyone:
+        if not account.calls:
+            continue
+        bucket = bucket_of(account.appid, manifest.output.buckets)
+        ledger = spent.setdefault(bucket, DayLedger(today, name, period=period, written=now))
+        # Calls of the last period still count in WeChat's rate limit.
+        idle_from = account.heard_at + period
+        if idle_from > now.at:
+            ledger.enter_recent(account.calls.total(), idle_from)
+        for dataset, calls in account.calls.items():
+            ledger.add(dataset, account.appid, calls)
+    return spent
+
+
+async def _check(manifest: Manifest, context: RunContext) -> Check:
+    check = await _probe_all(manifest, context)
+    if correct(context):
+        # Where tokens come from elsewhere, only the probes show that they asked for other days.
+        before, check = check, await _probe_all(manifest, context)
+        check.add_calls(before)
+    return check
+
+
+async def _probe_all(manifest: Manifest, context: RunContext) -> Check:
+    clock, accounts = context.clock, manifest.asked_accounts
+    check = Check(
+        [AccountCheck(account.appid, account.name) for account in accounts],
+        paused=[
+            AccountCheck(account.appid, account.name, paused=account.paused)
+            for account in manifest.paused_accounts
+        ],
+    )
+    workers = max(1, min(manifest.limits.connections, len(check.everyone)))
+    async with (
+        context.open_api() as api,
+        Transport(api, connections=workers, on_date=clock.hear) as transport,
+    ):
+        providers = token_providers(context, transport, _never)
+        async with TokenCache(providers.provider, clock) as tokens:
+            # The days to ask for are chosen by WeChat's time if this machine's is off.
+            for account in [] if clock.is_checked else accounts[:1]:
+                await tokens.request_ahead(account.appid)
+            correct(context)
+            prober = _Prober(manifest, transport, tokens, clock, context.credentials)
+            await _probe_accounts(prober, check.everyone, workers)
+    check.calls = prober.calls + providers.calls
+    return check
+
+
+async def _probe_accounts(prober: _Prober, accounts: list[AccountCheck], workers: int) -> None:
+    asked = probes(prober.manifest, prober.now())
+    # The workers share the iterator, so that each account is taken once.
+    queue = iter(accounts)
+
+    async def work() -> None:
+        for account in queue:
+            ask = prober.try_paused if account.paused else prober.probe
+            await ask(account, asked[account.appid])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(workers):
+            tasks.start_soon(work)
+
+
+async def _never(_: str) -> bool:
+    """Refuse to replace a token by force: a check must not end a token that others use."""
+    return False
+
+
+@dataclass(slots=True)
+class _Prober:
+    """Makes the calls; those of one account one after the other and no faster than its rate."""
+
+    manifest: Manifest
+    transport: Transport
+    tokens: TokenCache
+    now: Clock
+    credentials: Callable[[str], Access]
+    calls: int = 0
+    rng: random.Random = field(default_factory=random.Random)
+    _never_heard: bool = True
+    _cut_off: attempt.RefusedAttempt | None = None
+
+    async def probe(self, account: AccountCheck, asked: list[Probe]) -> None:
+        """Make the probes of an account, up to the first result that holds for all of it.
+
+        If WeChat was never heard, for a cause on this machine's side, that is the result of all
+        further accounts.
+        """
+        for probe in asked:
+            refused = self._cut_off or await self._try(account, probe)
+            if refused is not None and self._never_heard and _concerns_all(refused.rule):
+                self._cut_off = refused
+            finding = _probe_result(probe, refused)
+            account.findings.append(finding)
+            if finding.is_of_account:
+                break
+            if finding.state is not State.REFUSED:
+                await self._ask_quotas(account, probe)
+        self.transport.close_account(account.appid)
+
+    async def try_paused(self, account: AccountCheck, asked: list[Probe]) -> None:
+        """Make the first probe of a paused account, if its credential can be read."""
+        try:
+            self.credentials(account.appid)
+        except UsageError as error:
+            account.findings.append(_unreadable(asked[0], error))
+        else:
+            refused = await self._try(account, asked[0])
+            account.findings.append(_probe_result(asked[0], refused))
+        self.transport.close_account(account.appid)
+
+    async def _try(self, account: AccountCheck, probe: Probe) -> attempt.RefusedAttempt | None:
+        """Return None for an answer, or else the last refusal."""
+        ask = partial(self._ask, account, probe)
+        outcome = await few_attempts(ask, self.manifest.retry, self.rng)
+        return None if isinstance(outcome, bytes) else outcome
+
+    async def _ask(self, account: AccountCheck, probe: Probe) -> bytes | attempt.RefusedAttempt:
+        """Make one attempt. It counts against the quota unless nothing was sent."""
+        self.calls += 1
+        outcome = await attempt.attempt(probe.window, probe.dataset, self.tokens, self.transport)
+        if isinstance(outcome, bytes) or isinstance(outcome.why, Refusal):
+            self._never_heard, self._cut_off = False, None
+        if isinstance(outcome, bytes) or outcome.rule.action not in NOTHING_SENT:
+            account.calls[probe.dataset.name] += 1
+            account.heard_at = self.now()
+        await self._pause()
+        return outcome
+
+    async def _ask_quotas(self, account: AccountCheck, probe: Probe) -> None:
+        """Ask for the quota of each dataset. A refusal is ignored: the quota stays unknown."""
+        for dataset in probe.stands_for:
+            with suppress(CallError, TokenDenied):
+                token = await self.tokens.current(account.appid)
+                self.calls += 1
+                status, body = await self.transport.post(
+                    account.appid, QUOTA_PATH, quota_body(dataset), token
+                )
+                allowance = reported_quota(status, body, self.now())
+                if allowance is not None:
+                    account.allowances[dataset.name] = allowance
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until the rate of the account allows its next call."""
+        pace = self.manifest.limits.per_token
+        await anyio.sleep(pace.period / pace.count)

@@ -1,0 +1,216 @@
+"""One window asked now and compared with the published rows, for "this number is wrong"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from harvester.catalogue import matching, readiness, retirement
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.config.references import quote_safe
+from harvester.core.config.settings import Account, Job, Manifest
+from harvester.core.dataset import DATE_COLUMN, Dataset, Grain
+from harvester.core.errors import UsageError
+from harvester.core.exit_codes import Exit
+from harvester.core.model import Refusal, Window, bucket_of
+from harvester.core.text.safe_text import safe_text
+from harvester.manifest import end_day_option, nearest
+from harvester.runs.access import run_context
+from harvester.runs.event_loop import run_in_loop
+from harvester.runs.record.account_report import reason_for
+from harvester.runs.record.prospects import comes_at_text
+from harvester.runs.record.summary import start_summary
+from harvester.runs.runtime import Project
+from harvester.runs.session import locked
+from harvester.storage.published_rows import published_rows
+from harvester.tables import decode
+from harvester.tables.columns import arrow_schema
+from harvester.tables.day_rows import Decoded
+from harvester.tables.row_difference import differences, plain_rows
+from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
+from harvester.verbs.asking.answer import Answer, ChangedValue, UnusableDay
+from harvester.verbs.asking.question import Heard, Question
+from harvester.wechat.attempt import RefusedAttempt
+
+_NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
+"""Actions after which nothing is known of the window, and a later question may be answered."""
+
+_NO_PROVENANCE = Provenance(0, "")
+
+
+def fetch(
+    project: Project, account: str, dataset: str, begin: str, end: str | None = None
+) -> Answer:
+    """Ask for one window of an account now, and compare the answer with the published rows.
+
+    ``account`` is an appid or a name that one account has; ``begin`` and ``end`` are Beijing days
+    as in a job, both included, and no ``end`` is one day. Publishes nothing; writes the ledger of
+    calls alone. A paused account is asked as well, because a person wants it.
+
+    Raises UsageError for words that mean nothing, for a window that one request cannot ask, for a
+    secret that is missing, and as `published_rows`; Busy if a run holds the account's bucket;
+    StoreError if the output cannot be read or written.
+    """
+    chosen = _account(project.manifest, account)
+    known = _dataset(project.manifest, dataset)
+    window = _window(chosen, known, (begin, end or begin), project.clock.started_at)
+    manifest = _only(project.manifest, chosen, window)
+    context = run_context(project._replace(manifest=manifest))
+    run, tree = start_summary(manifest.file, project.clock.started_at), project.tree
+    # Held for the call too: a run beside it would count its own calls alone in the rate.
+    own = [bucket_of(chosen.appid, tree.buckets)]
+    with locked(tree, own, run, context.clock, project.lock_timeout) as may_start:
+        published = published_rows(tree, window)
+        question = Question(manifest, context, tree, run.run_id, window, known, may_start)
+        heard = run_in_loop(question.ask)
+    now = context.clock()
+    if isinstance(heard.outcome, RefusedAttempt):
+        return _refused(_unanswered(chosen, window, heard), heard.outcome, now)
+    answer = _unanswered(chosen, window, heard)
+    return _compared(answer, known, decode.decoder(known)(window, heard.outcome), published)
+
+
+def _account(manifest: Manifest, word: str) -> Account:
+    """Return the account of an appid or of a unique name. Raises UsageError."""
+    found = [one for one in manifest.accounts if word in (one.appid, one.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        appids = ", ".join(one.appid for one in found[:3])
+        raise UsageError(f"{len(found):,} accounts have the name{quote_safe(word)}", appids)
+    names = [name for one in manifest.accounts for name in (one.appid, one.name) if name]
+    hint = nearest(word, names) or "the manifest has no such account"
+    raise UsageError(f"unknown account{quote_safe(word)}", hint)
+
+
+def _dataset(manifest: Manifest, word: str) -> Dataset:
+    found = matching(word)
+    if len(found) != 1:
+        known = nearest(word, manifest.datasets) or "`harvester datasets` lists them"
+        what = f"{len(found):,} datasets match" if found else "unknown dataset"
+        raise UsageError(*(retirement(word) or (f"{what}{quote_safe(word)}", known)))
+    return manifest.datasets[found[0].name]
+
+
+def _window(account: Account, dataset: Dataset, words: tuple[str, str], now: float) -> Window:
+    """Return the window of two days. Raises UsageError if one request cannot ask for it."""
+    begin, end = (_day(word, dataset, now) for word in words)
+    first, last = map(calendar.day_text, (begin, end))
+    if end < begin:
+        raise UsageError(f"{last} is before {first}", "swap the days")
+    if begin < dataset.first_day:
+        day = calendar.day_text(dataset.first_day)
+        raise UsageError(f"{dataset.name} begins on {day}, and not on {first}")
+    if end - begin >= dataset.span:
+        raise UsageError(
+            f"{first}..{last} are {end - begin + 1} days, and one request for {dataset.name} asks"
+            f" at most {dataset.span}",
+            "ask for fewer days",
+        )
+    whole = readiness.period_begin(dataset.grain, begin)
+    if dataset.grain in (Grain.WEEK, Grain.MONTH) and whole != begin:
+        raise UsageError(
+            f"{dataset.name} counts by {dataset.grain.value}, and none begins on {first}",
+            f"ask for {calendar.day_text(whole)}",
+        )
+    return Window(account.appid, dataset.name, begin, end)
+
+
+def _day(word: str, dataset: Dataset, now: float) -> Day:
+    day = end_day_option(f"the day{quote_safe(word)}", word, now)
+    return readiness.newest_ready(dataset, now) if day is None else day
+
+
+def _only(manifest: Manifest, account: Account, window: Window) -> Manifest:
+    """Return a manifest that asks for nothing but a window."""
+    job = Job("fetch", (window.dataset,), (window.appid,), window.begin, window.end)
+    alone = replace(account, paused="")
+    return replace(manifest, accounts=(alone,), jobs=(job,), all_jobs=(), from_platform=False)
+
+
+def _unanswered(account: Account, window: Window, heard: Heard) -> Answer:
+    """Return what is known of a question, whatever became of it."""
+    return Answer(
+        appid=account.appid,
+        name=account.name,
+        dataset=window.dataset,
+        begin_date=calendar.day_text(window.begin),
+        end_date=calendar.day_text(window.end),
+        outcome="refused",
+        exit_code=int(Exit.INCOMPLETE),
+        requests=heard.requests,
+        paused=account.paused,
+        raw=heard.raw,
+    )
+
+
+def _refused(answer: Answer, refused: RefusedAttempt, now: float) -> Answer:
+    """Return a refusal, with the exit code of a run for which nothing else is open."""
+    rule, why = refused.rule, refused.why
+    reason, code = reason_for(rule.action, rule.scope)
+    if rule.scope is Scope.ACCOUNT and rule.action in (Action.STOP, Action.REFRESH_TOKEN):
+        code = Exit.UNAUTHORISED
+    elif rule.action in _NO_ANSWER:
+        reason, code = "unanswered", Exit.AGAIN
+    errcode, errmsg, rid = why if isinstance(why, Refusal) else (None, safe_text(why), "")
+    return replace(
+        answer,
+        exit_code=int(code),
+        errcode=errcode,
+        errmsg=errmsg,
+        rid=rid,
+        meaning=rule.meaning,
+        advice=rule.advice,
+        retry_at=comes_at_text(reason, now) if code is Exit.AGAIN else None,
+    )
+
+
+def _compared(answer: Answer, dataset: Dataset, decoded: Decoded, published: list[Any]) -> Answer:
+    """Return an answer with its differences to the published rows."""
+    # Of a file with older columns those alone are compared that it has.
+    names = [
+        name
+        for name in arrow_schema(dataset).names
+        if all(name in table.column_names for table in published)
+    ]
+    old = [row for table in published for row in plain_rows(table, names)]
+    new = _rows(answer.appid, dataset, decoded, names)
+    found = differences(old, new, ("appid", DATE_COLUMN, *_key(dataset)))
+    unusable = tuple(
+        UnusableDay(calendar.day_text(day), safe_text(reason))
+        for day, reason in sorted(decoded.quarantined.items())
+    )
+    is_same = not (found.added or found.removed or found.changed or unusable)
+    return replace(
+        answer,
+        outcome="same" if is_same else "different",
+        exit_code=int(Exit.DONE if is_same else Exit.INCOMPLETE),
+        rows=len(new),
+        published=len(old),
+        published_at=_newest(published),
+        is_delay=decoded.delayed,
+        added=found.added,
+        removed=found.removed,
+        changed=tuple(ChangedValue(*each) for each in found.changed),
+        unusable=unusable,
+    )
+
+
+def _key(dataset: Dataset) -> Iterable[str]:
+    return (name for name in dataset.key if name not in ("appid", DATE_COLUMN))
+
+
+def _rows(
+    appid: str, dataset: Dataset, decoded: Decoded, names: Iterable[str]
+) -> list[dict[str, Any]]:
+    news = [NewRows(appid, day, rows, _NO_PROVENANCE) for day, rows in decoded.days.items()]
+    return plain_rows(to_record_batch(arrow_schema(dataset), news), names) if news else []
+
+
+def _newest(published: list[Any]) -> str | None:
+    """Return when the newest published row was asked for."""
+    moments = [each for table in published for each in table["_fetched_at"].to_pylist() if each]
+    return calendar.utc_text(max(moments).timestamp()) if moments else None

@@ -1,0 +1,353 @@
+"""Permanent deletion of accounts: rows, coverage, answers, quarantine, and names in records.
+
+Each step is atomic and independent of the others, so a killed command is repeated from the start.
+The buckets of the accounts are locked meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from harvester.core import calendar
+from harvester.core.calendar import Day
+from harvester.core.config.settings import Manifest
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
+from harvester.core.text.inert_text import inert
+from harvester.manifest import day_option, meant
+from harvester.planning import windows
+from harvester.runs.record.run_log import RunLog
+from harvester.runs.runtime import Project
+from harvester.runs.session import check_lease, claim_of, locked_and_recorded, new_run_log
+from harvester.storage import (
+    layout,
+    locks,
+    partition_reader,
+    partition_writer,
+    publish,
+    quarantine,
+    raw_log,
+)
+from harvester.storage.backends.claims import MayStart
+from harvester.storage.footer import Footer
+from harvester.storage.layout import RAW, Partition, Tree
+from harvester.storage.publication import Published
+from harvester.tables import row_groups
+from harvester.tables.columns import arrow_schema
+from harvester.verbs import erasure
+
+
+class Rewritten(NamedTuple):
+    """A data file that lost rows, or was removed because it had no other accounts."""
+
+    path: str
+    dataset: str
+    ref_month: str
+    accounts: int
+    account_days: int
+    rows_before: int
+    rows_after: int
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Everything that was deleted, or would be: files, unpublished answers, quarantine, names.
+
+    ``damaged`` are unreadable files of the quarantine, removed because they may hold some of it;
+    ``records`` are the JSON side files that named an account, and ``not_reached`` the places where
+    copies may be that this command does not delete.
+    """
+
+    dry_run: bool
+    accounts: list[str]
+    datasets: list[str]
+    before: Day | None
+    rewritten: list[Rewritten]
+    answers: int
+    quarantined: int
+    damaged: list[str]
+    records: list[str]
+    not_reached: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True if there was nothing to forget."""
+        return not (
+            self.rewritten or self.answers or self.quarantined or self.damaged or self.records
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Erasure:
+    """One erasure under way; without a run log nothing is changed.
+
+    ``may_start`` tells whether the buckets are still held, None if they cannot be lost.
+    """
+
+    tree: Tree
+    datasets: Mapping[str, Dataset]
+    request: erasure.ErasureRequest
+    run_log: RunLog | None
+    may_start: MayStart | None = None
+
+    @property
+    def dry(self) -> bool:
+        """True if nothing is to be changed."""
+        return self.run_log is None
+
+    @property
+    def temp(self) -> Path | None:
+        """Path of a temporary file, None if nothing is to be changed."""
+        return None if self.dry else self.tree.temp(min(self.buckets), "forget.json")
+
+    @property
+    def buckets(self) -> set[int]:
+        """The buckets of the accounts."""
+        return self.request.buckets(self.tree.buckets)
+
+    def record_published(self, item: Published) -> None:
+        """Add a replaced file to the change feed, without the accounts that are forgotten."""
+        if self.run_log is not None:
+            hit = self.request.has(item.dataset, calendar.month_end(item.month))
+            if hit and not self.request.appids.isdisjoint(item.changed_appids):
+                item = replace(item, op="erased", changed_days=(), changed_appids=())
+            self.run_log.record_published(item)
+
+    def announce(self, partition: Partition, rows: int) -> None:
+        """Announce that a file will lose rows, or all of them."""
+        check_lease(self.may_start)
+        if self.run_log is not None:
+            name, (dataset, month, _) = self.tree.name(partition), partition
+            self.run_log.announce(Published(dataset, month, name, (), (), rows, rows, op="erased"))
+
+
+def forget(
+    project: Project,
+    accounts: Sequence[str],
+    datasets: Sequence[str] = (),
+    before: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> Receipt:
+    """Delete accounts from the output, or with ``dry_run`` count what would be deleted.
+
+    ``accounts`` and ``datasets`` are words of the command line, no datasets are all; ``before`` is
+    the first Beijing day that stays. Unpublished answers are published first. The change feed names
+    the replaced files without the accounts.
+
+    Raises UsageError for words that match nothing, for days that the manifest still wants, and for
+    files of a newer version or another number of buckets, all before the first change; Busy if
+    another run holds a bucket of the accounts, LeaseLost once it may; StoreError if the output
+    cannot be read or written.
+    """
+    manifest, tree, now = project.manifest, project.tree, project.clock.started_at
+    request = _request(manifest, accounts, datasets, day_option("--before", before, now))
+    erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
+    elsewhere = tuple(_elsewhere(manifest))
+    if dry_run:
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, None))
+        return replace(receipt, not_reached=elsewhere)
+    own, run_log = sorted(request.buckets(tree.buckets)), new_run_log(manifest.file, project.clock)
+    with locked_and_recorded(run_log, tree, own, project.lock_timeout) as may_start:
+        receipt = _forget(_Erasure(tree, manifest.datasets, request, run_log, may_start))
+    return replace(receipt, not_reached=elsewhere)
+
+
+def _elsewhere(manifest: Manifest) -> Iterator[str]:
+    """Yield the places of copies outside of the output, and of those that a store keeps."""
+    yield "copies of run records that `--summary` wrote, backups, and tables made of the files"
+    sink = manifest.platform.sink if manifest.platform else None
+    if sink is not None:
+        words = sink.command[:1] if sink.command else [sink.file or ""]
+        yield f"refresh tokens that platform.sink was given: {inert(words[0])}"
+    if isinstance(manifest.output.path, str):
+        yield (
+            f"older versions of objects below {inert(manifest.output.path)}, if the bucket keeps"
+            " versions or deleted objects: remove them with the store's own tools"
+        )
+
+
+def _request(
+    manifest: Manifest, accounts: Sequence[str], datasets: Sequence[str], before: Day | None
+) -> erasure.ErasureRequest:
+    if not accounts:
+        words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
+        raise UsageError("--accounts is missing", f"name accounts: {words}")
+    appids, names = meant(manifest, accounts, datasets)
+    # Compared by the result, because `all`, a glob, every name and nothing mean the same.
+    return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
+
+
+def _forget(erasing: _Erasure) -> Receipt:
+    request = erasing.request
+    answers = sum(1 for _ in _waiting(erasing))
+    _refuse_newer(erasing)
+    if erasing.run_log is not None:
+        layout.clean_temp(erasing.tree, erasing.buckets)
+        log = erasing.run_log
+        # A killed run may have named these accounts in files of a bucket without any of them.
+        claim = claim_of(log.summary, log.now, None)
+        locks.sweep_elsewhere(erasing.tree, erasing.buckets, claim)
+        publish.recover(
+            erasing.tree,
+            erasing.datasets,
+            erasing.buckets,
+            erasing.record_published,
+            now=erasing.run_log.now,
+        )
+    rewritten, quarantined = list[Rewritten](), 0
+    for name in erasing.datasets:
+        if name in request.datasets:
+            for partition in layout.partitions(erasing.tree, name, erasing.buckets):
+                rewritten += _forget_rows(erasing, partition)
+            quarantined += _forget_quarantined(erasing, name)
+    return Receipt(
+        dry_run=erasing.dry,
+        accounts=sorted(request.appids),
+        datasets=sorted(request.datasets),
+        before=request.before,
+        rewritten=rewritten,
+        answers=answers,
+        quarantined=quarantined,
+        damaged=list(_forget_damaged(erasing)),
+        records=list(erasure.erase_names(erasing.tree, request, erasing.temp)),
+    )
+
+
+def _refuse_newer(erasing: _Erasure) -> None:
+    """Raise UsageError for any file of a newer version, before the first change."""
+    publish.refuse_newer(erasing.tree, erasing.request.datasets, erasing.buckets)
+    quarantined = (quarantine.entries(erasing.tree, name) for name in erasing.request.datasets)
+    # Reading a side file raises the error.
+    side_files = erasure.side_files(erasing.tree, erasing.request)
+    deque(chain(side_files, *quarantined), maxlen=0)
+
+
+def _waiting(erasing: _Erasure) -> Iterator[None]:
+    """Yield once for each answer of the raw log with days that are to be forgotten."""
+    request = erasing.request
+    for group in raw_log.readable_groups(erasing.tree, erasing.buckets):
+        for dataset, month in group.months:
+            if dataset in request.datasets and request.mask(month):
+                with suppress(raw_log.DamagedGroup):
+                    for answer in group.answers(dataset, month):
+                        # An answer over two months is counted with its first one.
+                        first = calendar.month_of(answer.window.begin) == month
+                        if first and answer.window.appid in request.appids:
+                            yield None
+
+
+def _forget_rows(erasing: _Erasure, partition: Partition) -> Iterator[Rewritten]:
+    rewritten = publish.retry_races(lambda _: _rewrite(erasing, partition))
+    if rewritten is not None:
+        erasing.record_published(
+            Published(
+                partition.dataset,
+                partition.month,
+                rewritten.path,
+                days=(),
+                appids=(),
+                rows_before=rewritten.rows_before,
+                rows_after=rewritten.rows_after,
+                op="deleted" if rewritten.removed else "erased",
+            )
+        )
+        yield rewritten
+
+
+def _rewrite(erasing: _Erasure, partition: Partition) -> Rewritten | None:
+    """Write a file without the days that are to be forgotten; None if it has none of them."""
+    tree, dataset = erasing.tree, erasing.datasets[partition.dataset]
+    name, mask = tree.name(partition), erasing.request.mask(partition.month)
+    temp = f"{partition.dataset}.{calendar.month_text(partition.month)}.forget"
+    with partition_reader.opened(
+        tree.store, name, tree.temp(partition.bucket, f"{temp}.old")
+    ) as stored:
+        if stored is None:
+            return None
+        known = stored.footer.coverage
+        forgotten = {
+            appid: covered
+            for appid in erasing.request.appids.intersection(known.appids)
+            if (covered := known.account(appid).covered & mask)
+        }
+        if not forgotten:
+            return None
+        left = known.without(dict.fromkeys(forgotten, mask))
+        schema = arrow_schema(dataset)
+        pieces = erasure.remaining_rows(stored.batches(schema), erasing.request)
+        erasing.announce(partition, stored.rows)
+        if erasing.dry or not left.appids:
+            after = sum(piece.length for piece in pieces)
+            if not erasing.dry:
+                tree.store.delete(name)
+        else:
+            # The footer names merged raw groups only as long as they exist.
+            existing = {file.name for file in tree.store.list(RAW)}
+            groups = {key: at for key, at in stored.footer.groups.items() if at in existing}
+            tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
+            new = tree.temp(partition.bucket, f"{temp}.new")
+            draft = partition_writer.NewFile(tree.store, new, name, dataset, stored.version)
+            after = partition_writer.write(draft, tables, lambda: Footer(left, groups))
+        return Rewritten(
+            path=name,
+            dataset=partition.dataset,
+            ref_month=calendar.month_text(partition.month),
+            accounts=len(forgotten),
+            account_days=sum(covered.bit_count() for covered in forgotten.values()),
+            rows_before=stored.rows,
+            rows_after=after,
+            removed=not left.appids,
+        )
+
+
+def _forget_quarantined(erasing: _Erasure, dataset: str) -> int:
+    """Delete answers in quarantine and count their days; one that begins before goes entirely."""
+    before = erasing.request.before
+    count = 0
+    begins = {
+        (entry.answer.window.appid, entry.day): entry.answer.window.begin
+        for entry in quarantine.entries(erasing.tree, dataset)
+    }
+    for appid, kept in quarantine.quarantined_days(erasing.tree, dataset).items():
+        if appid in erasing.request.appids:
+            chosen = [
+                day
+                for day in kept
+                if before is None or min(day, begins.get((appid, day), day)) < before
+            ]
+            count += len(chosen)
+            if not erasing.dry:
+                quarantine.forget(erasing.tree, dataset, appid, chosen)
+    return count
+
+
+def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
+    """Delete unreadable files of the quarantine: one may hold any account of its bucket."""
+    request = erasing.request
+    for name, info in quarantine.damaged_files(erasing.tree).items():
+        elsewhere = info.bucket is not None and info.bucket not in request.buckets(info.buckets)
+        other = info.dataset is not None and info.dataset not in request.datasets
+        later = info.month is not None and not request.mask(info.month)
+        if not (elsewhere or other or later):
+            if not erasing.dry:
+                _record_as_gone(erasing, quarantine.former_name(name))
+                erasing.tree.store.delete(name)
+            yield name
+
+
+def _record_as_gone(erasing: _Erasure, name: str | None) -> None:
+    """Record a removed data file: that it is in quarantine said so until now."""
+    store = erasing.tree.store
+    named = layout.parse_name(store, name) if name else None
+    if name and named and store.version(name) is None:
+        dataset, month, _ = named[0]
+        gone = Published(dataset, month, name, (), (), 0, 0, op="deleted")
+        erasing.record_published(gone)

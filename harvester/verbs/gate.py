@@ -1,0 +1,158 @@
+"""Gate for the jobs that read the files: whether the days up to one are there, or may still come.
+
+The files say which days are missing, and the run records why: a day that the last finished run
+which asked for it was refused, or failed to obtain, does not come by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harvester.catalogue import readiness
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.exit_codes import Exit
+from harvester.core.model import DayRange
+from harvester.planning.windows import Wanted, wanted
+from harvester.storage.coverage_scan import States, day_ranges_of
+from harvester.verbs.missing_days import ExplainedDays, Missing, RunHistory
+
+MAX_RECORDS = 500
+"""Maximum run records that are searched. A refusal that none of them has counts as unknown, so that
+the next run asks again and its own record answers."""
+
+
+class Required(NamedTuple):
+    """Days that a gate waits for: up to ``day``, or to the newest that is ready if it is None.
+
+    ``final`` demands final answers; otherwise provisional ones are enough.
+    """
+
+    day: Day | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LostDays:
+    """Missing days that no run obtains by itself.
+
+    ``reason`` is ``"refused"``, ``"failed"`` or ``"quarantined"``; ``errcode`` is None without an
+    answer of WeChat's, and ``run_id`` names the run that asked, except for quarantined days.
+    """
+
+    appid: str
+    dataset: str
+    begin: Day
+    end: Day
+    reason: str
+    errcode: int | None = None
+    run_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The answer of a gate.
+
+    ``obtainable`` are missing days that a run can still obtain, from ``retry_at`` on (RFC 3339 in
+    UTC, None without such days), and ``lost`` those that it cannot.
+    """
+
+    day: Day | None
+    final: bool
+    obtainable: tuple[DayRange, ...] = ()
+    lost: tuple[LostDays, ...] = ()
+    retry_at: str | None = None
+
+    @property
+    def exit_code(self) -> Exit:
+        """75 while a run can obtain more, 3 if the rest is lost, 0 if everything is there."""
+        if self.obtainable:
+            return Exit.AGAIN
+        return Exit.INCOMPLETE if self.lost else Exit.DONE
+
+
+def read_gate(required: Required, history: RunHistory) -> Gate:
+    """Judge the required days by the states of the wanted ones. Raises StoreError."""
+    names, now = history.manifest.names, history.now
+    explained = list(_Judge(required, history).explain())
+    coming = [item for item in explained if item.at is not None]
+    moments = [item.at for item in coming if item.at is not None]
+    return Gate(
+        day=required.day,
+        final=required.final,
+        obtainable=tuple(
+            each for item in coming for each in day_ranges_of(item.appid, item.dataset, item.days)
+        ),
+        lost=tuple(
+            LostDays(
+                item.appid,
+                item.dataset,
+                *ends,
+                item.reason,
+                item.errcode,
+                item.run_id,
+                names.get(item.appid, ""),
+            )
+            for item in explained
+            if item.at is None
+            for ends in calendar.day_ranges(item.days)
+        ),
+        retry_at=calendar.utc_text(max(now, min(moments))) if moments else None,
+    )
+
+
+@dataclass(slots=True)
+class _Judge:
+    """Finds what keeps each required day away."""
+
+    required: Required
+    history: RunHistory
+
+    def explain(self) -> Iterator[ExplainedDays]:
+        """Yield the required days that are not there, each once, with their cause."""
+        now, missing = self.history.now, Missing()
+        today = calendar.today(now)
+        for dataset, of_dataset in self._required_days().items():
+            known = self.history.manifest.datasets[dataset]
+            newest = readiness.newest_ready(known, self.history.now)
+            for appid, days in of_dataset.items():
+                state = self.history.states[dataset].get(appid, States())
+                lacking = days & ~self._there(state)
+                ready = lacking & calendar.day_range(calendar.FIRST_DAY, newest)
+                if lacking != ready:
+                    at = calendar.instant(today, known.ready_minutes)
+                    yield ExplainedDays(dataset, appid, lacking & ~ready, at, "not_ready")
+                if lost := ready & state.quarantined:
+                    yield ExplainedDays(dataset, appid, lost, None, "quarantined")
+                if rest := ready & ~state.quarantined:
+                    missing[dataset, appid] = rest
+        yield from self.history.explain(missing, MAX_RECORDS)
+        for (dataset, appid), days in missing.items():
+            # A provisional day that was asked today is asked again tomorrow.
+            asked = days & self.history.states[dataset][appid].no_ask_today
+            for found, at in (
+                (days & ~asked, self.history.now),
+                (asked, calendar.instant(today + 1)),
+            ):
+                if found:
+                    yield ExplainedDays(dataset, appid, found, at)
+
+    def _required_days(self) -> Wanted:
+        """Return the wanted days up to the required one; a named day even before it is ready."""
+        day = self.required.day
+        if day is None:
+            return wanted(self.history.manifest, self.history.now)
+        # At the end of the day after it, because each dataset has its own ready hour.
+        want = wanted(self.history.manifest, max(self.history.now, calendar.instant(day + 2) - 1))
+        upto = calendar.day_range(calendar.FIRST_DAY, day)
+        return {
+            dataset: {appid: days & upto for appid, days in of_dataset.items()}
+            for dataset, of_dataset in want.items()
+        }
+
+    def _there(self, state: States) -> DaySet:
+        """Return the days with an answer that is good enough."""
+        return state.answered & ~state.provisional if self.required.final else state.answered

@@ -1,0 +1,131 @@
+"""Causes of missing days: the run records tell why the last run that asked for a day got no answer.
+
+A day that the last finished run which asked for it was refused, or failed to obtain, does not come
+by itself; any other may still come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple, TypeAlias
+
+from harvester.catalogue import readiness
+from harvester.catalogue.error_codes import Action, Scope
+from harvester.core import calendar
+from harvester.core.calendar import Day, DaySet
+from harvester.core.config.settings import Manifest
+from harvester.runs.record.account_report import reason_for
+from harvester.runs.record.prospects import comes_at
+from harvester.storage.coverage_scan import States
+from harvester.storage.layout import Tree
+from harvester.storage.state import run_records
+from harvester.storage.state.run_records import GivenUp, RunResult
+
+NOT_ASKED = "not_asked"
+"""Reason of days that no record explains: the next run asks for them."""
+
+Missing: TypeAlias = dict[tuple[str, str], DaySet]
+"""Days by dataset and appid."""
+
+
+class ExplainedDays(NamedTuple):
+    """Missing days of one account and dataset with the same cause.
+
+    ``at`` is the moment from which a run may obtain them, in seconds since the Unix epoch; it is
+    None for lost days. ``reason`` is one of a run, or `NOT_ASKED`. ``errcode`` is None without an
+    answer of WeChat's, and ``run_id`` names the run that asked.
+    """
+
+    dataset: str
+    appid: str
+    days: DaySet
+    at: float | None
+    reason: str = NOT_ASKED
+    errcode: int | None = None
+    run_id: str = ""
+
+
+class RunHistory:
+    """The run records of a tree, newest first, each read once and only when it is asked for."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tree: Tree,
+        now: float,
+        states: Mapping[str, Mapping[str, States]],
+    ) -> None:
+        """Read nothing yet.
+
+        ``now`` is in seconds since the Unix epoch, and ``states`` are those of the wanted days.
+        """
+        self.manifest, self.now, self.states = manifest, now, states
+        self._known: list[RunResult] = []
+        self._older = run_records.newest(tree, RunResult)
+
+    def explain(self, missing: Missing, length: int) -> Iterator[ExplainedDays]:
+        """Yield the days that a run gave up, each once, and remove them from ``missing``.
+
+        Of the runs that asked for a day the last finished one tells. Older ones are read, up to
+        ``length`` records, while one of them may have asked for a day that is not explained yet.
+        Raises StoreError.
+        """
+        oldest = _oldest(missing)
+        for record in self._records(length):
+            # Clipped, because a planted time must end in no error and in no date without a name.
+            ended = min(max(0.0, record.ended_at.timestamp()), self.now)
+            if not any(
+                day <= readiness.newest_ready(self.manifest.datasets[dataset], ended)
+                for dataset, day in oldest.items()
+            ):
+                return
+            if record.state == "finished":
+                found = list(self._given_up_by(record, ended, missing))
+                yield from found
+                oldest = _oldest(missing) if found else oldest
+
+    def _records(self, length: int) -> Iterator[RunResult]:
+        """Yield the newest records, those that were read before from memory."""
+        yield from self._known[:length]
+        for record in islice(self._older, max(0, length - len(self._known))):
+            self._known.append(record)
+            yield record
+
+    def _given_up_by(
+        self, record: RunResult, ended: float, missing: Missing
+    ) -> Iterator[ExplainedDays]:
+        is_of_today = calendar.today(ended) == calendar.today(self.now)
+        # The ranges of two entries may overlap, if days between those of one are in the other: a
+        # single window within the rest of its dataset. The narrower one is exact.
+        for item in sorted(record.exceptions, key=lambda item: item.end_date - item.begin_date):
+            key = item.dataset, item.appid
+            begin, end = map(calendar.day_of, (item.begin_date, item.end_date))
+            days = missing.get(key, calendar.NO_DAYS) & calendar.day_range(begin, end)
+            if days and not is_of_today:
+                # A provisional day was answered since, or would have been asked again today.
+                days &= ~self.states[item.dataset][item.appid].provisional
+            if days:
+                missing[key] &= ~days
+                at, reason = _prospect(item, ended)
+                yield ExplainedDays(*key, days, at, reason, item.errcode, record.run_id)
+
+
+def _oldest(missing: Missing) -> dict[str, Day]:
+    """Return the oldest day of each dataset that is not explained yet."""
+    oldest: dict[str, Day] = {}
+    for (dataset, _), days in missing.items():
+        if days:
+            day = calendar.oldest(days)
+            oldest[dataset] = min(day, oldest.get(dataset, day))
+    return oldest
+
+
+def _prospect(item: GivenUp, ended: float) -> tuple[float | None, str]:
+    """Return when a run may obtain given up days, None if none does by itself, and the reason."""
+    try:
+        reason, _ = reason_for(Action(item.action), Scope(item.scope))
+    except ValueError:
+        # A word of another version does not tell, and the record of the next run does.
+        return ended, NOT_ASKED
+    return comes_at(reason, ended), reason

@@ -1,0 +1,183 @@
+"""Opens a project: loads and narrows a manifest, and opens its output tree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from dataclasses import dataclass, replace
+from os import environ
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from harvester.core.config.selection import ALL, Selection
+from harvester.core.config.settings import Manifest, Output
+from harvester.core.errors import UsageError
+from harvester.core.text.inert_text import inert
+from harvester.manifest import CredentialReader, Draft, narrow, place_named, read, secret_files
+from harvester.runs.clock import CheckedClock
+from harvester.runs.platform_accounts import PlatformAtHand
+from harvester.runs.runtime import Project
+from harvester.storage.backends.base import META_DIR
+from harvester.storage.layout import Tree, open_tree
+from harvester.storage.state import account_cache, rewrite_journal
+
+_RUNNERS = ("CI", "GITHUB_ACTIONS")
+_LOG = logging.getLogger("harvester.project")
+
+
+Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
+"""The source of the list of accounts that authorised the platform.
+
+``asked``: WeChat. ``remembered``: the cached list. ``optional``: the cached list, or no accounts.
+"""
+
+
+class ManifestText(NamedTuple):
+    """A manifest as text, and a path for its messages; relative paths in it count from there."""
+
+    path: Path
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestReader:
+    """A function that reads a manifest again as of another time, in this process or another.
+
+    ``appids`` are the accounts that authorised the platform.
+    """
+
+    source: ManifestText
+    output: Output
+    appids: tuple[str, ...]
+    selection: Selection
+
+    def __call__(self, now: float) -> Manifest:
+        """Return the manifest as of a time in seconds since the Unix epoch. Raises as `read`."""
+        draft = read(self.source.path, environ=environ, now=now, text=self.source.text)
+        again = replace(draft.manifest(self.appids), output=self.output)
+        return _narrowed(again, self.selection, now)
+
+
+class Opened(NamedTuple):
+    """A manifest and its output, opened without a call: the accounts of a platform are missing."""
+
+    draft: Draft
+    manifest: Manifest
+    tree: Tree
+    clock: CheckedClock
+    text: str | None = None
+
+    def project(self, selection: Selection, authorised: Authorised) -> Project:
+        """Add the accounts of the platform and narrow the manifest. Raises as `open_project`."""
+        manifest, credentials = self.manifest, CredentialReader()
+        platform = PlatformAtHand(self.clock, self.clock.hear, credentials.platform)
+        output, appids = manifest.output, tuple[str, ...]()
+        if manifest.from_platform:
+            asked = authorised == "asked"
+            tree = self.tree
+            found = platform.authorised(manifest, tree) if asked else account_cache.read(tree)
+            appids = tuple(found)
+            manifest = replace(self.draft.manifest(appids), output=output)
+            if authorised != "optional" and not manifest.accounts:
+                raise UsageError(
+                    "no account is known to have authorised the platform",
+                    "`harvester check` and `harvester run` fetch the list of accounts from WeChat",
+                )
+
+        source = ManifestText(manifest.file, self.text)
+        manifest_at = ManifestReader(source, output, appids, selection)
+        narrowed = _narrowed(manifest, selection, self.clock.started_at)
+        return Project(narrowed, self.tree, self.clock, platform, manifest_at, credentials)
+
+
+def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
+    return narrow(manifest, selection, now) if manifest.accounts else manifest
+
+
+def open_project(
+    path: Path | ManifestText,
+    selection: Selection = ALL,
+    output: str | None = None,
+    authorised: Authorised = "remembered",
+    clock: CheckedClock | None = None,
+) -> Project:
+    """Load and narrow a manifest, and open its output. Creates no file, but for the cached list.
+
+    ``output`` replaces the output of the manifest. Raises ManifestError for mistakes; UsageError
+    for options that match nothing, for an output that does not fit the manifest, is an unfinished
+    rewrite, may not be read or has a side file of a newer version, and for a platform without known
+    accounts; StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and
+    Unanswered.
+    """
+    return open_quietly(path, output, clock or CheckedClock()).project(selection, authorised)
+
+
+def open_quietly(path: Path | ManifestText, output: str | None, clock: CheckedClock) -> Opened:
+    """Load a manifest and open its output, without a call and without a new file.
+
+    Raises as `open_project`, but for what WeChat and a selection may be wrong about.
+    """
+    path, text = path if isinstance(path, ManifestText) else ManifestText(path, None)
+    draft = read(path, environ=environ, now=clock.started_at, text=text)
+    manifest = draft.manifest()
+    if output is not None:
+        target = replace(manifest.output, path=place_named(output))
+        manifest = replace(manifest, output=target)
+    tree = open_tree(manifest.output)
+    rewrite_journal.refuse_unfinished(tree)
+    return Opened(draft, manifest, tree, clock, text)
+
+
+def open_harvested(path: Path, output: str | None, *, lock_timeout: float | None = None) -> Project:
+    """Open a project whose output exists, with all of its accounts and datasets.
+
+    ``lock_timeout`` is how many seconds to wait for its buckets, None for what is usual there.
+    Raises as `open_project`, and UsageError for an output without data: a mistyped path must not
+    pass as verified, rewritten or forgotten.
+    """
+    project = open_project(path, ALL, output)
+    store = project.tree.store
+    if not any(map(store.exists, (META_DIR, *project.manifest.datasets))):
+        raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
+    return project._replace(lock_timeout=lock_timeout)
+
+
+def warn_of_open_files(manifest: Manifest) -> None:
+    """Log one warning of the secret files that every user of this machine can read."""
+    found = [file for file in secret_files(manifest) if _is_open_to_all(file)]
+    if found:
+        first = inert(os.path.relpath(found[0], manifest.file.parent))
+        more = f" and {len(found) - 1:,} more secret files" if found[1:] else ""
+        verb = "are" if found[1:] else "is"
+        _LOG.warning("%s%s %s readable by every user of this machine: chmod o-r", first, more, verb)
+
+
+def _is_open_to_all(file: Path) -> bool:
+    """Return whether all users can read a file and enter the folders above it, False if missing."""
+    try:
+        real = file.resolve(strict=True)
+        modes = [folder.stat().st_mode for folder in real.parents]
+        return bool(real.stat().st_mode & stat.S_IROTH) and all(
+            mode & stat.S_IXOTH for mode in modes
+        )
+    except OSError:
+        return False
+
+
+def warn_of_exposure(manifest: Manifest) -> None:
+    """Log a warning of secrets that all users can read, and of an output that may be lost."""
+    warn_of_open_files(manifest)
+    _warn_of_ci_folder(manifest.output)
+
+
+def _warn_of_ci_folder(output: Output) -> None:
+    """Warn of an output in a folder of a CI runner, unless ``must_exist`` says that it is kept."""
+    on_runner = any(environ.get(name, "") not in {"", "0", "false"} for name in _RUNNERS)
+    if on_runner and isinstance(output.path, Path) and not output.must_exist:
+        _LOG.warning(
+            "the output, %s, is a folder of this CI runner: if that is thrown away, so is the"
+            " output, and the next run asks for everything again. Name an object store, or a disk"
+            " that stays together with `output.must_exist: true`",
+            inert(str(output.path)),
+        )

@@ -1,0 +1,266 @@
+"""Results of the Python API: frozen values that can be pickled, equal to the command's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from harvester.core.errors import HarvesterError
+from harvester.core.exit_codes import Exit, Outcome, first_of
+from harvester.core.plain import plain
+from harvester.core.results import PausedAccount
+from harvester.planning.windows import DatasetPlan
+from harvester.runs.record.account_report import (
+    AccountSummary,
+    DatasetSummary,
+    DayCounts,
+    added,
+)
+from harvester.runs.record.run_record import as_record
+from harvester.runs.record.summary import PublishedFile, Summary
+from harvester.verbs.plan import PricedPlan
+from harvester.verbs.status import Status
+
+__all__ = [
+    "AccountSummary",
+    "DatasetPlan",
+    "DatasetSummary",
+    "DayCounts",
+    "Outcome",
+    "PartialFailure",
+    "PausedAccount",
+    "Plan",
+    "PublishedFile",
+    "Result",
+    "RunFailed",
+    "Status",
+    "Stopped",
+    "Unauthorised",
+    "Unfinished",
+    "plan_of",
+    "result_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a run that began.
+
+    ``reasons`` keep it from being complete. From ``retry_at`` on a run can obtain more; None if
+    nothing comes by itself. ``next_ready_at`` is when the newest day that is not wanted yet gets
+    ready. ``datasets`` count the account-days of each dataset by state, ``accounts`` are those
+    with trouble, ``published`` the files that were replaced. ``error`` ended the run early.
+    """
+
+    run_id: str
+    outcome: Outcome
+    exit_code: int
+    reasons: tuple[str, ...]
+    retry_at: datetime | None
+    next_ready_at: datetime | None
+    requests: int
+    rows: int
+    datasets: tuple[DatasetSummary, ...]
+    accounts: tuple[AccountSummary, ...]
+    published: tuple[PublishedFile, ...]
+    shard: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    error: HarvesterError | None = None
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def merge(cls, results: Iterable[Self]) -> Self:
+        """Return one result of several shards: sums, and the outcome of the most severe.
+
+        It is ``unauthorised`` only if all of them are, and else that counts as ``partial``. Raises
+        ValueError without any.
+        """
+        found = list(results)
+        if not found:
+            raise ValueError("no result to merge")
+        codes = [Exit(each.exit_code) for each in found]
+        if any(code is not Exit.UNAUTHORISED for code in codes):
+            codes = [Exit.INCOMPLETE if each is Exit.UNAUTHORISED else each for each in codes]
+        worst = first_of(codes)
+        one = found[codes.index(worst)]
+        retries = [each.retry_at for each in found if each.retry_at is not None]
+        ready = [each.next_ready_at for each in found if each.next_ready_at is not None]
+        return cls(
+            run_id=one.run_id,
+            outcome=worst.outcome,
+            exit_code=int(worst),
+            reasons=tuple(dict.fromkeys(reason for each in found for reason in each.reasons)),
+            retry_at=min(retries, default=None),
+            next_ready_at=min(ready, default=None),
+            requests=sum(each.requests for each in found),
+            rows=sum(each.rows for each in found),
+            datasets=tuple(added(each.datasets for each in found)),
+            accounts=tuple(account for each in found for account in each.accounts),
+            published=tuple(item for each in found for item in each.published),
+            labels=one.labels,
+            error=one.error,
+            record={"runs": [each.to_dict() for each in found]},
+        )
+
+    def raise_for_outcome(self) -> None:
+        """Raise the error of the outcome; nothing if it is ``complete``.
+
+        Raises Unfinished, PartialFailure, Unauthorised or Stopped, and the error that ended the run
+        early if there is one.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.outcome in _RAISED:
+            raise _RAISED[self.outcome](self)
+        if self.outcome != "complete":
+            raise RunFailed(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run record, as `--summary` writes it but for the days of each file."""
+        return dict(self.record)
+
+    def __str__(self) -> str:
+        days = [row.days for row in self.datasets]
+        done, wanted = sum(each.done for each in days), sum(each.wanted for each in days)
+        lines = [
+            f"{self.outcome}: {', '.join(self.reasons) or 'everything wanted is covered'}",
+            f"{self.requests:,} requests, {self.rows:,} new rows, {len(self.published):,} files",
+            f"{done:,} of {wanted:,} account-days covered",
+        ]
+        if self.retry_at is not None:
+            lines.append(f"run again from {self.retry_at:%Y-%m-%d %H:%M:%S} UTC on")
+        return "\n".join(lines)
+
+
+class RunFailed(HarvesterError):
+    """A run that did not end with everything that was wanted; ``result`` says what is missing."""
+
+    exit_code = Exit.BUG
+
+    def __init__(self, result: Result) -> None:
+        reasons = ", ".join(result.reasons) or "no reason"
+        name = "the run" if result.shard is None else f"shard {result.shard}"
+        super().__init__(f"{name} is {result.outcome}: {reasons}", _advice(result))
+        self.result = result
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """The moment from which a run can obtain more; None if nothing comes by itself."""
+        return self.result.retry_at
+
+    def __reduce__(self) -> tuple[type[RunFailed], tuple[Result]]:
+        return type(self), (self.result,)
+
+
+class Unfinished(RunFailed):
+    """An unfinished run: a later one can obtain something, from ``retry_at`` on."""
+
+    exit_code = Exit.AGAIN
+
+
+class PartialFailure(RunFailed):
+    """A run after which days are missing that no later run obtains by itself."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+class Unauthorised(RunFailed):
+    """A run in which no account could be authorised."""
+
+    exit_code = Exit.UNAUTHORISED
+
+
+class Stopped(RunFailed):
+    """A run that was asked to stop; what it had obtained is published."""
+
+    exit_code = Exit.SIGINT
+
+
+_RAISED: Mapping[str, type[RunFailed]] = {
+    "unfinished": Unfinished,
+    "partial": PartialFailure,
+    "unauthorised": Unauthorised,
+    "stopped": Stopped,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The requests that a run would make now, and what limits it, as `plan --format json` has it.
+
+    ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
+    ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
+    last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
+    not asked. ``price`` has further figures.
+    """
+
+    requests: int
+    account_days: int
+    bound_seconds: float
+    bound_by: str
+    quota_questions: int
+    calendar_days: int
+    complete_on: str | None
+    assumed: tuple[str, ...]
+    datasets: tuple[DatasetPlan, ...]
+    warnings: tuple[str, ...]
+    paused: tuple[PausedAccount, ...]
+    price: Mapping[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as `plan --format json` prints it."""
+        return dict(plain(self))
+
+
+def result_of(summary: Summary) -> Result:
+    """Return the result of a summary that is complete."""
+    record = as_record(summary)
+    return Result(
+        run_id=summary.run_id,
+        outcome=summary.outcome,
+        exit_code=int(summary.exit_code),
+        reasons=tuple(summary.reasons()),
+        retry_at=_moment(summary.retry_at),
+        next_ready_at=_moment(summary.next_ready_at),
+        requests=summary.requests,
+        rows=summary.rows,
+        datasets=tuple(summary.datasets),
+        accounts=tuple(summary.accounts),
+        published=tuple(summary.published),
+        shard=record["shard"],
+        labels=record["labels"],
+        error=summary.failed,
+        record={**record, "published": plain(summary.published)},
+    )
+
+
+def plan_of(found: PricedPlan) -> Plan:
+    """Return the plan of an operation."""
+    price = plain(found.price)
+    return Plan(
+        requests=found.plan.requests,
+        account_days=found.plan.account_days,
+        # Those of the price, because a quota may bind harder than the rate.
+        bound_seconds=price.pop("bound_seconds"),
+        bound_by=price.pop("bound_by"),
+        quota_questions=price.pop("quota_questions"),
+        calendar_days=price.pop("calendar_days"),
+        complete_on=price.pop("complete_on"),
+        assumed=("daily_quota",) if found.price.assumed else (),
+        datasets=found.plan.datasets,
+        warnings=found.plan.warnings,
+        paused=found.plan.paused,
+        price={**price, "before_first_row": plain(found.barren)},
+    )
+
+
+def _advice(result: Result) -> str:
+    if result.retry_at is None:
+        return "see the result's accounts and datasets"
+    return f"run again from {result.retry_at:%Y-%m-%dT%H:%M:%SZ} on"
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

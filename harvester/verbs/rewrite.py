@@ -1,0 +1,356 @@
+"""A new tree from an old one, with another number of buckets or the columns of this version.
+
+Every file of the new tree is complete or missing, and a journal in it says which months are done
+from which files of the old tree, so a killed rewrite continues when it is repeated. The old tree
+only changes by publishing its raw log.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import gcd
+from operator import itemgetter
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harvester.core import calendar
+from harvester.core.calendar import Month
+from harvester.core.config.settings import Output
+from harvester.core.dataset import Dataset
+from harvester.core.errors import UsageError
+from harvester.core.model import bucket_of
+from harvester.core.text.inert_text import inert
+from harvester.manifest import place_named
+from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.runtime import Project
+from harvester.runs.session import check_lease, locked, new_run_log
+from harvester.storage import layout, partition_reader, partition_writer, publish
+from harvester.storage.backends.base import META_DIR, FileInfo, Version
+from harvester.storage.footer import Footer
+from harvester.storage.layout import Partition, Tree, open_tree
+from harvester.storage.partition_reader import DataFile
+from harvester.storage.partition_writer import NewFile
+from harvester.storage.publication import Published
+from harvester.storage.state import rewrite_journal
+from harvester.tables import coverage, row_groups, schema_upgrade
+from harvester.tables.columns import Slice, arrow_schema
+from harvester.tables.coverage import AccountDays, Coverage
+from harvester.verbs import tree_copy
+
+BATCH_ROWS = 16_384
+"""Rows of each old file that are in memory at once."""
+
+MAX_BUCKETS = 9_999
+"""Maximum number of buckets that a manifest may name."""
+
+
+class NewTree(NamedTuple):
+    """The new tree: its place and contents; ``kept`` counts the files that an earlier try made."""
+
+    path: str
+    buckets: int
+    files: int
+    kept: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewriting:
+    """The rewrite of one dataset; ``old`` has its old files by month."""
+
+    source: Tree
+    target: Tree
+    dataset: Dataset
+    old: Mapping[Month, Mapping[Partition, FileInfo]]
+
+
+class _Made(NamedTuple):
+    """Rows of one new file, and whether an earlier try made it."""
+
+    rows: int
+    kept: bool
+
+
+def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
+    """Make a new tree at the place ``to``, with ``buckets`` buckets or as many as the old one has.
+
+    Raises UsageError for a missing or unusable place and for a bad number of buckets, Busy if a run
+    is at work in either tree, LeaseLost once it may be, and as `rewrite_tree`.
+    """
+    old, clock, file = project.tree, project.clock, project.manifest.file
+    new = open_tree(_place(project.manifest.output, to, buckets))
+    timeout = project.lock_timeout
+    old_log, new_log = new_run_log(file, clock), new_run_log(file, clock)
+    with (
+        locked(old, range(old.buckets), new_log.summary, clock, timeout) as may_read,
+        locked(new, range(new.buckets), new_log.summary, clock, timeout) as may_write,
+    ):
+        made = rewrite_tree(old, new, project.manifest.datasets, old=old_log, new=new_log)
+        # A run may have changed the old tree meanwhile; repeated, the rewrite notices that.
+        check_lease(may_read)
+        check_lease(may_write)
+        return made
+
+
+def _place(old: Output, to: str | None, buckets: int | None) -> Output:
+    """Return the output of the new tree, which must not overlap with the old one."""
+    if to is None:
+        raise UsageError("--to is missing", "name a new place for the tree")
+    if "${" in to:
+        problem = f"{inert(to)}: a manifest would fill in what ${{…}} means"
+        raise UsageError(problem, "name another place")
+    if buckets is not None and not 1 <= buckets <= MAX_BUCKETS:
+        problem = f"--buckets {buckets}: must be from 1 to {MAX_BUCKETS:,}"
+        raise UsageError(problem, "look at `harvester plan`")
+    new = replace(old, path=place_named(to), buckets=buckets or old.buckets, must_exist=False)
+    one, other = (
+        PurePosixPath(place.path) if isinstance(place.path, str) else place.path.resolve()
+        for place in (old, new)
+    )
+    if type(one) is type(other) and (one.is_relative_to(other) or other.is_relative_to(one)):
+        raise UsageError(
+            f"{inert(to)}: inside of {inert(str(old.path))}, or around it", "name a place beside it"
+        )
+    return new
+
+
+def rewrite_tree(
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], *, old: RunLog, new: RunLog
+) -> NewTree:
+    """Fill the new tree, or complete it; all locks of both trees must be held.
+
+    ``old`` records what is published in the old tree, ``new`` what is made in the new one. Raises
+    UsageError for a target with other contents, for one that was finished before the source
+    changed, and for files of a newer version or another number of buckets; StoreError if a tree
+    cannot be read or written.
+    """
+    finished = _is_finished(source, target, datasets)
+    for tree in (source, target):
+        publish.refuse_newer(tree, datasets, range(tree.buckets))
+    for tree in (source, target):
+        layout.clean_temp(tree, range(tree.buckets))
+    with recorded(old):
+        old.open(source, list(range(source.buckets)))
+        publish.recover(source, datasets, range(source.buckets), old.record_published, now=old.now)
+    if finished:
+        return _summed(target, _make_all(source, target, datasets, None))
+    begun = {"from": _identity(source), "buckets": target.buckets, "finished": False}
+    rewrite_journal.write(target, begun)
+    with recorded(new):
+        tree_copy.copy_history(source, target)
+        new.open(target, list(range(target.buckets)), is_new=True)
+        made = _summed(target, _make_all(source, target, datasets, new))
+        tree_copy.retire_former_names(source, target, datasets, new)
+        tree_copy.copy_side_files(source, target)
+    rewrite_journal.write(target, {**begun, "finished": True})
+    return made
+
+
+def _summed(target: Tree, made: Iterable[_Made]) -> NewTree:
+    files = list(made)
+    kept, rows = sum(each.kept for each in files), sum(each.rows for each in files)
+    return NewTree(target.store.display_path(), target.buckets, len(files), kept, rows)
+
+
+def _make_all(
+    source: Tree, target: Tree, datasets: Mapping[str, Dataset], run_log: RunLog | None
+) -> Iterator[_Made]:
+    for dataset in datasets.values():
+        old: dict[Month, dict[Partition, FileInfo]] = {}
+        for partition, file in layout.partitions(source, dataset.name).items():
+            old.setdefault(partition.month, {})[partition] = file
+        yield from _make_dataset(_Rewriting(source, target, dataset, old), run_log)
+
+
+def _is_finished(source: Tree, target: Tree, datasets: Mapping[str, Dataset]) -> bool:
+    """Return whether the target was finished. Raises UsageError if it cannot be continued."""
+    found, place = rewrite_journal.read(target), target.store.display_path()
+    if found is None:
+        if _is_inhabited(target, datasets):
+            raise UsageError(f"{place}: there is an output already", "name a new place for --to")
+        return False
+    origin, buckets = found.get("from"), found.get("buckets", target.buckets)
+    if origin != _identity(source):
+        raise UsageError(
+            f"{place}: made of {inert(str(origin)[:1000])}", "name a new place for --to"
+        )
+    if buckets != target.buckets:
+        count = inert(str(buckets)[:100])
+        raise UsageError(
+            f"{place}: made with --buckets {count}, not {target.buckets}",
+            f"say --buckets {count}, or name a new place for --to",
+        )
+    return bool(found.get("finished"))
+
+
+def _identity(tree: Tree) -> str:
+    """Return the absolute place of a tree: a relative one depends on the current folder."""
+    where = tree.store.display_path()
+    return where if "://" in where else str(Path(where).resolve())
+
+
+def _is_inhabited(target: Tree, datasets: Mapping[str, Dataset]) -> bool:
+    """Return whether a tree has anything but locks: data, or other side files."""
+    ours = (found.name for found in target.store.list(META_DIR))
+    return any(not name.startswith(f"{META_DIR}/locks/") for name in ours) or any(
+        target.store.exists(folder) for folder in datasets
+    )
+
+
+def _make_dataset(rewriting: _Rewriting, run_log: RunLog | None) -> Iterator[_Made]:
+    """Make the files of a dataset, newest month first; without a run log all must be done."""
+    name = rewriting.dataset.name
+    journal = rewrite_journal.read_months(rewriting.target, name)
+    done: dict[str, rewrite_journal.DoneMonth] = {}
+    for month, parts in rewriting.old.items():
+        text = calendar.month_text(month)
+        key = f"{text} of {rewriting.target.buckets}"
+        versions = {rewriting.source.name(part): found.version for part, found in parts.items()}
+        known = journal.get(key)
+        if known is not None and known.of == versions:
+            done[key] = known
+            if run_log is not None:
+                _record_made(rewriting, month, known.files, run_log)
+            yield from (_Made(rows, kept=True) for rows in known.files.values())
+            continue
+        if run_log is None:
+            raise _changed(rewriting, text)
+        rows = _make_month(rewriting, month)
+        _record_made(rewriting, month, rows, run_log)
+        done[key] = journal[key] = rewrite_journal.DoneMonth(versions, rows)
+        rewrite_journal.write_months(rewriting.target, name, journal)
+        yield from (_Made(count, kept=False) for count in rows.values())
+    if run_log is not None:
+        _remove_others(rewriting, {path for each in done.values() for path in each.files})
+    if journal != done:
+        if run_log is None:
+            raise _changed(rewriting, min(journal.keys() - done.keys()).partition(" ")[0])
+        rewrite_journal.write_months(rewriting.target, name, done)
+
+
+def _changed(rewriting: _Rewriting, month: str) -> UsageError:
+    return UsageError(
+        f"{rewriting.source.store.display_path()}: {rewriting.dataset.name} of {month}"
+        " changed since the new tree was finished",
+        "switch to the new tree, or name another place for --to",
+    )
+
+
+def _record_made(
+    rewriting: _Rewriting, month: Month, rows: Mapping[str, int], run_log: RunLog
+) -> None:
+    """Record the files of a month, also those of an earlier try: the history has begun anew."""
+    tree, name = rewriting.target, rewriting.dataset.name
+    made = [
+        (partition, found)
+        for partition, found in layout.partitions(tree, name).items()
+        if partition.month == month and tree.name(partition) in rows
+    ]
+    footers = partition_reader.footers(tree.store, [found for _, found in made])
+    for (_, found), footer in zip(made, footers, strict=True):
+        known = footer.coverage if footer else coverage.empty(month)
+        mask, appids = known.filled()
+        days = tuple(calendar.each_day(calendar.from_month_mask(mask, month)))
+        before = rows[found.name] if rewriting.source.buckets == tree.buckets else 0
+        item = Published(name, month, found.name, (), (), before, rows[found.name])
+        run_log.record_published(replace(item, changed_days=days, changed_appids=appids))
+
+
+def _remove_others(rewriting: _Rewriting, done: set[str]) -> None:
+    """Remove files that a killed rewrite made of rows which `forget` has deleted since."""
+    for partition in layout.partitions(rewriting.target, rewriting.dataset.name):
+        name = rewriting.target.name(partition)
+        if name not in done:
+            rewriting.target.store.delete(name)
+
+
+def _make_month(rewriting: _Rewriting, month: Month) -> dict[str, int]:
+    """Make the new files of a month, and return their rows by name."""
+    step = gcd(rewriting.source.buckets, rewriting.target.buckets)
+    existing = layout.partitions(rewriting.target, rewriting.dataset.name)
+    made: dict[str, int] = {}
+    for bucket in range(rewriting.target.buckets):
+        partition = Partition(rewriting.dataset.name, month, bucket)
+        # A bucket is a remainder: two numbers of buckets agree on it modulo their divisor.
+        parts = [part for part in rewriting.old[month] if (part.bucket - bucket) % step == 0]
+        name = rewriting.target.name(partition)
+        over = rewriting.target.store.version(name) if partition in existing else None
+        rows = _make_file(rewriting, partition, parts, over)
+        if rows is not None:
+            made[name] = rows
+    return made
+
+
+def _make_file(
+    rewriting: _Rewriting, partition: Partition, parts: list[Partition], over: Version | None
+) -> int | None:
+    """Make one file and return its rows; None if the old files know none of its accounts."""
+    source, target = rewriting.source, rewriting.target
+    what = f"{partition.dataset}.{calendar.month_text(partition.month)}"
+    schema = arrow_schema(rewriting.dataset)
+
+    @functools.cache
+    def is_mine(appid: str) -> bool:
+        return bucket_of(appid, target.buckets) == partition.bucket
+
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(
+                partition_reader.opened(
+                    source.store,
+                    source.name(part),
+                    source.temp(part.bucket, f"{what}.old"),
+                    older=True,
+                )
+            )
+            for part in parts
+        ]
+        stored = [each for each in opened if each is not None]
+        known = _coverage(partition.month, stored, is_mine)
+        if not known.appids:
+            return None
+        mine = (_slices(_batches(each, rewriting.dataset), is_mine) for each in stored)
+        pieces = (piece for _, piece in heapq.merge(*mine, key=itemgetter(0)))
+        tables = row_groups.into_row_groups(schema, pieces, row_groups.row_group_rows(schema))
+        temp = target.temp(partition.bucket, f"{what}.new")
+        draft = NewFile(target.store, temp, target.name(partition), rewriting.dataset, over)
+        rows = partition_writer.write(draft, tables, lambda: Footer(known, {}))
+    partition_writer.release_memory()
+    return rows
+
+
+def _coverage(month: Month, stored: list[DataFile], is_mine: Callable[[str], bool]) -> Coverage:
+    """Collect the coverage of the new file's accounts from the old files."""
+    accounts: dict[str, AccountDays] = {}
+    for each in stored:
+        known = each.footer.coverage
+        accounts |= {appid: known.account(appid) for appid in known.appids if is_mine(appid)}
+    return coverage.of_accounts(month, accounts)
+
+
+def _batches(stored: DataFile, dataset: Dataset) -> Iterator[pa.RecordBatch]:
+    """Read the rows of an old file in the columns of this version."""
+    if not stored.is_older:
+        return stored.batches(arrow_schema(dataset), BATCH_ROWS)
+    old = stored.batches(stored.own_schema(), BATCH_ROWS)
+    return (schema_upgrade.upgraded(batch, dataset) for batch in old)
+
+
+def _slices(
+    batches: Iterable[pa.RecordBatch], is_mine: Callable[[str], bool]
+) -> Iterator[tuple[str, Slice]]:
+    """Yield the rows of a file that belong to the new one, account by account."""
+    for batch in batches:
+        runs = pc.run_end_encode(batch.column("appid"))
+        start = 0
+        for appid, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            if is_mine(appid):
+                yield appid, Slice(batch, start, end - start)
+            start = end

@@ -1,0 +1,66 @@
+"""The user's file for a copy of the run record, checked before the first request.
+
+The file is replaced whole, so a wrong path costs what is there. It is never a link, a file that the
+manifest is read from, or a file of an output.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from harvester.core.config.settings import Manifest
+from harvester.core.errors import UsageError
+from harvester.manifest import touched
+from harvester.runs.record.run_log import COPY_ADVICE
+from harvester.storage.backends.base import META_DIR
+
+
+def usable(path: Path | None, manifest: Path) -> Path | None:
+    """Return the path if it may be one for a copy, before the manifest at ``manifest`` is read.
+
+    Raises UsageError for a link to a file, the manifest, a place inside of an output, and anything
+    but a file, a pipe or a terminal.
+    """
+    if path is None:
+        return None
+    try:
+        # What is not there yet, be it behind a link, becomes a file.
+        kind = path.stat().st_mode if path.exists() else stat.S_IFREG
+        # `Path.resolve` raises an error for a loop of links in some versions of Python.
+        is_link, real = path.is_symlink(), Path(os.path.realpath(path))
+        is_inside = any((folder / META_DIR).is_dir() for folder in real.parents)
+    except OSError as error:
+        raise UsageError(f"--summary {path}: {error.strerror}", COPY_ADVICE) from None
+    if is_link and stat.S_ISREG(kind):
+        raise UsageError(f"--summary {path}: a link", "name the file itself")
+    if not any(is_kind(kind) for is_kind in (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISCHR)):
+        raise UsageError(f"--summary {path}: a folder or a device, not a file", COPY_ADVICE)
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UsageError(f"--summary {path}: {path.parent} is a file, not a folder", COPY_ADVICE)
+    if is_inside:
+        raise UsageError(f"--summary {path}: inside of an output", COPY_ADVICE)
+    _refuse_inputs(path, [manifest])
+    return path
+
+
+def refuse_place(path: Path, manifest: Manifest) -> None:
+    """Raise UsageError for a file that the manifest refers to, or one inside of its output."""
+    output = manifest.output.path
+    if isinstance(output, Path) and path.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"--summary {path}: inside of the output {output}", COPY_ADVICE)
+    _refuse_inputs(path, touched(manifest).files)
+
+
+def _refuse_inputs(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise UsageError if the path, or another path of the same file, is read by the run."""
+    mine = path.stat() if path.exists() else None
+    for read in inputs:
+        is_same = path.absolute() == read.absolute()
+        with suppress(OSError):
+            is_same = is_same or (mine is not None and os.path.samestat(mine, read.stat()))
+        if is_same:
+            raise UsageError(f"--summary {path}: the run reads this file", COPY_ADVICE)

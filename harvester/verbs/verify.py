@@ -1,0 +1,260 @@
+"""Verification of the files of an output: damage, the days that it costs, and repair."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from harvester.core import calendar
+from harvester.core.dataset import Dataset
+from harvester.core.errors import OtherVersion
+from harvester.core.model import bucket_of
+from harvester.core.text.inert_text import inert
+from harvester.planning import windows
+from harvester.runs.record.run_log import RunLog, recorded
+from harvester.runs.runtime import Project
+from harvester.runs.session import check_lease, locked, new_run_log
+from harvester.storage import (
+    integrity_check,
+    layout,
+    quarantine,
+    raw_log,
+    unmanaged_files,
+)
+from harvester.storage.layout import Partition, Tree
+from harvester.storage.publication import Published
+from harvester.storage.state import change_feed
+from harvester.tables import integrity
+from harvester.tables.integrity import FileIdentity
+
+
+class Lost(NamedTuple):
+    """Days of an account from ``begin`` to ``end``, both included; no appid if it is unknown."""
+
+    appid: str
+    begin: calendar.Day
+    end: calendar.Day
+
+    @property
+    def begin_date(self) -> dt.date:
+        """The first of the days."""
+        return calendar.date_of(self.begin)
+
+    @property
+    def end_date(self) -> dt.date:
+        """The last of the days."""
+        return calendar.date_of(self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged or missing file, or one of another version.
+
+    ``lost`` are the days that are asked again unless the file is restored. ``remedy`` is the advice
+    for an intact file of another version, and empty for all others. ``moved_to`` is the place in
+    the quarantine to which a repair has moved it. ``missing`` files were published and are gone; a
+    repair records that.
+    """
+
+    path: str
+    dataset: str | None = None
+    ref_month: str | None = None
+    flaws: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    remedy: str = ""
+    moved_to: str | None = None
+    missing: bool = False
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of a verification. ``foreign`` are files that are not harvester's."""
+
+    files: int
+    rows: int
+    groups: int
+    damaged: tuple[Damage, ...]
+    foreign: tuple[str, ...]
+
+    @property
+    def undamaged(self) -> bool:
+        """True if no damage was found."""
+        return not self.damaged
+
+
+class _Checked(NamedTuple):
+    rows: int
+    damage: Damage | None
+
+
+def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
+    """Check every data file and every raw group, each byte of them unless ``footers_only``.
+
+    Files that run records name as published, and none as removed, must be there. ``repair`` moves
+    damaged files to the quarantine, and the next run asks for the days that are lost; a record
+    names the files that are gone then. Files of another version are reported and stay. Raises
+    StoreError if a file cannot be read from the disk, UsageError for a tree with another number of
+    buckets, and, to repair, Busy if a run is at work,
+    and LeaseLost.
+    """
+    if not repair:
+        return _check_all(project, footers_only=footers_only)
+    tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
+    own = list(range(tree.buckets))
+    held = locked(tree, own, run_log.summary, run_log.now, project.lock_timeout)
+    with held as may_start:
+        found = _check_all(project, footers_only=footers_only)
+        # Files of another version stay, so they alone are nothing to record.
+        if all(damage.remedy for damage in found.damaged):
+            return found
+        with recorded(run_log):
+            run_log.open(tree, own)
+            repaired = []
+            for each in found.damaged:
+                check_lease(may_start)
+                repaired.append(_repaired(tree, each, run_log))
+        return replace(found, damaged=tuple(repaired))
+
+
+def _check_all(project: Project, *, footers_only: bool) -> Verdict:
+    want = windows.wanted(project.manifest, project.clock.started_at, paused_too=True)
+    return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
+
+
+def check_tree(
+    tree: Tree,
+    datasets: Mapping[str, Dataset],
+    want: windows.Wanted,
+    *,
+    footers_only: bool = False,
+) -> Verdict:
+    """Check a tree as `verify` does, and repair nothing. Raises StoreError and UsageError.
+
+    The wanted days of a file are those that it costs if it cannot tell which days it had.
+    """
+    # Read before the files are listed, because a run may publish more of them meanwhile.
+    gone = change_feed.not_removed(tree)
+    seen = []
+    for dataset in datasets.values():
+        for partition in layout.partitions(tree, dataset.name):
+            gone.discard(tree.name(partition))
+            seen += [_check_file(tree, want, dataset, partition, read_data=not footers_only)]
+    groups = list(_check_groups(tree))
+    damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
+    damaged += _missing(tree, datasets, want, gone)
+    return Verdict(
+        files=len(seen),
+        rows=sum(each.rows for each in seen),
+        groups=len(groups),
+        damaged=tuple(damaged),
+        foreign=tuple(unmanaged_files.files(tree, datasets)),
+    )
+
+
+def _missing(
+    tree: Tree, datasets: Mapping[str, Dataset], want: windows.Wanted, gone: set[str]
+) -> Iterator[Damage]:
+    """Yield the published files that were not found and are not there now either."""
+    for name in sorted(gone):
+        named = layout.parse_name(tree.store, name)
+        # Records that a rewrite has copied name files of another number of buckets.
+        if named is None or named[1] != tree.buckets or named[0].dataset not in datasets:
+            continue
+        if tree.store.version(name) is None:
+            partition = named[0]
+            dataset = datasets[partition.dataset]
+            place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
+            lost = _wanted_of(want.get(dataset.name, {}), place)
+            yield Damage(
+                path=name,
+                dataset=dataset.name,
+                ref_month=calendar.month_text(partition.month),
+                flaws=("missing: a run record says that it was published, and none that it went",),
+                lost=tuple(_lost(partition.month, lost)),
+                missing=True,
+            )
+
+
+def _repaired(tree: Tree, damage: Damage, run_log: RunLog) -> Damage:
+    if damage.remedy:
+        # Intact and of another version: it stays for a harvester that reads it.
+        return damage
+    if damage.dataset is None or damage.ref_month is None:
+        moved_to = quarantine.quarantine_group(tree, damage.path)
+        return replace(damage, moved_to=moved_to, repaired=True)
+    month = calendar.parse_month(damage.ref_month)
+    gone = Published(damage.dataset, month, damage.path, (), (), 0, 0, op="deleted")
+    run_log.announce(gone)
+    moved_to = quarantine.quarantine_file(tree, damage.path, run_log.summary.run_id)
+    run_log.record_published(gone)
+    return replace(damage, moved_to=moved_to, repaired=True)
+
+
+def _check_file(
+    tree: Tree, want: windows.Wanted, dataset: Dataset, partition: Partition, *, read_data: bool
+) -> _Checked:
+    place = FileIdentity(dataset, partition.month, partition.bucket, tree.buckets)
+    name = tree.name(partition)
+    with tree.store.local_copy(name, tree.temp(partition.bucket, f"{dataset.name}.verify")) as copy:
+        if copy is None:
+            return _Checked(0, None)
+        found = integrity_check.check_file(copy.path, place, read_data=read_data)
+    if not found.defects:
+        return _Checked(found.rows, None)
+    lost = integrity.days_in_doubt(found.defects)
+    if found.coverage is None:
+        # The file cannot say which days it had, so all wanted days of its accounts count as lost.
+        lost = _wanted_of(want.get(dataset.name, {}), place)
+    damage = Damage(
+        path=name,
+        dataset=dataset.name,
+        ref_month=calendar.month_text(partition.month),
+        flaws=tuple(dict.fromkeys(flaw.what for flaw in found.defects)),
+        lost=tuple(_lost(partition.month, lost)),
+        remedy=found.remedy,
+    )
+    return _Checked(found.rows, damage)
+
+
+def _wanted_of(wanted: Mapping[str, calendar.DaySet], place: FileIdentity) -> dict[str, int]:
+    """Return the wanted days of a file whose coverage cannot be read."""
+    masks = {
+        appid: calendar.month_mask(of_account, place.month)
+        for appid, of_account in wanted.items()
+        if bucket_of(appid, place.buckets) == place.bucket
+    }
+    return {appid: mask for appid, mask in masks.items() if mask}
+
+
+def _lost(month: calendar.Month, lost: Mapping[str, int]) -> Iterator[Lost]:
+    for appid in sorted(lost):
+        for first, last in calendar.day_ranges(calendar.from_month_mask(lost[appid], month)):
+            yield Lost(appid, first, last)
+
+
+def _check_groups(tree: Tree) -> Iterator[_Checked]:
+    """Check the unpublished answers; those of a damaged group are asked again.
+
+    Raises StoreError for a group that cannot be read from the disk: it may be intact.
+    """
+    names = raw_log.group_names(tree)
+    for name, path in zip(names, tree.store.copies(names), strict=True):
+        if path is None:
+            continue
+        damage = None
+        try:
+            group = raw_log.open_group(name, path)
+            for dataset, month in sorted(group.months):
+                for _ in group.answers(dataset, month):
+                    pass
+        except raw_log.DamagedGroup:
+            # A run at work removes groups that it has published: then it is no damage.
+            if name in raw_log.group_names(tree):
+                damage = Damage(name, flaws=("answers that cannot be read",))
+        except OtherVersion as error:
+            flaw = error.problem.removeprefix(f"{inert(name)}: ")
+            damage = Damage(name, flaws=(flaw,), remedy=error.advice)
+        yield _Checked(0, damage)

@@ -1,0 +1,206 @@
+"""Paused accounts: not asked, in no exit code and no gate, and named with their reason."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harvester.cli import invoke
+from harvester.core import calendar
+from harvester.core.config.settings import Manifest
+from harvester.core.exit_codes import Exit
+from harvester.core.results import PausedAccount
+from harvester.planning import windows
+from harvester.sandbox import FakeWeChat, Rules
+from harvester.verbs import status
+from harvester.verbs.asking.check_report import State
+from harvester.verbs.check import check_accounts
+from harvester.verbs.gate import Required
+from tests.support.cli import CommandLine, JobScope, command_line
+from tests.support.run_harness import DAILY, RunHarness, appid
+
+SICK, WELL = appid(1), appid(2)
+REASON = "new secret asked for"
+PAUSED = {"appid": SICK, "name": "Acme", "reason": REASON}
+
+
+class PausingHarness(RunHarness):
+    """A harness whose first account is paused."""
+
+    def manifest(self) -> Manifest:
+        """Return the manifest with a reason at its first account."""
+        found = super().manifest()
+        first, *others = found.accounts
+        return replace(found, accounts=(replace(first, name="Acme", paused=REASON), *others))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> PausingHarness:
+    """Two accounts of which the first is paused, at noon."""
+    return PausingHarness(tmp_path, accounts=2, datasets=(DAILY,))
+
+
+@pytest.fixture
+def harvester(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CommandLine]:
+    """The command line on two accounts; the first is paused, and its secret is not there."""
+    monkeypatch.setenv("COMMANDS_SECRET", "known")
+    monkeypatch.delenv("ASKED_FOR", raising=False)
+    scope = JobScope((DAILY,), "2026-02-01", "2026-02-03")
+    with command_line(tmp_path, scope, FakeWeChat(Rules(history=True), time.time), capsys) as found:
+        paused = (
+            f'{{appid: {SICK}, name: Acme, paused: "{REASON}", '
+            'credential: {secret: "${ASKED_FOR}"}}'
+        )
+        text = found.manifest.read_text()
+        found.manifest.write_text(text.replace(f"{{appid: {SICK}}}", paused))
+        yield found
+
+
+def test_a_paused_account_is_not_asked_and_leaves_the_run_complete(lab: PausingHarness) -> None:
+    """Its reason is in the summary, whatever the others come to."""
+    done = lab.run()
+    assert {asked.appid for asked in lab.sandbox.counters.windows} == {WELL}
+    assert SICK not in lab.sandbox.counters.token_calls
+    assert done.exit_code is Exit.DONE
+    assert done.paused == (PausedAccount(SICK, "Acme", REASON),)
+    lab.sandbox.fail(WELL, 48001)
+    lab.begin = "2026-02-01"
+    assert lab.run().exit_code is Exit.INCOMPLETE
+
+
+def test_a_paused_account_counts_for_no_gate(lab: PausingHarness) -> None:
+    """Nothing of it is missing, at any day that is required, and its reason is told."""
+    lab.run()
+    for day in (None, calendar.parse_day("2026-03-31")):
+        found = status.read(lab.manifest(), lab.tree, lab.now(), Required(day, final=True))
+        assert found.gate is not None
+        assert found.gate.exit_code is Exit.DONE
+    found = status.read(lab.manifest(), lab.tree, lab.now())
+    assert found.complete
+    assert [(row.dataset, row.accounts) for row in found.datasets] == [(DAILY, 1)]
+    assert found.paused == (PausedAccount(SICK, "Acme", REASON),)
+
+
+def test_rows_stay_when_their_account_is_paused(lab: PausingHarness) -> None:
+    """A pause is no wish to forget: the rows are there, and later runs add those of others."""
+    whole = super(PausingHarness, lab).manifest()
+    before = lab.tree
+    lab.run()
+    unpaused = RunHarness(lab.root, accounts=2, datasets=(DAILY,))
+    assert unpaused.run().exit_code is Exit.DONE
+    assert {asked.appid for asked in unpaused.sandbox.counters.windows} == {SICK}
+    lab.end = "2026-04-30"
+    assert lab.run().exit_code is Exit.DONE
+    states = status.read(whole, before, lab.now())
+    assert not states.gaps
+
+
+def test_a_run_of_nothing_but_paused_accounts_asks_nothing(lab: PausingHarness) -> None:
+    """It is complete, and needs no secret and no clock of WeChat's."""
+    lab.accounts = 1
+    assert lab.run().exit_code is Exit.DONE
+    assert not lab.sandbox.counters.token_calls
+
+
+def test_no_day_of_a_paused_account_gets_ready(lab: PausingHarness) -> None:
+    """So no run is announced for it, and no calls are kept for its next day."""
+    lab.accounts, lab.end, lab.minute = 1, None, 9 * 60
+    paused = lab.manifest()
+    whole = replace(paused, accounts=(replace(paused.accounts[0], paused=""),))
+    assert windows.next_ready_at(whole, lab.now()) is not None
+    assert windows.next_ready_at(paused, lab.now()) is None
+    assert windows.calls_kept(whole, lab.now())[DAILY]
+    assert not windows.calls_kept(paused, lab.now())[DAILY]
+
+
+def test_check_tries_a_paused_account_once(lab: PausingHarness) -> None:
+    """One token and one call; what they show is in no exit code."""
+    found = check_accounts(lab.manifest(), lab.world())
+    assert [account.appid for account in found.accounts] == [WELL]
+    assert [(one.appid, one.paused, one.state) for one in found.paused] == [
+        (SICK, REASON, State.WORKS)
+    ]
+    assert lab.sandbox.counters.token_calls[SICK] == lab.sandbox.counters.calls[SICK] == 1
+    assert not found.paused[0].allowances
+    lab.sandbox.fail(SICK, 48001)
+    found = check_accounts(lab.manifest(), lab.world())
+    assert found.exit_code is Exit.DONE
+    assert found.paused[0].state is State.REFUSED
+
+
+def test_a_check_of_nothing_but_paused_accounts_is_no_lack_of_accounts(lab: PausingHarness) -> None:
+    """4 says that no account could be authorised, and none was expected to be."""
+    lab.accounts = 1
+    lab.sandbox.fail(SICK, 48001)
+    assert check_accounts(lab.manifest(), lab.world()).exit_code is Exit.DONE
+
+
+def test_every_verb_names_paused_accounts(harvester: CommandLine) -> None:
+    """Appid, name and reason in text and in JSON; the unset secret stops none of them."""
+    told = f"{SICK} Acme: {REASON}"
+    for verb in ("plan", "status"):
+        assert told in harvester(verb).out
+        assert harvester(verb, "--format", "json").json["paused"] == [PAUSED]
+    assert told in harvester("check", "--offline").out
+    ran = harvester("run", "--progress", "none")
+    assert ran.code == Exit.DONE
+    assert told in ran.err
+    assert harvester.record()["paused"] == [PAUSED]
+    told_to_programs = harvester("run", "--log-format", "json").err.splitlines()
+    assert json.loads(told_to_programs[-1])["record"]["paused"] == [PAUSED]
+    gate = harvester("status", "--require", "2026-02-03", "--format", "json")
+    assert (gate.code, gate.json["paused"]) == (Exit.DONE, [PAUSED])
+    assert harvester("plan", "--accounts", SICK).code == Exit.DONE
+
+
+def test_check_says_whether_a_paused_account_works_again(
+    harvester: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unset secret is its finding alone, and is told until the secret is there."""
+    found = harvester("check")
+    assert found.code == Exit.DONE
+    assert f"{SICK} Acme: {REASON} (still: the credential of {SICK}" in found.out
+    assert "`ASKED_FOR`, which is not set" in found.out
+    monkeypatch.setenv("ASKED_FOR", "renewed")
+    assert f"{SICK} Acme: {REASON} (it works again: take `paused` off)" in harvester("check").out
+    [paused] = harvester("check", "--format", "json").json["paused"]
+    assert (paused["appid"], paused["reason"], paused["works_again"]) == (SICK, REASON, True)
+
+
+def test_forget_still_refuses_a_paused_account(
+    harvester: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its jobs want its days once it works again; taken off the jobs it is forgotten, name too."""
+    assert harvester("run").code == Exit.DONE
+    assert harvester("forget", "--accounts", SICK).code == Exit.USAGE
+    text = harvester.manifest.read_text().replace(
+        "jobs:\n  -", f"jobs:\n  - accounts: [{WELL}]\n   "
+    )
+    harvester.manifest.write_text(text)
+    assert harvester("forget", "--accounts", SICK).code == Exit.DONE
+    left = [path for path in harvester.output.rglob("*") if path.is_file()]
+    assert left
+    assert not [path for path in left if REASON.encode() in path.read_bytes()]
+    assert harvester("verify").code == Exit.DONE
+
+
+def test_a_pause_needs_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a table as well, in which `no` would else pause the accounts that it means to keep."""
+    manifest = tmp_path / "jobs.yaml"
+    manifest.write_text(
+        "api: {base_url: sandbox}\naccounts_file: a.csv\n"
+        f"accounts: [{{appid: {WELL}, paused: true}}]\njobs: [{{}}]\n"
+    )
+    (tmp_path / "a.csv").write_text(f"appid,paused\n{SICK},no\n{appid(3)},contract ended\n")
+    assert invoke(["plan", str(manifest)]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "jobs.yaml:3:48: `paused` must be a reason in words (say why" in said
+    assert "a.csv: row 2, column `paused`: `paused` must be a reason in words" in said
+    assert "row 3" not in said

@@ -1,0 +1,109 @@
+"""Small answers of the Python API: arguments, merged results, errors, and the bar of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harvester.core.errors import StoreError, UsageError
+from harvester.core.exit_codes import Exit, Outcome
+from harvester.runs.runtime import Position
+from harvester.verbs import arguments
+from harvester.verbs.progress import Bar, duration_text
+from harvester.verbs.results import Result, Unfinished
+
+RETRY_AT = datetime(2026, 5, 21, 16, 30, tzinfo=UTC)
+UNFINISHED = Result(
+    run_id="run",
+    outcome=Outcome.UNFINISHED,
+    exit_code=int(Exit.AGAIN),
+    reasons=("quota",),
+    retry_at=RETRY_AT,
+    next_ready_at=None,
+    requests=1_200,
+    rows=3,
+    datasets=(),
+    accounts=(),
+    published=(),
+)
+
+
+def test_auto_is_one_process_a_core() -> None:
+    """A number stands for itself; anything else is refused with the words to write."""
+    assert arguments.processes_of("auto") == 0
+    assert arguments.processes_of(3) == 3
+    for odd in (0, "3", None):
+        with pytest.raises(UsageError, match="is not a number from 1 on"):
+            arguments.processes_of(odd)
+
+
+def test_days_and_paths_in_a_mapping_are_texts_of_the_manifest() -> None:
+    """A date is written as its day, a path as it is."""
+    found = arguments.source({"begin_date": date(2026, 5, 1), "output": Path("a") / "b"})
+    assert found.text is not None
+    assert json.loads(found.text) == {"begin_date": "2026-05-01", "output": "a/b"}
+
+
+def test_values_without_a_place_in_a_manifest_are_refused() -> None:
+    """An object raises UsageError, whose text names the kinds that are possible."""
+    with pytest.raises(UsageError, match=r"the mapping is no manifest: .*text, number, date, path"):
+        arguments.source({"output": object()})
+
+
+def test_no_result_cannot_be_merged() -> None:
+    """An empty list of shards raises ValueError."""
+    with pytest.raises(ValueError, match="no result to merge"):
+        Result.merge([])
+
+
+def test_the_error_that_ended_a_run_is_raised_as_it_was() -> None:
+    """It comes before the error of the outcome, which says less."""
+    ended = StoreError("the disk is full", "make room")
+    with pytest.raises(StoreError) as caught:
+        replace(UNFINISHED, error=ended).raise_for_outcome()
+    assert caught.value is ended
+
+
+def test_a_result_tells_when_to_run_again() -> None:
+    """The moment stands in the last line of its text and in the advice of its error."""
+    *_, last = str(UNFINISHED).splitlines()
+    assert last == "run again from 2026-05-21 16:30:00 UTC on"
+    with pytest.raises(Unfinished) as caught:
+        UNFINISHED.raise_for_outcome()
+    assert caught.value.advice == "run again from 2026-05-21T16:30:00Z on"
+    assert caught.value.retry_at == RETRY_AT
+
+
+def test_a_result_without_a_moment_does_not_tell_one() -> None:
+    """The text ends with the account-days, and the advice names the result's members."""
+    later = replace(UNFINISHED, retry_at=None)
+    assert "run again" not in str(later)
+    assert Unfinished(later).advice == "see the result's accounts and datasets"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(119.4, "119 s"), (720.0, "12 min"), (12_600.0, "3.5 h"), (794_880.0, "9.2 days")],
+)
+def test_a_duration_has_its_largest_unit(seconds: float, text: str) -> None:
+    """Seconds, minutes, hours and days, each from two of its own on."""
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(("width", "has_bar"), [(100, True), (26, True), (25, False)])
+def test_a_narrow_terminal_gets_no_bar_and_every_word(width: int, *, has_bar: bool) -> None:
+    """Lines are made of whole parts; the bar is drawn where eight cells are left for it."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    at = Position(5, 10, 5, 0, 2, 4.0, str, rows=7, accounts=3, least_seconds_left=200.0)
+    with console.capture() as printed:
+        console.print(Bar(at))
+    text = printed.get()
+    assert any(mark in text for mark in "#━") is has_bar
+    for part in ("5 of 10 windows", "at least 3 min left", "0 of 3 accounts done", "7 rows"):
+        assert part in text
