@@ -258,4 +258,5 @@ def test_the_wheel_holds_the_package(tmp_path: Path) -> None:
         names = wheel.namelist()
     assert "harvester/py.typed" in names
     assert [name for name in names if name.endswith("/licenses/LICENSE")]
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"harvester"}
+    folders = {name.partition("/")[0].partition("-")[0] for name in names}
+    assert folders == {"harvester", "wechat_harvester"}
