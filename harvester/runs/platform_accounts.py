@@ -16,7 +16,7 @@ from harvester.storage.state import account_cache
 class PlatformAtHand:
     """The platform of one operation, opened when it is first needed and then kept with its tokens.
 
-    ``on_date`` gets the ``Date`` of WeChat's answers, and ``open_platform`` reads its secrets.
+    ``on_date`` gets the Date header of WeChat's answers, and ``open_platform`` reads its secrets.
     """
 
     def __init__(
