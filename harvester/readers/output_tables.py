@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -82,7 +82,7 @@ def changes(store: Store, since: str | None) -> tuple[list[Change], str]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The head of a run record. Earlier records lack the members that have a default."""
+    """The head of a run record."""
 
     run_id: str
     started_at: dt.datetime
@@ -93,18 +93,16 @@ class _Run:
     requests: int
     retries: int
     rows: int
-    harvester: str | None = None
-    harvester_version: str | None = None
-    outcome: str | None = None
-    shard: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    harvester_version: str
+    outcome: str | None
+    shard: str | None
+    labels: Mapping[str, str]
 
 
 def _run_row(run: _Run) -> dict[str, Any]:
     row = {name: getattr(run, name) for name in _RUNS.names}
     return {
         **row,
-        "harvester_version": run.harvester_version or run.harvester,
         # A record says when it was written, which is no end of a run that goes on or was killed.
         "ended_at": None if run.state == "running" else run.ended_at,
     }
@@ -130,6 +128,6 @@ def _whole_tree(store: Store) -> Tree:
         )
     if counts:
         return Tree(store, next(iter(counts.values())))
-    # Without any file the records say how many buckets there were.
+    # Without any file the change logs say how many buckets there were.
     named = (layout.parse_name(store, name) for name in change_feed.not_removed(Tree(store)))
     return Tree(store, max((each[1] for each in named if each is not None), default=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ import pyarrow as pa
 
 from harvester.core.dataset import Dataset
 from harvester.core.errors import DamagedOutput, OtherVersion, StoreError
-from harvester.core.model import bucket_of
 from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.state import json_file
 from harvester.tables import coverage
@@ -41,6 +39,7 @@ SEAL = b"harvester.seal"
 MAX_BYTES = 16 << 20
 """Longest footer that is read: a hundred times that of a month of 10,000 accounts."""
 
+_OWN_KEYS = {BUCKET, COVERAGE, DATASET, DIGEST, GROUPS, SEAL}
 _EMPTY_SEAL = b"sha256:" + b"0" * 64
 _MAX_VERSION_DIGITS = 9
 _HASH_BYTES = 1 << 20
@@ -77,9 +76,9 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
     # Checked first, because the keys of a newer version are unknown.
     if version > SCHEMA_VERSION:
         raise OtherVersion.newer(f"{where}: schema", version, SCHEMA_VERSION)
-    if COVERAGE not in keys or not version:
+    if not version or not keys.keys() >= _OWN_KEYS:
         raise DamagedOutput(
-            f"{where}: not written by harvester, or its coverage was removed",
+            f"{where}: not written by harvester, or its keys were removed",
             "move it away: the month is then asked again",
         )
     if version < SCHEMA_VERSION and not older:
@@ -89,7 +88,7 @@ def decode_footer(where: str, keys: dict[bytes, bytes], *, older: bool = False) 
             " `harvester rewrite`, and switch to that",
         )
     try:
-        return Footer(coverage.decode(keys[COVERAGE]), _groups(keys.get(GROUPS, b"{}")))
+        return Footer(coverage.decode(keys[COVERAGE]), _groups(keys[GROUPS]))
     except (StoreError, OtherVersion) as error:
         raise type(error)(f"{where}: {error.problem}", error.advice) from None
     except ValueError:
@@ -102,29 +101,6 @@ def _groups(text: bytes) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
         raise ValueError("not groups")
     return found
-
-
-def stated_bucket(keys: dict[bytes, bytes], known: Coverage, label: str) -> str:
-    """Return the bucket that a file belongs to, as in names, by its own word.
-
-    A file of an earlier harvester does not say it. It is of the bucket ``label`` in its name if
-    all of its accounts are; otherwise the bucket of one that is not is returned.
-    """
-    if BUCKET in keys:
-        return keys[BUCKET].decode(errors="replace")
-    count = int(label.partition("-of-")[2])
-    buckets = (f"{bucket:04d}-of-{count:04d}" for bucket in _buckets_of(known.packed, count))
-    return next((bucket for bucket in buckets if bucket != label), label)
-
-
-@functools.lru_cache(maxsize=32)
-def _buckets_of(packed: bytes, count: int) -> frozenset[int]:
-    """Return the buckets of accounts of 8 bytes each. Consecutive months have the same ones."""
-    if count == 1:
-        return frozenset({0})
-    text = packed.hex()
-    appids = (f"wx{text[at : at + 16]}" for at in range(0, len(text), 16))
-    return frozenset(bucket_of(appid, count) for appid in appids)
 
 
 def length_from_footer(end: bytes) -> int:

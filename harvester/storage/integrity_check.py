@@ -17,7 +17,6 @@ from harvester.storage.footer import (
     BUCKET,
     DATASET,
     DIGEST,
-    GROUPS,
     SEAL,
     decode_footer,
     digest,
@@ -85,12 +84,12 @@ def check_file(path: Path, place: FileIdentity, *, read_data: bool) -> FileCheck
 def _defects(opened: _OpenFile) -> Iterator[Defect]:
     everyone = integrity.all_days(opened.coverage)
     length = _data_length(opened)
-    if opened.keys.get(DATASET) != opened.identity.dataset.name.encode():
+    if opened.keys[DATASET] != opened.identity.dataset.name.encode():
         yield Defect("a file of another dataset", everyone)
-    if opened.keys.get(BUCKET, opened.identity.label.encode()) != opened.identity.label.encode():
+    if opened.keys[BUCKET] != opened.identity.label.encode():
         yield Defect("a file of another bucket", everyone)
-    if length is None or GROUPS not in opened.keys:
-        yield Defect("keys are missing or make no sense", everyone)
+    if length is None:
+        yield Defect("keys make no sense", everyone)
     elif not _has_its_seal(opened, length):
         yield Defect("its end is not as it was written", everyone)
     yield from integrity.coverage_defects(opened.coverage, opened.identity)
@@ -138,7 +137,7 @@ def _days_of_row_group(opened: _OpenFile, number: int) -> dict[str, int]:
 
 def _data_length(opened: _OpenFile) -> int | None:
     """Return the length of the data pages as the digest states it; None if that is impossible."""
-    kind, _, rest = opened.keys.get(DIGEST, b"").partition(b":")
+    kind, _, rest = opened.keys[DIGEST].partition(b":")
     length = rest.partition(b":")[2]
     if kind == b"sha256" and length.isdigit() and int(length) <= opened.source.size():
         return int(length)
@@ -152,7 +151,6 @@ def _has_its_digest(opened: _OpenFile, length: int) -> bool:
 
 
 def _has_its_seal(opened: _OpenFile, length: int) -> bool:
-    """Compare the bytes behind the pages with their seal. Files of early versions have none."""
-    stated = opened.keys.get(SEAL)
+    """Compare the bytes behind the pages with their seal."""
     opened.source.seek(length)
-    return stated is None or is_sealed(opened.source.read(), stated)
+    return is_sealed(opened.source.read(), opened.keys[SEAL])

@@ -17,6 +17,7 @@ from harvester.core.errors import DamagedOutput, StoreError
 from harvester.storage import arrow_files
 from harvester.storage.backends.base import FileInfo, Store, Tail, Version
 from harvester.storage.footer import (
+    BUCKET,
     DATASET,
     Footer,
     decode_footer,
@@ -24,9 +25,7 @@ from harvester.storage.footer import (
     length_from_footer,
     parquet_errors_as_store_errors,
     read_end,
-    stated_bucket,
 )
-from harvester.storage.layout import label_of
 
 _TAIL_BYTES = 256 << 10
 """Bytes read from a file's end at first: they hold the footer of a month of 10,000 accounts."""
@@ -159,8 +158,8 @@ def _read_footer(
     keys = metadata.metadata or {}
     footer = decode_footer(where, keys, older=older)
     month = f"ref_month={month_text(footer.coverage.month)}"
-    bucket = stated_bucket(keys, footer.coverage, label_of(name))
-    home = f"{keys.get(DATASET, b'').decode(errors='replace')}/{month}/part-{bucket}.parquet"
+    dataset, bucket = (keys[key].decode(errors="replace") for key in (DATASET, BUCKET))
+    home = f"{dataset}/{month}/part-{bucket}.parquet"
     # The days of a copied file would be taken for days of the month that it was copied to, and its
     # rows would be read twice.
     if name != home:

@@ -116,27 +116,6 @@ def quarantine_file(tree: Tree, name: str, run_id: str) -> str | None:
     return target if tree.store.move(name, target) else None
 
 
-def moved_files(tree: Tree) -> dict[str, str]:
-    """Return the data files that were moved to the quarantine, by their former names.
-
-    Each with the moment of the newest repair that did so, as in a run's id. Raises StoreError.
-    """
-    moved: dict[str, str] = {}
-    for file in tree.store.list(f"{QUARANTINE}/{FILES}"):
-        if (name := former_name(file.name)) is not None:
-            run_id = file.name.removesuffix(".damaged").rpartition(".")[2]
-            moved[name] = max(moved.get(name, ""), run_id.partition("-")[0])
-    return moved
-
-
-def former_name(name: str) -> str | None:
-    """Return the name of a data file before it was moved to the quarantine, None for others."""
-    match = _DAMAGED_FILE_NAME.search(name)
-    if match is None:
-        return None
-    return f"{match[1]}/ref_month={match[2]}/part-{match[3]}-of-{match[4]}.parquet"
-
-
 def damaged_files(tree: Tree) -> dict[str, DamagedFileInfo]:
     """Return the damaged groups and files in quarantine, by name. Raises StoreError."""
     found: dict[str, DamagedFileInfo] = {}

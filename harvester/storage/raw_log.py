@@ -34,7 +34,7 @@ from harvester.storage.backends import atomic_files, regular_files
 from harvester.storage.layout import MONTHS, RAW, Tree
 from harvester.storage.state import json_file
 
-VERSION = 2
+VERSION = 1
 """Version of the format. Later versions stay Arrow files with the version in the same place."""
 
 BATCH_BYTES = 128 << 10
@@ -220,7 +220,7 @@ def unpublished(tree: Tree, buckets: Iterable[int]) -> UnpublishedGroups:
 def open_group(name: str, path: Path) -> Group:
     """Read the index of a group.
 
-    Raises DamagedGroup, OtherVersion for another version, and StoreError if the system refuses to
+    Raises DamagedGroup, OtherVersion for a newer version, and StoreError if the system refuses to
     read the file.
     """
     with _errors_as_damage(path), arrow_files.open_file(path) as source:
@@ -230,15 +230,10 @@ def open_group(name: str, path: Path) -> Group:
         index = json_file.parse(reader.schema.metadata[_INDEX_KEY])
         if index["version"] > VERSION:
             raise OtherVersion.newer(f"{inert(name)}: raw group", index["version"], VERSION)
-        if index["version"] < VERSION:
-            raise OtherVersion(
-                f"{inert(name)}: raw group version {index['version']},"
-                f" older than version {VERSION}",
-                "run the harvester that wrote it once more: it publishes the group",
-            )
         group = _group_from_index(name, path, source.size(), index, places)
         is_ours = (
-            reader.schema.equals(_SCHEMA)
+            index["version"] == VERSION
+            and reader.schema.equals(_SCHEMA)
             and reader.num_record_batches == len(group.batches) <= _MAX_BATCHES
             and max(sizes, default=0) <= MAX_BATCH_BYTES
             and sum(sizes) <= MAX_GROUP_BYTES

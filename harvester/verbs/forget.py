@@ -338,16 +338,5 @@ def _forget_damaged(erasing: _Erasure) -> Iterator[str]:
         later = info.month is not None and not request.mask(info.month)
         if not (elsewhere or other or later):
             if not erasing.dry:
-                _record_as_gone(erasing, quarantine.former_name(name))
                 erasing.tree.store.delete(name)
             yield name
-
-
-def _record_as_gone(erasing: _Erasure, name: str | None) -> None:
-    """Record a removed data file: that it is in quarantine said so until now."""
-    store = erasing.tree.store
-    named = layout.parse_name(store, name) if name else None
-    if name and named and store.version(name) is None:
-        dataset, month, _ = named[0]
-        gone = Published(dataset, month, name, (), (), 0, 0, op="deleted")
-        erasing.record_published(gone)

@@ -93,12 +93,11 @@ class _Checked(NamedTuple):
 def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
     """Check every data file and every raw group, each byte of them unless ``footers_only``.
 
-    Files that run records name as published, and none as removed, must be there. ``repair`` moves
-    damaged files to the quarantine, and the next run asks for the days that are lost; a record
-    names the files that are gone then. Files of another version are reported and stay. Raises
-    StoreError if a file cannot be read from the disk, UsageError for a tree with another number of
-    buckets, and, to repair, Busy if a run is at work,
-    and LeaseLost.
+    Files that the change logs name as published, and not as removed, must be there. ``repair``
+    moves damaged files to the quarantine, and the next run asks for the days that are lost; a
+    record names the files that are gone then. Files of another version are reported and stay.
+    Raises StoreError if a file cannot be read from the disk, UsageError for a tree with another
+    number of buckets, and, to repair, Busy if a run is at work, and LeaseLost.
     """
     if not repair:
         return _check_all(project, footers_only=footers_only)
@@ -172,7 +171,7 @@ def _missing(
                 path=name,
                 dataset=dataset.name,
                 ref_month=calendar.month_text(partition.month),
-                flaws=("missing: a run record says that it was published, and none that it went",),
+                flaws=("missing: the change log says that it was published, and not that it went",),
                 lost=tuple(_lost(partition.month, lost)),
                 missing=True,
             )

@@ -1,7 +1,7 @@
 """Links, pipes, sockets and devices planted in an output: refused by name, and nothing is followed.
 
-Each plant stands in a copy of a tree that a killed run left, with unpublished answers, a journal
-and temporary files, so every command has something to write or to delete at that place.
+Each plant stands in a copy of a tree that a killed run left, with unpublished answers, changes in
+no segment and temporary files, so every command has something to write or to delete at that place.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import pytest
 
 from harvester.core.exit_codes import Exit
 from harvester.storage import locks
-from tests.storage.test_old_tree import ACCOUNTS, Old, clean_run
-from tests.storage.test_old_tree import old as old  # noqa: PLC0414 - a fixture
 from tests.support.claims import claim
+from tests.support.interrupted_output import ACCOUNTS, InterruptedOutput, clean_run
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import published_rows
 
@@ -28,11 +27,12 @@ META = "_harvester"
 LOCK = f"{META}/locks/0000-of-0002.lock"
 MONTH = "interface_summary/ref_month=2026-04"
 PART = f"{MONTH}/part-0000-of-0002.parquet"
-RECORD = f"{META}/runs/20260510T070000Z-a6ca06.json"
-ENTRY = f"{META}/runs/20260510T070000Z-a6ca06.0000-of-0002/000001.entry"
+RECORD = f"{META}/runs/20260510T*.json"
+ENTRY = f"{META}/changes/0000-of-0002/entries/*.entry"
+SEGMENT = f"{META}/changes/0000-of-0002/log/*.log"
 LEDGER = f"{META}/quota/2026-05-10.0000-of-0002.json"
-GROUP = f"{META}/raw/20260510T070000Z-a6ca06/0000-000001-fa064b609029288f.group"
-TEMP = f"{META}/tmp/check-20260510T090004Z-e3d81d.tmp"
+GROUP = f"{META}/raw/*/0000-*.group"
+TEMP = f"{META}/tmp/check-*.tmp"
 ANSWER = f"{META}/quarantine/user_summary/wx0000000000000003/2026-04-29.json"
 
 WRITING = {
@@ -51,11 +51,20 @@ READING = {
 
 
 class Plant(NamedTuple):
-    """Something that does not belong at ``place``; ``names`` is what the message must hold."""
+    """Something that does not belong at the last place of the pattern ``place``.
+
+    ``names`` is what the message must hold.
+    """
 
     place: str
     make: Callable[[Path, Path], None]
     names: str
+
+    def put(self, output: Path, outside: Path) -> str:
+        """Put it into an output, and return its place."""
+        *_, place = sorted(output.glob(self.place))
+        self.make(place, outside)
+        return place.relative_to(output).as_posix()
 
 
 def link(place: Path, outside: Path) -> None:
@@ -97,11 +106,12 @@ def listen(place: Path, outside: Path) -> None:
 
 
 LINKED = (
-    *(LOCK, PART, RECORD, ENTRY, LEDGER, GROUP, TEMP, ANSWER),
+    *(LOCK, PART, RECORD, ENTRY, SEGMENT, LEDGER, GROUP, TEMP, ANSWER),
     *(META, *(f"{META}/{name}" for name in ("tmp", "runs", "raw", "locks", "quota", "quarantine"))),
+    f"{META}/changes",
     *(MONTH, "interface_summary"),
 )
-SPECIAL = (LOCK, PART, RECORD, ENTRY, LEDGER, GROUP, TEMP, ANSWER)
+SPECIAL = (LOCK, PART, RECORD, ENTRY, SEGMENT, LEDGER, GROUP, TEMP, ANSWER)
 PLANTS = {
     **{f"link {place}": Plant(place, link, "a symbolic link") for place in LINKED},
     **{f"lost {place}": Plant(place, lose, "a symbolic link") for place in (LOCK, PART, MONTH)},
@@ -136,14 +146,14 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def target(old: Old) -> Old:
+def target(interrupted: InterruptedOutput) -> InterruptedOutput:
     """The tree, and a manifest that does not want one of its accounts any more."""
-    text = (old.folder / "jobs.yaml").read_text()
+    text = (interrupted.folder / "jobs.yaml").read_text()
     text = text.replace("interface_summary, user_summary]", "interface_summary]")
     head, jobs = text.split("jobs:\n")
     jobs = jobs.replace("{datasets", f"{{accounts: {{except: [{ACCOUNTS[0]}]}}, datasets")
-    (old.folder / "stays.yaml").write_text(f"{head}jobs:\n{jobs}")
-    return old
+    (interrupted.folder / "stays.yaml").write_text(f"{head}jobs:\n{jobs}")
+    return interrupted
 
 
 def cases(verbs: Iterable[str], always: str) -> list[Any]:
@@ -163,40 +173,40 @@ def cases(verbs: Iterable[str], always: str) -> list[Any]:
 
 @pytest.mark.parametrize(("name", "verb"), cases(WRITING, "run"))
 def test_a_plant_is_refused_before_the_first_write(
-    target: Old, outside: Path, name: str, verb: str
+    target: InterruptedOutput, outside: Path, name: str, verb: str
 ) -> None:
     """The message names it, no request is made, and nothing in or outside of the output changes."""
     plant = PLANTS[name]
-    plant.make(target.output / plant.place, outside)
+    place = plant.put(target.output, outside)
     before = state(outside), state(target.output)
     found = target(*WRITING[verb])
     assert (state(outside), state(target.output)) == before
     assert "Traceback" not in found.err
     assert found.code == Exit.USAGE
-    assert plant.place in found.err
+    assert place in found.err
     assert plant.names in found.err
     assert target.world.counters.requests == 0
 
 
 @pytest.mark.parametrize(("name", "verb"), cases(READING, "status"))
 def test_a_command_that_reads_ends_and_writes_nothing(
-    target: Old, outside: Path, name: str, verb: str
+    target: InterruptedOutput, outside: Path, name: str, verb: str
 ) -> None:
     """A plant where it reads is refused by name, and elsewhere it changes nothing."""
     plant = PLANTS[name]
-    plant.make(target.output / plant.place, outside)
+    place = plant.put(target.output, outside)
     before = state(outside), state(target.output)
     found = target(*READING[verb])
     assert (state(outside), state(target.output)) == before
     assert "Traceback" not in found.err
-    if plant.place.startswith(("interface_summary", f"{META}/runs")) and verb == "status":
-        assert (found.code, plant.place in found.err) == (Exit.USAGE, True)
+    if place.startswith(("interface_summary", f"{META}/runs")) and verb == "status":
+        assert (found.code, place in found.err) == (Exit.USAGE, True)
     assert found.code != Exit.BUG
 
 
 @pytest.mark.parametrize("verb", ["run", "check"])
 def test_the_list_of_a_platform_is_not_asked_for_before_the_check(
-    target: Old, outside: Path, verb: str
+    target: InterruptedOutput, outside: Path, verb: str
 ) -> None:
     """It is asked for before the run takes a lock, and is then written to the output."""
     link(target.output / META / "tmp", outside)
@@ -207,21 +217,21 @@ def test_the_list_of_a_platform_is_not_asked_for_before_the_check(
     assert target.world.counters.requests == 0
 
 
-def test_commands_that_read_need_no_lock_and_create_nothing(old: Old) -> None:
+def test_commands_that_read_need_no_lock_and_create_nothing(interrupted: InterruptedOutput) -> None:
     """They work while a run holds every bucket, leave the tree as it is, and begin no new one."""
-    tree = tree_at(old.output, 2)
+    tree = tree_at(interrupted.output, 2)
     with locks.hold(tree, range(2), claim("run")):
-        before = state(old.folder)
+        before = state(interrupted.folder)
         for words in (READING["status"], READING["plan"], READING["verify"]):
-            assert old(*words).code in {Exit.DONE, Exit.INCOMPLETE}, words
+            assert interrupted(*words).code in {Exit.DONE, Exit.INCOMPLETE}, words
         for verb in ("status", "plan"):
-            assert old(verb, "jobs.yaml", "--output", "new").code == Exit.DONE
-        assert state(old.folder) == before
+            assert interrupted(verb, "jobs.yaml", "--output", "new").code == Exit.DONE
+        assert state(interrupted.folder) == before
 
 
 @pytest.mark.parametrize("place", ["interface_summary", MONTH])
 def test_a_linked_folder_of_data_needs_the_manifests_word(
-    target: Old, outside: Path, duck: duckdb.DuckDBPyConnection, place: str
+    target: InterruptedOutput, outside: Path, duck: duckdb.DuckDBPyConnection, place: str
 ) -> None:
     """With `output.follow_links` the run reads and publishes behind the link, row for row."""
     link(target.output / place, outside)
@@ -240,7 +250,7 @@ def test_a_linked_folder_of_data_needs_the_manifests_word(
     assert published_rows(duck, target.output, "interface_summary") == clean
 
 
-def test_follow_links_allows_no_link_elsewhere(target: Old, outside: Path) -> None:
+def test_follow_links_allows_no_link_elsewhere(target: InterruptedOutput, outside: Path) -> None:
     """Neither below `_harvester`, nor in the place of a data file, nor to a missing folder."""
     target.edit("buckets: 2}", "buckets: 2, follow_links: true}")
     for name in (f"link {META}/raw", f"link {META}", f"link {PART}", f"lost {MONTH}"):
@@ -249,8 +259,8 @@ def test_follow_links_allows_no_link_elsewhere(target: Old, outside: Path) -> No
         there.mkdir()
         saved = there / "saved"
         shutil.copytree(target.output, saved, symlinks=True)
-        plant.make(target.output / plant.place, there)
+        place = plant.put(target.output, there)
         found = target(*WRITING["run"])
-        assert (found.code, plant.place in found.err) == (Exit.USAGE, True)
+        assert (found.code, place in found.err) == (Exit.USAGE, True)
         shutil.rmtree(target.output)
         saved.rename(target.output)

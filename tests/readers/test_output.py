@@ -225,17 +225,21 @@ def test_runs_are_the_records(lab: Lab) -> None:
     assert set(rows.column("_run_id").to_pylist()) == {run["run_id"]}
 
 
-def test_records_of_other_versions_are_rows_too(tmp_path: Path) -> None:
-    """A run that goes on has no end; members of newer records are read, those of older are null."""
+def test_records_of_newer_versions_are_rows_too(tmp_path: Path) -> None:
+    """A run that goes on has no end; members that a newer harvester adds are passed over."""
     folder = tmp_path / "_harvester/runs"
     folder.mkdir(parents=True)
     record: dict[str, Any] = {
-        "record_version": 1,
+        "record_version": 2,
+        "harvester_version": "1.0",
         "run_id": "20260510T040000Z-000001",
         "started_at": "2026-05-10T04:00:00Z",
         "ended_at": "2026-05-10T04:10:00Z",
         "state": "running",
         "exit_code": None,
+        "outcome": None,
+        "shard": None,
+        "labels": {},
         "reasons": [],
         "requests": 5,
         "retries": 1,
@@ -243,6 +247,7 @@ def test_records_of_other_versions_are_rows_too(tmp_path: Path) -> None:
         "published": [],
     }
     newer = record | {
+        "record_version": 3,
         "run_id": "20260511T040000Z-000002",
         "state": "finished",
         "exit_code": 75,

@@ -64,7 +64,7 @@ def newer_group(path: Path) -> None:
     """Make a raw group of a newer version, of whose index nothing else is known."""
     with pa.OSFile(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
-    table = table.replace_schema_metadata({"harvester.group": json.dumps({"version": 3})})
+    table = table.replace_schema_metadata({"harvester.group": json.dumps({"version": 2})})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
@@ -129,7 +129,7 @@ def test_a_newer_data_file(here: CommandLine, words: tuple[str, ...], what: str)
 def test_a_newer_raw_group(here: CommandLine, group: Path, words: tuple[str, ...]) -> None:
     """The same for answers that wait to be published."""
     newer_group(group)
-    version = "raw group version 3, and this harvester reads up to version 2"
+    version = "raw group version 2, and this harvester reads up to version 1"
     refused(here, words, group.relative_to(here.output).as_posix(), version)
 
 

@@ -45,11 +45,6 @@ def bucket_in(path: Path) -> bytes | None:
     return found
 
 
-def without_bucket(path: Path) -> None:
-    """Make a file as an earlier harvester wrote it."""
-    rewritten(path, bucket=None, seal=None)
-
-
 def refused(here: CommandLine, *said: str) -> None:
     """Check that every verb refuses the output, names these words, and asks nothing."""
     calls = here.calls()
@@ -69,11 +64,8 @@ def test_every_file_says_its_bucket(here: CommandLine) -> None:
         assert path.name == f"part-{(bucket_in(path) or b'').decode()}.parquet"
 
 
-@pytest.mark.parametrize("is_old", [False, True])
-def test_a_file_restored_under_another_buckets_name(here: CommandLine, *, is_old: bool) -> None:
+def test_a_file_restored_under_another_buckets_name(here: CommandLine) -> None:
     """Its rows would be there twice; the message names the file, its bucket, and what to do."""
-    if is_old:
-        without_bucket(here.output / FIRST)
     shutil.copy(here.output / FIRST, here.output / SECOND)
     refused(here, str(here.output / SECOND), f"belongs to {FIRST}", "copied or renamed")
 
@@ -103,15 +95,9 @@ def test_a_file_of_another_number_of_buckets(here: CommandLine) -> None:
     refused(here, str(here.output / FIRST), f"belongs to {MONTH}/part-0000-of-0004.parquet")
 
 
-def test_a_file_of_an_earlier_harvester_gets_the_key_when_it_is_published(
-    here: CommandLine,
-) -> None:
-    """Until then it is what its name says, because its accounts are of that bucket."""
-    for name in (FIRST, SECOND):
-        without_bucket(here.output / name)
-    assert here("status", "--require", "yesterday").code == Exit.DONE
-    assert here("run").code == Exit.DONE
-    assert bucket_in(here.output / FIRST) is None
-    assert here("run", "--refetch", "all").code == Exit.DONE
-    assert bucket_in(here.output / FIRST) == b"0000-of-0002"
-    assert bucket_in(here.output / SECOND) == b"0001-of-0002"
+@pytest.mark.parametrize("key", ["dataset", "bucket", "groups", "rows_digest", "seal"])
+def test_a_file_without_a_key_is_not_ours(here: CommandLine, key: str) -> None:
+    """Another program has rewritten it: what it says of itself cannot be trusted."""
+    rewritten(here.output / FIRST, **{key: None})
+    refused(here, str(here.output / FIRST), "not written by harvester, or its keys were removed")
+    assert here("verify").code == Exit.INCOMPLETE

@@ -1,13 +1,12 @@
-"""Published files, read back from the change logs and the records of earlier harvesters.
+"""Published files, read back from the change logs, and run records that are edited in parts.
 
-A record may be larger than memory, so it is read line by line; the ones that `forget` of an earlier
-harvester wrote have an entry over many lines. A record that does not look like ours names nothing.
+A record may be larger than memory, so it is read line by line. Once `forget` has written it, an
+entry takes many lines.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -16,10 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harvester.core.errors import StoreError
-from harvester.storage import quarantine
 from harvester.storage.backends import atomic_files, regular_files
-from harvester.storage.backends.base import MAX_READ, FileInfo
-from harvester.storage.layout import CHANGES, RUNS, Tree
+from harvester.storage.backends.base import MAX_READ
+from harvester.storage.layout import CHANGES, Tree
 from harvester.storage.state import (
     change_entries,
     change_folding,
@@ -27,12 +25,11 @@ from harvester.storage.state import (
     json_file,
     run_records,
 )
-from harvester.storage.state.change_entries import BEGIN, LogEntry
+from harvester.storage.state.change_entries import BEGIN
 
 MAX_RECORD_BYTES = 4 << 30
-"""Longest record that is read."""
+"""Longest record that is copied."""
 
-_RUN = re.compile(rf"{RUNS}/(\d{{8}}T\d{{6}}Z)[^/]*(\.json|/\d+\.entry)")
 _BEGIN = b'  "published": ['
 _END = b"  ]"
 _ENTRY_LINES = (b"    {", b"    }")
@@ -41,33 +38,17 @@ _ENTRY_LINES = (b"    {", b"    }")
 def not_removed(tree: Tree) -> set[str]:
     """Return the names of the data files that were published and not removed since.
 
-    A file that an earlier harvester published and removed within a second counts as removed.
-    Raises StoreError, and UsageError for a log or a journal of a newer version.
+    Raises StoreError, and UsageError for a log of a newer version.
     """
-    published: dict[str, str] = {}
-    removed = dict(quarantine.moved_files(tree))
-    for began, entry in _entries(tree):
-        moments = removed if _is_removal(entry) else published
-        path = str(entry.get("path"))
-        moments[path] = max(began, moments.get(path, ""))
+    found: set[str] = set()
     for label, shelf in change_entries.shelves(tree.store.list(CHANGES)).items():
-        for path, at in change_folding.known_files(tree, label).paths.items():
-            _take_in(LogEntry(path=path, at=at), published, removed)
-        for logged in change_reader.entries_of(tree.store, shelf.files):
-            _take_in(logged, published, removed)
-    return {path for path, began in published.items() if began > removed.get(path, "")}
-
-
-def _take_in(entry: LogEntry, published: dict[str, str], removed: dict[str, str]) -> None:
-    """Apply an entry of a log, which is in the order of the changes."""
-    moment = entry.at.replace("-", "").replace(":", "")
-    if entry.op == "deleted":
-        published.pop(entry.path, None)
-    elif entry.op != BEGIN:
-        published[entry.path] = moment
-        # A file may be moved to the quarantine and published again within a second.
-        if removed.get(entry.path, "") <= moment:
-            removed.pop(entry.path, None)
+        found.update(change_folding.known_files(tree, label).paths)
+        for entry in change_reader.entries_of(tree.store, shelf.files):
+            if entry.op == "deleted":
+                found.discard(entry.path)
+            elif entry.op != BEGIN:
+                found.add(entry.path)
+    return found
 
 
 def edit_record(
@@ -108,39 +89,6 @@ def _head(path: Path) -> dict[str, Any] | None:
             if len(text) >= MAX_READ:
                 break
     return None
-
-
-def _is_removal(entry: dict[str, Any]) -> bool:
-    """Return whether a file was removed; earlier harvesters wrote so only by what is empty."""
-    is_empty = not (entry.get("rows_after") or entry.get("days") or entry.get("appids"))
-    return bool(entry.get("removed", is_empty))
-
-
-def _entries(tree: Tree) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what earlier harvesters recorded, with the moment at which the run began, as in its id.
-
-    What is in a log has a number.
-    """
-    for found in tree.store.list(RUNS):
-        if match := _RUN.fullmatch(found.name):
-            of_file = _of_record if match[2] == ".json" else _of_journal
-            found_entries = of_file(tree, found)
-            yield from ((match[1], entry) for entry in found_entries if "seq" not in entry)
-
-
-def _of_journal(tree: Tree, found: FileInfo) -> Iterator[dict[str, Any]]:
-    entry = json_file.read(tree.store, found.name, dict[str, Any])
-    if entry is not None:
-        yield entry
-
-
-def _of_record(tree: Tree, found: FileInfo) -> Iterator[dict[str, Any]]:
-    if found.size > MAX_RECORD_BYTES:
-        return
-    with tree.store.local_copy(found.name, tree.store.scratch / "record.verify.tmp") as copy:
-        if copy is not None:
-            with atomic_files.os_errors_as_store_errors(copy.path):
-                yield from _in_lines(copy.path)
 
 
 def _in_lines(path: Path) -> Iterator[dict[str, Any]]:

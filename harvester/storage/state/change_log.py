@@ -9,7 +9,6 @@ excludes other runs from the buckets of an object store.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,7 @@ from harvester.core import calendar
 from harvester.core.calendar import Clock
 from harvester.core.errors import LostRace
 from harvester.core.results import Op
-from harvester.storage.layout import CHANGES, RUNS, Tree, label_of, parse_name
+from harvester.storage.layout import CHANGES, Tree, label_of, parse_name
 from harvester.storage.state import change_folding, change_reader, json_file
 from harvester.storage.state.change_entries import (
     BEGIN,
@@ -36,9 +35,6 @@ MAX_RACES = 100
 
 _DEAD_AFTER_SECONDS = 86_400
 """Age at which an announcement is of a dead run, where runs cannot exclude each other."""
-
-_OLD_ENTRY = re.compile(rf"{RUNS}/([^/]+)\.(\d{{4,}}-of-\d{{4,}})/\d+\.entry")
-"""Name of an entry of an earlier harvester, which kept a journal for each run."""
 
 
 class ChangeLog:
@@ -82,7 +78,6 @@ class ChangeLog:
             self._first[label] = min([self._first[label], *loose])
             for file in shelf.begun:
                 self._take_over(label, file.name)
-        self._take_over_journals(set(own))
 
     def announce(self, item: LogEntry) -> None:
         """Note, durably, that a file is about to be changed. Raises StoreError."""
@@ -155,26 +150,6 @@ class ChangeLog:
                 # Its run may be alive, and may change the file after this.
                 return
         store.delete(name)
-
-    def _take_over_journals(self, own: set[str]) -> None:
-        """Append the entries that dead runs of an earlier harvester left in their journals.
-
-        A journal was named after one bucket of its run, and has entries of all of them.
-        """
-        store = self._tree.store
-        for found in store.list(RUNS):
-            match = _OLD_ENTRY.fullmatch(found.name)
-            if match is None:
-                continue
-            old = json_file.read(store, found.name, dict[str, Any]) or {}
-            entry = json_file.value_of(old, LogEntry, run_id=match[1], op="replaced")
-            label = label_of(entry.path) if entry is not None else match[2]
-            if label in own:
-                if entry is not None and self._is_of(label, entry.path):
-                    # A record of that time named removed files without days and accounts.
-                    whole = entry if entry.days else replace(entry, op=self._state_of(entry.path))
-                    self._append(label, whole)
-                store.delete(found.name)
 
     def _is_of(self, label: str, path: str) -> bool:
         return label_of(path) == label and parse_name(self._tree.store, path) is not None

@@ -1,7 +1,7 @@
 """Side files: small JSON files beside the data, with a version, a tolerant read, a durable write.
 
-A file without a version is of version 1. Damaged and foreign contents count as none. A file of a
-newer version is refused, because ignoring it would lose entries of a newer harvester.
+Damaged and foreign contents count as none. A file of a newer version is refused, because ignoring
+it would lose entries of a newer harvester.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ T = TypeVar("T")
 
 # Built when a type is first read: no command pays for files that it does not open.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-
-FORMER_NAMES: dict[type, Mapping[str, str]] = {}
-"""Members that files of version 1 may have under another name, by kind: former name to name."""
 
 
 def read(
@@ -107,12 +104,12 @@ def parse(data: bytes, *, partial: bool = False) -> Any:
 
 
 def value_of(plain: Any, kind: type[T], where: str = "", **known: object) -> T | None:
-    """Return the value of a file's members, None if they do not fit. Raises UsageError."""
+    """Return the value of a file's members, None if they do not fit. Raises UsageError.
+
+    Run records have a version of another name.
+    """
     try:
         found = {"version": 1, **plain, **known}
-        for former, name in FORMER_NAMES.get(kind, {}).items():
-            if former in found:
-                found[name] = found.pop(former)
         version = found.pop("version")
         if version > VERSION:
             raise UsageError(

@@ -35,15 +35,6 @@ class StoredLedger(NamedTuple):
     calls: Calls
 
 
-json_file.FORMER_NAMES[DayLedger] = {
-    "open": "in_use",
-    "quiet_at": "idle_from",
-    "recent": "recent_calls",
-    "parked": "exhausted",
-    "heard": "merged_checks",
-}
-
-
 def read(tree: Tree, day: Day, bucket: int) -> DayLedger | None:
     """Return the note of a bucket and a day, checks counted in; None if there is none.
 

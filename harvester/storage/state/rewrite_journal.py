@@ -1,14 +1,13 @@
 """Journal of a rewrite, in the new tree: the tree it is made from, and the months that are done.
 
-It is written as ``rewrite.json`` and ``rewrite/<dataset>.json``. Until there is one, the names that
-older harvesters used, ``compact.json`` and ``compact/<dataset>.json``, are read.
+The files are ``rewrite.json`` and ``rewrite/<dataset>.json``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from harvester.core.errors import AccessRefused, UsageError
 from harvester.storage.backends.base import META_DIR
@@ -16,9 +15,6 @@ from harvester.storage.layout import Tree
 from harvester.storage.state import json_file
 
 JOURNAL = f"{META_DIR}/rewrite"
-_OLD_JOURNAL = f"{META_DIR}/compact"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ def read(tree: Tree) -> dict[str, Any] | None:
 
     Raises StoreError, and UsageError for a newer version.
     """
-    return _read(tree, ".json", dict[str, Any])
+    return json_file.read(tree.store, f"{JOURNAL}.json", dict[str, Any])
 
 
 def write(tree: Tree, journal: Mapping[str, object]) -> None:
@@ -44,7 +40,8 @@ def write(tree: Tree, journal: Mapping[str, object]) -> None:
 
 def read_months(tree: Tree, dataset: str) -> dict[str, DoneMonth]:
     """Read the finished months of a dataset. Raises as `read`."""
-    return _read(tree, f"/{dataset}.json", dict[str, DoneMonth]) or {}
+    name = f"{JOURNAL}/{dataset}.json"
+    return json_file.read(tree.store, name, dict[str, DoneMonth]) or {}
 
 
 def write_months(tree: Tree, dataset: str, months: Mapping[str, DoneMonth]) -> None:
@@ -54,9 +51,7 @@ def write_months(tree: Tree, dataset: str, months: Mapping[str, DoneMonth]) -> N
 
 def is_journal(name: str) -> bool:
     """Return whether a side file belongs to the journal of a rewrite."""
-    return name.startswith(
-        tuple(f"{journal}{end}" for journal in (JOURNAL, _OLD_JOURNAL) for end in (".json", "/"))
-    )
+    return name.startswith((f"{JOURNAL}.json", f"{JOURNAL}/"))
 
 
 def refuse_unfinished(tree: Tree) -> None:
@@ -77,10 +72,3 @@ def refuse_unfinished(tree: Tree) -> None:
             f"{place}: the rewrite that makes this tree is not finished",
             f"repeat it: harvester rewrite --to {place}{buckets}",
         )
-
-
-def _read(tree: Tree, end: str, kind: type[T]) -> T | None:
-    found = json_file.read(tree.store, f"{JOURNAL}{end}", kind)
-    if found is not None:
-        return found
-    return json_file.read(tree.store, f"{_OLD_JOURNAL}{end}", kind)

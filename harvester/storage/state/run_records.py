@@ -61,8 +61,7 @@ class RunResult:
 class RunRecord:
     """The head of a run record. Times are RFC 3339 in UTC.
 
-    A run that is ``"running"``, or was killed, has no exit code and no outcome yet. Records of
-    version 1 have neither ``outcome`` nor ``retry_at``.
+    A run that is ``"running"``, or was killed, has no exit code and no outcome yet.
     """
 
     run_id: str
@@ -73,8 +72,8 @@ class RunRecord:
     reasons: tuple[str, ...]
     requests: int
     rows: int
-    outcome: str | None = None
-    retry_at: str | None = None
+    outcome: str | None
+    retry_at: str | None
 
 
 def write(

@@ -1,4 +1,4 @@
-"""Side files: what is damaged counts as none, what is older is read, what is newer is refused."""
+"""Side files: what is damaged counts as none, what is newer is refused."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ PATH = "user_summary/ref_month=2026-05/part-0000-of-0001.parquet"
 
 
 def taken_over(tree: Tree) -> list[tuple[str, str, list[str]]]:
-    """Return the log entries that the journals of an earlier harvester become."""
+    """Return the log entries that the announcements of a dead run become."""
     log = ChangeLog(tree, "mine", lambda: NOON)
     log.open([tree.bucket_label(0)])
     return [(each["dataset"], each["run_id"], each["appids"]) for each in log.entries()]
 
 
-class Old(NamedTuple):
-    """A file as it was written before all had a version, and how it is read: then, and damaged."""
+class SideFile(NamedTuple):
+    """A file as it is written, and how it is read: undamaged, and damaged."""
 
     name: str
     text: str
@@ -71,32 +71,32 @@ def entry(body: bytes) -> QuarantinedAnswer:
 
 
 EVIDENCE = (
-    '{"appid":"wx0000000000000001","dataset":"user_summary","day":"2026-05-20","reason":"why",'
-    '"begin_date":"2026-01-01","end_date":"2026-05-20","asked_at":1779249600,'
+    '{"version":1,"appid":"wx0000000000000001","dataset":"user_summary","day":"2026-05-20",'
+    '"reason":"why","begin_date":"2026-01-01","end_date":"2026-05-20","asked_at":1779249600,'
     '"refetch":1180591620717411303424,"run_id":"r",'
 )
 CHECK = (
-    '{"0000-of-0001":{"version":1,"day":"2026-05-20","run":"c","open":false,"period":1.0,'
-    '"quiet_at":0.0,"recent":0,"calls":{"user_summary":{"wx0000000000000001":2}},"parked":{},'
-    '"heard":[]}}'
+    '{"version":1,"0000-of-0001":{"version":1,"day":"2026-05-20","run":"c","in_use":false,'
+    '"period":1.0,"idle_from":0.0,"recent_calls":0,'
+    '"calls":{"user_summary":{"wx0000000000000001":2}},"exhausted":{},"merged_checks":[]}}'
 )
 COUNTED = DayLedger(DAY, period=0.0, calls={DATASET: {ONE: 2}}, merged_checks=["c"])
-OLD = {
-    "forced": Old(
+FILES = {
+    "forced": SideFile(
         f"quota/forced/{ONE}.json",
-        '{"day": "2026-05-20", "count": 19, "last": 1779249500.0}',
+        '{"version":1,"day":"2026-05-20","count":19,"last":1779249500.0}',
         lambda tree: [forced_refreshes.spend(tree, ONE, NOON + 60 * more) for more in range(2)],
         [True, False],
         [False, False],
     ),
-    "limits": Old(
+    "limits": SideFile(
         "quota/learned-2026-05-20.json",
         '{"version":1,"accounts":{"wx0000000000000001":{"user_summary":[10,1,9,1779249600.0]}}}',
         quota_limits.read,
         {(ONE, DATASET): ReportedQuota(10, 1, 9, 1_779_249_600.0)},
         {},
     ),
-    "known quotas": Old(
+    "known quotas": SideFile(
         "quota/known.0000-of-0001.json",
         '{"version":1,"datasets":{"user_summary":{"wx0000000000000001":{"reported":[10,1,9,'
         '1779249600.0],"counted":1,"asked_on":20593,"questions":2,"ask_beyond":3,'
@@ -109,11 +109,11 @@ OLD = {
         },
         {},
     ),
-    "ledger": Old(
+    "ledger": SideFile(
         "quota/2026-05-20.0000-of-0001.json",
-        '{"version":1,"day":"2026-05-20","run":"r","open":true,"period":1.0,"quiet_at":2.5,'
-        '"recent":3,"calls":{"user_summary":{"wx0000000000000001":7}},'
-        '"parked":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}',
+        '{"version":1,"day":"2026-05-20","run":"r","in_use":true,"period":1.0,"idle_from":2.5,'
+        '"recent_calls":3,"calls":{"user_summary":{"wx0000000000000001":7}},'
+        '"exhausted":{"user_summary":{"wx0000000000000001":[45009,"quota","rid"]}}}',
         lambda tree: quota_ledger.read(tree, DAY, 0),
         DayLedger(
             DAY,
@@ -126,57 +126,59 @@ OLD = {
             exhausted={DATASET: {ONE: Refusal(45009, "quota", "rid")}},
         ),
     ),
-    "check": Old(
+    "check": SideFile(
         "quota/2026-05-20.check-c.json",
         CHECK,
         lambda tree: quota_ledger.read(tree, DAY, 0),
         COUNTED,
     ),
-    "authorised": Old(
+    "authorised": SideFile(
         "platform.json",
-        '{\n "authorised": [\n  "wx0000000000000001"\n ]\n}',
+        '{"version":1,"authorised":["wx0000000000000001"]}',
         account_cache.read,
         (ONE,),
         (),
     ),
-    "quarantine": Old(
+    "quarantine": SideFile(
         f"quarantine/user_summary/{ONE}/2026-05-20.json",
         EVIDENCE + '"body":"{\\"list\\":[\\u8d26]}"}',
         entries,
         [entry('{"list":[\u8d26]}'.encode())],
         [],
     ),
-    "quarantined bytes": Old(
+    "quarantined bytes": SideFile(
         f"quarantine/user_summary/{ONE}/2026-05-20.json",
         EVIDENCE + '"body_base64":"/w=="}',
         entries,
         [entry(b"\xff")],
         [],
     ),
-    "journal": Old(
-        "runs/r.0000-of-0001/000001.entry",
-        f'{{"dataset":"user_summary","path":"{PATH}","days":["2026-05-01"],"appids":["{ONE}"]}}',
+    "announcement": SideFile(
+        "changes/0000-of-0001/begun/r.1.entry",
+        f'{{"version":1,"op":"erased","run_id":"r","dataset":"user_summary","path":"{PATH}",'
+        f'"days":["2026-05-01"],"appids":["{ONE}"]}}',
         taken_over,
         [("user_summary", "r", [ONE])],
         [],
     ),
-    "record": Old(
+    "record": SideFile(
         "runs/r.json",
         '{"record_version":7,"run_id":"r","started_at":"a","ended_at":"b","state":"running",'
-        '"exit_code":null,"reasons":["quota"],"requests":1,"rows":2,"more":[1],"published":[{}]}',
+        '"exit_code":null,"reasons":["quota"],"requests":1,"rows":2,"outcome":null,"retry_at":null,'
+        '"more":[1],"published":[{}]}',
         lambda tree: run_records.last(tree, 5),
-        [RunRecord("r", "a", "b", "running", None, ("quota",), 1, 2)],
+        [RunRecord("r", "a", "b", "running", None, ("quota",), 1, 2, None, None)],
         [],
     ),
-    "months": Old(
-        "compact/user_summary.json",
-        '{"2026-05 of 1": {"of": {"a": "v"}, "files": {"b": 3}}}',
+    "months": SideFile(
+        "rewrite/user_summary.json",
+        '{"version":1,"2026-05 of 1":{"of": {"a": "v"}, "files": {"b": 3}}}',
         lambda tree: rewrite_journal.read_months(tree, "user_summary"),
         {"2026-05 of 1": DoneMonth({"a": "v"}, {"b": 3})},
         {},
     ),
 }
-each = pytest.mark.parametrize("old", OLD.values(), ids=OLD)
+each = pytest.mark.parametrize("file", FILES.values(), ids=FILES)
 
 
 def put(tree: Tree, name: str, data: bytes) -> None:
@@ -185,22 +187,21 @@ def put(tree: Tree, name: str, data: bytes) -> None:
 
 
 def versioned(data: bytes, version: bytes) -> bytes:
-    """The same file with a version, in the place of its own if it has one."""
-    whole = data.replace(b'{"version":1,', b"{", 1) if data.startswith(b'{"version"') else data
-    return whole.replace(b"{", b'{"version": ' + version + b", ", 1)
+    """The same file of another version."""
+    return data.replace(b'{"version":1,', b"{", 1).replace(b"{", b'{"version":' + version + b",", 1)
 
 
 @each
-def test_what_an_older_harvester_wrote_is_read(tree: Tree, old: Old) -> None:
-    """A file without a version is of the first one."""
-    put(tree, old.name, old.text.encode())
-    assert old.read(tree) == old.value
+def test_the_form_of_version_1_is_read(tree: Tree, file: SideFile) -> None:
+    """Letter by letter: what was once written must stay readable."""
+    put(tree, file.name, file.text.encode())
+    assert file.read(tree) == file.value
 
 
 @each
-def test_what_is_not_there_is_no_error(tree: Tree, old: Old) -> None:
+def test_what_is_not_there_is_no_error(tree: Tree, file: SideFile) -> None:
     """Absent is what damaged counts as; but for forced refreshes, which are all left."""
-    assert old.read(tree) == ([True, True] if old.none == [False, False] else old.none)
+    assert file.read(tree) == ([True, True] if file.none == [False, False] else file.none)
 
 
 @each
@@ -222,40 +223,38 @@ def test_what_is_not_there_is_no_error(tree: Tree, old: Old) -> None:
     ],
 )
 def test_what_is_damaged_counts_as_none(
-    tree: Tree, old: Old, damage: Callable[[bytes], bytes]
+    tree: Tree, file: SideFile, damage: Callable[[bytes], bytes]
 ) -> None:
     """Cut off, of another kind, or no JSON at all: never an error."""
-    put(tree, old.name, damage(old.text.encode()))
-    assert old.read(tree) == old.none
+    put(tree, file.name, damage(file.text.encode()))
+    assert file.read(tree) == file.none
 
 
 @each
-def test_members_of_another_type_are_damage(tree: Tree, old: Old) -> None:
-    """A file that is JSON and nothing else that was expected; an entry of a journal may be any."""
-    if old.name.endswith(".entry"):
-        return
-    put(tree, old.name, b'{"day": 1, "count": {}, "accounts": 5, "authorised": 5, "calls": 5}')
-    assert old.read(tree) == old.none
+def test_members_of_another_type_are_damage(tree: Tree, file: SideFile) -> None:
+    """A file that is JSON and nothing else that was expected."""
+    put(tree, file.name, b'{"day": 1, "count": {}, "accounts": 5, "authorised": 5, "calls": 5}')
+    assert file.read(tree) == file.none
 
 
 @each
-def test_what_a_newer_harvester_wrote_is_refused(tree: Tree, old: Old) -> None:
+def test_what_a_newer_harvester_wrote_is_refused(tree: Tree, file: SideFile) -> None:
     """It is named, with its version and ours, and the exit code is that of a wrong usage."""
-    put(tree, old.name, versioned(old.text.encode(), b"2"))
+    put(tree, file.name, versioned(file.text.encode(), b"2"))
     with pytest.raises(UsageError, match=r"version 2.* up to version 1") as caught:
-        old.read(tree)
-    assert tree.store.display_path(f"_harvester/{old.name}") in caught.value.problem
+        file.read(tree)
+    assert tree.store.display_path(f"_harvester/{file.name}") in caught.value.problem
     assert "upgrade harvester" in caught.value.advice
     assert caught.value.exit_code is Exit.USAGE
 
 
-def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
+def test_a_newer_announcement_is_refused_before_it_is_taken_over(tree: Tree) -> None:
     """It stays in its place for the harvester that can read it. A damaged one is only passed."""
-    put(tree, "runs/dead.0000-of-0001/000001.entry", b"{")
-    put(tree, "runs/newer.0000-of-0001/000001.entry", b'{"version": 2}')
-    with pytest.raises(UsageError, match=r"newer.0000-of-0001/000001.entry: version 2"):
+    put(tree, "changes/0000-of-0001/begun/dead.1.entry", b"{")
+    put(tree, "changes/0000-of-0001/begun/newer.1.entry", b'{"version": 2}')
+    with pytest.raises(UsageError, match=r"begun/newer.1.entry: version 2"):
         taken_over(tree)
-    assert tree.store.read("_harvester/runs/newer.0000-of-0001/000001.entry") is not None
+    assert tree.store.read("_harvester/changes/0000-of-0001/begun/newer.1.entry") is not None
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,6 @@ def test_a_newer_journal_is_refused_before_it_is_taken_over(tree: Tree) -> None:
         ("run", "quota/learned-2026-05-20.json"),
         ("plan", "quota/known.0000-of-0001.json"),
         ("run", "quota/known.0000-of-0001.json"),
-        ("status", "compact.json"),
         ("status", "rewrite.json"),
     ],
 )
@@ -295,6 +293,7 @@ def test_a_record_larger_than_any_small_file_is_read_by_its_beginning(tmp_path: 
     tree = Tree(LocalStore(tmp_path), 1)
     head: dict[str, Any] = {"run_id": "r", "started_at": "a", "ended_at": "b", "state": "finished"}
     head |= {"exit_code": 0, "reasons": [], "requests": 1, "rows": 2}
+    head |= {"outcome": "complete", "retry_at": None}
     entry = {"path": "x/ref_month=2026-05/part-0000-of-0001.parquet", "appids": [ONE] * 10_000}
     run_records.write(tree, "20260520T000000Z-r", head, [entry] * 200)
     path = tmp_path / "_harvester/runs/20260520T000000Z-r.json"
@@ -302,7 +301,6 @@ def test_a_record_larger_than_any_small_file_is_read_by_its_beginning(tmp_path: 
     [found] = run_records.last(tree, 5)
     assert (found.run_id, found.rows) == ("r", 2)
     assert list(run_records.newest(tree, RunRecord)) == [found]
-    assert change_feed.not_removed(tree) == {entry["path"]}
 
 
 def test_a_long_record_is_edited_in_parts(tmp_path: Path) -> None:
