@@ -31,6 +31,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 
 TOP_LEVEL = {
     ".ci",
+    ".dockerignore",
     ".editorconfig",
     ".github",
     ".gitignore",

@@ -25,6 +25,9 @@ from tests.support import example_tools
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
+# Files of which pip takes a package by its hash alone.
+PINNED = (ROOT / "constraints.txt", ROOT / ".ci" / "uv.txt")
+
 MAX_DECISION_LINES = 50
 
 SABOTAGE = ".venv/bin/python -m tests.sabotage"
@@ -49,10 +52,10 @@ def _project() -> dict[str, Any]:
 
 
 def _requirements() -> list[Requirement]:
-    """Everything declared: dependencies, extras and the development group."""
+    """Everything declared: dependencies, build backend, extras and the development group."""
     declared = _project()
     lists = (
-        [declared["project"]["dependencies"]],
+        [declared["project"]["dependencies"], declared["build-system"]["requires"]],
         declared["project"]["optional-dependencies"].values(),
         declared["dependency-groups"].values(),
     )
@@ -60,8 +63,8 @@ def _requirements() -> list[Requirement]:
     return [Requirement(text) for text in dict.fromkeys(texts)]
 
 
-def _pins() -> dict[str, Version]:
-    text = (ROOT / "constraints.txt").read_text("utf-8")
+def _pins(file: Path = PINNED[0]) -> dict[str, Version]:
+    text = file.read_text("utf-8")
     return {
         canonicalize_name(name): Version(version)
         for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE)
@@ -110,11 +113,27 @@ def test_every_requirement_has_a_floor() -> None:
 
 def test_pins_have_hashes_and_no_addresses() -> None:
     """Each pin carries hashes, and neither an index nor a path of a machine."""
-    text = (ROOT / "constraints.txt").read_text("utf-8")
-    pins = re.findall(r"^[A-Za-z0-9._-]+==(?:.*\\\n)+.*$", text, re.MULTILINE)
-    assert len(pins) == len(_pins())
-    assert all("--hash=sha256:" in pin for pin in pins)
-    assert not re.search(r"://|^--|^/|^-e ", text, re.MULTILINE)
+    for file in PINNED:
+        text = file.read_text("utf-8")
+        pins = re.findall(r"^[A-Za-z0-9._-]+==(?:.*\\\n)+.*$", text, re.MULTILINE)
+        assert len(pins) == len(_pins(file)) > 0
+        assert all("--hash=sha256:" in pin for pin in pins)
+        assert not re.search(r"://|^--|^/|^-e ", text, re.MULTILINE)
+
+
+def test_pip_installs_by_hash_in_ci() -> None:
+    """A workflow's pip takes what a file has the hash of, or the checkout alone."""
+    allowed = re.compile(
+        r"-q (-r constraints\.txt|--require-hashes -r \.ci/uv\.txt|--no-deps -e \.)"
+    )
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in WORKFLOWS
+        for line in path.read_text("utf-8").splitlines()
+        for arguments in re.findall(r"(?<!uv )\bpip install (.*)", line)
+        if not allowed.fullmatch(arguments)
+    ]
+    assert not found
 
 
 def test_imports_are_declared() -> None:
