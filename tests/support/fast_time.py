@@ -5,59 +5,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import selectors
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import anyio
 import pytest
 
 from harvester.runs import clock
-
-
-class _FastSelector(selectors.BaseSelector):
-    """A selector that waits for a part of the time that it is told."""
-
-    def __init__(self, factor: float) -> None:
-        self._inner = selectors.DefaultSelector()
-        self._factor = factor
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._inner.register(fileobj, events, data)
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._inner.unregister(fileobj)
-
-    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        return self._inner.modify(fileobj, events, data)
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        part = None if timeout is None else timeout / self._factor
-        return self._inner.select(part)
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return self._inner.get_map()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _FastLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock runs faster."""
-
-    def __init__(self, factor: float) -> None:
-        self._factor = factor
-        super().__init__(_FastSelector(factor))
-
-    def time(self) -> float:
-        """Return the seconds that seem to have passed."""
-        return time.monotonic() * self._factor
+from tests.support.fast_loop import FastLoop
 
 
 @contextmanager
@@ -67,7 +26,7 @@ def fast_time(factor: float) -> Iterator[Callable[[], float]]:
     It starts at the present time, in seconds since the Unix epoch.
     """
     began, start = time.monotonic(), time.time()
-    factory = {"loop_factory": partial(_FastLoop, factor)}
+    factory = {"loop_factory": partial(FastLoop, factor)}
 
     def seconds() -> float:
         return began + (time.monotonic() - began) * factor
