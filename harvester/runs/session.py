@@ -23,9 +23,10 @@ def new_run_log(
     manifest: Path,
     clock: CheckedClock,
     events: RunEvents | None = None,
+    copy: Path | None = None,
 ) -> RunLog:
-    """Return the log of a run that began with its clock; tells ``events``."""
-    run_log = RunLog(start_summary(manifest, clock.started_at), clock, events)
+    """Return the log of a run that began with its clock; tells ``events``, and writes ``copy``."""
+    run_log = RunLog(start_summary(manifest, clock.started_at), clock, events, copy)
     run_log.summary.identified(labels=engine_labels(os.environ))
     return run_log
 

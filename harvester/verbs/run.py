@@ -78,8 +78,8 @@ class Execution:
         self._request = request
         self._clock = clock
         self._events = RunEvents(request.on_event)
-        self._copy = summary_file.usable(request.summary, request.manifest.path)
-        self._log = new_run_log(request.manifest.path, clock, self._events)
+        copy = summary_file.usable(request.summary, request.manifest.path)
+        self._log = new_run_log(request.manifest.path, clock, self._events, copy)
         self.summary = self._log.summary
         self._project: Project | None = None
         self.describe: Callable[[], str] = _nothing_yet
@@ -126,9 +126,7 @@ class Execution:
         options = request.options()
         self._events.take_shard(options.shard_text)
         opened = open_quietly(request.manifest, request.output, self._clock)
-        if self._copy is not None:
-            summary_file.refuse_place(self._copy, opened.manifest)
-            self._log.begin_copy(self._copy)
+        self._log.begin_copy(lambda copy: summary_file.refuse_place(copy, opened.manifest))
         self._project = opened.project(request.selection, "asked")
         warn_of_exposure(self._project.manifest)
         if options.processes == 1:

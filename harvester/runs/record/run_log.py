@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +41,8 @@ class OpenRecord(NamedTuple):
 class RunLog:
     """The changes and the record of one run. Safe for concurrent threads.
 
-    ``now`` is in seconds since the Unix epoch, and ``events`` tells of what happens.
+    ``now`` is in seconds since the Unix epoch, ``events`` tells of what happens, and ``copy`` is a
+    file of the user that gets the record too, also of a run that ends before it has begun.
     """
 
     def __init__(
@@ -49,21 +50,27 @@ class RunLog:
         summary: Summary,
         now: Clock,
         events: RunEvents | None = None,
+        copy: Path | None = None,
     ) -> None:
         self.summary = summary
         self.now = now
         self.events = events or RunEvents()
-        self._copy: Path | None = None
+        self._copy = copy
         self._place: OpenRecord | None = None
         self._closed = False
         self._lock = threading.Lock()
 
-    def begin_copy(self, copy: Path) -> None:
-        """Write the record to the user's file too, from now on, before the first request.
+    def begin_copy(self, refuse: Callable[[Path], None]) -> None:
+        """Write the record to the user's file, if there is one, before the first request.
 
-        Raises UsageError if the file cannot be written; then nothing is written to it later either.
+        Raises UsageError if ``refuse`` does or if the file cannot be written; then nothing is
+        written to it later either.
         """
         with self._lock:
+            copy, self._copy = self._copy, None
+            if copy is None:
+                return
+            refuse(copy)
             try:
                 run_records.write_file(copy, self._as_record())
                 is_refused = copy.exists() and not os.access(copy, os.W_OK)
