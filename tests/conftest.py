@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,7 @@ def text_on_stderr() -> Iterator[None]:
 def secrets_of_the_test() -> Iterator[None]:
     """Give every test a record of secrets of its own, as a run has, and forget it."""
     with no_secrets():
-        redaction.start_record(threading.RLock())
+        redaction.start_record()
         yield
     # A record that something of this test still holds would mask words of the next ones.
     redaction._RUNS.clear()

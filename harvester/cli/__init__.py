@@ -6,7 +6,6 @@ import gc
 import os
 import resource
 import sys
-import threading
 from collections.abc import Sequence
 from contextvars import copy_context
 from typing import NoReturn
@@ -47,7 +46,7 @@ def invoke(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    redaction.start_record(threading.RLock())
+    redaction.start_record()
     ok_codes: frozenset[int] = frozenset()
     _forget_empty_variables()
     # Before anything is parsed, because what is wrong with the arguments is told too.

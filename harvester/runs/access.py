@@ -17,7 +17,6 @@ from harvester.core.config.credentials import Access, AppSecret
 from harvester.core.config.settings import Api, Manifest
 from harvester.core.errors import DEFAULTS, ManifestError, Mistake, Place, UsageError
 from harvester.core.secret import Secret
-from harvester.core.text import redaction
 from harvester.runs.runtime import Credentials, Project, RunContext, Watch, show_no_progress
 from harvester.wechat.auth import TokenProviders
 from harvester.wechat.transport import Transport
@@ -34,7 +33,6 @@ def run_context(project: Project, watch: Watch = show_no_progress) -> RunContext
     """
     manifest, clock = project.manifest, project.clock
     _warn_of_ignored_proxy(manifest.api)
-    _permit_names(manifest)
     return RunContext(
         clock=clock,
         open_api=partial(_open_api, manifest, clock),
@@ -109,13 +107,6 @@ def _warn_of_ignored_proxy(api: Api) -> None:
             " api.proxy of the manifest",
             names[0],
         )
-
-
-def _permit_names(manifest: Manifest) -> None:
-    """Keep the names of datasets, columns and WeChat's host readable though a secret has them."""
-    for dataset in manifest.datasets.values():
-        redaction.permit(dataset.name, *(column.name for column in dataset.columns))
-    redaction.permit(urlsplit(manifest.api.base_url).netloc)
 
 
 def _credentials(manifest: Manifest, reader: Credentials) -> Callable[[str], Access]:

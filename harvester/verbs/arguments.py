@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import date, timedelta
 from pathlib import Path
-from threading import RLock
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from harvester.core.config.selection import Selection
@@ -46,7 +45,7 @@ def in_own_record(function: Callable[[], T]) -> T:
     """Call a function with a record of secrets of its own, which ends with it."""
 
     def call() -> T:
-        redaction.start_record(RLock())
+        redaction.start_record()
         return function()
 
     return copy_context().run(call)

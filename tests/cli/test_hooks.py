@@ -50,7 +50,7 @@ from harvester.cli.output import logs
 from harvester.core.text import redaction
 logs.set_up(Logging())
 def other_run():
-    redaction.start_record(threading.RLock())
+    redaction.start_record()
     logging.getLogger('any').warning('%s', raw)
 contextvars.Context().run(other_run)
 """,
@@ -58,7 +58,7 @@ contextvars.Context().run(other_run)
 import contextvars
 from harvester.core.text import redaction
 def other_run():
-    redaction.start_record(threading.RLock())
+    redaction.start_record()
     warnings.warn(f'unclosed {raw}')
 contextvars.Context().run(other_run)
 """,

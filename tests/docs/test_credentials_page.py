@@ -52,7 +52,7 @@ def each(form: str) -> Callable[[str], str]:
 
 FORMS: dict[str, tuple[str, Callable[[str], str]]] = {
     "as it is": (TOKEN, str),
-    "any twelve characters of it, its head or tail cut": (TOKEN, lambda text: text[9:21]),
+    "any twenty characters of it, its head or tail cut": (TOKEN, lambda text: text[9:29]),
     "in capitals or in small letters": (TOKEN, str.upper),
     "URL-encoded, some characters or all": (
         TOKEN,
@@ -62,12 +62,12 @@ FORMS: dict[str, tuple[str, Callable[[str], str]]] = {
     "with `\\u` escapes, as in JSON": (TOKEN, each("\\u{:04x}")),
     "with `\\x` escapes, as in Python": (TOKEN, each("\\x{:02x}")),
     "with character references, as in HTML": (TOKEN, each("&#{};")),
-    "as a whole, if it has eight to eleven characters": ("hunter22", str),
-    "fewer than twelve characters of a longer one": (TOKEN, lambda text: text[9:20]),
+    "as a whole, if it has eight to nineteen characters": ("hunter22", str),
+    "fewer than twenty characters of a longer one": (TOKEN, lambda text: text[9:28]),
     "as a whole, if it has fewer than eight characters": ("hunter2", str),
     "in base64": (TOKEN, lambda text: base64.b64encode(text.encode()).decode()),
     "reversed": (TOKEN, lambda text: text[::-1]),
-    "split by other characters": (TOKEN, lambda text: f"{text[:11]} {text[11:22]} {text[22:33]}"),
+    "split by other characters": (TOKEN, lambda text: f"{text[:13]} {text[13:26]} {text[26:]}"),
 }
 """A secret and the way to write it for each form of the page."""
 

@@ -215,7 +215,7 @@ def no_answers(token: str) -> list[Fault]:
     """Texts that are no answer at all and repeat the secrets, also in the id of a request."""
     half = grant(token).encode()
     odd = f'{{"errcode":"{token}","errmsg":"{echo(token)}"}}'.encode()
-    hint = f'{{"errcode":48001,"errmsg":"no hint: [{APPSECRET[:12]}]"}}'.encode()
+    hint = f'{{"errcode":48001,"errmsg":"no hint: [{APPSECRET[:20]}]"}}'.encode()
     bodies = (half, odd, half + b'"}', hint, page(token), b"", b"{}", b'{"list":null}')
     pages = [Fault(status=status, body=page(token)) for status in (500, 502)]
     return [*pages, *(Fault(body=body) for body in bodies), *(Fault(wire=wire) for wire in Wire)]

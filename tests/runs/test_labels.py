@@ -108,7 +108,7 @@ def test_secrets_are_masked_in_labels() -> None:
     assert safe(
         {
             "known": "it is 0123456789abcdef0123456789abcdef",
-            "part": "456789abcdef0123",
+            "part": "456789abcdef01234567",
             "unknown": "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6",
             "commit": commit,
             "run": "scheduled__2026-05-20T00:00:00+00:00",

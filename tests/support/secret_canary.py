@@ -19,8 +19,8 @@ from harvester.core.text import redaction
 from harvester.storage.footer import COVERAGE
 from harvester.tables import coverage
 
-APPSECRET = "c4n4ry5ecret+/=&%7E~x"
-"""An AppSecret that every kind of quoting changes."""
+APPSECRET = "c4n4ry5ecret-of-an-account+/=&%7E~x"
+"""An AppSecret that every kind of quoting changes; its beginning could be a request id."""
 
 TOKEN_TAIL = "c4n4ryT0ken+/=&%7E~x"
 """The end of every token of the sandbox."""

@@ -30,7 +30,7 @@ class _Redacting(logging.Formatter):
 
 def install() -> None:
     """Install the hooks in this process, whose secrets they know until it ends."""
-    redaction.start_record(threading.RLock())
+    redaction.start_record()
     sys.excepthook = _print_uncaught
     threading.excepthook = _print_thread_error
     sys.unraisablehook = _print_unraisable

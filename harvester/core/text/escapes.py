@@ -7,7 +7,7 @@ The escapes are those of URLs (``%2b``), JSON and Python (``\u002b``, ``\x2b``, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _ESCAPE = re.compile(
@@ -20,47 +20,38 @@ _MAX_LAYERS = 3
 
 
 class Layer(NamedTuple):
-    """A text without some escapes, and where each of its bytes begins and ends in the original."""
+    """A text without some escapes, and the place in the original of each byte and of the end."""
 
     text: bytes
-    begins: list[int]
-    ends: list[int]
-
-    def original(self, begin: int, end: int) -> tuple[int, int]:
-        """Return the part of the original that a part of the text stands for."""
-        return self.begins[begin], self.ends[end - 1]
+    places: Sequence[int]
 
 
 def layers(text: bytes) -> Iterator[Layer]:
-    """Yield a text with its escapes undone once, twice and three times, as far as it has some."""
-    # Nearly all lines end here.
-    if not (b"%" in text or b"\\" in text or b"&" in text):
-        return
-    places = range(len(text))
-    layer = Layer(text, [*places], [place + 1 for place in places])
+    """Yield a text as it is, and with its escapes undone once, twice and three times."""
+    layer = Layer(text, range(len(text) + 1))
+    yield layer
     for _ in range(_MAX_LAYERS):
-        before, layer = layer, _undone(layer)
-        if layer.text == before.text:
+        # Nearly all texts end here.
+        if not _ESCAPE.search(layer.text):
             return
+        layer = _undone(layer)
         yield layer
 
 
 def _undone(layer: Layer) -> Layer:
     """Undo every escape of a text once."""
-    text, begins, ends = layer
-    found = Layer(b"", [], [])
+    text, places = layer
     parts: list[bytes] = []
+    found: list[int] = []
     done = 0
     for match in _ESCAPE.finditer(text):
-        parts += (text[done : match.start()], plain := _plain(match))
-        found.begins.extend(begins[done : match.start()])
-        found.ends.extend(ends[done : match.start()])
-        begin, done = match.span()
-        found.begins.extend([begins[begin]] * len(plain))
-        found.ends.extend([ends[done - 1]] * len(plain))
-    found.begins.extend(begins[done:])
-    found.ends.extend(ends[done:])
-    return found._replace(text=b"".join((*parts, text[done:])))
+        begin, end = match.span()
+        plain = _plain(match)
+        parts += text[done:begin], plain
+        found += places[done:begin]
+        found += [places[begin]] * len(plain)
+        done = end
+    return Layer(b"".join((*parts, text[done:])), [*found, *places[done:]])
 
 
 def _plain(match: re.Match[bytes]) -> bytes:

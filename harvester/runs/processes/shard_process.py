@@ -53,7 +53,7 @@ _COUNT_SECONDS = 0.5
 def work(connection: socket.socket) -> None:
     """Harvest the shard that the first message is about, and end this process."""
     channel = Channel(connection)
-    redaction.start_record(threading.RLock())
+    redaction.start_record()
     task = channel.receive()
     # As the command does: requests make few cycles.
     gc.set_threshold(200_000, 20, 50)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.sabotage.run import Sabotage
 
 ATTEMPT = "harvester/wechat/attempt.py"
+ESCAPES = "harvester/core/text/escapes.py"
 EXITS = "harvester/core/exit_codes.py"
 GATE = "harvester/verbs/gate.py"
 HOOKS = "harvester/cli/output/hooks.py"
 INERT_TEXT = "harvester/core/text/inert_text.py"
 QUESTION = "harvester/verbs/asking/question.py"
-REDACTION = "harvester/core/text/redaction.py"
 RUN_LOG = "harvester/runs/record/run_log.py"
 SAFE_TEXT = "harvester/core/text/safe_text.py"
 SECRET = "harvester/core/secret.py"
@@ -133,9 +133,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "quoted-forms-not-masked",
-        REDACTION,
-        "for layer in escapes.layers(text):",
-        "for layer in ():",
+        ESCAPES,
+        "if not _ESCAPE.search(layer.text):",
+        "if True:",
         "tests/core/test_redaction.py::test_a_known_value_is_masked_however_it_is_written",
     ),
     Sabotage(
