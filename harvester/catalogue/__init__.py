@@ -66,9 +66,8 @@ def retirement(name: str) -> tuple[str, str] | None:
 __all__ = [
     "CATALOGUE",
     "RETIRED",
-    "drift",
+    "descriptions",
     "error_codes",
-    "markdown",
     "matching",
     "readiness",
     "retirement",

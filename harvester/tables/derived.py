@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from harvester.catalogue import CATALOGUE, markdown
+from harvester.catalogue import CATALOGUE, descriptions
 from harvester.core import calendar
 from harvester.core.calendar import Day, Month
 from harvester.tables.coverage import Coverage
@@ -86,7 +86,7 @@ def codes() -> pa.Table:
             "label_en": label,
         }
         for dataset in CATALOGUE.values()
-        for name, column in markdown.members(dataset.columns)
+        for name, column in descriptions.members(dataset.columns)
         for code, label in column.labels.items()
     ]
     return pa.Table.from_pylist(rows, schema=CODES)

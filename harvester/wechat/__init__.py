@@ -1,3 +1,3 @@
 """Calls to WeChat: tokens, requests, one attempt at a time."""
 
-__all__ = ["attempt", "auth", "official_pages", "quota_api", "transport"]
+__all__ = ["attempt", "auth", "quota_api", "transport"]

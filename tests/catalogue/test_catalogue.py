@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from harvester.catalogue import CATALOGUE, RETIRED, RetiredDataset, matching, retirement
-from harvester.catalogue.markdown import members
+from harvester.catalogue.descriptions import members
 from harvester.core.calendar import FIRST_DAY, day_of
 from harvester.core.dataset import Column, Dataset, Grain, Kind, Nesting
 

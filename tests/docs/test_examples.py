@@ -17,7 +17,7 @@ import pytest
 
 from harvester import manifest
 from harvester.catalogue import CATALOGUE
-from harvester.catalogue.markdown import members
+from harvester.catalogue.descriptions import members
 from harvester.core import calendar
 from harvester.tables.columns import arrow_schema
 

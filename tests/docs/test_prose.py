@@ -60,7 +60,7 @@ def test_summaries_of_tests_and_benchmarks_ask_no_question() -> None:
     opening = re.compile(rf'"""(?:{"|".join(sorted(QUESTIONS))})\b.*')
     astray = [
         f"{file.relative_to(ROOT)}: {match[0]}"
-        for folder in ("tests", "benchmarks")
+        for folder in ("tests", "benchmarks", "tools")
         for file in sorted((ROOT / folder).rglob("*.py"))
         for match in opening.finditer(file.read_text("utf-8"))
     ]

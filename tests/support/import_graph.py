@@ -56,11 +56,8 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """The package below ``harvester``; for a module at the root, its own name.
-
-        A ``__main__`` belongs to no room, whatever its folder: it is a program above them all.
-        """
-        return "__main__" if self.path.name == "__main__.py" else self.name.partition(".")[0]
+        """The package below ``harvester``; for a module at the root, its own name."""
+        return self.name.partition(".")[0]
 
 
 def _load(path: Path) -> Module:
@@ -121,7 +118,7 @@ def module_arrows() -> set[Arrow]:
 
 def room_arrows() -> set[Arrow]:
     """Every pair of rooms of which one imports from the other."""
-    rooms = {module.room for module in MODULES if "." in module.name} - {"__main__"}
+    rooms = {module.room for module in MODULES if "." in module.name}
     pairs = {(BY_NAME[a].room, BY_NAME[b].room) for a, b in module_arrows()}
     return {(a, b) for a, b in pairs if a != b and a in rooms and b in rooms}
 

@@ -80,7 +80,7 @@ def _imported(folder: str) -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
-    ours = {"harvester", "tests", "benchmarks"}
+    ours = {"harvester", "tests", "benchmarks", "tools"}
     return {canonicalize_name(name) for name in names - sys.stdlib_module_names - ours}
 
 
@@ -147,7 +147,7 @@ def test_imports_are_declared() -> None:
 
 def test_imports_of_the_tests_are_declared() -> None:
     """Tests and benchmarks import nothing that only happens to be there."""
-    imported = _imported("tests") | _imported("benchmarks")
+    imported = _imported("tests") | _imported("benchmarks") | _imported("tools")
     known = COME_ALONG.keys() | CONTESTANTS | _as_imported(_requirements())
     assert imported - known == set()
 

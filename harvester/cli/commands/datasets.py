@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester.catalogue import CATALOGUE, matching, retirement
-from harvester.catalogue.markdown import facts, members, queries, ready_text
+from harvester.catalogue.descriptions import facts, members, queries, ready_text
 from harvester.cli.options import Format
 from harvester.cli.output.answers import answer, print_line, print_table
 from harvester.cli.output.table_layout import Cell, TableColumn, own

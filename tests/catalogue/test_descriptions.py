@@ -1,12 +1,10 @@
-"""The data dictionary: on the terminal, as JSON, as a page, and its queries in DuckDB."""
+"""The data dictionary: on the terminal, as JSON, and its queries in DuckDB."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import re
-import subprocess
-import sys
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -17,29 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from harvester.catalogue import CATALOGUE, RETIRED
-from harvester.catalogue.markdown import COMMAND, final_text, members, page, queries
+from harvester.catalogue.descriptions import final_text, members, queries
 from harvester.cli import invoke
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.exit_codes import Exit
 from harvester.tables.columns import arrow_schema
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "datasets.md"
-
 each_dataset = pytest.mark.parametrize("dataset", CATALOGUE.values(), ids=CATALOGUE)
 
 
-def test_the_page_is_the_catalogue() -> None:
-    """docs/datasets.md is what the command in its first lines prints."""
-    text = PAGE.read_text("utf-8")
-    assert COMMAND in text.partition("-->")[0]
-    assert text == page()
-    command = [sys.executable, *COMMAND.partition(" > ")[0].split()[1:]]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    assert printed.decode() == text
-
-
-def test_the_page_says_when_an_answer_is_final() -> None:
+def test_a_description_says_when_an_answer_is_final() -> None:
     """With rows and without, at once or after days, or not while WeChat says so."""
     assert final_text(CATALOGUE["user_summary"]) == "when more than 3 days old"
     assert final_text(CATALOGUE["interface_summary_hour"]) == (
@@ -48,19 +33,6 @@ def test_the_page_says_when_an_answer_is_final() -> None:
     assert final_text(CATALOGUE["biz_summary"]) == (
         "when more than 7 days old; never while WeChat marks it is_delay"
     )
-
-
-@each_dataset
-def test_the_page_tells_all(dataset: Dataset) -> None:
-    """A dataset's section has its columns, codes, notes, source and query."""
-    section = page().partition(f"### {dataset.name}\n")[2].partition("\n### ")[0]
-    for name, column in members(dataset.columns):
-        assert f"| `{name}` | `{column.kind.value}` | {column.meaning} |" in section
-        assert all(f"| {code} | {label} |" in section for code, label in column.labels.items())
-    assert all(f"- {note}\n" in section for note in dataset.notes)
-    assert dataset.source in section
-    assert all(f"```sql\n{query}\n```" in section for query in queries(dataset))
-    assert queries(dataset)[0] == dataset.example
 
 
 def test_the_list_has_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:

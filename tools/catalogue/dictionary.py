@@ -1,14 +1,12 @@
-"""The catalogue as text: descriptions for the command line, and the page docs/datasets.md."""
+"""The page docs/datasets.md: every dataset with its columns, codes and queries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from harvester.catalogue import CATALOGUE
-from harvester.core.calendar import day_text
-from harvester.core.dataset import FINAL_IF_EMPTY, Column, Dataset, Grain
+from harvester.catalogue.descriptions import facts, members, queries
+from harvester.core.dataset import Dataset
 
-COMMAND = "python -m harvester.catalogue > docs/datasets.md"
+COMMAND = "python -m tools.catalogue > docs/datasets.md"
 """Command that generates the page."""
 
 _FAMILIES = {
@@ -16,13 +14,6 @@ _FAMILIES = {
     "article": "Articles",
     "message": "Messages",
     "interface": "The account's own server",
-}
-
-_READY = {
-    Grain.DAY: "on the next day",
-    Grain.HOUR: "on the next day",
-    Grain.WEEK: "on the Monday after the week",
-    Grain.MONTH: "on the first day after the month",
 }
 
 _INTRODUCTION = f"""\
@@ -64,52 +55,6 @@ def page() -> str:
         parts.append(f"## {title}\n")
         parts += [_section(dataset) for dataset in CATALOGUE.values() if dataset.family == family]
     return "\n".join(parts)
-
-
-def facts(dataset: Dataset) -> dict[str, str]:
-    """Return the facts about a dataset other than its columns, as label and text."""
-    found = {
-        "WeChat's name": f"{dataset.api}, permission set {dataset.permission}",
-        "unique over": ", ".join(("appid", *dataset.key)),
-        "one request": f"asks {_days(dataset.span)} at most",
-        "first day": day_text(dataset.first_day),
-        "ready": f"at {ready_text(dataset)} in Beijing {_READY[dataset.grain]}",
-        "final": final_text(dataset),
-        "source": f"{dataset.source} (checked {dataset.checked})",
-    }
-    if dataset.sparse:
-        found["a day without rows"] = "is ordinary, and never called suspicious"
-    return found
-
-
-def ready_text(dataset: Dataset) -> str:
-    """Return the time of day from which a period may be asked, such as ``10:00``."""
-    return f"{dataset.ready_minutes // 60:02d}:{dataset.ready_minutes % 60:02d}"
-
-
-def final_text(dataset: Dataset) -> str:
-    """Return the condition under which an answer is final."""
-    rows = f"when more than {_days(dataset.settle)} old" if dataset.settle else "at once"
-    if dataset.settle < FINAL_IF_EMPTY:
-        rows = f"with rows {rows}, without any when more than {_days(FINAL_IF_EMPTY)} old"
-    return f"{rows}; never while WeChat marks it is_delay" if dataset.may_be_delayed else rows
-
-
-def queries(dataset: Dataset) -> list[str]:
-    """Return the queries over the dataset's files: the example, and the check if there is one."""
-    return [query for query in (dataset.example, dataset.check_query) if query]
-
-
-def members(columns: Iterable[Column]) -> Iterator[tuple[str, Column]]:
-    """Yield each column with its name, followed by its list members as ``list[].member``."""
-    for column in columns:
-        yield column.name, column
-        for name, field in members(column.fields):
-            yield f"{column.name}[].{name}", field
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
 
 
 def _overview() -> str:

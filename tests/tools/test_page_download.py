@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from harvester.wechat.official_pages import MAX_PAGE, Pages, fetch_pages, read_pages
+from tools.catalogue.page_download import MAX_PAGE, Pages, fetch_pages, read_pages
 
 Answer = Callable[[web.BaseRequest], web.StreamResponse]
 

@@ -177,6 +177,3 @@ def _sample(text: str) -> Iterator[str]:
         if any(_FENCE.match(line) for line in lines):
             for line in takewhile(lambda one: not _FENCE.match(one), lines):
                 yield from _MEMBER.findall(line)
-
-
-__all__ = ["OfficialPage", "read_page"]

@@ -1,6 +1,6 @@
 """The catalogue against WeChat's documentation: pages written by hand in WeChat's form.
 
-A page of ``tests/catalogue/pages`` says what the endpoint's page said when the catalogue was made,
+A page of ``tests/tools/pages`` says what the endpoint's page said when the catalogue was made,
 in WeChat's headings and tables. The catalogue was no source of it.
 """
 
@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from harvester.catalogue import CATALOGUE, RETIRED, official_page
-from harvester.catalogue import __main__ as program
-from harvester.catalogue.drift import addresses, differences
-from harvester.catalogue.official_page import read_page
+from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert_line
-from harvester.wechat.official_pages import Pages
+from tools.catalogue import __main__ as program
+from tools.catalogue import official_page
+from tools.catalogue.drift import addresses, differences
+from tools.catalogue.official_page import read_page
+from tools.catalogue.page_download import Pages
 
+ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "pages"
 TEXTS = {file.stem.removeprefix("api_"): file.read_text("utf-8") for file in FOLDER.iterdir()}
 LIVE = [dataset.api for dataset in CATALOGUE.values()]
@@ -251,8 +253,8 @@ def test_words_of_a_page_are_inert() -> None:
 
 def test_the_program_is_started_by_its_module() -> None:
     """It ends with 0 without a difference."""
-    command = [sys.executable, "-m", "harvester.catalogue", "check", str(FOLDER)]
-    done = subprocess.run(command, capture_output=True, check=False)
+    command = [sys.executable, "-m", "tools.catalogue", "check", str(FOLDER)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (Exit.DONE, b"0 differences in 21 pages\n")
 
 

@@ -1,7 +1,7 @@
 """Programs about the catalogue.
 
-``python -m harvester.catalogue`` prints docs/datasets.md.
-``python -m harvester.catalogue check [FOLDER]`` compares the catalogue with WeChat's documentation,
+``python -m tools.catalogue`` prints docs/datasets.md.
+``python -m tools.catalogue check [FOLDER]`` compares the catalogue with WeChat's documentation,
 fetched or saved in FOLDER, and prints the differences. Exit codes:
 
   0   no difference
@@ -17,11 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harvester.catalogue.drift import addresses, differences
-from harvester.catalogue.markdown import page
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert, inert_line
-from harvester.wechat.official_pages import Pages, fetch_pages, read_pages
+from tools.catalogue.dictionary import page
+from tools.catalogue.drift import addresses, differences
+from tools.catalogue.page_download import Pages, fetch_pages, read_pages
 
 
 def main(arguments: Sequence[str]) -> Exit:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from harvester.catalogue import CATALOGUE, RETIRED
 from harvester.catalogue.error_codes import is_known
-from harvester.catalogue.official_page import OfficialPage, read_page
 from harvester.core.dataset import Column, Dataset, Kind
 from harvester.core.text.inert_text import inert
+from tools.catalogue.official_page import OfficialPage, read_page
 
 _TYPES = {
     Kind.COUNT: {"number", "int", "integer", "long"},

@@ -1,0 +1,1 @@
+"""Programs of the maintainers, which no user needs: not in the wheel."""
