@@ -245,16 +245,25 @@ def test_the_changelog_begins_with_what_comes() -> None:
 
 
 def test_decisions_are_short_and_listed() -> None:
-    """Each decision fits on a page, has its four parts, and stands in the list."""
+    """Each decision fits on a page, has its four parts, and stands in the list by its title."""
     folder = ROOT / "docs" / "decisions"
     listed = (folder / "README.md").read_text("utf-8")
     for note in sorted(folder.glob("[0-9]*.md")):
-        text = note.read_text("utf-8")
+        text, number = note.read_text("utf-8"), note.name[:4]
         assert text.count("\n") <= MAX_DECISION_LINES, note.name
-        assert text.startswith(f"# {note.name[:4]}: ")
-        assert f"({note.name})" in listed
+        title = text.partition("\n")[0].removeprefix(f"# {number}: ")
+        assert f"| [{number}]({note.name}) | {title} |" in listed
         for part in ("Context", "Decision", "Consequences", "Rejected"):
             assert f"**{part}.**" in text, note.name
+
+
+def test_five_decisions_are_the_entrance() -> None:
+    """The list begins with the five that a newcomer reads first, and why."""
+    text = (ROOT / "docs" / "decisions" / "README.md").read_text("utf-8")
+    entrance = re.findall(
+        r"^\d\. \[\d{4}\]\(\S+\.md\): .+\.$", text.partition("\n| ")[0], re.MULTILINE
+    )
+    assert len(entrance) == 5
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:
