@@ -17,7 +17,12 @@ if TYPE_CHECKING:
         DamagedOutput,
         HarvesterError,
         HistoryLost,
+        PartialFailure,
+        RunFailed,
+        Stopped,
         Unanswered,
+        Unauthorised,
+        Unfinished,
         UsageError,
     )
     from harvester.readers.output import Change, Output, Report, open
@@ -32,16 +37,7 @@ if TYPE_CHECKING:
     from harvester.verbs.api_check import Check, check
     from harvester.verbs.api_fetch import Answer, fetch
     from harvester.verbs.api_verbs import plan, read_manifest, status
-    from harvester.verbs.results import (
-        PartialFailure,
-        Plan,
-        Result,
-        RunFailed,
-        Status,
-        Stopped,
-        Unauthorised,
-        Unfinished,
-    )
+    from harvester.verbs.results import Plan, Result, Status
     from harvester.verbs.run import run, run_async
 
 _HOMES = {
@@ -50,7 +46,12 @@ _HOMES = {
         "DamagedOutput",
         "HarvesterError",
         "HistoryLost",
+        "PartialFailure",
+        "RunFailed",
+        "Stopped",
         "Unanswered",
+        "Unauthorised",
+        "Unfinished",
         "UsageError",
     ),
     "readers.output": ("Change", "Output", "Report", "open"),
@@ -58,16 +59,7 @@ _HOMES = {
     "verbs.api_check": ("Check", "check"),
     "verbs.api_fetch": ("Answer", "fetch"),
     "verbs.api_verbs": ("plan", "read_manifest", "status"),
-    "verbs.results": (
-        "PartialFailure",
-        "Plan",
-        "Result",
-        "RunFailed",
-        "Status",
-        "Stopped",
-        "Unauthorised",
-        "Unfinished",
-    ),
+    "verbs.results": ("Plan", "Result", "Status"),
     "verbs.run": ("run", "run_async"),
 }
 """The public names, by the module that has them."""

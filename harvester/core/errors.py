@@ -22,9 +22,11 @@ class HarvesterError(Exception):
     """An error that the user can act on: ``problem`` is what is wrong, ``advice`` what to do.
 
     A problem is one line, whatever a foreign text in it contains; several are a tuple of lines.
+    ``result`` is the `harvester.Result` of the run that the error ended; None outside of a run.
     """
 
     exit_code = Exit.BUG
+    result: Any = None
 
     def __init__(self, problem: str | tuple[str, ...], advice: str = "") -> None:
         self.lines = (problem,) if isinstance(problem, str) else problem
@@ -32,17 +34,19 @@ class HarvesterError(Exception):
         super().__init__(self.problem)
         self.advice = advice
 
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (self.problem, self.advice)))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all members, whatever the arguments of the class are."""
-        return _restored, (type(self), self.args, dict(vars(self)))
+        """Pickle all members, whatever the arguments of the class are.
+
+        As a state and not as arguments, because the result of a run has the error that ended it.
+        """
+        return _unpickled, (type(self), self.args), dict(vars(self))
 
 
-def _restored(
-    kind: type[HarvesterError], args: tuple[Any, ...], members: dict[str, Any]
-) -> HarvesterError:
-    error = kind.__new__(kind, *args)
-    vars(error).update(members)
-    return error
+def _unpickled(kind: type[HarvesterError], args: tuple[Any, ...]) -> HarvesterError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(HarvesterError):
@@ -170,10 +174,37 @@ class Busy(HarvesterError):
         self.retry_at = retry_at
 
 
-class Unauthorised(HarvesterError):
-    """A refused token of the platform, without which no account can be asked."""
+class RunFailed(HarvesterError):
+    """A run that did not end with everything that was wanted; ``result`` says what is missing."""
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """The moment from which a run can obtain more; None if nothing comes by itself."""
+        return None if self.result is None else self.result.retry_at
+
+
+class Unfinished(RunFailed):
+    """An unfinished run: a later one can obtain something, from ``retry_at`` on."""
+
+    exit_code = Exit.AGAIN
+
+
+class PartialFailure(RunFailed):
+    """A run after which days are missing that no later run obtains by itself."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+class Unauthorised(RunFailed):
+    """No account can be asked: WeChat refused each of them, or the token of their platform."""
 
     exit_code = Exit.UNAUTHORISED
+
+
+class Stopped(RunFailed):
+    """A run that was asked to stop; what it had obtained is published."""
+
+    exit_code = Exit.SIGINT
 
 
 class Unanswered(HarvesterError):

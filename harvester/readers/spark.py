@@ -22,7 +22,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from harvester.core.config.settings import Manifest
-from harvester.core.errors import HarvesterError, UsageError
+from harvester.core.errors import HarvesterError, RunFailed, UsageError
 from harvester.core.exit_codes import Exit, first_of
 from harvester.core.text.inert_text import inert
 from harvester.planning.sharding import own_buckets
@@ -30,7 +30,7 @@ from harvester.runs.record.events import problems_of
 from harvester.verbs import arguments
 from harvester.verbs.api_verbs import read_manifest
 from harvester.verbs.arguments import ManifestSource, Names
-from harvester.verbs.results import Outcome, Result, RunFailed
+from harvester.verbs.results import Outcome, Result
 from harvester.verbs.run import run
 
 _SCHEMA = (

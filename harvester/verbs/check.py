@@ -106,7 +106,7 @@ def check(project: Project) -> Check:
     try:
         save(found, project.manifest, project.tree, project.clock.moment())
     except StoreError as error:
-        _log.warning("the quotas and the calls of this check are not saved: %s", error)
+        _log.warning("the quotas and the calls of this check are not saved: %s", error.problem)
     return found
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from harvester.core.errors import HarvesterError
+from harvester.core.errors import (
+    HarvesterError,
+    PartialFailure,
+    RunFailed,
+    Stopped,
+    Unauthorised,
+    Unfinished,
+)
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
@@ -29,16 +36,11 @@ __all__ = [
     "DatasetSummary",
     "DayCounts",
     "Outcome",
-    "PartialFailure",
     "PausedAccount",
     "Plan",
     "PublishedFile",
     "Result",
-    "RunFailed",
     "Status",
-    "Stopped",
-    "Unauthorised",
-    "Unfinished",
     "plan_of",
     "result_of",
 ]
@@ -105,17 +107,16 @@ class Result:
         )
 
     def raise_for_outcome(self) -> None:
-        """Raise the error of the outcome; nothing if it is ``complete``.
+        """Raise the error of the outcome, which has this ``result``; nothing if it is ``complete``.
 
         Raises Unfinished, PartialFailure, Unauthorised or Stopped, and the error that ended the run
         early if there is one.
         """
-        if self.error is not None:
-            raise self.error
-        if self.outcome in _RAISED:
-            raise _RAISED[self.outcome](self)
-        if self.outcome != "complete":
-            raise RunFailed(self)
+        if self.error is None and self.outcome == "complete":
+            return
+        error = self.error or _failure(self)
+        error.result = self
+        raise error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run record, as `--summary` writes it but for the days of each file."""
@@ -132,50 +133,6 @@ class Result:
         if self.retry_at is not None:
             lines.append(f"run again from {self.retry_at:%Y-%m-%d %H:%M:%S} UTC on")
         return "\n".join(lines)
-
-
-class RunFailed(HarvesterError):
-    """A run that did not end with everything that was wanted; ``result`` says what is missing."""
-
-    exit_code = Exit.BUG
-
-    def __init__(self, result: Result) -> None:
-        reasons = ", ".join(result.reasons) or "no reason"
-        name = "the run" if result.shard is None else f"shard {result.shard}"
-        super().__init__(f"{name} is {result.outcome}: {reasons}", _advice(result))
-        self.result = result
-
-    @property
-    def retry_at(self) -> datetime | None:
-        """The moment from which a run can obtain more; None if nothing comes by itself."""
-        return self.result.retry_at
-
-    def __reduce__(self) -> tuple[type[RunFailed], tuple[Result]]:
-        return type(self), (self.result,)
-
-
-class Unfinished(RunFailed):
-    """An unfinished run: a later one can obtain something, from ``retry_at`` on."""
-
-    exit_code = Exit.AGAIN
-
-
-class PartialFailure(RunFailed):
-    """A run after which days are missing that no later run obtains by itself."""
-
-    exit_code = Exit.INCOMPLETE
-
-
-class Unauthorised(RunFailed):
-    """A run in which no account could be authorised."""
-
-    exit_code = Exit.UNAUTHORISED
-
-
-class Stopped(RunFailed):
-    """A run that was asked to stop; what it had obtained is published."""
-
-    exit_code = Exit.SIGINT
 
 
 _RAISED: Mapping[str, type[RunFailed]] = {
@@ -256,10 +213,15 @@ def plan_of(found: PricedPlan) -> Plan:
     )
 
 
-def _advice(result: Result) -> str:
-    if result.retry_at is None:
-        return "see the result's accounts and datasets"
-    return f"run again from {result.retry_at:%Y-%m-%dT%H:%M:%SZ} on"
+def _failure(result: Result) -> RunFailed:
+    """Return the error of an outcome that is not ``complete``."""
+    name = "the run" if result.shard is None else f"shard {result.shard}"
+    advice = "see the result's accounts and datasets"
+    if result.retry_at is not None:
+        advice = f"run again from {result.retry_at:%Y-%m-%dT%H:%M:%SZ} on"
+    reasons = ", ".join(result.reasons) or "no reason"
+    kind = _RAISED.get(result.outcome, RunFailed)
+    return kind(f"{name} is {result.outcome}: {reasons}", advice)
 
 
 def _moment(seconds: float | None) -> datetime | None:

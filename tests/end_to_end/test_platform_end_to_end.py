@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import stat
 import subprocess
@@ -17,6 +18,7 @@ import duckdb
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+import harvester
 from harvester.cli import invoke
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import TOKEN, FakeWeChat, Rules
@@ -189,6 +191,32 @@ def test_a_platform_without_a_ticket_ends_a_run_before_it_begins(tmp_path: Path)
         assert "the platform's accounts: 61006" in err
         assert "api_start_push_ticket" in err
         assert world.counters.paths.keys() == {COMPONENT_TOKEN_PATH}
+
+
+def test_a_program_catches_a_refused_platform_as_documented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of a run has its result, can be pickled, and its text has the remedy.
+
+    A check, which has no result, raises the same class.
+    """
+    monkeypatch.setenv("PLATFORM_SECRET", SECRET)
+    with platform_world(tmp_path) as world:
+        world.platforms.push_ticket(PLATFORM)
+        manifest = tmp_path / "jobs.yaml"
+        result = harvester.run(manifest, output=tmp_path / "output")
+        with pytest.raises(harvester.Unauthorised, match="61006") as caught:
+            result.raise_for_outcome()
+        with pytest.raises(harvester.Unauthorised) as checked:
+            harvester.check(manifest, output=tmp_path / "output")
+    ended = caught.value
+    copy = pickle.loads(pickle.dumps(ended))
+    assert ended.result is result
+    assert copy.result.error is copy
+    assert (copy.result.run_id, str(copy)) == (result.run_id, str(ended))
+    assert (result.outcome, result.exit_code) == ("unauthorised", Exit.UNAUTHORISED)
+    assert "api_start_push_ticket" in str(ended)
+    assert checked.value.result is None
 
 
 @pytest.mark.parametrize(("code", "calls"), [(45009, 1), (-1, 2)])

@@ -46,7 +46,7 @@ CASES = list(cases())
 
 def said(folder: Path, error: ManifestError) -> str:
     """Return the messages as the corpus spells them, without the manifest's name."""
-    return str(error).replace(f"{folder}/", "").replace("jobs.yaml:", "")
+    return error.problem.replace(f"{folder}/", "").replace("jobs.yaml:", "")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

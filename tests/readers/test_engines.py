@@ -57,7 +57,7 @@ def test_a_missing_package_is_named(
         "duckdb": on_disk.output.duckdb,
         "polars": lambda: on_disk.output.polars(DAILY),
     }
-    with pytest.raises(harvester.HarvesterError, match=f"^{package} is not installed$") as caught:
+    with pytest.raises(harvester.HarvesterError, match=f"^{package} is not installed\n") as caught:
         calls[package]()
     assert caught.value.advice == f"pip install {package}"
     assert on_disk.output.arrow(DAILY).count_rows() > 0

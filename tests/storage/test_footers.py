@@ -101,9 +101,9 @@ def test_a_footer_of_a_newer_version(tree: Tree) -> None:
         newer.setattr("harvester.storage.footer.SCHEMA_VERSION", 2)
         write(tree, 3)
     where = re.escape(tree.store.display_path(tree.name(HERE)))
-    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1\n"):
         footer_of(tree, HERE)
-    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1$"):
+    with pytest.raises(OtherVersion, match=f"^{where}: schema version 2, .* version 1\n"):
         partition_reader.refuse_newer(tree.store, layout.partitions(tree, DAILY.name).values())
 
 

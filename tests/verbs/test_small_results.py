@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harvester.core.errors import StoreError, UsageError
+from harvester.core.errors import StoreError, Unfinished, UsageError
 from harvester.core.exit_codes import Exit, Outcome
 from harvester.runs.runtime import Position
 from harvester.verbs import arguments
 from harvester.verbs.progress import Bar, duration_text
-from harvester.verbs.results import Result, Unfinished
+from harvester.verbs.results import Result
 
 RETRY_AT = datetime(2026, 5, 21, 16, 30, tzinfo=UTC)
 UNFINISHED = Result(
@@ -68,6 +68,8 @@ def test_the_error_that_ended_a_run_is_raised_as_it_was() -> None:
     with pytest.raises(StoreError) as caught:
         replace(UNFINISHED, error=ended).raise_for_outcome()
     assert caught.value is ended
+    assert caught.value.result.outcome is Outcome.UNFINISHED
+    assert str(caught.value) == "the disk is full\nmake room"
 
 
 def test_a_result_tells_when_to_run_again() -> None:
@@ -78,13 +80,17 @@ def test_a_result_tells_when_to_run_again() -> None:
         UNFINISHED.raise_for_outcome()
     assert caught.value.advice == "run again from 2026-05-21T16:30:00Z on"
     assert caught.value.retry_at == RETRY_AT
+    assert str(caught.value) == f"the run is unfinished: quota\n{caught.value.advice}"
 
 
 def test_a_result_without_a_moment_does_not_tell_one() -> None:
     """The text ends with the account-days, and the advice names the result's members."""
     later = replace(UNFINISHED, retry_at=None)
     assert "run again" not in str(later)
-    assert Unfinished(later).advice == "see the result's accounts and datasets"
+    with pytest.raises(Unfinished) as caught:
+        later.raise_for_outcome()
+    assert caught.value.advice == "see the result's accounts and datasets"
+    assert (caught.value.result, caught.value.retry_at) == (later, None)
 
 
 @pytest.mark.parametrize(
