@@ -9,8 +9,7 @@ import pty
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from harvester.runs.record.events import Event, Problem, RunStarted
 from harvester.runs.record.run_events import RunEvents
 from harvester.runs.record.run_log import RunLog
 from harvester.runs.record.summary import start_summary
-from harvester.storage import locks
-from tests.cli.test_hooks import BEGIN, FAILURES
+from harvester.storage import coverage_scan, locks
+from tests.cli.test_hooks import FAILURES, stderr_of_failures
 from tests.cli.test_signals import await_mark
 from tests.cli.test_streams import OLD_CHARSET, shell
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, sandbox_process, write_manifest
@@ -45,15 +44,25 @@ def address() -> Iterator[str]:
         yield found
 
 
-def command(*arguments: str, **environment: str) -> tuple[int, list[dict[str, Any]]]:
-    """Run a command; return its exit code and the checked lines of its stderr."""
-    ended = subprocess.run(
-        [*PYTHON, "harvester", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**ENVIRONMENT, **environment},
-    )
+Command = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """A function that invokes a command; it returns the exit code and the lines of stderr."""
+    monkeypatch.setenv("SECRET", ENVIRONMENT["SECRET"])
+
+    def invoked(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        capsys.readouterr()
+        return invoke(arguments), events_in(capsys.readouterr().err)
+
+    return invoked
+
+
+def process(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run a command as a process; return its exit code and the lines of its stderr."""
+    words = [*PYTHON, "harvester", *arguments]
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, env=ENVIRONMENT)
     return ended.returncode, events_in(ended.stderr)
 
 
@@ -89,11 +98,14 @@ def test_the_page_tells_the_events_and_the_causes_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("log_level", ["debug", "info", "warning", "error"])
-def test_a_whole_run(tmp_path: Path, address: str, log_level: str) -> None:
-    """It begins, replaces files and ends; of a higher level the end alone is written."""
+def test_a_whole_run(tmp_path: Path, address: str, command: Command, log_level: str) -> None:
+    """It begins, replaces files and ends; of a higher level the end alone is written.
+
+    One of them is a process, which has all of stderr.
+    """
     manifest = str(write_manifest(tmp_path, address, 1))
     options = (*JSON, "--log-level", log_level, "--end-date", "2026-02-05", "--progress", "bar")
-    code, found = command("run", manifest, *options)
+    code, found = (process if log_level == "debug" else command)("run", manifest, *options)
     assert code == Exit.DONE
     if log_level in {"debug", "info"}:
         told = [line for line in found if line["event"] != "log"]
@@ -105,7 +117,7 @@ def test_a_whole_run(tmp_path: Path, address: str, log_level: str) -> None:
     assert found[-1]["record"]["state"] == "finished"
 
 
-def test_a_run_with_a_refused_account(tmp_path: Path, address: str) -> None:
+def test_a_run_with_a_refused_account(tmp_path: Path, address: str, command: Command) -> None:
     """Its cause is told once for each dataset, and the shard on each line."""
     manifest = write_manifest(tmp_path, address, 2)
     manifest.write_text(
@@ -144,28 +156,35 @@ def test_a_run_with_a_refused_account(tmp_path: Path, address: str) -> None:
     ],
 )
 def test_a_command_line_with_a_mistake(
-    arguments: tuple[str, ...], cause: str, tmp_path: Path
+    arguments: tuple[str, ...], cause: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No panel is printed, and on a runner of GitHub's no annotation."""
-    code, found = command(*arguments, GITHUB_ACTIONS="true", PWD=str(tmp_path))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    code, found = command(*arguments)
     assert code == Exit.USAGE
     [problem] = [line for line in found if line["event"] == "problem"]
     assert (problem["cause"], problem["level"]) == (cause, "error")
     assert names_of(found) in (["problem"], ["problem", "run_ended"])
 
 
-def test_the_variable_holds_for_every_verb(tmp_path: Path) -> None:
+def test_the_variable_holds_for_every_verb(
+    tmp_path: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Also for those without the option, and an option replaces it."""
     path = str(tmp_path / "none.yaml")
+    monkeypatch.setenv("HARVESTER_LOG_FORMAT", "json")
     for verb in ("run", "plan", "check", "status", "verify"):
-        code, found = command(verb, path, HARVESTER_LOG_FORMAT="json")
+        code, found = command(verb, path)
         assert code == Exit.USAGE
         assert [line["cause"] for line in found if line["event"] == "problem"] == ["manifest"]
-    ended = shell(f"harvester run {path} --log-format text", HARVESTER_LOG_FORMAT="json")
-    assert ended.stderr.startswith("error: ")
+    assert invoke(["run", path, "--log-format", "text"]) == Exit.USAGE
+    assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_a_manifest_with_three_mistakes(tmp_path: Path) -> None:
+def test_a_manifest_with_three_mistakes(tmp_path: Path, command: Command) -> None:
     """Each is a problem with its place, in the order of the file."""
     manifest = tmp_path / "jobs.yaml"
     manifest.write_text("output: out\nno: 1\naccounts: 3\njobs: [{when: 1}]\n")
@@ -180,7 +199,7 @@ def test_a_manifest_with_three_mistakes(tmp_path: Path) -> None:
     assert (end["event"], end["exit_code"], end["reasons"]) == ("run_ended", 2, ["usage"])
 
 
-def test_a_locked_output(tmp_path: Path, address: str) -> None:
+def test_a_locked_output(tmp_path: Path, address: str, command: Command) -> None:
     """Another run holds the accounts."""
     manifest = write_manifest(tmp_path, address, 1)
     assert command("run", str(manifest), *JSON, "--end-date", "2026-02-02")[0] == Exit.DONE
@@ -193,36 +212,31 @@ def test_a_locked_output(tmp_path: Path, address: str) -> None:
     assert found[0]["run_id"] == found[1]["run_id"]
 
 
-BUG = """
-import sys
-from harvester import cli
-from harvester.storage import coverage_scan
-def fail(*_): raise ZeroDivisionError("https://x/?access_token=abc")
-coverage_scan.{function} = fail
-sys.argv[1:] = {arguments!r}
-cli.main()
-"""
-
-
 @pytest.mark.parametrize("function", ["to_ask", "read_states"])
-def test_a_bug(tmp_path: Path, address: str, function: str) -> None:
+def test_a_bug(
+    tmp_path: Path,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    function: str,
+) -> None:
     """Its type and its place are told once, without a traceback and without its text."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("https://x/?access_token=abc")
+
+    monkeypatch.setenv("SECRET", ENVIRONMENT["SECRET"])
+    monkeypatch.setattr(coverage_scan, function, fail)
     manifest = str(write_manifest(tmp_path, address, 1))
-    arguments = ["run", manifest, *JSON, "--end-date", "2026-02-02"]
-    program = BUG.format(function=function, arguments=arguments)
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    assert ended.returncode == Exit.BUG
-    found = events_in(ended.stderr)
+    assert invoke(["run", manifest, *JSON, "--end-date", "2026-02-02"]) == Exit.BUG
+    printed = capsys.readouterr().err
+    found = events_in(printed)
     [problem] = [line for line in found if line["event"] == "problem"]
     assert problem["cause"] == "bug"
-    assert problem["message"].startswith("a bug in harvester: ZeroDivisionError at <string>:5 in")
-    assert "access_token" not in ended.stderr
+    place = f"{Path(__file__).name}:{fail.__code__.co_firstlineno + 1} in"
+    assert problem["message"].startswith("a bug in harvester: ZeroDivisionError at ")
+    assert place in problem["message"]
+    assert "access_token" not in printed
     assert (found[-1]["event"], found[-1]["exit_code"]) == ("run_ended", 1)
 
 
@@ -241,15 +255,15 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, address: str, number: sign
     """The state that SIGUSR1 asks for is a line too, and the end of the run is the last one."""
     manifest = str(write_manifest(tmp_path, address, 3, "2025-06-01"))
     run = [*PYTHON, "harvester", "run", manifest, *JSON]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
-        next_line(process, "run_started")
-        process.send_signal(signal.SIGUSR1)
-        assert next_line(process, "log")
-        next_line(process, "published")
-        process.send_signal(number)
-        assert process.stderr is not None
-        found = events_in(process.stderr.read())
-    assert process.returncode == 128 + number
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as started:
+        next_line(started, "run_started")
+        started.send_signal(signal.SIGUSR1)
+        assert next_line(started, "log")
+        next_line(started, "published")
+        started.send_signal(number)
+        assert started.stderr is not None
+        found = events_in(started.stderr.read())
+    assert started.returncode == 128 + number
     assert found[-1]["event"] == "run_ended"
     assert (found[-1]["exit_code"], found[-1]["reasons"][0]) == (128 + number, "stopped")
 
@@ -261,10 +275,10 @@ def test_a_signal_before_the_first_request_prints_nothing_else(tmp_path: Path) -
     what = ("harvester.verbs.project:read", str(mark), "run", manifest, *JSON)
     run = [*PYTHON, "tests.support.hanging_call", *what]
     keyboard, terminal = pty.openpty()
-    with subprocess.Popen(run, stderr=terminal, env=ENVIRONMENT) as process:
-        await_mark(process, mark)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == Exit.SIGTERM
+    with subprocess.Popen(run, stderr=terminal, env=ENVIRONMENT) as started:
+        await_mark(started, mark)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait() == Exit.SIGTERM
     os.close(terminal)
     assert events_in(read_all(keyboard)) == []
 
@@ -282,17 +296,20 @@ def read_all(keyboard: int) -> str:
     return found.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("style", ["auto", "bar", "log"])
+@pytest.mark.parametrize(
+    "style",
+    ["auto", *(pytest.param(style, marks=pytest.mark.slow) for style in ("bar", "log"))],
+)
 def test_a_terminal_gets_the_same_lines(tmp_path: Path, address: str, style: str) -> None:
     """No bar, no table, no control sequence."""
     manifest = str(write_manifest(tmp_path, address, 1))
     options = (*JSON, "--progress", style, "--end-date", "2026-02-03")
     keyboard, terminal = pty.openpty()
     run = [*PYTHON, "harvester", "run", manifest, *options]
-    with subprocess.Popen(run, stderr=terminal, env={**ENVIRONMENT, "TERM": "xterm"}) as process:
+    with subprocess.Popen(run, stderr=terminal, env={**ENVIRONMENT, "TERM": "xterm"}) as started:
         os.close(terminal)
         text = read_all(keyboard)
-    assert process.returncode == Exit.DONE
+    assert started.returncode == Exit.DONE
     assert names_of(events_in(text)) == ["run_started", "published", "run_ended"]
 
 
@@ -342,19 +359,26 @@ def test_an_answer_that_is_lost_is_a_problem(tmp_path: Path, address: str) -> No
     assert (ended.returncode, problem["message"]) == (1, "stdout: No space left on device")
 
 
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_messages_of_python_are_lines_without_secrets(failure: str) -> None:
-    """Uncaught errors, warnings and logged errors; of errors the type and the place."""
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return what Python prints to stderr on each failure."""
     begin = "from harvester.cli.output import json_lines\njson_lines.begin(on=True)\n"
-    program = BEGIN + begin + failure.replace("Logging()", "Logging('json')")
-    ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=False
-    )
-    found = events_in(ended.stderr)
+    failures = {
+        name: code.replace("Logging()", "Logging('json')") for name, code in FAILURES.items()
+    }
+    return stderr_of_failures(begin, failures, tmp_path_factory.mktemp("failures"))
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_messages_of_python_are_lines_without_secrets(
+    failure: str, printed: dict[str, str]
+) -> None:
+    """Uncaught errors, warnings and logged errors; of errors the type and the place."""
+    found = events_in(printed[failure])
     assert {line["event"] for line in found} <= {"log", "problem"}
     assert found
-    assert "c4n4ry" not in ended.stderr
-    assert not re.search(r"Traceback|File \"", ended.stderr)
+    assert "c4n4ry" not in printed[failure]
+    assert not re.search(r"Traceback|File \"", printed[failure])
 
 
 def test_log_records_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
