@@ -92,7 +92,22 @@ def test_unregistered_values_named_like_secrets_are_masked() -> None:
     """`redacted` finds an unregistered token by its name; `masked` does not look for names."""
     assert redacted("?access_token=abc&x=1") == "?access_token=***&x=1"
     assert redacted('{"component_verify_ticket": "t@@1"}') == '{"component_verify_ticket": "***"}'
+    assert redacted("secret: 5ec2e7 and token:abc") == "secret: *** and token:***"
+    assert redacted("ticket: abc.def.ghi") == "ticket: ***"
     assert masked('credential: {secret: "${NAME}"}') == 'credential: {secret: "${NAME}"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the account gave no token: the command `sh` ended with exit code 1",
+        "no ticket: none was sent.",
+        "WeChat refused the secret: invalid",
+    ],
+)
+def test_a_sentence_that_goes_on_behind_such_a_name_stays_readable(line: str) -> None:
+    """A word of a sentence is no secret."""
+    assert redacted(line) == line
 
 
 @given(
