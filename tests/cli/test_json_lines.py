@@ -24,7 +24,7 @@ from harvester.runs.record.run_log import RunLog
 from harvester.runs.record.summary import start_summary
 from harvester.storage import coverage_scan, locks
 from tests.cli.test_hooks import FAILURES, stderr_of_failures
-from tests.cli.test_signals import await_mark
+from tests.cli.test_signals import FOR_EVER, await_mark
 from tests.cli.test_streams import OLD_CHARSET, shell
 from tests.end_to_end.test_kills import ENVIRONMENT, PYTHON, sandbox_process, write_manifest
 from tests.runs.test_run_events import told
@@ -272,7 +272,7 @@ def test_a_signal_before_the_first_request_prints_nothing_else(tmp_path: Path) -
     """The run ends at once, and on a terminal too the cursor is not shown again."""
     manifest = str(write_manifest(tmp_path, "http://127.0.0.1:9", 1))
     mark = tmp_path / "mark"
-    what = ("harvester.verbs.project:read", str(mark), "run", manifest, *JSON)
+    what = ("harvester.verbs.project:read", FOR_EVER, str(mark), "run", manifest, *JSON)
     run = [*PYTHON, "tests.support.hanging_call", *what]
     keyboard, terminal = pty.openpty()
     with subprocess.Popen(run, stderr=terminal, env=ENVIRONMENT) as started:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from harvester import signals
+from harvester.runs import watchers
 
 
 class Left(Exception):
@@ -60,6 +61,17 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     yield numbers, told
     os.close(numbers)
     os.close(told)
+
+
+# Read before the fixture lets no test wait.
+GRACEFUL_SECONDS = signals.GRACEFUL_SECONDS
+
+
+def test_a_process_is_gone_before_a_ci_runner_kills_it() -> None:
+    """A runner sends SIGINT, after seven and a half seconds SIGTERM, and kills at ten."""
+    assert GRACEFUL_SECONDS + signals.FINAL_WRITE_SECONDS <= 7
+    assert watchers.IN_FLIGHT_GRACE_SECONDS < watchers.PUBLISH_GRACE_SECONDS
+    assert watchers.PUBLISH_GRACE_SECONDS < GRACEFUL_SECONDS
 
 
 def code_of(pipe: tuple[int, int], *numbers: int, work: Work | None = None) -> int:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +86,7 @@ def ends_within(run: subprocess.Popen[Any], seconds: float) -> bool:
 
 
 KILLS = [
-    (10, BEGIN),
+    (3, BEGIN),
     pytest.param(100, "2025-04-01", marks=pytest.mark.slow),
 ]
 
@@ -131,35 +130,46 @@ def rows_told(output: Path) -> dict[str, int]:
     }
 
 
-@pytest.fixture
-def die() -> Iterator[Callable[[Path, int], bool]]:
-    """One life of a run that dies before its Nth change of the disk; whether it died."""
+@contextmanager
+def lives(**environ: str) -> Iterator[Callable[[Path | str, int], bool]]:
+    """A function that lives a run until its Nth change of the disk or store; whether it died."""
+    pipe, environ = subprocess.PIPE, {**ENVIRONMENT, **environ}
     command = [*PYTHON, "tests.support.kill_at"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) as lives:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ) as runs:
 
-        def die(root: Path, count: int) -> bool:
-            assert lives.stdin is not None
-            assert lives.stdout is not None
-            print(count, root, file=lives.stdin, flush=True)
-            code = int(lives.stdout.readline())
+        def die(root: Path | str, count: int) -> bool:
+            assert runs.stdin is not None
+            assert runs.stdout is not None
+            print(count, root, file=runs.stdin, flush=True)
+            code = int(runs.stdout.readline())
             assert code in {0, kill_at.DIED}
             return code == kill_at.DIED
 
         yield die
 
 
+@pytest.fixture
+def die() -> Iterator[Callable[[Path | str, int], bool]]:
+    """One life of a run that dies before its Nth change of the disk; whether it died."""
+    with lives() as die:
+        yield die
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_dies_at_any_change_of_the_disk_is_mended_by_the_next(
-    tmp_path: Path, die: Callable[[Path, int], bool], duck: duckdb.DuckDBPyConnection
+    tmp_path: Path,
+    die: Callable[[Path | str, int], bool],
+    duck: duckdb.DuckDBPyConnection,
+    step: int,
 ) -> None:
-    """A life dies before its Nth flush, rename or removal, for every N there is.
+    """A life dies before its Nth flush, rename or removal, by night for every N there is.
 
     The next one dies while it recovers; the third ends exact, and no reader ever met half a file.
     """
-    count = 0
+    count = 1 - step
     died = True
     while died:
-        count += 1
+        count += step
         root = tmp_path / str(count)
         died = die(root, count)
         die(root, 1 + count % 4)
@@ -196,11 +206,18 @@ def test_a_second_run_on_the_same_buckets_names_the_holder(tmp_path: Path) -> No
     assert json.loads(lock.read_bytes())["pid"] == first.pid
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_run_in_order_and_quickly(
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_the_run_in_order(
     tmp_path: Path, number: signal.Signals, duck: duckdb.DuckDBPyConnection
 ) -> None:
-    """Within seven seconds, with 128 plus its number, everything that was answered published."""
+    """With 128 plus its number, everything that was answered published."""
     with sandbox_process("--latency", "0.05") as address:
         manifest = write_manifest(tmp_path, address, 4)
         run = start(manifest)
@@ -208,9 +225,7 @@ def test_a_signal_ends_the_run_in_order_and_quickly(
         while not list(raw.glob("*/*")):
             assert not ends_within(run, 0.02)
         run.send_signal(number)
-        began = time.monotonic()
-        assert run.wait(timeout=10) == 128 + number
-        assert time.monotonic() - began < 7
+        assert run.wait() == 128 + number
         assert list(files_of(tmp_path / "output"))
         assert start(manifest).wait() == Exit.DONE
     appids = [appid(number) for number in range(1, 5)]

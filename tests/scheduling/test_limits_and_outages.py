@@ -445,6 +445,11 @@ def test_a_refused_connection_after_an_answer_is_waited_out(lab: VirtualTimeHarn
 # Isolation
 
 EVERY_CODE = sorted({*error_codes.DATA_RULES, 99_999} - {404, 412, 40066, 47009})
+ONE_OF_A_KIND = {
+    (error_codes.rule_for(code).action, error_codes.rule_for(code).scope): code
+    for code in EVERY_CODE
+}
+"""A code for all that do the same to a request and stop as much."""
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +482,13 @@ def last_of_others(lab: VirtualTimeHarness) -> float:
     return max(call.at for call in lab.net.calls if call.appid != SICK) - lab.net.calls[0].at
 
 
-@pytest.mark.parametrize("code", EVERY_CODE)
+@pytest.mark.parametrize(
+    "code",
+    [
+        code if code in ONE_OF_A_KIND.values() else pytest.param(code, marks=pytest.mark.slow)
+        for code in EVERY_CODE
+    ],
+)
 def test_every_code_of_one_account_costs_the_other_29_nothing(
     tmp_path: Path, code: int, alone: dict[str, object], duck: duckdb.DuckDBPyConnection
 ) -> None:

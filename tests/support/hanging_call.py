@@ -1,7 +1,9 @@
 """The command with one function that hangs, as with a dead disk, resolver or library.
 
-``python -m tests.support.hanging_call WHAT MARK VERB …``: WHAT is ``module:function``, or
-``import:module`` for a module that is never loaded. It creates the file MARK when it hangs.
+``python -m tests.support.hanging_call WHAT GRACE MARK VERB …``: WHAT is ``module:function``, or
+``import:module`` for a module that is never loaded, or ``nothing``. It creates the file MARK when
+it hangs. GRACE is how many seconds a run may take to end in order after a signal: with an hour of
+them a command that ends has not waited, however slow the machine.
 """
 
 from __future__ import annotations
@@ -47,12 +49,13 @@ def install(what: str, mark: Path) -> None:
     place, _, name = what.partition(":")
     if place == "import":
         sys.meta_path.insert(0, HangingImport(name, hang_with(mark)))
-    else:
+    elif name:
         setattr(importlib.import_module(place), name, hang_with(mark))
 
 
 if __name__ == "__main__":
     signals.install()
-    install(sys.argv[1], Path(sys.argv[2]))
-    sys.argv[1:] = sys.argv[3:]
+    signals.GRACEFUL_SECONDS = float(sys.argv[2])
+    install(sys.argv[1], Path(sys.argv[3]))
+    sys.argv[1:] = sys.argv[4:]
     main()

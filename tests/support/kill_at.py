@@ -1,11 +1,9 @@
 """A run that ends, as by `kill -9`, just before its Nth change of the file system.
 
-``python -m tests.support.kill_at ROOT N`` runs into ROOT and exits with 9 if it was killed, or with
-0 if the run has fewer than N changes. ROOT may be in an object store, whose endpoint is in the
-environment; the changes are then its puts, copies and deletes.
-
-Without arguments it reads lines of N and ROOT, and prints the exit code of each run. The runs are
-forked, because loading the modules takes longer than a run.
+``python -m tests.support.kill_at`` reads lines of N and ROOT, and prints for each the exit code of
+a run into ROOT: 9 if it was killed, or 0 if it has fewer than N changes. ROOT may be in an object
+store, whose endpoint is in the environment; the changes are then its puts, copies and deletes. The
+runs are forked, because loading the modules takes longer than a run.
 """
 
 from __future__ import annotations
@@ -72,10 +70,7 @@ def run_in_child(root: str, count: int) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        run_until_killed(sys.argv[1], int(sys.argv[2]))
-    else:
-        for line in sys.stdin:
-            number, _, root = line.rstrip("\n").partition(" ")
-            sys.stdout.write(f"{run_in_child(root, int(number))}\n")
-            sys.stdout.flush()
+    for line in sys.stdin:
+        number, _, root = line.rstrip("\n").partition(" ")
+        sys.stdout.write(f"{run_in_child(root, int(number))}\n")
+        sys.stdout.flush()

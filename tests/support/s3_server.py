@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -39,7 +39,7 @@ class Server:
     """moto as an application that answers one request after the other."""
 
     def __init__(self, options: Sequence[str]) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = create_backend_app("s3")
         self._careless = "--careless" in options
         self._unable = "--unable" in options
         self._refusing = "--refusing" in options

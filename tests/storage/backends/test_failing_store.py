@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -18,9 +19,20 @@ from tests.support.run_harness import BOTH, days_between, expected, published_ro
 from tests.support.store_backends import Outputs, all_names, download
 
 
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    ("forever", "late", "first", "step"),
+    [
+        # Together they fail at every fifth call, and by night each of them at every call.
+        pytest.param(False, False, 1, 20, id="once, before"),
+        pytest.param(False, True, 6, 20, id="once, after"),
+        pytest.param(True, False, 11, 20, id="for ever, before"),
+        pytest.param(True, True, 16, 20, id="for ever, after"),
+        *(
+            pytest.param(*kind, 1, 1, marks=pytest.mark.slow, id=f"{kind} at every call")
+            for kind in product((False, True), repeat=2)
+        ),
+    ],
+)
 def test_a_store_that_fails_at_any_call(
     tmp_path: Path,
     outputs: Outputs,
@@ -28,10 +40,11 @@ def test_a_store_that_fails_at_any_call(
     *,
     forever: bool,
     late: bool,
+    first: int,
     step: int,
 ) -> None:
     """Once or from then on, before its work was done or after: no row is lost or doubled."""
-    at, failed = 1, True
+    at, failed = first, True
     while failed:
         output = outputs.beside(str(at))
         lab = kill_at.harness_for(tmp_path / str(at), output)
@@ -47,4 +60,4 @@ def test_a_store_that_fails_at_any_call(
             assert published_rows(duck, folder, dataset) == truth, f"failed at call {at}"
         assert all_names(lab.tree, layout.RAW) == []
         at += step
-    assert at > 20
+    assert at > 40
