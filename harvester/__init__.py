@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         Unfinished,
         UsageError,
     )
-    from harvester.readers.output import Change, Output, Report, open
+    from harvester.core.results import Change
+    from harvester.readers.output import Output, open
     from harvester.runs.record.events import (
         Event,
         Problem,
@@ -34,11 +35,16 @@ if TYPE_CHECKING:
         RunEnded,
         RunStarted,
     )
-    from harvester.verbs.api_check import Check, check
-    from harvester.verbs.api_fetch import Answer, fetch
-    from harvester.verbs.api_verbs import plan, read_manifest, status
-    from harvester.verbs.results import Plan, Result, Status
+    from harvester.verbs.asking.answer import Answer
+    from harvester.verbs.asking.check_report import Check
+    from harvester.verbs.check import check
+    from harvester.verbs.fetch import fetch
+    from harvester.verbs.manifest import read_manifest
+    from harvester.verbs.plan import Plan, plan
+    from harvester.verbs.results import Result
     from harvester.verbs.run import run, run_async
+    from harvester.verbs.status import Status, status
+    from harvester.verbs.verify import Report
 
 _HOMES = {
     "core.errors": (
@@ -54,13 +60,19 @@ _HOMES = {
         "Unfinished",
         "UsageError",
     ),
-    "readers.output": ("Change", "Output", "Report", "open"),
+    "core.results": ("Change",),
+    "readers.output": ("Output", "open"),
     "runs.record.events": ("Event", "Problem", "Progress", "Published", "RunEnded", "RunStarted"),
-    "verbs.api_check": ("Check", "check"),
-    "verbs.api_fetch": ("Answer", "fetch"),
-    "verbs.api_verbs": ("plan", "read_manifest", "status"),
-    "verbs.results": ("Plan", "Result", "Status"),
+    "verbs.asking.answer": ("Answer",),
+    "verbs.asking.check_report": ("Check",),
+    "verbs.check": ("check",),
+    "verbs.fetch": ("fetch",),
+    "verbs.manifest": ("read_manifest",),
+    "verbs.plan": ("Plan", "plan"),
+    "verbs.results": ("Result",),
     "verbs.run": ("run", "run_async"),
+    "verbs.status": ("Status", "status"),
+    "verbs.verify": ("Report",),
 }
 """The public names, by the module that has them."""
 

@@ -6,20 +6,18 @@ its help here. Imports next to nothing, so that ``--help`` stays quick.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from harvester.core.config.selection import Selection
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.text.inert_text import inert
-from harvester.planning.engine_shard import shard_of_engine
+from harvester.verbs import arguments
 
-_MAX_DIGITS = 9
 _SELECTING = Group("Selecting", sort_key=1)
 _LOGGING = Group("Logging", sort_key=3)
 
@@ -51,7 +49,7 @@ def _whole(_type: object, text: str, **_how: object) -> list[str]:
 
 def _at_commas(_type: object, text: str, **_how: object) -> list[str]:
     """Split the text of a variable at commas: it is the only one for several values."""
-    return list(split((text,)))
+    return list(arguments.names(text))
 
 
 ManifestPath: TypeAlias = Annotated[Path, value("HARVESTER_MANIFEST", help="The manifest.")]
@@ -119,10 +117,9 @@ class Selecting:
     datasets: Annotated[tuple[str, ...], names("HARVESTER_DATASETS")] = ()
     jobs: Annotated[tuple[str, ...], names("HARVESTER_JOBS")] = ()
 
-    def selection(self) -> Selection:
-        """Return the options as the operations take them."""
-        named = map(split, (self.accounts, self.datasets, self.jobs))
-        return Selection(self.begin_date, self.end_date, *named)
+    def given(self) -> dict[str, Any]:
+        """Return the options as arguments of a verb."""
+        return asdict(self)
 
 
 @Parameter(name="*")
@@ -147,41 +144,16 @@ ALL = Selecting()
 DEFAULT_LOGGING = Logging()
 
 
-def split(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Split the values of an option into names."""
-    return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """Parse ``2/8`` as (2, 8); None is the only shard, (1, 1). Raises UsageError.
-
-    ``auto`` is the shard of an engine's index in the environment.
-    """
-    if text is None:
-        return 1, 1
-    if text == "auto":
-        return shard_of_engine(os.environ)
-    number, slash, total = text.partition("/")
-    if slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total):
-        return int(number), int(total)
-    raise UsageError(f"--shard `{inert(text)}` is not a shard", "write 1/8 for the first of eight")
-
-
-def parse_processes(text: str) -> int:
-    """Parse a number of processes; ``auto`` is 0, one a core. Raises UsageError."""
-    if text == "auto":
-        return 0
-    if _is_count(text) and int(text) >= 1:
-        return int(text)
-    raise UsageError(
-        f"--processes `{inert(text)}` is not a number from 1 on", "write 4, or auto for all cores"
-    )
+def timeout(text: str | None) -> timedelta | None:
+    """Parse the value of ``--lock-timeout``. Raises UsageError."""
+    seconds = arguments.timeout_seconds(text, "--lock-timeout")
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def parse_ok_exit(text: str) -> frozenset[int]:
     """Parse ``3,75`` as exit codes. Raises UsageError."""
     known = {str(int(code)) for code in Exit}
-    codes = split((text,))
+    codes = arguments.names(text)
     for code in codes:
         if code not in known:
             raise UsageError(
@@ -189,8 +161,3 @@ def parse_ok_exit(text: str) -> frozenset[int]:
                 f"write one or more of {', '.join(sorted(known, key=int))}",
             )
     return frozenset(map(int, codes))
-
-
-def _is_count(text: str) -> bool:
-    """Test whether a text is a number that `int` reads quickly."""
-    return text.isdecimal() and len(text) <= _MAX_DIGITS

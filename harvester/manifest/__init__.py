@@ -15,6 +15,8 @@ from harvester.manifest.external_inputs import Touched, secret_files, touched
 from harvester.manifest.json_schema import json_schema
 from harvester.manifest.loader import Draft, load, read
 from harvester.manifest.option_selection import (
+    ALL,
+    Selection,
     day_option,
     duration_option,
     end_day_option,
@@ -26,8 +28,10 @@ from harvester.manifest.option_selection import (
 from harvester.manifest.resolve_credentials import CredentialReader
 
 __all__ = [
+    "ALL",
     "CredentialReader",
     "Draft",
+    "Selection",
     "Touched",
     "day_option",
     "duration_option",

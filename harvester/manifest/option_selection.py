@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -12,7 +13,6 @@ from harvester.catalogue import matching
 from harvester.core import calendar
 from harvester.core.config import parsers
 from harvester.core.config.references import quote_safe
-from harvester.core.config.selection import Selection
 from harvester.core.config.settings import Account, Job, Manifest
 from harvester.core.errors import UsageError
 from harvester.core.model import is_appid
@@ -21,6 +21,25 @@ from harvester.manifest.diagnostics import nearest
 from harvester.manifest.job_selection import known_tags, listed, tags_of, unknown_dataset
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Filters of the command line. An empty field filters nothing.
+
+    Dates are spelled as in a job; ``accounts`` holds appids, names, ``tag:NAME`` or
+    ``NAME=VALUE`` of an attribute.
+    """
+
+    begin_date: str | None = None
+    end_date: str | None = None
+    accounts: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+
+
+ALL = Selection()
+"""The whole manifest."""
 
 _TAG = "tag:"
 

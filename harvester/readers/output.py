@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from harvester.core.plain import plain
+from harvester.catalogue import CATALOGUE
 from harvester.core.results import Change
 from harvester.readers import engines, output_tables, row_filter
 from harvester.readers.arrow_dataset import arrow_dataset
@@ -21,46 +22,16 @@ from harvester.readers.output_place import (
     located,
     open_place,
 )
-from harvester.runs.clock import CheckedClock
+from harvester.storage.layout import Tree
+from harvester.tables import derived
 from harvester.verbs import arguments
 from harvester.verbs.arguments import AnyDay, Names
-from harvester.verbs.verify import Damage, Verdict
+from harvester.verbs.changes import changes_of
+from harvester.verbs.verify import Report, check_tree
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
-
-__all__ = ["Change", "Output", "Report", "open"]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The result of a verification, as `verify --format json` has it.
-
-    ``files``, ``rows`` and ``groups`` count what was checked. ``damaged`` are damaged or missing
-    files, with the days that they cost. ``foreign`` are files in the datasets' folders that are not
-    harvester's; query engines may read them.
-    """
-
-    files: int
-    rows: int
-    groups: int
-    damaged: tuple[Damage, ...]
-    foreign: tuple[str, ...]
-
-    @classmethod
-    def of(cls, found: Verdict) -> Self:
-        """Return the report of an operation."""
-        return cls(found.files, found.rows, found.groups, found.damaged, found.foreign)
-
-    @property
-    def undamaged(self) -> bool:
-        """True if no damage was found."""
-        return not self.damaged
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as `verify --format json` prints it."""
-        return {"undamaged": self.undamaged, **plain(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +65,7 @@ class Output:
         Raises UsageError for an unknown or absent dataset, a wrong day and what is no appid.
         """
         appids = None if accounts is None else arguments.names(accounts)
-        now = CheckedClock().started_at
-        chosen = row_filter.filter_of(begin_date, end_date, appids, now)
+        chosen = row_filter.filter_of(begin_date, end_date, appids, time.time())
         return arrow_dataset(self._harvested, name, chosen)
 
     def polars(self, name: str) -> pl.LazyFrame:
@@ -137,7 +107,7 @@ class Output:
         ``code_int`` is null for codes that are text. ``label_zh`` is null: the catalogue has
         English labels alone.
         """
-        return output_tables.codes()
+        return derived.codes()
 
     def runs(self) -> pa.Table:
         """Return the runs that left a record, oldest first; ``_run_id`` of a row is a ``run_id``.
@@ -154,7 +124,7 @@ class Output:
         Raises HistoryLost, with a new ``cursor``, if something is missing since then: read
         everything once and go on from there.
         """
-        return output_tables.changes(self._harvested.store, since)
+        return changes_of(Tree(self._harvested.store), since)
 
     def verify(self, *, footers_only: bool = False) -> Report:
         """Check every file against itself, and that all published files are there.
@@ -162,7 +132,9 @@ class Output:
         Every byte is read, unless ``footers_only``. Repairs nothing. Raises HarvesterError if a
         file cannot be read at all.
         """
-        return Report.of(output_tables.verify(self._harvested.store, footers_only=footers_only))
+        tree = output_tables.whole_tree(self._harvested.store)
+        # A file that cannot say which days it had costs days that only a manifest knows.
+        return check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
 
 
 def open(

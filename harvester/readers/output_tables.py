@@ -1,4 +1,4 @@
-"""Tables about an output: coverage, codes and runs, and its verification."""
+"""Tables about an output: coverage and runs, and the tree of all of its datasets."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import pyarrow as pa
 
 from harvester.catalogue import CATALOGUE
 from harvester.core.errors import UsageError
-from harvester.core.results import Change
 from harvester.readers.output_place import datasets, in_order, located
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import Store
 from harvester.storage.layout import Tree
 from harvester.storage.state import change_feed, run_records
 from harvester.tables import derived
-from harvester.verbs import changes as feed
-from harvester.verbs import verify as verifying
 
 _HEAD_BYTES = 64 << 10
 """Bytes of a run record that hold the members of a row of `runs`."""
@@ -54,30 +51,11 @@ def coverage(store: Store, name: str | None) -> pa.Table:
     )
 
 
-def codes() -> pa.Table:
-    """Return the known values of columns with codes, and their labels."""
-    return derived.codes()
-
-
 def runs(store: Store) -> pa.Table:
     """Return the runs that have left a record, oldest first. Raises StoreError and UsageError."""
     records = run_records.newest(Tree(store), _Run, _HEAD_BYTES)
     rows = [_run_row(record) for record in records]
     return pa.Table.from_pylist(rows[::-1], schema=_RUNS)
-
-
-def verify(store: Store, *, footers_only: bool = False) -> verifying.Verdict:
-    """Check every file, and that all published files are there. Raises StoreError and UsageError.
-
-    A file that cannot say which days it had costs days that only the manifest knows.
-    """
-    tree = _whole_tree(store)
-    return verifying.check_tree(tree, CATALOGUE, {}, footers_only=footers_only)
-
-
-def changes(store: Store, since: str | None) -> tuple[list[Change], str]:
-    """Return the changes since a cursor, and the next cursor. Raises as `verbs.changes`."""
-    return feed.changes(Tree(store), since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +94,7 @@ def _coverages(store: Store, name: str) -> Iterator[pa.RecordBatch]:
             yield derived.coverage_ranges(name, of_file.coverage)
 
 
-def _whole_tree(store: Store) -> Tree:
+def whole_tree(store: Store) -> Tree:
     """Return the tree of all datasets. Raises UsageError if they differ in the buckets."""
     found = {name: layout.located(store, name) for name in CATALOGUE}
     counts = {name: tree.buckets for name, (tree, files) in found.items() if files}

@@ -23,14 +23,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import HarvesterError, RunFailed, UsageError
-from harvester.core.exit_codes import Exit, first_of
+from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.text.inert_text import inert
 from harvester.planning.sharding import own_buckets
 from harvester.runs.record.events import problems_of
 from harvester.verbs import arguments
-from harvester.verbs.api_verbs import read_manifest
 from harvester.verbs.arguments import ManifestSource, Names
-from harvester.verbs.results import Outcome, Result
+from harvester.verbs.manifest import read_manifest
+from harvester.verbs.results import Result
 from harvester.verbs.run import run
 
 _SCHEMA = (

@@ -8,17 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from harvester.core.config.selection import Selection
 from harvester.core.errors import UsageError
 from harvester.core.text import redaction
 from harvester.core.text.inert_text import inert
-from harvester.manifest import duration_option, timeout_option
+from harvester.manifest import Selection, duration_option, timeout_option
 from harvester.planning.engine_shard import shard_of_engine
-from harvester.verbs.project import ManifestText
 
 T = TypeVar("T")
+
+
+class ManifestText(NamedTuple):
+    """A manifest as text, and a path for its messages; relative paths in it count from there."""
+
+    path: Path
+    text: str | None
+
 
 Refetch: TypeAlias = Literal["all", "empty", "quarantined", "refused"]
 """Covered days that are asked again."""
@@ -36,7 +42,6 @@ ShardName: TypeAlias = str | tuple[int, int] | None
 """A part of the accounts: ``"2/8"`` or ``(2, 8)`` is the second of eight, ``"auto"`` the one of an
 engine's index in the environment."""
 
-
 Processes: TypeAlias = int | Literal["auto"]
 """The number of processes that share the work of a run; ``auto`` is one a core."""
 
@@ -52,7 +57,7 @@ def in_own_record(function: Callable[[], T]) -> T:
 
 
 def source(manifest: ManifestSource) -> ManifestText:
-    """Return a manifest as the operations read it.
+    """Return a manifest as the verbs read it.
 
     A mapping is written as JSON, which the reader of YAML takes; mistakes are reported with their
     place in that text, whose lines are those of ``json.dumps(mapping, indent=2)``. Relative paths
@@ -78,8 +83,11 @@ def selection(
     return Selection(_day(begin_date), _day(end_date), *named)
 
 
-def shard_of(shard: ShardName) -> tuple[int, int]:
-    """Return the number and the count of a shard; None is the only one. Raises UsageError."""
+def shard_of(shard: ShardName, name: str = "shard") -> tuple[int, int]:
+    """Return the number and the count of a shard; None is the only one.
+
+    ``name`` is that of the argument. Raises UsageError.
+    """
     if shard is None:
         return 1, 1
     if shard == "auto":
@@ -90,33 +98,33 @@ def shard_of(shard: ShardName) -> tuple[int, int]:
     except (TypeError, ValueError):
         found = 0, 0
     if not 1 <= found[0] <= found[1]:
-        name = inert(str(shard))
-        raise UsageError(f"shard {name} is not a shard", 'write "1/8" for the first of eight')
+        text = f"{name} `{inert(str(shard))}` is not a shard"
+        raise UsageError(text, "write 1/8 for the first of eight")
     return found
 
 
-def processes_of(processes: object) -> int:
+def processes_of(processes: object, name: str = "processes") -> int:
     """Return the number of processes, 0 for one a core. Raises UsageError."""
     if processes == "auto":
         return 0
     if isinstance(processes, int) and processes >= 1:
         return processes
-    text = inert(str(processes))
-    raise UsageError(f"processes {text} is not a number from 1 on", 'write 4 or "auto"')
+    text = f"{name} `{inert(str(processes))}` is not a number from 1 on"
+    raise UsageError(text, "write 4, or auto for all cores")
 
 
-def seconds(duration: str | timedelta | None) -> float | None:
+def seconds(duration: str | timedelta | None, name: str = "max_duration") -> float | None:
     """Return a duration like ``50m`` in seconds. Raises UsageError."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
-    return duration_option("max_duration", duration)
+    return duration_option(name, duration)
 
 
-def timeout_seconds(timeout: str | timedelta | None) -> float | None:
+def timeout_seconds(timeout: str | timedelta | None, name: str = "lock_timeout") -> float | None:
     """Return a duration like ``10m``, or ``0``, in seconds. Raises UsageError."""
     if isinstance(timeout, timedelta):
         return max(0.0, timeout.total_seconds())
-    return timeout_option("lock_timeout", timeout)
+    return timeout_option(name, timeout)
 
 
 def place(output: str | os.PathLike[str] | None) -> str | None:

@@ -1,7 +1,8 @@
-"""The change feed: which files were replaced or deleted since a cursor. Reads only."""
+"""`changes`: which files were replaced or deleted since a cursor. Reads only."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import environ
@@ -9,12 +10,19 @@ from pathlib import Path
 
 from harvester.catalogue import CATALOGUE
 from harvester.core import calendar
-from harvester.core.config.selection import Selection
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import HistoryLost
 from harvester.core.model import bucket_of
 from harvester.core.results import Change
-from harvester.manifest import day_option, end_day_option, meant, narrow, place_named, read
+from harvester.manifest import (
+    Selection,
+    day_option,
+    end_day_option,
+    meant,
+    narrow,
+    place_named,
+    read,
+)
 from harvester.runs.clock import CheckedClock
 from harvester.storage import layout, partition_reader
 from harvester.storage.backends.base import FileInfo
@@ -26,6 +34,8 @@ from harvester.storage.state.change_entries import (
     cursor,
     parse_cursor,
 )
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, ManifestSource, ManifestText, Names
 
 FROM_THE_BEGINNING = "begin"
 """Cursor before everything: each file that exists is listed once."""
@@ -74,9 +84,32 @@ ALL_CHANGES = ChosenChanges()
 
 
 def changes(
+    manifest: ManifestSource | None,
+    *,
+    since: str | None = None,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+) -> tuple[list[Change], str]:
+    """Return the changes since a cursor, and the next cursor. Creates nothing.
+
+    Without a manifest no account is known by name, and ``output`` names the output. One that does
+    not exist yet has no changes. Raises UsageError for words that match nothing and for an
+    unfinished rewrite, and as `changes_of`.
+    """
+    selection = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    given = None if manifest is None else arguments.source(manifest)
+    tree, chosen = _open_feed(given, selection, arguments.place(output))
+    return changes_of(tree, since, chosen)
+
+
+def changes_of(
     tree: Tree, since: str | None = None, chosen: ChosenChanges = ALL_CHANGES
 ) -> tuple[list[Change], str]:
-    """Return the changes since a cursor, and the next cursor.
+    """Return the changes of a tree since a cursor, and the next cursor.
 
     Without a cursor, or with ``begin``, all files that exist are listed. Changes of a bucket are in
     the order in which they became durable; each is returned at least once to a reader that keeps
@@ -130,28 +163,22 @@ def _present(
             )
 
 
-def open_feed(
-    path: Path | None, selection: Selection, output: str | None, clock: CheckedClock | None = None
+def _open_feed(
+    source: ManifestText | None, selection: Selection, output: str | None
 ) -> tuple[Tree, ChosenChanges]:
-    """Open a feed for reading, of a manifest or of an output alone. Creates nothing.
-
-    Raises ManifestError, UsageError for words that match nothing and for an unfinished rewrite, and
-    StoreError.
-    """
-    now = (clock or CheckedClock()).started_at
-    if path is None:
-        # No account is known by name.
-        manifest = Manifest(Path(), (), (), Output(), dict(CATALOGUE))
-    else:
-        manifest = read(path, environ=environ, now=now).manifest()
+    """Open the feed of a manifest or of an output alone, and read what is chosen of it."""
+    now = CheckedClock().started_at
+    draft = source and read(source.path, environ=environ, now=now, text=source.text)
+    manifest = Manifest(Path(), (), (), Output(), dict(CATALOGUE))
+    if draft is not None:
+        manifest = draft.manifest()
     place = manifest.output
     if output is not None:
         place = replace(place, path=place_named(output))
-    # An output that does not exist yet has no changes.
     tree = open_tree(replace(place, must_exist=False))
     rewrite_journal.refuse_unfinished(tree)
-    if path is not None and manifest.from_platform:
-        manifest = read(path, environ=environ, now=now).manifest(account_cache.read(tree))
+    if draft is not None and manifest.from_platform:
+        manifest = draft.manifest(account_cache.read(tree))
     return tree, _parsed(manifest, selection, now)
 
 

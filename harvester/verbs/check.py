@@ -1,4 +1,4 @@
-"""Check of every account: whether it gets a token, which datasets it may ask, and its quotas.
+"""`check`: whether each account gets a token, which datasets it may ask, and its quotas.
 
 An account costs a call for its token, one for each family of its datasets, and one for each
 dataset's quota. A paused account costs one token and one call, which show whether it works again.
@@ -8,6 +8,7 @@ The result of an account changes nothing for the others.
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +32,8 @@ from harvester.runs.runtime import Project, RunContext
 from harvester.storage import layout
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.asking.attempts import NOTHING_SENT, few_attempts
 from harvester.verbs.asking.check_report import (
     WHOLE_ACCOUNT,
@@ -40,7 +43,7 @@ from harvester.verbs.asking.check_report import (
     State,
 )
 from harvester.verbs.asking.probes import Probe, probes
-from harvester.verbs.project import warn_of_open_files
+from harvester.verbs.project import open_project, warn_of_open_files
 from harvester.wechat import attempt
 from harvester.wechat.auth import TokenDenied
 from harvester.wechat.auth.token_cache import TokenCache
@@ -91,7 +94,29 @@ def _unreadable(probe: Probe, error: UsageError) -> ProbeResult:
     return ProbeResult(WHOLE_ACCOUNT, *probed, State.REFUSED, None, *told)
 
 
-def check(project: Project) -> Check:
+def check(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+) -> Check:
+    """Ask for one token and one cheap call per family of each account; return who works.
+
+    Keeps WeChat's quota numbers for later plans and runs. In a running event loop call it in a
+    thread. Raises UsageError, Unauthorised or Unanswered if the accounts of a platform cannot be
+    listed, and HarvesterError if the output cannot be read.
+    """
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    return arguments.in_own_record(
+        lambda: _check_project(open_project(manifest, chosen, output, "asked"))
+    )
+
+
+def _check_project(project: Project) -> Check:
     """Probe every account of a project that has a job, and save the quotas for later runs.
 
     A missing secret of a paused account is a finding of that account. Raises UsageError if other

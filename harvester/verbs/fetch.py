@@ -1,9 +1,11 @@
-"""One window asked now and compared with the published rows, for "this number is wrong"."""
+"""`fetch`: one window asked now and compared with the published rows."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 from harvester.catalogue import matching, readiness, retirement
@@ -17,7 +19,7 @@ from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Refusal, Window, bucket_of
 from harvester.core.text.safe_text import safe_text
-from harvester.manifest import end_day_option, nearest
+from harvester.manifest import ALL, end_day_option, nearest
 from harvester.runs.access import run_context
 from harvester.runs.event_loop import run_in_loop
 from harvester.runs.record.account_report import reason_for
@@ -31,8 +33,11 @@ from harvester.tables.columns import arrow_schema
 from harvester.tables.day_rows import Decoded
 from harvester.tables.row_difference import differences, plain_rows
 from harvester.tables.row_groups import NewRows, Provenance, to_record_batch
+from harvester.verbs import arguments
+from harvester.verbs.arguments import ManifestSource
 from harvester.verbs.asking.answer import Answer, ChangedValue, UnusableDay
 from harvester.verbs.asking.question import Heard, Question
+from harvester.verbs.project import open_project
 from harvester.wechat.attempt import RefusedAttempt
 
 _NO_ANSWER = (Action.RETRY, Action.RETRY_NOW, Action.HOST_DOWN, Action.DEFER)
@@ -42,21 +47,43 @@ _NO_PROVENANCE = Provenance(0, "")
 
 
 def fetch(
-    project: Project, account: str, dataset: str, begin: str, end: str | None = None
+    manifest: ManifestSource,
+    account: str,
+    dataset: str,
+    begin: str | date,
+    end: str | date | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    lock_timeout: str | timedelta | None = None,
 ) -> Answer:
+    """Ask WeChat for one window now, and compare its answer with the published rows.
+
+    ``account`` is an appid or a unique name, ``begin`` and ``end`` are Beijing days, both included;
+    without ``end`` it is one day. Nothing is published. ``lock_timeout`` is how long to wait for an
+    account that a run holds. In a running event loop call it in a thread. Raises UsageError, Busy
+    if a run holds the account for longer, and HarvesterError if the output cannot be read.
+    """
+    timeout = arguments.timeout_seconds(lock_timeout)
+    days = str(begin), str(begin if end is None else end)
+
+    def ask() -> Answer:
+        project = open_project(manifest, ALL, output)._replace(lock_timeout=timeout)
+        return _ask(project, account, dataset, days)
+
+    return arguments.in_own_record(ask)
+
+
+def _ask(project: Project, account: str, dataset: str, days: tuple[str, str]) -> Answer:
     """Ask for one window of an account now, and compare the answer with the published rows.
 
-    ``account`` is an appid or a name that one account has; ``begin`` and ``end`` are Beijing days
-    as in a job, both included, and no ``end`` is one day. Publishes nothing; writes the ledger of
-    calls alone. A paused account is asked as well, because a person wants it.
-
+    Writes the ledger of calls alone. A paused account is asked as well, because a person wants it.
     Raises UsageError for words that mean nothing, for a window that one request cannot ask, for a
     secret that is missing, and as `published_rows`; Busy if a run holds the account's bucket;
     StoreError if the output cannot be read or written.
     """
     chosen = _account(project.manifest, account)
     known = _dataset(project.manifest, dataset)
-    window = _window(chosen, known, (begin, end or begin), project.clock.started_at)
+    window = _window(chosen, known, days, project.clock.started_at)
     manifest = _only(project.manifest, chosen, window)
     context = run_context(project._replace(manifest=manifest))
     run, tree = start_summary(manifest.file, project.clock.started_at), project.tree

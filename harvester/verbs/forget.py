@@ -1,4 +1,4 @@
-"""Permanent deletion of accounts: rows, coverage, answers, quarantine, and names in records.
+"""`forget`: accounts deleted for good: rows, coverage, answers, quarantine, names in records.
 
 Each step is atomic and independent of the others, so a killed command is repeated from the start.
 The buckets of the accounts are locked meanwhile.
@@ -6,10 +6,12 @@ The buckets of the accounts are locked meanwhile.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +43,8 @@ from harvester.storage.publication import Published
 from harvester.tables import row_groups
 from harvester.tables.columns import arrow_schema
 from harvester.verbs import erasure
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, names
+from harvester.verbs.project import open_harvested
 
 
 class Rewritten(NamedTuple):
@@ -129,26 +133,35 @@ class _Erasure:
 
 
 def forget(
-    project: Project,
-    accounts: Sequence[str],
-    datasets: Sequence[str] = (),
-    before: str | None = None,
+    manifest: ManifestSource,
     *,
+    accounts: Names,
+    datasets: Names = None,
+    before: AnyDay = None,
     dry_run: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    lock_timeout: str | timedelta | None = None,
 ) -> Receipt:
     """Delete accounts from the output, or with ``dry_run`` count what would be deleted.
 
-    ``accounts`` and ``datasets`` are words of the command line, no datasets are all; ``before`` is
-    the first Beijing day that stays. Unpublished answers are published first. The change feed names
-    the replaced files without the accounts.
+    No ``datasets`` are all of them; ``before`` is the first Beijing day that stays. Unpublished
+    answers are published first. The change feed names the replaced files without the accounts.
 
     Raises UsageError for words that match nothing, for days that the manifest still wants, and for
     files of a newer version or another number of buckets, all before the first change; Busy if
-    another run holds a bucket of the accounts, LeaseLost once it may; StoreError if the output
-    cannot be read or written.
+    another run holds a bucket of the accounts for longer than ``lock_timeout``, LeaseLost once it
+    may; StoreError if the output cannot be read or written.
     """
+    project = open_harvested(manifest, output, lock_timeout)
+    day = None if before is None else str(before)
+    kept = day_option("--before", day, project.clock.started_at)
+    request = _request(project.manifest, names(accounts), names(datasets), kept)
+    return erase(project, request, dry_run=dry_run)
+
+
+def erase(project: Project, request: erasure.ErasureRequest, *, dry_run: bool = False) -> Receipt:
+    """Delete from the output of a project what a request names. Raises as `forget`."""
     manifest, tree, now = project.manifest, project.tree, project.clock.started_at
-    request = _request(manifest, accounts, datasets, day_option("--before", before, now))
     erasure.refuse_wanted(request, windows.wanted(manifest, now, paused_too=True))
     elsewhere = tuple(_elsewhere(manifest))
     if dry_run:
@@ -180,9 +193,10 @@ def _request(
     if not accounts:
         words = "appids, names, tag:NAME, ATTRIBUTE=VALUE or all"
         raise UsageError("--accounts is missing", f"name accounts: {words}")
-    appids, names = meant(manifest, accounts, datasets)
+    appids, meant_datasets = meant(manifest, accounts, datasets)
     # Compared by the result, because `all`, a glob, every name and nothing mean the same.
-    return erasure.ErasureRequest(appids, names, before, everything=names == set(manifest.datasets))
+    everything = meant_datasets == set(manifest.datasets)
+    return erasure.ErasureRequest(appids, meant_datasets, before, everything=everything)
 
 
 def _forget(erasing: _Erasure) -> Receipt:

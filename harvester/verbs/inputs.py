@@ -1,22 +1,31 @@
-"""Inputs of a run, and those of them that are missing, found without a call."""
+"""`inputs`: what a run would use of this machine, and what of it is missing, without a call."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from os import environ
 from pathlib import Path
-from typing import NamedTuple
 
+from harvester.core.results import PausedAccount
 from harvester.manifest import touched
-from harvester.runs.runtime import Project
-from harvester.verbs.project import warn_of_open_files
+from harvester.planning.windows import paused_accounts
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
+from harvester.verbs.project import open_project, warn_of_open_files
 
 
-class Inputs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Inputs:
     """Variables, files, programs and hosts that a run would use.
 
-    ``unset`` are variables that it needs and that are not set, ``missing`` files that do not exist.
+    ``accounts`` and ``jobs`` are numbers. ``unset`` are variables that the run needs and that are
+    not set, ``missing`` files that do not exist.
     """
 
+    accounts: int
+    jobs: int
+    paused: tuple[PausedAccount, ...]
     variables: tuple[str, ...]
     files: tuple[Path, ...]
     programs: tuple[str, ...]
@@ -25,15 +34,32 @@ class Inputs(NamedTuple):
     missing: tuple[Path, ...]
 
 
-def check_offline(project: Project) -> Inputs:
-    """Return the hosts, variables, files and commands that a run would use. Makes no call."""
-    warn_of_open_files(project.manifest)
-    found = touched(project.manifest)
+def inputs(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+) -> Inputs:
+    """Return the hosts, variables, files and programs that a run would use. Makes no call.
+
+    Raises UsageError.
+    """
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    narrowed = open_project(manifest, chosen, output, "optional").manifest
+    warn_of_open_files(narrowed)
+    found = touched(narrowed)
     return Inputs(
-        found.variables,
-        found.files,
-        found.programs,
-        found.hosts,
-        tuple(name for name in found.required if not environ.get(name)),
-        tuple(file for file in found.files if not file.exists()),
+        accounts=len(narrowed.accounts),
+        jobs=len(narrowed.jobs),
+        paused=paused_accounts(narrowed),
+        variables=found.variables,
+        files=found.files,
+        programs=found.programs,
+        hosts=found.hosts,
+        unset=tuple(name for name in found.required if not environ.get(name)),
+        missing=tuple(file for file in found.files if not file.exists()),
     )

@@ -1,54 +1,111 @@
-"""Plan of a run: its requests, their price, and requests for days before the first row."""
+"""`plan`: the requests of a run, their price, and requests for days before the first row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from harvester.core import calendar
 from harvester.core.model import bucket_of
-from harvester.planning import cost
-from harvester.planning import windows as planning
+from harvester.core.plain import plain
+from harvester.core.results import PausedAccount
+from harvester.planning import cost, windows
 from harvester.planning.daily_quota import Quota
 from harvester.planning.quota import DayLedger
 from harvester.planning.sharding import of_shard, own_buckets
 from harvester.runs.runtime import Project
 from harvester.storage import coverage_scan
-from harvester.storage.coverage_scan import Refetch
 from harvester.storage.layout import Tree
 from harvester.storage.state import quota_ledger, quota_limits
+from harvester.verbs import arguments
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names, Refetch, ShardName
+from harvester.verbs.project import open_project
 
 
 @dataclass(frozen=True, slots=True)
-class PricedPlan:
-    """A plan, its price, and the requests for days before an account's first row."""
+class Plan:
+    """The requests that a run would make now, and what limits it, as `plan --format json` has it.
 
-    plan: planning.Plan
-    price: cost.Price
-    barren: tuple[cost.EmptyPrefix, ...]
+    ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
+    ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
+    last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
+    not asked. ``price`` has further figures.
+    """
+
+    requests: int
+    account_days: int
+    bound_seconds: float
+    bound_by: str
+    quota_questions: int
+    calendar_days: int
+    complete_on: str | None
+    assumed: tuple[str, ...]
+    datasets: tuple[windows.DatasetPlan, ...]
+    warnings: tuple[str, ...]
+    paused: tuple[PausedAccount, ...]
+    price: Mapping[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as `plan --format json` prints it."""
+        return dict(plain(self))
 
 
 def plan(
-    project: Project, *, refetch: Refetch | None = None, shard: tuple[int, int] = (1, 1)
-) -> PricedPlan:
-    """Return the plan of a run that would start now, and its price. Makes no call, writes nothing.
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+    shard: ShardName = None,
+    refetch: Refetch | None = None,
+) -> Plan:
+    """Return what a run would ask now. Asks nothing, writes nothing and needs no secret.
 
-    ``refetch`` and ``shard`` are those of the run. Raises UsageError for a shard without buckets,
-    for files of a newer version or another number of buckets, StoreError if the output cannot be
+    The arguments are those of `run`. Raises UsageError, and HarvesterError if the output cannot be
     read.
+    """
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    project = open_project(manifest, chosen, output)
+    return plan_of(project, refetch, arguments.shard_of(shard))
+
+
+def plan_of(project: Project, refetch: Refetch | None, shard: tuple[int, int]) -> Plan:
+    """Return the plan of a run that would start now. Makes no call, writes nothing.
+
+    Raises UsageError for a shard without buckets, for files of a newer version or another number of
+    buckets, StoreError if the output cannot be read.
     """
     tree, now = project.tree, project.clock.started_at
     own, today = own_buckets(project.manifest.output.buckets, shard), calendar.today(now)
     manifest = of_shard(project.manifest, own)
-    want = planning.wanted(manifest, now)
+    want = windows.wanted(manifest, now)
     missing, _ = coverage_scan.to_ask(tree, want, now, refetch)
-    found = planning.summarise(manifest, want, missing, today)
+    found = windows.summarise(manifest, want, missing, today)
     quota = Quota(manifest.limits, quota_limits.read_known(tree, own))
-    quota.reserve(planning.calls_kept(manifest, now))
+    quota.reserve(windows.calls_kept(manifest, now))
     state = cost.QuotaState(quota, _ledgers(tree, own, today))
-    price = cost.price(manifest, missing, found, state, now)
+    price = plain(cost.price(manifest, missing, found, state, now))
     barren = cost.empty_prefixes(manifest, missing, _rows(tree, want, now), today)
-    return PricedPlan(found, price, barren)
+    return Plan(
+        requests=found.requests,
+        account_days=found.account_days,
+        # Those of the price, because a quota may bind harder than the rate.
+        bound_seconds=price.pop("bound_seconds"),
+        bound_by=price.pop("bound_by"),
+        quota_questions=price.pop("quota_questions"),
+        calendar_days=price.pop("calendar_days"),
+        complete_on=price.pop("complete_on"),
+        assumed=("daily_quota",) if price["assumed"] else (),
+        datasets=found.datasets,
+        warnings=found.warnings,
+        paused=found.paused,
+        price={**price, "before_first_row": plain(barren)},
+    )
 
 
 def _ledgers(tree: Tree, own: list[int], today: calendar.Day) -> Callable[[str], DayLedger]:
@@ -57,7 +114,7 @@ def _ledgers(tree: Tree, own: list[int], today: calendar.Day) -> Callable[[str],
     return lambda appid: ledgers[bucket_of(appid, tree.buckets)]
 
 
-def _rows(tree: Tree, want: planning.Wanted, now: float) -> cost.Rows:
+def _rows(tree: Tree, want: windows.Wanted, now: float) -> cost.Rows:
     """Return the days with rows and the empty days, by dataset and appid."""
     return {
         dataset: {appid: (state.with_rows, state.empty) for appid, state in of_dataset.items()}

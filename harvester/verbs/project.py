@@ -6,21 +6,32 @@ import logging
 import os
 import stat
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from os import environ
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from harvester.core.config.selection import ALL, Selection
 from harvester.core.config.settings import Manifest, Output
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert
-from harvester.manifest import CredentialReader, Draft, narrow, place_named, read, secret_files
+from harvester.manifest import (
+    ALL,
+    CredentialReader,
+    Draft,
+    Selection,
+    narrow,
+    place_named,
+    read,
+    secret_files,
+)
 from harvester.runs.clock import CheckedClock
 from harvester.runs.platform_accounts import PlatformAtHand
 from harvester.runs.runtime import Project
 from harvester.storage.backends.base import META_DIR
 from harvester.storage.layout import Tree, open_tree
 from harvester.storage.state import account_cache, rewrite_journal
+from harvester.verbs import arguments
+from harvester.verbs.arguments import ManifestSource, ManifestText
 
 _RUNNERS = ("CI", "GITHUB_ACTIONS")
 _LOG = logging.getLogger("harvester.project")
@@ -31,13 +42,6 @@ Authorised: TypeAlias = Literal["asked", "remembered", "optional"]
 
 ``asked``: WeChat. ``remembered``: the cached list. ``optional``: the cached list, or no accounts.
 """
-
-
-class ManifestText(NamedTuple):
-    """A manifest as text, and a path for its messages; relative paths in it count from there."""
-
-    path: Path
-    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +100,10 @@ def _narrowed(manifest: Manifest, selection: Selection, now: float) -> Manifest:
 
 
 def open_project(
-    path: Path | ManifestText,
+    manifest: ManifestSource,
     selection: Selection = ALL,
-    output: str | None = None,
+    output: str | os.PathLike[str] | None = None,
     authorised: Authorised = "remembered",
-    clock: CheckedClock | None = None,
 ) -> Project:
     """Load and narrow a manifest, and open its output. Creates no file, but for the cached list.
 
@@ -110,37 +113,42 @@ def open_project(
     accounts; StoreError if the output cannot be read; and, if WeChat is asked, Unauthorised and
     Unanswered.
     """
-    return open_quietly(path, output, clock or CheckedClock()).project(selection, authorised)
+    opened = open_quietly(arguments.source(manifest), arguments.place(output), CheckedClock())
+    return opened.project(selection, authorised)
 
 
-def open_quietly(path: Path | ManifestText, output: str | None, clock: CheckedClock) -> Opened:
+def open_quietly(source: ManifestText, output: str | None, clock: CheckedClock) -> Opened:
     """Load a manifest and open its output, without a call and without a new file.
 
     Raises as `open_project`, but for what WeChat and a selection may be wrong about.
     """
-    path, text = path if isinstance(path, ManifestText) else ManifestText(path, None)
-    draft = read(path, environ=environ, now=clock.started_at, text=text)
+    draft = read(source.path, environ=environ, now=clock.started_at, text=source.text)
     manifest = draft.manifest()
     if output is not None:
         target = replace(manifest.output, path=place_named(output))
         manifest = replace(manifest, output=target)
     tree = open_tree(manifest.output)
     rewrite_journal.refuse_unfinished(tree)
-    return Opened(draft, manifest, tree, clock, text)
+    return Opened(draft, manifest, tree, clock, source.text)
 
 
-def open_harvested(path: Path, output: str | None, *, lock_timeout: float | None = None) -> Project:
+def open_harvested(
+    manifest: ManifestSource,
+    output: str | os.PathLike[str] | None,
+    lock_timeout: str | timedelta | None,
+) -> Project:
     """Open a project whose output exists, with all of its accounts and datasets.
 
-    ``lock_timeout`` is how many seconds to wait for its buckets, None for what is usual there.
-    Raises as `open_project`, and UsageError for an output without data: a mistyped path must not
-    pass as verified, rewritten or forgotten.
+    ``lock_timeout`` is how long to wait for its buckets, None for what is usual there. Raises as
+    `open_project`, and UsageError for an output without data: a mistyped path must not pass as
+    verified, rewritten or forgotten.
     """
-    project = open_project(path, ALL, output)
+    timeout = arguments.timeout_seconds(lock_timeout)
+    project = open_project(manifest, ALL, output)
     store = project.tree.store
     if not any(map(store.exists, (META_DIR, *project.manifest.datasets))):
         raise UsageError(f"{store.display_path()}: nothing was harvested here", "correct the path")
-    return project._replace(lock_timeout=lock_timeout)
+    return project._replace(lock_timeout=timeout)
 
 
 def warn_of_open_files(manifest: Manifest) -> None:

@@ -17,33 +17,13 @@ from harvester.core.errors import (
 )
 from harvester.core.exit_codes import Exit, Outcome, first_of
 from harvester.core.plain import plain
-from harvester.core.results import PausedAccount
-from harvester.planning.windows import DatasetPlan
 from harvester.runs.record.account_report import (
     AccountSummary,
     DatasetSummary,
-    DayCounts,
     added,
 )
 from harvester.runs.record.run_record import as_record
 from harvester.runs.record.summary import PublishedFile, Summary
-from harvester.verbs.plan import PricedPlan
-from harvester.verbs.status import Status
-
-__all__ = [
-    "AccountSummary",
-    "DatasetPlan",
-    "DatasetSummary",
-    "DayCounts",
-    "Outcome",
-    "PausedAccount",
-    "Plan",
-    "PublishedFile",
-    "Result",
-    "Status",
-    "plan_of",
-    "result_of",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,34 +123,6 @@ _RAISED: Mapping[str, type[RunFailed]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The requests that a run would make now, and what limits it, as `plan --format json` has it.
-
-    ``requests`` are data calls, and ``quota_questions`` those that ask for a quota.
-    ``calendar_days`` are Beijing days under the quota, today included, and ``complete_on`` is the
-    last of them. ``assumed`` names what is not known, as ``"daily_quota"``. ``paused`` accounts are
-    not asked. ``price`` has further figures.
-    """
-
-    requests: int
-    account_days: int
-    bound_seconds: float
-    bound_by: str
-    quota_questions: int
-    calendar_days: int
-    complete_on: str | None
-    assumed: tuple[str, ...]
-    datasets: tuple[DatasetPlan, ...]
-    warnings: tuple[str, ...]
-    paused: tuple[PausedAccount, ...]
-    price: Mapping[str, Any] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as `plan --format json` prints it."""
-        return dict(plain(self))
-
-
 def result_of(summary: Summary) -> Result:
     """Return the result of a summary that is complete."""
     record = as_record(summary)
@@ -190,26 +142,6 @@ def result_of(summary: Summary) -> Result:
         labels=record["labels"],
         error=summary.failed,
         record={**record, "published": plain(summary.published)},
-    )
-
-
-def plan_of(found: PricedPlan) -> Plan:
-    """Return the plan of an operation."""
-    price = plain(found.price)
-    return Plan(
-        requests=found.plan.requests,
-        account_days=found.plan.account_days,
-        # Those of the price, because a quota may bind harder than the rate.
-        bound_seconds=price.pop("bound_seconds"),
-        bound_by=price.pop("bound_by"),
-        quota_questions=price.pop("quota_questions"),
-        calendar_days=price.pop("calendar_days"),
-        complete_on=price.pop("complete_on"),
-        assumed=("daily_quota",) if found.price.assumed else (),
-        datasets=found.plan.datasets,
-        warnings=found.plan.warnings,
-        paused=found.plan.paused,
-        price={**price, "before_first_row": plain(found.barren)},
     )
 
 

@@ -1,4 +1,4 @@
-"""A new tree from an old one, with another number of buckets or the columns of this version.
+"""`rewrite`: a new tree from an old one, with other buckets or the columns of this version.
 
 Every file of the new tree is complete or missing, and a journal in it says which months are done
 from which files of the old tree, so a killed rewrite continues when it is repeated. The old tree
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import heapq
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from math import gcd
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -29,7 +31,6 @@ from harvester.core.model import bucket_of
 from harvester.core.text.inert_text import inert
 from harvester.manifest import place_named
 from harvester.runs.record.run_log import RunLog, recorded
-from harvester.runs.runtime import Project
 from harvester.runs.session import check_lease, locked, new_run_log
 from harvester.storage import layout, partition_reader, partition_writer, publish
 from harvester.storage.backends.base import META_DIR, FileInfo, Version
@@ -43,6 +44,8 @@ from harvester.tables import coverage, row_groups, schema_upgrade
 from harvester.tables.columns import Slice, arrow_schema
 from harvester.tables.coverage import AccountDays, Coverage
 from harvester.verbs import tree_copy
+from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.project import open_harvested
 
 BATCH_ROWS = 16_384
 """Rows of each old file that are in memory at once."""
@@ -78,12 +81,21 @@ class _Made(NamedTuple):
     kept: bool
 
 
-def rewrite(project: Project, to: str | None, buckets: int | None = None) -> NewTree:
+def rewrite(
+    manifest: ManifestSource,
+    *,
+    to: str | None,
+    buckets: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    lock_timeout: str | timedelta | None = None,
+) -> NewTree:
     """Make a new tree at the place ``to``, with ``buckets`` buckets or as many as the old one has.
 
     Raises UsageError for a missing or unusable place and for a bad number of buckets, Busy if a run
-    is at work in either tree, LeaseLost once it may be, and as `rewrite_tree`.
+    is at work in either tree for longer than ``lock_timeout``, LeaseLost once it may be, and as
+    `rewrite_tree`.
     """
+    project = open_harvested(manifest, output, lock_timeout)
     old, clock, file = project.tree, project.clock, project.manifest.file
     new = open_tree(_place(project.manifest.output, to, buckets))
     timeout = project.lock_timeout

@@ -17,14 +17,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from harvester.core.config.selection import Selection
 from harvester.core.errors import Busy, HarvesterError, UsageError
 from harvester.core.exit_codes import Exit
+from harvester.manifest import Selection
 from harvester.runs import harvest as harvesting
 from harvester.runs.clock import CheckedClock
 from harvester.runs.record import run_record
 from harvester.runs.record.events import Event
-from harvester.runs.record.labels import check_labels, parse_labels
+from harvester.runs.record.labels import check_labels
 from harvester.runs.record.run_events import RunEvents, ignore
 from harvester.runs.record.run_log import recorded
 from harvester.runs.runtime import Position, Project, RunOptions, Watch, show_no_progress
@@ -33,24 +33,15 @@ from harvester.verbs import arguments, summary_file
 from harvester.verbs.arguments import (
     AnyDay,
     ManifestSource,
+    ManifestText,
     Names,
     Processes,
     Refetch,
     ShardName,
 )
 from harvester.verbs.progress import show_bar
-from harvester.verbs.project import ManifestText, open_quietly, warn_of_exposure
+from harvester.verbs.project import open_quietly, warn_of_exposure
 from harvester.verbs.results import Result, result_of
-
-__all__ = [
-    "Execution",
-    "ManifestText",
-    "Request",
-    "RunOptions",
-    "parse_labels",
-    "run",
-    "run_async",
-]
 
 
 @dataclass(frozen=True, slots=True)

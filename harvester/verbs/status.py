@@ -1,19 +1,23 @@
-"""Status of an output: covered, missing, suspicious and quarantined days."""
+"""`status`: covered, missing, suspicious and quarantined days."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harvester.core import calendar
 from harvester.core.calendar import DaySet
 from harvester.core.config.settings import Manifest
-from harvester.core.exit_codes import Exit
+from harvester.core.errors import UsageError
+from harvester.core.plain import plain
 from harvester.core.results import PausedAccount
+from harvester.manifest import end_day_option
 from harvester.planning import bucket_sizing, windows
 from harvester.runs.record.account_report import DatasetSummary, summarise_states
 from harvester.runs.record.next_requests import NO_REQUESTS, NextRequests, next_requests
-from harvester.runs.runtime import Project
+from harvester.runs.record.run_record import plain_row
 from harvester.storage import coverage_scan, unmanaged_files
 from harvester.storage.backends.claims import Owner
 from harvester.storage.coverage_scan import States
@@ -21,6 +25,7 @@ from harvester.storage.layout import Tree
 from harvester.storage.publication import QuarantinedDay
 from harvester.storage.state import run_records
 from harvester.storage.state.run_records import RunRecord
+from harvester.verbs import arguments
 from harvester.verbs.account_status import (
     AccountStatus,
     DaysOfAccount,
@@ -29,8 +34,10 @@ from harvester.verbs.account_status import (
     account_statuses,
     missing_days,
 )
+from harvester.verbs.arguments import AnyDay, ManifestSource, Names
 from harvester.verbs.gate import Gate, Required, read_gate
 from harvester.verbs.missing_days import ExplainedDays, RunHistory
+from harvester.verbs.project import open_project
 
 LAST_RUNS = 5
 """Number of run records that are shown, newest first."""
@@ -72,19 +79,49 @@ class Status:
         """
         return not self.gaps and not self.unusable
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as `status --format json` prints it."""
+        members = plain(self)
+        del members["unusable"], members["next_requests"]
+        members["datasets"] = list(map(plain_row, self.datasets))
+        return {"complete": self.complete, **members}
 
-def status(project: Project, required: Required | None = None, *, owners: bool = False) -> Status:
-    """Read the status of a project from its files, and judge the required days.
 
-    With ``owners`` the holders of buckets are read as well. Raises StoreError, and UsageError for
-    files of a newer version or another number of buckets.
+def status(
+    manifest: ManifestSource,
+    *,
+    accounts: Names = None,
+    datasets: Names = None,
+    jobs: Names = None,
+    begin_date: AnyDay = None,
+    end_date: AnyDay = None,
+    output: str | os.PathLike[str] | None = None,
+    require: AnyDay = None,
+    final: bool = False,
+    owners: bool = False,
+) -> Status:
+    """Return the coverage of an output. Reads the files alone and needs no secret.
+
+    With ``require`` its ``gate`` tells whether every wanted day up to that one is there; with
+    ``final`` provisional answers are not enough. With ``owners`` it names the runs that hold
+    buckets. Raises UsageError, and HarvesterError if the output cannot be read.
     """
-    found = read(project.manifest, project.tree, project.clock.started_at, required)
+    chosen = arguments.selection(accounts, datasets, jobs, begin_date, end_date)
+    project = open_project(manifest, chosen, output)
+    now, required = project.clock.started_at, None
+    if require is not None:
+        required = Required(end_day_option("--require", str(require), now), final)
+    elif final:
+        raise UsageError("--final is a part of --require", "write --require yesterday --final")
+    found = survey(project.manifest, project.tree, now, required)
     return replace(found, owners=tuple(project.tree.store.owners())) if owners else found
 
 
-def read(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
-    """Read the status at ``now``, in seconds since the Unix epoch. Raises as `status`."""
+def survey(manifest: Manifest, tree: Tree, now: float, required: Required | None = None) -> Status:
+    """Read the status at ``now``, in seconds since the Unix epoch, and judge the required days.
+
+    Raises StoreError, and UsageError for files of a newer version or another number of buckets.
+    """
     want, with_paused = (windows.wanted(manifest, now, paused_too=each) for each in (False, True))
     all_states = coverage_scan.read_states(tree, with_paused, now)
     states = {
@@ -104,21 +141,13 @@ def read(manifest: Manifest, tree: Tree, now: float, required: Required | None =
             for of_dataset in states.values()
             for state in of_dataset.values()
         ),
-        runs=tuple(map(_with_outcome, run_records.last(tree, LAST_RUNS))),
+        runs=tuple(run_records.last(tree, LAST_RUNS)),
         foreign=tuple(unmanaged_files.files(tree, want)),
         warnings=tuple(bucket_sizing.warnings(manifest, want)),
         next_requests=next_requests(manifest, want, states, calendar.today(now)),
         gate=required and read_gate(required, history),
         paused=windows.paused_accounts(manifest),
     )
-
-
-def _with_outcome(record: RunRecord) -> RunRecord:
-    """Add the outcome to the record of an older release, which has the exit code alone."""
-    known = {int(code): code.outcome.value for code in Exit}
-    if record.outcome is not None or record.exit_code is None:
-        return record
-    return replace(record, outcome=known.get(record.exit_code))
 
 
 def _missing(want: windows.Wanted, history: RunHistory) -> Iterator[ExplainedDays]:

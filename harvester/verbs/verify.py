@@ -1,16 +1,19 @@
-"""Verification of the files of an output: damage, the days that it costs, and repair."""
+"""`verify`: each file against itself, the days that damage costs, and repair."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from harvester.core import calendar
 from harvester.core.dataset import Dataset
 from harvester.core.errors import OtherVersion
 from harvester.core.model import bucket_of
+from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
 from harvester.planning import windows
 from harvester.runs.record.run_log import RunLog, recorded
@@ -28,6 +31,8 @@ from harvester.storage.publication import Published
 from harvester.storage.state import change_feed
 from harvester.tables import integrity
 from harvester.tables.integrity import FileIdentity
+from harvester.verbs.arguments import ManifestSource
+from harvester.verbs.project import open_harvested
 
 
 class Lost(NamedTuple):
@@ -70,8 +75,13 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The result of a verification. ``foreign`` are files that are not harvester's."""
+class Report:
+    """The result of a verification, as `verify --format json` has it.
+
+    ``files``, ``rows`` and ``groups`` count what was checked. ``damaged`` are damaged or missing
+    files, with the days that they cost. ``foreign`` are files in the datasets' folders that are not
+    harvester's; query engines may read them.
+    """
 
     files: int
     rows: int
@@ -84,23 +94,41 @@ class Verdict:
         """True if no damage was found."""
         return not self.damaged
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as `verify --format json` prints it."""
+        return {"undamaged": self.undamaged, **plain(self)}
+
 
 class _Checked(NamedTuple):
     rows: int
     damage: Damage | None
 
 
-def verify(project: Project, *, footers_only: bool = False, repair: bool = False) -> Verdict:
+def verify(
+    manifest: ManifestSource,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    footers_only: bool = False,
+    repair: bool = False,
+    lock_timeout: str | timedelta | None = None,
+) -> Report:
     """Check every data file and every raw group, each byte of them unless ``footers_only``.
 
     Files that the change logs name as published, and not as removed, must be there. ``repair``
     moves damaged files to the quarantine, and the next run asks for the days that are lost; a
-    record names the files that are gone then. Files of another version are reported and stay.
-    Raises StoreError if a file cannot be read from the disk, UsageError for a tree with another
-    number of buckets, and, to repair, Busy if a run is at work, and LeaseLost.
+    record names the files that are gone then. Files of another version are reported and stay. A
+    repair waits for another run as long as ``lock_timeout`` says.
+
+    Raises UsageError for a wrong argument and for a tree that is empty or has another number of
+    buckets, StoreError if a file cannot be read from the disk, and, to repair, Busy if a run is at
+    work, and LeaseLost.
     """
-    if not repair:
-        return _check_all(project, footers_only=footers_only)
+    project = open_harvested(manifest, output, lock_timeout)
+    return (mended if repair else _check_all)(project, footers_only=footers_only)
+
+
+def mended(project: Project, *, footers_only: bool = False) -> Report:
+    """Check the output of a project, and repair what is damaged. Raises as `verify`."""
     tree, run_log = project.tree, new_run_log(project.manifest.file, project.clock)
     own = list(range(tree.buckets))
     held = locked(tree, own, run_log.summary, run_log.now, project.lock_timeout)
@@ -118,7 +146,7 @@ def verify(project: Project, *, footers_only: bool = False, repair: bool = False
         return replace(found, damaged=tuple(repaired))
 
 
-def _check_all(project: Project, *, footers_only: bool) -> Verdict:
+def _check_all(project: Project, *, footers_only: bool) -> Report:
     want = windows.wanted(project.manifest, project.clock.started_at, paused_too=True)
     return check_tree(project.tree, project.manifest.datasets, want, footers_only=footers_only)
 
@@ -129,7 +157,7 @@ def check_tree(
     want: windows.Wanted,
     *,
     footers_only: bool = False,
-) -> Verdict:
+) -> Report:
     """Check a tree as `verify` does, and repair nothing. Raises StoreError and UsageError.
 
     The wanted days of a file are those that it costs if it cannot tell which days it had.
@@ -144,7 +172,7 @@ def check_tree(
     groups = list(_check_groups(tree))
     damaged = [each.damage for each in (*seen, *groups) if each.damage is not None]
     damaged += _missing(tree, datasets, want, gone)
-    return Verdict(
+    return Report(
         files=len(seen),
         rows=sum(each.rows for each in seen),
         groups=len(groups),

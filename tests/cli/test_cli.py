@@ -17,7 +17,6 @@ import pytest
 
 from harvester import __version__
 from harvester.cli import app, invoke
-from harvester.cli.options import parse_shard
 from harvester.core.calendar import Day, parse_day
 from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
@@ -25,7 +24,8 @@ from harvester.core.model import Window
 from harvester.manifest import duration_option
 from harvester.sandbox import Row, expected_rows
 from harvester.storage import locks, quarantine
-from harvester.verbs.status import read
+from harvester.verbs.arguments import shard_of
+from harvester.verbs.status import survey
 from tests.support.answers import answer
 from tests.support.claims import claim
 from tests.support.output_helpers import tree_at
@@ -216,13 +216,13 @@ def test_the_gate_stays_open_over_midnight(tmp_path: Path) -> None:
     lab = RunHarness(tmp_path, accounts=1, begin="2026-05-10", end=None, datasets=(DAILY,))
     lab.run()
     evening = lab.now()
-    assert read(lab.manifest(), lab.tree, evening).complete
+    assert survey(lab.manifest(), lab.tree, evening).complete
     past_midnight = evening + 13 * 3600
-    found = read(lab.manifest(), lab.tree, past_midnight)
+    found = survey(lab.manifest(), lab.tree, past_midnight)
     assert (found.complete, found.gaps, found.datasets[0].days.missing) == (True, (), 0)
     assert found.datasets[0].days.provisional > 0
     ready_again = evening + 24 * 3600
-    found = read(lab.manifest(), lab.tree, ready_again)
+    found = survey(lab.manifest(), lab.tree, ready_again)
     assert [gap.ranges for gap in found.gaps] == [(("2026-05-20", "2026-05-20"),)]
     assert [gap.reason for gap in found.gaps] == ["not_asked"]
     assert not found.complete
@@ -240,14 +240,14 @@ def test_a_day_without_a_usable_answer_closes_the_gate(tmp_path: Path) -> None:
 
     lab = RunHarness(tmp_path, accounts=1, end="2026-03-03", datasets=(DAILY,), source=source)
     lab.run()
-    found = read(lab.manifest(), lab.tree, lab.now())
+    found = survey(lab.manifest(), lab.tree, lab.now())
     assert (found.complete, found.gaps, found.unusable) == (False, (), 1)
     broken = False
     lab.run(refetch="quarantined")
-    assert read(lab.manifest(), lab.tree, lab.now()).complete
+    assert survey(lab.manifest(), lab.tree, lab.now()).complete
     broken = True
     lab.run(refetch="all")
-    found = read(lab.manifest(), lab.tree, lab.now())
+    found = survey(lab.manifest(), lab.tree, lab.now())
     assert (found.complete, len(found.quarantined)) == (True, 1)
 
 
@@ -259,7 +259,7 @@ def test_kept_evidence_does_not_quarantine_a_final_day(tmp_path: Path) -> None:
     window = Window(lab.appids[0], DAILY, day, day)
     kept = quarantine.QuarantinedAnswer(day, "why", answer(window, []), "of-old")
     quarantine.keep(lab.tree, kept)
-    assert read(lab.manifest(), lab.tree, lab.now()).quarantined == ()
+    assert survey(lab.manifest(), lab.tree, lab.now()).quarantined == ()
     assert lab.run().quarantined == []
 
 
@@ -626,9 +626,9 @@ def test_durations_and_shards() -> None:
     for text in ("1d", "0s", "9" * 400 + "h", "50 m"):
         with pytest.raises(UsageError, match="--max-duration "):
             read(text)
-    assert (parse_shard("2/8"), parse_shard(None)) == ((2, 8), (1, 1))
+    assert (shard_of("2/8"), shard_of(None)) == ((2, 8), (1, 1))
     with pytest.raises(UsageError):
-        parse_shard("9" * 5000 + "/" + "9" * 5000)
+        shard_of("9" * 5000 + "/" + "9" * 5000)
 
 
 def test_a_shard_of_an_engine(

@@ -13,45 +13,52 @@ from harvester.cli.commands import check as check_command
 from harvester.cli.commands import fetch as fetch_command
 from harvester.cli.output import logs, plan_tables, run_summary
 from harvester.cli.output.answers import console
-from harvester.core.calendar import parse_day
+from harvester.core.calendar import day_text, parse_day
 from harvester.core.errors import ProcessDied, StoreError
 from harvester.core.exit_codes import Exit
-from harvester.planning.cost import AccountPrice, EmptyPrefix, Price
-from harvester.planning.windows import DatasetPlan, Plan
+from harvester.core.plain import plain
+from harvester.planning.cost import AccountPrice, EmptyPrefix
+from harvester.planning.windows import DatasetPlan
 from harvester.runs.record.shard_outcome import ShardOutcome
 from harvester.runs.record.summary import start_summary
-from harvester.verbs.api_fetch import Answer
-from harvester.verbs.asking.answer import UnusableDay
+from harvester.verbs.asking.answer import Answer, UnusableDay
 from harvester.verbs.asking.check_report import AccountCheck, Check, ProbeResult, State
-from harvester.verbs.plan import PricedPlan
+from harvester.verbs.plan import Plan
 from tests.support.run_harness import DAILY, HOURLY, appid
 
 ONE, TWO = appid(1), appid(2)
 DAY = parse_day("2026-05-20")
-PRICE = Price(
-    requests_today=10,
-    quota_questions=0,
-    calendar_days=3,
-    complete_on=DAY + 2,
+PRICE: dict[str, Any] = {
+    "requests_today": 10,
+    "read": 1,
+    "assumed": 0,
+    "refused": 0,
+    "accounts": [plain(AccountPrice(ONE, "Acme", 30, 3))],
+    "shorter_ranges": [],
+    "before_first_row": [],
+}
+PLAN = Plan(
+    requests=30,
+    account_days=30,
     bound_seconds=90.0,
     bound_by="quota",
-    read=1,
-    assumed=0,
-    refused=0,
-    accounts=(AccountPrice(ONE, "Acme", 30, 3),),
-    shorter_ranges=(),
+    quota_questions=0,
+    calendar_days=3,
+    complete_on=day_text(DAY + 2),
+    assumed=(),
+    datasets=(DatasetPlan(DAILY, 1, 30, 30, 30, DAY - 30, DAY - 1),),
+    warnings=(),
+    paused=(),
+    price=PRICE,
 )
 PREFIX = EmptyPrefix(ONE, "Acme", DAILY, None, 120, 20)
 ANSWER = Answer(ONE, "Acme", DAILY, "2026-05-01", "2026-05-01", "same", 0, 1, raw=b'{"list":[]}')
 
 
-def plan_text(
-    capsys: pytest.CaptureFixture[str], barren: tuple[EmptyPrefix, ...] = (), **price: Any
-) -> str:
+def plan_text(capsys: pytest.CaptureFixture[str], quota_questions: int = 0, **price: Any) -> str:
     """Return a plan of thirty requests as it is printed."""
-    row = DatasetPlan(DAILY, 1, 30, 30, 30, DAY - 30, DAY - 1)
-    plan = Plan((row,), 30, 30, 90.0, "quota")
-    plan_tables.show(console(), PricedPlan(plan, replace(PRICE, **price), barren))
+    found = replace(PLAN, quota_questions=quota_questions, price={**PRICE, **price})
+    plan_tables.show(console(), found)
     return capsys.readouterr().out
 
 
@@ -109,7 +116,8 @@ def test_a_plan_tells_of_days_before_the_first_row(
 ) -> None:
     """The requests of all such accounts are added, and the first of them is the example."""
     other = EmptyPrefix(TWO, "", HOURLY, DAY, 400, 5)
-    text = plan_text(capsys, (replace(PREFIX, first_row=first_row), other))
+    barren = [replace(PREFIX, first_row=first_row), other]
+    text = plan_text(capsys, before_first_row=plain(barren))
     assert "note: 25 requests are for days before an account's first row" in text
     assert f"({ONE} Acme, {DAILY}: {since}, 120 empty days before)" in text
     assert TWO not in text

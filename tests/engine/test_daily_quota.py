@@ -11,12 +11,11 @@ import pytest
 
 from harvester.core import calendar
 from harvester.core.calendar import day_range, instant, parse_day
-from harvester.core.config.selection import Selection
 from harvester.core.config.settings import Limits, Pace
 from harvester.core.exit_codes import Exit
 from harvester.core.model import Rate, ReportedQuota, Reserve, bucket_of
 from harvester.core.secret import Secret
-from harvester.manifest import narrow
+from harvester.manifest import Selection, narrow
 from harvester.planning import windows as planning
 from harvester.sandbox import Fault, Rules
 from harvester.sandbox.calls import Reply, Request

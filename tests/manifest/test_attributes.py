@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from harvester.cli import invoke
-from harvester.core.config.selection import Selection
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import ManifestError, UsageError
-from harvester.manifest import load, narrow
+from harvester.manifest import Selection, load, narrow
 
 A, B, C = (f"wx{number:016x}" for number in (1, 2, 3))
 NOW = time.time()

@@ -12,9 +12,8 @@ from harvester import manifest
 from harvester.cli import invoke
 from harvester.core import calendar
 from harvester.core.config.credentials import Command, CommandSink
-from harvester.core.config.selection import Selection
 from harvester.core.exit_codes import Exit
-from harvester.manifest import resolve_credentials
+from harvester.manifest import Selection, resolve_credentials
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)
 

@@ -11,10 +11,9 @@ import pytest
 
 from harvester import manifest
 from harvester.core import calendar
-from harvester.core.config.selection import Selection
 from harvester.core.config.settings import Manifest
 from harvester.core.errors import UsageError
-from harvester.manifest import narrow
+from harvester.manifest import Selection, narrow
 from harvester.planning.windows import calls_kept
 
 NOW = calendar.instant(calendar.parse_day("2026-06-15"), 12 * 60)

@@ -310,7 +310,7 @@ def test_a_run_says_how_it_ended_and_what_to_wait_for(
     assert done.retry_at == after
     assert record["retry_at"] == (None if after is None else utc_text(after))
     assert record["next_ready_at"] is None
-    found = status.read(lab.manifest(), lab.tree, lab.now(), Required()).gate
+    found = status.survey(lab.manifest(), lab.tree, lab.now(), Required()).gate
     assert found is not None
     assert (found.retry_at is None) == (after is None)
     if after is not None:

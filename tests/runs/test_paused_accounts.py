@@ -79,10 +79,10 @@ def test_a_paused_account_counts_for_no_gate(lab: PausingHarness) -> None:
     """Nothing of it is missing, at any day that is required, and its reason is told."""
     lab.run()
     for day in (None, calendar.parse_day("2026-03-31")):
-        found = status.read(lab.manifest(), lab.tree, lab.now(), Required(day, final=True))
+        found = status.survey(lab.manifest(), lab.tree, lab.now(), Required(day, final=True))
         assert found.gate is not None
         assert found.gate.exit_code is Exit.DONE
-    found = status.read(lab.manifest(), lab.tree, lab.now())
+    found = status.survey(lab.manifest(), lab.tree, lab.now())
     assert found.complete
     assert [(row.dataset, row.accounts) for row in found.datasets] == [(DAILY, 1)]
     assert found.paused == (PausedAccount(SICK, "Acme", REASON),)
@@ -98,7 +98,7 @@ def test_rows_stay_when_their_account_is_paused(lab: PausingHarness) -> None:
     assert {asked.appid for asked in unpaused.sandbox.counters.windows} == {SICK}
     lab.end = "2026-04-30"
     assert lab.run().exit_code is Exit.DONE
-    states = status.read(whole, before, lab.now())
+    states = status.survey(whole, before, lab.now())
     assert not states.gaps
 
 

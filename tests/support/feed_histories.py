@@ -33,7 +33,8 @@ from harvester.storage.backends.local import LocalStore
 from harvester.storage.layout import Partition, Tree
 from harvester.storage.publish import TrustedTimes
 from harvester.verbs import forget, rewrite, verify
-from harvester.verbs.changes import changes
+from harvester.verbs.changes import changes_of
+from harvester.verbs.erasure import ErasureRequest
 from tests.support.answers import DAILY, LONG_AFTER, MARCH, answer, appid, row
 
 ACCOUNTS = tuple(appid(number) for number in range(1, 7))
@@ -109,11 +110,11 @@ class Follower:
     def look(self, tree: Tree) -> None:
         """Read the feed, and what it names."""
         try:
-            found, self.cursor = changes(tree, self.cursor)
+            found, self.cursor = changes_of(tree, self.cursor)
         except HistoryLost as lost:
             self.resets += 1
             self.rows.clear()
-            found, _ = changes(tree, "begin")
+            found, _ = changes_of(tree, "begin")
             self.cursor = lost.cursor
         for change in found:
             self._apply(tree, change)
@@ -260,7 +261,9 @@ class History:
         """Forget an account, once no run is at work."""
         self._finish_runs()
         with suppress(Killed):
-            forget.forget(self.project(self.mortal(self.tree, 14)), [self.chance.choice(ACCOUNTS)])
+            gone, every = frozenset({self.chance.choice(ACCOUNTS)}), frozenset(CATALOGUE)
+            request = ErasureRequest(gone, every, everything=True)
+            forget.erase(self.project(self.mortal(self.tree, 14)), request)
 
     def repair(self) -> None:
         """Damage or remove a file and repair the output, once no run is at work."""
@@ -274,7 +277,7 @@ class History:
         # A damaged file that stays would end the next run.
         for tree in (self.mortal(self.tree, 10), self.tree):
             with suppress(Killed):
-                verify.verify(self.project(tree), repair=True)
+                verify.mended(self.project(tree))
             # A repair that died after it had moved the file has announced that.
             if is_damaged and not path.exists() and self.chance.random() < 0.5:
                 break

@@ -23,7 +23,7 @@ from harvester.cli import invoke
 from harvester.core.calendar import instant, parse_day
 from harvester.runs import clock
 from harvester.sandbox import TOKEN, FakeWeChat, Rules
-from harvester.verbs.api_check import probe_accounts
+from harvester.verbs.check import check
 from harvester.verbs.run import Execution
 from tests.support.run_harness import appid
 from tests.support.sandboxes import Clock, serve_in_thread
@@ -116,7 +116,7 @@ def _story(folder: Path, accounts: int) -> Iterator[Clock]:
         mock.patch.dict(os.environ, variables),
         mock.patch.object(clock, "time", fixed),
         mock.patch("harvester.cli.commands.run.Execution", _once(Execution)),
-        mock.patch("harvester.verbs.api_check.probe_accounts", _kept(probe_accounts)),
+        mock.patch("harvester.verbs.check.check", _kept(check)),
         chdir(folder),
     ):
         time.tzset()
@@ -169,8 +169,8 @@ def _kept(function: Any) -> Any:
     """Return a function that is called once, and returns the same ever after."""
     found: list[Any] = []
 
-    def kept(*given: Any) -> Any:
-        found[:] = found or [function(*given)]
+    def kept(*given: Any, **named: Any) -> Any:
+        found[:] = found or [function(*given, **named)]
         return found[0]
 
     return kept

@@ -23,8 +23,7 @@ from harvester.planning.windows import Wanted
 from harvester.sandbox import TOKEN, Rules
 from harvester.storage import coverage_scan
 from harvester.storage.coverage_scan import States
-from harvester.verbs import status as surveying
-from harvester.verbs.status import Status, read
+from harvester.verbs.status import Status, survey
 from tests.support.hostile_texts import HOSTILE
 from tests.support.run_harness import BOTH, RunHarness, appid
 
@@ -55,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> RunHarness:
 @pytest.fixture
 def found(lab: RunHarness) -> Status:
     """The status after the run."""
-    return read(named(lab.manifest()), lab.tree, lab.now())
+    return survey(named(lab.manifest()), lab.tree, lab.now())
 
 
 def test_the_worst_accounts_come_first(found: Status) -> None:
@@ -100,7 +99,7 @@ def test_days_that_no_run_asked_for_say_so(lab: RunHarness) -> None:
     """Without a record the next run asks for them at once."""
     lab.end = "2026-03-09"
     try:
-        found = read(named(lab.manifest()), lab.tree, lab.now())
+        found = survey(named(lab.manifest()), lab.tree, lab.now())
     finally:
         lab.end = "2026-03-07"
     account = next(each for each in found.accounts if each.appid == appid(1))
@@ -117,7 +116,7 @@ def test_paused_accounts_come_last_and_are_not_incomplete(lab: RunHarness) -> No
         *named(lab.manifest()).accounts,
         replace(manifest.accounts[-1], paused="new secret"),
     )
-    found = read(replace(manifest, accounts=accounts), lab.tree, lab.now())
+    found = survey(replace(manifest, accounts=accounts), lab.tree, lab.now())
     last = found.accounts[-1]
     assert (last.appid, last.reason, last.paused) == (appid(5), "paused", "new secret")
     assert not last.is_incomplete
@@ -204,12 +203,12 @@ def test_the_json_of_300_accounts_and_two_years_is_at_most_two_megabytes(
         tmp_path, accounts=300, begin="2024-05-20", end=None, datasets=tuple(CATALOGUE)
     )
     want = _states_of(lab, monkeypatch)
-    found = surveying.read(lab.manifest(), lab.tree, lab.now())
+    found = survey(lab.manifest(), lab.tree, lab.now())
     assert sum(row.days.wanted for row in found.datasets) > 1_800_000
     assert sum(row.days.suspicious for row in found.datasets) > 50_000
     assert sum(row.days.missing for row in found.datasets) > 10_000
     assert len(want) == 15
-    text = json_text(command._as_json(found))
+    text = json_text(found.to_dict())
     assert len(text.encode()) <= 2_000_000
 
 

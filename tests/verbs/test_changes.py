@@ -17,7 +17,7 @@ from harvester.core.errors import HistoryLost
 from harvester.core.exit_codes import Exit
 from harvester.sandbox import Row, expected_rows
 from harvester.storage.layout import Tree
-from harvester.verbs.changes import ChosenChanges, changes
+from harvester.verbs.changes import ChosenChanges, changes_of
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import DAILY, HOURLY, RunHarness, appid, files_of
 
@@ -80,16 +80,16 @@ def test_each_file_is_listed_once_from_the_beginning(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()
     lab.run(refetch="all")
-    found, cursor = changes(lab.tree, "begin")
+    found, cursor = changes_of(lab.tree, "begin")
     assert [each.path for each in found] == sorted(
         str(path.relative_to(tmp_path)) for path in files_of(tmp_path)
     )
-    assert (found, cursor) == changes(lab.tree)
+    assert (found, cursor) == changes_of(lab.tree)
     for each in found:
         assert (each.op, each.rows_before, each.run_id) == ("replaced", 0, None)
         assert (each.rows_after, each.appids) == (4, (appid(1), appid(2)))
         assert len(each.days) == 2
-    assert changes(lab.tree, cursor) == ([], cursor)
+    assert changes_of(lab.tree, cursor) == ([], cursor)
 
 
 def test_days_and_accounts_are_those_whose_rows_differ(tmp_path: Path) -> None:
@@ -102,14 +102,14 @@ def test_days_and_accounts_are_those_whose_rows_differ(tmp_path: Path) -> None:
 
     lab = lab_of(tmp_path)
     lab.run()
-    _, cursor = changes(lab.tree)
+    _, cursor = changes_of(lab.tree)
     lab.run(refetch="all")
-    same, cursor = changes(lab.tree, cursor)
+    same, cursor = changes_of(lab.tree, cursor)
     assert [(each.days, each.appids) for each in same] == [((), ())] * 2
     later = lab_of(tmp_path, source=corrected)
     later.advance(60.0)
     later.run(refetch="all")
-    found, _ = changes(lab.tree, cursor)
+    found, _ = changes_of(lab.tree, cursor)
     assert sorted((each.days, each.appids) for each in found) == [
         (("2026-03-31",), (appid(2),)),
         (("2026-04-02",), (appid(2),)),
@@ -120,14 +120,14 @@ def test_days_and_accounts_are_those_whose_rows_differ(tmp_path: Path) -> None:
 def test_ends_count_and_not_beginnings(tmp_path: Path) -> None:
     """A run that began first and ends last is told to those who looked in between."""
     lab = lab_of(tmp_path, buckets=2, accounts=8)
-    _, cursor = changes(lab.tree)
+    _, cursor = changes_of(lab.tree)
     lab.advance(60.0)
     lab.run(shard=(2, 2))
-    early, cursor = changes(lab.tree, cursor)
+    early, cursor = changes_of(lab.tree, cursor)
     # The other one has the older id, as if it had begun before.
     lab.advance(-60.0)
     lab.run(shard=(1, 2))
-    late, _ = changes(lab.tree, cursor)
+    late, _ = changes_of(lab.tree, cursor)
     assert max(str(each.run_id) for each in late) < min(str(each.run_id) for each in early)
     assert {each.path for each in (*early, *late)} == {
         str(path.relative_to(tmp_path)) for path in files_of(tmp_path)
@@ -137,8 +137,8 @@ def test_ends_count_and_not_beginnings(tmp_path: Path) -> None:
 def reset_of(tree: Tree, cursor: str) -> str:
     """Return the cursor with which to go on after a reset, which must be due."""
     with pytest.raises(HistoryLost) as lost:
-        changes(tree, cursor)
-    assert changes(tree, lost.value.cursor)[0] == []
+        changes_of(tree, cursor)
+    assert changes_of(tree, lost.value.cursor)[0] == []
     return lost.value.cursor
 
 
@@ -147,39 +147,39 @@ def test_a_cursor_of_another_tree(tmp_path: Path) -> None:
     one, other = lab_of(tmp_path / "one"), lab_of(tmp_path / "other")
     one.run()
     other.run()
-    _, cursor = changes(one.tree)
+    _, cursor = changes_of(one.tree)
     for strange in (cursor, cursor[:-3], "v9", "", "x" * 9_000):
         reset_of(other.tree, strange)
-    assert changes(one.tree, cursor)[0] == []
+    assert changes_of(one.tree, cursor)[0] == []
 
 
 def test_a_copy_goes_on_alone(tmp_path: Path) -> None:
     """A cursor is good for a copy, until both have gone on."""
     lab = lab_of(tmp_path / "one")
     lab.run()
-    _, before = changes(lab.tree)
+    _, before = changes_of(lab.tree)
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
     copy = lab_of(tmp_path / "copy")
-    assert changes(copy.tree, before) == ([], before)
+    assert changes_of(copy.tree, before) == ([], before)
     lab.run(refetch="all")
     copy.run(refetch="all")
-    _, after = changes(lab.tree, before)
-    assert len(changes(copy.tree, before)[0]) == 2
+    _, after = changes_of(lab.tree, before)
+    assert len(changes_of(copy.tree, before)[0]) == 2
     reset_of(copy.tree, after)
 
 
 def test_a_lost_history_is_never_silent(tmp_path: Path) -> None:
     """All of it, or a part: a reader that had seen less of it starts again."""
     lab = lab_of(tmp_path)
-    _, nothing = changes(lab.tree)
+    _, nothing = changes_of(lab.tree)
     lab.run()
-    _, first = changes(lab.tree)
+    _, first = changes_of(lab.tree)
     lab.run(refetch="all")
-    _, second = changes(lab.tree)
+    _, second = changes_of(lab.tree)
     [old, _] = sorted((tmp_path / "_harvester/changes/0000-of-0001/log").iterdir())
     old.unlink()
     reset_of(lab.tree, nothing)
-    assert len(changes(lab.tree, first)[0]) == 2
+    assert len(changes_of(lab.tree, first)[0]) == 2
     shutil.rmtree(tmp_path / "_harvester/changes")
     for cursor in (first, second):
         reset_of(lab.tree, cursor)
@@ -193,37 +193,37 @@ def test_the_history_of_an_earlier_harvester_is_none_and_a_cursor_holds(tmp_path
     lab = lab_of(tmp_path)
     lab.run()
     shutil.rmtree(tmp_path / "_harvester/changes")
-    found, cursor = changes(lab.tree)
+    found, cursor = changes_of(lab.tree)
     assert len(found) == 2
-    assert changes(lab.tree, cursor) == ([], cursor)
+    assert changes_of(lab.tree, cursor) == ([], cursor)
     lab.run(refetch="all")
-    found, after = changes(lab.tree, cursor)
+    found, after = changes_of(lab.tree, cursor)
     assert (len(found), after != cursor) == (2, True)
 
 
 def test_history_is_dropped_by_a_run_of_its_bucket(tmp_path: Path) -> None:
     """Older than keep_history; the newest entries stay, so what is up to date stays valid."""
     lab = lab_of(tmp_path)
-    _, nothing = changes(lab.tree)
+    _, nothing = changes_of(lab.tree)
     lab.run()
-    _, seen = changes(lab.tree)
+    _, seen = changes_of(lab.tree)
     lab.advance(401 * 86_400)
     lab.run(refetch="all")
     lab.advance(86_400)
     lab.run(refetch="all")
     reset_of(lab.tree, nothing)
-    assert len(changes(lab.tree, seen)[0]) == 4
+    assert len(changes_of(lab.tree, seen)[0]) == 4
     assert len(list((tmp_path / "_harvester/runs").glob("*.json"))) == 2
 
 
 def test_options_narrow_the_feed(tmp_path: Path) -> None:
     """By dataset, account and day; an erased file concerns all accounts of its bucket."""
     lab = RunHarness(tmp_path, accounts=2, begin="2026-03-30", end="2026-04-02")
-    empty = changes(lab.tree)[1]
+    empty = changes_of(lab.tree)[1]
     lab.run()
 
     def told_of(**chosen: Any) -> list[tuple[str, str, int, int]]:
-        found, _ = changes(lab.tree, empty, ChosenChanges(**chosen))
+        found, _ = changes_of(lab.tree, empty, ChosenChanges(**chosen))
         return sorted(
             (each.dataset, each.ref_month, len(each.days), len(each.appids)) for each in found
         )
@@ -268,11 +268,11 @@ def test_what_forget_repair_and_rewrite_do_is_told(
 ) -> None:
     """``erased`` names no account, ``deleted`` is a file that is gone, and cursors go along."""
     lab_of(elsewhere / "out", buckets=1).run()
-    first, cursor = changes(tree_at(elsewhere / "out"))
+    first, cursor = changes_of(tree_at(elsewhere / "out"))
     text = MANIFEST % (appid(1), appid(3))
     Path("jobs.yaml").write_text(text)
     assert invoke(["forget", "--accounts", appid(2)]) == Exit.DONE
-    found, cursor = changes(tree_at(elsewhere / "out"), cursor)
+    found, cursor = changes_of(tree_at(elsewhere / "out"), cursor)
     assert [(each.op, each.days, each.appids) for each in found] == [("erased", (), ())] * 2
     assert {(each.rows_before, each.rows_after) for each in found} == {(4, 2)}
     log = [path.read_text() for path in Path("out/_harvester/changes").rglob("*.log")]
@@ -280,16 +280,16 @@ def test_what_forget_repair_and_rewrite_do_is_told(
     assert appid(2) not in "".join(log)
     (elsewhere / "out" / first[0].path).write_bytes(b"PAR1")
     assert invoke(["verify", "--repair"]) == Exit.INCOMPLETE
-    found, cursor = changes(tree_at(elsewhere / "out"), cursor)
+    found, cursor = changes_of(tree_at(elsewhere / "out"), cursor)
     assert [(each.op, each.path) for each in found] == [("deleted", first[0].path)]
     assert invoke(["rewrite", "--to", "new", "--buckets", "2"]) == Exit.DONE
-    found, cursor = changes(tree_at(elsewhere / "new", 2), cursor)
+    found, cursor = changes_of(tree_at(elsewhere / "new", 2), cursor)
     assert [(each.op, each.path) for each in found if each.op == "deleted"] == [
         ("deleted", first[1].path)
     ]
     [made] = [each for each in found if each.op == "replaced"]
     assert (made.path[-15:], made.appids, made.rows_before) == ("of-0002.parquet", (appid(1),), 0)
-    assert changes(tree_at(elsewhere / "new", 2), cursor) == ([], cursor)
+    assert changes_of(tree_at(elsewhere / "new", 2), cursor) == ([], cursor)
 
 
 def test_programs_read_the_same_feed(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_programs_read_the_same_feed(tmp_path: Path) -> None:
     lab_of(tmp_path).run()
     out = harvester.open(tmp_path)
     found, cursor = out.changes()
-    assert (found, cursor) == changes(tree_at(tmp_path))
+    assert (found, cursor) == changes_of(tree_at(tmp_path))
     assert out.changes(cursor) == ([], cursor)
     with pytest.raises(harvester.HistoryLost) as lost:
         out.changes("v1,0-1-1-0123456789")

@@ -38,7 +38,7 @@ def lab(tmp_path: Path) -> RunHarness:
 def judged(lab: RunHarness, day: str | None = None, *, final: bool = False) -> Gate:
     """Return the answer of the gate at this moment."""
     required = Required(None if day is None else parse_day(day), final)
-    found = status.read(lab.manifest(), lab.tree, lab.now(), required).gate
+    found = status.survey(lab.manifest(), lab.tree, lab.now(), required).gate
     assert found is not None
     return found
 

@@ -251,7 +251,7 @@ def index_of(groups: list[list[pa.Array]], **changes: Any) -> dict[str, Any]:
     """Return the index of these batches, some of its members replaced."""
     entry = ["interface_summary_hour", [calendar.month_of(MARCH)]]
     return {
-        "version": 2,
+        "version": 1,
         "id": "00",
         "run_id": "dead",
         "bucket": 0,
@@ -277,7 +277,7 @@ INDEXES: dict[str, Any] = {
     "a list": [1],
     "no JSON": "\x00",
     "not a number": '{"version": NaN}',
-    "no members": {"version": 2},
+    "no members": {"version": 1},
     "a bucket in words": {"bucket": "0"},
     "another bucket": {"bucket": 1, "buckets": 2},
     "a run in numbers": {"run_id": 7},

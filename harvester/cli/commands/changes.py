@@ -42,9 +42,9 @@ def changes(
         since: The cursor of an earlier answer, or begin: every file that exists, once.
     """
     alone = output is not None and manifest == _DEFAULT and not manifest.exists()
-    tree, chosen = feed.open_feed(None if alone else manifest, selecting.selection(), output)
+    source, given = None if alone else manifest, selecting.given()
     try:
-        found, cursor = feed.changes(tree, since, chosen)
+        found, cursor = feed.changes(source, since=since, output=output, **given)
     except HistoryLost as error:
         _print({"reset": True, "cursor": error.cursor})
         raise

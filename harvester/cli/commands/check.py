@@ -17,10 +17,17 @@ from harvester.cli.output.phrases import counted, listed
 from harvester.cli.output.styles import style_of
 from harvester.cli.output.table_layout import Cell, TableColumn, own
 from harvester.core.exit_codes import Exit
-from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert, named
-from harvester.planning.windows import paused_accounts
-from harvester.verbs import api_check as checking
+from harvester.verbs import check as checking
+from harvester.verbs.asking.check_report import (
+    WHOLE_ACCOUNT,
+    WORST_FIRST,
+    AccountCheck,
+    Check,
+    ProbeResult,
+    State,
+)
+from harvester.verbs.inputs import Inputs, inputs
 
 
 def check(
@@ -52,21 +59,13 @@ def check(
         offline: Check the manifest alone and list the variables, files and hosts that it names.
     """
     logs.set_up(logging)
-    given = manifest, selecting.selection(), output
+    given = selecting.given()
     if offline:
-        project, touched = checking.check_offline(*given)
-        sizes = {"accounts": len(project.manifest.accounts), "jobs": len(project.manifest.jobs)}
-        paused = paused_accounts(project.manifest)
-        members = {**sizes, "paused": plain(paused), **plain(touched)}
-
-        def show(out: Console) -> None:
-            _offline(out, sizes, touched)
-            print_paused(out, paused)
-
-        answer(format, lambda: members, show)
+        needed = inputs(manifest, output=output, **given)
+        answer(format, lambda: needed, lambda out: _offline(out, needed))
         return Exit.DONE
-    found = checking.probe_accounts(*given)
-    answer(format, lambda: _check_as_json(found), lambda out: _print_check(out, found))
+    found = checking.check(manifest, output=output, **given)
+    answer(format, found.to_dict, lambda out: _print_check(out, found))
     return found.exit_code
 
 
@@ -85,9 +84,9 @@ MAX_ROWS = 20
 """Maximum rows of accounts. Those that work have none if not all have one."""
 
 
-def _print_check(out: Console, found: checking.Check) -> None:
-    worst_first = sorted(found.accounts, key=lambda each: checking.WORST_FIRST.index(each.state))
-    shown = [account for account in worst_first if account.state is not checking.State.WORKS]
+def _print_check(out: Console, found: Check) -> None:
+    worst_first = sorted(found.accounts, key=lambda each: WORST_FIRST.index(each.state))
+    shown = [account for account in worst_first if account.state is not State.WORKS]
     if len(worst_first) <= MAX_ROWS:
         shown = worst_first
     rows = [row for account in shown[:MAX_ROWS] for row in _rows(account)]
@@ -104,38 +103,36 @@ def _print_check(out: Console, found: checking.Check) -> None:
     print_line(out, f"{accounts}; {counted(found.calls, 'call')}", gap=True)
 
 
-def _verb(state: checking.State, count: int) -> str:
-    return "work" if state is checking.State.WORKS and count > 1 else state.value
+def _verb(state: State, count: int) -> str:
+    return "work" if state is State.WORKS and count > 1 else state.value
 
 
-def _states(accounts: Sequence[checking.AccountCheck]) -> str:
+def _states(accounts: Sequence[AccountCheck]) -> str:
     counts = Counter(account.state for account in accounts)
     return ", ".join(
-        f"{counts[state]:,} {_verb(state, counts[state])}"
-        for state in checking.WORST_FIRST
-        if counts[state]
+        f"{counts[state]:,} {_verb(state, counts[state])}" for state in WORST_FIRST if counts[state]
     )
 
 
-def _rows(account: checking.AccountCheck) -> Iterator[list[Cell]]:
+def _rows(account: AccountCheck) -> Iterator[list[Cell]]:
     """Yield a row for each state of an account; what works has none beside what does not."""
-    families: dict[checking.State, list[str]] = {}
+    families: dict[State, list[str]] = {}
     for finding in account.findings:
         families.setdefault(finding.state, []).append(finding.family)
     if len(families) > 1:
-        families.pop(checking.State.WORKS, None)
-    for state in sorted(families, key=checking.WORST_FIRST.index):
+        families.pop(State.WORKS, None)
+    for state in sorted(families, key=WORST_FIRST.index):
         whole = len(families[state]) == len(account.findings)
         yield [
             account.name,
             account.appid,
-            checking.WHOLE_ACCOUNT if whole else ", ".join(families[state]),
+            WHOLE_ACCOUNT if whole else ", ".join(families[state]),
             own(state.value, style_of(state.value)),
             *_quota(account, families[state]),
         ]
 
 
-def _quota(account: checking.AccountCheck, families: Sequence[str]) -> tuple[str, str]:
+def _quota(account: AccountCheck, families: Sequence[str]) -> tuple[str, str]:
     """Return the scarcest quota of some families, and how much of it is used."""
     known = [
         allowance
@@ -148,12 +145,12 @@ def _quota(account: checking.AccountCheck, families: Sequence[str]) -> tuple[str
     return f"{scarcest.daily_limit:,}", f"{scarcest.used:,}"
 
 
-def _print_reasons(out: Console, found: checking.Check) -> None:
+def _print_reasons(out: Console, found: Check) -> None:
     """Print each reason once, with the accounts it is about and the remedy."""
-    alike: dict[tuple[object, ...], list[tuple[str, checking.ProbeResult]]] = {}
+    alike: dict[tuple[object, ...], list[tuple[str, ProbeResult]]] = {}
     for account in found.accounts:
         for finding in account.findings:
-            if finding.state is not checking.State.WORKS:
+            if finding.state is not State.WORKS:
                 # The same code is one reason whatever its message says, which may have an id in it.
                 said = finding.errmsg if finding.errcode is None else finding.errcode
                 name = named(account.appid, account.name)
@@ -166,11 +163,11 @@ def _print_reasons(out: Console, found: checking.Check) -> None:
         print_line(out, f"    {remedy}")
 
 
-def _print_paused(out: Console, paused: list[checking.AccountCheck]) -> None:
+def _print_paused(out: Console, paused: list[AccountCheck]) -> None:
     """Print the paused accounts, those that work again first. They are in no exit code."""
     if paused:
         print_line(out, f"paused, in no exit code: {len(paused):,}", gap=True)
-    works = checking.State.WORKS
+    works = State.WORKS
     lines = []
     for account in sorted(paused, key=lambda account: account.state is not works):
         said = "it works again: take `paused` off"
@@ -180,57 +177,22 @@ def _print_paused(out: Console, paused: list[checking.AccountCheck]) -> None:
     print_lines(out, lines)
 
 
-def _reason(findings: Sequence[checking.ProbeResult]) -> tuple[str, str]:
+def _reason(findings: Sequence[ProbeResult]) -> tuple[str, str]:
     """Return what WeChat or the network answered to alike calls, and its meaning with advice."""
     first = findings[0]
     said = first.errmsg if first.errcode is None else f"{first.errcode} {first.errmsg}"
     families = list(dict.fromkeys(finding.family for finding in findings))
-    if families == [checking.WHOLE_ACCOUNT]:
+    if families == [WHOLE_ACCOUNT]:
         return said, f"{first.meaning}. {first.advice}"
     meaning = first.meaning
-    if first.state is checking.State.REFUSED:
+    if first.state is State.REFUSED:
         sets = list(dict.fromkeys(str(finding.permission_set) for finding in findings))
         meaning += f" (permission set{'s' if sets[1:] else ''} {', '.join(sets)})"
     return f"{', '.join(families)}: {said}", f"{meaning}. {first.advice}"
 
 
-def _check_as_json(found: checking.Check) -> dict[str, object]:
-    counts = {state.name.lower(): found.count(state) for state in checking.State}
-    paused = [
-        {
-            "appid": account.appid,
-            "name": account.name,
-            "reason": account.paused,
-            "works_again": account.state is checking.State.WORKS,
-            "findings": account.findings,
-        }
-        for account in found.paused
-    ]
-    accounts = list(map(_account_as_json, found.accounts))
-    return {"accounts": accounts, "paused": paused, **counts, "calls": found.calls}
-
-
-def _account_as_json(account: checking.AccountCheck) -> dict[str, object]:
-    quotas = [
-        {
-            "dataset": name,
-            "daily_limit": quota.daily_limit,
-            "used": quota.used,
-            "remain": quota.remain,
-        }
-        for name, quota in account.allowances.items()
-    ]
-    return {
-        "appid": account.appid,
-        "name": account.name,
-        "authorised": account.is_authorised,
-        "findings": account.findings,
-        "quotas": quotas,
-    }
-
-
-def _offline(out: Console, sizes: dict[str, int], found: checking.Inputs) -> None:
-    accounts, jobs = counted(sizes["accounts"], "account"), counted(sizes["jobs"], "job")
+def _offline(out: Console, found: Inputs) -> None:
+    accounts, jobs = counted(found.accounts, "account"), counted(found.jobs, "job")
     print_line(out, f"{accounts}, {jobs}: no mistakes")
     marks: dict[object, str] = dict.fromkeys(found.unset, "not set")
     marks |= dict.fromkeys(found.missing, "missing")
@@ -248,3 +210,4 @@ def _offline(out: Console, sizes: dict[str, int], found: checking.Inputs) -> Non
     if lacks:
         line = f"a run would end with 2: {' and '.join(lacks)} to set up before it starts"
         print_line(out, line, gap=True)
+    print_paused(out, found.paused)

@@ -21,8 +21,8 @@ from harvester.cli.output.streams import stdout_output
 from harvester.core.config.parsers import AGO, DAY
 from harvester.core.errors import UsageError
 from harvester.core.text.inert_text import inert, inert_json, named
-from harvester.manifest import timeout_option
-from harvester.verbs import api_fetch as fetching
+from harvester.verbs import fetch as fetching
+from harvester.verbs.asking.answer import Answer
 
 _DAY = re.compile(f"{DAY}|{AGO}|yesterday")
 
@@ -72,9 +72,10 @@ def fetch(
         manifest, end = Path(end), None
     if raw and format == "json":
         raise UsageError("--raw and --format json are two forms of the answer", "take one of them")
-    timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = fetching.opened(manifest, output, timeout)
-    found = fetching.ask(project, account, dataset, (begin, end))
+    timeout = options.timeout(lock_timeout)
+    found = fetching.fetch(
+        manifest, account, dataset, begin, end, output=output, lock_timeout=timeout
+    )
     if raw:
         _print_raw(found.raw)
     else:
@@ -93,7 +94,7 @@ def _print_raw(body: bytes) -> None:
             sys.stdout.flush()
 
 
-def _show(out: Console, found: fetching.Answer) -> None:
+def _show(out: Console, found: Answer) -> None:
     days = found.begin_date
     if found.end_date != found.begin_date:
         days += f"..{found.end_date}"
@@ -107,7 +108,7 @@ def _show(out: Console, found: fetching.Answer) -> None:
     _show_differences(out, found)
 
 
-def _show_refusal(out: Console, found: fetching.Answer) -> None:
+def _show_refusal(out: Console, found: Answer) -> None:
     said = found.errmsg if found.errcode is None else f"{found.errcode} {found.errmsg}"
     rid = f" (rid {inert(found.rid)})" if found.rid else ""
     print_line(out, f"refused: {said}{rid}", gap=True)
@@ -125,7 +126,7 @@ def _show_answer(out: Console, value: Any) -> None:
         print_line(out, f"and {len(lines) - _MAX_ANSWER_LINES:,} more lines: --raw prints all")
 
 
-def _show_differences(out: Console, found: fetching.Answer) -> None:
+def _show_differences(out: Console, found: Answer) -> None:
     asked = f" (asked {found.published_at})" if found.published_at else ""
     rows = counted(found.rows, "row")
     counts = f"{rows} answered, {found.published:,} published{asked}"
@@ -137,7 +138,7 @@ def _show_differences(out: Console, found: fetching.Answer) -> None:
     print_lines(out, list(_changes(found)))
 
 
-def _changes(found: fetching.Answer) -> Iterator[str]:
+def _changes(found: Answer) -> Iterator[str]:
     for value in found.changed:
         published, answered = map(_value, (value.published, value.answered))
         yield f"{_row(value.key)}: {value.column} is {answered}, published as {published}"

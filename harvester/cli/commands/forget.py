@@ -10,9 +10,7 @@ from rich.console import Console
 from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core import calendar
-from harvester.manifest import timeout_option
 from harvester.verbs import forget as forgetting
-from harvester.verbs import project as projects
 
 
 def forget(
@@ -47,10 +45,14 @@ def forget(
         before: Only the days before this one: 2024-01-31 or -730d.
         dry_run: Show what would be deleted, and change nothing.
     """
-    timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
     receipt = forgetting.forget(
-        project, options.split(accounts), options.split(datasets), before, dry_run=dry_run
+        manifest,
+        accounts=accounts,
+        datasets=datasets,
+        before=before,
+        dry_run=dry_run,
+        output=output,
+        lock_timeout=options.timeout(lock_timeout),
     )
     answer(format, lambda: receipt, lambda out: _print_receipt(out, receipt))
     return 0

@@ -7,8 +7,8 @@ from pathlib import Path
 from harvester.cli import options
 from harvester.cli.output import plan_tables
 from harvester.cli.output.answers import answer
-from harvester.verbs import api_verbs as verbs
-from harvester.verbs.results import plan_of
+from harvester.verbs import arguments
+from harvester.verbs import plan as planning
 
 
 def plan(
@@ -32,7 +32,8 @@ def plan(
       0   planned
       2   a mistake in the manifest or the options
     """
-    project = verbs.open_project(manifest, selecting.selection(), output)
-    found = verbs.price(project, refetch, options.parse_shard(shard))
-    answer(format, plan_of(found).to_dict, lambda out: plan_tables.show(out, found))
+    part = arguments.shard_of(shard, "--shard")
+    given = selecting.given()
+    found = planning.plan(manifest, output=output, refetch=refetch, shard=part, **given)
+    answer(format, found.to_dict, lambda out: plan_tables.show(out, found))
     return 0

@@ -14,9 +14,8 @@ from harvester.cli import options
 from harvester.cli.output.answers import answer, print_line
 from harvester.core.config.settings import Output
 from harvester.core.text.inert_text import inert, inert_json
-from harvester.manifest import timeout_option
-from harvester.verbs import project as projects
 from harvester.verbs import rewrite as rewriting
+from harvester.verbs.manifest import read_manifest
 
 _BARE = re.compile(r"(?:\.{0,2}/|[A-Za-z])[A-Za-z0-9_./-]*")
 _YAML_KEYWORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
@@ -49,15 +48,14 @@ def rewrite(
         to: Where the new output is written.
         buckets: Files a month is split into, from 1 to 9,999; as many as now by default.
     """
-    timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
-    made = rewriting.rewrite(project, to, buckets)
-    place = replace(project.manifest.output, buckets=made.buckets)
-    answer(
-        format,
-        lambda: made,
-        lambda out: _print_tree(out, made, manifest, advice(place, to or "", manifest)),
-    )
+    timeout = options.timeout(lock_timeout)
+    made = rewriting.rewrite(manifest, to=to, buckets=buckets, output=output, lock_timeout=timeout)
+
+    def show(out: Console) -> None:
+        place = replace(read_manifest(manifest).output, buckets=made.buckets)
+        _print_tree(out, made, manifest, advice(place, to or "", manifest))
+
+    answer(format, lambda: made, show)
     return 0
 
 

@@ -16,10 +16,10 @@ from harvester.cli import options
 from harvester.cli.output import json_lines, logs, run_summary, streams, workflow_commands
 from harvester.cli.output.answers import console
 from harvester.cli.output.event_lines import EventLines
-from harvester.manifest import duration_option, timeout_option
-from harvester.runs.runtime import Watch, show_no_progress
-from harvester.verbs import progress
-from harvester.verbs.run import Execution, ManifestText, Request, RunOptions, parse_labels
+from harvester.runs.record.labels import parse_labels
+from harvester.runs.runtime import RunOptions, Watch, show_no_progress
+from harvester.verbs import arguments, progress
+from harvester.verbs.run import Execution, Request
 
 ProgressStyle: TypeAlias = Literal["auto", "bar", "log", "none"]
 
@@ -52,16 +52,15 @@ class Running:
 
     def run_options(self) -> RunOptions:
         """Return the options as the operation takes them. Raises UsageError."""
-        shard = options.parse_shard(self.shard)
-        seconds = duration_option("--max-duration", self.max_duration)
+        count = int(self.processes) if self.processes.isdecimal() else self.processes
         return RunOptions(
             self.refetch,
-            shard,
-            seconds,
+            arguments.shard_of(self.shard, "--shard"),
+            arguments.seconds(self.max_duration, "--max-duration"),
             ignore_spent_quota=self.ignore_spent_quota,
             labels=parse_labels(self.label),
-            processes=options.parse_processes(self.processes),
-            lock_timeout=timeout_option("--lock-timeout", self.lock_timeout),
+            processes=arguments.processes_of(count, "--processes"),
+            lock_timeout=arguments.timeout_seconds(self.lock_timeout, "--lock-timeout"),
         )
 
 
@@ -103,8 +102,8 @@ def run(
     terminal = console(stderr=True)
     execution = Execution(
         Request(
-            ManifestText(manifest, None),
-            selecting.selection(),
+            arguments.source(manifest),
+            arguments.selection(**selecting.given()),
             output,
             running.run_options,
             summary=running.summary,

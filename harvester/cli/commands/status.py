@@ -13,13 +13,8 @@ from harvester.cli.output import status_tables
 from harvester.cli.output.account_tables import account_counts, account_table
 from harvester.cli.output.answers import answer, print_line, print_paused, print_table
 from harvester.cli.output.status_csv import accounts_csv, datasets_csv
-from harvester.core.errors import UsageError
 from harvester.core.exit_codes import Exit
-from harvester.core.plain import plain
-from harvester.manifest import end_day_option
-from harvester.runs.record.run_record import plain_row
-from harvester.verbs import api_verbs as verbs
-from harvester.verbs.gate import Required
+from harvester.verbs import status as surveying
 from harvester.verbs.status import Status
 
 StatusFormat: TypeAlias = Annotated[
@@ -63,16 +58,17 @@ def status(
         incomplete: Only accounts or datasets of which a usable answer is missing.
         owners: Also list which run holds which bucket, and since when.
     """
-    project = verbs.open_project(manifest, selecting.selection(), output)
-    required = _required(require, project.clock.started_at, final=final)
-    found = verbs.survey(project, required, owners=owners)
+    given = selecting.given()
+    found = surveying.status(
+        manifest, output=output, require=require, final=final, owners=owners, **given
+    )
     shown = _incomplete(found) if incomplete else found
     if format == "csv":
         as_csv = accounts_csv if by == "account" else datasets_csv
         answer("text", lambda: None, lambda _: print(as_csv(shown), end=""))
     else:
         show = _show_accounts if by == "account" else status_tables.print_status
-        answer(format, lambda: _as_json(shown), lambda out: show(out, shown))
+        answer(format, shown.to_dict, lambda out: show(out, shown))
     return found.gate.exit_code if found.gate else Exit.DONE
 
 
@@ -94,19 +90,3 @@ def _incomplete(found: Status) -> Status:
         datasets=tuple(row for row in found.datasets if row.days.missing or row.days.quarantined),
         accounts=tuple(account for account in found.accounts if account.is_incomplete),
     )
-
-
-def _required(require: str | None, now: float, *, final: bool) -> Required | None:
-    """Return the days that the options require. Raises UsageError."""
-    if require is None:
-        if final:
-            raise UsageError("--final is a part of --require", "write --require yesterday --final")
-        return None
-    return Required(end_day_option("--require", require, now), final)
-
-
-def _as_json(found: Status) -> dict[str, object]:
-    members = plain(found)
-    del members["unusable"], members["next_requests"]
-    members["datasets"] = list(map(plain_row, found.datasets))
-    return {"complete": found.complete, **members}

@@ -12,12 +12,8 @@ from harvester.cli.next_commands import NextCommand, next_command, print_next
 from harvester.cli.output.answers import answer, print_line, print_lines
 from harvester.core.calendar import range_text
 from harvester.core.exit_codes import Exit
-from harvester.core.plain import plain
 from harvester.core.text.inert_text import inert
-from harvester.manifest import timeout_option
-from harvester.runs.runtime import Project
-from harvester.verbs import api_verbs as verbs
-from harvester.verbs import project as projects
+from harvester.verbs import plan as planning
 from harvester.verbs import verify as verifying
 
 
@@ -52,20 +48,31 @@ def verify(
         repair: Move damaged files to quarantine, and record which are gone: the next run asks
             for their days again.
     """
-    timeout = timeout_option("--lock-timeout", lock_timeout)
-    project = projects.open_harvested(manifest, output, lock_timeout=timeout)
-    found = verifying.verify(project, footers_only=footers_only, repair=repair)
-    answer(
-        format,
-        lambda: {"undamaged": found.undamaged, **plain(found)},
-        lambda out: _print_verdict(out, found, project),
+    found = verifying.verify(
+        manifest,
+        output=output,
+        footers_only=footers_only,
+        repair=repair,
+        lock_timeout=options.timeout(lock_timeout),
     )
+
+    def show(out: Console) -> None:
+        _print_report(out, found)
+        if any(damage.repaired for damage in found.damaged):
+            requests = planning.plan(manifest, output=output).requests
+            again = f"to ask for the lost days again: {requests:,} requests"
+            print_next(out, [NextCommand(again, next_command("run"))])
+        elif not all(damage.remedy for damage in found.damaged):
+            mend = "to move what is damaged to quarantine, if it cannot be restored"
+            print_next(out, [NextCommand(mend, next_command("verify", "--repair"))])
+
+    answer(format, found.to_dict, show)
     if any(damage.remedy for damage in found.damaged):
         return Exit.USAGE
     return Exit.DONE if found.undamaged else Exit.INCOMPLETE
 
 
-def _print_verdict(out: Console, found: verifying.Verdict, project: Project) -> None:
+def _print_report(out: Console, found: verifying.Report) -> None:
     for damage in found.damaged:
         _print_damage(out, damage)
     if found.foreign:
@@ -76,13 +83,6 @@ def _print_verdict(out: Console, found: verifying.Verdict, project: Project) -> 
     groups = f", {found.groups:,} raw groups" if found.groups else ""
     verdict = "no damage found" if found.undamaged else f"{len(found.damaged):,} damaged"
     out.print(f"{found.files:,} files, {found.rows:,} rows{groups}: {verdict}")
-    if any(damage.repaired for damage in found.damaged):
-        requests = verbs.price(project, None, (1, 1)).plan.requests
-        again = f"to ask for the lost days again: {requests:,} requests"
-        print_next(out, [NextCommand(again, next_command("run"))])
-    elif not all(damage.remedy for damage in found.damaged):
-        repair = "to move what is damaged to quarantine, if it cannot be restored"
-        print_next(out, [NextCommand(repair, next_command("verify", "--repair"))])
 
 
 def _print_damage(out: Console, damage: verifying.Damage) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from harvester.core import calendar
 from harvester.core.exit_codes import Exit
 from harvester.core.model import ReportedQuota
+from harvester.core.plain import plain
 
 
 class State(Enum):
@@ -84,6 +86,25 @@ class AccountCheck:
             for finding in self.findings
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the findings and quotas as values for JSON."""
+        quotas = [
+            {
+                "dataset": name,
+                "daily_limit": quota.daily_limit,
+                "used": quota.used,
+                "remain": quota.remain,
+            }
+            for name, quota in self.allowances.items()
+        ]
+        return {
+            "appid": self.appid,
+            "name": self.name,
+            "authorised": self.is_authorised,
+            "findings": plain(self.findings),
+            "quotas": quotas,
+        }
+
 
 @dataclass(slots=True)
 class Check:
@@ -106,6 +127,22 @@ class Check:
         self.calls += before.calls
         for account, same in zip(self.everyone, before.everyone, strict=True):
             account.calls += same.calls
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as `check --format json` prints it."""
+        counts = {state.name.lower(): self.count(state) for state in State}
+        paused = [
+            {
+                "appid": account.appid,
+                "name": account.name,
+                "reason": account.paused,
+                "works_again": account.state is State.WORKS,
+                "findings": plain(account.findings),
+            }
+            for account in self.paused
+        ]
+        accounts = [account.to_dict() for account in self.accounts]
+        return {"accounts": accounts, "paused": paused, **counts, "calls": self.calls}
 
     def count(self, state: State) -> int:
         """Count the accounts whose worst finding is ``state``."""

@@ -29,7 +29,7 @@ from harvester.storage.state.change_entries import (
     shelves,
 )
 from harvester.storage.state.change_log import ChangeLog
-from harvester.verbs.changes import changes
+from harvester.verbs.changes import changes_of
 from tests.support.output_helpers import tree_at
 from tests.support.run_harness import appid
 from tests.support.store_backends import all_names
@@ -61,7 +61,7 @@ def entry(number: int = 0) -> LogEntry:
 
 def told(tree: Tree, since: str = "v1") -> list[tuple[int, int]]:
     """Number and rows of each change."""
-    return [(each.seq, each.rows_after) for each in changes(tree, since)[0]]
+    return [(each.seq, each.rows_after) for each in changes_of(tree, since)[0]]
 
 
 def test_entries_are_numbered_and_folded(tree: Tree) -> None:
@@ -97,7 +97,7 @@ def test_a_number_that_was_folded_is_not_taken_again(s3_output: Output) -> None:
     one, other = log_of(tree, "one"), log_of(tree, "other")
     for number in range(3):
         one.add(entry(number))
-    _, cursor_before = changes(tree, "v1")
+    _, cursor_before = changes_of(tree, "v1")
     one.close()
     other.add(entry(9))
     assert told(tree, cursor_before) == [(5, 9)]
@@ -108,7 +108,7 @@ def test_what_was_announced_and_not_reported_is_reported(tree: Tree) -> None:
     dead = log_of(tree, "dead")
     dead.announce(replace(entry(5), op="erased"))
     log_of(tree, "next", NOON + 2 * 86_400)
-    [found] = changes(tree, "v1")[0]
+    [found] = changes_of(tree, "v1")[0]
     assert (found.op, found.path, found.run_id) == ("deleted", PATH, "dead")
     assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
 
@@ -121,7 +121,7 @@ def test_an_announcement_of_a_run_that_may_live_stays(s3_output: Output) -> None
     log_of(tree, "next", NOON + 60)
     assert len(all_names(tree, f"{CHANGES}/{LABEL}/begun")) == 1
     alive.add(replace(entry(5), op="erased"))
-    assert [each.op for each in changes(tree, "v1")[0]] == ["deleted", "erased"]
+    assert [each.op for each in changes_of(tree, "v1")[0]] == ["deleted", "erased"]
     assert all_names(tree, f"{CHANGES}/{LABEL}/begun") == []
 
 
@@ -257,7 +257,7 @@ def year(tree: Tree) -> str:
     for number in range(RUNS):
         now = NOON + number * 43_200
         if number == RUNS - 2:
-            _, a_day_ago = changes(tree, "v1")
+            _, a_day_ago = changes_of(tree, "v1")
         for label, named in paths.items():
             log = ChangeLog(tree, f"run-{number}-{label}", lambda now=now: now)  # type: ignore[misc]
             log.open([label])
@@ -272,7 +272,7 @@ def seconds_of(tree: Tree, cursor: str) -> tuple[float, list[Change]]:
     best, found = 1e9, list[Change]()
     for _ in range(3):
         begun = time.perf_counter()
-        found, _ = changes(tree, cursor)
+        found, _ = changes_of(tree, cursor)
         best = min(best, time.perf_counter() - begun)
     return best, found
 
@@ -299,13 +299,13 @@ def test_a_damaged_entry_is_a_gap(tree: Tree) -> None:
     """Never a wrong change: a reader that has not passed it starts again."""
     log = log_of(tree, "one")
     log.add(entry(1))
-    _, behind = changes(tree, "v1")
+    _, behind = changes_of(tree, "v1")
     log.add(entry(2))
     [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
     tree.store.write(last, b"{", tree.temp(0, "test"))
     assert change_reader.heads(tree.store, shelves(tree.store.list(CHANGES)))[LABEL].seq == 3
     with pytest.raises(Exception, match="older than the changes"):
-        changes(tree, behind)
+        changes_of(tree, behind)
     assert utc_text(NOON).startswith("2026-05-20")
 
 
@@ -316,12 +316,12 @@ def test_a_cursor_of_another_history_of_the_same_length_is_refused(tree: Tree) -
     [*_, last] = all_names(tree, f"{CHANGES}/{LABEL}/entries")
     at_the_copy = tree.store.read(last)
     log.add(entry(2))
-    _, behind = changes(tree, "v1")
+    _, behind = changes_of(tree, "v1")
     tree.store.delete(all_names(tree, f"{CHANGES}/{LABEL}/entries")[-1])
     assert tree.store.read(last) == at_the_copy
     log_of(tree, "another").add(entry(3))
     with pytest.raises(HistoryLost):
-        changes(tree, behind)
+        changes_of(tree, behind)
 
 
 def test_the_newest_entries_stay_however_old_they_are(tree: Tree) -> None:
@@ -329,8 +329,8 @@ def test_the_newest_entries_stay_however_old_they_are(tree: Tree) -> None:
     log = log_of(tree, "one")
     log.add(entry(1))
     log.close()
-    _, behind = changes(tree, "v1")
+    _, behind = changes_of(tree, "v1")
     log_of(tree, "next", NOON + 3 * 365 * 86_400).close()
-    assert changes(tree, behind) == ([], behind)
+    assert changes_of(tree, behind) == ([], behind)
     log_of(tree, "later", NOON + 3 * 365 * 86_400).add(entry(2))
     assert told(tree, behind) == [(3, 2)]

@@ -1,0 +1,22 @@
+"""`read_manifest`: a manifest as a value, without its secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from harvester.core.config.settings import Manifest
+from harvester.manifest import load
+from harvester.runs.clock import CheckedClock
+from harvester.verbs.arguments import ManifestSource, source
+
+
+def read_manifest(manifest: ManifestSource, environ: Mapping[str, str] | None = None) -> Manifest:
+    """Read and validate a manifest; no secret is resolved.
+
+    ``environ`` has the variables of ``${NAME}``; those of the process by default. Raises UsageError
+    with all ``mistakes``.
+    """
+    path, text = source(manifest)
+    given = os.environ if environ is None else environ
+    return load(path, environ=given, now=CheckedClock().started_at, text=text)
